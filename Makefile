@@ -1,0 +1,46 @@
+# detctl: `make demo` and `make test` do all their set-up on a machine with Python 3.11, make and gcc.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint types stubs bench soak clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(VENV)/.demo: pyproject.toml hatch_build.py agent/detctl_probe/kernel/n6.c
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable '.[all,demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.demo ## two machines and an emulated CPU on the embedded store, and two verdicts
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
+
+test: $(VENV)/.dev ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## ruff and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PYTHONPATH=proto:agent:coordinator:cli $(BIN)/lint-imports
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+stubs: ## regenerates the stubs; the diff must be empty
+	proto/regenerate.sh
+	git diff --exit-code -- proto
+
+bench: $(VENV)/.dev ## every benchmark; prints ratios measured in one run
+	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+soak: $(VENV)/.dev ## long tests
+	$(BIN)/python -m pytest -m soak --timeout 7200
+
+clean: ## all that was made here
+	rm -rf $(VENV) .cache .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

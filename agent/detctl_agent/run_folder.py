@@ -1,0 +1,227 @@
+"""Where one run lies on disk: `STATE/runs/<run id>.<attempt>/`, and the DIR of `detctl record -o DIR`, which others read.
+
+    DIR/run.json         what was run and how it ended (below); written at the start and again at the end
+    DIR/manifest.json    the recorded facts (sections: coordinator domain/manifest.py)
+    DIR/spool/log        what the probe said, as messages of the contract (below)
+    DIR/stdout, stderr   what the training printed
+
+**spool/log** needs the contract alone to read:
+
+    8 bytes    b"DETCTL\\x00\\x01"
+    then, again and again:
+      4 bytes  length of the payload, little-endian u32
+      4 bytes  CRC-32 (zlib.crc32) over the four length bytes followed by the payload, little-endian u32
+      payload  one serialized detctl.v1.IngestRequest: a segment or a seal, run_id and attempt as in run.json
+
+In order of writing: a rank's segments by number from 0 without gaps, then its seal. A reader stops at the first record
+that is cut or fails its CRC: everything before it is good, nothing after it may be used, and it must be said. Whoever
+imports the folder under another run id replaces run_id and attempt in each message; nothing else depends on them.
+
+**run.json**
+
+    {"schema": "detctl.run/v1", "run_id": "…", "attempt": 1, "audit_id": "",
+     "label": "gpu1/default/base/twin-0", "machine": "gpu1", "environment": "default", "variation": "base", "twin": 0,
+     "recipe": "…", "command": ["python", "train.py"], "parameters": {…}, "variables": {…}, "interventions": {…},
+     "level": "module", "step_from": 0, "step_to": 32 | null,
+     "state": "preparing" | "running" | "ended",
+     "started_unix_s": 0.0, "ended_unix_s": null | 0.0, "wall_s": 0.0,
+     "end": "" | "exit" | "window" | "stop" | "timeout" | "lost" | "cancelled" | "output-limit" | "disk-full",
+     "exit_code": 0, "message": "one line", "ranks": 1, "records": 123, "last_step": 31 | null,
+     "spool_records": 40, "spool_bytes": 12345, "noted": false}
+
+exit_code is negative where a signal ended the training, 127 where it never started. spool_records and spool_bytes are
+those of an ended run: a log that is shorter has lost data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from detctl_agent.errors import AgentError, DiskFull
+
+SCHEMA = "detctl.run/v1"
+OUTPUT_TAIL_BYTES = 64 * 1024
+KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run that was noted as ended
+
+
+@dataclass
+class RunJson:
+    """The content of run.json; see the module's text."""
+
+    run_id: str
+    attempt: int = 1
+    audit_id: str = ""
+    label: str = ""
+    machine: str = ""
+    environment: str = "default"
+    variation: str = "base"
+    twin: int = 0
+    recipe: str = ""
+    command: list[str] = field(default_factory=list)
+    parameters: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str] = field(default_factory=dict)
+    interventions: dict[str, str] = field(default_factory=dict)
+    level: str = "module"
+    step_from: int = 0
+    step_to: int | None = 32
+    state: str = "preparing"
+    started_unix_s: float = 0.0
+    ended_unix_s: float | None = None
+    wall_s: float = 0.0
+    end: str = ""
+    exit_code: int = 0
+    message: str = ""
+    ranks: int = 0
+    records: int = 0
+    last_step: int | None = None
+    spool_records: int = 0
+    spool_bytes: int = 0
+    noted: bool = False
+    schema: str = SCHEMA
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run. `root` need not exist before `create`."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """Private copy of the recipe's folder: the training's working folder."""
+        return self.root / "work"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def out(self) -> Path:
+        return self.root / "out"
+
+    @property
+    def probe(self) -> Path:
+        """The staged probe: first on the training's PYTHONPATH."""
+        return self.root / "probe"
+
+    @property
+    def spool(self) -> Path:
+        return self.root / "spool"
+
+    @property
+    def stdout(self) -> Path:
+        return self.root / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        return self.root / "stderr"
+
+    def create(self) -> None:
+        """Makes the folder (0700) and its spool. Raises DiskFull or AgentError."""
+        try:
+            for folder in (self.root, self.spool):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+
+    def make_private(self) -> None:
+        """Makes home, tmp and out of the training, empty."""
+        try:
+            for folder in (self.home, self.tmp, self.out):
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise disk_error(error, self.root) from error
+
+    def write_run(self, run: RunJson) -> None:
+        """Replaces run.json atomically and durably. Raises DiskFull or AgentError."""
+        self._write("run.json", asdict(run))
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replaces manifest.json. Raises DiskFull or AgentError."""
+        self._write("manifest.json", manifest)
+
+    def read_run(self) -> RunJson | None:
+        """run.json, or None where there is none or it is damaged."""
+        try:
+            raw = json.loads((self.root / "run.json").read_text("utf-8"))
+            known = {item.name for item in fields(RunJson)}
+            return RunJson(**{key: value for key, value in raw.items() if key in known})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+
+    def read_manifest(self) -> dict[str, Any]:
+        """manifest.json, empty where there is none."""
+        try:
+            raw = json.loads((self.root / "manifest.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return raw if isinstance(raw, dict) else {}
+
+    def output_tail(self) -> str:
+        """The last 64 KiB of stdout and stderr, each under its name where it holds anything."""
+        parts = []
+        for path in (self.stdout, self.stderr):
+            text = _tail(path, OUTPUT_TAIL_BYTES // 2)
+            if text:
+                parts.append(f"--- {path.name} ---\n{text}")
+        return "\n".join(parts)
+
+    def clean_private(self) -> None:
+        """Removes the staged probe and the training's private folders; for a folder that a user keeps."""
+        for folder in (self.work, self.home, self.tmp, self.probe):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            self.out.rmdir()  # stays where the training wrote into it
+        except OSError:
+            pass
+
+    def forget_data(self) -> None:
+        """Removes all but run.json, the manifest and the outputs: for a run whose end was noted by the coordinator."""
+        for entry in list(self.root.iterdir()) if self.root.is_dir() else []:
+            if entry.name in KEPT:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        target, temporary = self.root / name, self.root / f".{name}.new"
+        try:
+            with open(temporary, "w", encoding="utf-8") as stream:
+                json.dump(content, stream, indent=1, ensure_ascii=True)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise disk_error(error, self.root) from error
+
+
+def disk_error(error: OSError, where: Path) -> AgentError:
+    """DiskFull for ENOSPC and EDQUOT, else a plain one-line error."""
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no space left in {where}: free some, or choose another place with --state")
+    return AgentError(f"cannot write in {where}: {error.strerror or error}")
+
+
+def _tail(path: Path, size: int) -> str:
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - size))
+            return stream.read(size).decode("utf-8", "replace").replace("\x00", "?")
+    except OSError:
+        return ""

@@ -1,0 +1,79 @@
+"""The C form of the digest, by ctypes: `load()` gives it, or None where no compiled kernel lies beside this file.
+
+Compiled by hatch_build.py when the package is built or installed; `python -m detctl_probe.kernel` compiles it in place.
+The GIL is released during a call. DETCTL_KERNEL=off takes the reference, scalar or avx2 a lower form (for tests).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import subprocess
+from typing import List, Optional, Tuple
+
+FORMS = ("scalar", "avx2", "avx512")
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_FLAGS = ["-O3", "-fPIC", "-shared", "-ffreestanding", "-nostdlib", "-fno-stack-protector", "-fvisibility=default"]
+
+
+def library_path(folder: str = _HERE) -> str:
+    """Where the shared object of this architecture lies or would lie."""
+    return os.path.join(folder, "n6-%s.so" % platform.machine())
+
+
+def compile_into(folder: str = _HERE) -> str:
+    """Compiles the kernel with $CC (else cc) and returns its path. Raises OSError or subprocess.CalledProcessError."""
+    target = library_path(folder)
+    partial = "%s.%d" % (target, os.getpid())
+    command: List[str] = [os.environ.get("CC", "cc")] + _FLAGS + ["-o", partial, os.path.join(_HERE, "n6.c")]
+    subprocess.run(command, check=True, stderr=subprocess.PIPE)
+    os.replace(partial, target)
+    return target
+
+
+class Kernel:
+    """The loaded kernel; `form` is one of FORMS."""
+
+    def __init__(self, library: ctypes.CDLL, form: int) -> None:
+        self.form = FORMS[form]
+        self._form = form
+        self._sum = library.n6_sum
+        self._sum.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._sum.restype = None
+        self._rows = library.n6_rows
+        self._rows.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._rows.restype = None
+
+    def sums(self, address: int, count: int, width: int, first_index: int) -> bytes:
+        """16 bytes over `count` items of `width` (1, 2, 4 or 8) bytes at `address`; first_index counts words."""
+        if width == 8:
+            count, width = 2 * count, 4
+        out = ctypes.create_string_buffer(16)
+        self._sum(address, count, width, first_index, self._form, out)
+        return out.raw
+
+    def rows(self, address: int, rows: int, count: int, width: int) -> Tuple[bytes, ...]:
+        """16 bytes for each of `rows` rows of `count` items."""
+        if width == 8:
+            count, width = 2 * count, 4
+        out = ctypes.create_string_buffer(max(1, 16 * rows))
+        self._rows(address, rows, count, width, self._form, out)
+        return tuple(out.raw[16 * row : 16 * row + 16] for row in range(rows))
+
+
+def load() -> Optional[Kernel]:
+    """The best form that this CPU runs, or None: not compiled for this machine, or switched off."""
+    wanted = os.environ.get("DETCTL_KERNEL", "")
+    if wanted == "off" or not os.path.exists(library_path()):
+        return None
+    try:
+        library = ctypes.CDLL(library_path())
+    except OSError:
+        return None
+    best = library.n6_best()
+    return Kernel(library, min(best, FORMS.index(wanted)) if wanted in FORMS else best)

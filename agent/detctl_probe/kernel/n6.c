@@ -1,0 +1,162 @@
+/* n6.v1 on the CPU: the sums of detctl_probe/digest.py over contiguous memory.
+ *
+ * Freestanding: no libc symbol, no thread, no Python ABI, so one shared object serves every interpreter that trains.
+ * Forms: 0 scalar, 1 AVX2, 2 AVX-512F (x86-64); the caller asks n6_best() what this CPU and its kernel allow.
+ * A word is one item of 1, 2 or 4 bytes, zero-extended; 8-byte items are passed as twice as many 4-byte ones.
+ */
+#include <stdint.h>
+
+#define G 0x9E3779B97F4A7C15ull
+#define S0 0x243F6A8885A308D3ull
+#define KA 0x9E3779B1ull
+
+typedef struct { uint64_t a, b; } lanes;
+
+static inline uint32_t item(const void *data, uint64_t i, int width) {
+    if (width == 4) return ((const uint32_t *)data)[i];
+    if (width == 2) return ((const uint16_t *)data)[i];
+    return ((const uint8_t *)data)[i];
+}
+
+static inline lanes scalar(const void *data, uint64_t from, uint64_t to, int width, uint64_t first, lanes sum) {
+    for (uint64_t i = from; i < to; i++) {
+        uint64_t k = (first + i) * G + S0;
+        uint64_t p = (uint64_t)((uint32_t)k ^ item(data, i, width)) * ((k >> 32) | 1) + k;
+        uint64_t q = p ^ (p >> 32);
+        uint64_t r = (q & 0xFFFFFFFFu) * KA + ((q >> 32) | (q << 32));
+        uint64_t h = r >> 32;
+        sum.a += r ^ h;
+        sum.b += (r & 0xFFFFFFFFu) * h;
+    }
+    return sum;
+}
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+
+#define ROUND(P, k, x, a, b)                                                                                        \
+    do {                                                                                                            \
+        P##V p = P##ADD(P##MUL(P##XOR(k, x), P##OR(P##SHR(k), one)), k);                                             \
+        P##V q = P##XOR(p, P##SHR(p));                                                                              \
+        P##V r = P##ADD(P##MUL(q, ka), P##ROT(q));                                                                  \
+        P##V h = P##SHR(r);                                                                                         \
+        a = P##ADD(a, P##XOR(r, h));                                                                                \
+        b = P##ADD(b, P##MUL(r, h));                                                                                \
+    } while (0)
+
+#define ZV __m512i
+#define ZADD _mm512_add_epi64
+#define ZMUL _mm512_mul_epu32
+#define ZXOR _mm512_xor_si512
+#define ZOR _mm512_or_si512
+#define ZSHR(v) _mm512_srli_epi64(v, 32)
+#define ZROT(v) _mm512_ror_epi64(v, 32)
+
+__attribute__((target("avx512f"))) static lanes avx512(const void *data, uint64_t count, int width, uint64_t first) {
+    const __m512i one = _mm512_set1_epi64(1), ka = _mm512_set1_epi64(KA);
+    const __m512i step = _mm512_set1_epi64((long long)(16 * G));
+    long long start[16];
+    for (int i = 0; i < 16; i++) start[i] = (long long)((first + i) * G + S0);
+    __m512i k0 = _mm512_loadu_si512(start), k1 = _mm512_loadu_si512(start + 8);
+    __m512i a0 = _mm512_setzero_si512(), b0 = a0, a1 = a0, b1 = a0, x0, x1;
+    uint64_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        if (width == 4) {
+            x0 = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)((const uint32_t *)data + i)));
+            x1 = _mm512_cvtepu32_epi64(_mm256_loadu_si256((const __m256i *)((const uint32_t *)data + i + 8)));
+        } else if (width == 2) {
+            x0 = _mm512_cvtepu16_epi64(_mm_loadu_si128((const __m128i *)((const uint16_t *)data + i)));
+            x1 = _mm512_cvtepu16_epi64(_mm_loadu_si128((const __m128i *)((const uint16_t *)data + i + 8)));
+        } else {
+            __m128i bytes = _mm_loadu_si128((const __m128i *)((const uint8_t *)data + i));
+            x0 = _mm512_cvtepu8_epi64(bytes);
+            x1 = _mm512_cvtepu8_epi64(_mm_bsrli_si128(bytes, 8));
+        }
+        ROUND(Z, k0, x0, a0, b0);
+        ROUND(Z, k1, x1, a1, b1);
+        k0 = _mm512_add_epi64(k0, step);
+        k1 = _mm512_add_epi64(k1, step);
+    }
+    lanes sum;
+    sum.a = (uint64_t)_mm512_reduce_add_epi64(_mm512_add_epi64(a0, a1));
+    sum.b = (uint64_t)_mm512_reduce_add_epi64(_mm512_add_epi64(b0, b1));
+    return scalar(data, i, count, width, first, sum);
+}
+
+#define YV __m256i
+#define YADD _mm256_add_epi64
+#define YMUL _mm256_mul_epu32
+#define YXOR _mm256_xor_si256
+#define YOR _mm256_or_si256
+#define YSHR(v) _mm256_srli_epi64(v, 32)
+#define YROT(v) _mm256_shuffle_epi32(v, 0xB1)
+
+__attribute__((target("avx2"))) static lanes avx2(const void *data, uint64_t count, int width, uint64_t first) {
+    const __m256i one = _mm256_set1_epi64x(1), ka = _mm256_set1_epi64x(KA);
+    const __m256i step = _mm256_set1_epi64x((long long)(8 * G));
+    long long start[8];
+    for (int i = 0; i < 8; i++) start[i] = (long long)((first + i) * G + S0);
+    __m256i k0 = _mm256_loadu_si256((const __m256i *)start), k1 = _mm256_loadu_si256((const __m256i *)(start + 4));
+    __m256i a0 = _mm256_setzero_si256(), b0 = a0, a1 = a0, b1 = a0, x0, x1;
+    uint64_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        if (width == 4) {
+            x0 = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)((const uint32_t *)data + i)));
+            x1 = _mm256_cvtepu32_epi64(_mm_loadu_si128((const __m128i *)((const uint32_t *)data + i + 4)));
+        } else if (width == 2) {
+            __m128i halves = _mm_loadu_si128((const __m128i *)((const uint16_t *)data + i));
+            x0 = _mm256_cvtepu16_epi64(halves);
+            x1 = _mm256_cvtepu16_epi64(_mm_bsrli_si128(halves, 8));
+        } else {
+            __m128i bytes = _mm_loadl_epi64((const __m128i *)((const uint8_t *)data + i));
+            x0 = _mm256_cvtepu8_epi64(bytes);
+            x1 = _mm256_cvtepu8_epi64(_mm_bsrli_si128(bytes, 4));
+        }
+        ROUND(Y, k0, x0, a0, b0);
+        ROUND(Y, k1, x1, a1, b1);
+        k0 = _mm256_add_epi64(k0, step);
+        k1 = _mm256_add_epi64(k1, step);
+    }
+    long long ra[4], rb[4];
+    _mm256_storeu_si256((__m256i *)ra, _mm256_add_epi64(a0, a1));
+    _mm256_storeu_si256((__m256i *)rb, _mm256_add_epi64(b0, b1));
+    lanes sum = {(uint64_t)ra[0] + (uint64_t)ra[1] + (uint64_t)ra[2] + (uint64_t)ra[3],
+                 (uint64_t)rb[0] + (uint64_t)rb[1] + (uint64_t)rb[2] + (uint64_t)rb[3]};
+    return scalar(data, i, count, width, first, sum);
+}
+
+/* CPUID says what the chip can, XCR0 what the operating system saves. */
+int n6_best(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (low & 0x06) != 0x06 || !(b & bit_AVX2)) return 0;
+    return (low & 0xE6) == 0xE6 && (b & bit_AVX512F) ? 2 : 1;
+}
+#else
+int n6_best(void) { return 0; }
+#endif
+
+static lanes sum_of(const void *data, uint64_t count, int width, uint64_t first, int form) {
+#if defined(__x86_64__)
+    if (form == 2) return avx512(data, count, width, first);
+    if (form == 1) return avx2(data, count, width, first);
+#endif
+    lanes zero = {0, 0};
+    return scalar(data, 0, count, width, first, zero);
+}
+
+/* out: two 64-bit lanes. */
+void n6_sum(const void *data, uint64_t count, int width, uint64_t first, int form, uint64_t *out) {
+    lanes sum = sum_of(data, count, width, first, form);
+    out[0] = sum.a;
+    out[1] = sum.b;
+}
+
+/* out: two lanes a row; the index starts at 0 in each row. */
+void n6_rows(const void *data, uint64_t rows, uint64_t count, int width, int form, uint64_t *out) {
+    for (uint64_t row = 0; row < rows; row++)
+        n6_sum((const uint8_t *)data + row * count * (uint64_t)width, count, width, 0, form, out + 2 * row);
+}

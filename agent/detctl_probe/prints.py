@@ -1,0 +1,20 @@
+"""What is kept of one value: the compared fields of a record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+
+@dataclass(frozen=True)
+class Print:
+    """digest: 16 bytes of n6.v1 over a tensor's logical content, blake2b-16 over the canonical bytes of anything else (the
+    dtype tells: `float32`, `py:str`, `py:list`). order_blind: 16 bytes, same for the same rows in any order. rows: 16 bytes each.
+    sketch: 38 doubles (sketch.py). Picklable: it travels with a batch through a worker's queue."""
+
+    digest: bytes
+    dtype: str
+    shape: Tuple[int, ...] = ()
+    order_blind: Optional[bytes] = None
+    rows: Optional[Tuple[bytes, ...]] = None
+    sketch: Optional[Tuple[float, ...]] = None

@@ -1,0 +1,49 @@
+"""What the launcher tells the probe, in one JSON variable, DETCTL_PROBE.
+
+    {"socket": "/run/user/0/detctl/1a2b3c4d",    where to send frames; no key: the probe does nothing
+     "level": "module",                          step or module
+     "window": [0, 32],                          half open; end null: to the end
+     "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
+     "interventions": {"listing": "sorted", "workers": "0"},
+     "argv_paths": true}                         existing folders among the arguments got names by position (record, audit --)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import Dict, Optional
+
+VARIABLE = "DETCTL_PROBE"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one training process; see the module's text for the keys."""
+
+    socket: str
+    level: str = "module"
+    window_start: int = 0
+    window_end: Optional[int] = None
+    paths: Dict[str, str] = field(default_factory=dict)
+    interventions: Dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_environment(cls) -> "Optional[Settings]":
+        """Settings of this process, or None where no launcher set any. Raises ValueError on a malformed value."""
+        text = os.environ.get(VARIABLE)
+        if not text:
+            return None
+        raw = json.loads(text)
+        if "socket" not in raw:
+            return None
+        start, end = raw.get("window") or [0, None]
+        return cls(
+            socket=raw["socket"],
+            level=raw.get("level", "module"),
+            window_start=int(start),
+            window_end=None if end is None else int(end),
+            paths=dict(raw.get("paths", {})),
+            interventions=dict(raw.get("interventions", {})),
+        )

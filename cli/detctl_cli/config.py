@@ -1,0 +1,94 @@
+"""Where the coordinator is: flags over variables over the configuration file.
+
+    $XDG_CONFIG_HOME/detctl/config.toml          DETCTL_CONFIG names another file
+        coordinator = "127.0.0.1:7450"
+        token_file = "/home/me/.local/state/detctl/token"
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from detctl_cli.errors import CliError
+
+_KEYS = ("coordinator", "token_file")
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the command runs with. coordinator None: none is configured; `source` says who named it."""
+
+    coordinator: str | None
+    token_file: Path
+    source: str = ""
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """The configuration file that these variables lead to, whether it exists or not."""
+    if named := environ.get("DETCTL_CONFIG"):
+        return Path(named).expanduser()
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "detctl" / "config.toml"
+
+
+def default_token_file(environ: Mapping[str, str]) -> Path:
+    """Where a coordinator of this user keeps the token that it made."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "state")
+    return Path(base) / "detctl" / "token"
+
+
+def load_config(
+    coordinator: str | None = None, token_file: str | None = None, environ: Mapping[str, str] | None = None
+) -> Config:
+    """Flags (None: not given) over DETCTL_* over the file. Raises CliError that names file and key."""
+    environ = os.environ if environ is None else environ
+    path = config_file(environ)
+    stored = _read(path, must_exist="DETCTL_CONFIG" in environ)
+    choices = (
+        (coordinator, "--coordinator"),
+        (environ.get("DETCTL_COORDINATOR"), "DETCTL_COORDINATOR"),
+        (stored.get("coordinator"), f"coordinator in {path}"),
+    )
+    address, source = next(((value, name) for value, name in choices if value), (None, ""))
+    if address is not None:
+        check_address(address, source)
+    token = token_file or environ.get("DETCTL_TOKEN_FILE") or stored.get("token_file")
+    return Config(address, Path(token).expanduser() if token else default_token_file(environ), source)
+
+
+def check_address(address: str, source: str) -> None:
+    """Raises CliError unless `address` is HOST:PORT or unix:PATH."""
+    if address.startswith("unix:"):
+        if not address.removeprefix("unix:").strip("/"):
+            raise CliError("configuration", f"{source}: {address!r} names no socket", "write unix:/path/to/socket")
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise CliError(
+            "configuration", f"{source}: {address!r} is no address", "write HOST:PORT, for example 127.0.0.1:7450"
+        )
+
+
+def _read(path: Path, *, must_exist: bool) -> dict[str, str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if must_exist:
+            raise CliError("configuration", f"{path}: no such file", "DETCTL_CONFIG names it; unset it") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as problem:
+        raise CliError("configuration", f"{path}: cannot be read: {problem}") from None
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise CliError("configuration", f"{path}: not TOML: {problem}") from None
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise CliError("configuration", f"{path}: unknown key {key!r}", f"valid keys: {', '.join(_KEYS)}")
+        if not isinstance(value, str) or not value:
+            raise CliError("configuration", f"{path}: {key} must be a non-empty string")
+    return table

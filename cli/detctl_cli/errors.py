@@ -1,0 +1,30 @@
+"""What a user is told when something is wrong: what, where, and what to do."""
+
+from __future__ import annotations
+
+from detctl_cli.exits import Exit
+
+
+class CliError(Exception):
+    """Ends the command with one line on stderr, or `detctl.error/v1` on stdout under --json.
+
+    code: a word for programs (`usage`, `unreachable`, …); hint: what to do, may be empty.
+    """
+
+    def __init__(self, code: str, message: str, hint: str = "", exit_code: Exit = Exit.TROUBLE) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+class UsageProblem(CliError):
+    """The command line asks for something that does not exist or does not fit together."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__("usage", message, hint)
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP arrived: clean up as for Ctrl-C. A BaseException, so that no handler swallows it."""

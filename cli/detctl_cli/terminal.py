@@ -1,0 +1,37 @@
+"""Results go to stdout, progress and errors to stderr; colour only on a terminal and without NO_COLOR."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(stream: IO[str] | None = None) -> Console:
+    """A rich console on `stream` (stdout) that neither guesses markup nor highlights; piped text is not wrapped."""
+    from rich.console import Console
+
+    stream = sys.stdout if stream is None else stream
+    width = None if stream.isatty() else 200
+    return Console(file=stream, highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
+
+
+def write_json(document: Any, stream: IO[str] | None = None) -> None:
+    """One JSON document: indented for people on a terminal, one line for programs."""
+    stream = sys.stdout if stream is None else stream
+    indent = 2 if stream.isatty() else None
+    stream.write(json.dumps(document, indent=indent, ensure_ascii=not _takes_unicode(stream)) + "\n")
+    stream.flush()
+
+
+def note(text: str) -> None:
+    """One line of progress on stderr."""
+    sys.stderr.write(f"detctl: {text}\n")
+    sys.stderr.flush()
+
+
+def _takes_unicode(stream: IO[str]) -> bool:
+    return (getattr(stream, "encoding", "") or "").lower().replace("-", "") == "utf8"

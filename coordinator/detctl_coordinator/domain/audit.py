@@ -1,0 +1,48 @@
+"""An audit: recipe x machines x environments x variations x twins over a window of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from detctl_coordinator.domain.run import RunRecord
+
+
+class AuditState(StrEnum):
+    RUNNING = "running"
+    COMPARING = "comparing"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class AuditRequest:
+    """What a user asked for; step_to None: to the end."""
+
+    recipe: str
+    machines: tuple[str, ...]
+    environments: tuple[str, ...] = ("default",)
+    twins: int = 3
+    step_from: int = 0
+    step_to: int | None = 32
+    to_end: bool = False
+    level: str = "module"
+    set: tuple[tuple[str, str], ...] = ()
+    vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    requested_by: str = ""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The document of an audit, advanced by compare-and-set on `version`."""
+
+    audit_id: str
+    request: AuditRequest
+    runs: Mapping[str, RunRecord] = field(default_factory=dict)  # by run id, in the order of execution
+    state: AuditState = AuditState.RUNNING
+    created_unix_s: float = 0.0
+    version: int = 0
+    stop_after_step: int | None = None  # live comparison knows every stage's answer
+    verdict_json: str = ""
+    message: str = ""

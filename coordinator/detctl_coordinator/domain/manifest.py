@@ -1,0 +1,53 @@
+"""A manifest: recorded facts of the environment of a run, as nested mappings of JSON values.
+
+    {"machine": {"name", "hostname", "os", "os_version", "kernel", "libc", "cpu_model", "cpu_flags_digest", "cpu_isa", "cores"},
+     "python":  {"version", "implementation", "executable", "packages": {"torch": "2.13.0", ...}},
+     "torch":   {"version", "cpu_capability", "mkldnn_isa", "threads", "interop_threads", "cuda", "cudnn", "flags": {...}},
+     "gpu":     [{"name", "driver", "uuid", "memory_bytes"}],
+     "locale":  {"LANG", "preferred_encoding", "time_zone"},
+     "variables": {"OMP_NUM_THREADS": "2", ...},          the whole environment of the training, less secrets
+     "storage": {"data": {"file_system": "ext4", "path": "/data/digits"}},
+     "recipe":  {"name", "command", "parameters": {...}, "paths": ["data"], "source_digest", "git_commit", "timeout_s"},
+     "environment": {"name", "python", "emulate": {"cpu": "default"}}}
+
+"torch" is what the probe read inside the training (FACTS and the seal); absent where no probe worked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# Facts that are evidence and never a suspect by themselves (rulings 1 and 12).
+NOT_SUSPECT = (
+    "machine.name",
+    "machine.hostname",
+    "python.executable",
+    "storage.",
+    "variables.PWD",
+    "variables.HOME",
+    "variables.TMPDIR",
+    "variables.DETCTL_",
+    "variables.PYTHONPATH",
+    "gpu.0.uuid",
+    "recipe.name",
+)
+
+
+def flatten(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields (dotted key, value as text) of every leaf, in the order of the mapping."""
+    for key, value in manifest.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name}.")
+        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            for position, item in enumerate(value):
+                yield from flatten(item if isinstance(item, Mapping) else {"": item}, f"{name}.{position}.")
+        else:
+            yield name, value if isinstance(value, str) else repr(value)
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[str | None, str | None]]:
+    """Dotted key -> (value in a, value in b) of every fact that differs; None where a side lacks it."""
+    left, right = dict(flatten(a)), dict(flatten(b))
+    return {key: (left.get(key), right.get(key)) for key in {**left, **right} if left.get(key) != right.get(key)}

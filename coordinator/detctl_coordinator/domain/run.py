@@ -1,0 +1,91 @@
+"""A run: one training process tree, what was asked of it and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class RunState(StrEnum):
+    """How far a run is. SEALED: everything arrived and was checked, whatever the exit code; FAILED: no way to a seal."""
+
+    WAITING = "waiting"
+    ASSIGNED = "assigned"
+    RUNNING = "running"
+    SEALED = "sealed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def over(self) -> bool:
+        return self in (RunState.SEALED, RunState.FAILED, RunState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Equal arms are compared across machines; `variation` is sorted (typed name, value) pairs, empty: base."""
+
+    machine: str
+    environment: str = "default"
+    variation: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def variation_word(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self.variation) or "base"
+
+    @property
+    def label(self) -> str:
+        return f"{self.machine}/{self.environment}/{self.variation_word}"
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What was asked. parameters, variables, interventions: what `--set` and `--vary` came to, by kind."""
+
+    run_id: str
+    audit_id: str
+    recipe: str
+    arm: Arm
+    twin: int
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    interventions: Mapping[str, str] = field(default_factory=dict)
+    level: str = "module"
+    step_from: int = 0
+    step_to: int | None = 32
+    expected_source_digest: str = ""
+
+    @property
+    def label(self) -> str:
+        """machine/environment/variation/twin-N"""
+        return f"{self.arm.label}/twin-{self.twin}"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How an attempt ended: `end` is exit, window, stop, timeout, lost, cancelled, output-limit, disk-full, refused."""
+
+    end: str
+    exit_code: int = 0
+    message: str = ""
+    output_tail: str = ""
+    ranks: int = 0
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run as the store keeps it. `manifest`: nested facts (domain/manifest.py tells its sections)."""
+
+    spec: RunSpec
+    state: RunState = RunState.WAITING
+    attempt: int = 0
+    boot_id: str = ""
+    step: int = 0
+    records: int = 0
+    created_unix_s: float = 0.0
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    outcome: RunOutcome | None = None
+    message: str = ""

@@ -1,0 +1,80 @@
+"""Where an embedded store may lie: on a local file system, held by one coordinator.
+
+SQLite's WAL shares memory between processes by mmap and relies on working locks; network file systems give neither
+(https://www.sqlite.org/wal.html), so they are refused by name instead of corrupting data later.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from pathlib import Path
+
+from detctl_coordinator.storage.store import StoreError
+
+NETWORK = frozenset(
+    "afs beegfs ceph cifs fuse.ceph fuse.glusterfs fuse.s3fs fuse.sshfs glusterfs gpfs lustre ncpfs nfs nfs4 ocfs2 "
+    "orangefs panfs pvfs2 smb3 smbfs".split()
+)
+
+
+def file_system_of(path: Path, mountinfo: str) -> str:
+    """Type of the file system that holds the absolute `path`, from the text of /proc/self/mountinfo; empty if unknown."""
+    best, found = -1, ""
+    for line in mountinfo.splitlines():
+        head, dash, tail = line.partition(" - ")
+        fields = head.split()
+        if not dash or len(fields) < 5:
+            continue
+        # The kernel writes blank, tab, newline and backslash in a mount point as \ooo.
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+        depth = len(point.parts)
+        if path.is_relative_to(point) and depth >= best:  # a later mount hides an earlier one on the same point
+            best, found = depth, tail.split()[0]
+    return found
+
+
+def refuse_network(file: Path) -> None:
+    """Raises StoreError where `file` would lie on a network file system."""
+    try:
+        mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+    except OSError:
+        return
+    kind = file_system_of(file.parent.resolve(), mountinfo)
+    if kind in NETWORK:
+        raise StoreError(
+            f"{file} is on a network file system ({kind}), where SQLite loses data: choose a folder on a local disk, "
+            f"for example sqlite:/var/tmp/detctl/{file.name}, or use redis://"
+        )
+
+
+class FolderLock:
+    """An exclusive lock on `FILE.lock`; the kernel drops it when the process ends, however it ends."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises StoreError where another process holds it."""
+        self.path = file.with_name(file.name + ".lock")
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(self._fd)
+            raise StoreError(
+                f"{file} is in use by another coordinator (pid {holder}): stop it, or choose another file"
+            ) from error
+        try:
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            pass  # the pid is only for the message of the next one; a full disk must not keep a store closed
+
+    def release(self) -> None:
+        """Lets go; harmless when repeated."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

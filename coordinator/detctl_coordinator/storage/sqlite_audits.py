@@ -1,0 +1,107 @@
+"""Audits, runs and retention as SQL; each function runs inside a transaction of the caller."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.run import RunRecord
+from detctl_coordinator.storage import documents
+from detctl_coordinator.storage.retention import is_active, without_runs
+from detctl_coordinator.storage.store import Conflict
+
+
+def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
+    """Creates or advances by compare-and-set on the version. Raises Conflict."""
+    stored = replace(audit, version=audit.version + 1)
+    document = documents.dump(documents.audit_to_json(stored))
+    values = (stored.version, is_active(stored), stored.created_unix_s, document, stored.audit_id)
+    if audit.version == 0:
+        sql = "INSERT OR IGNORE INTO audits (version, active, created, document, audit_id) VALUES (?, ?, ?, ?, ?)"
+        changed = connection.execute(sql, values).rowcount
+    else:
+        sql = "UPDATE audits SET version = ?, active = ?, created = ?, document = ? WHERE audit_id = ? AND version = ?"
+        changed = connection.execute(sql, (*values, audit.version)).rowcount
+    if not changed:
+        raise Conflict(f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)")
+    connection.executemany(
+        "INSERT INTO runs (run_id, run_no, attempt, audit_id, machine, recipe, created) VALUES (?, 0, 0, ?, ?, ?, ?) "
+        "ON CONFLICT (run_id) DO UPDATE SET machine = excluded.machine, recipe = excluded.recipe, created = excluded.created",
+        [
+            (run_id, stored.audit_id, run.spec.arm.machine, run.spec.recipe, run.created_unix_s)
+            for run_id, run in stored.runs.items()
+        ],
+    )
+    return stored
+
+
+def get(connection: sqlite3.Connection, audit_id: str) -> Audit | None:
+    row = connection.execute("SELECT document FROM audits WHERE audit_id = ?", (audit_id,)).fetchone()
+    return None if row is None else _decode(row)
+
+
+def active(connection: sqlite3.Connection) -> list[Audit]:
+    sql = "SELECT document FROM audits WHERE active ORDER BY created, audit_id"
+    return [_decode(row) for row in connection.execute(sql)]
+
+
+def newest(connection: sqlite3.Connection, limit: int) -> list[Audit]:
+    sql = "SELECT document FROM audits ORDER BY created DESC, audit_id DESC LIMIT ?"
+    return [_decode(row) for row in connection.execute(sql, (limit,))]
+
+
+def run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
+    row = connection.execute("SELECT audit_id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+    audit = get(connection, row[0]) if row else None
+    return None if audit is None else audit.runs.get(run_id)
+
+
+def runs(connection: sqlite3.Connection, audit_id: str, machine: str, recipe: str, limit: int) -> list[RunRecord]:
+    wanted = {"audit_id": audit_id, "machine": machine, "recipe": recipe}
+    given = {column: value for column, value in wanted.items() if value}
+    where = " AND ".join(f"{column} = ?" for column in given) or "1"
+    sql = f"SELECT run_id, audit_id FROM runs WHERE {where} ORDER BY created DESC, run_id DESC LIMIT ?"
+    rows = connection.execute(sql, (*given.values(), limit)).fetchall()
+    audits = {name: get(connection, name) for name in {row[1] for row in rows}}
+    found = [audit.runs.get(run_id) for run_id, name in rows if (audit := audits[name]) is not None]
+    return [record for record in found if record is not None]
+
+
+def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[str]:
+    """Takes runs that are over out of their (finished) audits; their rows become garbage."""
+    by_audit: dict[str, set[str]] = {}
+    for run_id in run_ids:
+        row = connection.execute("SELECT audit_id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if row is not None:
+            by_audit.setdefault(row[0], set()).add(run_id)
+    gone: set[str] = set()
+    for audit_id, wanted in by_audit.items():
+        audit = get(connection, audit_id)
+        if audit is None:
+            continue
+        rest, removed = without_runs(audit, wanted)
+        if not removed:
+            continue
+        put(connection, rest)
+        for run_id in removed:
+            sql = "INSERT OR IGNORE INTO garbage SELECT run_no FROM runs WHERE run_id = ? AND run_no > 0"
+            connection.execute(sql, (run_id,))
+            connection.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+        gone.update(removed)
+    return [run_id for run_id in dict.fromkeys(run_ids) if run_id in gone]
+
+
+def delete_older_than(connection: sqlite3.Connection, unix_s: float) -> list[str]:
+    rows = connection.execute("SELECT run_id FROM runs WHERE created < ? ORDER BY created, run_id", (unix_s,)).fetchall()
+    deleted = delete_runs(connection, [run_id for (run_id,) in rows])
+    for (document,) in connection.execute("SELECT document FROM audits WHERE created < ? AND NOT active", (unix_s,)).fetchall():
+        audit = documents.audit_from_json(documents.load(document))
+        if not audit.runs:
+            connection.execute("DELETE FROM audits WHERE audit_id = ?", (audit.audit_id,))
+    return deleted
+
+
+def _decode(row: tuple[str]) -> Audit:
+    return documents.audit_from_json(documents.load(row[0]))

@@ -1,0 +1,108 @@
+"""Tables of the embedded store, and how a connection to them is opened.
+
+A run's data is keyed by `run_no`, a small integer that stands for one *attempt* of a run: rows stay a few bytes, and a newer
+attempt or a deletion only changes which number counts; the rows of the old one are swept afterwards in slices (`garbage`).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from detctl_coordinator.storage.store import StoreError
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x64746374  # "dtct": tells our file from any other SQLite database
+
+_TABLES = """
+CREATE TABLE audits (
+    audit_id TEXT PRIMARY KEY, version INTEGER NOT NULL, active INTEGER NOT NULL, created REAL NOT NULL, document TEXT NOT NULL
+);
+CREATE INDEX audits_by_time ON audits (created, audit_id);
+CREATE INDEX audits_active ON audits (audit_id) WHERE active;
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY, run_no INTEGER NOT NULL, attempt INTEGER NOT NULL, audit_id TEXT NOT NULL,
+    machine TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL
+);
+CREATE INDEX runs_by_time ON runs (created, run_id);
+CREATE INDEX runs_by_audit ON runs (audit_id);
+CREATE TABLE numbers (last_run_no INTEGER NOT NULL);
+INSERT INTO numbers VALUES (0);
+CREATE TABLE garbage (run_no INTEGER PRIMARY KEY);
+CREATE TABLE machines (name TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE TABLE segments (
+    run_no INTEGER NOT NULL, rank INTEGER NOT NULL, number INTEGER NOT NULL,
+    scheme TEXT NOT NULL, level TEXT NOT NULL, records INTEGER NOT NULL, first_step INTEGER NOT NULL,
+    last_step INTEGER NOT NULL, crc32 INTEGER NOT NULL, bytes INTEGER NOT NULL, columns BLOB NOT NULL
+);
+CREATE UNIQUE INDEX segments_by_number ON segments (run_no, rank, number);
+CREATE TABLE entries (
+    run_no INTEGER, rank INTEGER, stage INTEGER, phase INTEGER, ordinal INTEGER,
+    step INTEGER NOT NULL, count INTEGER NOT NULL, digests BLOB NOT NULL, -- digest, sum, chain: 16 bytes each
+    PRIMARY KEY (run_no, rank, stage, phase, ordinal)
+) WITHOUT ROWID;
+CREATE TABLE streams (
+    run_no INTEGER, rank INTEGER, stage INTEGER, phase INTEGER, gapless INTEGER NOT NULL, -- entries 0..gapless-1 are there
+    PRIMARY KEY (run_no, rank, stage, phase)
+) WITHOUT ROWID;
+CREATE TABLE seals (
+    run_no INTEGER, rank INTEGER, document TEXT NOT NULL, PRIMARY KEY (run_no, rank)
+) WITHOUT ROWID;
+"""
+
+
+def open_writer(file: Path) -> sqlite3.Connection:
+    """Opens or creates the store for writing. Raises StoreError for a foreign, damaged or newer file, sqlite3.Error else."""
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=10.0)
+    try:
+        # Before the first table: freed pages can be given back in slices, without a VACUUM that copies the file.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise StoreError(f"{file} is an SQLite database, but not detctl's: choose another file")
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"{file} was written by a newer detctl (schema {version}, this one knows {SCHEMA_VERSION}): upgrade detctl"
+            )
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise StoreError(f"{file}: its file system cannot hold a write-ahead log; choose a folder on a local disk")
+        # FULL: a commit is on the disk when it returns, power cut included; NORMAL would lose the last ones.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        if not tables:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
+                f"{_TABLES} COMMIT;"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_reader(file: Path) -> sqlite3.Connection:
+    """A connection that cannot write. Raises sqlite3.Error."""
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=10.0)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def explain(error: sqlite3.Error, file: Path) -> StoreError:
+    """One line for people: what is wrong with the store, and what to do."""
+    name = getattr(error, "sqlite_errorname", "") or ""
+    if name.startswith("SQLITE_FULL") or "disk is full" in str(error) or name in {"SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE"}:
+        text = "the disk is full: free space there; nothing of this write was stored"
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
+        text = "cannot be written or opened: check that folder and file exist and belong to this user"
+    elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
+        text = "is locked by another program: stop it (only one coordinator may use the file)"
+    elif name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        text = "is damaged or no SQLite database: move it away, or restore it from a copy"
+    else:
+        text = f"failed: {error}"
+    suffix = f" ({name})" if name else ""
+    return StoreError(f"store {file} {text}{suffix}")

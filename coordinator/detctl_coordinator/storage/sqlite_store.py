@@ -1,0 +1,199 @@
+"""The embedded store: one SQLite file, one writer thread, a reading connection a thread."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.fingerprint import Phase, Seal, SegmentMeta, Stage, StepEntry, StreamKey
+from detctl_coordinator.domain.run import RunRecord
+from detctl_coordinator.storage import documents, sqlite_audits, sqlite_runs
+from detctl_coordinator.storage.limits import check_segment
+from detctl_coordinator.storage.local_folder import FolderLock, refuse_network
+from detctl_coordinator.storage.sqlite_schema import explain, open_reader
+from detctl_coordinator.storage.sqlite_writer import SqliteWriter
+from detctl_coordinator.storage.store import Missing, StoreError
+
+T = TypeVar("T")
+FREE_BYTES_LOW = 256 << 20  # below this `check` warns: a run of 10^7 fingerprints takes about this much
+
+
+class SqliteStore:
+    """Store over the file `path`, created with its folder where missing. Raises StoreError (see local_folder.py)."""
+
+    def __init__(self, path: str | Path, timeout_s: float = 30.0) -> None:
+        self.path = Path(path).absolute()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
+        refuse_network(self.path)
+        self._lock = FolderLock(self.path)
+        try:
+            self._writer = SqliteWriter(self.path, sqlite_runs.sweep, timeout_s)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._local = threading.local()
+        self._readers: set[sqlite3.Connection] = set()
+        self._readers_lock = threading.Lock()
+        self._closed = False
+
+    # -- audits and runs ------------------------------------------------------------------------------------------
+    def put_audit(self, audit: Audit) -> Audit:
+        return self._writer.submit(lambda connection: sqlite_audits.put(connection, audit))
+
+    def audit(self, audit_id: str) -> Audit | None:
+        return self._read(lambda connection: sqlite_audits.get(connection, audit_id))
+
+    def active_audits(self) -> list[Audit]:
+        return self._read(sqlite_audits.active)
+
+    def audits(self, limit: int = 100) -> list[Audit]:
+        return self._read(lambda connection: sqlite_audits.newest(connection, limit))
+
+    def run(self, run_id: str) -> RunRecord | None:
+        return self._read(lambda connection: sqlite_audits.run(connection, run_id))
+
+    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
+        return self._read(lambda connection: sqlite_audits.runs(connection, audit_id, machine, recipe, limit))
+
+    def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
+        deleted = self._writer.submit(lambda connection: sqlite_audits.delete_runs(connection, run_ids))
+        self._writer.wake_sweeper()
+        return deleted
+
+    def delete_older_than(self, unix_s: float) -> list[str]:
+        deleted = self._writer.submit(lambda connection: sqlite_audits.delete_older_than(connection, unix_s))
+        self._writer.wake_sweeper()
+        return deleted
+
+    # -- machines -------------------------------------------------------------------------------------------------
+    def put_machine(self, name: str, document: Mapping[str, Any]) -> None:
+        text = documents.dump(document)
+        sql = "INSERT OR REPLACE INTO machines (name, document) VALUES (?, ?)"
+        self._writer.submit(lambda connection: connection.execute(sql, (name, text)) and None)
+
+    def machines(self) -> dict[str, Mapping[str, Any]]:
+        rows = self._read(lambda connection: connection.execute("SELECT name, document FROM machines ORDER BY name").fetchall())
+        return {name: documents.load(text) for name, text in rows}
+
+    # -- what a run sent ------------------------------------------------------------------------------------------
+    def open_attempt(self, run_id: str, attempt: int) -> None:
+        if self._writer.submit(lambda connection: sqlite_runs.open_attempt(connection, run_id, attempt)):
+            self._writer.wake_sweeper()
+
+    def put_segment(
+        self, run_id: str, attempt: int, meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]
+    ) -> None:
+        check_segment(meta, columns, closed)
+        self._writer.submit(lambda connection: sqlite_runs.put_segment(connection, run_id, attempt, meta, columns, closed))
+
+    def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
+        text = documents.dump(documents.seal_to_json(seal))
+        self._writer.submit(lambda connection: sqlite_runs.put_seal(connection, run_id, attempt, seal.rank, text))
+
+    # -- reading a run --------------------------------------------------------------------------------------------
+    def attempt(self, run_id: str) -> int:
+        return self._read(lambda connection: sqlite_runs.current(connection, run_id)[1])
+
+    def seals(self, run_id: str) -> dict[int, Seal]:
+        sql = "SELECT rank, document FROM seals WHERE run_no = ? ORDER BY rank"
+        return {rank: documents.seal_from_json(documents.load(text)) for rank, text in self._rows(sql, run_id)}
+
+    def streams(self, run_id: str) -> dict[StreamKey, int]:
+        sql = "SELECT rank, stage, phase, gapless FROM streams WHERE run_no = ? AND gapless > 0 ORDER BY rank, stage, phase"
+        return {StreamKey(rank, Stage(stage), Phase(phase)): count for rank, stage, phase, count in self._rows(sql, run_id)}
+
+    def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
+        found = self.entries(run_id, key, ordinal, ordinal + 1)
+        if not found:
+            raise Missing(f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}")
+        return found[0]
+
+    def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
+        sql = (
+            "SELECT ordinal, step, count, digests FROM entries WHERE run_no = ? AND rank = ? AND stage = ? AND phase = ? "
+            "AND ordinal >= ? AND ordinal < ? ORDER BY ordinal"
+        )
+        rows = self._rows(sql, run_id, key.rank, int(key.stage), int(key.phase), start, stop)
+        return [
+            StepEntry(ordinal, step, count, digests[:16], digests[16:32], digests[32:48])
+            for ordinal, step, count, digests in rows
+        ]
+
+    def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
+        sql = (
+            "SELECT rank, number, scheme, level, records, first_step, last_step, crc32, bytes FROM segments "
+            "WHERE run_no = ? AND rank = ? ORDER BY number"
+        )
+        return [SegmentMeta(*row) for row in self._rows(sql, run_id, rank)]
+
+    def segment_columns(self, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
+        sql = "SELECT columns FROM segments WHERE run_no = ? AND rank = ? AND number = ?"
+
+        def read(connection: sqlite3.Connection) -> dict[int, bytes]:
+            run_no, _ = sqlite_runs.current(connection, run_id)
+            found: dict[int, bytes] = {}
+            for number in numbers:
+                row = connection.execute(sql, (run_no, rank, number)).fetchone()
+                if row is None:
+                    raise Missing(f"run {run_id}: no segment {number} of rank {rank}")
+                found[number] = row[0]
+            return found
+
+        return self._read(read)
+
+    # -- service --------------------------------------------------------------------------------------------------
+    def check(self) -> list[str]:
+        self._writer.submit(lambda connection: connection.execute("UPDATE numbers SET last_run_no = last_run_no") and None)
+        free = shutil.disk_usage(self.path.parent).free
+        if free < FREE_BYTES_LOW:
+            return [f"store {self.path}: only {free >> 20} MiB are free on its disk"]
+        return []
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.close()
+        with self._readers_lock:
+            for connection in self._readers:
+                connection.close()
+            self._readers.clear()
+        self._lock.release()
+
+    def _rows(self, sql: str, run_id: str, *values: Any) -> list[Any]:
+        """Rows of a query whose first value is the run's number; none for an unknown run."""
+
+        def read(connection: sqlite3.Connection) -> list[Any]:
+            run_no, _ = sqlite_runs.current(connection, run_id)
+            return connection.execute(sql, (run_no, *values)).fetchall()
+
+        return self._read(read)
+
+    def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs `query` on this thread's connection, in one read transaction: it sees one state of the store."""
+        if self._closed:
+            raise StoreError(f"store {self.path} is closed")
+        try:
+            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                connection = open_reader(self.path)
+                self._local.connection = connection
+                with self._readers_lock:
+                    self._readers.add(connection)
+            connection.execute("BEGIN")
+            try:
+                return query(connection)
+            finally:
+                connection.execute("ROLLBACK")
+        except sqlite3.ProgrammingError as error:
+            raise StoreError(f"store {self.path} is closed") from error
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error

@@ -1,0 +1,121 @@
+"""The store: what the coordinator keeps, behind one interface. Synchronous and thread-safe; one contract suite for all backends.
+
+Idempotent by design: a segment under (run, attempt, rank, number), an entry under (run, attempt, stream, ordinal), a seal under
+(run, attempt, rank). "Stored" means durable: a call that returned has survived a SIGKILL of the store (SQLite FULL, Redis AOF).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.fingerprint import Seal, SegmentMeta, StepEntry, StreamKey
+from detctl_coordinator.domain.run import RunRecord
+
+
+class StoreError(Exception):
+    """The store said no or did not answer; nothing of the call counts as stored. One line for people."""
+
+
+class Conflict(StoreError):
+    """Compare-and-set lost: somebody advanced the document first."""
+
+
+class Fenced(StoreError):
+    """A newer attempt of the run exists, or the run was deleted."""
+
+
+class Missing(StoreError):
+    """Asked for an entry or a segment that is not there."""
+
+
+class Refused(StoreError):
+    """Can never be stored as it is (an ordinal far beyond its stream, a blob over the limit): do not send it again."""
+
+
+class Store(Protocol):
+    """See the module's text. Every method may raise StoreError."""
+
+    # -- audits and runs ------------------------------------------------------------------------------------------
+    def put_audit(self, audit: Audit) -> Audit:
+        """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises Conflict."""
+        ...
+
+    def audit(self, audit_id: str) -> Audit | None: ...
+
+    def active_audits(self) -> list[Audit]:
+        """Running or comparing."""
+        ...
+
+    def audits(self, limit: int = 100) -> list[Audit]:
+        """Newest first."""
+        ...
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """The run as its audit's document has it."""
+        ...
+
+    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
+        """Newest first."""
+        ...
+
+    def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
+        """Forgets segments, index, seals, manifests of runs that are over; returns those deleted. Running ones stay."""
+        ...
+
+    def delete_older_than(self, unix_s: float) -> list[str]:
+        """Deletes runs (and audits left empty) created before; returns run ids."""
+        ...
+
+    # -- machines -------------------------------------------------------------------------------------------------
+    def put_machine(self, name: str, document: Mapping[str, Any]) -> None:
+        """Hello of an agent as JSON values, with last_seen_unix_s."""
+        ...
+
+    def machines(self) -> dict[str, Mapping[str, Any]]: ...
+
+    # -- what a run sent ------------------------------------------------------------------------------------------
+    def open_attempt(self, run_id: str, attempt: int) -> None:
+        """From now on only this attempt may write; idempotent; older attempts are fenced. Raises Fenced for an older one."""
+        ...
+
+    def put_segment(
+        self, run_id: str, attempt: int, meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]
+    ) -> None:
+        """Durable when it returns. The same segment again changes nothing. Raises Fenced."""
+        ...
+
+    def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
+        """Durable when it returns. Raises Fenced."""
+        ...
+
+    # -- reading a run (its latest attempt) -----------------------------------------------------------------------
+    def attempt(self, run_id: str) -> int:
+        """The attempt that may write; 0: none was opened."""
+        ...
+
+    def seals(self, run_id: str) -> dict[int, Seal]: ...
+
+    def streams(self, run_id: str) -> dict[StreamKey, int]:
+        """How many entries each stream has (gapless from 0)."""
+        ...
+
+    def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry: ...
+
+    def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]: ...
+
+    def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
+        """In order of number."""
+        ...
+
+    def segment_columns(self, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
+        """zlib of RecordColumns, as it was sent."""
+        ...
+
+    # -- service --------------------------------------------------------------------------------------------------
+    def check(self) -> list[str]:
+        """Raises StoreError where the store is unusable; returns warnings (CONFIG barred, …)."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,261 @@
+from detctl_proto.v1 import records_pb2 as _records_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class RunPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_PHASE_UNSPECIFIED: _ClassVar[RunPhase]
+    RUN_PHASE_ACCEPTED: _ClassVar[RunPhase]
+    RUN_PHASE_RUNNING: _ClassVar[RunPhase]
+    RUN_PHASE_ENDED: _ClassVar[RunPhase]
+    RUN_PHASE_REFUSED: _ClassVar[RunPhase]
+RUN_PHASE_UNSPECIFIED: RunPhase
+RUN_PHASE_ACCEPTED: RunPhase
+RUN_PHASE_RUNNING: RunPhase
+RUN_PHASE_ENDED: RunPhase
+RUN_PHASE_REFUSED: RunPhase
+
+class AgentMessage(_message.Message):
+    __slots__ = ("hello", "heartbeat", "run_state")
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    RUN_STATE_FIELD_NUMBER: _ClassVar[int]
+    hello: Hello
+    heartbeat: Heartbeat
+    run_state: RunState
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., run_state: _Optional[_Union[RunState, _Mapping]] = ...) -> None: ...
+
+class CoordinatorMessage(_message.Message):
+    __slots__ = ("welcome", "assignment", "stop_run", "run_state_noted")
+    WELCOME_FIELD_NUMBER: _ClassVar[int]
+    ASSIGNMENT_FIELD_NUMBER: _ClassVar[int]
+    STOP_RUN_FIELD_NUMBER: _ClassVar[int]
+    RUN_STATE_NOTED_FIELD_NUMBER: _ClassVar[int]
+    welcome: Welcome
+    assignment: Assignment
+    stop_run: StopRun
+    run_state_noted: RunStateNoted
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., stop_run: _Optional[_Union[StopRun, _Mapping]] = ..., run_state_noted: _Optional[_Union[RunStateNoted, _Mapping]] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ("machine", "version", "recipes", "environments", "manifest_json", "parallel_runs", "boot_id")
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    RECIPES_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
+    PARALLEL_RUNS_FIELD_NUMBER: _ClassVar[int]
+    BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    machine: str
+    version: str
+    recipes: _containers.RepeatedCompositeFieldContainer[RecipeOffer]
+    environments: _containers.RepeatedCompositeFieldContainer[EnvironmentOffer]
+    manifest_json: str
+    parallel_runs: int
+    boot_id: str
+    def __init__(self, machine: _Optional[str] = ..., version: _Optional[str] = ..., recipes: _Optional[_Iterable[_Union[RecipeOffer, _Mapping]]] = ..., environments: _Optional[_Iterable[_Union[EnvironmentOffer, _Mapping]]] = ..., manifest_json: _Optional[str] = ..., parallel_runs: _Optional[int] = ..., boot_id: _Optional[str] = ...) -> None: ...
+
+class RecipeOffer(_message.Message):
+    __slots__ = ("name", "source_digest", "parameters", "paths", "patterns", "git_commit", "command", "timeout_s")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class PatternsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    PATHS_FIELD_NUMBER: _ClassVar[int]
+    PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    GIT_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    source_digest: str
+    parameters: _containers.ScalarMap[str, str]
+    paths: _containers.RepeatedScalarFieldContainer[str]
+    patterns: _containers.ScalarMap[str, str]
+    git_commit: str
+    command: _containers.RepeatedScalarFieldContainer[str]
+    timeout_s: int
+    def __init__(self, name: _Optional[str] = ..., source_digest: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., paths: _Optional[_Iterable[str]] = ..., patterns: _Optional[_Mapping[str, str]] = ..., git_commit: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., timeout_s: _Optional[int] = ...) -> None: ...
+
+class EnvironmentOffer(_message.Message):
+    __slots__ = ("name", "emulate")
+    class EmulateEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EMULATE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    emulate: _containers.ScalarMap[str, str]
+    def __init__(self, name: _Optional[str] = ..., emulate: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class Heartbeat(_message.Message):
+    __slots__ = ("runs",)
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[RunProgress]
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunProgress, _Mapping]]] = ...) -> None: ...
+
+class RunProgress(_message.Message):
+    __slots__ = ("run_id", "attempt", "step", "records")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    step: int
+    records: int
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., records: _Optional[int] = ...) -> None: ...
+
+class RunState(_message.Message):
+    __slots__ = ("run_id", "attempt", "phase", "manifest_json", "exit_code", "end", "message", "output_tail", "ranks", "wall_s")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TAIL_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    WALL_S_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    phase: RunPhase
+    manifest_json: str
+    exit_code: int
+    end: str
+    message: str
+    output_tail: str
+    ranks: int
+    wall_s: float
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[_Union[RunPhase, str]] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., output_tail: _Optional[str] = ..., ranks: _Optional[int] = ..., wall_s: _Optional[float] = ...) -> None: ...
+
+class RunStateNoted(_message.Message):
+    __slots__ = ("run_id", "attempt", "phase")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    phase: RunPhase
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[_Union[RunPhase, str]] = ...) -> None: ...
+
+class Welcome(_message.Message):
+    __slots__ = ("coordinator", "heartbeat_s")
+    COORDINATOR_FIELD_NUMBER: _ClassVar[int]
+    HEARTBEAT_S_FIELD_NUMBER: _ClassVar[int]
+    coordinator: str
+    heartbeat_s: float
+    def __init__(self, coordinator: _Optional[str] = ..., heartbeat_s: _Optional[float] = ...) -> None: ...
+
+class Assignment(_message.Message):
+    __slots__ = ("run_id", "attempt", "audit_id", "recipe", "environment", "parameters", "variables", "interventions", "level", "step_from", "step_to", "expected_source_digest", "twin")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class VariablesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class InterventionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    INTERVENTIONS_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FROM_FIELD_NUMBER: _ClassVar[int]
+    STEP_TO_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    TWIN_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    audit_id: str
+    recipe: str
+    environment: str
+    parameters: _containers.ScalarMap[str, str]
+    variables: _containers.ScalarMap[str, str]
+    interventions: _containers.ScalarMap[str, str]
+    level: str
+    step_from: int
+    step_to: int
+    expected_source_digest: str
+    twin: int
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., environment: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., expected_source_digest: _Optional[str] = ..., twin: _Optional[int] = ...) -> None: ...
+
+class StopRun(_message.Message):
+    __slots__ = ("run_id", "attempt", "after_step", "now", "reason")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_STEP_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    after_step: int
+    now: bool
+    reason: str
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., after_step: _Optional[int] = ..., now: bool = ..., reason: _Optional[str] = ...) -> None: ...
+
+class IngestRequest(_message.Message):
+    __slots__ = ("segment", "seal")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
+    segment: _records_pb2.Segment
+    seal: _records_pb2.Seal
+    def __init__(self, segment: _Optional[_Union[_records_pb2.Segment, _Mapping]] = ..., seal: _Optional[_Union[_records_pb2.Seal, _Mapping]] = ...) -> None: ...
+
+class IngestReply(_message.Message):
+    __slots__ = ("run_id", "attempt", "rank", "seal", "number", "fenced", "refused")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    SEAL_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FENCED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    rank: int
+    seal: bool
+    number: int
+    fenced: bool
+    refused: str
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., rank: _Optional[int] = ..., seal: bool = ..., number: _Optional[int] = ..., fenced: bool = ..., refused: _Optional[str] = ...) -> None: ...

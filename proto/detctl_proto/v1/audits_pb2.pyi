@@ -1,0 +1,272 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Empty(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class AuditRef(_message.Message):
+    __slots__ = ("audit_id",)
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    def __init__(self, audit_id: _Optional[str] = ...) -> None: ...
+
+class Variation(_message.Message):
+    __slots__ = ("name", "values")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AuditRequest(_message.Message):
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by")
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    MACHINES_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
+    TWINS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FROM_FIELD_NUMBER: _ClassVar[int]
+    STEP_TO_FIELD_NUMBER: _ClassVar[int]
+    TO_END_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    VARY_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_BY_FIELD_NUMBER: _ClassVar[int]
+    recipe: str
+    machines: _containers.RepeatedScalarFieldContainer[str]
+    environments: _containers.RepeatedScalarFieldContainer[str]
+    twins: int
+    step_from: int
+    step_to: int
+    to_end: bool
+    level: str
+    set: _containers.RepeatedCompositeFieldContainer[Variation]
+    vary: _containers.RepeatedCompositeFieldContainer[Variation]
+    requested_by: str
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ...) -> None: ...
+
+class PlannedRun(_message.Message):
+    __slots__ = ("run_id", "label", "machine")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    label: str
+    machine: str
+    def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ...) -> None: ...
+
+class AuditPlan(_message.Message):
+    __slots__ = ("audit_id", "runs", "warnings")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    runs: _containers.RepeatedCompositeFieldContainer[PlannedRun]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, audit_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[PlannedRun, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RunStatus(_message.Message):
+    __slots__ = ("run_id", "label", "machine", "state", "step", "records", "message", "attempt")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    label: str
+    machine: str
+    state: str
+    step: int
+    records: int
+    message: str
+    attempt: int
+    def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+
+class AuditProgress(_message.Message):
+    __slots__ = ("audit_id", "state", "runs", "fingerprints_per_s", "message", "verdict_json")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINTS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_JSON_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    state: str
+    runs: _containers.RepeatedCompositeFieldContainer[RunStatus]
+    fingerprints_per_s: float
+    message: str
+    verdict_json: str
+    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., fingerprints_per_s: _Optional[float] = ..., message: _Optional[str] = ..., verdict_json: _Optional[str] = ...) -> None: ...
+
+class CompareRequest(_message.Message):
+    __slots__ = ("machines", "recipe", "audit_id", "run_ids")
+    MACHINES_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    machines: _containers.RepeatedScalarFieldContainer[str]
+    recipe: str
+    audit_id: str
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, machines: _Optional[_Iterable[str]] = ..., recipe: _Optional[str] = ..., audit_id: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class VerdictReply(_message.Message):
+    __slots__ = ("verdict_json",)
+    VERDICT_JSON_FIELD_NUMBER: _ClassVar[int]
+    verdict_json: str
+    def __init__(self, verdict_json: _Optional[str] = ...) -> None: ...
+
+class ListRequest(_message.Message):
+    __slots__ = ("audit_id", "machine", "recipe", "limit")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    machine: str
+    recipe: str
+    limit: int
+    def __init__(self, audit_id: _Optional[str] = ..., machine: _Optional[str] = ..., recipe: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class MachineInfo(_message.Message):
+    __slots__ = ("name", "connected", "last_seen_unix_s", "recipes", "environments", "manifest_json", "version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CONNECTED_FIELD_NUMBER: _ClassVar[int]
+    LAST_SEEN_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    RECIPES_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    connected: bool
+    last_seen_unix_s: float
+    recipes: _containers.RepeatedScalarFieldContainer[str]
+    environments: _containers.RepeatedScalarFieldContainer[str]
+    manifest_json: str
+    version: str
+    def __init__(self, name: _Optional[str] = ..., connected: bool = ..., last_seen_unix_s: _Optional[float] = ..., recipes: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., manifest_json: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class MachineList(_message.Message):
+    __slots__ = ("machines",)
+    MACHINES_FIELD_NUMBER: _ClassVar[int]
+    machines: _containers.RepeatedCompositeFieldContainer[MachineInfo]
+    def __init__(self, machines: _Optional[_Iterable[_Union[MachineInfo, _Mapping]]] = ...) -> None: ...
+
+class RunInfo(_message.Message):
+    __slots__ = ("status", "audit_id", "recipe", "created_unix_s", "ranks", "exit_code", "end")
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    status: RunStatus
+    audit_id: str
+    recipe: str
+    created_unix_s: float
+    ranks: int
+    exit_code: int
+    end: str
+    def __init__(self, status: _Optional[_Union[RunStatus, _Mapping]] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., created_unix_s: _Optional[float] = ..., ranks: _Optional[int] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ...) -> None: ...
+
+class RunList(_message.Message):
+    __slots__ = ("runs",)
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    runs: _containers.RepeatedCompositeFieldContainer[RunInfo]
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunInfo, _Mapping]]] = ...) -> None: ...
+
+class AuditInfo(_message.Message):
+    __slots__ = ("audit_id", "recipe", "state", "outcome", "origin", "causes", "created_unix_s", "machines")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    ORIGIN_FIELD_NUMBER: _ClassVar[int]
+    CAUSES_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    MACHINES_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    recipe: str
+    state: str
+    outcome: str
+    origin: str
+    causes: _containers.RepeatedScalarFieldContainer[str]
+    created_unix_s: float
+    machines: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., state: _Optional[str] = ..., outcome: _Optional[str] = ..., origin: _Optional[str] = ..., causes: _Optional[_Iterable[str]] = ..., created_unix_s: _Optional[float] = ..., machines: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class AuditList(_message.Message):
+    __slots__ = ("audits",)
+    AUDITS_FIELD_NUMBER: _ClassVar[int]
+    audits: _containers.RepeatedCompositeFieldContainer[AuditInfo]
+    def __init__(self, audits: _Optional[_Iterable[_Union[AuditInfo, _Mapping]]] = ...) -> None: ...
+
+class ShowRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ShowReply(_message.Message):
+    __slots__ = ("kind", "json")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    json: str
+    def __init__(self, kind: _Optional[str] = ..., json: _Optional[str] = ...) -> None: ...
+
+class DeleteRequest(_message.Message):
+    __slots__ = ("run_ids", "audit_id", "older_than_s")
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    OLDER_THAN_S_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    audit_id: str
+    older_than_s: float
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., audit_id: _Optional[str] = ..., older_than_s: _Optional[float] = ...) -> None: ...
+
+class DeleteReply(_message.Message):
+    __slots__ = ("run_ids",)
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ImportRequest(_message.Message):
+    __slots__ = ("label", "run_json")
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    RUN_JSON_FIELD_NUMBER: _ClassVar[int]
+    label: str
+    run_json: str
+    def __init__(self, label: _Optional[str] = ..., run_json: _Optional[str] = ...) -> None: ...
+
+class ImportReply(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class ImportFinished(_message.Message):
+    __slots__ = ("run_id", "manifest_json", "exit_code", "end", "message", "ranks", "output_tail")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    RANKS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TAIL_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    manifest_json: str
+    exit_code: int
+    end: str
+    message: str
+    ranks: int
+    output_tail: str
+    def __init__(self, run_id: _Optional[str] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., ranks: _Optional[int] = ..., output_tail: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,122 @@
+"""The digest's test vectors, on every form that this process has, and its algebra."""
+
+from __future__ import annotations
+
+import struct
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from detctl_probe import digest, digest_numpy, digest_torch, kernel
+from hypothesis import HealthCheck, given, settings
+
+VECTORS = [
+    (torch.zeros(1), 0, "887fc09c32e79462 637e0b1d0e944ac8"),
+    (torch.arange(10, dtype=torch.float32), 0, "e0af48c3f6e76072 00f8a8e754ac6a9e"),
+    (torch.arange(10, dtype=torch.bfloat16), 0, "ab097476d8057592 45ffed8401df9888"),
+    (torch.arange(10, dtype=torch.float64), 0, "9c05f878f0239d71 1693f31511a56d68"),
+    (torch.arange(256, dtype=torch.uint8), 0, "2f57969f0854eaf8 e7c189fbd6a9100b"),
+    (torch.zeros(1000), 0, "99622419ae4f91b2 9ab89325b261dc44"),
+    (torch.arange(1000), 0, "7aafce23b3a8272c 3b407a997a595734"),
+    (torch.arange(10, dtype=torch.float32), 2**33, "fb4f4361c13c33f0 cbe838611cc59c50"),
+]
+
+
+def packed(hexes: str) -> bytes:
+    return struct.pack("<QQ", *(int(lane, 16) for lane in hexes.split()))
+
+
+@pytest.fixture(scope="module")
+def compiled() -> str:
+    return kernel.compile_into()
+
+
+@pytest.fixture(params=["off", *kernel.FORMS], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, compiled: str) -> str:
+    """Each test runs on the reference and on every form of the C kernel that this CPU has."""
+    if request.param == "off":
+        monkeypatch.setattr(digest, "KERNEL", None)
+        return "off"
+    monkeypatch.setenv("DETCTL_KERNEL", request.param)
+    loaded = kernel.load()
+    assert loaded is not None
+    if loaded.form != request.param:
+        pytest.skip(f"this CPU has no {request.param}")
+    monkeypatch.setattr(digest, "KERNEL", loaded)
+    return loaded.form
+
+
+@pytest.mark.parametrize(("tensor", "first", "expected"), VECTORS)
+def test_vectors(tensor: torch.Tensor, first: int, expected: str) -> None:
+    assert digest.digest_tensor(tensor, first) == packed(expected)
+    assert struct.pack("<QQ", *digest_torch.sums(digest.as_integers(tensor), first)) == packed(expected)
+    by_word = [digest._word(first + i, int(w)) for i, w in enumerate(digest_numpy.words_of(digest.as_integers(tensor).numpy()))]
+    lanes = (sum(a for a, _ in by_word) % 2**64, sum(b for _, b in by_word) % 2**64)
+    assert struct.pack("<QQ", *lanes) == packed(expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bool, torch.int8, torch.complex64, torch.complex128, torch.float8_e4m3fn])
+def test_every_form_agrees(dtype: torch.dtype) -> None:
+    tensor = (torch.arange(70_000) % 113).to(torch.float32).to(dtype)
+    assert digest.digest_tensor(tensor) == struct.pack("<QQ", *digest_torch.sums(digest.as_integers(tensor), 0))
+
+
+def test_layout_does_not_matter_and_content_does() -> None:
+    image = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    expected = digest.digest_tensor(image)
+    assert digest.digest_tensor(image.to(memory_format=torch.channels_last)) == expected
+    assert digest.digest_tensor(image.transpose(2, 3).contiguous().transpose(2, 3)) == expected
+    assert digest.digest_tensor(torch.cat([image, image])[:4]) == expected
+    assert digest.digest_tensor(image.clone().requires_grad_()) == expected
+    other = image.clone()
+    other.view(torch.int32).view(-1)[17] ^= 1
+    assert digest.digest_tensor(other) != expected
+    assert digest.digest_tensor(torch.empty(0)) == digest.EMPTY
+    assert digest.digest_tensor(torch.tensor(-0.0)) != digest.digest_tensor(torch.tensor(0.0))
+    assert digest.digest_tensor(torch.complex(torch.ones(3), torch.ones(3)).conj()) == digest.digest_tensor(
+        torch.complex(torch.ones(3), -torch.ones(3))
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(min_size=4, max_size=4), max_size=64), st.integers(0, 64))
+def test_shards_add_up(words: list[bytes], cut: int) -> None:
+    array = np.frombuffer(b"".join(words), dtype="<u4")
+    cut = min(cut, len(array))
+    left, right = digest_numpy.sums(array[:cut], 0), digest_numpy.sums(array[cut:], cut)
+    assert digest_numpy.sums(array, 0) == tuple((x + y) % 2**64 for x, y in zip(left, right, strict=True))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.binary(min_size=16, max_size=16), min_size=2, max_size=20, unique=True), st.randoms())
+def test_order_blind_sees_content_alone(rows: list[bytes], random: object) -> None:
+    shuffled = rows[1:] + rows[:1]
+    assert digest.order_blind(shuffled) == digest.order_blind(rows)
+    assert digest.digest_rows(shuffled) != digest.digest_rows(rows)
+    assert digest.order_blind(rows[1:]) != digest.order_blind(rows)
+    assert digest.order_blind([*rows, rows[0]]) != digest.order_blind(rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
+@pytest.mark.parametrize("length", [1, 7, 8, 15, 16, 17, 33, 16_400])
+def test_odd_lengths_and_addresses(dtype: torch.dtype, length: int) -> None:
+    whole = (torch.arange(length + 3) * 37 % 251).to(dtype)
+    for offset in (0, 1, 3):
+        part = whole[offset : offset + length]
+        assert digest.digest_tensor(part) == struct.pack("<QQ", *digest_torch.sums(digest.as_integers(part), 0))
+
+
+def test_row_digests_start_at_zero_in_each_row() -> None:
+    rows = torch.arange(3 * 40_000, dtype=torch.float32).view(3, 40_000)
+    assert digest.digest_rows_tensor(rows) == tuple(digest.digest_tensor(row) for row in rows)
+    assert digest.digest_rows_array(rows.numpy()) == digest.digest_rows_tensor(rows)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.eye(3).to_sparse(), torch.empty(3, device="meta"), torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)],
+)
+def test_what_has_no_digest_says_so(tensor: torch.Tensor) -> None:
+    with pytest.raises(digest.Unfit):
+        digest.digest_tensor(tensor)
