@@ -123,7 +123,7 @@ class RecordParser:
         )  # fmt: skip
         while position < size:
             sequence, stage, phase, step, micro, occurrence, has, site_bytes = unpack_head(payload, position)
-            if stage >= STAGES or phase > 1 or has > 15:
+            if stage >= STAGES or phase > 1 or has > 15 or sequence >> 62:
                 raise ProtocolError(f"a record of stage {stage}, phase {phase}, flags {has}")
             start = position + _HEAD.size - 2
             at = start + 2 + site_bytes

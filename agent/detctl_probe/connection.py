@@ -32,11 +32,13 @@ class Connection:
         self.broken: Optional[str] = None
         self.closed = False
 
-    def send(self, data: bytes) -> None:
-        """Queues and sends what the socket takes now."""
+    def send(self, data: bytes, now: bool = True) -> None:
+        """Queues; with `now` also sends what the socket takes at once."""
         if self.broken or self.closed:
             return
         self._pending += data
+        if not now and len(self._pending) < BUFFER_BYTES_MAX:
+            return
         self._write(wait_s=0.0)
         if len(self._pending) > BUFFER_BYTES_MAX:
             self._write(wait_s=BACK_PRESSURE_S, until_bytes=BUFFER_BYTES_MAX // 2)
@@ -56,7 +58,7 @@ class Connection:
         frames: List[Tuple[int, bytes]] = []
         while self._socket is not None and not self.broken:
             try:
-                if not select.select([self._socket], [], [], 0)[0]:
+                if not _ready(self._socket, select.POLLIN, 0.0):
                     break
                 data = self._socket.recv(4096)
                 if not data:
@@ -87,13 +89,14 @@ class Connection:
                 self._socket = self._connect()
             while len(self._pending) > until_bytes:
                 try:
-                    sent = self._socket.send(memoryview(self._pending)[:_CHUNK].tobytes())
+                    # MSG_NOSIGNAL: the user may have given SIGPIPE back its deadly default.
+                    sent = self._socket.send(bytes(self._pending[:_CHUNK]), socket.MSG_NOSIGNAL)
                     del self._pending[:sent]
                 except (BlockingIOError, InterruptedError):
                     left_s = deadline - time.monotonic()
                     if left_s <= 0:
                         return
-                    select.select([], [self._socket], [], left_s)
+                    _ready(self._socket, select.POLLOUT, left_s)
         except (OSError, ValueError) as error:
             self._break("%s: %s" % (self._path, error))
 
@@ -112,3 +115,10 @@ class Connection:
         self.broken = why
         self.close()
         say("recording stops, the training goes on: %s" % why)
+
+
+def _ready(made: socket.socket, event: int, wait_s: float) -> bool:
+    # poll, not select: a training may hold more than 1,024 descriptors.
+    poller = select.poll()
+    poller.register(made, event)
+    return bool(poller.poll(wait_s * 1000.0))

@@ -2,26 +2,172 @@
 
 Observers call `record` and `note`; the optimizer observer moves `step`; nobody else keeps time. It must be cheap, never
 raise into the training, never draw a random number, and be re-entrant safe (a digest may call torch functions that observers watch:
-observers check `busy`).
+observers check `busy`, and digest inside `with recorder.working():`, which sets it for their thread and counts the cost).
+
+In a DataLoader worker (`become_worker`) nothing is sent: records and notes wait until `drain`, travel with the batch, and the main
+process gives them to `replay` where it takes the batch.
 """
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional
+import os
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
+from detctl_probe import chain as chains
+from detctl_probe import frames
+from detctl_probe.callers import Callers
+from detctl_probe.connection import Connection
+from detctl_probe.paths import Places
 from detctl_probe.prints import Print
+from detctl_probe.say import say
 from detctl_probe.settings import Settings
+
+MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
+
+TRAINING_STAGES = frozenset(("init", "forward", "loss", "backward", "update"))
+# Level `step` keeps these as they are and folds every other stage to one record a step.
+KEPT_STAGES = frozenset(("code", "listing", "files", "rng", "order"))
+# These count from the start, whatever the window.
+EARLY_STAGES = frozenset(("code", "listing", "files"))
+FOLDED_SITE = "*"
+FOLDED_DTYPE = "fold"
+
+NOTES_BY_KIND_MAX = 100
+FLUSH_BYTES = 1 << 18
+SEAL_WAIT_S = 60.0
+
+Seen = Tuple[str, str, str, Print, Optional[int], Optional[str], Optional[Mapping[str, Any]]]
+
+
+class Observer:
+    """One row of the seal's `observers`."""
+
+    def __init__(self, name: str, stage: str) -> None:
+        self.name = name
+        self.stage = stage
+        self.installed = False
+        self.fired = 0
+        self.failed: Optional[str] = None
+
+
+class _Stream:
+    """(stage, phase): what the seal says of it, and the step under way."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.count = 0
+        self.chain = chains.ZERO
+        self.fold: Optional[chains.StepFold] = None
+
+    def close(self, step: int) -> None:
+        if self.fold is not None:
+            self.chain = chains.chain(self.chain, step, self.fold.digest)
+            self.steps += 1
+            self.count += self.fold.count
+            self.fold = None
+
+
+class _Working:
+    """Marks a thread as inside the probe and adds the time to the cost."""
+
+    def __init__(self, recorder: "Recorder") -> None:
+        self._recorder = recorder
+
+    def __enter__(self) -> None:
+        local = self._recorder._local
+        depth = getattr(local, "depth", 0)
+        if not depth:
+            local.since = time.perf_counter()
+        local.depth = depth + 1
+
+    def __exit__(self, *_: object) -> None:
+        local = self._recorder._local
+        local.depth -= 1
+        if local.depth <= 0:
+            local.depth = 0
+            self._recorder.cost_s += time.perf_counter() - local.since
 
 
 class Recorder:
     """See the module's text. Attributes are read by observers and written only by the methods here."""
 
     settings: Settings
+    role: str  # main, child, worker or launcher
     step: int  # the step now under way; what happens before the first is step 0
     micro: int  # finished backward passes (closures of one optimizer step count up too) inside the step
     phase: str  # "train" or "eval"; model observers set it by set_phase
-    recording: bool  # inside the window, not sealed: observers return at once when it is False
-    busy: bool  # inside a digest: observers return at once when it is True
+    recording: bool  # inside the window, not sealed: observers return at once when it is False (see also `wants`)
+    sealed: bool
+    cost_s: float  # own time, of all threads
+
+    def __init__(self, settings: Settings, role: str = MAIN) -> None:
+        self.settings = settings
+        self.role = role
+        places = dict(settings.paths)
+        places.setdefault("cwd", os.getcwd())
+        self.places = Places(places)
+        self.callers = Callers(self.places)
+        self.observers: Dict[str, Observer] = {}
+        self.facts: Callable[[], Dict[str, Any]] = dict  # facts.py sets it
+        self._starts: List[Callable[[], None]] = []
+        self._unobserved: Dict[Tuple[str, str], Dict[str, str]] = {}
+        self._interventions: Dict[str, Dict[str, Any]] = {}
+        self._fresh()
+
+    def _fresh(self) -> None:
+        """The state of a process that has recorded nothing; a forked child starts with it again."""
+        self._lock = threading.RLock()
+        self._local = threading.local()
+        self._connection: Optional[Connection] = None
+        self._lost = False
+        self._buffer = bytearray()
+        self._sequence = 0
+        self._occurrences: Dict[Tuple[str, str, str], int] = {}
+        self._streams: Dict[Tuple[str, str], _Stream] = {}
+        self._open: Dict[Tuple[str, str], _Stream] = {}
+        self._folded: Dict[Tuple[str, str], chains.StepFold] = {}
+        self._notes: Set[Tuple[Any, ...]] = set()
+        self._notes_by_kind: Dict[str, int] = {}
+        self._carried: List[Seen] = []
+        self._steps_finished = 0
+        self._stop_after: Optional[int] = None
+        self._began = False
+        self._facts_sent = False
+        self._rank: Optional[Tuple[int, int]] = None
+        self.pid = os.getpid()
+        self.step = 0
+        self.micro = 0
+        self.phase = "train"
+        self.training = False
+        self.sealed = False
+        self.cost_s = 0.0
+        self.recording = self.settings.window_start <= 0
+        for observer in self.observers.values():
+            observer.fired = 0
+
+    # -- what observers call ----------------------------------------------------------------------------------------
+    @property
+    def busy(self) -> bool:
+        """This thread is inside a digest: observers return at once when it is True."""
+        return getattr(self._local, "depth", 0) > 0
+
+    def working(self) -> _Working:
+        """`with recorder.working():` around fingerprinting: sets `busy` for this thread, counts the cost; nests."""
+        return _Working(self)
+
+    def wants(self, stage: str, site: str = "") -> bool:
+        """Whether a record would be kept now. Before the window begins: code, listing, files, seeds, and init at step 0."""
+        if self.sealed:
+            return False
+        return (
+            self.recording
+            or stage in EARLY_STAGES
+            or (stage == "rng" and site.startswith("seed/"))
+            or (stage == "init" and self.step == 0)
+        )
 
     def record(
         self,
@@ -34,56 +180,363 @@ class Recorder:
         evidence: Optional[Mapping[str, Any]] = None,
     ) -> None:
         """Records one fingerprint at the current step."""
+        if not self.wants(stage, site):
+            return
+        with self.working(), self._lock:
+            try:
+                if self.role == WORKER:
+                    self._carried.append(("record", stage, site, value, occurrence, phase, evidence))
+                elif self.role != LAUNCHER and not self._lost and not self.sealed:
+                    self._take(stage, frames.short_name(site), value, occurrence, phase or self.phase, evidence)
+            except Exception as error:
+                self._lose("a record of %s %s: %s: %s" % (stage, site, type(error).__name__, error))
 
     def note(self, kind: str, text: str, **fields: Any) -> None:
         """Evidence that hangs on no record; equal notes are sent once, with a limit by kind."""
+        with self.working(), self._lock:
+            try:
+                key = (kind, text, str(fields.get("file")), str(fields.get("line")))
+                sent = self._notes_by_kind.get(kind, 0)
+                if self.sealed or self._lost or key in self._notes or sent >= NOTES_BY_KIND_MAX:
+                    return
+                self._notes.add(key)
+                self._notes_by_kind[kind] = sent + 1
+                content = {"kind": kind, "text": text, "step": self.step, **fields}
+                if self.role == WORKER:
+                    self._carried.append(("note", kind, text, Print(b"", ""), None, None, fields))
+                else:
+                    self._pack_buffer()
+                    self._send(frames.json_frame(frames.NOTE, content), now=False)
+            except Exception as error:
+                self._lose("a note: %s: %s" % (type(error).__name__, error))
 
-    def set_phase(self, phase: str) -> None: ...
+    def set_phase(self, phase: str) -> None:
+        """Records that follow belong to `train` or `eval`."""
+        self.phase = phase
 
     def end_micro(self) -> None:
         """A backward pass or a closure ended."""
+        self.micro += 1
 
     def end_step(self, *, skipped: bool = False) -> None:
         """A step ended: flushes, moves on, then runs the callbacks of at_step_start; seals where the window is over."""
+        if self.sealed or self.role in (WORKER, LAUNCHER):
+            return
+        with self.working(), self._lock:
+            try:
+                self._finish_step(skipped)
+            except Exception as error:
+                self._lose("the end of step %d: %s: %s" % (self.step, type(error).__name__, error))
+        if self.recording:
+            self._began = True
+            self._run_starts()
 
-    def at_step_start(self, callback: Any) -> None:
+    def at_step_start(self, callback: Callable[[], None]) -> None:
         """callback() runs at the start of each step, first before anything of step 0 (see begin)."""
+        self._starts.append(callback)
 
     def begin(self) -> None:
         """The first thing of step 0 is about to happen (a loader's iter, a first forward): runs at_step_start callbacks once."""
+        if self._began or self.sealed or self.role in (WORKER, LAUNCHER):
+            return
+        with self._lock:
+            if self._began:
+                return
+            self._began = True
+        self._run_starts()
 
-    def observer(self, name: str, stage: str) -> "Observer":
+    def observer(self, name: str, stage: str) -> Observer:
         """Registers an observer for the seal; the caller marks it installed, fired or failed."""
-        raise NotImplementedError
+        return self.observers.setdefault(name, Observer(name, stage))
 
     def unobserved(self, stage: str, what: str, why: str) -> None:
         """Coverage: a part of a stage that nobody watches."""
+        if len(self._unobserved) < 1000:
+            self._unobserved.setdefault((stage, what), {"stage": stage, "what": what, "why": why})
 
     def intervention(self, name: str, value: str, acted: bool, detail: str) -> None:
         """Reads back an intervention; the last call a name stands."""
+        self._interventions[name] = {"name": name, "value": value, "acted": acted, "detail": detail}
 
     def logical(self, path: str) -> str:
         """`{data}/train` for a path under a declared place, else the path; see settings.paths."""
-        raise NotImplementedError
+        return self.places.logical(path)
 
     def caller(self) -> Mapping[str, Any]:
         """{"file": "{cwd}/train.py", "line": 31, "function": "..."} of the nearest frame that belongs to the user's code."""
-        raise NotImplementedError
+        return self.callers.describe(self.callers.user_frame(2))
 
+    # -- DataLoader workers -------------------------------------------------------------------------------------------
+    def become_worker(self) -> None:
+        """This process is a DataLoader worker: it never sends; what it had recorded before is dropped."""
+        self._fresh()
+        self.role = WORKER
+        self.recording = True
+
+    def drain(self) -> List[Seen]:
+        """What this worker saw since the last call; picklable, to travel with a batch."""
+        with self._lock:
+            seen, self._carried = self._carried, []
+        return seen
+
+    def replay(self, seen: List[Seen]) -> None:
+        """Records, in the main process and at its step, what a worker drained."""
+        for what, first, second, value, occurrence, phase, more in seen:
+            if what == "record":
+                self.record(first, second, value, occurrence=occurrence, phase=phase, evidence=more)
+            else:
+                self.note(first, second, **dict(more or {}))
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
     def seal(self, reason: str) -> None:
         """Sends the last frame; later records are dropped."""
+        with self.working(), self._lock:
+            if self.sealed:
+                return
+            try:
+                if self.role == WORKER:
+                    pass
+                elif not self._lost and (self._connection or self._buffer or self.role in (MAIN, LAUNCHER)):
+                    self._fold_step()
+                    self._pack_buffer()
+                    self._close_streams()
+                    self._send(frames.json_frame(frames.SEAL, self._seal_content(reason)))
+                    if self._connection is not None:
+                        self._connection.drain(SEAL_WAIT_S)
+                        self._connection.close()
+            except Exception as error:
+                self._lose("the seal: %s: %s" % (type(error).__name__, error))
+            self.sealed = True
+            self.recording = False
+
+    def after_fork(self) -> None:
+        """In a forked child: drops what belongs to the parent; a connection is opened by the first flush of its own."""
+        inherited = self._connection
+        role = self.role
+        self._fresh()
+        self.role = WORKER if role == WORKER else CHILD
+        if inherited is not None:
+            inherited.close()
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+    def _take(
+        self,
+        stage: str,
+        site: str,
+        value: Print,
+        occurrence: Optional[int],
+        phase: str,
+        evidence: Optional[Mapping[str, Any]],
+    ) -> None:
+        if occurrence is None:
+            key = (stage, phase, site)
+            occurrence = self._occurrences.get(key, 0)
+            self._occurrences[key] = occurrence + 1
+        if stage in TRAINING_STAGES:
+            self.training = True
+        if self.settings.level == "step" and stage not in KEPT_STAGES:
+            fold = self._folded.setdefault((stage, phase), chains.StepFold())
+            fold.take(_hash(site, occurrence, value))
+            return
+        self._write(stage, phase, site, occurrence, value, evidence)
+
+    def _write(
+        self,
+        stage: str,
+        phase: str,
+        site: str,
+        occurrence: int,
+        value: Print,
+        evidence: Optional[Mapping[str, Any]],
+    ) -> None:
+        self._buffer += frames.pack_record(
+            self._sequence,
+            frames.STAGE_NUMBERS[stage],
+            frames.PHASE_NUMBERS[phase],
+            self.step,
+            self.micro,
+            occurrence,
+            site,
+            value,
+            evidence,
+        )
+        self._sequence += 1
+        stream = self._streams.get((stage, phase))
+        if stream is None:
+            stream = self._streams[(stage, phase)] = _Stream()
+        if stream.fold is None:
+            stream.fold = chains.StepFold()
+            self._open[(stage, phase)] = stream
+        stream.fold.take(_hash(site, occurrence, value))
+        if len(self._buffer) >= FLUSH_BYTES:
+            self._pack_buffer()
+            self._send(b"")
+
+    def _finish_step(self, skipped: bool) -> None:
+        self._fold_step()
+        self._pack_buffer()
+        self._close_streams()
+        self._learn_rank()
+        if not self._facts_sent:
+            self._facts_sent = True
+            self._send(frames.json_frame(frames.FACTS, self._facts_content()), now=False)
+        self._send(frames.step_frame(self.step, skipped))
+        finished = self.step
+        self._steps_finished += 1
+        self.step += 1
+        self.micro = 0
+        self._occurrences.clear()
+        self.recording = self.step >= self.settings.window_start and not self._lost
+        self._read_stop()
+        if self.settings.window_end is not None and self.step >= self.settings.window_end:
+            self.seal("window")
+        elif self._stop_after is not None and finished >= self._stop_after:
+            self.seal("stop")
+
+    def _fold_step(self) -> None:
+        """Level step: one record a stage and phase, whose digest is the sum of the step's record hashes."""
+        for stage, phase in sorted(self._folded, key=lambda key: (frames.STAGE_NUMBERS[key[0]], key[1])):
+            fold = self._folded[(stage, phase)]
+            self._write(stage, phase, FOLDED_SITE, 0, Print(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
+        self._folded.clear()
+
+    def _close_streams(self) -> None:
+        for stream in self._open.values():
+            stream.close(self.step)
+        self._open.clear()
+
+    def _read_stop(self) -> None:
+        if self._connection is None:
+            return
+        for kind, payload in self._connection.poll():
+            if kind == frames.STOP:
+                self._stop_after = frames.unpack_stop(payload)
+        if self._connection.broken:
+            self._lose(None)
+
+    def _run_starts(self) -> None:
+        for callback in list(self._starts):
+            try:
+                callback()
+            except Exception as error:
+                name = getattr(callback, "__module__", "?")
+                self.note("observer-failed", "%s at a step's start: %s: %s" % (name, type(error).__name__, error))
+
+    def _pack_buffer(self) -> None:
+        if self._buffer:
+            data, self._buffer = bytes(self._buffer), bytearray()
+            self._send(frames.frame(frames.RECORDS, data), now=False)
+
+    def _send(self, data: bytes, now: bool = True) -> None:
+        if self._lost:
+            return
+        if self._connection is None:
+            self._connection = Connection(self.settings.socket, frames.json_frame(frames.HELLO, self._hello_content()))
+        self._connection.send(data, now=now)
+        if self._connection.broken:
+            self._lose(None)
+
+    def _lose(self, why: Optional[str]) -> None:
+        """Nothing more is sent, and above all no seal: the run ends unverified."""
+        if not self._lost:
+            self._lost = True
+            self.recording = False
+            self._buffer = bytearray()
+            if self._connection is not None:
+                self._connection.close()
+            if why is not None:
+                say("recording stops, the training goes on: %s" % why)
+
+    # -- contents of the JSON frames ------------------------------------------------------------------------------------
+    def _hello_content(self) -> Dict[str, Any]:
+        return {
+            "v": frames.VERSION,
+            "scheme": frames.SCHEME,
+            "level": self.settings.level,
+            # The start time of the process is no secret and needs no random number.
+            "process": "%d.%08x" % (self.pid, time.time_ns() // 1000 & 0xFFFFFFFF),
+            "pid": self.pid,
+            "ppid": os.getppid(),
+            "role": self.role,
+            "rank": _number(os.environ.get("RANK")),
+            "world_size": _number(os.environ.get("WORLD_SIZE")),
+            "argv": list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", None) or []),
+            "python": "%d.%d.%d" % sys.version_info[:3],
+            "executable": sys.executable,
+        }
+
+    def _facts_content(self) -> Dict[str, Any]:
+        try:
+            facts = dict(self.facts())
+        except Exception as error:
+            facts = {"failed": "%s: %s" % (type(error).__name__, error)}
+        rank, world_size = self._ranks()
+        facts.update(rank=rank, world_size=world_size)
+        return facts
+
+    def _learn_rank(self) -> None:
+        """What torch.distributed says, while it says it: the group is often gone when the program ends."""
+        if self._rank is not None:
+            return
+        distributed = sys.modules.get("torch.distributed")
+        try:
+            if distributed is not None and distributed.is_available() and distributed.is_initialized():
+                self._rank = (int(distributed.get_rank()), int(distributed.get_world_size()))
+        except Exception:
+            return
+
+    def _ranks(self) -> Tuple[Optional[int], Optional[int]]:
+        self._learn_rank()
+        if self._rank is not None:
+            return self._rank
+        return _number(os.environ.get("RANK")), _number(os.environ.get("WORLD_SIZE"))
+
+    def _seal_content(self, reason: str) -> Dict[str, Any]:
+        rank, world_size = self._ranks()
+        content: Dict[str, Any] = {
+            "reason": reason,
+            "rank": rank,
+            "world_size": world_size,
+            "sequence": self._sequence,
+            "steps_finished": self._steps_finished,
+            "last_step": self.step - 1 if self._steps_finished else 0,
+            "streams": {
+                "%s/%s" % key: {"steps": stream.steps, "count": stream.count, "chain": stream.chain.hex()}
+                for key, stream in self._streams.items()
+            },
+            "observers": {
+                row.name: {"stage": row.stage, "installed": row.installed, "fired": row.fired, "failed": row.failed}
+                for row in self.observers.values()
+            },
+            "unobserved": list(self._unobserved.values()),
+            "interventions": list(self._interventions.values()),
+            "facts": self._facts_content(),
+            "cost_s": round(self.cost_s, 6),
+            "training": self.training,
+        }
+        failure = getattr(sys, "last_type", None)
+        if reason == "exit" and failure is not None:
+            content["exception"] = getattr(failure, "__name__", str(failure))
+        return content
 
 
-class Observer:
-    """One row of the seal's `observers`."""
+def _hash(site: str, occurrence: int, value: Print) -> bytes:
+    return chains.record_hash(site, occurrence, value.dtype, value.shape, value.digest, value.order_blind)
 
-    name: str
-    stage: str
-    installed: bool
-    fired: int
-    failed: Optional[str]
+
+def _number(text: Optional[str]) -> Optional[int]:
+    return int(text) if text is not None and text.isdigit() else None
+
+
+_recorder: Optional[Recorder] = None
 
 
 def recorder() -> Optional[Recorder]:
     """The recorder of this process, or None where no launcher asked for one."""
-    return None
+    return _recorder
+
+
+def set_recorder(value: Optional[Recorder]) -> None:
+    """Called once by start.py."""
+    global _recorder
+    _recorder = value

@@ -1,11 +1,11 @@
 """What the launcher tells the probe, in one JSON variable, DETCTL_PROBE.
 
-    {"socket": "/run/user/0/detctl/1a2b3c4d",    where to send frames; no key: the probe does nothing
-     "level": "module",                          step or module
-     "window": [0, 32],                          half open; end null: to the end
-     "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
-     "interventions": {"listing": "sorted", "workers": "0"},
-     "argv_paths": true}                         existing folders among the arguments got names by position (record, audit --)
+{"socket": "/run/user/0/detctl/1a2b3c4d",    where to send frames; no key: the probe does nothing
+ "level": "module",                          step or module
+ "window": [0, 32],                          half open; end null: to the end
+ "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
+ "interventions": {"listing": "sorted", "workers": "0"},
+ "argv_paths": true}                         existing folders among the arguments got names by position (record, audit --)
 """
 
 from __future__ import annotations

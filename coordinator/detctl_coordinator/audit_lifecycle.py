@@ -196,10 +196,13 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
     here = [run for run in audit.runs.values() if run.spec.arm.machine == event.machine]
     free = event.parallel_runs - event.busy - sum(_in_hand(run) for run in here)
     waiting = [run for run in here if run.state is RunState.WAITING]
-    assigned = {
-        run.spec.run_id: replace(run, state=RunState.ASSIGNED, attempt=run.attempt + 1, boot_id=event.boot_id, message="")
-        for run in waiting[: max(0, free)]
-    }
+    assigned = {}
+    for run in waiting[: max(0, free)]:
+        has_it = (run.spec.run_id, run.attempt + 1) in event.working
+        state = RunState.RUNNING if has_it else RunState.ASSIGNED
+        assigned[run.spec.run_id] = replace(
+            run, state=state, attempt=run.attempt + 1, boot_id=event.boot_id, message="preparing" if has_it else ""
+        )
     return _with(audit, assigned)
 
 

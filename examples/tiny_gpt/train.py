@@ -4,9 +4,9 @@ import argparse
 import math
 import random
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import torch
-from pydoc_data.topics import topics
 from torch import nn
 from torch.nn import functional
 
@@ -19,7 +19,9 @@ class Block(nn.Module):
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(dropout))
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width), nn.Dropout(dropout)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         batch, length, width = x.shape
@@ -70,7 +72,9 @@ def main() -> None:
     model = TinyGPT(len(letters), options.context, options.width, options.layers, options.width // 32, options.dropout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(step / options.steps)))
-    windows = torch.utils.data.TensorDataset(data[: len(data) // options.context * options.context].view(-1, options.context))
+    windows = torch.utils.data.TensorDataset(
+        data[: len(data) // options.context * options.context].view(-1, options.context)
+    )
     loader = torch.utils.data.DataLoader(windows, batch_size=options.batch, shuffle=True, drop_last=True)
     step = 0
     while step < options.steps:

@@ -147,7 +147,8 @@ class SqliteWriter:
             self._connection.execute("BEGIN IMMEDIATE")
             more = self._sweep(self._connection)
             self._connection.execute("COMMIT")
-            self._connection.execute("PRAGMA incremental_vacuum(2048)").fetchall()
+            # executescript steps the pragma to its end; execute would free a single page.
+            self._connection.executescript("PRAGMA incremental_vacuum(2048)")
         except sqlite3.Error:
             self._roll_back()  # a full disk: the next deletion, or the next start, tries again
         if not more:

@@ -51,12 +51,16 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, compil
 def test_vectors(tensor: torch.Tensor, first: int, expected: str) -> None:
     assert digest.digest_tensor(tensor, first) == packed(expected)
     assert struct.pack("<QQ", *digest_torch.sums(digest.as_integers(tensor), first)) == packed(expected)
-    by_word = [digest._word(first + i, int(w)) for i, w in enumerate(digest_numpy.words_of(digest.as_integers(tensor).numpy()))]
+    by_word = [
+        digest._word(first + i, int(w)) for i, w in enumerate(digest_numpy.words_of(digest.as_integers(tensor).numpy()))
+    ]
     lanes = (sum(a for a, _ in by_word) % 2**64, sum(b for _, b in by_word) % 2**64)
     assert struct.pack("<QQ", *lanes) == packed(expected)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bool, torch.int8, torch.complex64, torch.complex128, torch.float8_e4m3fn])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bool, torch.int8, torch.complex64, torch.complex128, torch.float8_e4m3fn]
+)
 def test_every_form_agrees(dtype: torch.dtype) -> None:
     tensor = (torch.arange(70_000) % 113).to(torch.float32).to(dtype)
     assert digest.digest_tensor(tensor) == struct.pack("<QQ", *digest_torch.sums(digest.as_integers(tensor), 0))
@@ -115,7 +119,11 @@ def test_row_digests_start_at_zero_in_each_row() -> None:
 
 @pytest.mark.parametrize(
     "tensor",
-    [torch.eye(3).to_sparse(), torch.empty(3, device="meta"), torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)],
+    [
+        torch.eye(3).to_sparse(),
+        torch.empty(3, device="meta"),
+        torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
+    ],
 )
 def test_what_has_no_digest_says_so(tensor: torch.Tensor) -> None:
     with pytest.raises(digest.Unfit):

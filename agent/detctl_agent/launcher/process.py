@@ -1,0 +1,92 @@
+"""The agent's side of a shim: starts it, tells it what to start, hears how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import detctl_agent
+from detctl_agent.errors import AgentError
+
+UMASK = 0o077
+
+
+class Launched:
+    """A shim and its pipes. `reports`, `stdout`, `stderr` are descriptors to read from, not blocking."""
+
+    def __init__(
+        self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], *, grace_s: float = 10.0, umask: int = UMASK
+    ) -> None:
+        """Starts it. Raises AgentError where no process can be started."""
+        commands_read, self._commands = os.pipe2(os.O_CLOEXEC)
+        self.reports, reports_write = os.pipe2(os.O_CLOEXEC)
+        self.stdout, stdout_write = os.pipe2(os.O_CLOEXEC)
+        self.stderr, stderr_write = os.pipe2(os.O_CLOEXEC)
+        self._buffer = b""
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-s", "-m", "detctl_agent.launcher.shim", str(commands_read), str(reports_write)],
+                # Nothing of the agent's own variables: a token must not be found in /proc/<shim>/environ either.
+                env={"PYTHONPATH": str(Path(detctl_agent.__file__).parents[1]), "LANG": "C.UTF-8"},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=stdout_write,
+                stderr=stderr_write,
+                pass_fds=(commands_read, reports_write),
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._close(self._commands, self.reports, self.stdout, self.stderr)
+            raise AgentError(f"cannot start a process: {error.strerror or error}") from error
+        finally:
+            self._close(commands_read, reports_write, stdout_write, stderr_write)
+        for descriptor in (self.reports, self.stdout, self.stderr):
+            os.set_blocking(descriptor, False)
+        self._tell(
+            {"argv": list(argv), "cwd": str(cwd), "env": dict(env), "grace_s": grace_s, "umask": umask},
+        )
+
+    @property
+    def shim_pid(self) -> int:
+        return self._process.pid
+
+    def end(self, grace_s: float) -> None:
+        """Ends the tree: SIGTERM, after `grace_s` SIGKILL until none is left."""
+        self._tell({"end": grace_s})
+
+    def read_reports(self) -> list[dict[str, Any]] | None:
+        """What the shim reported; None once it is gone."""
+        try:
+            data = os.read(self.reports, 65536)
+        except BlockingIOError:
+            return []
+        if not data:
+            return None
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        """Closes the pipes (which ends what is left) and reaps the shim."""
+        self._close(self._commands, self.reports, self.stdout, self.stderr)
+        self._process.wait()
+
+    def _tell(self, order: Mapping[str, Any]) -> None:
+        data = memoryview(json.dumps(order).encode("utf-8") + b"\n")
+        try:
+            while data:
+                data = data[os.write(self._commands, data) :]
+        except OSError:
+            pass  # the shim is gone: its closed report pipe says so
+
+    @staticmethod
+    def _close(*descriptors: int) -> None:
+        for descriptor in descriptors:
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass

@@ -1,0 +1,180 @@
+"""The shim of a run: parent of the training, and the one that ends its whole tree.
+
+A process of its own, because a killed agent must not leave a training on a GPU: when the agent's pipe closes, the shim
+kills its tree. It is a subreaper, so that daemonised grandchildren and torchrun's workers (sessions of their own) stay its
+descendants. It draws on the standard library alone and starts nothing but the training.
+
+    fd given as argv[1]  commands from the agent, one JSON a line: first what to start, then {"end": grace seconds}
+    fd given as argv[2]  reports to the agent, one JSON a line:
+                         {"started": pid} | {"failed": "one line"} | {"exit": code, negative for a signal} | {"done": leftovers killed}
+
+The agent's end of the command pipe closes -> as {"end": grace}. After {"done": …} no descendant is left, and the shim exits.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Dict, Optional
+
+from detctl_agent.launcher.tree import descendants
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
+DEFAULT_GRACE_S = 10.0
+SWEEP_PAUSE_S = 0.05  # between two looks at /proc while something is dying
+
+
+class Shim:
+    """State of one shim; see the module's text."""
+
+    def __init__(self, commands: int, reports: int) -> None:
+        self._commands, self._reports = commands, reports
+        self._buffer = b""
+        self._open = True  # the agent's end of the command pipe
+        self._main: Optional[int] = None
+        self._exit_known = False
+        self._term_at: Optional[float] = None
+        self._grace_s = DEFAULT_GRACE_S
+        self._killed: Dict[int, bool] = {}
+
+    def run(self) -> None:
+        """Starts the training, waits, ends what is left."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: self._end(self._grace_s))
+        self._start()
+        while True:
+            self._reap()
+            if self._exit_known:
+                left = descendants(os.getpid())
+                if not left:
+                    break
+                self._end(self._grace_s)
+            if self._term_at is not None:
+                self._sweep()
+            pause = SWEEP_PAUSE_S if self._term_at is not None else None
+            watched = [wake_read] + ([self._commands] if self._open else [])
+            ready = select.select(watched, [], [], pause)[0]
+            if wake_read in ready:
+                try:
+                    os.read(wake_read, 4096)
+                except BlockingIOError:
+                    pass
+            if self._commands in ready:
+                self._listen()
+        self._report(done=len(self._killed))
+
+    def _start(self) -> None:
+        order = self._first_line()
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        self._grace_s = float(order.get("grace_s", DEFAULT_GRACE_S))
+        shim = os.getpid()
+
+        def before_exec() -> None:
+            # A shim that is itself killed takes its child along; the agent sweeps the rest by DETCTL_RUN_ID.
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != shim:
+                os._exit(127)
+
+        try:
+            process = subprocess.Popen(
+                order["argv"],
+                cwd=order["cwd"],
+                env=order["env"],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                umask=order.get("umask", 0o077),
+                preexec_fn=before_exec,  # noqa: PLW1509 - the shim has one thread
+            )
+        except (OSError, ValueError) as error:
+            name = error.filename if isinstance(error, OSError) and error.filename else order["argv"][0]
+            name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            self._report(failed="%s: %s" % (name, why))
+            self._exit_known = True
+            return
+        self._main = process.pid
+        self._report(started=process.pid)
+
+    def _first_line(self) -> Dict[str, Any]:
+        while b"\n" not in self._buffer:
+            data = os.read(self._commands, 65536)
+            if not data:
+                sys.exit(0)  # the agent went away before it said what to start
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        order: Dict[str, Any] = json.loads(line)
+        return order
+
+    def _listen(self) -> None:
+        data = os.read(self._commands, 65536)
+        if not data:
+            self._open = False
+            self._end(self._grace_s)
+            return
+        self._buffer += data
+        while b"\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            self._end(float(json.loads(line).get("end", self._grace_s)))
+
+    def _end(self, grace_s: float) -> None:
+        now = time.monotonic()
+        if self._term_at is None:
+            self._term_at, self._grace_s = now, grace_s
+        else:
+            self._grace_s = min(self._grace_s, grace_s)
+
+    def _sweep(self) -> None:
+        """SIGTERM once each, after the grace SIGKILL again and again: a tree may fork faster than one look at it."""
+        assert self._term_at is not None
+        late = time.monotonic() - self._term_at >= self._grace_s
+        for pid in descendants(os.getpid()):
+            if late or pid not in self._killed:
+                try:
+                    os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+                    if not late:
+                        os.kill(pid, signal.SIGCONT)  # a stopped process must wake to end
+                except OSError:
+                    pass
+            self._killed[pid] = late
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self._main:
+                self._exit_known = True
+                self._killed.pop(pid, None)
+                self._report(exit=os.waitstatus_to_exitcode(status))
+
+    def _report(self, **fields: Any) -> None:
+        try:
+            os.write(self._reports, json.dumps(fields).encode("utf-8") + b"\n")
+        except OSError:
+            pass  # nobody listens any more; the tree is ended all the same
+
+
+def main() -> None:
+    """Entry: `python -m detctl_agent.launcher.shim COMMANDS_FD REPORTS_FD`."""
+    commands, reports = int(sys.argv[1]), int(sys.argv[2])
+    for number in (commands, reports):
+        os.set_inheritable(number, False)
+    Shim(commands, reports).run()
+
+
+if __name__ == "__main__":
+    main()

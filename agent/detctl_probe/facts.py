@@ -1,0 +1,78 @@
+"""FACTS: what only the process itself knows. Reads modules that the training has imported; imports none of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import Any, Callable, Dict
+
+PACKAGES_MAX = 2000
+VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "ATEN_CPU_CAPABILITY")
+
+
+def collect() -> Dict[str, Any]:
+    """JSON values; a fact that cannot be read is left out. Takes milliseconds once (the versions of packages)."""
+    facts: Dict[str, Any] = {
+        "python": platform.python_version(),
+        "hash_randomization": bool(sys.flags.hash_randomization),
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "packages": _packages(),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        facts.update(_torch(torch))
+    return facts
+
+
+def _torch(torch: Any) -> Dict[str, Any]:
+    facts: Dict[str, Any] = {}
+    flags: Dict[str, Any] = {}
+
+    def read(into: Dict[str, Any], name: str, get: Callable[[], Any]) -> None:
+        try:
+            value = get()
+            into[name] = value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+        except Exception:
+            return
+
+    backends = torch.backends
+    read(facts, "torch", lambda: str(torch.__version__))
+    read(facts, "cuda", lambda: torch.version.cuda)
+    if torch.version.cuda is not None:
+        read(facts, "cudnn", backends.cudnn.version)
+    read(facts, "cpu_capability", backends.cpu.get_cpu_capability)
+    read(facts, "mkldnn", backends.mkldnn.is_available)
+    read(facts, "mkldnn_isa", lambda: os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA"))
+    read(facts, "threads", torch.get_num_threads)
+    read(facts, "interop_threads", torch.get_num_interop_threads)
+    read(facts, "default_dtype", torch.get_default_dtype)
+    read(flags, "deterministic_algorithms", torch.are_deterministic_algorithms_enabled)
+    read(flags, "deterministic_warn_only", torch.is_deterministic_algorithms_warn_only_enabled)
+    read(flags, "fill_uninitialized_memory", lambda: torch.utils.deterministic.fill_uninitialized_memory)
+    read(flags, "cudnn_deterministic", lambda: backends.cudnn.deterministic)
+    read(flags, "cudnn_benchmark", lambda: backends.cudnn.benchmark)
+    read(flags, "cudnn_allow_tf32", lambda: backends.cudnn.allow_tf32)
+    read(flags, "matmul_allow_tf32", lambda: backends.cuda.matmul.allow_tf32)
+    read(flags, "float32_matmul_precision", torch.get_float32_matmul_precision)
+    facts["flags"] = flags
+    if "torch.cuda" in sys.modules and torch.cuda.is_initialized():
+        read(facts, "gpus", lambda: ", ".join(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())))
+    return facts
+
+
+_known: Dict[str, str] = {}
+
+
+def _packages() -> Dict[str, str]:
+    if not _known:
+        from importlib import metadata
+
+        for distribution in metadata.distributions():
+            try:
+                name, version = distribution.metadata["Name"], distribution.version
+            except Exception:
+                continue
+            if name and len(_known) < PACKAGES_MAX:
+                _known.setdefault(str(name).lower().replace("_", "-"), str(version))
+    return dict(_known)

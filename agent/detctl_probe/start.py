@@ -1,0 +1,114 @@
+"""Starts the probe in an interpreter that a launcher asked to be watched: recorder, observers, interventions.
+
+Each observer is a module `detctl_probe.observe.X` (an intervention: `detctl_probe.intervene.X`) with
+
+    def install(recorder) -> None
+
+called once, now (WITH_PYTHON) or when the package that it watches has been imported (AFTER_IMPORT). What an observer raises is caught here: its stage
+becomes unobserved, one line goes to stderr, and the training goes on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from types import ModuleType
+from typing import Dict, Tuple
+
+from detctl_probe import commandline, ends
+from detctl_probe.imports import when_imported
+from detctl_probe.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
+from detctl_probe.say import say
+from detctl_probe.settings import VARIABLE, Settings
+
+# Interventions first: a listing record shows the order after it.
+WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
+    ("observe.code", "code"),
+    ("intervene.listing", "listing"),
+    ("observe.listings", "listing"),
+    ("observe.files", "files"),
+    ("observe.rng", "rng"),
+    ("observe.seeds", "rng"),
+)
+
+AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
+    # `import torch` imports torch.utils.data, torch.optim, torch.amp and torch.distributed too.
+    "torch": (
+        ("intervene.workers", "order"),
+        ("observe.loader", "order"),
+        ("observe.batches", "batch"),
+        ("observe.modules", "forward"),
+        ("observe.init", "init"),
+        ("observe.loss", "loss"),
+        ("observe.backward", "backward"),
+        ("observe.optimizer", "update"),
+        ("observe.scaler", "update"),
+        ("observe.artifacts", "artifact"),
+        ("observe.distributed", "collective"),
+    ),
+    "torchvision.transforms": (("observe.transforms", "sample"),),
+}
+
+
+def start() -> None:
+    """Called by inject/sitecustomize.py. Never raises."""
+    try:
+        settings = Settings.from_environment()
+        if settings is None:
+            return
+        command = commandline.own()
+        if command.helper:
+            return
+        recorder = Recorder(settings, _role(command))
+        set_recorder(recorder)
+        from detctl_probe import facts
+
+        recorder.facts = facts.collect
+        ends.install(recorder)
+    except Exception as error:
+        say("the probe does not start, the training goes on unobserved: %s: %s" % (type(error).__name__, error))
+        return
+    if recorder.role == LAUNCHER:
+        return
+    for name, stage in WITH_PYTHON:
+        install(recorder, name, stage)
+    for package, observers in AFTER_IMPORT.items():
+        _await(recorder, package, observers)
+
+
+def install(recorder: Recorder, name: str, stage: str) -> None:
+    """Installs one observer or intervention by the name of its module below detctl_probe. Never raises."""
+    short = name.rpartition(".")[2] if name.startswith("observe.") else name
+    row = recorder.observer(short, stage)
+    try:
+        importlib.import_module("detctl_probe." + name).install(recorder)
+        row.installed = True
+    except Exception as error:
+        why = "%s: %s" % (type(error).__name__, error)
+        row.failed = why
+        say("%s is not observed: observer %s failed: %s" % (stage, short, why))
+        recorder.note("observer-failed", "observer %s: %s" % (short, why), stage=stage)
+        recorder.unobserved(stage, "all that observer %s sees" % short, why)
+
+
+def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], ...]) -> None:
+    def imported(_: ModuleType) -> None:
+        with recorder.working():
+            for name, stage in observers:
+                install(recorder, name, stage)
+
+    when_imported(package, imported)
+
+
+def _role(command: commandline.Command) -> str:
+    """main: what the launcher started (an exec keeps it); child: an interpreter below one that was main."""
+    if command.launcher:
+        return LAUNCHER
+    told = json.loads(os.environ[VARIABLE])
+    parent = told.get("main_pid")
+    if parent is not None and parent != os.getpid():
+        return CHILD
+    told["main_pid"] = os.getpid()
+    os.environ[VARIABLE] = json.dumps(told)
+    return MAIN

@@ -1,0 +1,103 @@
+"""Options that commands share, and the service that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import rich_click as click
+
+from detctl_cli.config import Config, load_config
+from detctl_cli.errors import CliError
+
+if TYPE_CHECKING:
+    from detctl_cli.service.client import Coordinator
+
+F = TypeVar("F", bound=Callable[..., object])
+
+COMMAND_KEY = "detctl.command"
+
+
+@dataclass
+class Settings:
+    """Flags that say where the coordinator is; those of the command stand over those of `detctl`."""
+
+    coordinator: str | None = None
+    token_file: str | None = None
+
+    def config(self) -> Config:
+        """Flags over variables over file. Raises CliError."""
+        return load_config(self.coordinator, self.token_file)
+
+
+class DashCommand(click.RichCommand):
+    """Keeps what follows `--` apart: `audit -- python train.py` is not `audit python train.py`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[COMMAND_KEY] = args[at + 1 :]
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+
+def command_after_dashes() -> list[str] | None:
+    """What followed `--`, [] where nothing did, None where there was no `--`."""
+    found: list[str] | None = click.get_current_context().meta.get(COMMAND_KEY)
+    return found
+
+
+def json_option(function: F) -> F:
+    """--json, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
+
+
+def service_options(function: F) -> F:
+    """--coordinator and --token-file, kept in the context's Settings and not passed on."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            setattr(ctx.ensure_object(Settings), str(param.name), value)
+
+    for name, metavar, text in (
+        ("--token-file", "FILE", "File with the coordinator's token."),
+        ("--coordinator", "ADDRESS", "HOST:PORT or unix:PATH of the coordinator."),
+    ):
+        function = click.option(name, metavar=metavar, help=text, expose_value=False, callback=keep)(function)
+    return function
+
+
+def settings() -> Settings:
+    """The Settings of the running command."""
+    return click.get_current_context().ensure_object(Settings)
+
+
+@contextmanager
+def service() -> Iterator[Coordinator]:
+    """The configured coordinator, else one started for this call over the data in ./.detctl. Raises CliError."""
+    from detctl_cli.service.client import Coordinator
+
+    config = settings().config()
+    if config.coordinator is not None:
+        with Coordinator(config) as coordinator:
+            yield coordinator
+        return
+    from detctl_cli.local.session import has_local_data, stored_here
+
+    if not has_local_data():
+        raise not_configured()
+    with stored_here() as coordinator:
+        yield coordinator
+
+
+def not_configured(hint: str = "") -> CliError:
+    """No coordinator is configured and nothing was audited in this folder."""
+    ways = "name one with --coordinator, DETCTL_COORDINATOR or the configuration file"
+    return CliError("configuration", "no coordinator is configured", f"{ways}{'; ' + hint if hint else ''}")
+
+
+def names(text: str | None) -> list[str]:
+    """`a,b` as a list without blanks and doubles."""
+    return list(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))

@@ -1,0 +1,74 @@
+"""detctl runs, detctl runs delete"""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from detctl_cli.commands.options import json_option, service, service_options
+from detctl_cli.errors import UsageProblem
+from detctl_cli.exits import Exit
+
+
+@click.group("runs", cls=click.RichGroup, invoke_without_command=True, short_help="List runs, or delete them.")
+@click.option("--audit", "audit_id", metavar="ID", default="", help="Only runs of this audit.")
+@click.option("--recipe", metavar="NAME", default="", help="Only runs of this recipe.")
+@click.option("--machine", metavar="NAME", default="", help="Only runs on this machine.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many, newest.")
+@json_option
+@service_options
+@click.pass_context
+def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit: int, as_json: bool) -> Exit:
+    """List runs, the newest first; `detctl runs delete` removes them with their data.
+
+    Example: detctl runs --machine gpu1 --limit 10
+    """
+    if ctx.invoked_subcommand is not None:
+        return Exit.IDENTICAL
+    from detctl_cli.reporters import lists
+    from detctl_cli.terminal import console, write_json
+    from detctl_proto.v1.audits_pb2 import ListRequest
+
+    with service() as coordinator:
+        request = ListRequest(audit_id=audit_id, recipe=recipe, machine=machine, limit=limit)
+        runs = [lists.run_row(info) for info in coordinator.runs(request)]
+    if as_json:
+        write_json({"schema": "detctl.runs/v1", "runs": runs})
+    else:
+        lists.print_runs(runs, console())
+    return Exit.IDENTICAL
+
+
+@command.command("delete", short_help="Delete runs and their data.")
+@click.argument("run_ids", metavar="[ID]...", nargs=-1)
+@click.option("--audit", "audit_id", metavar="ID", default="", help="All runs of this audit.")
+@click.option("--older-than", metavar="AGE", help="All runs older than AGE: 30d, 12h, 45m.")
+@json_option
+@service_options
+def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_json: bool) -> Exit:
+    """Delete runs and all their data: by id, of one audit, or by age.
+
+    Example: detctl runs delete --older-than 30d
+    """
+    from detctl_cli.clean import clean
+    from detctl_cli.terminal import write_json
+    from detctl_cli.times import seconds_of
+    from detctl_proto.v1.audits_pb2 import DeleteRequest
+
+    if sum((bool(run_ids), bool(audit_id), older_than is not None)) != 1:
+        raise UsageProblem("say which runs: ID..., --audit ID or --older-than AGE, one of them")
+    try:
+        older_than_s = seconds_of(older_than) if older_than is not None else 0.0
+    except ValueError as problem:
+        raise UsageProblem(f"--older-than: {problem}") from None
+    with service() as coordinator:
+        gone = coordinator.delete_runs(
+            DeleteRequest(run_ids=run_ids, audit_id=audit_id, older_than_s=older_than_s)
+        )
+    if as_json:
+        write_json({"schema": "detctl.deleted/v1", "runs": gone})
+    else:
+        for run_id in gone:
+            click.echo(clean(run_id))
+        if not gone:
+            click.echo("nothing to delete", err=True)
+    return Exit.IDENTICAL

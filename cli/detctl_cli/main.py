@@ -1,0 +1,86 @@
+"""The entry point: the only place that prints errors and picks exit codes.
+
+Commands return an Exit or raise CliError; nothing else of theirs gets to a user. Modules that cost start-up time
+(grpc, rich) are imported inside the commands that need them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from detctl_cli.clean import clean
+from detctl_cli.errors import CliError, Terminated
+from detctl_cli.exits import Exit
+from detctl_cli.terminal import write_json
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 identical, 1 different, 2 trouble, 3 unverified, 130 Ctrl-C."""
+    from detctl_cli.commands import detctl
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    as_json = _wants_json(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    try:
+        result = detctl.main(args=arguments, prog_name="detctl", standalone_mode=False)
+        sys.stdout.flush()
+        return int(result) if isinstance(result, int) else Exit.IDENTICAL
+    except CliError as problem:
+        return _report(problem, as_json)
+    except click.exceptions.NoArgsIsHelpError as problem:
+        sys.stdout.write(problem.format_message() + "\n")
+        return Exit.TROUBLE
+    except click.UsageError as problem:
+        where = problem.ctx.command_path if problem.ctx else "detctl"
+        return _report(CliError("usage", problem.format_message().rstrip("."), f"see {where} --help"), as_json)
+    except click.ClickException as problem:
+        return _report(CliError("usage", problem.format_message().rstrip(".")), as_json)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json)
+    except Terminated:
+        return _report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json)
+    except BrokenPipeError:
+        # The reader of stdout went away (`detctl runs | head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.TROUBLE
+    except OSError as problem:
+        return _report(CliError("system", str(problem)), as_json)
+    except Exception as problem:
+        if os.environ.get("DETCTL_TRACEBACK"):
+            raise
+        text = f"a defect of detctl: {type(problem).__name__}: {problem}"
+        return _report(CliError("defect", text, "DETCTL_TRACEBACK=1 shows where; please report it"), as_json)
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Whether --json was given, before any `--`: also known where parsing the rest fails."""
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in own
+
+
+def _report(problem: CliError, as_json: bool) -> int:
+    message, hint = clean(problem.message), clean(problem.hint)
+    if as_json:
+        error = {"code": problem.code, "message": message, "hint": hint}
+        write_json({"schema": "detctl.error/v1", "error": error})
+    else:
+        sys.stdout.flush()
+        sys.stderr.write(f"detctl: {message}{'; ' + hint if hint else ''}\n")
+    return problem.exit_code
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""A verdict for people: outcome first, then where it began, why, and what to do."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from detctl_cli.clean import clean
+from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
+from detctl_cli.times import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Row = tuple[str, str]
+
+LABEL_WIDTH = 19
+BENIGN_SHOWN = 4
+_STYLE = {"identical": "bold green", "different": "bold red", "unverified": "bold yellow"}
+_KIND = {
+    "permutation": "the same things in another order",
+    "content": "other content",
+    "structure": "a record is missing, extra or of another shape",
+}
+
+
+def print_verdict(verdict: Mapping[str, Any], out: Console, next_steps: Sequence[str] = ()) -> None:
+    """Writes the verdict (detctl.verdict/v1) to `out`; keys that are missing are left out."""
+    from rich.text import Text
+
+    outcome = clean(verdict.get("outcome", "unverified"))
+    line = Text(outcome.upper(), style=_STYLE.get(outcome, "bold"))
+    line.append(_headline(verdict), style="not bold default")
+    out.print(line, soft_wrap=True)
+    for label, text in rows(verdict, next_steps):
+        for number, part in enumerate(_wrapped(text, out.width - LABEL_WIDTH - 2, wrap=out.is_terminal)):
+            line = Text("  ")
+            line.append(f"{label if number == 0 else '':<{LABEL_WIDTH}}", style=_label_style(label))
+            line.append(part)
+            out.print(line, soft_wrap=True)
+
+
+def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = ()) -> Iterator[Row]:
+    """(label, text) of every line under the outcome, in the order in which they help."""
+    labels = [label for group in verdict.get("groups") or [] for label in group]
+    names = short_names(labels)
+    yield from _group_rows(verdict)
+    for emulated in verdict.get("emulated") or []:
+        what = ", ".join(f"{key}={value}" for key, value in (emulated.get("emulates") or {}).items())
+        yield "EMULATED", f"environment {clean(emulated.get('environment'))} stands in for other hardware: {clean(what)}"
+    causes = verdict.get("causes") or []
+    for cause in causes:
+        yield from _cause_rows(cause, names, several=len(causes) > 1, first=verdict.get("first_divergence"))
+    first = verdict.get("first_divergence")
+    if first and not causes:
+        yield "first difference", _place(first) + "   " + _words(first)
+    yield from _benign_rows(verdict.get("benign") or [])
+    for item in verdict.get("experiments") or []:
+        yield "experiment", clean(item.get("words") or item.get("text") or _flat(item))
+    for item in verdict.get("expected") or []:
+        yield "expected", clean(item.get("words") or item.get("text") or _flat(item))
+    for reason in verdict.get("unverified_because") or []:
+        yield "unverified because", clean(reason)
+    yield from _coverage_rows(verdict.get("coverage") or {})
+    for text in verdict.get("notes") or []:
+        yield "note", clean(text)
+    for text in next_steps:
+        yield "next", text
+
+
+def _headline(verdict: Mapping[str, Any]) -> str:
+    if verdict.get("outcome") == "identical":
+        recipe = verdict.get("recipe")
+        return f"   {clean(recipe)}" if recipe else ""
+    parts = []
+    if verdict.get("outcome") == "different":
+        if verdict.get("origin"):
+            parts.append(f"origin: {clean(verdict['origin'])}{_emulated_mark(verdict)}")
+        else:
+            left = " or ".join(clean(word) for word in verdict.get("not_separated") or [])
+            parts.append(f"origin: not proved{f' ({left})' if left else ''}")
+    causes = list(dict.fromkeys(f"{clean(c['cause'])} ({clean(c['confidence'])})" for c in verdict.get("causes") or []))
+    if causes:
+        parts.append(f"cause{'s' if len(causes) > 1 else ''}: {', '.join(causes)}")
+    return "".join(f"   {part}" for part in parts)
+
+
+def _emulated_mark(verdict: Mapping[str, Any]) -> str:
+    return " (EMULATED)" if verdict.get("emulated") and verdict.get("origin") == "hardware" else ""
+
+
+def _group_rows(verdict: Mapping[str, Any]) -> Iterator[Row]:
+    groups = [[clean(label) for label in group] for group in verdict.get("groups") or []]
+    if not groups:
+        return
+    words = group_words(groups)
+    if len(groups) > 1:
+        names = short_names([label for group in groups for label in group])
+        words.append(" ≠ ".join(names[group[0]] for group in groups if group))
+    sentence = groups_sentence(groups, verdict.get("machines") or {})
+    yield "runs", "   ".join(words) + (f"     {sentence}" if sentence else "")
+
+
+def _cause_rows(
+    cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool, first: Mapping[str, Any] | None
+) -> Iterator[Row]:
+    if several:
+        yield "cause", f"{clean(cause.get('cause'))} ({clean(cause.get('confidence'))})"
+    same = first is not None and all(first.get(key) == cause.get(key) for key in ("stage", "step", "site"))
+    words = _words(first) if same and first is not None else _words(cause)
+    yield "root", f"{_place(cause)}   {words}"
+    runs = [names.get(run, clean(run)) for run in cause.get("runs") or []]
+    if runs and several:
+        yield "shown by", " against ".join(runs)
+    onward = [clean(stage) for stage in cause.get("carried_on_to") or []]
+    if onward:
+        yield "carried on to", " → ".join(onward)
+    for number, text in enumerate(cause.get("evidence") or []):
+        yield "evidence" if number == 0 else "", clean(text)
+    if cause.get("confirmed_by"):
+        yield "confirmed by", clean(cause["confirmed_by"])
+    if cause.get("fix"):
+        yield "fix", clean(cause["fix"])
+
+
+def _benign_rows(benign: Sequence[Any]) -> Iterator[Row]:
+    for item in benign[:BENIGN_SHOWN]:
+        text = f"{_place(item)}   {_words(item)}" if isinstance(item, Mapping) else clean(item)
+        yield "benign", text
+    if len(benign) > BENIGN_SHOWN:
+        yield "", f"and {len(benign) - BENIGN_SHOWN} more benign differences (--json lists them)"
+
+
+def _coverage_rows(coverage: Mapping[str, Any]) -> Iterator[Row]:
+    stages = coverage.get("stages")
+    if isinstance(stages, list) and stages:
+        text = ", ".join(clean(stage) for stage in stages)
+        steps = coverage.get("steps") or []
+        if len(steps) == 2:
+            first, last = steps
+            text += f"   steps {first} to {'the end' if last is None else int(last) - 1}"
+        if coverage.get("level"):
+            text += f", level {clean(coverage['level'])}"
+        yield "compared", text
+    if coverage.get("comparable_up_to"):
+        yield "comparable up to", clean(coverage["comparable_up_to"])
+    missing = [clean(stage) for stage in coverage.get("not_observed") or []]
+    if missing:
+        yield "not observed", ", ".join(missing)
+    for text in coverage.get("unobserved") or []:
+        yield "not observed", clean(text)
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    return f"step {count(int(item.get('step') or 0))} · {clean(item.get('stage'))} · {clean(item.get('site') or '*')}"
+
+
+def _words(item: Mapping[str, Any]) -> str:
+    kind = clean(item.get("kind") or "")
+    words = clean(item.get("words") or _KIND.get(kind, kind))
+    return words + (" (then equal again)" if item.get("lasting") == "transient" else "")
+
+
+def _flat(item: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}: {value}" for key, value in item.items())
+
+
+def _label_style(label: str) -> str:
+    return {"fix": "bold", "EMULATED": "bold magenta", "unverified because": "yellow"}.get(label, "dim")
+
+
+def _wrapped(text: str, width: int, *, wrap: bool) -> list[str]:
+    if not wrap:
+        return [text]
+    # Runs of blanks part columns in a line; they stay.
+    return textwrap.wrap(
+        text, max(width, 30), break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    ) or [""]

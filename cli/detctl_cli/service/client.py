@@ -1,0 +1,178 @@
+"""Calls to one coordinator."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from detctl_cli.config import Config
+from detctl_cli.errors import CliError
+from detctl_cli.service.address import target_of
+from detctl_cli.service.problems import from_rpc, is_gone, unreachable
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
+
+CONNECT_S = 4.0
+CALL_S = 60.0
+COMPARE_S = 600.0
+_RETRY_S = 0.5
+
+_OPTIONS = (
+    ("grpc.enable_http_proxy", 0),  # else http_proxy is obeyed even for 127.0.0.1 (rulings, 35)
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+
+
+class Coordinator:
+    """A connection, closed by the `with` statement. Every method raises CliError; nothing of gRPC gets out."""
+
+    def __init__(self, config: Config) -> None:
+        assert config.coordinator is not None
+        self.address = config.coordinator
+        self._token_file = config.token_file
+        self._metadata = self._read_token()
+        self._channel = grpc.insecure_channel(target_of(self.address), options=_OPTIONS)
+        self._audits = audits_pb2_grpc.AuditsStub(self._channel)
+
+    def __enter__(self) -> Self:
+        try:
+            if not self._reach(CONNECT_S):
+                raise unreachable(self.address)
+        except BaseException:
+            self._channel.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._channel.close()
+
+    def plan(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
+        """What StartAudit would do; nothing is started."""
+        return self._call(self._audits.PlanAudit, request)
+
+    def start(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
+        """Starts the audit; the plan carries its id."""
+        return self._call(self._audits.StartAudit, request)
+
+    def cancel(self, audit_id: str) -> None:
+        """Cancels the audit and its runs."""
+        self._call(self._audits.CancelAudit, audits_pb2.AuditRef(audit_id=audit_id), timeout_s=10.0)
+
+    def compare(self, request: audits_pb2.CompareRequest) -> str:
+        """The verdict as JSON text."""
+        reply: audits_pb2.VerdictReply = self._call(self._audits.Compare, request, timeout_s=COMPARE_S)
+        return reply.verdict_json
+
+    def machines(self, request: audits_pb2.ListRequest) -> list[audits_pb2.MachineInfo]:
+        return list(self._call(self._audits.ListMachines, request).machines)
+
+    def runs(self, request: audits_pb2.ListRequest) -> list[audits_pb2.RunInfo]:
+        return list(self._call(self._audits.ListRuns, request).runs)
+
+    def audits(self, request: audits_pb2.ListRequest) -> list[audits_pb2.AuditInfo]:
+        return list(self._call(self._audits.ListAudits, request).audits)
+
+    def show(self, identifier: str) -> audits_pb2.ShowReply:
+        return self._call(self._audits.Show, audits_pb2.ShowRequest(id=identifier))
+
+    def delete_runs(self, request: audits_pb2.DeleteRequest) -> list[str]:
+        """The ids of the runs that are gone now."""
+        return list(self._call(self._audits.DeleteRuns, request).run_ids)
+
+    def import_run(self, request: audits_pb2.ImportRequest) -> str:
+        """The id under which the folder's segments are to be sent, attempt 1."""
+        reply: audits_pb2.ImportReply = self._call(self._audits.ImportRun, request)
+        return reply.run_id
+
+    def finish_import(self, request: audits_pb2.ImportFinished) -> None:
+        self._call(self._audits.FinishImport, request)
+
+    def ingest(self, requests: Iterable[agents_pb2.IngestRequest]) -> Iterator[agents_pb2.IngestReply]:
+        """Sends segments and seals; one reply for each, in any order."""
+        stub = agents_pb2_grpc.AgentsStub(self._channel)
+        try:
+            yield from stub.Ingest(iter(requests), metadata=self._metadata, timeout=COMPARE_S)
+        except grpc.RpcError as error:
+            raise from_rpc(error, self.address, self._token_file) from None
+
+    def watch(
+        self, audit_id: str, wait_s: float, gone: Callable[[], None], back: Callable[[], None]
+    ) -> Iterator[audits_pb2.AuditProgress]:
+        """Progress up to the message with the verdict, through restarts of the coordinator.
+
+        `gone` and `back` are called once an outage; after `wait_s` seconds of one CliError is raised.
+        """
+        since: float | None = None
+        while True:
+            try:
+                for progress in self._audits.WatchAudit(
+                    audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata
+                ):
+                    if since is not None:
+                        since = None
+                        back()
+                    yield progress
+                    if progress.verdict_json or progress.state == "cancelled":
+                        return
+            except grpc.RpcError as error:
+                if not is_gone(error):
+                    raise from_rpc(error, self.address, self._token_file) from None
+            if since is None:
+                since = time.monotonic()
+                gone()
+            while not self._reach(_RETRY_S):
+                if time.monotonic() - since > wait_s:
+                    raise CliError(
+                        "unreachable",
+                        f"the coordinator at {self.address} has been away for {wait_s:.0f} s; audit {audit_id} goes on without us",
+                        f"when it is back: detctl audit --attach {audit_id}",
+                    )
+            # Reached but the stream ended without a verdict: a replica that is about to go. Not a busy loop.
+            threading.Event().wait(0.1)
+            if time.monotonic() - since > wait_s:
+                raise unreachable(self.address, f"its progress stream ends at once, for {wait_s:.0f} s")
+
+    def _call(self, method: Callable[..., Any], request: Any, timeout_s: float = CALL_S) -> Any:
+        try:
+            return method(request, metadata=self._metadata, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise from_rpc(error, self.address, self._token_file) from None
+
+    def _reach(self, timeout_s: float) -> bool:
+        """Whether the channel is up; returns as soon as an attempt failed, at the latest after `timeout_s`."""
+        settled, up = threading.Event(), threading.Event()
+
+        def changed(state: grpc.ChannelConnectivity) -> None:
+            if state is grpc.ChannelConnectivity.READY:
+                up.set()
+            if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
+                settled.set()
+
+        self._channel.subscribe(changed, try_to_connect=True)
+        try:
+            settled.wait(timeout_s)
+            if not up.is_set() and timeout_s <= _RETRY_S:
+                up.wait(timeout_s)  # a retry: the first answer may still be the old failure
+            return up.is_set()
+        finally:
+            self._channel.unsubscribe(changed)
+
+    def _read_token(self) -> tuple[tuple[str, str], ...]:
+        if self.address.startswith("unix:"):
+            return ()  # the socket's mode is the protection (rulings, 32)
+        try:
+            token = self._token_file.read_text("ascii").strip()
+        except FileNotFoundError:
+            return ()
+        except (OSError, UnicodeDecodeError) as problem:
+            raise CliError("token", f"{self._token_file}: cannot be read: {problem}") from None
+        if not token or not token.isprintable():
+            raise CliError("token", f"{self._token_file}: holds no token", "let the coordinator make it, or copy its own")
+        return (("authorization", f"Bearer {token}"),)

@@ -1,0 +1,147 @@
+"""The records of one step on both sides, aligned by (site, occurrence), and what each difference is.
+
+structure: a record is missing, extra, or of another dtype or shape. permutation: the same rows (or the same records of one
+site) in another order. content: other values.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from detctl_coordinator.comparison.sketches import Size, relative_size, size_class
+from detctl_coordinator.domain.fingerprint import Fingerprint, Stage
+
+Kind = Literal["permutation", "content", "structure"]
+NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class SiteDifference:
+    """One record that differs. `rows`: positions that differ; `names_*`: what the evidence calls them, as far as it does."""
+
+    stage: Stage
+    site: str
+    occurrence: int
+    kind: Kind
+    words: str
+    left: Fingerprint | None
+    right: Fingerprint | None
+    rows: tuple[int, ...] = ()
+    only_left: tuple[str, ...] = ()
+    only_right: tuple[str, ...] = ()
+    relative: float | None = None
+    size: Size | None = None
+
+    @property
+    def evidence(self) -> Mapping[str, Any]:
+        """Of the left record, else of the right one."""
+        return (self.left and self.left.evidence) or (self.right and self.right.evidence) or {}
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether a value of the model or the data is concerned, not Python state (dtype `py:...`)."""
+        sides = [side for side in (self.left, self.right) if side is not None]
+        return any(not side.dtype.startswith("py:") for side in sides)
+
+
+def align(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> list[SiteDifference]:
+    """All differences of one step of one stream, in program order of the left side (extra records of the right come last)."""
+    ours = {(r.site, r.occurrence): r for r in left}
+    theirs = {(r.site, r.occurrence): r for r in right}
+    found: list[SiteDifference] = []
+    for key, a in ours.items():
+        b = theirs.get(key)
+        difference = _missing(a, "right") if b is None else _pair(a, b)
+        if difference is not None:
+            found.append(difference)
+    found.extend(_missing(b, "left") for key, b in theirs.items() if key not in ours)
+    return _reordered(found)
+
+
+def kind_of(differences: Sequence[SiteDifference]) -> Kind:
+    """One word for a step: structure wins over content, content over permutation."""
+    kinds = {d.kind for d in differences}
+    return "structure" if "structure" in kinds or not kinds else "content" if "content" in kinds else "permutation"
+
+
+def _missing(record: Fingerprint, where: str) -> SiteDifference:
+    words = f"only the {'first' if where == 'right' else 'second'} run has this record"
+    left, right = (record, None) if where == "right" else (None, record)
+    return SiteDifference(record.stage, record.site, record.occurrence, "structure", words, left, right)
+
+
+def _pair(a: Fingerprint, b: Fingerprint) -> SiteDifference | None:
+    same = (a.dtype, a.shape, a.digest, a.order_blind) == (b.dtype, b.shape, b.digest, b.order_blind)
+    if same:
+        return None
+    base = SiteDifference(a.stage, a.site, a.occurrence, "content", "", a, b)
+    only_left, only_right = _names(a, b)
+    base = replace(base, only_left=only_left, only_right=only_right)
+    if a.dtype != b.dtype:
+        return replace(base, kind="structure", words=f"dtype {a.dtype} against {b.dtype}")
+    if a.shape != b.shape:
+        words = f"shape {list(a.shape)} against {list(b.shape)}" + _only_words(only_left, only_right)
+        return replace(base, kind="structure", words=words)
+    rows = _differing_rows(a, b)
+    if _is_permutation(a, b):
+        moved = f"{len(rows)} of {len(a.rows)} rows moved" if a.rows else "same rows"
+        return replace(base, kind="permutation", words=f"the same content in another order ({moved})", rows=rows)
+    relative = relative_size(a.sketch, b.sketch)
+    size = size_class(relative, a.dtype)
+    words = "other values" if size is None else f"values differ by {relative:.1e} relative ({size})"
+    if rows:
+        words += f", {len(rows)} of {len(a.rows or ())} rows"
+    words += _only_words(only_left, only_right)
+    return replace(base, words=words, rows=rows, relative=relative, size=size)
+
+
+def _is_permutation(a: Fingerprint, b: Fingerprint) -> bool:
+    if a.order_blind is not None and b.order_blind is not None:
+        return a.order_blind == b.order_blind
+    return a.rows is not None and b.rows is not None and Counter(a.rows) == Counter(b.rows)
+
+
+def _differing_rows(a: Fingerprint, b: Fingerprint) -> tuple[int, ...]:
+    if a.rows is None or b.rows is None or len(a.rows) != len(b.rows):
+        return ()
+    return tuple(i for i, (x, y) in enumerate(zip(a.rows, b.rows, strict=True)) if x != y)
+
+
+def _names(a: Fingerprint, b: Fingerprint) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ours, theirs = a.evidence.get("names"), b.evidence.get("names")
+    if not isinstance(ours, list) or not isinstance(theirs, list):
+        return (), ()
+    left, right = Counter(map(str, ours)), Counter(map(str, theirs))
+    return tuple((left - right).elements()), tuple((right - left).elements())
+
+
+def _only_words(left: Sequence[str], right: Sequence[str]) -> str:
+    parts = []
+    for names, which in ((left, "first"), (right, "second")):
+        if names:
+            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+            parts.append(f"only the {which} has {', '.join(names[:NAMES_SHOWN])}{more}")
+    return f"; {'; '.join(parts)}" if parts else ""
+
+
+def _reordered(found: list[SiteDifference]) -> list[SiteDifference]:
+    """Records of one site that are the same ones in another order (files opened, samples taken) are a permutation."""
+    by_site: dict[str, list[SiteDifference]] = {}
+    for difference in found:
+        by_site.setdefault(difference.site, []).append(difference)
+    moved = {
+        site
+        for site, group in by_site.items()
+        if len(group) > 1
+        and all(d.kind == "content" and d.left is not None and d.right is not None for d in group)
+        and Counter(d.left.digest for d in group if d.left) == Counter(d.right.digest for d in group if d.right)
+    }
+    return [
+        replace(d, kind="permutation", words=f"the same {len(by_site[d.site])} records in another order")
+        if d.site in moved
+        else d
+        for d in found
+    ]

@@ -1,0 +1,141 @@
+"""The first difference of two streams, found by bisection over their chains, and how long it lasts.
+
+A chain value covers every entry before it, so equal chains at an ordinal mean equal entries up to it: O(log n) entries are
+read. From there step sums decide: a sum is blind to program order, and equal again where one odd record was all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.window import entries_below
+from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
+
+# Entries read after the first difference to tell transient from persistent; beyond, only the tail is looked at.
+LASTING_ENTRIES_MAX = 4096
+TAIL_ENTRIES = 64
+PAGE_ENTRIES = 256
+
+Lasting = Literal["transient", "persistent"]
+
+
+@dataclass(frozen=True)
+class StreamDifference:
+    """Where two streams part. `equal_from`: the step from which they agree again to the end, None: they never do."""
+
+    left: StreamKey
+    right: StreamKey
+    step: int
+    structural: bool  # counts differ, or a side has no record of the step
+    differing_steps: int  # seen among the examined ones
+    examined_steps: int
+    equal_from: int | None
+
+    @property
+    def lasting(self) -> Lasting:
+        return "persistent" if self.equal_from is None else "transient"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One stream of one run, cut at a number of entries."""
+
+    reader: RunReader
+    key: StreamKey
+    entries: int
+
+    @classmethod
+    def of(cls, reader: RunReader, key: StreamKey, limit: int | None) -> Side:
+        return cls(reader, key, entries_below(reader, key, limit))
+
+
+def first_chain_difference(left: Side, right: Side) -> int | None:
+    """Least ordinal at which the chains differ, within the entries that both have; None where they agree there."""
+    low, high = 0, min(left.entries, right.entries)
+    if high == 0 or _chain(left, high - 1) == _chain(right, high - 1):
+        return None
+    high -= 1  # chains differ at `high`, agree below `low`
+    while low < high:
+        middle = (low + high) // 2
+        if _chain(left, middle) == _chain(right, middle):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _chain(side: Side, ordinal: int) -> bytes:
+    return side.reader.entry(side.key, ordinal).chain
+
+
+def compare_streams(left: Side, right: Side) -> StreamDifference | None:
+    """The first step at which the sums of two streams differ, or None where they agree in every step."""
+    start = first_chain_difference(left, right)
+    if start is None:
+        if left.entries == right.entries:
+            return None
+        start = min(left.entries, right.entries)
+    return _from_ordinal(left, right, start)
+
+
+def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | None:
+    first: tuple[int, bool] | None = None
+    differing = examined = 0
+    equal_from: int | None = None
+    for step, a, b in steps_of_both(left, right, start):
+        same = a is not None and b is not None and a.sum == b.sum and a.count == b.count
+        if first is None:
+            if same:
+                continue  # the same records in another program order
+            first = (step, a is None or b is None or a.count != b.count)
+        examined += 1
+        if same:
+            equal_from = step if equal_from is None else equal_from
+        else:
+            differing += 1
+            equal_from = None
+        if examined >= LASTING_ENTRIES_MAX:
+            if equal_from is not None and not _tails_agree(left, right):
+                equal_from = None
+            break
+    if first is None:
+        return None
+    return StreamDifference(left.key, right.key, first[0], first[1], differing, examined, equal_from)
+
+
+def _tails_agree(left: Side, right: Side) -> bool:
+    tails = []
+    for side in (left, right):
+        start = max(0, side.entries - TAIL_ENTRIES)
+        tails.append([(e.step, e.count, e.sum) for e in side.reader.entries(side.key, start, side.entries)])
+    return tails[0] == tails[1]
+
+
+def steps_of_both(
+    left: Side, right: Side, start: int
+) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:
+    """Entries of both sides joined by step, from ordinal `start` on (below it both agree); read in pages."""
+    ours, theirs = _pages(left, start), _pages(right, start)
+    a, b = next(ours, None), next(theirs, None)
+    while a is not None or b is not None:
+        if b is None or (a is not None and a.step < b.step):
+            assert a is not None
+            yield a.step, a, None
+            a = next(ours, None)
+        elif a is None or b.step < a.step:
+            yield b.step, None, b
+            b = next(theirs, None)
+        else:
+            yield a.step, a, b
+            a, b = next(ours, None), next(theirs, None)
+
+
+def _pages(side: Side, start: int) -> Iterator[StepEntry]:
+    size = 8  # grows, so that a lone first difference costs a small read
+    while start < side.entries:
+        stop = min(start + size, side.entries)
+        yield from side.reader.entries(side.key, start, stop)
+        start, size = stop, PAGE_ENTRIES

@@ -1,0 +1,186 @@
+"""Two runs, stage by stage: which differ, from which step on, what the difference is, where it enters and how far it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from detctl_coordinator.comparison.alignment import Kind, SiteDifference, align, kind_of
+from detctl_coordinator.comparison.coverage import blind_stages
+from detctl_coordinator.comparison.first_divergence import Lasting, Side, StreamDifference, compare_streams, steps_of_both
+from detctl_coordinator.comparison.ranks import match_ranks
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.roots import DECIDING, Extent, Node, carried_on, harmless, roots
+from detctl_coordinator.comparison.window import common_steps, known_steps
+from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
+from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
+
+# Artifact steps whose records are read to tell tensors from other content.
+ARTIFACT_STEPS_MAX = 64
+
+
+@dataclass(frozen=True)
+class NodeDifference:
+    """One stage (in one phase) that differs, at its first differing step."""
+
+    node: Node
+    step: int
+    equal_from: int | None
+    kind: Kind
+    sites: tuple[SiteDifference, ...]  # of the first rank that differs
+    deciding: bool
+    rank: int
+
+    @property
+    def lasting(self) -> Lasting:
+        return "persistent" if self.equal_from is None else "transient"
+
+    @property
+    def lead(self) -> SiteDifference | None:
+        """The first differing record in program order."""
+        return self.sites[0] if self.sites else None
+
+    @property
+    def site(self) -> str:
+        return f"{self.node.stage.word}/{self.lead.site}" if self.lead and self.lead.site else self.node.stage.word
+
+
+@dataclass(frozen=True)
+class PairComparison:
+    """What two runs have in common and what not. `incomparable`: why nothing can be said, empty: something can."""
+
+    left: RunReader
+    right: RunReader
+    limit: int | None = None
+    differences: Mapping[Node, NodeDifference] = field(default_factory=dict)
+    observed: frozenset[Node] = frozenset()
+    one_sided: Mapping[Stage, str] = field(default_factory=dict)  # observed by one side alone: not compared, and why
+    incomparable: str = ""
+    notes: tuple[str, ...] = ()
+    united: UnitedBatches | None = None  # another world size: only this was compared
+
+    @cached_property
+    def extents(self) -> dict[Node, Extent]:
+        return {node: Extent(d.step, d.equal_from) for node, d in self.differences.items()}
+
+    @property
+    def different(self) -> bool:
+        """Whether a stage that decides the outcome differs (rulings, 6)."""
+        return any(d.deciding for d in self.differences.values())
+
+    @cached_property
+    def benign(self) -> list[NodeDifference]:
+        deciding = {node for node, d in self.differences.items() if d.deciding}
+        return [self.differences[n] for n in harmless(self.extents, self.observed, deciding)]
+
+    @cached_property
+    def roots(self) -> list[NodeDifference]:
+        """Where differences enter that reach a deciding stage; earliest first."""
+        left_out = {d.node for d in self.benign}
+        return [self.differences[n] for n in roots(self.extents, self.observed) if n not in left_out]
+
+    def carried_on(self, root: NodeDifference) -> list[Node]:
+        return carried_on(root.node, self.extents, self.observed)
+
+    @property
+    def first(self) -> NodeDifference | None:
+        """The least (step, stage) that differs and is not benign; else the least benign one."""
+        harmless_ones = {d.node for d in self.benign}
+        ranked = [d for d in self.differences.values() if d.node not in harmless_ones] or list(self.differences.values())
+        return min(ranked, key=lambda d: (d.step, d.node), default=None)
+
+
+def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) -> PairComparison:
+    """Compares two runs over their common steps, or fewer (`limit`). Raises Damaged."""
+    reason = incomparable(left, right)
+    if reason:
+        return PairComparison(left, right, limit, incomparable=reason)
+    known = [known_steps(left), known_steps(right)]
+    limit = common_steps([*known, limit])
+    matched = match_ranks(left, right)
+    if matched is None:
+        return _another_world_size(left, right, limit)
+    notes = []
+    if matched.moved:
+        moved = ", ".join(f"{a} is {b}" for a, b in matched.moved.items())
+        notes.append(f"ranks were handed out in another order: rank {moved} in the second run")
+    if known[0] != known[1] and limit is not None:
+        notes.append(f"compared over the {limit} steps that both runs have")
+    one_sided = _one_sided(left, right)
+    ours, theirs = left.streams(), right.streams()
+    back = {b: a for a, b in matched.pairs.items()}
+    keys = {k for k in ours if k.rank in matched.pairs}
+    keys |= {StreamKey(back[k.rank], k.stage, k.phase) for k in theirs if k.rank in back}
+    found: dict[Node, list[StreamDifference]] = {}
+    observed: set[Node] = set()
+    for key in sorted(keys):
+        if key.stage in one_sided:
+            continue
+        observed.add(Node(key.stage, key.phase))
+        other = StreamKey(matched.pairs[key.rank], key.stage, key.phase)
+        difference = compare_streams(Side.of(left, key, limit), Side.of(right, other, limit))
+        if difference is not None:
+            found.setdefault(Node(key.stage, key.phase), []).append(difference)
+    differences = {node: _node_difference(left, right, node, group, limit) for node, group in found.items()}
+    return PairComparison(left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes))
+
+
+def incomparable(left: RunReader, right: RunReader) -> str:
+    """Why two runs must not be compared at all; empty where they may be."""
+    for what, a, b in (("digest scheme", left.scheme, right.scheme), ("level", left.level, right.level)):
+        if a and b and a != b:
+            return f"different {what}s never compare ({a} against {b}): record both again with one version of detctl"
+    return ""
+
+
+def _one_sided(left: RunReader, right: RunReader) -> dict[Stage, str]:
+    result: dict[Stage, str] = {}
+    for reader, other in ((left, right), (right, left)):
+        present = {key.stage for key in other.streams()}
+        for stage, why in blind_stages(reader).items():
+            if stage in present:
+                result[stage] = f"{stage.word} was not observed in {reader.run.spec.label} ({why})"
+    return result
+
+
+def _another_world_size(left: RunReader, right: RunReader, limit: int | None) -> PairComparison:
+    united = compare_united(left, right, limit)
+    note = "another number of ranks: comparable up to the batch, by the rows that all ranks saw"
+    node = Node(Stage.BATCH)
+    differences = {}
+    if united.first_step is not None:
+        differences[node] = NodeDifference(node, united.first_step, None, "content", (), True, 0)
+    return PairComparison(left, right, limit, differences, frozenset({node}), {}, "", (note,), united)
+
+
+def _node_difference(
+    left: RunReader, right: RunReader, node: Node, group: list[StreamDifference], limit: int | None
+) -> NodeDifference:
+    first = min(group, key=lambda d: (d.step, d.left.rank))
+    sites = tuple(align(_records(left, first.left, first.step), _records(right, first.right, first.step)))
+    ends = [d.equal_from for d in group]
+    equal_from = None if None in ends else max(end for end in ends if end is not None)
+    deciding = node.stage in DECIDING
+    if node.stage is Stage.ARTIFACT:
+        deciding = any(_tensors_differ(left, right, d, limit) for d in group)
+    kind = "structure" if first.structural else kind_of(sites)
+    return NodeDifference(node, first.step, equal_from, kind, sites, deciding, first.left.rank)
+
+
+def _records(reader: RunReader, key: StreamKey, step: int) -> list[Fingerprint]:
+    return reader.records(key, step) if key in reader.streams() else []
+
+
+def _tensors_differ(left: RunReader, right: RunReader, d: StreamDifference, limit: int | None) -> bool:
+    """Whether anything but Python state differs in what was saved; too many steps to look at count as yes."""
+    sides = Side.of(left, d.left, limit), Side.of(right, d.right, limit)
+    looked = 0
+    for step, a, b in steps_of_both(*sides, 0):
+        if a is not None and b is not None and a.sum == b.sum:
+            continue
+        looked += 1
+        sites = align(_records(left, d.left, step), _records(right, d.right, step))
+        if looked > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
+            return True
+    return False

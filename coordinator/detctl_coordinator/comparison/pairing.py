@@ -1,0 +1,49 @@
+"""Which runs are compared with which.
+
+Twins inside an arm; across machines equal arms only (rulings, 10); across environments and across the values of `--vary` where
+all else is equal. Two runs that were named by hand are compared as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from detctl_coordinator.domain.run import Arm
+
+Scope = Literal["twins", "machines", "environments", "variation", "runs"]
+
+
+@dataclass(frozen=True)
+class ArmPair:
+    """Positions of two arms and what sets them apart."""
+
+    left: int
+    right: int
+    scope: Scope
+
+
+def scope_of(left: Arm, right: Arm) -> Scope | None:
+    """What sets two arms apart, if it is one thing alone; None: nothing or more than one."""
+    changed: list[Scope] = []
+    if left.machine != right.machine:
+        changed.append("machines")
+    if left.environment != right.environment:
+        changed.append("environments")
+    if left.variation != right.variation:
+        changed.append("variation")
+    return changed[0] if len(changed) == 1 else None
+
+
+def pair_arms(arms: Sequence[Arm]) -> list[ArmPair]:
+    """Pairs of arms to compare, in order. Where no two arms differ in one thing alone (runs named by hand), all pairs."""
+    pairs = [
+        ArmPair(i, j, scope)
+        for (i, a), (j, b) in combinations(enumerate(arms), 2)
+        if (scope := scope_of(a, b)) is not None
+    ]
+    if pairs or len(arms) < 2:
+        return pairs
+    return [ArmPair(i, j, "runs") for i, j in combinations(range(len(arms)), 2)]

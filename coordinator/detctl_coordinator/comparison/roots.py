@@ -1,0 +1,138 @@
+"""Where causes enter: differing stages all of whose parents agree (design.md, section 4).
+
+A parent explains a stage at step s when it differs at or before s and has not agreed again since; values that live from step
+to step (parameters, optimizer state) explain the next step. A parent that nobody observed is replaced by its own parents,
+so a gap in coverage does not make a root out of a consequence. Reasons for the edges that go beyond the design's list:
+labels feed the loss without passing the model; collate functions and losses draw numbers; a gradient can differ though the
+loss does not show it (thread-count).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from detctl_coordinator.domain.fingerprint import Phase, Stage
+
+# Stages that decide the outcome (rulings, 6); artifact only where a tensor in it differs.
+DECIDING = frozenset(
+    {
+        Stage.INIT,
+        Stage.BATCH,
+        Stage.FORWARD,
+        Stage.LOSS,
+        Stage.BACKWARD,
+        Stage.COLLECTIVE,
+        Stage.UPDATE,
+        Stage.ARTIFACT,
+    }
+)
+
+PARENTS: Mapping[Stage, tuple[Stage, ...]] = {
+    Stage.CODE: (),
+    Stage.LISTING: (),
+    Stage.FILES: (),
+    Stage.RNG: (),
+    Stage.INIT: (Stage.RNG,),
+    Stage.ORDER: (Stage.RNG,),
+    Stage.SAMPLE: (Stage.LISTING, Stage.FILES, Stage.RNG, Stage.ORDER),
+    Stage.BATCH: (Stage.SAMPLE, Stage.ORDER, Stage.RNG),
+    Stage.FORWARD: (Stage.INIT, Stage.BATCH, Stage.RNG),
+    Stage.LOSS: (Stage.FORWARD, Stage.BATCH, Stage.INIT, Stage.RNG),
+    Stage.BACKWARD: (Stage.LOSS, Stage.FORWARD, Stage.BATCH, Stage.INIT),
+    Stage.COLLECTIVE: (Stage.BACKWARD, Stage.LOSS, Stage.FORWARD),
+    Stage.UPDATE: (Stage.COLLECTIVE, Stage.BACKWARD, Stage.INIT),
+    Stage.ARTIFACT: (Stage.UPDATE, Stage.INIT),
+}
+
+# Stages that the update of an earlier step feeds.
+FED_BY_UPDATE = frozenset({Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
+
+
+@dataclass(frozen=True, order=True)
+class Node:
+    """A stage in a phase; ranks are folded together."""
+
+    stage: Stage
+    phase: Phase = Phase.TRAIN
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Steps in which a node differs: from `step` on, up to `equal_from` (None: to the end)."""
+
+    step: int
+    equal_from: int | None = None
+
+    def reaches(self, step: int) -> bool:
+        """Whether it can explain a difference at `step`."""
+        return self.step <= step and (self.equal_from is None or step < self.equal_from)
+
+    def reached_before(self, step: int) -> bool:
+        """Whether it can explain by what it left behind: it differed before `step`."""
+        return self.step < step and (self.equal_from is None or step <= self.equal_from)
+
+
+def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
+    """The parents of a differing node that differ in time to explain it, in causal order."""
+    step = extents[node].step
+    found = {parent for parent in _parents(node, observed) if parent in extents and extents[parent].reaches(step)}
+    if node.stage in FED_BY_UPDATE:
+        update = Node(Stage.UPDATE)
+        if update in extents and extents[update].reached_before(step):
+            found.add(update)
+    return sorted(found - {node})
+
+
+def _parents(node: Node, observed: Collection[Node]) -> set[Node]:
+    """Parents that somebody observed; unobserved ones replaced by theirs. Evaluation is also fed by training's state."""
+    result: set[Node] = set()
+    todo, seen = list(PARENTS[node.stage]), set[Stage]()
+    while todo:
+        stage = todo.pop()
+        if stage in seen:
+            continue
+        seen.add(stage)
+        here = {n for n in (Node(stage, node.phase), Node(stage, Phase.TRAIN)) if n in observed}
+        if here:
+            result |= here
+        else:
+            todo.extend(PARENTS[stage])
+    return result
+
+
+def roots(extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
+    """Differing nodes that no parent explains, earliest first."""
+    found = [node for node in extents if not explaining(node, extents, observed)]
+    return sorted(found, key=lambda node: (extents[node].step, node))
+
+
+def carried_on(root: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
+    """Differing nodes that descend from a root, in causal order; the root itself is not among them."""
+    children: dict[Node, list[Node]] = {}
+    for node in extents:
+        for parent in explaining(node, extents, observed):
+            children.setdefault(parent, []).append(node)
+    reached: set[Node] = set()
+    todo = [root]
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if child not in reached:
+                reached.add(child)
+                todo.append(child)
+    return sorted(reached - {root})
+
+
+def harmless(
+    extents: Mapping[Node, Extent], observed: Collection[Node], deciding: Collection[Node]
+) -> list[Node]:
+    """Differing nodes that neither decide the outcome nor lead to one that does: benign."""
+    return [
+        node
+        for node in sorted(extents)
+        if node not in deciding and not _any(carried_on(node, extents, observed), deciding)
+    ]
+
+
+def _any(nodes: Iterable[Node], among: Collection[Node]) -> bool:
+    return any(node in among for node in nodes)

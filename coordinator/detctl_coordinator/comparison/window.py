@@ -1,0 +1,74 @@
+"""Up to which step two runs can be compared.
+
+A run that its own script ended is complete: where it has no step 10 there is none, and another run that has one differs in
+structure. A run that was ended from outside (window, stop), crashed or is still under way is known up to its last finished
+step; what lies after it is not evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
+
+# Streams that have an entry in every step; a run without a seal is known as far as the shortest of them.
+RECURRING = (Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
+
+
+def ended_by_itself(reader: RunReader) -> bool:
+    """True where every rank sealed at its own exit and the exit code was 0."""
+    seals = reader.seals()
+    outcome = reader.run.outcome
+    return (
+        bool(seals)
+        and all(seal.reason in ("exit", "os._exit") and seal.complete for seal in seals.values())
+        and (outcome is None or (outcome.exit_code == 0 and outcome.end == "exit"))
+    )
+
+
+def finished_steps(reader: RunReader) -> int:
+    """Steps that every rank finished: from the seals, else from what has arrived so far."""
+    seals = reader.seals()
+    ranks = {key.rank for key in reader.streams()}
+    if ranks and ranks <= set(seals):
+        return min(seals[rank].steps_finished for rank in ranks)
+    return min((_arrived(reader, rank) for rank in ranks), default=0)
+
+
+def _arrived(reader: RunReader, rank: int) -> int:
+    seal = reader.seals().get(rank)
+    if seal is not None:
+        return seal.steps_finished
+    ends = []
+    for stage in RECURRING:
+        key = StreamKey(rank, stage, Phase.TRAIN)
+        entries = reader.streams().get(key, 0)
+        if entries:
+            ends.append(reader.entry(key, entries - 1).step + 1)
+    return min(ends, default=0)
+
+
+def known_steps(reader: RunReader) -> int | None:
+    """Steps below this number are fully known; None: all that the run did, its tail included."""
+    return None if ended_by_itself(reader) else finished_steps(reader)
+
+
+def common_steps(limits: Iterable[int | None]) -> int | None:
+    """The window that runs share: the least of their known steps; None where each is known to its end."""
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def entries_below(reader: RunReader, key: StreamKey, limit: int | None) -> int:
+    """How many entries of a stream lie in steps below `limit`; O(log n) reads of entries."""
+    total = reader.streams().get(key, 0)
+    if limit is None or total == 0 or reader.entry(key, total - 1).step < limit:
+        return total
+    low, high = 0, total - 1  # entries below `low` are inside, entry `high` is outside
+    while low < high:
+        middle = (low + high) // 2
+        if reader.entry(key, middle).step < limit:
+            low = middle + 1
+        else:
+            high = middle
+    return low

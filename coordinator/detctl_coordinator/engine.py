@@ -1,0 +1,255 @@
+"""The shell around audit_lifecycle.py: polls active audits, applies the core, advances by compare-and-set, tells the agents.
+
+Every replica runs one engine on the same store and does the same; whoever comes first wins the compare-and-set, the other looks
+again. Nothing but connections lives outside the store: an engine that starts afresh goes on where the last one was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from detctl_coordinator import audit_lifecycle as lifecycle
+from detctl_coordinator.async_store import AsyncStore
+from detctl_coordinator.connections import Connection, Connections
+from detctl_coordinator.domain.audit import Audit, AuditState
+from detctl_coordinator.domain.run import RunRecord, RunState
+from detctl_coordinator.leases import Leases
+from detctl_coordinator.lifecycle_events import AgentGone, AgentSeen, Event, Judged, MachineAbsent, RunVerified, StagesAnswered
+from detctl_coordinator.live import Live
+from detctl_coordinator.machine import Machine, machine_from_document
+from detctl_coordinator.storage.store import Conflict, Fenced, StoreError
+from detctl_coordinator.verdicts import judge_audit, problem_of_run
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+LIVE_S = 1.0
+CONFLICTS_MAX = 50  # a hundred replicas hitting one audit at once still get through
+
+
+class Engine:
+    """See the module's text. `run` until cancelled; `tell` from servicers."""
+
+    def __init__(
+        self, store: AsyncStore, *, lease_s: float, machine_timeout_s: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.store = store
+        self.connections = Connections()
+        self.leases = Leases(lease_s, monotonic)
+        self._machine_timeout_s = machine_timeout_s
+        self._monotonic = monotonic
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
+        self._opened: set[tuple[str, int]] = set()
+        self._live = Live(store)
+        self._live_at = 0.0
+        self._store_down = False
+
+    # -- what servicers call --------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Something happened here: look at the state now instead of at the next poll."""
+        self._wake.set()
+
+    async def tell(self, audit_id: str, *events: Event) -> Audit | None:
+        """Applies events; returns when the result is durable. None: no such audit. Raises StoreError."""
+        for _ in range(CONFLICTS_MAX):
+            audit = await self.store.audit(audit_id)
+            if audit is None:
+                return None
+            new = _applied(audit, events)
+            if new == audit:
+                return audit
+            try:
+                return await self._advance(audit, new)
+            except Conflict:
+                continue
+        raise StoreError(f"audit {audit_id} is changed by too many at once")
+
+    async def changed(self, timeout_s: float) -> None:
+        """Waits until this replica advanced any audit, or for the timeout: others may have."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def machines(self) -> dict[str, Machine]:
+        """All known machines, leases brought up to date."""
+        machines = {name: machine_from_document(raw) for name, raw in (await self.store.machines()).items()}
+        self.leases.observe(machines.values())
+        return machines
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Polls for ever. A store that fails is said once and tried again."""
+        try:
+            while True:
+                self._wake.clear()
+                try:
+                    await self.step()
+                    self._store_is(up=True)
+                except StoreError as error:
+                    self._store_is(up=False, error=error)
+                except Exception:
+                    log.exception("event=engine-failed; trying again")
+                try:
+                    async with asyncio.timeout(POLL_S):
+                        await self._wake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            for job in self._jobs.values():
+                job.cancel()
+
+    async def step(self) -> None:
+        """One look at everything. Raises StoreError."""
+        # Audits first: the machines' documents are then never older than the assignments that rest on them.
+        audits = await self.store.active_audits()
+        machines = await self.machines()
+        self.leases.forget(audit.audit_id for audit in audits)
+        advanced = []
+        for audit in sorted(audits, key=lambda a: (a.created_unix_s, a.audit_id)):
+            others = [*advanced, *(a for a in audits if a.audit_id not in {b.audit_id for b in [*advanced, audit]})]
+            events = list(self._machine_events(audit, machines, others))
+            new = _applied(audit, events)
+            if new != audit:
+                try:
+                    new = await self._advance(audit, new)
+                except Conflict:
+                    new = audit
+                    self.wake()
+            advanced.append(new)
+            self._start_jobs(new)
+        await self._instruct(advanced)
+        if self._monotonic() - self._live_at >= LIVE_S:
+            self._live_at = self._monotonic()
+            for audit in advanced:
+                if self._live.wanted(audit):
+                    self._job(("live", audit.audit_id), self._look_live(audit, machines))
+
+    def _machine_events(self, audit: Audit, machines: dict[str, Machine], others: Iterable[Audit]) -> Iterable[Event]:
+        for name in audit.request.machines:
+            machine = machines.get(name)
+            if machine is not None and self.leases.alive(machine):
+                working = frozenset((w.run_id, w.attempt) for w in machine.working)
+                busy = sum(
+                    run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
+                    for other in others
+                    for run in other.runs.values()
+                    if run.spec.arm.machine == name
+                )
+                yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy)
+                continue
+            if machine is None or self.leases.expired(name):
+                yield AgentGone(name)
+            missed_s = self.leases.missed_s(audit.audit_id, name)
+            if missed_s >= self._machine_timeout_s:
+                yield MachineAbsent(name, self._machine_timeout_s)
+
+    async def _advance(self, old: Audit, new: Audit) -> Audit:
+        """Stores, logs, wakes who waits. Raises Conflict."""
+        stored = await self.store.put_audit(new)
+        for run_id, run in stored.runs.items():
+            before = old.runs.get(run_id)
+            if before is None or (before.state, before.attempt) != (run.state, run.attempt):
+                log.info("audit=%s run=%s attempt=%d state=%s %s", new.audit_id, run_id, run.attempt, run.state.value, run.message)
+        if old.state is not stored.state:
+            log.info("audit=%s state=%s", stored.audit_id, stored.state.value)
+        self.wake()
+        async with self._changed:
+            self._changed.notify_all()
+        return stored
+
+    # -- agents ---------------------------------------------------------------------------------------------------
+
+    async def _instruct(self, audits: Iterable[Audit]) -> None:
+        """Pushes what the state wants to the streams held here. An attempt is opened in the store before it is assigned."""
+        current: dict[str, RunRecord] = {}
+        wanted = defaultdict(list)
+        for audit in audits:
+            current.update(audit.runs)
+            for run_id, run in audit.runs.items():
+                if run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.attempt:
+                    await self._open_attempt(run_id, run.attempt)
+            for connection in self.connections:
+                wanted[connection.machine.name] += lifecycle.wanted(audit, connection.machine.name)
+        for connection in self.connections:
+            stops = await self._strays(connection, current)
+            connection.push([*stops, *wanted[connection.machine.name]])
+
+    async def _open_attempt(self, run_id: str, attempt: int) -> None:
+        if (run_id, attempt) in self._opened:
+            return
+        try:
+            await self.store.open_attempt(run_id, attempt)
+        except Fenced:
+            log.info("run=%s attempt=%d is older than another replica's", run_id, attempt)
+        self._opened.add((run_id, attempt))
+
+    async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[lifecycle.Stop]:
+        known = dict(current)
+        for working in connection.working:
+            if working.run_id not in known:
+                run = await self.store.run(working.run_id)
+                if run is not None:
+                    known[working.run_id] = run
+        return lifecycle.strays([(w.run_id, w.attempt) for w in connection.working], known)
+
+    # -- longer work, once at a time ------------------------------------------------------------------------------
+
+    def _start_jobs(self, audit: Audit) -> None:
+        for run_id, attempt in lifecycle.to_verify(audit):
+            self._job(("verify", run_id, attempt), self._verify(audit.audit_id, run_id, attempt))
+        if audit.state is AuditState.COMPARING:
+            self._job(("judge", audit.audit_id), self._judge(audit))
+
+    def _job(self, key: tuple[Any, ...], work: Coroutine[Any, Any, None]) -> None:
+        if key in self._jobs:
+            work.close()
+            return
+        task = asyncio.create_task(self._guarded(key, work))
+        self._jobs[key] = task
+        task.add_done_callback(lambda _: self._jobs.pop(key, None))
+
+    async def _guarded(self, key: tuple[Any, ...], work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except StoreError as error:
+            log.warning("job=%s store=%s; trying again", key[0], error)
+        except Exception:
+            log.exception("job=%s id=%s failed", key[0], key[1])
+
+    async def _verify(self, audit_id: str, run_id: str, attempt: int) -> None:
+        problem = await self.store.call(problem_of_run, run_id)
+        await self.tell(audit_id, RunVerified(run_id, attempt, problem))
+
+    async def _judge(self, audit: Audit) -> None:
+        verdict_json = await self.store.call(judge_audit, audit)
+        await self.tell(audit.audit_id, Judged(verdict_json))
+
+    async def _look_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
+        steps = [w.step for m in machines.values() for w in m.working if w.run_id in audit.runs]
+        step = await self._live.stop_after(audit, max(steps, default=0))
+        if step is not None:
+            await self.tell(audit.audit_id, StagesAnswered(step))
+
+    def _store_is(self, *, up: bool, error: StoreError | None = None) -> None:
+        if up and self._store_down:
+            log.warning("store=back")
+        elif not up and not self._store_down:
+            log.error("store=down %s; trying again every %.1f s", error, POLL_S)
+        self._store_down = not up
+
+
+def _applied(audit: Audit, events: Iterable[Event]) -> Audit:
+    for event in events:
+        audit = lifecycle.apply(audit, event)
+    return audit

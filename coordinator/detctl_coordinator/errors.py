@@ -1,0 +1,88 @@
+"""Codes, what each means on the wire, and the one translator. Public text goes to the caller, private text to the log."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import Enum
+from typing import Any, NoReturn
+
+import grpc
+
+from detctl_coordinator.storage.store import Conflict, StoreError
+
+log = logging.getLogger(__name__)
+
+
+class Code(Enum):
+    """Each with its gRPC status; the CLI picks its exit code by the status (NOT_FOUND, INVALID 2; FAILED_PRECONDITION 3)."""
+
+    NOT_FOUND = grpc.StatusCode.NOT_FOUND
+    INVALID = grpc.StatusCode.INVALID_ARGUMENT
+    NO_SHARED_RUNS = grpc.StatusCode.FAILED_PRECONDITION
+    TOO_MUCH = grpc.StatusCode.RESOURCE_EXHAUSTED
+    NOT_YOURS = grpc.StatusCode.PERMISSION_DENIED
+    WHO = grpc.StatusCode.UNAUTHENTICATED
+    STORE = grpc.StatusCode.UNAVAILABLE
+    INTERNAL = grpc.StatusCode.INTERNAL
+
+
+class Refusal(Exception):
+    """Something that the caller did or may do better. `text`: one line for people; `private`: for the log alone."""
+
+    def __init__(self, code: Code, text: str, private: str = "") -> None:
+        super().__init__(text)
+        self.code, self.text, self.private = code, text, private
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """Any exception as what the caller may hear."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, Conflict):
+        return Refusal(Code.STORE, "somebody else changed it at the same moment; try again", str(error))
+    if isinstance(error, StoreError):
+        return Refusal(Code.STORE, f"the coordinator's store does not answer: {error}", str(error))
+    return Refusal(Code.INTERNAL, "internal error in the coordinator; its log has the details", repr(error))
+
+
+async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
+    refusal = refusal_of(error)
+    if refusal.code is Code.INTERNAL:
+        log.error("method=%s code=INTERNAL", method, exc_info=error)
+    else:
+        log.info("method=%s code=%s text=%s private=%s", method, refusal.code.name, refusal.text, refusal.private or "-")
+    await context.abort(refusal.code.value, refusal.text)
+    raise AssertionError("abort raises")
+
+
+def unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Wraps a servicer's method of one answer."""
+
+    @functools.wraps(method)
+    async def translated(self: Any, request: Any, context: Any) -> Any:
+        try:
+            return await method(self, request, context)
+        except (grpc.RpcError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            await _abort(context, error, method.__name__)
+
+    return translated
+
+
+def streaming(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """Wraps a servicer's method that yields answers."""
+
+    @functools.wraps(method)
+    async def translated(self: Any, request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async for reply in method(self, request, context):
+                yield reply
+        except (grpc.RpcError, grpc.aio.AbortError):
+            raise
+        except Exception as error:
+            await _abort(context, error, method.__name__)
+
+    return translated

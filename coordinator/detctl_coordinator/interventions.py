@@ -1,0 +1,11 @@
+"""Names that the probe acts on from inside a training, and their values (detctl_probe/intervene)."""
+
+from __future__ import annotations
+
+import re
+
+VALUES: dict[str, re.Pattern[str]] = {
+    "listing": re.compile(r"sorted|reversed|shuffled(:[0-9]{1,9})?|native"),
+    "workers": re.compile(r"[0-9]{1,3}"),
+}
+HINTS = {"listing": "sorted, reversed, shuffled, shuffled:SEED or native", "workers": "a number from 0 to 999"}

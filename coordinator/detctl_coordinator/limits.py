@@ -1,0 +1,38 @@
+"""What the coordinator accepts from anybody (shared/security.md 7). Each number says why."""
+
+from __future__ import annotations
+
+import re
+
+ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,63}")
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # a segment is at most 256 KiB compressed; a Hello with manifest some hundred KiB
+MANIFEST_BYTES_MAX = 1024 * 1024
+DETAIL_BYTES_MAX = 2 * 1024 * 1024
+OUTPUT_TAIL_CHARS_MAX = 64 * 1024
+LINE_CHARS_MAX = 2000
+
+SITE_BYTES_MAX = 512
+NAMES_MAX = 65_536  # of one segment; a model of 10^5 modules spreads over segments
+SEGMENT_RECORDS_MAX = 65_536
+COLUMNS_BYTES_MAX = 16 * 1024 * 1024  # unpacked: 4,096 records with rows take about 1 MiB
+CLOSED_MAX = 65_536
+
+RECIPES_MAX = 1000
+PARAMETERS_MAX = 256
+MACHINES_MAX = 256
+TWINS_MAX = 100
+RUNS_MAX = 1000  # of one audit
+VALUES_MAX = 64  # of one --vary
+STEPS_MAX = 10_000_000
+LIST_MAX = 1000
+PARALLEL_RUNS_MAX = 64
+WORKING_MAX = 256
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def clean(text: str, chars_max: int = LINE_CHARS_MAX) -> str:
+    """One line without control characters and direction marks, cut to a length."""
+    return _CONTROL.sub(" ", text).strip()[:chars_max]

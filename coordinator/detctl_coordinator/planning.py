@@ -1,0 +1,150 @@
+"""From what a user asked to the runs of an audit. Pure: machines in, specs and warnings out; raises Refusal with one clear line.
+
+Order of execution: twin by twin, arms forwards then backwards (A B B' A' ...), so that a drift of the machine (heat, caches,
+a neighbour) does not look like a difference between arms. Machines run at the same time; each takes its own runs in this order.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.domain.run import Arm, RunSpec
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.machine import Machine, Recipe
+from detctl_coordinator.variation_names import Change, check_value, resolve
+
+LEVELS = ("step", "module")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Specs in the order of execution; their ids are `<audit id>.<number>`."""
+
+    specs: tuple[RunSpec, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def plan_runs(request: AuditRequest, machines: Mapping[str, Machine], connected: Iterable[str], audit_id: str = "") -> Planned:
+    """Raises Refusal (NOT_FOUND for names that nobody has, INVALID for the rest)."""
+    _check_shape(request)
+    chosen = [_machine(name, machines) for name in request.machines]
+    recipes = {machine.name: _recipe(request.recipe, machine) for machine in chosen}
+    for machine, environment in itertools.product(chosen, request.environments):
+        if environment not in machine.environments:
+            raise Refusal(
+                Code.NOT_FOUND,
+                f"machine {machine.name} has no environment {environment!r}{_near(environment, machine.environments)}",
+            )
+    set_changes = [resolve(name, recipes) for name, _ in request.set]
+    vary_changes = [resolve(name, recipes) for name, _ in request.vary]
+    _no_name_twice(set_changes + vary_changes)
+    fixed = list(zip(set_changes, (value for _, value in request.set), strict=True))
+    varied = [list(zip(itertools.repeat(change), values)) for change, (_, values) in zip(vary_changes, request.vary, strict=True)]
+    for change, value in [*fixed, *itertools.chain.from_iterable(varied)]:
+        check_value(change, value, recipes)
+    combinations = list(itertools.product(*varied))
+    total = len(chosen) * len(request.environments) * len(combinations) * request.twins
+    if total > limits.RUNS_MAX:
+        raise Refusal(Code.INVALID, f"this audit would be {total} runs; at most {limits.RUNS_MAX} are taken")
+    arms = [
+        (Arm(machine.name, environment, tuple(sorted((c.typed, value) for c, value in combination))), combination)
+        for combination, environment, machine in itertools.product(combinations, request.environments, chosen)
+    ]
+    specs: list[RunSpec] = []
+    for twin in range(request.twins):
+        for arm, combination in arms if twin % 2 == 0 else reversed(arms):
+            changes = [*fixed, *combination]
+            specs.append(
+                RunSpec(
+                    run_id=f"{audit_id}.{len(specs):03d}" if audit_id else "",
+                    audit_id=audit_id,
+                    recipe=request.recipe,
+                    arm=arm,
+                    twin=twin,
+                    parameters={c.name: value for c, value in changes if c.kind == "param"},
+                    variables={c.name: value for c, value in changes if c.kind == "env"},
+                    interventions={c.name: value for c, value in changes if c.kind == "probe"},
+                    level=request.level,
+                    step_from=request.step_from,
+                    step_to=request.step_to,
+                    expected_source_digest=recipes[arm.machine].source_digest,
+                )
+            )
+    return Planned(tuple(specs), tuple(_warnings(request, recipes, set(connected), fixed)))
+
+
+def _check_shape(request: AuditRequest) -> None:
+    if not request.recipe:
+        raise Refusal(Code.INVALID, "no recipe was named")
+    if not request.machines:
+        raise Refusal(Code.INVALID, "no machine was named: --machines NAME,NAME")
+    for what, names, most in (
+        ("machine", request.machines, limits.MACHINES_MAX),
+        ("environment", request.environments, limits.VALUES_MAX),
+    ):
+        if len(names) > most:
+            raise Refusal(Code.INVALID, f"{len(names)} {what}s were named; at most {most} are taken")
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise Refusal(Code.INVALID, f"{what} {limits.clean(twice[0])} is named twice")
+    if not 1 <= request.twins <= limits.TWINS_MAX:
+        raise Refusal(Code.INVALID, f"--twins {request.twins}: from 1 to {limits.TWINS_MAX}")
+    if request.step_to is not None and request.step_to <= request.step_from:
+        raise Refusal(Code.INVALID, f"--steps {request.step_from}:{request.step_to} holds no step")
+    if (request.step_to or request.step_from) > limits.STEPS_MAX:
+        raise Refusal(Code.INVALID, f"--steps: at most {limits.STEPS_MAX}")
+    if request.level not in LEVELS:
+        raise Refusal(Code.INVALID, f"--level {limits.clean(request.level)}: {' or '.join(LEVELS)}")
+    for name, values in request.vary:
+        if not 1 <= len(values) <= limits.VALUES_MAX or len(set(values)) < len(values):
+            raise Refusal(Code.INVALID, f"--vary {limits.clean(name)}: 1 to {limits.VALUES_MAX} values, all different")
+
+
+def _machine(name: str, machines: Mapping[str, Machine]) -> Machine:
+    if name not in machines:
+        raise Refusal(Code.NOT_FOUND, f"no machine {limits.clean(name)!r} is known here{_near(name, machines)}")
+    return machines[name]
+
+
+def _recipe(name: str, machine: Machine) -> Recipe:
+    if name not in machine.recipes:
+        where = f"the catalog of machine {machine.name} has no recipe {limits.clean(name)!r}"
+        raise Refusal(Code.NOT_FOUND, where + _near(name, machine.recipes))
+    return machine.recipes[name]
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    """`; did you mean X? There are: X, Y` — the end of an error line."""
+    known = sorted(names)
+    if not known:
+        return "; there are none yet"
+    close = difflib.get_close_matches(name, known, n=1)
+    shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    return (f"; did you mean {close[0]}?" if close else ";") + f" there are: {shown}"
+
+
+def _no_name_twice(changes: Sequence[Change]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for change in changes:
+        key = (change.kind, change.name)
+        if key in seen:
+            raise Refusal(Code.INVALID, f"{change.typed} is given twice in --set and --vary")
+        seen[key] = change.typed
+
+
+def _warnings(
+    request: AuditRequest, recipes: Mapping[str, Recipe], connected: set[str], fixed: Iterable[tuple[Change, str]]
+) -> Iterable[str]:
+    for name in request.machines:
+        if name not in connected:
+            yield f"machine {name} is not connected now; its runs wait for it"
+    for change, value in fixed:
+        if change.kind == "param" and all(recipe.parameters.get(change.name) == value for recipe in recipes.values()):
+            yield f"--set {change.typed}={value} changes nothing: every machine has that value already"
+    for name, values in request.vary:
+        if len(values) == 1:
+            yield f"--vary {name} has one value: nothing is compared across it"

@@ -1,0 +1,148 @@
+"""Audits, runs and retention in Redis: documents advanced by compare-and-set, indexes beside them in the same hash slot."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.run import RunRecord
+from detctl_coordinator.storage import documents, redis_keys, redis_runs, redis_scripts
+from detctl_coordinator.storage.redis_link import RedisLink
+from detctl_coordinator.storage.retention import is_active, without_runs
+from detctl_coordinator.storage.store import Conflict, StoreError
+
+PAGE = 500  # ids a round trip when a list is filtered
+DELETE_TRIES_MAX = 16  # an audit that others advance at the same moment
+
+
+def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
+    """Creates or advances by compare-and-set on the version. Raises Conflict."""
+    stored = replace(audit, version=audit.version + 1)
+    values: list[str | int | float] = [
+        audit.version,
+        stored.version,
+        uuid.uuid4().hex,
+        int(is_active(stored)),
+        stored.created_unix_s,
+        stored.audit_id,
+        documents.dump(documents.audit_to_json(stored)),
+        len(stored.runs),
+    ]
+    for run_id, record in stored.runs.items():
+        info = json.dumps([stored.audit_id, record.spec.arm.machine, record.spec.recipe])
+        values += [run_id, record.created_unix_s, info]
+    names = [redis_keys.ACTIVE, redis_keys.BY_TIME, redis_keys.RUNS, redis_keys.RUNS_BY_TIME, redis_keys.DELETED]
+    answer = link.script(
+        redis_scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], [*values, *removed]
+    )
+    if answer != b"ok":
+        raise Conflict(f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)")
+    link.confirm()
+    return stored
+
+
+def get_all(link: RedisLink, audit_ids: Sequence[str]) -> list[Audit]:
+    """The audits that exist, in the order of the ids."""
+    texts = link.calls([("HGET", redis_keys.audit_key(audit_id), "document") for audit_id in audit_ids])
+    return [documents.audit_from_json(documents.load(text)) for text in texts if text is not None]
+
+
+def get(link: RedisLink, audit_id: str) -> Audit | None:
+    found = get_all(link, [audit_id])
+    return found[0] if found else None
+
+
+def active(link: RedisLink) -> list[Audit]:
+    found = get_all(link, [item.decode() for item in link.call("SMEMBERS", redis_keys.ACTIVE)])
+    return sorted(filter(is_active, found), key=lambda audit: (audit.created_unix_s, audit.audit_id))
+
+
+def newest(link: RedisLink, limit: int) -> list[Audit]:
+    if limit <= 0:
+        return []
+    return get_all(link, [item.decode() for item in link.call("ZREVRANGE", redis_keys.BY_TIME, 0, limit - 1)])
+
+
+def run(link: RedisLink, run_id: str) -> RunRecord | None:
+    info = link.call("HGET", redis_keys.RUNS, run_id)
+    audit = get(link, json.loads(info)[0]) if info else None
+    return None if audit is None else audit.runs.get(run_id)
+
+
+def runs(link: RedisLink, audit_id: str, machine: str, recipe: str, limit: int) -> list[RunRecord]:
+    wanted = (audit_id, machine, recipe)
+    chosen: list[tuple[str, str]] = []
+    for run_id, info in _newest_runs(link):
+        if len(chosen) >= limit:
+            break
+        if all(not want or want == have for want, have in zip(wanted, info, strict=True)):
+            chosen.append((run_id, info[0]))
+    audits = {audit.audit_id: audit for audit in get_all(link, list({name for _, name in chosen}))}
+    found = [audits[name].runs.get(run_id) for run_id, name in chosen if name in audits]
+    return [record for record in found if record is not None]
+
+
+def delete_runs(link: RedisLink, run_ids: Sequence[str]) -> list[str]:
+    """Takes runs that are over out of their (finished) audits, then unlinks their data."""
+    by_audit: dict[str, set[str]] = {}
+    for run_id, info in zip(run_ids, _infos(link, run_ids), strict=True):
+        if info is not None:
+            by_audit.setdefault(json.loads(info)[0], set()).add(run_id)
+    gone: set[str] = set()
+    for audit_id, wanted in by_audit.items():
+        gone.update(_take_out(link, audit_id, wanted))
+    sweep(link)
+    return [run_id for run_id in dict.fromkeys(run_ids) if run_id in gone]
+
+
+def delete_older_than(link: RedisLink, unix_s: float) -> list[str]:
+    before = f"({unix_s!r}"
+    old = [item.decode() for item in link.call("ZRANGEBYSCORE", redis_keys.RUNS_BY_TIME, "-inf", before)]
+    deleted = delete_runs(link, old)
+    ids = [item.decode() for item in link.call("ZRANGEBYSCORE", redis_keys.BY_TIME, "-inf", before)]
+    for audit in get_all(link, ids):
+        if not audit.runs and not is_active(audit):
+            keys = [redis_keys.audit_key(audit.audit_id), redis_keys.ACTIVE, redis_keys.BY_TIME]
+            link.script(redis_scripts.DELETE_AUDIT, keys, [audit.version, audit.audit_id])
+    link.confirm()
+    return deleted
+
+
+def sweep(link: RedisLink) -> None:
+    """Unlinks the data of runs that were taken out, those of an interrupted deletion included."""
+    for item in link.call("SMEMBERS", redis_keys.DELETED):
+        redis_runs.delete(link, item.decode())
+        link.call("SREM", redis_keys.DELETED, item)
+
+
+def _take_out(link: RedisLink, audit_id: str, wanted: set[str]) -> list[str]:
+    for _ in range(DELETE_TRIES_MAX):
+        audit = get(link, audit_id)
+        if audit is None:
+            return []
+        rest, removed = without_runs(audit, wanted)
+        if not removed:
+            return []
+        try:
+            put(link, rest, removed)
+        except Conflict:
+            continue
+        return removed
+    raise StoreError(f"audit {audit_id} changes too fast to delete runs from it: try again")
+
+
+def _infos(link: RedisLink, run_ids: Sequence[str]) -> list[bytes | None]:
+    return list(link.call("HMGET", redis_keys.RUNS, *run_ids)) if run_ids else []
+
+
+def _newest_runs(link: RedisLink) -> Iterator[tuple[str, list[str]]]:
+    """(run id, [audit id, machine, recipe]), newest first, a page a round trip."""
+    start = 0
+    while ids := [item.decode() for item in link.call("ZREVRANGE", redis_keys.RUNS_BY_TIME, start, start + PAGE - 1)]:
+        for run_id, info in zip(ids, _infos(link, ids), strict=True):
+            if info is not None:
+                yield run_id, json.loads(info)
+        start += PAGE

@@ -1,0 +1,118 @@
+"""The connection to Redis: a bounded pool, time limits, few retries, and every failure as a StoreError in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from detctl_coordinator.storage.open_store import redacted
+from detctl_coordinator.storage.store import StoreError
+
+CONNECTIONS_MAX = 32  # as many as asyncio.to_thread has threads
+RETRIES = 2  # of a connection that broke; a time-out is not retried, the caller's patience is over
+
+_SAID = {
+    "MISCONF": "cannot write to its disk (is it full?): free space there; nothing of this write counts as stored",
+    "OOM": "has no memory left (maxmemory): give it more, or delete runs",
+    "LOADING": "is still loading its data: try again shortly",
+    "READONLY": "is a read-only replica: use the address of the primary",
+    "NOPERM": "does not let this user do that: its ACL needs ~detctl:* +@read +@write +@connection +@scripting +info",
+    "NOAUTH": "wants a password: redis://:PASSWORD@HOST:PORT/DB",
+    "WRONGPASS": "does not accept this user and password",
+    "MOVED": "is a cluster, which detctl does not support: use one primary",
+    "NOREPLICAS": "has too few replicas to accept writes",
+}
+
+
+class RedisLink:
+    """Commands and scripts; thread-safe. Raises StoreError from every method."""
+
+    def __init__(self, address: str, timeout_s: float) -> None:
+        self.shown = redacted(address)
+        try:
+            pool = redis.BlockingConnectionPool.from_url(
+                address,
+                max_connections=CONNECTIONS_MAX,
+                timeout=timeout_s,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES, supported_errors=(redis.ConnectionError,)),
+                protocol=2,
+            )
+        except (ValueError, TypeError, redis.RedisError) as error:
+            # The text of the error may quote the address, password and all.
+            raise StoreError(f"store address {self.shown!r} is not understood ({type(error).__name__})") from None
+        self._client = redis.Redis.from_pool(pool)
+        self._scripts: dict[str, Any] = {}
+
+    def call(self, *command: Any) -> Any:
+        """One command; bytes come back as bytes."""
+        with self._explained():
+            return self._client.execute_command(*command)
+
+    def calls(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Several commands in one round trip; not atomic."""
+        if not commands:
+            return []
+        with self._explained(), self._client.pipeline(transaction=False) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command)
+            return list(pipeline.execute())
+
+    def script(self, text: str, keys: Sequence[str], values: Sequence[Any]) -> Any:
+        """Runs a Lua script, by its digest once the server knows it."""
+        with self._explained():
+            script = self._scripts.get(text)
+            if script is None:
+                script = self._scripts.setdefault(text, self._client.register_script(text))
+            return script(keys=list(keys), args=list(values))
+
+    def confirm(self) -> None:
+        """Raises where the server could not append the writes that it answered so far to its file.
+
+        With appendfsync everysec Redis answers a write although the append failed, and refuses only what comes next, PING
+        included. It appends before it answers, so a PING sent after the answer knows.
+        """
+        self.call("PING")
+
+    def close(self) -> None:
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except redis.RedisError as error:
+            raise StoreError(f"store {self.shown} {explain(error)}") from error
+        except OSError as error:
+            raise StoreError(f"store {self.shown} does not answer: {error.strerror or error}") from error
+
+
+def explain(error: redis.RedisError) -> str:
+    """What is wrong and what to do, for the end of `store redis://… <this>`."""
+    text = str(error).replace("\r", " ").replace("\n", " ")
+    if isinstance(error, redis.AuthenticationError) and "required" not in text:
+        return _SAID["WRONGPASS"]
+    if isinstance(error, redis.exceptions.BusyLoadingError):
+        return _SAID["LOADING"]
+    for word, said in _SAID.items():
+        # redis-py strips some of the words and makes them classes; a script puts its own text before others.
+        if word in text or word in type(error).__name__.upper():
+            return said
+    if isinstance(error, redis.exceptions.OutOfMemoryError) or "used memory > 'maxmemory'" in text:
+        return _SAID["OOM"]
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        return _SAID["NOPERM"]
+    if isinstance(error, redis.AuthenticationError):
+        return _SAID["NOAUTH"]
+    if isinstance(error, redis.TimeoutError):
+        return "did not answer in time: is it overloaded or stopped?"
+    if isinstance(error, redis.ConnectionError):
+        return f"cannot be reached: {text[:200]}"
+    return f"refused a command: {text[:200]}"

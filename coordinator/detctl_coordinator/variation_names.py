@@ -1,0 +1,109 @@
+"""What a name in --set and --vary means (rulings.md 11): the recipe's parameter, else the probe's intervention, else an error.
+
+`param:`, `probe:` and `env:` force one. Variables are never guessed: they need `env:`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from detctl_coordinator import interventions, limits, variables
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.machine import Recipe
+
+# A machine's recipe that gives no pattern of its own takes these values.
+DEFAULT_PATTERN = r"[A-Za-z0-9._:/=+-]{0,128}"
+KINDS = ("param", "probe", "env")
+
+
+@dataclass(frozen=True)
+class Change:
+    """kind: param, probe or env; `typed`: the name as the user typed it, which is the name of the arm."""
+
+    kind: str
+    name: str
+    typed: str
+
+
+def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
+    """The change that a name means on all these machines (machine -> its recipe). Raises Refusal."""
+    kind, _, name = typed.partition(":")
+    if not name:
+        if all(typed in recipe.parameters for recipe in recipes.values()):
+            return Change("param", typed, typed)
+        if typed in interventions.VALUES:
+            return Change("probe", typed, typed)
+        raise _unknown(typed, typed, sorted(_parameters(recipes) | set(interventions.VALUES)), recipes)
+    if kind == "param":
+        if all(name in recipe.parameters for recipe in recipes.values()):
+            return Change("param", name, typed)
+        raise _unknown(typed, name, sorted(_parameters(recipes)), recipes)
+    if kind == "probe":
+        if name in interventions.VALUES:
+            return Change("probe", name, typed)
+        raise _unknown(typed, name, sorted(interventions.VALUES), recipes)
+    if kind == "env":
+        if name in variables.ALLOWED:
+            return Change("env", name, typed)
+        raise Refusal(
+            Code.INVALID,
+            f"variable {limits.clean(name)!r} may not be set from here (a variable can be code); allowed: "
+            + ", ".join(sorted(variables.ALLOWED)),
+        )
+    raise Refusal(Code.INVALID, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS))
+
+
+def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> None:
+    """Raises Refusal where a machine would not take the value."""
+    shown = f"{change.typed}={limits.clean(value)!r}"
+    if change.kind == "env":
+        if not variables.VALUE.fullmatch(value):
+            raise Refusal(Code.INVALID, f"{shown}: a value looks like {variables.VALUE.pattern}")
+    elif change.kind == "probe":
+        if not interventions.VALUES[change.name].fullmatch(value):
+            raise Refusal(Code.INVALID, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}")
+    else:
+        for machine, recipe in recipes.items():
+            pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
+            if not _matches(pattern, value):
+                raise Refusal(Code.INVALID, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}")
+
+
+def _matches(pattern: str, value: str) -> bool:
+    # Patterns come from agents, so one that never ends (catastrophic backtracking) must not stop the coordinator: values are
+    # short, patterns are limited when a Hello is read, and the machine checks again whatever is said here.
+    if len(value) > 128:
+        return False
+    if pattern != DEFAULT_PATTERN and _RISKY.search(pattern):
+        return True
+    try:
+        return re.fullmatch(pattern, value) is not None
+    except re.error:
+        return True
+
+
+# A repeated group that holds a repetition: (a+)+, (a*b?){2,}. Such a pattern is left to its machine.
+_RISKY = re.compile(r"\([^)]*[*+{][^)]*\)\s*[*+{]")
+
+
+def _parameters(recipes: Mapping[str, Recipe]) -> set[str]:
+    """Parameters that every machine's recipe has."""
+    sets = [set(recipe.parameters) for recipe in recipes.values()]
+    return set.intersection(*sets) if sets else set()
+
+
+def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Recipe]) -> Refusal:
+    recipe = next(iter(recipes.values())).name if recipes else ""
+    partly = [machine for machine, offered in recipes.items() if name in offered.parameters]
+    if partly:
+        text = f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
+        return Refusal(Code.INVALID, text)
+    close = difflib.get_close_matches(name, valid, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    if name in variables.ALLOWED:
+        hint = f"did you mean env:{name}? "
+    names = ", ".join(valid) or "none"
+    return Refusal(Code.INVALID, f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}")

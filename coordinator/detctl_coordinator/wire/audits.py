@@ -1,0 +1,117 @@
+"""Requests of the CLI in, plans, lists and progress out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.audit import Audit, AuditRequest
+from detctl_coordinator.domain.run import RunRecord, RunSpec
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.machine import Machine
+from detctl_coordinator.wire.checks import at_most
+from detctl_proto.v1 import audits_pb2 as pb
+
+DEFAULT_STEPS = 32
+DEFAULT_TWINS = 3
+
+
+def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
+    """With the defaults of design.md 5. Raises Refusal where a list is too long or --set has not one value."""
+    for what, items in (("machines", request.machines), ("environments", request.environments)):
+        at_most(len(items), limits.MACHINES_MAX, what)
+    at_most(len(request.set) + len(request.vary), limits.PARAMETERS_MAX, "names in --set and --vary")
+    for variation in request.set:
+        if len(variation.values) != 1:
+            raise Refusal(Code.INVALID, f"--set {limits.clean(variation.name)}: exactly one value")
+    step_to: int | None = request.step_to or None
+    if step_to is None and not request.to_end:
+        step_to = request.step_from + DEFAULT_STEPS
+    return AuditRequest(
+        recipe=request.recipe,
+        machines=tuple(request.machines),
+        environments=tuple(request.environments) or ("default",),
+        twins=request.twins or DEFAULT_TWINS,
+        step_from=request.step_from,
+        step_to=step_to,
+        to_end=request.to_end,
+        level=request.level or "module",
+        set=tuple((variation.name, variation.values[0]) for variation in request.set),
+        vary=tuple((variation.name, tuple(variation.values)) for variation in request.vary),
+        requested_by=limits.clean(request.requested_by, 128),
+    )
+
+
+def plan_to_proto(audit_id: str, specs: Iterable[RunSpec], warnings: Iterable[str]) -> pb.AuditPlan:
+    """audit_id empty: a plan that was not started."""
+    runs = [pb.PlannedRun(run_id=spec.run_id, label=spec.label, machine=spec.arm.machine) for spec in specs]
+    return pb.AuditPlan(audit_id=audit_id, runs=runs, warnings=list(warnings))
+
+
+def status_to_proto(run: RunRecord) -> pb.RunStatus:
+    """How a run stands."""
+    return pb.RunStatus(
+        run_id=run.spec.run_id,
+        label=run.spec.label,
+        machine=run.spec.arm.machine,
+        state=run.state.value,
+        step=run.step,
+        records=run.records,
+        message=limits.clean(run.message),
+        attempt=run.attempt,
+    )
+
+
+def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgress:
+    """A snapshot; the verdict is in the last one."""
+    return pb.AuditProgress(
+        audit_id=audit.audit_id,
+        state=audit.state.value,
+        runs=[status_to_proto(run) for run in audit.runs.values()],
+        fingerprints_per_s=fingerprints_per_s,
+        message=limits.clean(audit.message),
+        verdict_json=audit.verdict_json,
+    )
+
+
+def run_info_to_proto(run: RunRecord) -> pb.RunInfo:
+    """A row of `detctl runs`."""
+    outcome = run.outcome
+    return pb.RunInfo(
+        status=status_to_proto(run),
+        audit_id=run.spec.audit_id,
+        recipe=run.spec.recipe,
+        created_unix_s=run.created_unix_s,
+        ranks=outcome.ranks if outcome else 0,
+        exit_code=outcome.exit_code if outcome else 0,
+        end=outcome.end if outcome else "",
+    )
+
+
+def audit_info_to_proto(audit: Audit) -> pb.AuditInfo:
+    """A row of `detctl audits`."""
+    verdict = json.loads(audit.verdict_json) if audit.verdict_json else {}
+    return pb.AuditInfo(
+        audit_id=audit.audit_id,
+        recipe=audit.request.recipe,
+        state=audit.state.value,
+        outcome=verdict.get("outcome") or "",
+        origin=verdict.get("origin") or "",
+        causes=[cause["cause"] for cause in verdict.get("causes", ())],
+        created_unix_s=audit.created_unix_s,
+        machines=list(audit.request.machines) or sorted({run.spec.arm.machine for run in audit.runs.values()}),
+    )
+
+
+def machine_to_proto(machine: Machine, connected: bool) -> pb.MachineInfo:
+    """A row of `detctl machines`."""
+    return pb.MachineInfo(
+        name=machine.name,
+        connected=connected,
+        last_seen_unix_s=machine.last_seen_unix_s,
+        recipes=sorted(machine.recipes),
+        environments=sorted(machine.environments),
+        manifest_json=json.dumps(machine.manifest),
+        version=machine.version,
+    )

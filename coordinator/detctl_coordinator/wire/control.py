@@ -1,0 +1,131 @@
+"""The control stream: Hello and heartbeats in, assignments and stops out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.run import RunOutcome
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.lifecycle_events import Assign, Instruction, RunAccepted, RunEnded, RunRefused, RunRunning
+from detctl_coordinator.machine import Machine, Recipe, Working
+from detctl_coordinator.wire.checks import at_most, identifier, json_object
+from detctl_proto.v1 import agents_pb2 as pb
+
+ENDS = frozenset({"exit", "window", "stop", "timeout", "lost", "cancelled", "output-limit", "disk-full"})
+RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused
+
+
+def machine_from_hello(hello: pb.Hello) -> Machine:
+    """Raises Refusal where a name, count or size is out of bounds."""
+    name = identifier(hello.machine, "machine")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", hello.boot_id):
+        raise Refusal(Code.INVALID, f"machine {name}: Hello has no boot id")
+    at_most(len(hello.recipes), limits.RECIPES_MAX, f"recipes in the catalog of {name}")
+    at_most(len(hello.environments), limits.RECIPES_MAX, f"environments in the catalog of {name}")
+    environments: dict[str, Mapping[str, str]] = {}
+    for offer in hello.environments:
+        environments[identifier(offer.name, "environment")] = _texts(offer.emulate, f"environment {offer.name}")
+    return Machine(
+        name=name,
+        boot_id=hello.boot_id,
+        version=limits.clean(hello.version, 64),
+        recipes={offer.name: _recipe(offer) for offer in hello.recipes},
+        environments=environments,
+        manifest=json_object(hello.manifest_json, limits.MANIFEST_BYTES_MAX, f"manifest of {name}"),
+        parallel_runs=min(max(1, hello.parallel_runs), limits.PARALLEL_RUNS_MAX),
+    )
+
+
+def working_from_heartbeat(heartbeat: pb.Heartbeat) -> tuple[Working, ...]:
+    """All runs that the agent has in hand."""
+    at_most(len(heartbeat.runs), limits.WORKING_MAX, "runs in a heartbeat")
+    return tuple(Working(identifier(r.run_id, "run"), r.attempt, r.step, r.records) for r in heartbeat.runs)
+
+
+def run_event_from_state(state: pb.RunState) -> RunMessage:
+    """The event that a RunState tells of."""
+    run_id = identifier(state.run_id, "run")
+    message = limits.clean(state.message)
+    if state.phase == pb.RUN_PHASE_ACCEPTED:
+        return RunAccepted(run_id, state.attempt)
+    if state.phase == pb.RUN_PHASE_REFUSED:
+        return RunRefused(run_id, state.attempt, message)
+    manifest = json_object(state.manifest_json, limits.MANIFEST_BYTES_MAX, f"manifest of run {run_id}")
+    if state.phase == pb.RUN_PHASE_RUNNING:
+        return RunRunning(run_id, state.attempt, manifest)
+    if state.phase == pb.RUN_PHASE_ENDED:
+        return RunEnded(run_id, state.attempt, outcome_of(state), manifest)
+    raise Refusal(Code.INVALID, f"run {run_id}: unknown phase {state.phase}")
+
+
+def outcome_of(state: pb.RunState) -> RunOutcome:
+    """How an attempt ended, cut to size. Raises Refusal on an unknown end."""
+    if state.end not in ENDS:
+        raise Refusal(Code.INVALID, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}")
+    return RunOutcome(
+        end=state.end,
+        exit_code=state.exit_code,
+        message=limits.clean(state.message),
+        output_tail=state.output_tail[-limits.OUTPUT_TAIL_CHARS_MAX :],
+        ranks=state.ranks,
+        wall_s=state.wall_s,
+    )
+
+
+def instruction_to_proto(instruction: Instruction) -> pb.CoordinatorMessage:
+    """What the agent is told."""
+    if isinstance(instruction, Assign):
+        spec = instruction.spec
+        assignment = pb.Assignment(
+            run_id=spec.run_id,
+            attempt=instruction.attempt,
+            audit_id=spec.audit_id,
+            recipe=spec.recipe,
+            environment=spec.arm.environment,
+            parameters=spec.parameters,
+            variables=spec.variables,
+            interventions=spec.interventions,
+            level=spec.level,
+            step_from=spec.step_from,
+            step_to=spec.step_to or 0,
+            expected_source_digest=spec.expected_source_digest,
+            twin=spec.twin,
+        )
+        return pb.CoordinatorMessage(assignment=assignment)
+    stop = pb.StopRun(
+        run_id=instruction.run_id,
+        attempt=instruction.attempt,
+        after_step=instruction.after_step or 0,
+        now=instruction.after_step is None,
+        reason=instruction.reason,
+    )
+    return pb.CoordinatorMessage(stop_run=stop)
+
+
+def _recipe(offer: pb.RecipeOffer) -> Recipe:
+    name = identifier(offer.name, "recipe")
+    at_most(len(offer.parameters), limits.PARAMETERS_MAX, f"parameters of recipe {name}")
+    for parameter in offer.parameters:
+        if not limits.PARAMETER.fullmatch(parameter):
+            raise Refusal(Code.INVALID, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter")
+    return Recipe(
+        name=name,
+        source_digest=limits.clean(offer.source_digest, 128),
+        parameters=_texts(offer.parameters, f"recipe {name}"),
+        paths=tuple(p for p in offer.paths if p in offer.parameters),
+        patterns=_texts(offer.patterns, f"patterns of recipe {name}"),
+        git_commit=limits.clean(offer.git_commit, 64),
+        command=tuple(limits.clean(part) for part in offer.command[:256]),
+        timeout_s=offer.timeout_s,
+    )
+
+
+def _texts(pairs: Mapping[str, str], what: str) -> dict[str, str]:
+    """A map of short texts, as a plain dictionary."""
+    at_most(len(pairs), limits.PARAMETERS_MAX, f"entries in {what}")
+    for key, value in pairs.items():
+        if len(key) > 128 or len(value) > limits.LINE_CHARS_MAX:
+            raise Refusal(Code.INVALID, f"{what}: {limits.clean(key, 80)!r} is too long")
+    return dict(pairs)

@@ -1,0 +1,123 @@
+"""Segments and seals as they arrive. A segment's columns are checked and passed on as they are: the coordinator never hashes records."""
+
+from __future__ import annotations
+
+import zlib
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, SegmentMeta, Stage, StepEntry, StreamKey
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.wire.checks import at_most, json_object
+from detctl_proto.v1 import records_pb2 as pb
+
+Closed = list[tuple[StreamKey, StepEntry]]
+LEVELS = ("step", "module", "op")
+
+
+def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]:
+    """(meta, zlib of RecordColumns as sent, closed steps). Raises Refusal where it breaks a limit, its CRC or its count."""
+    where = f"segment {segment.number} of rank {segment.rank}"
+    if zlib.crc32(segment.columns) != segment.crc32:
+        raise Refusal(Code.INVALID, f"{where}: its checksum is wrong")
+    if not 0 < len(segment.scheme) <= 32 or segment.level not in LEVELS:
+        raise Refusal(Code.INVALID, f"{where}: no scheme or an unknown level")
+    at_most(segment.record_count, limits.SEGMENT_RECORDS_MAX, f"records in {where}")
+    at_most(len(segment.closed), limits.CLOSED_MAX, f"closed steps in {where}")
+    _check_columns(segment, where)
+    closed = [(_key(segment.rank, entry, where), _entry(entry, where)) for entry in segment.closed]
+    meta = SegmentMeta(
+        rank=segment.rank,
+        number=segment.number,
+        scheme=segment.scheme,
+        level=segment.level,
+        record_count=segment.record_count,
+        first_step=segment.first_step,
+        last_step=segment.last_step,
+        crc32=segment.crc32,
+        bytes=len(segment.columns),
+    )
+    return meta, segment.columns, closed
+
+
+def seal_from_proto(seal: pb.Seal) -> Seal:
+    """Raises Refusal where it breaks a limit."""
+    where = f"seal of rank {seal.rank}"
+    streams = []
+    for total in seal.streams:
+        if len(total.chain) != 16:
+            raise Refusal(Code.INVALID, f"{where}: a chain is not 16 bytes")
+        streams.append(SealedStream(_key(seal.rank, total, where), total.steps, total.count, total.chain))
+    return Seal(
+        rank=seal.rank,
+        segments=seal.segments,
+        last_step=seal.last_step,
+        steps_finished=seal.steps_finished,
+        reason=limits.clean(seal.reason, 40),
+        complete=seal.complete,
+        streams=tuple(streams),
+        detail=json_object(seal.detail_json, limits.DETAIL_BYTES_MAX, where),
+    )
+
+
+def _check_columns(segment: pb.Segment, where: str) -> None:
+    """Unpacks once, bounded, and looks at what could hurt a reader: number and length of names, lengths of columns."""
+    unpacker = zlib.decompressobj()
+    try:
+        raw = unpacker.decompress(segment.columns, limits.COLUMNS_BYTES_MAX)
+    except zlib.error as error:
+        raise Refusal(Code.INVALID, f"{where}: not a zlib stream") from error
+    if not unpacker.eof or unpacker.unused_data:
+        raise Refusal(Code.INVALID, f"{where}: cut off, or more than {limits.COLUMNS_BYTES_MAX} bytes unpacked")
+    columns = pb.RecordColumns()
+    try:
+        columns.ParseFromString(raw)
+    except Exception as error:  # DecodeError lives elsewhere in each protobuf; a bad UTF-8 name raises it too
+        raise Refusal(Code.INVALID, f"{where}: its columns cannot be read") from error
+    count, names, shapes = segment.record_count, columns.names, columns.shapes
+    at_most(len(names), limits.NAMES_MAX, f"names in {where}")
+    if any(len(name) > limits.SITE_BYTES_MAX or len(name.encode()) > limits.SITE_BYTES_MAX for name in names):
+        raise Refusal(Code.INVALID, f"{where}: a name has more than {limits.SITE_BYTES_MAX} bytes")
+    lists = (
+        columns.sequence_delta,
+        columns.stage,
+        columns.phase,
+        columns.step_delta,
+        columns.micro,
+        columns.site,
+        columns.occurrence,
+        columns.dtype,
+        columns.shape,
+    )
+    if any(len(column) != count for column in lists) or len(columns.digests) != 16 * count:
+        raise Refusal(Code.INVALID, f"{where}: says {count} records and its columns disagree")
+    if count and (
+        max(columns.site) >= len(names)
+        or max(columns.dtype) >= len(names)
+        or max(columns.shape) >= len(shapes)
+        or max(columns.stage) > max(Stage)
+        or max(columns.phase) > max(Phase)
+    ):
+        raise Refusal(Code.INVALID, f"{where}: a column points outside its dictionary")
+    sparse = (columns.order_blind_at, columns.rows_at, columns.sketch_at, columns.evidence_at)
+    if any(len(at) > count or (at and max(at) >= count) for at in sparse):
+        raise Refusal(Code.INVALID, f"{where}: a sparse column points outside the segment")
+    if (
+        len(columns.order_blind) != 16 * len(columns.order_blind_at)
+        or len(columns.rows_count) != len(columns.rows_at)
+        or len(columns.rows) != 16 * sum(columns.rows_count)
+        or len(columns.evidence) != len(columns.evidence_at)
+    ):
+        raise Refusal(Code.INVALID, f"{where}: a sparse column has the wrong length")
+
+
+def _key(rank: int, entry: pb.StepEntry | pb.StreamTotal, where: str) -> StreamKey:
+    try:
+        return StreamKey(rank, Stage(entry.stage), Phase(entry.phase))
+    except ValueError as error:
+        raise Refusal(Code.INVALID, f"{where}: unknown stage or phase") from error
+
+
+def _entry(entry: pb.StepEntry, where: str) -> StepEntry:
+    if not len(entry.digest) == len(entry.sum) == len(entry.chain) == 16:
+        raise Refusal(Code.INVALID, f"{where}: the entry of step {entry.step} has a digest that is not 16 bytes")
+    return StepEntry(entry.ordinal, entry.step, entry.count, entry.digest, entry.sum, entry.chain)

@@ -1,0 +1,149 @@
+"""A running house: coordinator and agents as real processes, and the commands that users type."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RECIPES = Path(__file__).parent / "recipes"
+DEADLINE_S = 120
+
+
+def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
+    """Polls until condition() is true and returns its value; fails with `what` after the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def make_numbers(folder: Path, count: int = 64) -> Path:
+    """Files 0.txt … with 16 numbers each, the data of recipes/mlp."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        words = ((number * 31 + place * 17) % 23 / 23 for place in range(16))
+        (folder / f"{number}.txt").write_text(" ".join(f"{word:.6f}" for word in words))
+    return folder
+
+
+def catalog(
+    data: Path, *, arguments: str = "", timeout_s: int = 120, environments: str = "", python: str = sys.executable
+) -> str:
+    """A catalog with the recipe `mlp` (parameters data, workers, steps) and the given environments besides default."""
+    extra = "".join(f', "{word}"' for word in arguments.split())
+    return f"""
+[recipes.mlp]
+command = ["python", "train.py", "--data", "{{data}}", "--workers", "{{workers}}", "--steps", "{{steps}}"{extra}]
+folder = "{RECIPES / "mlp"}"
+timeout_s = {timeout_s}
+paths = ["data"]
+[recipes.mlp.parameters]
+data = "{data}"
+workers = 0
+steps = 6
+[environments.default]
+python = "{python}"
+variables = {{ OMP_NUM_THREADS = "1" }}
+{environments}
+"""
+
+
+@dataclass
+class House:
+    """`folder` holds everything; `store` is an address for --store."""
+
+    folder: Path
+    store: str = ""
+    coordinator_options: list[str] = field(default_factory=list)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.run_dir = Path(tempfile.mkdtemp(prefix="dt", dir="/dev/shm"))  # short: Unix sockets end at 107 bytes
+        self.address = f"unix:{self.run_dir}/c.sock"
+        self.store = self.store or f"sqlite:{self.folder}/store.db"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("DETCTL")},
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "XDG_RUNTIME_DIR": str(self.run_dir),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "DETCTL_COORDINATOR": self.address,
+            "COLUMNS": "160",
+        }
+
+    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        with open(self.folder / f"{name}.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                env=self.environment, cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+        self.processes[name] = process
+        return process
+
+    def coordinator(self) -> None:
+        """Starts (or restarts) the coordinator and waits until it answers."""
+        self.start(
+            "coordinator",
+            "detctl_coordinator.main",
+            "--listen",
+            self.address,
+            "--store",
+            self.store,
+            *self.coordinator_options,
+        )
+        wait_for("coordinator answers", lambda: self.detctl("machines", check=False).returncode == 0)
+
+    def agent(self, name: str, text: str) -> None:
+        """Starts (or restarts) an agent with this catalog and waits until the coordinator knows it."""
+        path = self.folder / f"{name}.toml"
+        path.write_text(text)
+        path.chmod(0o600)
+        self.start(
+            f"agent-{name}", "detctl_agent.main", "--name", name, "--coordinator", self.address, "--catalog", str(path),
+            "--state", str(self.folder / f"agent-{name}"),
+        )  # fmt: skip
+        wait_for(f"{name} is connected", lambda: self.machine(name).get("connected"))
+
+    def machine(self, name: str) -> dict[str, Any]:
+        listed = json.loads(self.detctl("machines", "--json").stdout)
+        return next((m for m in listed["machines"] if m["name"] == name), {})
+
+    def detctl(
+        self, *arguments: str, check: bool = False, timeout_s: float = 280, **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, **options.pop("env", {})}
+        return subprocess.run(
+            [sys.executable, "-m", "detctl_cli.main", *arguments], env=environment, cwd=options.pop("cwd", self.folder),
+            capture_output=True, text=True, timeout=timeout_s, check=check, stdin=subprocess.DEVNULL, **options,
+        )  # fmt: skip
+
+    def verdict(self, *arguments: str, exit_code: int | None = None) -> dict[str, Any]:
+        """The verdict of a command with --json; checks the exit code where one is given."""
+        done = self.detctl(*arguments, "--json")
+        if exit_code is not None:
+            assert done.returncode == exit_code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
+        return json.loads(done.stdout)
+
+    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+        process = self.processes.pop(name)
+        process.send_signal(number)
+        process.wait(30)
+
+    def logs(self) -> str:
+        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+
+    def close(self) -> None:
+        for name in list(self.processes):
+            self.kill(name, signal.SIGTERM)
+        shutil.rmtree(self.run_dir, ignore_errors=True)

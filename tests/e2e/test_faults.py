@@ -1,0 +1,113 @@
+"""SIGKILL in mid-run: the audit ends with the verdict and the chains of an undisturbed one; nothing acknowledged is missing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, catalog, wait_for
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Any]:
+    """A real redis-server with appendonly, on a Unix socket; .kill() and .start() again on the same files."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not on PATH: apt-get install redis-server")
+
+    class Redis:
+        folder = Path(tempfile.mkdtemp(prefix="r", dir="/dev/shm"))
+        port = 0
+
+        def start(self) -> None:
+            import socket
+
+            if not self.port:
+                with socket.socket() as free:
+                    free.bind(("127.0.0.1", 0))
+                    self.port = free.getsockname()[1]
+            self.process = subprocess.Popen(
+                [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--appendonly", "yes",
+                 "--maxmemory-policy", "noeviction", "--save", ""],
+                stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+
+            def ready() -> bool:
+                try:
+                    with socket.create_connection(("127.0.0.1", self.port), 1) as wire:
+                        wire.sendall(b"PING\r\n")
+                        return wire.recv(16).startswith(b"+PONG")
+                except OSError:
+                    return False
+
+            wait_for("redis answers", ready)
+
+        def kill(self) -> None:
+            self.process.kill()
+            self.process.wait()
+
+    server = Redis()
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(server.folder)
+
+
+def chains(house: House, audit: str) -> dict[str, Any]:
+    """Label -> what the seals say of every stream, for all runs of an audit."""
+    runs = json.loads(house.detctl("runs", "--audit", audit, "--json", check=True).stdout)["runs"]
+    found = {}
+    for run in runs:
+        shown = json.loads(house.detctl("show", run["run_id"], "--json", check=True).stdout)
+        found[run["label"]] = shown["run"]["seals"] if "run" in shown else shown["seals"]
+    return found
+
+
+def started(house: House, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "detctl_cli.main", "audit", *arguments, "--json"],
+        env=house.environment, cwd=house.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def some_records(house: House) -> bool:
+    listed = json.loads(house.detctl("runs", "--json").stdout or "{}").get("runs", [])
+    return any(run["state"] == "running" and run["records"] > 0 for run in listed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["coordinator", "agent-gpu1", "store"])
+def test_kill_in_mid_run(tmp_path: Path, numbers: Path, redis: Any, victim: str) -> None:
+    house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
+    text = catalog(numbers, arguments="--pause 0.15")
+    try:
+        house.coordinator()
+        house.agent("gpu1", text)
+        undisturbed = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
+        expected = chains(house, undisturbed["audit"])
+
+        audit = started(house, "mlp", "--machines", "gpu1", "--twins", "2")
+        wait_for("records of the second audit arrived", lambda: some_records(house))
+        if victim == "store":
+            redis.kill()
+            redis.start()
+        elif victim == "coordinator":
+            house.kill("coordinator")
+            house.coordinator()
+        else:
+            house.kill("agent-gpu1")
+            house.agent("gpu1", text)
+        out, errors = audit.communicate(timeout=240)
+        assert audit.returncode == 0, out + errors + house.logs()
+        verdict = json.loads(out)
+        assert verdict["outcome"] == "identical"
+        assert chains(house, verdict["audit"]) == expected
+    finally:
+        house.close()
