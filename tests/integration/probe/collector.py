@@ -1,0 +1,260 @@
+"""Runs a real training process under the staged probe and collects its frames from a real Unix socket.
+
+    processes = collect([sys.executable, "train.py"], cwd=folder, window=[0, 4], paths={"data": data})
+    main = processes.main
+    main.records, main.seal, main.sites("forward")
+
+Shared by all tests of the probe. The reader checks what the agent would: gapless sequences, the fold of every stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detctl_probe import chain, frames
+from detctl_probe.stage import stage
+
+
+@dataclass
+class Process:
+    """One connection: what one process said. `steps`: (step, skipped) in order; `error`: why its bytes made no sense."""
+
+    hello: dict[str, Any] = field(default_factory=dict)
+    records: list[frames.Record] = field(default_factory=list)
+    steps: list[tuple[int, bool]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    seal: dict[str, Any] | None = None
+    kinds: list[int] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def role(self) -> str:
+        return str(self.hello["role"])
+
+    def of(self, stage_name: str, step: int | None = None) -> list[frames.Record]:
+        """Records of a stage, in program order."""
+        return [r for r in self.records if r.stage == stage_name and (step is None or r.step == step)]
+
+    def sites(self, stage_name: str, step: int | None = None) -> list[str]:
+        return [record.site for record in self.of(stage_name, step)]
+
+    def notes_of(self, kind: str) -> list[dict[str, Any]]:
+        return [note for note in self.notes if note["kind"] == kind]
+
+    def compared(self) -> list[tuple[Any, ...]]:
+        """All that a comparison sees, in program order: two runs are equal when these are."""
+        return [
+            (r.stage, r.phase, r.step, r.micro, r.site, r.occurrence, r.dtype, r.shape, r.digest, r.order_blind)
+            for r in self.records
+        ]
+
+    def check(self) -> None:
+        """Raises AssertionError where sequence, counts or chains do not add up to the seal."""
+        assert self.error is None, self.error
+        assert [r.sequence for r in self.records] == list(range(len(self.records)))
+        assert self.seal is not None, "no seal arrived"
+        assert self.seal["sequence"] == len(self.records)
+        assert self.folded() == self.seal["streams"]
+
+    def folded(self) -> dict[str, dict[str, Any]]:
+        """The streams as the records make them, in the form of the seal."""
+        folds: dict[tuple[str, str], dict[int, chain.StepFold]] = {}
+        for r in self.records:
+            steps = folds.setdefault((r.stage, r.phase), {})
+            hash_ = chain.record_hash(r.site, r.occurrence, r.dtype, r.shape, r.digest, r.order_blind)
+            steps.setdefault(r.step, chain.StepFold()).take(hash_)
+        streams = {}
+        for key, steps in folds.items():
+            value = chain.ZERO
+            for step, fold in steps.items():
+                value = chain.chain(value, step, fold.digest)
+            count = sum(fold.count for fold in steps.values())
+            streams["/".join(key)] = {"steps": len(steps), "count": count, "chain": value.hex()}
+        return streams
+
+
+@dataclass
+class Collected:
+    """What a command and its children said, one Process a connection, in the order of connecting."""
+
+    processes: list[Process]
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def main(self) -> Process:
+        """The one process of role main."""
+        mains = [process for process in self.processes if process.role == "main"]
+        assert len(mains) == 1, f"{len(mains)} main processes; stderr: {self.stderr}"
+        return mains[0]
+
+    @property
+    def children(self) -> list[Process]:
+        return [process for process in self.processes if process.role == "child"]
+
+
+def collect(
+    command: list[str],
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: dict[str, str] | None = None,
+    paths: dict[str, str] | None = None,
+    level: str = "module",
+    window: list[int | None] | None = None,
+    interventions: dict[str, str] | None = None,
+    stop_after: int | None = None,
+    timeout_s: float = 120.0,
+    check: bool = True,
+) -> Collected:
+    """Runs `command` to its end under a freshly staged probe; see the module's text.
+
+    paths gets {"cwd": cwd} where it names none; stop_after: a STOP frame is sent to every process as soon as it connects. check: raises where a
+    process that sealed does not add up. Raises subprocess.TimeoutExpired (the process is killed) after timeout_s.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="dt-"))
+    try:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(folder / "s"))
+        listener.listen(64)
+        place = str(cwd or Path.cwd())
+        settings = {
+            "socket": str(folder / "s"),
+            "level": level,
+            "window": window or [0, None],
+            "paths": {"cwd": place, **(paths or {})},
+            "interventions": interventions or {},
+        }
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+        below = variables.get("PYTHONPATH")
+        variables["PYTHONPATH"] = stage(str(folder / "probe")) + (os.pathsep + below if below else "")
+        variables["DETCTL_PROBE"] = json.dumps(settings)
+        with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err, listener:
+            training = subprocess.Popen(command, cwd=place, env=variables, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            reader = _Reader(listener, stop_after)
+            try:
+                reader.until_ended(training, timeout_s)
+            finally:
+                training.kill()
+                training.wait()
+            out.seek(0)
+            err.seek(0)
+            collected = Collected(reader.processes, training.returncode, out.read(), err.read())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if check:
+        for process in collected.processes:
+            if process.seal is not None:
+                process.check()
+    return collected
+
+
+def without_probe(
+    command: list[str], *, cwd: str | os.PathLike[str] | None = None, env: dict[str, str] | None = None, timeout_s: float = 120.0
+) -> subprocess.CompletedProcess[str]:
+    """The same command bare, for the tests of neutrality."""
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+    return subprocess.run(
+        command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False
+    )
+
+
+def script(folder: Path, text: str, name: str = "train.py") -> list[str]:
+    """Writes a script and returns the command that runs it by this interpreter."""
+    (folder / name).write_text(text)
+    return [sys.executable, name]
+
+
+class _Reader:
+    """Accepts and reads until the training has ended and every connection is closed."""
+
+    def __init__(self, listener: socket.socket, stop_after: int | None) -> None:
+        self.processes: list[Process] = []
+        self._listener = listener
+        self._stop_after = stop_after
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ, None)
+        self._open = 0
+
+    def until_ended(self, training: subprocess.Popen[bytes], timeout_s: float) -> None:
+        ended = os.pidfd_open(training.pid)
+        self._selector.register(ended, selectors.EVENT_READ, "ended")
+        running = True
+        try:
+            while running or self._open or self._waiting():
+                events = self._selector.select(timeout_s)
+                if not events:
+                    raise subprocess.TimeoutExpired(training.args, timeout_s)
+                for key, _ in events:
+                    if key.data == "ended":
+                        self._selector.unregister(ended)
+                        running = False
+                    elif key.data is None:
+                        self._accept()
+                    else:
+                        self._read(key.fileobj, *key.data)
+        finally:
+            os.close(ended)
+            self._selector.close()
+
+    def _waiting(self) -> bool:
+        """A process may have connected and gone before it was accepted."""
+        self._listener.setblocking(False)
+        try:
+            self._accept()
+        except BlockingIOError:
+            return False
+        return True
+
+    def _accept(self) -> None:
+        made, _ = self._listener.accept()
+        if self._stop_after is not None:
+            made.sendall(frames.stop_frame(self._stop_after))
+        process = Process()
+        self.processes.append(process)
+        self._selector.register(made, selectors.EVENT_READ, (process, frames.FrameReader()))
+        self._open += 1
+
+    def _read(self, made: Any, process: Process, reader: frames.FrameReader) -> None:
+        try:
+            data = made.recv(1 << 18)
+            for kind, payload in reader.feed(data):
+                _take(process, kind, payload)
+        except (OSError, ValueError) as error:
+            process.error = str(error)
+            data = b""
+        if not data:
+            if reader.left and process.error is None:
+                process.error = f"cut inside a frame, {reader.left} bytes left"
+            self._selector.unregister(made)
+            made.close()
+            self._open -= 1
+
+
+def _take(process: Process, kind: int, payload: bytes) -> None:
+    process.kinds.append(kind)
+    if kind == frames.HELLO:
+        process.hello = frames.load_json(payload)
+    elif kind == frames.RECORDS:
+        process.records.extend(frames.unpack_records(payload))
+    elif kind == frames.STEP:
+        process.steps.append(frames.unpack_step(payload))
+    elif kind == frames.NOTE:
+        process.notes.append(frames.load_json(payload))
+    elif kind == frames.FACTS:
+        process.facts = frames.load_json(payload)
+    elif kind == frames.SEAL:
+        process.seal = frames.load_json(payload)
+    else:
+        raise ValueError(f"frame of type {kind}")
