@@ -20,7 +20,7 @@ from detctl_agent.records import ProtocolError, Record, RecordParser
 from detctl_agent.segments import Origin, SegmentPacker
 
 TRAINING_STAGES = frozenset((4, 8, 9, 10, 12))  # init, forward, loss, backward, update
-HELD_BYTES_MAX = 32 * 1024 * 1024  # of a process that has not shown that it trains
+HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not shown that it trains
 NOTES_MAX = 1000  # a process
 DETAIL_BYTES_MAX = 1024 * 1024
 PROCESSES_MAX = 4096
@@ -259,7 +259,9 @@ class Ranks:
             return messages
         for key in ("last_step", "steps_finished"):
             if isinstance(seal.get(key), int) and seal[key] != getattr(process, key) and process.steps_finished:
-                process.trouble = process.trouble or f"{key} {getattr(process, key)} arrived, the probe sealed {seal[key]}"
+                process.trouble = (
+                    process.trouble or f"{key} {getattr(process, key)} arrived, the probe sealed {seal[key]}"
+                )
         if isinstance(seal.get("sequence"), int) and seal["sequence"] != process.sequence:
             process.trouble = process.trouble or f"{process.sequence} records arrived of {seal['sequence']}"
         return messages + self._finish(process, reason, seal, "")
@@ -290,8 +292,8 @@ class Ranks:
                     complete=reason != "lost" and not process.trouble,
                     streams=[
                         records_pb2.StreamTotal(
-                            stage=records_pb2.Stage.ValueType(total.stage),
-                            phase=records_pb2.Phase.ValueType(total.phase),
+                            stage=records_pb2.Stage.Name(total.stage),
+                            phase=records_pb2.Phase.Name(total.phase),
                             steps=total.steps,
                             count=total.count,
                             chain=total.chain,
@@ -326,7 +328,9 @@ class Ranks:
         while len(encoded) > DETAIL_BYTES_MAX and notes:
             notes = detail["notes"] = notes[: len(notes) // 2]
             encoded = json.dumps(detail)
-        return encoded if len(encoded) <= DETAIL_BYTES_MAX else json.dumps({"mismatch": "the probe's detail is too large"})
+        return (
+            encoded if len(encoded) <= DETAIL_BYTES_MAX else json.dumps({"mismatch": "the probe's detail is too large"})
+        )
 
     @staticmethod
     def _pack(process: Process) -> list[Message]:

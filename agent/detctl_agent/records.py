@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, STOP = 1, 2, 3, 4, 5, 6, 100
-FRAME_BYTES_MAX = 16 * 1024 * 1024
+FRAME_BYTES_MAX = 64 * 1024 * 1024  # as the probe's: a listing of two million names with a digest each is 32 MB
 JSON_BYTES_MAX = 2 * 1024 * 1024
 STAGES = 14
 SHAPE_MAX = 64
@@ -159,9 +159,20 @@ class RecordParser:
                 raise ProtocolError("a record that is cut off")
             found.append(
                 Record(
-                    sequence, stage, phase, step, micro, occurrence, key, identity,
-                    digest, order_blind, rows, evidence, sketch,
-                )  # fmt: skip
+                    sequence,
+                    stage,
+                    phase,
+                    step,
+                    micro,
+                    occurrence,
+                    key,
+                    identity,
+                    digest,
+                    order_blind,
+                    rows,
+                    evidence,
+                    sketch,
+                )
             )
         return found
 

@@ -46,7 +46,7 @@ from typing import Any
 from detctl_agent.errors import AgentError, DiskFull
 
 SCHEMA = "detctl.run/v1"
-OUTPUT_TAIL_BYTES = 64 * 1024
+OUTPUT_TAIL_BYTES = 63 * 1024  # of the contract's 64 KiB; the rest is for headings
 KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run that was noted as ended
 
 
@@ -110,6 +110,11 @@ class RunFolder:
         return self.root / "out"
 
     @property
+    def caches(self) -> Path:
+        """Compiled kernels and the like: cold for each run."""
+        return self.root / "cache"
+
+    @property
     def probe(self) -> Path:
         """The staged probe: first on the training's PYTHONPATH."""
         return self.root / "probe"
@@ -137,7 +142,7 @@ class RunFolder:
     def make_private(self) -> None:
         """Makes home, tmp and out of the training, empty."""
         try:
-            for folder in (self.home, self.tmp, self.out):
+            for folder in (self.home, self.tmp, self.out, self.caches):
                 folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise disk_error(error, self.root) from error
@@ -178,7 +183,7 @@ class RunFolder:
 
     def clean_private(self) -> None:
         """Removes the staged probe and the training's private folders; for a folder that a user keeps."""
-        for folder in (self.work, self.home, self.tmp, self.probe):
+        for folder in (self.work, self.home, self.tmp, self.probe, self.caches):
             shutil.rmtree(folder, ignore_errors=True)
         try:
             self.out.rmdir()  # stays where the training wrote into it

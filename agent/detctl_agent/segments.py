@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 
 from detctl_proto.v1 import records_pb2
 
@@ -12,7 +13,7 @@ from detctl_agent.records import Record, text
 
 RECORDS_MAX = 4096
 BYTES_MAX = 256 * 1024  # before compression, estimated
-ROWS_MAX = 8192  # of one record; more are left out: the record's own digest still tells them apart
+ROWS_MAX = 65_536  # of one record, 1 MiB; more are left out: the record's own digest still tells them apart
 EVIDENCE_BYTES_MAX = 64 * 1024
 ENTRIES_MAX = 4096
 RECORD_BYTES = 40  # a guess at a record's columns beside its texts
@@ -81,8 +82,8 @@ class SegmentPacker:
             crc32=zlib.crc32(columns),
             closed=[
                 records_pb2.StepEntry(
-                    stage=records_pb2.Stage.ValueType(entry.stage),
-                    phase=records_pb2.Phase.ValueType(entry.phase),
+                    stage=records_pb2.Stage.Name(entry.stage),
+                    phase=records_pb2.Phase.Name(entry.phase),
                     ordinal=entry.ordinal,
                     step=entry.step,
                     count=entry.count,
@@ -148,4 +149,4 @@ def _columns(records: list[Record]) -> records_pb2.RecordColumns:
 
 
 def _deltas(values: tuple[int, ...]) -> list[int]:
-    return [values[0], *[after - before for before, after in zip(values, values[1:], strict=False)]]
+    return [values[0], *[after - before for before, after in pairwise(values)]]

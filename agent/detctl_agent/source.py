@@ -1,5 +1,8 @@
 """The recipe's folder: its digest, and the private copy that each run starts in (rulings 18)."""
 
+# Paths as text: neither links nor a venv's interpreter may be resolved.
+# ruff: noqa: PTH100, PTH115, PTH117, PTH118, PTH120
+
 from __future__ import annotations
 
 import hashlib
@@ -65,6 +68,20 @@ def signature(folder: Path) -> str:
     return total.hexdigest()
 
 
+def changes(before: Source) -> str:
+    """Empty, or one line that names what changed in the folder since `before`: a run should not write there."""
+    try:
+        if scan(before.folder, max(DEFAULT_BYTES_MAX, 2 * before.bytes)).digest == before.digest:
+            return ""
+        names = sorted(set(before.paths) ^ set(_checked_paths(before.folder)))
+    except SourceError as error:
+        return f"the source folder changed while it ran: {error}"
+    told = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
+    return (
+        f"the source folder {before.folder} changed while it ran{told}: write to the working folder or {{out}} instead"
+    )
+
+
 def copy(source: Source, target: Path) -> None:
     """Copies the set to a new folder (0700). Raises SourceError, or DiskFull."""
     try:
@@ -96,7 +113,9 @@ def _checked_paths(folder: Path) -> list[str]:
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     if len(paths) > FILES_MAX:
-        raise SourceError(f"{folder} holds more than {FILES_MAX} files: keep data elsewhere, or ignore it in .gitignore")
+        raise SourceError(
+            f"{folder} holds more than {FILES_MAX} files: keep data elsewhere, or ignore it in .gitignore"
+        )
     return paths
 
 

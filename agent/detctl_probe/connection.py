@@ -7,6 +7,7 @@ unverified and never wrong.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -29,6 +30,7 @@ class Connection:
         self._socket: Optional[socket.socket] = None
         self._pending = bytearray(hello)
         self._reader = FrameReader(frame_bytes_max=1 << 16)
+        self._identity: Optional[Tuple[int, int]] = None
         self.broken: Optional[str] = None
         self.closed = False
 
@@ -58,6 +60,8 @@ class Connection:
         frames: List[Tuple[int, bytes]] = []
         while self._socket is not None and not self.broken:
             try:
+                if not self._ours():
+                    break
                 if not _ready(self._socket, select.POLLIN, 0.0):
                     break
                 data = self._socket.recv(4096)
@@ -87,6 +91,9 @@ class Connection:
         try:
             if self._socket is None:
                 self._socket = self._connect()
+                self._identity = _identity(self._socket)
+            if not self._ours():
+                return
             while len(self._pending) > until_bytes:
                 try:
                     # MSG_NOSIGNAL: the user may have given SIGPIPE back its deadly default.
@@ -99,6 +106,14 @@ class Connection:
                     _ready(self._socket, select.POLLOUT, left_s)
         except (OSError, ValueError) as error:
             self._break("%s: %s" % (self._path, error))
+
+    def _ours(self) -> bool:
+        """A program that closes all descriptors may have given our number to a file of its own: never write there."""
+        if self._socket is not None and _identity(self._socket) != self._identity:
+            self._socket.detach()
+            self._socket = None
+            self._break("the program closed the probe's socket")
+        return self.broken is None
 
     def _connect(self) -> socket.socket:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -115,6 +130,14 @@ class Connection:
         self.broken = why
         self.close()
         say("recording stops, the training goes on: %s" % why)
+
+
+def _identity(made: socket.socket) -> Optional[Tuple[int, int]]:
+    try:
+        status = os.fstat(made.fileno())
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _ready(made: socket.socket, event: int, wait_s: float) -> bool:

@@ -22,7 +22,7 @@ def install(recorder: Recorder) -> None:
         recorder.seal("os._exit")
         return original(*args, **kwargs)
 
-    os._exit = Builtin(original, exit_now, "os", "_exit")  # type: ignore[assignment]
+    os._exit = Builtin(original, exit_now, "os", "_exit")
     # Registered before anything of the user's, so it runs last.
     atexit.register(recorder.seal, "exit")
     os.register_at_fork(after_in_child=recorder.after_fork)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
+import posix
 import sys
 from typing import Any, Callable, Dict
 
@@ -14,7 +14,7 @@ VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MK
 def collect() -> Dict[str, Any]:
     """JSON values; a fact that cannot be read is left out. Takes milliseconds once (the versions of packages)."""
     facts: Dict[str, Any] = {
-        "python": platform.python_version(),
+        "python": "%d.%d.%d" % sys.version_info[:3],
         "hash_randomization": bool(sys.flags.hash_randomization),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": _packages(),
@@ -57,7 +57,9 @@ def _torch(torch: Any) -> Dict[str, Any]:
     read(flags, "float32_matmul_precision", torch.get_float32_matmul_precision)
     facts["flags"] = flags
     if "torch.cuda" in sys.modules and torch.cuda.is_initialized():
-        read(facts, "gpus", lambda: ", ".join(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count())))
+        read(
+            facts, "gpus", lambda: ", ".join(torch.cuda.get_device_name(at) for at in range(torch.cuda.device_count()))
+        )
     return facts
 
 
@@ -65,14 +67,17 @@ _known: Dict[str, str] = {}
 
 
 def _packages() -> Dict[str, str]:
+    """Name -> version of what is installed on sys.path, read from the names of folders: importlib.metadata would import `email` and
+    with it `random` into a program that may have neither."""
     if not _known:
-        from importlib import metadata
-
-        for distribution in metadata.distributions():
+        for entry in list(sys.path):
             try:
-                name, version = distribution.metadata["Name"], distribution.version
-            except Exception:
+                names = posix.listdir(entry or ".")
+            except OSError:
                 continue
-            if name and len(_known) < PACKAGES_MAX:
-                _known.setdefault(str(name).lower().replace("_", "-"), str(version))
+            for name in sorted(names):
+                if name.endswith((".dist-info", ".egg-info")) and len(_known) < PACKAGES_MAX:
+                    package, dash, version = name.rpartition(".")[0].partition("-")
+                    if dash:
+                        _known.setdefault(package.lower().replace("_", "-"), version.partition("-py")[0])
     return dict(_known)

@@ -85,7 +85,7 @@ def when_imported(name: str, callback: Callback) -> None:
         return
     if _finder is None:
         _finder = _Finder()
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _finder)
     _finder.awaited.setdefault(name, []).append(callback)
 
 

@@ -10,7 +10,8 @@ class Builtin:
     """Stands in for a builtin function at `module.name`.
 
     A plain Python function would do wrong: it binds where a class keeps it as an attribute (pathlib of 3.9 and 3.10 keeps
-    os.listdir so); builtins do not bind, and neither does this. It pickles and copies by its name, as builtins do.
+    os.listdir so); builtins do not bind, and neither does this. It pickles and copies by its name, as builtins do, and equals the
+    original: shutil.rmtree looks for os.open in os.supports_dir_fd, and would take its unsafe way where it is missing.
     """
 
     def __init__(self, original: Callable[..., Any], call: Callable[..., Any], module: str, name: str) -> None:
@@ -24,6 +25,12 @@ class Builtin:
 
     def __reduce__(self) -> str:
         return self.__name__
+
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self.__wrapped__  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self.__wrapped__)  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return "<built-in function %s>" % self.__name__

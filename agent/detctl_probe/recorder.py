@@ -35,8 +35,13 @@ EARLY_STAGES = frozenset(("code", "listing", "files"))
 FOLDED_SITE = "*"
 FOLDED_DTYPE = "fold"
 
+# What these saw in a worker counts as seen; the loader's observers count for themselves.
+_STDLIB_OBSERVERS = {"files": "files", "listing": "listings"}
+
 NOTES_BY_KIND_MAX = 100
+NOTE_TEXT_MAX = 2000
 FLUSH_BYTES = 1 << 18
+CARRIED_MAX = 200_000  # between two batches of a worker; a foreign worker loop may never drain
 SEAL_WAIT_S = 60.0
 
 Seen = Tuple[str, str, str, Print, Optional[int], Optional[str], Optional[Mapping[str, Any]]]
@@ -85,10 +90,10 @@ class _Working:
 
     def __exit__(self, *_: object) -> None:
         local = self._recorder._local
-        local.depth -= 1
+        local.depth = getattr(local, "depth", 1) - 1  # gone where the thread has forked meanwhile
         if local.depth <= 0:
             local.depth = 0
-            self._recorder.cost_s += time.perf_counter() - local.since
+            self._recorder.cost_s += time.perf_counter() - getattr(local, "since", time.perf_counter())
 
 
 class Recorder:
@@ -132,6 +137,7 @@ class Recorder:
         self._notes: Set[Tuple[Any, ...]] = set()
         self._notes_by_kind: Dict[str, int] = {}
         self._carried: List[Seen] = []
+        self._overflowed = False
         self._steps_finished = 0
         self._stop_after: Optional[int] = None
         self._began = False
@@ -185,7 +191,7 @@ class Recorder:
         with self.working(), self._lock:
             try:
                 if self.role == WORKER:
-                    self._carried.append(("record", stage, site, value, occurrence, phase, evidence))
+                    self._carry(("record", stage, site, value, occurrence, phase, evidence))
                 elif self.role != LAUNCHER and not self._lost and not self.sealed:
                     self._take(stage, frames.short_name(site), value, occurrence, phase or self.phase, evidence)
             except Exception as error:
@@ -195,6 +201,7 @@ class Recorder:
         """Evidence that hangs on no record; equal notes are sent once, with a limit by kind."""
         with self.working(), self._lock:
             try:
+                text = text[:NOTE_TEXT_MAX]
                 key = (kind, text, str(fields.get("file")), str(fields.get("line")))
                 sent = self._notes_by_kind.get(kind, 0)
                 if self.sealed or self._lost or key in self._notes or sent >= NOTES_BY_KIND_MAX:
@@ -203,7 +210,7 @@ class Recorder:
                 self._notes_by_kind[kind] = sent + 1
                 content = {"kind": kind, "text": text, "step": self.step, **fields}
                 if self.role == WORKER:
-                    self._carried.append(("note", kind, text, Print(b"", ""), None, None, fields))
+                    self._carry(("note", kind, text, Print(b"", ""), None, None, fields))
                 else:
                     self._pack_buffer()
                     self._send(frames.json_frame(frames.NOTE, content), now=False)
@@ -283,6 +290,9 @@ class Recorder:
         """Records, in the main process and at its step, what a worker drained."""
         for what, first, second, value, occurrence, phase, more in seen:
             if what == "record":
+                row = self.observers.get(_STDLIB_OBSERVERS.get(first, ""))
+                if row is not None:
+                    row.fired += 1
                 self.record(first, second, value, occurrence=occurrence, phase=phase, evidence=more)
             else:
                 self.note(first, second, **dict(more or {}))
@@ -312,11 +322,20 @@ class Recorder:
     def after_fork(self) -> None:
         """In a forked child: drops what belongs to the parent; a connection is opened by the first flush of its own."""
         inherited = self._connection
-        role = self.role
+        role, lost = self.role, self._lost
         self._fresh()
         self.role = WORKER if role == WORKER else CHILD
+        if lost:  # the run is unverified already: the child has nothing to add, and no second line to say
+            self._lost, self.recording = True, False
         if inherited is not None:
             inherited.close()
+
+    def _carry(self, seen: Seen) -> None:
+        if len(self._carried) < CARRIED_MAX:
+            self._carried.append(seen)
+        elif not self._overflowed:
+            self._overflowed = True
+            say("a DataLoader worker saw more than %d things without a batch: the rest of them is lost" % CARRIED_MAX)
 
     # -- inside -------------------------------------------------------------------------------------------------------
     def _take(

@@ -4,8 +4,8 @@ Each observer is a module `detctl_probe.observe.X` (an intervention: `detctl_pro
 
     def install(recorder) -> None
 
-called once, now (WITH_PYTHON) or when the package that it watches has been imported (AFTER_IMPORT). What an observer raises is caught here: its stage
-becomes unobserved, one line goes to stderr, and the training goes on.
+called once, now (WITH_PYTHON) or when the package that it watches has been imported (AFTER_IMPORT). What an observer raises
+is caught here: its stage becomes unobserved, one line goes to stderr, and the training goes on.
 """
 
 from __future__ import annotations

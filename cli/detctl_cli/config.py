@@ -1,8 +1,8 @@
 """Where the coordinator is: flags over variables over the configuration file.
 
-    $XDG_CONFIG_HOME/detctl/config.toml          DETCTL_CONFIG names another file
-        coordinator = "127.0.0.1:7450"
-        token_file = "/home/me/.local/state/detctl/token"
+$XDG_CONFIG_HOME/detctl/config.toml          DETCTL_CONFIG names another file
+    coordinator = "127.0.0.1:7450"
+    token_file = "/home/me/.local/state/detctl/token"
 """
 
 from __future__ import annotations

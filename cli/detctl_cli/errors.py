@@ -19,7 +19,7 @@ class CliError(Exception):
         self.exit_code = exit_code
 
 
-class UsageProblem(CliError):
+class UsageError(CliError):
     """The command line asks for something that does not exist or does not fit together."""
 
     def __init__(self, message: str, hint: str = "") -> None:

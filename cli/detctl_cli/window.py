@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from detctl_cli.errors import UsageProblem
+from detctl_cli.errors import UsageError
 
 
 def window_of(text: str) -> tuple[int, int]:
-    """(first, past the last) step of `0:32`. Raises UsageProblem."""
+    """(first, past the last) step of `0:32`. Raises UsageError."""
     first, colon, last = text.partition(":")
     if not colon or not (first or "0").isdigit() or not last.isdigit():
-        raise UsageProblem(f"--steps {text}: not a window", "write --steps 0:32, or --to-end")
+        raise UsageError(f"--steps {text}: not a window", "write --steps 0:32, or --to-end")
     start, end = int(first or "0"), int(last)
     if not 0 <= start < end < 2**32:
-        raise UsageProblem(f"--steps {text}: the window is empty", "the first number must be below the second")
+        raise UsageError(f"--steps {text}: the window is empty", "the first number must be below the second")
     return start, end
 
 
 def assignment_of(option: str, text: str) -> tuple[str, list[str]]:
-    """(name, values) of `NAME=V` or, for --vary, `NAME=V,W`. Raises UsageProblem."""
+    """(name, values) of `NAME=V` or, for --vary, `NAME=V,W`. Raises UsageError."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise UsageProblem(f"{option} {text}: no NAME=VALUE", f"for example {option} workers=0")
+        raise UsageError(f"{option} {text}: no NAME=VALUE", f"for example {option} workers=0")
     if option == "--set":
         return name.strip(), [value]
     values = [part.strip() for part in value.split(",")]
     if len(set(values)) != len(values):
-        raise UsageProblem(f"--vary {text}: a value appears twice", "twins of one arm are made by --twins")
+        raise UsageError(f"--vary {text}: a value appears twice", "twins of one arm are made by --twins")
     if len(values) < 2 or not all(values):
-        raise UsageProblem(f"--vary {text}: needs two values or more", "for example --vary workers=0,2; one value: --set")
+        raise UsageError(f"--vary {text}: needs two values or more", "for example --vary workers=0,2; one value: --set")
     return name.strip(), values

@@ -31,7 +31,9 @@ class AsyncStore:
 
     async def call(self, function: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Longer work that reads the store."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: function(self.inner, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(
+            self._readers, lambda: function(self.inner, *args, **kwargs)
+        )
 
     async def _do(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writers, lambda: function(*args, **kwargs))
@@ -51,7 +53,9 @@ class AsyncStore:
     async def run(self, run_id: str) -> RunRecord | None:
         return await self._do(self.inner.run, run_id)
 
-    async def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
+    async def runs(
+        self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100
+    ) -> list[RunRecord]:
         return await self._do(self.inner.runs, audit_id=audit_id, machine=machine, recipe=recipe, limit=limit)
 
     async def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
@@ -70,7 +74,12 @@ class AsyncStore:
         await self._do(self.inner.open_attempt, run_id, attempt)
 
     async def put_segment(
-        self, run_id: str, attempt: int, meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]
+        self,
+        run_id: str,
+        attempt: int,
+        meta: SegmentMeta,
+        columns: bytes,
+        closed: Sequence[tuple[StreamKey, StepEntry]],
     ) -> None:
         await self._do(self.inner.put_segment, run_id, attempt, meta, columns, closed)
 

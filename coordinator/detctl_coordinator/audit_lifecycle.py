@@ -60,11 +60,17 @@ def apply(audit: Audit, event: Event) -> Audit:
     if isinstance(event, StagesAnswered):
         if audit.stop_after_step is not None:
             return audit
-        return replace(audit, stop_after_step=event.after_step, message=f"every stage is answered: stop after step {event.after_step}")
+        return replace(
+            audit,
+            stop_after_step=event.after_step,
+            message=f"every stage is answered: stop after step {event.after_step}",
+        )
     if isinstance(event, AgentSeen):
         changed = _agent_seen(audit, event)
     elif isinstance(event, AgentGone):
-        changed = _on_machine(audit, event.machine, lambda run: _lost(run, "its agent went silent") if _in_hand(run) else run)
+        changed = _on_machine(
+            audit, event.machine, lambda run: _lost(run, "its agent went silent") if _in_hand(run) else run
+        )
     elif isinstance(event, MachineAbsent):
         changed = _on_machine(audit, event.machine, lambda run: _absent(run, event))
     else:
@@ -113,7 +119,9 @@ def strays(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -
 
 def to_verify(audit: Audit) -> list[tuple[str, int]]:
     """(run id, attempt) of the runs that ended and whose data nobody has checked yet."""
-    return [(run.spec.run_id, run.attempt) for run in audit.runs.values() if run.outcome is not None and not run.state.over]
+    return [
+        (run.spec.run_id, run.attempt) for run in audit.runs.values() if run.outcome is not None and not run.state.over
+    ]
 
 
 def is_import(audit: Audit) -> bool:
@@ -162,7 +170,9 @@ def _lost(run: RunRecord, why: str) -> RunRecord:
     if run.attempt >= ATTEMPTS_MAX:
         message = f"lost {ATTEMPTS_MAX} times, given up: {why}"
         return replace(run, state=RunState.FAILED, outcome=RunOutcome(end="lost", message=message), message=message)
-    return replace(run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"to be run again: {why}")
+    return replace(
+        run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"to be run again: {why}"
+    )
 
 
 def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:

@@ -19,7 +19,17 @@ from detctl_coordinator.connections import Connection, Connections
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
 from detctl_coordinator.leases import Leases
-from detctl_coordinator.lifecycle_events import AgentGone, AgentSeen, Event, Judged, MachineAbsent, RunVerified, StagesAnswered
+from detctl_coordinator.lifecycle_events import (
+    AgentGone,
+    AgentSeen,
+    Event,
+    Instruction,
+    Judged,
+    MachineAbsent,
+    RunVerified,
+    StagesAnswered,
+    Stop,
+)
 from detctl_coordinator.live import Live
 from detctl_coordinator.machine import Machine, machine_from_document
 from detctl_coordinator.storage.store import Conflict, Fenced, StoreError
@@ -36,7 +46,12 @@ class Engine:
     """See the module's text. `run` until cancelled; `tell` from servicers."""
 
     def __init__(
-        self, store: AsyncStore, *, lease_s: float, machine_timeout_s: float, monotonic: Callable[[], float] = time.monotonic
+        self,
+        store: AsyncStore,
+        *,
+        lease_s: float,
+        machine_timeout_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.connections = Connections()
@@ -115,7 +130,7 @@ class Engine:
         audits = await self.store.active_audits()
         machines = await self.machines()
         self.leases.forget(audit.audit_id for audit in audits)
-        advanced = []
+        advanced: list[Audit] = []
         for audit in sorted(audits, key=lambda a: (a.created_unix_s, a.audit_id)):
             others = [*advanced, *(a for a in audits if a.audit_id not in {b.audit_id for b in [*advanced, audit]})]
             events = list(self._machine_events(audit, machines, others))
@@ -160,7 +175,14 @@ class Engine:
         for run_id, run in stored.runs.items():
             before = old.runs.get(run_id)
             if before is None or (before.state, before.attempt) != (run.state, run.attempt):
-                log.info("audit=%s run=%s attempt=%d state=%s %s", new.audit_id, run_id, run.attempt, run.state.value, run.message)
+                log.info(
+                    "audit=%s run=%s attempt=%d state=%s %s",
+                    new.audit_id,
+                    run_id,
+                    run.attempt,
+                    run.state.value,
+                    run.message,
+                )
         if old.state is not stored.state:
             log.info("audit=%s state=%s", stored.audit_id, stored.state.value)
         self.wake()
@@ -173,7 +195,7 @@ class Engine:
     async def _instruct(self, audits: Iterable[Audit]) -> None:
         """Pushes what the state wants to the streams held here. An attempt is opened in the store before it is assigned."""
         current: dict[str, RunRecord] = {}
-        wanted = defaultdict(list)
+        wanted: defaultdict[str, list[Instruction]] = defaultdict(list)
         for audit in audits:
             current.update(audit.runs)
             for run_id, run in audit.runs.items():
@@ -194,7 +216,7 @@ class Engine:
             log.info("run=%s attempt=%d is older than another replica's", run_id, attempt)
         self._opened.add((run_id, attempt))
 
-    async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[lifecycle.Stop]:
+    async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[Stop]:
         known = dict(current)
         for working in connection.working:
             if working.run_id not in known:

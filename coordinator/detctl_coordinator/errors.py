@@ -20,7 +20,7 @@ class Code(Enum):
 
     NOT_FOUND = grpc.StatusCode.NOT_FOUND
     INVALID = grpc.StatusCode.INVALID_ARGUMENT
-    NO_SHARED_RUNS = grpc.StatusCode.FAILED_PRECONDITION
+    NOT_NOW = grpc.StatusCode.FAILED_PRECONDITION
     TOO_MUCH = grpc.StatusCode.RESOURCE_EXHAUSTED
     NOT_YOURS = grpc.StatusCode.PERMISSION_DENIED
     WHO = grpc.StatusCode.UNAUTHENTICATED
@@ -28,7 +28,7 @@ class Code(Enum):
     INTERNAL = grpc.StatusCode.INTERNAL
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
     """Something that the caller did or may do better. `text`: one line for people; `private`: for the log alone."""
 
     def __init__(self, code: Code, text: str, private: str = "") -> None:
@@ -52,7 +52,9 @@ async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
     if refusal.code is Code.INTERNAL:
         log.error("method=%s code=INTERNAL", method, exc_info=error)
     else:
-        log.info("method=%s code=%s text=%s private=%s", method, refusal.code.name, refusal.text, refusal.private or "-")
+        log.info(
+            "method=%s code=%s text=%s private=%s", method, refusal.code.name, refusal.text, refusal.private or "-"
+        )
     await context.abort(refusal.code.value, refusal.text)
     raise AssertionError("abort raises")
 

@@ -17,7 +17,9 @@ class Leases:
         self.lease_s = lease_s
         self._monotonic = monotonic
         self._seen: dict[str, tuple[str, float]] = {}  # machine -> (beat, when it was new to us)
-        self._wanted: dict[tuple[str, str], float] = {}  # (audit, machine) -> when we first saw that it wants the machine
+        self._wanted: dict[
+            tuple[str, str], float
+        ] = {}  # (audit, machine) -> when we first saw that it wants the machine
 
     def observe(self, machines: Iterable[Machine]) -> None:
         """Takes note of the documents as they are now."""

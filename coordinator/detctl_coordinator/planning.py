@@ -29,7 +29,9 @@ class Planned:
     warnings: tuple[str, ...] = ()
 
 
-def plan_runs(request: AuditRequest, machines: Mapping[str, Machine], connected: Iterable[str], audit_id: str = "") -> Planned:
+def plan_runs(
+    request: AuditRequest, machines: Mapping[str, Machine], connected: Iterable[str], audit_id: str = ""
+) -> Planned:
     """Raises Refusal (NOT_FOUND for names that nobody has, INVALID for the rest)."""
     _check_shape(request)
     chosen = [_machine(name, machines) for name in request.machines]
@@ -38,13 +40,16 @@ def plan_runs(request: AuditRequest, machines: Mapping[str, Machine], connected:
         if environment not in machine.environments:
             raise Refusal(
                 Code.NOT_FOUND,
-                f"machine {machine.name} has no environment {environment!r}{_near(environment, machine.environments)}",
+                f"machine {machine.name} has no environment {environment!r}{near(environment, machine.environments)}",
             )
     set_changes = [resolve(name, recipes) for name, _ in request.set]
     vary_changes = [resolve(name, recipes) for name, _ in request.vary]
     _no_name_twice(set_changes + vary_changes)
     fixed = list(zip(set_changes, (value for _, value in request.set), strict=True))
-    varied = [list(zip(itertools.repeat(change), values)) for change, (_, values) in zip(vary_changes, request.vary, strict=True)]
+    varied = [
+        list(zip(itertools.repeat(change), values))
+        for change, (_, values) in zip(vary_changes, request.vary, strict=True)
+    ]
     for change, value in [*fixed, *itertools.chain.from_iterable(varied)]:
         check_value(change, value, recipes)
     combinations = list(itertools.product(*varied))
@@ -106,18 +111,18 @@ def _check_shape(request: AuditRequest) -> None:
 
 def _machine(name: str, machines: Mapping[str, Machine]) -> Machine:
     if name not in machines:
-        raise Refusal(Code.NOT_FOUND, f"no machine {limits.clean(name)!r} is known here{_near(name, machines)}")
+        raise Refusal(Code.NOT_FOUND, f"no machine {limits.clean(name)!r} is known here{near(name, machines)}")
     return machines[name]
 
 
 def _recipe(name: str, machine: Machine) -> Recipe:
     if name not in machine.recipes:
         where = f"the catalog of machine {machine.name} has no recipe {limits.clean(name)!r}"
-        raise Refusal(Code.NOT_FOUND, where + _near(name, machine.recipes))
+        raise Refusal(Code.NOT_FOUND, where + near(name, machine.recipes))
     return machine.recipes[name]
 
 
-def _near(name: str, names: Iterable[str]) -> str:
+def near(name: str, names: Iterable[str]) -> str:
     """`; did you mean X? There are: X, Y` — the end of an error line."""
     known = sorted(names)
     if not known:

@@ -99,11 +99,15 @@ def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Reci
     recipe = next(iter(recipes.values())).name if recipes else ""
     partly = [machine for machine, offered in recipes.items() if name in offered.parameters]
     if partly:
-        text = f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
+        text = (
+            f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
+        )
         return Refusal(Code.INVALID, text)
     close = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     if name in variables.ALLOWED:
         hint = f"did you mean env:{name}? "
     names = ", ".join(valid) or "none"
-    return Refusal(Code.INVALID, f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}")
+    return Refusal(
+        Code.INVALID, f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}"
+    )

@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any, Dict, Optional
+from typing import Any
 
 from detctl_agent.launcher.tree import descendants
 
@@ -37,11 +37,11 @@ class Shim:
         self._commands, self._reports = commands, reports
         self._buffer = b""
         self._open = True  # the agent's end of the command pipe
-        self._main: Optional[int] = None
+        self._main: int | None = None
         self._exit_known = False
-        self._term_at: Optional[float] = None
+        self._term_at: float | None = None
         self._grace_s = DEFAULT_GRACE_S
-        self._killed: Dict[int, bool] = {}
+        self._killed: dict[int, bool] = {}
 
     def run(self) -> None:
         """Starts the training, waits, ends what is left."""
@@ -94,26 +94,26 @@ class Shim:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 umask=order.get("umask", 0o077),
-                preexec_fn=before_exec,  # noqa: PLW1509 - the shim has one thread
+                preexec_fn=before_exec,
             )
         except (OSError, ValueError) as error:
             name = error.filename if isinstance(error, OSError) and error.filename else order["argv"][0]
             name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            self._report(failed="%s: %s" % (name, why))
+            self._report(failed=f"{name}: {why}")
             self._exit_known = True
             return
         self._main = process.pid
         self._report(started=process.pid)
 
-    def _first_line(self) -> Dict[str, Any]:
+    def _first_line(self) -> dict[str, Any]:
         while b"\n" not in self._buffer:
             data = os.read(self._commands, 65536)
             if not data:
                 sys.exit(0)  # the agent went away before it said what to start
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        order: Dict[str, Any] = json.loads(line)
+        order: dict[str, Any] = json.loads(line)
         return order
 
     def _listen(self) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, List, Optional, Tuple  # noqa: UP035
 
 
-def stat_of(pid: int) -> Optional[Tuple[str, int]]:
+def stat_of(pid: int) -> tuple[str, int] | None:
     """(state, parent's pid) of a process, None where it is gone."""
     try:
-        with open("/proc/%d/stat" % pid, "rb") as stream:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
             text = stream.read()
     except OSError:
         return None
@@ -18,10 +17,10 @@ def stat_of(pid: int) -> Optional[Tuple[str, int]]:
     return fields[0].decode("ascii"), int(fields[1])
 
 
-def processes() -> Dict[int, Tuple[str, int]]:
+def processes() -> dict[int, tuple[str, int]]:
     """pid -> (state, parent's pid) of all that are visible."""
     found = {}
-    for name in os.listdir("/proc"):
+    for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
             entry = stat_of(int(name))
             if entry is not None:
@@ -29,13 +28,13 @@ def processes() -> Dict[int, Tuple[str, int]]:
     return found
 
 
-def descendants(root: int) -> List[int]:
+def descendants(root: int) -> list[int]:
     """Live descendants of `root` (no zombies), parents before children. Complete where `root` is a subreaper."""
     table = processes()
-    children: Dict[int, List[int]] = {}
+    children: dict[int, list[int]] = {}
     for pid, (_, parent) in table.items():
         children.setdefault(parent, []).append(pid)
-    found: List[int] = []
+    found: list[int] = []
     waiting = list(children.get(root, ()))
     while waiting:
         pid = waiting.pop()

@@ -11,7 +11,12 @@ def _start():
         start()
     except Exception as error:
         try:
-            os.write(2, ("detctl: the probe does not start: %s: %s\n" % (type(error).__name__, error)).encode("utf-8", "replace"))
+            os.write(
+                2,
+                ("detctl: the probe does not start: %s: %s\n" % (type(error).__name__, error)).encode(
+                    "utf-8", "replace"
+                ),
+            )
         except OSError:
             pass
 

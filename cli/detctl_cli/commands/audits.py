@@ -11,7 +11,9 @@ from detctl_cli.exits import Exit
 @click.command("audits", short_help="List audits and their verdicts.")
 @click.option("--recipe", metavar="NAME", default="", help="Only audits of this recipe.")
 @click.option("--machine", metavar="NAME", default="", help="Only audits with this machine.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many, newest.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many, newest."
+)
 @json_option
 @service_options
 def command(recipe: str, machine: str, limit: int, as_json: bool) -> Exit:
@@ -19,9 +21,10 @@ def command(recipe: str, machine: str, limit: int, as_json: bool) -> Exit:
 
     Example: detctl audits --recipe digits --limit 5
     """
+    from detctl_proto.v1.audits_pb2 import ListRequest
+
     from detctl_cli.reporters import lists
     from detctl_cli.terminal import console, write_json
-    from detctl_proto.v1.audits_pb2 import ListRequest
 
     with service() as coordinator:
         request = ListRequest(recipe=recipe, machine=machine, limit=limit)

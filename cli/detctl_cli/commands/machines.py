@@ -16,9 +16,10 @@ def command(as_json: bool) -> Exit:
 
     Example: detctl machines
     """
+    from detctl_proto.v1.audits_pb2 import ListRequest
+
     from detctl_cli.reporters import lists
     from detctl_cli.terminal import console, write_json
-    from detctl_proto.v1.audits_pb2 import ListRequest
 
     with service() as coordinator:
         machines = [lists.machine_row(info) for info in coordinator.machines(ListRequest())]

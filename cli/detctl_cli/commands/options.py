@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import rich_click as click
+from click import get_current_context
 
 from detctl_cli.config import Config, load_config
 from detctl_cli.errors import CliError
@@ -45,7 +46,7 @@ class DashCommand(click.RichCommand):
 
 def command_after_dashes() -> list[str] | None:
     """What followed `--`, [] where nothing did, None where there was no `--`."""
-    found: list[str] | None = click.get_current_context().meta.get(COMMAND_KEY)
+    found: list[str] | None = get_current_context().meta.get(COMMAND_KEY)
     return found
 
 
@@ -71,7 +72,7 @@ def service_options(function: F) -> F:
 
 def settings() -> Settings:
     """The Settings of the running command."""
-    return click.get_current_context().ensure_object(Settings)
+    return get_current_context().ensure_object(Settings)
 
 
 @contextmanager

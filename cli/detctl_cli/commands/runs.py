@@ -5,7 +5,7 @@ from __future__ import annotations
 import rich_click as click
 
 from detctl_cli.commands.options import json_option, service, service_options
-from detctl_cli.errors import UsageProblem
+from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
 
@@ -13,7 +13,9 @@ from detctl_cli.exits import Exit
 @click.option("--audit", "audit_id", metavar="ID", default="", help="Only runs of this audit.")
 @click.option("--recipe", metavar="NAME", default="", help="Only runs of this recipe.")
 @click.option("--machine", metavar="NAME", default="", help="Only runs on this machine.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many, newest.")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many, newest."
+)
 @json_option
 @service_options
 @click.pass_context
@@ -24,9 +26,10 @@ def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit:
     """
     if ctx.invoked_subcommand is not None:
         return Exit.IDENTICAL
+    from detctl_proto.v1.audits_pb2 import ListRequest
+
     from detctl_cli.reporters import lists
     from detctl_cli.terminal import console, write_json
-    from detctl_proto.v1.audits_pb2 import ListRequest
 
     with service() as coordinator:
         request = ListRequest(audit_id=audit_id, recipe=recipe, machine=machine, limit=limit)
@@ -49,21 +52,20 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
 
     Example: detctl runs delete --older-than 30d
     """
+    from detctl_proto.v1.audits_pb2 import DeleteRequest
+
     from detctl_cli.clean import clean
     from detctl_cli.terminal import write_json
     from detctl_cli.times import seconds_of
-    from detctl_proto.v1.audits_pb2 import DeleteRequest
 
     if sum((bool(run_ids), bool(audit_id), older_than is not None)) != 1:
-        raise UsageProblem("say which runs: ID..., --audit ID or --older-than AGE, one of them")
+        raise UsageError("say which runs: ID..., --audit ID or --older-than AGE, one of them")
     try:
         older_than_s = seconds_of(older_than) if older_than is not None else 0.0
     except ValueError as problem:
-        raise UsageProblem(f"--older-than: {problem}") from None
+        raise UsageError(f"--older-than: {problem}") from None
     with service() as coordinator:
-        gone = coordinator.delete_runs(
-            DeleteRequest(run_ids=run_ids, audit_id=audit_id, older_than_s=older_than_s)
-        )
+        gone = coordinator.delete_runs(DeleteRequest(run_ids=run_ids, audit_id=audit_id, older_than_s=older_than_s))
     if as_json:
         write_json({"schema": "detctl.deleted/v1", "runs": gone})
     else:

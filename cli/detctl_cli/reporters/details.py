@@ -27,7 +27,9 @@ def print_details(kind: str, content: Any, out: Console) -> None:
 def _print_value(value: Any, out: Console, depth: int) -> None:
     indent = "  " * depth
     if isinstance(value, Mapping):
-        width = max((len(clean(key)) for key, item in value.items() if not isinstance(item, (Mapping, list))), default=0)
+        width = max(
+            (len(clean(key)) for key, item in value.items() if not isinstance(item, (Mapping, list))), default=0
+        )
         for key, item in value.items():
             if item in (None, "", [], {}):
                 continue

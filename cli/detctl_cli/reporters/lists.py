@@ -11,10 +11,9 @@ from detctl_cli.clean import clean
 from detctl_cli.times import ago, count
 
 if TYPE_CHECKING:
+    from detctl_proto.v1.audits_pb2 import AuditInfo, MachineInfo, RunInfo
     from rich.console import Console
     from rich.table import Table
-
-    from detctl_proto.v1.audits_pb2 import AuditInfo, MachineInfo, RunInfo
 
 Row = dict[str, Any]
 
@@ -155,7 +154,12 @@ def short_label(label: str) -> str:
     if len(parts) < 4:
         return label
     environment, variation = parts[1], "/".join(parts[2:-1])
-    kept = [parts[0], environment if environment != "default" else "", variation if variation != "base" else "", parts[-1]]
+    kept = [
+        parts[0],
+        environment if environment != "default" else "",
+        variation if variation != "base" else "",
+        parts[-1],
+    ]
     return "/".join(part for part in kept if part)
 
 

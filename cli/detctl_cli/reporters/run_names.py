@@ -48,7 +48,9 @@ def group_words(groups: Sequence[Sequence[str]]) -> list[str]:
         parts: list[str] = []
         for arm, members in by_arm.items():
             many = len(members) > LISTED_MAX
-            parts += [f"{arms[arm]} ×{len(members)}"] if many else [names[label] for label in sorted(members, key=_twin)]
+            parts += (
+                [f"{arms[arm]} ×{len(members)}"] if many else [names[label] for label in sorted(members, key=_twin)]
+            )
         words.append(" = ".join(parts))
     return words
 

@@ -48,7 +48,10 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = ()) -> Iterator
     yield from _group_rows(verdict)
     for emulated in verdict.get("emulated") or []:
         what = ", ".join(f"{key}={value}" for key, value in (emulated.get("emulates") or {}).items())
-        yield "EMULATED", f"environment {clean(emulated.get('environment'))} stands in for other hardware: {clean(what)}"
+        yield (
+            "EMULATED",
+            f"environment {clean(emulated.get('environment'))} stands in for other hardware: {clean(what)}",
+        )
     causes = verdict.get("causes") or []
     for cause in causes:
         yield from _cause_rows(cause, names, several=len(causes) > 1, first=verdict.get("first_divergence"))
@@ -60,6 +63,12 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = ()) -> Iterator
         yield "experiment", clean(item.get("words") or item.get("text") or _flat(item))
     for item in verdict.get("expected") or []:
         yield "expected", clean(item.get("words") or item.get("text") or _flat(item))
+    folders = verdict.get("folders") or {}
+    if isinstance(folders, dict) and folders:
+        yield (
+            "folders",
+            "   ".join(f"{names.get(label, clean(label))}: {clean(where)}" for label, where in folders.items()),
+        )
     for reason in verdict.get("unverified_because") or []:
         yield "unverified because", clean(reason)
     yield from _coverage_rows(verdict.get("coverage") or {})

@@ -9,12 +9,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
 
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
+from detctl_cli.exits import Exit
 from detctl_cli.service.address import target_of
 from detctl_cli.service.problems import from_rpc, is_gone, unreachable
-from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
+from detctl_cli.service.silence import SILENCE_S, unless_silent
 
 CONNECT_S = 4.0
 CALL_S = 60.0
@@ -50,16 +52,20 @@ class Coordinator:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._channel.close()
 
     def plan(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
         """What StartAudit would do; nothing is started."""
-        return self._call(self._audits.PlanAudit, request)
+        plan: audits_pb2.AuditPlan = self._call(self._audits.PlanAudit, request)
+        return plan
 
     def start(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
         """Starts the audit; the plan carries its id."""
-        return self._call(self._audits.StartAudit, request)
+        plan: audits_pb2.AuditPlan = self._call(self._audits.StartAudit, request)
+        return plan
 
     def cancel(self, audit_id: str) -> None:
         """Cancels the audit and its runs."""
@@ -67,7 +73,11 @@ class Coordinator:
 
     def compare(self, request: audits_pb2.CompareRequest) -> str:
         """The verdict as JSON text."""
-        reply: audits_pb2.VerdictReply = self._call(self._audits.Compare, request, timeout_s=COMPARE_S)
+        try:
+            reply: audits_pb2.VerdictReply = self._audits.Compare(request, metadata=self._metadata, timeout=COMPARE_S)
+        except grpc.RpcError as error:
+            # Machines without shared runs: nothing was compared, so nothing is known (rulings, 14).
+            raise from_rpc(error, self.address, self._token_file, no_data=Exit.UNVERIFIED) from None
         return reply.verdict_json
 
     def machines(self, request: audits_pb2.ListRequest) -> list[audits_pb2.MachineInfo]:
@@ -80,7 +90,8 @@ class Coordinator:
         return list(self._call(self._audits.ListAudits, request).audits)
 
     def show(self, identifier: str) -> audits_pb2.ShowReply:
-        return self._call(self._audits.Show, audits_pb2.ShowRequest(id=identifier))
+        reply: audits_pb2.ShowReply = self._call(self._audits.Show, audits_pb2.ShowRequest(id=identifier))
+        return reply
 
     def delete_runs(self, request: audits_pb2.DeleteRequest) -> list[str]:
         """The ids of the runs that are gone now."""
@@ -112,9 +123,8 @@ class Coordinator:
         since: float | None = None
         while True:
             try:
-                for progress in self._audits.WatchAudit(
-                    audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata
-                ):
+                call = self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)
+                for progress in unless_silent(call, SILENCE_S):
                     if since is not None:
                         since = None
                         back()
@@ -174,5 +184,7 @@ class Coordinator:
         except (OSError, UnicodeDecodeError) as problem:
             raise CliError("token", f"{self._token_file}: cannot be read: {problem}") from None
         if not token or not token.isprintable():
-            raise CliError("token", f"{self._token_file}: holds no token", "let the coordinator make it, or copy its own")
+            raise CliError(
+                "token", f"{self._token_file}: holds no token", "let the coordinator make it, or copy its own"
+            )
         return (("authorization", f"Bearer {token}"),)

@@ -42,8 +42,11 @@ def unauthenticated(address: str, token_file: Path) -> CliError:
     )
 
 
-def from_rpc(error: grpc.RpcError, address: str, token_file: Path) -> CliError:
-    """What a failed call means. The coordinator's own words are kept: they are written for users."""
+def from_rpc(error: grpc.RpcError, address: str, token_file: Path, no_data: Exit = Exit.TROUBLE) -> CliError:
+    """What a failed call means. The coordinator's own words are kept: they are written for users.
+
+    no_data: the exit code where the names are right and the data is not there.
+    """
     status: grpc.StatusCode = error.code()
     details = clean(error.details() or "")
     if status is grpc.StatusCode.UNAVAILABLE:
@@ -56,8 +59,7 @@ def from_rpc(error: grpc.RpcError, address: str, token_file: Path) -> CliError:
     if status is grpc.StatusCode.DATA_LOSS:
         return CliError("damaged", details or "data is damaged", exit_code=Exit.UNVERIFIED)
     if status is grpc.StatusCode.FAILED_PRECONDITION:
-        # The names are right and the data is not there (machines without shared runs): nothing was compared.
-        return CliError("no-data", details, exit_code=Exit.UNVERIFIED)
+        return CliError("no-data", details, exit_code=no_data)
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return CliError("slow", f"the coordinator at {address} did not answer in time", "try again; see its log")
     return CliError(_WORDS.get(status, "coordinator"), details or f"the coordinator at {address} failed: {status.name}")

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Literal
 
 from detctl_coordinator.comparison.sketches import Size, relative_size, size_class
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage
 
 Kind = Literal["permutation", "content", "structure"]
+NAMES_DTYPE = "py:names"
 NAMES_SHOWN = 3
 
 
@@ -111,19 +113,38 @@ def _differing_rows(a: Fingerprint, b: Fingerprint) -> tuple[int, ...]:
 
 
 def _names(a: Fingerprint, b: Fingerprint) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    ours, theirs = a.evidence.get("names"), b.evidence.get("names")
-    if not isinstance(ours, list) or not isinstance(theirs, list):
+    """Names that only one side has. A listing's rows are hashes of names and its evidence tells the first names in clear;
+    a name that stands beyond them is counted and shown as `?`."""
+    if a.dtype != NAMES_DTYPE or a.rows is None or b.rows is None:
         return (), ()
-    left, right = Counter(map(str, ours)), Counter(map(str, theirs))
-    return tuple((left - right).elements()), tuple((right - left).elements())
+    known = {name_hash(name): name for record in (a, b) for name in _told(record)}
+    left, right = Counter(a.rows), Counter(b.rows)
+    return (
+        tuple(known.get(row, "?") for row in (left - right).elements()),
+        tuple(known.get(row, "?") for row in (right - left).elements()),
+    )
+
+
+def name_hash(name: str) -> bytes:
+    """Row digest of a name in a listing, as the probe makes it."""
+    return blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+
+
+def _told(record: Fingerprint) -> list[str]:
+    names = record.evidence.get("names") or record.evidence.get("first") or ()
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _only_words(left: Sequence[str], right: Sequence[str]) -> str:
     parts = []
     for names, which in ((left, "first"), (right, "second")):
+        shown = [name for name in names if name != "?"][:NAMES_SHOWN]
+        more = len(names) - len(shown)
         if names:
-            more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-            parts.append(f"only the {which} has {', '.join(names[:NAMES_SHOWN])}{more}")
+            rest = f"{more} more" if shown else f"{more} names"
+            parts.append(
+                f"only the {which} has {', '.join(shown)}{' and ' if shown and more else ''}{rest if more else ''}"
+            )
     return f"; {'; '.join(parts)}" if parts else ""
 
 

@@ -114,9 +114,7 @@ def _tails_agree(left: Side, right: Side) -> bool:
     return tails[0] == tails[1]
 
 
-def steps_of_both(
-    left: Side, right: Side, start: int
-) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:
+def steps_of_both(left: Side, right: Side, start: int) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:
     """Entries of both sides joined by step, from ordinal `start` on (below it both agree); read in pages."""
     ours, theirs = _pages(left, start), _pages(right, start)
     a, b = next(ours, None), next(theirs, None)

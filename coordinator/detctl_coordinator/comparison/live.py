@@ -8,9 +8,9 @@ from itertools import combinations
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.comparison.pairing import scope_of
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.roots import Node, carried_on
+from detctl_coordinator.comparison.roots import Node, carried_on, descendants
 from detctl_coordinator.comparison.window import finished_steps
-from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.fingerprint import Stage
 
 # Stages that come in every step and that a difference must have reached before nothing new is to be expected of it.
 RECURRING = (Stage.BATCH, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
@@ -39,9 +39,8 @@ def answered(pair: PairComparison) -> int | None:
     update = Node(Stage.UPDATE)
     if update not in pair.differences:
         return None
-    recurring = {Node(stage) for stage in RECURRING} & pair.observed
-    first = min(root.node for root in pair.roots)
-    below = {node for node in recurring if node.stage >= first.stage and node.phase is Phase.TRAIN}
+    fed = {stage for root in pair.roots for stage in descendants(root.node.stage)}
+    below = {Node(stage) for stage in RECURRING if stage in fed} & pair.observed
     reached = {root.node for root in pair.roots}
     for root in pair.roots:
         reached.update(carried_on(root.node, pair.extents, pair.observed))

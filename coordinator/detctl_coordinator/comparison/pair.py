@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from detctl_coordinator.comparison.alignment import Kind, SiteDifference, align, kind_of
 from detctl_coordinator.comparison.coverage import blind_stages
-from detctl_coordinator.comparison.first_divergence import Lasting, Side, StreamDifference, compare_streams, steps_of_both
+from detctl_coordinator.comparison.first_divergence import (
+    Lasting,
+    Side,
+    StreamDifference,
+    compare_streams,
+    steps_of_both,
+)
+from detctl_coordinator.comparison.generators import live_generators
 from detctl_coordinator.comparison.ranks import match_ranks
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.roots import DECIDING, Extent, Node, carried_on, harmless, roots
+from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
 from detctl_coordinator.comparison.window import common_steps, known_steps
 from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
@@ -87,7 +94,9 @@ class PairComparison:
     def first(self) -> NodeDifference | None:
         """The least (step, stage) that differs and is not benign; else the least benign one."""
         harmless_ones = {d.node for d in self.benign}
-        ranked = [d for d in self.differences.values() if d.node not in harmless_ones] or list(self.differences.values())
+        ranked = [d for d in self.differences.values() if d.node not in harmless_ones] or list(
+            self.differences.values()
+        )
         return min(ranked, key=lambda d: (d.step, d.node), default=None)
 
 
@@ -122,7 +131,10 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
         difference = compare_streams(Side.of(left, key, limit), Side.of(right, other, limit))
         if difference is not None:
             found.setdefault(Node(key.stage, key.phase), []).append(difference)
-    differences = {node: _node_difference(left, right, node, group, limit) for node, group in found.items()}
+    differences: dict[Node, NodeDifference] = {}
+    for node, group in found.items():
+        for difference in _node_differences(left, right, node, group, limit):
+            differences[difference.node] = difference
     return PairComparison(left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes))
 
 
@@ -152,6 +164,24 @@ def _another_world_size(left: RunReader, right: RunReader, limit: int | None) ->
     if united.first_step is not None:
         differences[node] = NodeDifference(node, united.first_step, None, "content", (), True, 0)
     return PairComparison(left, right, limit, differences, frozenset({node}), {}, "", (note,), united)
+
+
+def _node_differences(
+    left: RunReader, right: RunReader, node: Node, group: list[StreamDifference], limit: int | None
+) -> list[NodeDifference]:
+    """One difference a node; random states are split into those that are drawn from (main process, workers) and idle ones."""
+    whole = _node_difference(left, right, node, group, limit)
+    if node.stage is not Stage.RNG:
+        return [whole]
+    parts: list[NodeDifference] = []
+    for stream in group:
+        sides = Side.of(left, stream.left, limit), Side.of(right, stream.right, limit)
+        for part, live in zip(("", WORKERS), live_generators(*sides, stream), strict=True):
+            if live is not None and all(p.node.part != part for p in parts):
+                kind = kind_of(live.sites)
+                parted = Node(node.stage, node.phase, part)
+                parts.append(NodeDifference(parted, live.step, whole.equal_from, kind, live.sites, False, stream.left.rank))
+    return parts or [replace(whole, node=Node(node.stage, node.phase, IDLE))]
 
 
 def _node_difference(

@@ -4,7 +4,7 @@ A parent explains a stage at step s when it differs at or before s and has not a
 to step (parameters, optimizer state) explain the next step. A parent that nobody observed is replaced by its own parents,
 so a gap in coverage does not make a root out of a consequence. Reasons for the edges that go beyond the design's list:
 labels feed the loss without passing the model; collate functions and losses draw numbers; a gradient can differ though the
-loss does not show it (thread-count).
+loss does not show it (thread-count); the order in which files are opened follows the listing and the sampler.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DECIDING = frozenset(
 PARENTS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.CODE: (),
     Stage.LISTING: (),
-    Stage.FILES: (),
+    Stage.FILES: (Stage.LISTING, Stage.ORDER, Stage.RNG),
     Stage.RNG: (),
     Stage.INIT: (Stage.RNG,),
     Stage.ORDER: (Stage.RNG,),
@@ -46,15 +46,23 @@ PARENTS: Mapping[Stage, tuple[Stage, ...]] = {
 }
 
 # Stages that the update of an earlier step feeds.
+# What random states inside workers can feed.
+# A part that feeds nothing: random states that differ and that nobody draws from.
+IDLE = "idle"
+WORKERS = "workers"
+FED_BY_WORKERS = frozenset({Stage.FILES, Stage.SAMPLE, Stage.BATCH})
+
 FED_BY_UPDATE = frozenset({Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
 
 
 @dataclass(frozen=True, order=True)
 class Node:
-    """A stage in a phase; ranks are folded together."""
+    """A stage in a phase; ranks are folded together. `part` splits random states: "" of the main
+    process, "workers" of DataLoader workers, "idle" where nobody draws from what differs."""
 
     stage: Stage
     phase: Phase = Phase.TRAIN
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[
         update = Node(Stage.UPDATE)
         if update in extents and extents[update].reached_before(step):
             found.add(update)
+    if node.stage in FED_BY_WORKERS:
+        found.update(n for n in extents if n.part == WORKERS and extents[n].reaches(step))
     return sorted(found - {node})
 
 
@@ -101,9 +111,24 @@ def _parents(node: Node, observed: Collection[Node]) -> set[Node]:
     return result
 
 
+def descendants(stage: Stage) -> set[Stage]:
+    """Every stage that a stage can carry on to, by the graph alone; the update feeds the next step."""
+    children = {child: set(parents) for child, parents in PARENTS.items()}
+    for child in FED_BY_UPDATE:
+        children[child].add(Stage.UPDATE)
+    reached: set[Stage] = set()
+    todo = [stage]
+    while todo:
+        parent = todo.pop()
+        new = {child for child, parents in children.items() if parent in parents} - reached
+        reached |= new
+        todo.extend(new)
+    return reached
+
+
 def roots(extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
-    """Differing nodes that no parent explains, earliest first."""
-    found = [node for node in extents if not explaining(node, extents, observed)]
+    """Differing nodes that no parent explains, earliest first. Code is no root: what it changes shows in the other stages."""
+    found = [n for n in extents if n.stage is not Stage.CODE and not explaining(n, extents, observed)]
     return sorted(found, key=lambda node: (extents[node].step, node))
 
 
@@ -123,14 +148,13 @@ def carried_on(root: Node, extents: Mapping[Node, Extent], observed: Collection[
     return sorted(reached - {root})
 
 
-def harmless(
-    extents: Mapping[Node, Extent], observed: Collection[Node], deciding: Collection[Node]
-) -> list[Node]:
-    """Differing nodes that neither decide the outcome nor lead to one that does: benign."""
+def harmless(extents: Mapping[Node, Extent], observed: Collection[Node], deciding: Collection[Node]) -> list[Node]:
+    """Differing nodes that neither decide the outcome nor lead to one that does: benign. Code may lead anywhere."""
     return [
         node
         for node in sorted(extents)
-        if node not in deciding and not _any(carried_on(node, extents, observed), deciding)
+        if node not in deciding
+        and not (deciding if node.stage is Stage.CODE else _any(carried_on(node, extents, observed), deciding))
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "detctl.verdict/v1"
+SCHEMA: Literal["detctl.verdict/v1"] = "detctl.verdict/v1"
 
 OutcomeWord = Literal["identical", "different", "unverified"]
 OriginWord = Literal["code", "environment", "hardware"]

@@ -163,7 +163,14 @@ def seal_to_json(seal: Seal) -> Json:
         "reason": seal.reason,
         "complete": seal.complete,
         "streams": [
-            [stream.key.rank, int(stream.key.stage), int(stream.key.phase), stream.steps, stream.count, stream.chain.hex()]
+            [
+                stream.key.rank,
+                int(stream.key.stage),
+                int(stream.key.phase),
+                stream.steps,
+                stream.count,
+                stream.chain.hex(),
+            ]
             for stream in seal.streams
         ],
         "detail": dict(seal.detail),

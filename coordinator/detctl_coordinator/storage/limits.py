@@ -11,7 +11,9 @@ RANK_MAX = 1 << 20
 SEGMENT_BYTES_MAX = 16 << 20  # of compressed columns; agents send at most 256 KiB, a message may have 4 MiB
 NUMBER_MAX = 1 << 31
 ORDINAL_MAX = 8_000_000  # Redis keeps the index of a stream in one string, and a string ends at 512 MiB
-ORDINAL_GAP_MAX = 65_536  # an entry may run ahead of its stream (replicas reorder), but must not allocate memory for a gap
+ORDINAL_GAP_MAX = (
+    65_536  # an entry may run ahead of its stream (replicas reorder), but must not allocate memory for a gap
+)
 
 
 def check_segment(meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]) -> None:

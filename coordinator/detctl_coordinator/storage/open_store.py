@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
+from detctl_coordinator.storage.address import FORMS, check_redis_address, redacted
 from detctl_coordinator.storage.store import Store, StoreError
-
-FORMS = "sqlite:FILE, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://SOCKET?db=N"
 
 
 def open_store(address: str, allow_volatile: bool = False) -> Store:
@@ -29,39 +26,7 @@ def open_store(address: str, allow_volatile: bool = False) -> Store:
     try:
         from detctl_coordinator.storage.redis_store import RedisStore
     except ImportError as error:
-        raise StoreError(f"a Redis store needs the package redis ({error}): pip install 'detctl[coordinator]'") from error
+        raise StoreError(
+            f"a Redis store needs the package redis ({error}): pip install 'detctl[coordinator]'"
+        ) from error
     return RedisStore(address, allow_volatile=allow_volatile)
-
-
-def redacted(address: str) -> str:
-    """The address less user and password, wherever they stand, and less its query."""
-    scheme, colon, rest = address.partition(":")
-    if not colon:
-        return address
-    rest = rest.partition("?")[0]
-    _, at, place = rest.rpartition("@")
-    return f"{scheme}:{'//' if at else ''}{place}"
-
-
-def check_redis_address(address: str) -> None:
-    """Raises StoreError naming the part of a redis://, rediss:// or unix:// address that is wrong."""
-    shown = redacted(address)
-    scheme, _, rest = address.partition(":")
-    if not rest.startswith("//"):
-        raise StoreError(f"store address {shown!r} lacks // after {scheme}: use {FORMS}")
-    try:
-        parts = urlsplit(address)
-        port, host = parts.port, parts.hostname
-    except ValueError as error:
-        raise StoreError(f"store address {shown!r}: the port must be a number from 1 to 65535") from error
-    if scheme == "unix":
-        if not parts.path.strip("/"):
-            raise StoreError(f"store address {shown!r} names no socket: use unix:///run/redis.sock?db=0")
-        return
-    if not host:
-        raise StoreError(f"store address {shown!r} names no host: use {scheme}://HOST:PORT/DB")
-    if port == 0:
-        raise StoreError(f"store address {shown!r}: the port must be a number from 1 to 65535")
-    database = parts.path.strip("/")
-    if database and not database.isdecimal():
-        raise StoreError(f"store address {shown!r}: the database after / must be a number, not {database!r}")

@@ -65,7 +65,7 @@ def _sync_warning(link: RedisLink) -> list[str]:
         answer = link.call("CONFIG", "GET", "appendfsync")
     except StoreError:
         return ["does not tell its appendfsync (CONFIG is barred): only `always` survives a power cut without any loss"]
-    value = dict(answer).get("appendfsync", "") if isinstance(answer, Mapping) else ""
+    value = answer[1].decode() if isinstance(answer, list) and len(answer) == 2 else ""
     if value == "always":
         return []
     return [

@@ -35,11 +35,11 @@ def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
         info = json.dumps([stored.audit_id, record.spec.arm.machine, record.spec.recipe])
         values += [run_id, record.created_unix_s, info]
     names = [redis_keys.ACTIVE, redis_keys.BY_TIME, redis_keys.RUNS, redis_keys.RUNS_BY_TIME, redis_keys.DELETED]
-    answer = link.script(
-        redis_scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], [*values, *removed]
-    )
+    answer = link.script(redis_scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], [*values, *removed])
     if answer != b"ok":
-        raise Conflict(f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)")
+        raise Conflict(
+            f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
+        )
     link.confirm()
     return stored
 
@@ -140,9 +140,10 @@ def _infos(link: RedisLink, run_ids: Sequence[str]) -> list[bytes | None]:
 
 def _newest_runs(link: RedisLink) -> Iterator[tuple[str, list[str]]]:
     """(run id, [audit id, machine, recipe]), newest first, a page a round trip."""
-    start = 0
+    start, seen = 0, set[str]()  # a run that is added meanwhile moves the others into the next page
     while ids := [item.decode() for item in link.call("ZREVRANGE", redis_keys.RUNS_BY_TIME, start, start + PAGE - 1)]:
         for run_id, info in zip(ids, _infos(link, ids), strict=True):
-            if info is not None:
+            if info is not None and run_id not in seen:
                 yield run_id, json.loads(info)
+        seen.update(ids)
         start += PAGE

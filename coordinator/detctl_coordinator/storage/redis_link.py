@@ -10,7 +10,7 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from detctl_coordinator.storage.open_store import redacted
+from detctl_coordinator.storage.address import redacted
 from detctl_coordinator.storage.store import StoreError
 
 CONNECTIONS_MAX = 32  # as many as asyncio.to_thread has threads
@@ -97,22 +97,22 @@ class RedisLink:
 def explain(error: redis.RedisError) -> str:
     """What is wrong and what to do, for the end of `store redis://… <this>`."""
     text = str(error).replace("\r", " ").replace("\n", " ")
-    if isinstance(error, redis.AuthenticationError) and "required" not in text:
-        return _SAID["WRONGPASS"]
+    # Subclasses first: being busy and being unauthorised are connection errors to redis-py.
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return _SAID["LOADING"]
-    for word, said in _SAID.items():
-        # redis-py strips some of the words and makes them classes; a script puts its own text before others.
-        if word in text or word in type(error).__name__.upper():
-            return said
-    if isinstance(error, redis.exceptions.OutOfMemoryError) or "used memory > 'maxmemory'" in text:
-        return _SAID["OOM"]
+    if isinstance(error, redis.AuthenticationError):
+        return _SAID["NOAUTH" if "required" in text else "WRONGPASS"]
     if isinstance(error, redis.exceptions.NoPermissionError):
         return _SAID["NOPERM"]
-    if isinstance(error, redis.AuthenticationError):
-        return _SAID["NOAUTH"]
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return _SAID["OOM"]
+    if isinstance(error, redis.ReadOnlyError):
+        return _SAID["READONLY"]
     if isinstance(error, redis.TimeoutError):
         return "did not answer in time: is it overloaded or stopped?"
     if isinstance(error, redis.ConnectionError):
         return f"cannot be reached: {text[:200]}"
+    for word, said in _SAID.items():  # anywhere: an error inside a script has the script's own text before it
+        if word in text:
+            return said
     return f"refused a command: {text[:200]}"

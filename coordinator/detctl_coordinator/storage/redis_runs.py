@@ -2,8 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import batched as _batched  # type: ignore[attr-defined,unused-ignore]
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
+from detctl_coordinator.storage import redis_keys, redis_scripts
+from detctl_coordinator.storage.limits import ORDINAL_GAP_MAX
+from detctl_coordinator.storage.redis_keys import ENTRY_BYTES, data_key, state_key
+from detctl_coordinator.storage.redis_link import RedisLink
+from detctl_coordinator.storage.store import Fenced, Missing, Refused, StoreError
+
+UNLINK_MAX = 500  # keys a command
+BLOBS_MAX = 16  # segments a round trip: some MiB
+DELETED_MARK_S = 86_400  # a late agent of a deleted run is fenced off at least this long
+
+
+def attempt_of(link: RedisLink, run_id: str) -> int:
+    """The attempt that may write; 0: none, or the run was deleted."""
+    now = link.call("HGET", state_key(run_id), "attempt")
+    return int(now) if now and now != b"deleted" else 0
+
+
+def open_attempt(link: RedisLink, run_id: str, attempt: int) -> None:
+    """Lets `attempt` write, fences older ones and unlinks their data. Raises Fenced."""
+    if attempt < 1 or not link.call("HEXISTS", redis_keys.RUNS, run_id):
+        raise Fenced(f"run {run_id} is unknown: it was deleted or never planned")
+    answer = link.script(redis_scripts.OPEN_ATTEMPT, [state_key(run_id)], [attempt])
+    if answer != b"ok":
+        raise _fenced(run_id, attempt, answer)
+    link.confirm()
+    sweep_stale(link, run_id)
+
+
+def put_segment(
+    link: RedisLink,
+    run_id: str,
+    attempt: int,
+    meta: SegmentMeta,
+    columns: bytes,
+    closed: Sequence[tuple[StreamKey, StepEntry]],
+) -> None:
+    """Writes a segment and its part of the index in one step. Raises Fenced, Refused."""
+    keys = [state_key(run_id), data_key(run_id, attempt, "metas", meta.rank)]
+    keys.append(data_key(run_id, attempt, "segment", meta.rank, meta.number))
+    keys += [data_key(run_id, attempt, "streams"), data_key(run_id, attempt, "ranks")]
+    values: list[str | int | bytes] = [attempt, meta.rank, meta.number, redis_keys.pack_meta(meta), columns]
+    values += [ENTRY_BYTES, ORDINAL_GAP_MAX]
+    for key, group in groupby(sorted(closed, key=_by_stream_and_ordinal), key=lambda item: item[0]):
+        keys.append(data_key(run_id, attempt, "index", redis_keys.stream_field(key)))
+        chunks = _chunks([entry for _, entry in group])
+        values += [redis_keys.stream_field(key), len(chunks)]
+        for first, data in chunks:
+            values += [first, data]
+    _check(link, link.script(redis_scripts.PUT_SEGMENT, keys, values), run_id, attempt)
+    link.confirm()
+
+
+def put_seal(link: RedisLink, run_id: str, attempt: int, rank: int, document: str) -> None:
+    """Writes the seal of a rank; the first one stands. Raises Fenced."""
+    keys = [state_key(run_id), data_key(run_id, attempt, "seals"), data_key(run_id, attempt, "ranks")]
+    _check(link, link.script(redis_scripts.PUT_SEAL, keys, [attempt, rank, document]), run_id, attempt)
+    link.confirm()
+
+
+def entries(link: RedisLink, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
+    """Entries start..stop-1 that are there, without a gap."""
+    if stop <= start:
+        return []
+    name = data_key(run_id, attempt_of(link, run_id), "index", redis_keys.stream_field(key))
+    return redis_keys.unpack_entries(link.call("GETRANGE", name, start * ENTRY_BYTES, stop * ENTRY_BYTES - 1), start)
+
+
+def streams(link: RedisLink, run_id: str) -> dict[StreamKey, int]:
+    pairs = _hash(link, data_key(run_id, attempt_of(link, run_id), "streams"))
+    found = {redis_keys.stream_of(field.decode()): int(count) for field, count in pairs.items()}
+    return {key: count for key, count in sorted(found.items()) if count}
+
+
+def metas(link: RedisLink, run_id: str, rank: int) -> list[SegmentMeta]:
+    pairs = _hash(link, data_key(run_id, attempt_of(link, run_id), "metas", rank))
+    return sorted(
+        (redis_keys.unpack_meta(rank, int(number), data) for number, data in pairs.items()),
+        key=lambda meta: meta.number,
+    )
+
+
+def columns(link: RedisLink, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
+    attempt, wanted = attempt_of(link, run_id), list(numbers)
+    found: dict[int, bytes] = {}
+    for start in range(0, len(wanted), BLOBS_MAX):
+        page = wanted[start : start + BLOBS_MAX]
+        blobs = link.call("MGET", *(data_key(run_id, attempt, "segment", rank, number) for number in page))
+        for number, blob in zip(page, blobs, strict=True):
+            if blob is None:
+                raise Missing(f"run {run_id}: no segment {number} of rank {rank}")
+            found[number] = blob
+    return found
+
+
+def seals(link: RedisLink, run_id: str) -> dict[int, bytes]:
+    pairs = _hash(link, data_key(run_id, attempt_of(link, run_id), "seals"))
+    return dict(sorted((int(rank), text) for rank, text in pairs.items()))
+
+
+def delete(link: RedisLink, run_id: str) -> None:
+    """Fences everybody off and unlinks all data; may be repeated after an interruption."""
+    link.script(redis_scripts.MARK_DELETED, [state_key(run_id)], [DELETED_MARK_S])
+    sweep_stale(link, run_id)
+
+
+def sweep_stale(link: RedisLink, run_id: str) -> None:
+    """Unlinks the data of attempts that may write no more. What lists the keys goes last, so it can be taken up again."""
+    for field in _hash(link, state_key(run_id)):
+        if not field.startswith(b"stale:"):
+            continue
+        attempt = int(field.removeprefix(b"stale:"))
+        ranks = [int(rank) for rank in link.call("SMEMBERS", data_key(run_id, attempt, "ranks"))]
+        names = [
+            data_key(run_id, attempt, "segment", rank, int(number))
+            for rank in ranks
+            for number in link.call("HKEYS", data_key(run_id, attempt, "metas", rank))
+        ]
+        listed = link.call("HKEYS", data_key(run_id, attempt, "streams"))
+        names += [data_key(run_id, attempt, "index", stream.decode()) for stream in listed]
+        names += [data_key(run_id, attempt, "metas", rank) for rank in ranks]
+        names += [data_key(run_id, attempt, part) for part in ("seals", "streams", "ranks")]
+        for start in range(0, len(names), UNLINK_MAX):
+            link.call("UNLINK", *names[start : start + UNLINK_MAX])
+        link.call("HDEL", state_key(run_id), field)
+
+
+def _by_stream_and_ordinal(item: tuple[StreamKey, StepEntry]) -> tuple[StreamKey, int]:
+    return item[0], item[1].ordinal
+
+
+def _chunks(entries: Sequence[StepEntry]) -> list[tuple[int, bytes]]:
+    """Runs of neighbouring ordinals, each as (first ordinal, packed entries)."""
+    chunks: list[tuple[int, list[StepEntry]]] = []
+    for entry in entries:
+        if chunks and entry.ordinal == chunks[-1][0] + len(chunks[-1][1]):
+            chunks[-1][1].append(entry)
+        else:
+            chunks.append((entry.ordinal, [entry]))
+    return [(first, b"".join(map(redis_keys.pack_entry, group))) for first, group in chunks]
+
+
+def _hash(link: RedisLink, name: str) -> dict[bytes, bytes]:
+    return dict(link.call("HGETALL", name))
+
+
+def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) -> None:
+    """Raises what a script's answer means."""
+    if answer[0] == b"attempt":
+        # The mark of a deletion fades; the list of runs does not.
+        if answer[1] == b"none" and not link.call("HEXISTS", redis_keys.RUNS, run_id):
+            raise _fenced(run_id, attempt, b"deleted")
+        raise _fenced(run_id, attempt, answer[1])
+    if answer[0] == b"gap":
+        raise Refused(f"entry {answer[1].decode()} is too far ahead: its stream has {answer[2].decode()} entries")
+
+
+def _fenced(run_id: str, attempt: int, now: bytes) -> StoreError:
+    if now == b"deleted":
+        return Fenced(f"run {run_id} is unknown: it was deleted or never planned")
+    if now == b"none" or int(now) < attempt:
+        return StoreError(f"run {run_id}: attempt {attempt} is not open yet")
+    return Fenced(f"run {run_id}: attempt {attempt} is older than attempt {int(now)}")

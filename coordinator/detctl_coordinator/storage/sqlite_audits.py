@@ -25,7 +25,9 @@ def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
         sql = "UPDATE audits SET version = ?, active = ?, created = ?, document = ? WHERE audit_id = ? AND version = ?"
         changed = connection.execute(sql, (*values, audit.version)).rowcount
     if not changed:
-        raise Conflict(f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)")
+        raise Conflict(
+            f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
+        )
     connection.executemany(
         "INSERT INTO runs (run_id, run_no, attempt, audit_id, machine, recipe, created) VALUES (?, 0, 0, ?, ?, ?, ?) "
         "ON CONFLICT (run_id) DO UPDATE SET machine = excluded.machine, recipe = excluded.recipe, created = excluded.created",
@@ -94,9 +96,13 @@ def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[
 
 
 def delete_older_than(connection: sqlite3.Connection, unix_s: float) -> list[str]:
-    rows = connection.execute("SELECT run_id FROM runs WHERE created < ? ORDER BY created, run_id", (unix_s,)).fetchall()
+    rows = connection.execute(
+        "SELECT run_id FROM runs WHERE created < ? ORDER BY created, run_id", (unix_s,)
+    ).fetchall()
     deleted = delete_runs(connection, [run_id for (run_id,) in rows])
-    for (document,) in connection.execute("SELECT document FROM audits WHERE created < ? AND NOT active", (unix_s,)).fetchall():
+    for (document,) in connection.execute(
+        "SELECT document FROM audits WHERE created < ? AND NOT active", (unix_s,)
+    ).fetchall():
         audit = documents.audit_from_json(documents.load(document))
         if not audit.runs:
             connection.execute("DELETE FROM audits WHERE audit_id = ?", (audit.audit_id,))

@@ -74,28 +74,40 @@ def put_segment(
         _put_entries(connection, (run_no, key.rank, int(key.stage), int(key.phase)), [entry for _, entry in group])
 
 
-def _put_entries(connection: sqlite3.Connection, stream: tuple[int, int, int, int], entries: Sequence[StepEntry]) -> None:
+def _put_entries(
+    connection: sqlite3.Connection, stream: tuple[int, int, int, int], entries: Sequence[StepEntry]
+) -> None:
     where = "run_no = ? AND rank = ? AND stage = ? AND phase = ?"
     row = connection.execute(f"SELECT gapless FROM streams WHERE {where}", stream).fetchone()
     gapless = row[0] if row else 0
     check_gap(max(entry.ordinal for entry in entries), gapless)
     connection.executemany(
         "INSERT OR IGNORE INTO entries (run_no, rank, stage, phase, ordinal, step, count, digests) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [(*stream, entry.ordinal, entry.step, entry.count, entry.digest + entry.sum + entry.chain) for entry in entries],
+        [
+            (*stream, entry.ordinal, entry.step, entry.count, entry.digest + entry.sum + entry.chain)
+            for entry in entries
+        ],
     )
     # Ordinals from `gapless` on, in order, as long as none is missing: usually exactly those just written.
-    ordinals = connection.execute(f"SELECT ordinal FROM entries WHERE {where} AND ordinal >= ? ORDER BY ordinal", (*stream, gapless))
+    ordinals = connection.execute(
+        f"SELECT ordinal FROM entries WHERE {where} AND ordinal >= ? ORDER BY ordinal", (*stream, gapless)
+    )
     for (ordinal,) in ordinals:
         if ordinal != gapless:
             break
         gapless += 1
-    connection.execute("INSERT OR REPLACE INTO streams (run_no, rank, stage, phase, gapless) VALUES (?, ?, ?, ?, ?)", (*stream, gapless))
+    connection.execute(
+        "INSERT OR REPLACE INTO streams (run_no, rank, stage, phase, gapless) VALUES (?, ?, ?, ?, ?)",
+        (*stream, gapless),
+    )
 
 
 def put_seal(connection: sqlite3.Connection, run_id: str, attempt: int, rank: int, document: str) -> None:
     """Writes the seal of a rank; the first one stands. Raises Fenced."""
     run_no = _writable(connection, run_id, attempt)
-    connection.execute("INSERT OR IGNORE INTO seals (run_no, rank, document) VALUES (?, ?, ?)", (run_no, rank, document))
+    connection.execute(
+        "INSERT OR IGNORE INTO seals (run_no, rank, document) VALUES (?, ?, ?)", (run_no, rank, document)
+    )
 
 
 def sweep(connection: sqlite3.Connection) -> bool:

@@ -51,9 +51,9 @@ CREATE TABLE seals (
 """
 
 
-def open_writer(file: Path) -> sqlite3.Connection:
+def open_writer(file: Path, busy_s: float = 10.0) -> sqlite3.Connection:
     """Opens or creates the store for writing. Raises StoreError for a foreign, damaged or newer file, sqlite3.Error else."""
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=10.0)
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=busy_s)
     try:
         # Before the first table: freed pages can be given back in slices, without a VACUUM that copies the file.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -72,7 +72,9 @@ def open_writer(file: Path) -> sqlite3.Connection:
         # FULL: a commit is on the disk when it returns, power cut included; NORMAL would lose the last ones.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+        # The log goes into the file every MiB, not every four: on a small disk it would need all its space twice.
+        connection.execute("PRAGMA wal_autocheckpoint = 256")
+        connection.execute("PRAGMA journal_size_limit = 1048576")
         if not tables:
             connection.executescript(
                 f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
@@ -84,9 +86,9 @@ def open_writer(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_reader(file: Path) -> sqlite3.Connection:
+def open_reader(file: Path, busy_s: float = 10.0) -> sqlite3.Connection:
     """A connection that cannot write. Raises sqlite3.Error."""
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=10.0)
+    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=busy_s)
     connection.execute("PRAGMA query_only = ON")
     return connection
 
@@ -94,7 +96,11 @@ def open_reader(file: Path) -> sqlite3.Connection:
 def explain(error: sqlite3.Error, file: Path) -> StoreError:
     """One line for people: what is wrong with the store, and what to do."""
     name = getattr(error, "sqlite_errorname", "") or ""
-    if name.startswith("SQLITE_FULL") or "disk is full" in str(error) or name in {"SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE"}:
+    if (
+        name.startswith("SQLITE_FULL")
+        or "disk is full" in str(error)
+        or name in {"SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_WRITE"}
+    ):
         text = "the disk is full: free space there; nothing of this write was stored"
     elif name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
         text = "cannot be written or opened: check that folder and file exist and belong to this user"

@@ -1,7 +1,8 @@
-"""The embedded store: one SQLite file, one writer thread, a reading connection a thread."""
+"""The embedded store: one SQLite file, one writer thread, a pool of reading connections."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ from detctl_coordinator.storage.sqlite_writer import SqliteWriter
 from detctl_coordinator.storage.store import Missing, StoreError
 
 T = TypeVar("T")
+IDLE_READERS_MAX = 8  # as many may read as want to; this many connections are kept
 FREE_BYTES_LOW = 256 << 20  # below this `check` warns: a run of 10^7 fingerprints takes about this much
 
 
@@ -35,13 +37,15 @@ class SqliteStore:
         refuse_network(self.path)
         self._lock = FolderLock(self.path)
         try:
+            _make_private(self.path)
             self._writer = SqliteWriter(self.path, sqlite_runs.sweep, timeout_s)
         except BaseException:
             self._lock.release()
             raise
-        self._local = threading.local()
-        self._readers: set[sqlite3.Connection] = set()
-        self._readers_lock = threading.Lock()
+        # A pool, not a connection a thread: one that a thread leaves behind holds its files open until the garbage
+        # collector comes by.
+        self._idle: list[sqlite3.Connection] = []
+        self._idle_lock = threading.Lock()
         self._closed = False
 
     # -- audits and runs ------------------------------------------------------------------------------------------
@@ -80,7 +84,9 @@ class SqliteStore:
         self._writer.submit(lambda connection: connection.execute(sql, (name, text)) and None)
 
     def machines(self) -> dict[str, Mapping[str, Any]]:
-        rows = self._read(lambda connection: connection.execute("SELECT name, document FROM machines ORDER BY name").fetchall())
+        rows = self._read(
+            lambda connection: connection.execute("SELECT name, document FROM machines ORDER BY name").fetchall()
+        )
         return {name: documents.load(text) for name, text in rows}
 
     # -- what a run sent ------------------------------------------------------------------------------------------
@@ -89,10 +95,17 @@ class SqliteStore:
             self._writer.wake_sweeper()
 
     def put_segment(
-        self, run_id: str, attempt: int, meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]
+        self,
+        run_id: str,
+        attempt: int,
+        meta: SegmentMeta,
+        columns: bytes,
+        closed: Sequence[tuple[StreamKey, StepEntry]],
     ) -> None:
         check_segment(meta, columns, closed)
-        self._writer.submit(lambda connection: sqlite_runs.put_segment(connection, run_id, attempt, meta, columns, closed))
+        self._writer.submit(
+            lambda connection: sqlite_runs.put_segment(connection, run_id, attempt, meta, columns, closed)
+        )
 
     def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
         text = documents.dump(documents.seal_to_json(seal))
@@ -108,7 +121,9 @@ class SqliteStore:
 
     def streams(self, run_id: str) -> dict[StreamKey, int]:
         sql = "SELECT rank, stage, phase, gapless FROM streams WHERE run_no = ? AND gapless > 0 ORDER BY rank, stage, phase"
-        return {StreamKey(rank, Stage(stage), Phase(phase)): count for rank, stage, phase, count in self._rows(sql, run_id)}
+        return {
+            StreamKey(rank, Stage(stage), Phase(phase)): count for rank, stage, phase, count in self._rows(sql, run_id)
+        }
 
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
         found = self.entries(run_id, key, ordinal, ordinal + 1)
@@ -124,7 +139,8 @@ class SqliteStore:
         rows = self._rows(sql, run_id, key.rank, int(key.stage), int(key.phase), start, stop)
         return [
             StepEntry(ordinal, step, count, digests[:16], digests[16:32], digests[32:48])
-            for ordinal, step, count, digests in rows
+            for position, (ordinal, step, count, digests) in enumerate(rows, max(start, 0))
+            if ordinal == position  # none behind a gap
         ]
 
     def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
@@ -151,7 +167,9 @@ class SqliteStore:
 
     # -- service --------------------------------------------------------------------------------------------------
     def check(self) -> list[str]:
-        self._writer.submit(lambda connection: connection.execute("UPDATE numbers SET last_run_no = last_run_no") and None)
+        self._writer.submit(
+            lambda connection: connection.execute("UPDATE numbers SET last_run_no = last_run_no") and None
+        )
         free = shutil.disk_usage(self.path.parent).free
         if free < FREE_BYTES_LOW:
             return [f"store {self.path}: only {free >> 20} MiB are free on its disk"]
@@ -160,12 +178,11 @@ class SqliteStore:
     def close(self) -> None:
         if self._closed:
             return
-        self._closed = True
+        with self._idle_lock:
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()
         self._writer.close()
-        with self._readers_lock:
-            for connection in self._readers:
-                connection.close()
-            self._readers.clear()
         self._lock.release()
 
     def _rows(self, sql: str, run_id: str, *values: Any) -> list[Any]:
@@ -178,22 +195,39 @@ class SqliteStore:
         return self._read(read)
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs `query` on this thread's connection, in one read transaction: it sees one state of the store."""
-        if self._closed:
-            raise StoreError(f"store {self.path} is closed")
+        """Runs `query` in one read transaction: it sees one state of the store."""
         try:
-            connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-            if connection is None:
-                connection = open_reader(self.path)
-                self._local.connection = connection
-                with self._readers_lock:
-                    self._readers.add(connection)
-            connection.execute("BEGIN")
+            connection = self._take()
             try:
-                return query(connection)
+                connection.execute("BEGIN")
+                try:
+                    return query(connection)
+                finally:
+                    connection.execute("ROLLBACK")
             finally:
-                connection.execute("ROLLBACK")
-        except sqlite3.ProgrammingError as error:
-            raise StoreError(f"store {self.path} is closed") from error
+                self._give_back(connection)
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+
+    def _take(self) -> sqlite3.Connection:
+        with self._idle_lock:
+            if self._closed:
+                raise StoreError(f"store {self.path} is closed")
+            if self._idle:
+                return self._idle.pop()
+        return open_reader(self.path)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed and len(self._idle) < IDLE_READERS_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+def _make_private(file: Path) -> None:
+    """Creates the file for its owner alone: manifests hold the variables of trainings. SQLite gives its log the same mode."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise StoreError(f"cannot open {file} for writing: {error.strerror}") from error

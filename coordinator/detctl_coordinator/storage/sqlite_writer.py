@@ -24,6 +24,7 @@ Job = Callable[[sqlite3.Connection], Any]
 
 QUEUE_JOBS_MAX = 64  # back-pressure: a segment has at most a few hundred KiB
 GROUP_JOBS_MAX = 32
+SLICES_AT_CLOSE_MAX = 64  # deleted rows that are left then are swept at the next start
 
 
 class SqliteWriter:
@@ -34,7 +35,7 @@ class SqliteWriter:
         self._sweep = sweep
         self._timeout_s = timeout_s
         try:
-            self._connection = open_writer(file)
+            self._connection = open_writer(file, timeout_s / 3)  # so that SQLite's own word for the trouble comes first
         except sqlite3.Error as error:
             raise explain(error, file) from error
         self._jobs: deque[tuple[Job, Future[Any]]] = deque()
@@ -55,7 +56,9 @@ class SqliteWriter:
             if self._closing:
                 raise StoreError(f"store {self._file} is closed")
             if not free:
-                raise StoreError(f"store {self._file} is too slow: {QUEUE_JOBS_MAX} writes waited {self._timeout_s:g} s")
+                raise StoreError(
+                    f"store {self._file} is too slow: {QUEUE_JOBS_MAX} writes waited {self._timeout_s:g} s"
+                )
             self._jobs.append((job, future))
             self._changed.notify_all()
         try:
@@ -90,7 +93,10 @@ class SqliteWriter:
             if group:
                 self._run([item for item in group if item[1].set_running_or_notify_cancel()])
             else:
-                self._sweep_once()
+                self._sweeping = self._sweep_once()
+        for _ in range(SLICES_AT_CLOSE_MAX):
+            if not self._sweep_once():
+                break
         self._connection.close()
 
     def _run(self, group: list[tuple[Job, Future[Any]]]) -> None:
@@ -141,16 +147,15 @@ class SqliteWriter:
         except sqlite3.Error:
             pass  # SQLite has rolled back by itself
 
-    def _sweep_once(self) -> None:
-        more = False
+    def _sweep_once(self) -> bool:
+        """One slice; True where more is left and the disk lets us."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             more = self._sweep(self._connection)
             self._connection.execute("COMMIT")
             # executescript steps the pragma to its end; execute would free a single page.
-            self._connection.executescript("PRAGMA incremental_vacuum(2048)")
+            self._connection.executescript("PRAGMA incremental_vacuum(8192)")
         except sqlite3.Error:
             self._roll_back()  # a full disk: the next deletion, or the next start, tries again
-        if not more:
-            with self._changed:
-                self._sweeping = False
+            return False
+        return more

@@ -61,7 +61,10 @@ class Store(Protocol):
         ...
 
     def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
-        """Forgets segments, index, seals, manifests of runs that are over; returns those deleted. Running ones stay."""
+        """Forgets segments, index, seals, manifests of runs that are over; returns those deleted.
+
+        Running ones stay, and all runs of an active audit: its comparison needs them.
+        """
         ...
 
     def delete_older_than(self, unix_s: float) -> list[str]:
@@ -77,17 +80,25 @@ class Store(Protocol):
 
     # -- what a run sent ------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:
-        """From now on only this attempt may write; idempotent; older attempts are fenced. Raises Fenced for an older one."""
+        """From now on only this attempt may write; idempotent; what older attempts wrote is forgotten.
+
+        Raises Fenced for an older attempt and for a run that no audit holds.
+        """
         ...
 
     def put_segment(
-        self, run_id: str, attempt: int, meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]
+        self,
+        run_id: str,
+        attempt: int,
+        meta: SegmentMeta,
+        columns: bytes,
+        closed: Sequence[tuple[StreamKey, StepEntry]],
     ) -> None:
-        """Durable when it returns. The same segment again changes nothing. Raises Fenced."""
+        """Durable when it returns. The same segment again changes nothing. Raises Fenced, Refused."""
         ...
 
     def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
-        """Durable when it returns. Raises Fenced."""
+        """Durable when it returns; the first seal of a rank stands. Raises Fenced."""
         ...
 
     # -- reading a run (its latest attempt) -----------------------------------------------------------------------
@@ -101,16 +112,20 @@ class Store(Protocol):
         """How many entries each stream has (gapless from 0)."""
         ...
 
-    def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry: ...
+    def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
+        """Raises Missing."""
+        ...
 
-    def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]: ...
+    def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
+        """Entries start..stop-1; fewer where the stream ends or has a gap."""
+        ...
 
     def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
         """In order of number."""
         ...
 
     def segment_columns(self, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
-        """zlib of RecordColumns, as it was sent."""
+        """zlib of RecordColumns, as it was sent. Raises Missing."""
         ...
 
     # -- service --------------------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from detctl_proto.v1 import audits_pb2 as pb
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import RunRecord, RunSpec
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.wire.checks import at_most
-from detctl_proto.v1 import audits_pb2 as pb
 
 DEFAULT_STEPS = 32
 DEFAULT_TWINS = 3

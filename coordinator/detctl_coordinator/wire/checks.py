@@ -13,7 +13,9 @@ def identifier(text: str, what: str) -> str:
     """An id or the name of a machine, recipe or environment."""
     if not limits.ID.fullmatch(text):
         shown = limits.clean(text, 80)
-        raise Refusal(Code.INVALID, f"{what} {shown!r}: names are a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first")
+        raise Refusal(
+            Code.INVALID, f"{what} {shown!r}: names are a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first"
+        )
     return text
 
 

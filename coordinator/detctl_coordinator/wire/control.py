@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from detctl_proto.v1 import agents_pb2 as pb
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.run import RunOutcome
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.lifecycle_events import Assign, Instruction, RunAccepted, RunEnded, RunRefused, RunRunning
 from detctl_coordinator.machine import Machine, Recipe, Working
 from detctl_coordinator.wire.checks import at_most, identifier, json_object
-from detctl_proto.v1 import agents_pb2 as pb
 
 ENDS = frozenset({"exit", "window", "stop", "timeout", "lost", "cancelled", "output-limit", "disk-full"})
 RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused

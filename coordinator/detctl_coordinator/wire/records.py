@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import zlib
 
+from detctl_proto.v1 import records_pb2 as pb
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, SegmentMeta, Stage, StepEntry, StreamKey
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.wire.checks import at_most, json_object
-from detctl_proto.v1 import records_pb2 as pb
 
 Closed = list[tuple[StreamKey, StepEntry]]
 LEVELS = ("step", "module", "op")

@@ -52,6 +52,11 @@ class Process:
     def notes_of(self, kind: str) -> list[dict[str, Any]]:
         return [note for note in self.notes if note["kind"] == kind]
 
+    def seal_row(self, name: str) -> list[dict[str, Any]]:
+        """A list of the seal: `interventions` or `unobserved`."""
+        assert self.seal is not None, "no seal arrived"
+        return list(self.seal[name])
+
     def compared(self) -> list[tuple[Any, ...]]:
         """All that a comparison sees, in program order: two runs are equal when these are."""
         return [
@@ -120,8 +125,9 @@ def collect(
 ) -> Collected:
     """Runs `command` to its end under a freshly staged probe; see the module's text.
 
-    paths gets {"cwd": cwd} where it names none; stop_after: a STOP frame is sent to every process as soon as it connects. check: raises where a
-    process that sealed does not add up. Raises subprocess.TimeoutExpired (the process is killed) after timeout_s.
+    paths gets {"cwd": cwd} where it names none; stop_after: a STOP frame is sent to every process as soon as it
+    connects. check: raises AssertionError where a process that sealed does not add up. Raises
+    subprocess.TimeoutExpired (the process is killed) after timeout_s.
     """
     folder = Path(tempfile.mkdtemp(prefix="dt-"))
     try:
@@ -141,7 +147,9 @@ def collect(
         variables["PYTHONPATH"] = stage(str(folder / "probe")) + (os.pathsep + below if below else "")
         variables["DETCTL_PROBE"] = json.dumps(settings)
         with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err, listener:
-            training = subprocess.Popen(command, cwd=place, env=variables, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+            training = subprocess.Popen(
+                command, cwd=place, env=variables, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+            )
             reader = _Reader(listener, stop_after)
             try:
                 reader.until_ended(training, timeout_s)
@@ -161,12 +169,23 @@ def collect(
 
 
 def without_probe(
-    command: list[str], *, cwd: str | os.PathLike[str] | None = None, env: dict[str, str] | None = None, timeout_s: float = 120.0
+    command: list[str],
+    *,
+    cwd: str | os.PathLike[str] | None = None,
+    env: dict[str, str] | None = None,
+    timeout_s: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
     """The same command bare, for the tests of neutrality."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
     return subprocess.run(
-        command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL, check=False
+        command,
+        cwd=cwd,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        stdin=subprocess.DEVNULL,
+        check=False,
     )
 
 

@@ -1,0 +1,106 @@
+"""What may run here: an assignment held against the catalog. Pure; every refusal is one line (security.md, rows 1 and 2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from detctl_agent.catalog import Catalog
+from detctl_agent.errors import Refused
+from detctl_agent.launcher.variables import remote_problem
+from detctl_agent.names import is_name
+from detctl_agent.recipe import Environment, Recipe
+
+LEVELS = ("step", "module")
+VALUE_CHARACTERS_MAX = 4096
+INTERVENTIONS = ("listing", "workers")
+_INTERVENTION_VALUE = re.compile(r"[A-Za-z0-9._:,=+-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Order:
+    """An assignment as plain values; step_to None: to the end."""
+
+    run_id: str
+    attempt: int
+    recipe: str
+    environment: str = "default"
+    audit_id: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    interventions: Mapping[str, str] = field(default_factory=dict)
+    level: str = "module"
+    step_from: int = 0
+    step_to: int | None = 32
+    expected_source_digest: str = ""
+    twin: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.run_id}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """An order that may run, with all values filled in."""
+
+    order: Order
+    recipe: Recipe
+    environment: Environment
+    parameters: Mapping[str, str]
+
+
+def admit(catalog: Catalog, order: Order) -> Admitted:
+    """Raises Refused where any part of the order is not what this machine's owner allows."""
+    recipe = catalog.recipes.get(order.recipe)
+    if recipe is None:
+        raise Refused(f"unknown recipe {_shown(order.recipe)} (here: {_listed(catalog.recipes)})")
+    name = order.environment or "default"
+    environment = catalog.environments.get(name)
+    if environment is None:
+        raise Refused(f"unknown environment {_shown(name)} (here: {_listed(catalog.environments)})")
+    if environment.image:
+        raise Refused(f"environment {name} is a container image: this version runs none yet; use one with `python`")
+    if order.level and order.level not in LEVELS:
+        raise Refused(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
+    if order.step_to is not None and order.step_to <= order.step_from:
+        raise Refused(f"the window {order.step_from}:{order.step_to} holds no step")
+    parameters = dict(recipe.parameters)
+    for key, value in order.parameters.items():
+        if key not in parameters:
+            raise Refused(f"recipe {order.recipe} has no parameter {_shown(key)} (it has: {_listed(parameters)})")
+        _check_value(order.recipe, recipe, key, value)
+        parameters[key] = value
+    for key, value in order.variables.items():
+        if problem := remote_problem(key, value):
+            raise Refused(problem)
+    for key, value in order.interventions.items():
+        if key not in INTERVENTIONS:
+            raise Refused(f"unknown intervention {_shown(key)} (valid: {', '.join(INTERVENTIONS)})")
+        if not _INTERVENTION_VALUE.fullmatch(value):
+            raise Refused(f"intervention {key}: {_shown(value)} is no value for it")
+    return Admitted(order, recipe, environment, parameters)
+
+
+def check_ids(order: Order) -> str:
+    """Empty, or why the order's ids cannot be used: they become names of folders."""
+    if not is_name(order.run_id) or order.attempt < 1:
+        return f"run id {_shown(order.run_id)}, attempt {order.attempt}: not of the form that ids have"
+    return ""
+
+
+def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
+    pattern = recipe.pattern(key)
+    if len(value) > VALUE_CHARACTERS_MAX or not re.fullmatch(pattern, value, re.ASCII):
+        raise Refused(f"recipe {name}: parameter {key}: {_shown(value)} does not match {pattern}")
+    if key in recipe.paths and not value.startswith("/"):
+        raise Refused(f"recipe {name}: parameter {key} is a place and needs an absolute path, not {_shown(value)}")
+
+
+def _shown(text: str) -> str:
+    return repr(text[:64])
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(names) or "none"

@@ -1,0 +1,135 @@
+"""The catalog: recipes and environments in one TOML file of the machine's owner; agents run nothing else.
+
+The file is read again when it changes. Where somebody else could write it, nothing of it runs; where it is being edited
+and does not parse, the last good version stands.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from detctl_agent import logs
+from detctl_agent.errors import CatalogError, UnsafeCatalogError
+from detctl_agent.recipe import Environment, Recipe, name_problem
+
+BYTES_MAX = 4 * 1024 * 1024
+log = logs.logger("catalog")
+
+
+class Catalog(BaseModel):
+    """What a machine offers. An environment `default` is always there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipes: dict[str, Recipe] = Field(default_factory=dict)
+    environments: dict[str, Environment] = Field(default_factory=dict)
+
+
+def load(path: Path) -> Catalog:
+    """Reads and checks a catalog. Raises CatalogError, in one line that names file and key."""
+    try:
+        with open(path, "rb") as stream:
+            _check_safe(path, os.fstat(stream.fileno()))
+            raw = stream.read(BYTES_MAX + 1)
+    except OSError as error:
+        raise CatalogError(f"{path}: {error.strerror}: give the catalog's place with --catalog") from error
+    if len(raw) > BYTES_MAX:
+        raise CatalogError(f"{path}: larger than {BYTES_MAX // 1024 // 1024} MiB")
+    try:
+        document = tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+    return parse(document, str(path))
+
+
+def parse(document: Mapping[str, Any], where: str) -> Catalog:
+    """Checks a catalog's content. Raises CatalogError that begins with `where` and the key."""
+    for kind in ("recipes", "environments"):
+        table = document.get(kind)
+        for name in table if isinstance(table, dict) else ():
+            if problem := name_problem(name):
+                raise CatalogError(f"{where}: {kind}: {problem}")
+    try:
+        catalog = Catalog.model_validate(document)
+    except ValidationError as error:
+        raise CatalogError(f"{where}: {_one_line(error)}") from error
+    if "default" not in catalog.environments:
+        catalog = catalog.model_copy(update={"environments": {"default": Environment(), **catalog.environments}})
+    return catalog
+
+
+class CatalogFile:
+    """A catalog that follows its file. Not thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises CatalogError where the file cannot be used now."""
+        self._path = path
+        self._seen = self._stamp()
+        self._problem = ""
+        self.current = load(path)
+
+    def refresh(self) -> bool:
+        """Reads the file again if it changed; whether `current` is another one now. Says so in the log, never raises."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        self._seen = stamp
+        try:
+            fresh = load(self._path)
+        except CatalogError as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                log.error(logs.line("catalog_unusable", why=self._problem))
+            if isinstance(error, UnsafeCatalogError) and self.current.recipes:
+                self.current = Catalog(environments={"default": Environment()})
+                return True
+            return False
+        if self._problem:
+            self._problem = ""
+        changed = fresh != self.current
+        self.current = fresh
+        if changed:
+            log.info(logs.line("catalog_read", recipes=len(fresh.recipes), environments=len(fresh.environments)))
+        return changed
+
+    def _stamp(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return ()
+        return (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode)
+
+
+def _check_safe(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise CatalogError(f"{path}: is no regular file")
+    if found.st_mode & 0o022:
+        raise UnsafeCatalogError(f"{path}: others may write to it, and with it run anything here: chmod go-w {path}")
+    if found.st_uid not in (0, os.getuid()):
+        raise UnsafeCatalogError(f"{path}: belongs to another user (uid {found.st_uid}): chown it to the agent's user")
+    folder = path.resolve().parent
+    mode = folder.stat().st_mode
+    if mode & 0o002 and not mode & stat.S_ISVTX:
+        raise UnsafeCatalogError(
+            f"{path}: everybody may replace it, since its folder is world-writable: chmod o-w {folder}"
+        )
+
+
+def _one_line(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(part) for part in item["loc"] if part not in ("str", "tuple[str, ...]"))
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "is not known here: a typing error, or a key of a newer version"
+        elif item["type"] == "missing":
+            message = "is missing"
+        lines.append(f"{key}: {message}" if key else message)
+    first = lines[0].replace("\n", " ")
+    return first if len(lines) == 1 else f"{first} (and {len(lines) - 1} more)"

@@ -1,0 +1,1 @@
+"""All gRPC of the agent."""

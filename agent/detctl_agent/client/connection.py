@@ -1,0 +1,90 @@
+"""Keeps the agent connected: for ever, with back-off, and says so once whenever that changes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import grpc.aio
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
+
+from detctl_agent import logs
+from detctl_agent.client.channel import metadata, open_channel, read_token
+from detctl_agent.client.control import ControlStream
+from detctl_agent.client.ingest import IngestStream
+from detctl_agent.errors import AgentError
+from detctl_agent.jobs import Jobs
+
+BACK_OFF_FIRST_S, BACK_OFF_LAST_S, BACK_OFF_FACTOR = 0.2, 10.0, 1.7
+log = logs.logger("client")
+
+_WHY = {
+    grpc.StatusCode.UNAUTHENTICATED: "the coordinator does not know this token: give its token file with --token-file",
+    grpc.StatusCode.PERMISSION_DENIED: "the coordinator does not let this machine in",
+    grpc.StatusCode.UNAVAILABLE: "nobody answers there",
+}
+
+
+class Connection:
+    """Control and data stream over one channel; when either ends, both begin anew."""
+
+    def __init__(
+        self,
+        machine: str,
+        target: str,
+        token_file: Path | None,
+        jobs: Jobs,
+        hello: Callable[[], agents_pb2.AgentMessage],
+        offers: asyncio.Event,
+    ) -> None:
+        self._machine = machine
+        self._target, self._token_file, self._jobs, self._hello, self._offers = target, token_file, jobs, hello, offers
+        self._state = ""
+        self._back_off_s = BACK_OFF_FIRST_S
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self._once()
+                self._tell("disconnected", "the coordinator ended the connection")
+            except grpc.aio.AioRpcError as error:
+                detail = "" if error.code() is grpc.StatusCode.UNAVAILABLE else error.details() or ""
+                why = _WHY.get(error.code(), error.code().name.lower())
+                self._tell("disconnected", f"{why}: {detail}" if detail else why)
+            except AgentError as error:
+                self._tell("disconnected", str(error))
+            await asyncio.sleep(self._back_off_s * random.uniform(0.7, 1.0))
+            self._back_off_s = min(BACK_OFF_LAST_S, self._back_off_s * BACK_OFF_FACTOR)
+
+    async def _once(self) -> None:
+        call_metadata = metadata(self._machine, read_token(self._token_file))
+        async with open_channel(self._target) as channel:
+            stub = agents_pb2_grpc.AgentsStub(channel)
+            control = ControlStream(self._jobs, stub, call_metadata, self._hello, self._offers, self._welcome)
+            ingest = IngestStream(self._jobs, stub, call_metadata)
+            tasks = [asyncio.create_task(control.run()), asyncio.create_task(ingest.run())]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    await task
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _welcome(self, version: str) -> None:
+        self._back_off_s = BACK_OFF_FIRST_S
+        self._tell("connected", "", coordinator=version)
+
+    def _tell(self, state: str, why: str, **fields: str) -> None:
+        if (state, why) != (self._state, why) or state != self._state:
+            told = state if state == "connected" else "not_connected"
+            level = log.info if state == "connected" else log.warning
+            level(
+                logs.line(told, to=self._target, why=why, retrying="" if state == "connected" else "for ever", **fields)
+            )
+        self._state = state

@@ -1,0 +1,129 @@
+"""The control stream: who the agent is and how its runs fare, up; what to run and when to stop, down.
+
+Level-triggered on both sides: states are repeated until they are noted, assignments until they are accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
+from grpc.aio import EOF  # type: ignore[attr-defined]
+
+from detctl_agent import logs
+from detctl_agent.client import messages
+from detctl_agent.job import Job, JobPhase
+from detctl_agent.jobs import Jobs
+
+HEARTBEAT_S = 1.0
+REPEAT_S = 2.0
+PHASES = {
+    JobPhase.PREPARING: agents_pb2.RUN_PHASE_ACCEPTED,
+    JobPhase.RUNNING: agents_pb2.RUN_PHASE_RUNNING,
+    JobPhase.SENDING: agents_pb2.RUN_PHASE_RUNNING,
+    JobPhase.ENDED: agents_pb2.RUN_PHASE_ENDED,
+    JobPhase.REFUSED: agents_pb2.RUN_PHASE_REFUSED,
+}
+_NOTED = {
+    agents_pb2.RUN_PHASE_ACCEPTED: JobPhase.PREPARING,
+    agents_pb2.RUN_PHASE_RUNNING: JobPhase.SENDING,
+    agents_pb2.RUN_PHASE_ENDED: JobPhase.ENDED,
+    agents_pb2.RUN_PHASE_REFUSED: JobPhase.REFUSED,
+}
+log = logs.logger("control")
+
+
+class ControlStream:
+    """One connection's worth of control. `hello` makes the first message, and again when `offers` is set."""
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        stub: agents_pb2_grpc.AgentsStub,
+        metadata: tuple[tuple[str, str], ...],
+        hello: Callable[[], agents_pb2.AgentMessage],
+        offers: asyncio.Event,
+        on_welcome: Callable[[str], None],
+    ) -> None:
+        self._jobs, self._stub, self._metadata = jobs, stub, metadata
+        self._hello, self._offers, self._on_welcome = hello, offers, on_welcome
+        self._heartbeat_s = HEARTBEAT_S
+
+    async def run(self) -> None:
+        """Speaks and hears until the stream ends."""
+        for job in self._jobs.in_hand():
+            job.told = JobPhase.QUEUED  # the one at the other end may be another
+        call = self._stub.Control(metadata=self._metadata)
+        self._offers.clear()
+        await call.write(self._hello())
+        hearing = asyncio.create_task(self._hear(call))
+        speaking = asyncio.create_task(self._speak(call))
+        try:
+            done, _ = await asyncio.wait((hearing, speaking), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                await task
+        finally:
+            for task in (hearing, speaking):
+                task.cancel()
+            await asyncio.gather(hearing, speaking, return_exceptions=True)
+            call.cancel()
+
+    async def _speak(self, call: Any) -> None:
+        last_beat = 0.0
+        while True:
+            self._jobs.say.clear()
+            if self._offers.is_set():
+                self._offers.clear()
+                await call.write(self._hello())
+            for job in self._jobs.in_hand():
+                if self._is_due(job):
+                    await self._tell(call, job)
+            now = time.monotonic()
+            if now - last_beat >= self._heartbeat_s:
+                last_beat = now
+                await call.write(messages.heartbeat(job.progress for job in self._jobs.in_hand()))
+            try:
+                await asyncio.wait_for(
+                    self._jobs.say.wait(), max(0.05, last_beat + self._heartbeat_s - time.monotonic())
+                )
+            except TimeoutError:
+                pass
+
+    @staticmethod
+    def _is_due(job: Job) -> bool:
+        phase = JobPhase.RUNNING if job.phase is JobPhase.SENDING else job.phase
+        if phase not in PHASES or job.noted >= job.phase:
+            return job.told is JobPhase.QUEUED and phase in PHASES
+        return job.told is not phase or time.monotonic() - job.told_at >= REPEAT_S
+
+    @staticmethod
+    async def _tell(call: Any, job: Job) -> None:
+        phase = JobPhase.RUNNING if job.phase is JobPhase.SENDING else job.phase
+        with_facts = phase in (JobPhase.RUNNING, JobPhase.ENDED)
+        tail = await asyncio.to_thread(job.folder.output_tail) if phase is JobPhase.ENDED else ""
+        job.told, job.told_at = phase, time.monotonic()
+        await call.write(messages.run_state(job.run, PHASES[phase], job.manifest if with_facts else None, tail))
+
+    async def _hear(self, call: Any) -> None:
+        while True:
+            message = await call.read()
+            if message is EOF:
+                return
+            kind = message.WhichOneof("kind")
+            if kind == "welcome":
+                if 0 < message.welcome.heartbeat_s < HEARTBEAT_S:
+                    self._heartbeat_s = max(0.1, message.welcome.heartbeat_s)
+                self._on_welcome(message.welcome.coordinator)
+            elif kind == "assignment":
+                self._jobs.assign(messages.order_from(message.assignment))
+            elif kind == "stop_run":
+                stop = message.stop_run
+                after_step = None if stop.now else stop.after_step
+                self._jobs.stop(stop.run_id, stop.attempt, after_step, stop.reason or "cancelled")
+            elif kind == "run_state_noted":
+                noted = message.run_state_noted
+                if noted.phase in _NOTED:
+                    self._jobs.noted(noted.run_id, noted.attempt, _NOTED[noted.phase])

@@ -1,0 +1,107 @@
+"""Values of the agent to and from messages of the contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from detctl_proto.v1 import agents_pb2
+
+from detctl_agent.admission import Order
+from detctl_agent.catalog import Catalog
+from detctl_agent.run_folder import RunJson
+from detctl_agent.source import Source
+
+MESSAGE_CHARACTERS_MAX = 2000
+
+
+def order_from(message: agents_pb2.Assignment) -> Order:
+    """An assignment as a value."""
+    return Order(
+        run_id=message.run_id,
+        attempt=message.attempt,
+        audit_id=message.audit_id,
+        recipe=message.recipe,
+        environment=message.environment or "default",
+        parameters=dict(message.parameters),
+        variables=dict(message.variables),
+        interventions=dict(message.interventions),
+        level=message.level or "module",
+        step_from=message.step_from,
+        step_to=message.step_to or None,
+        expected_source_digest=message.expected_source_digest,
+        twin=message.twin,
+    )
+
+
+def hello(
+    machine: str,
+    version: str,
+    boot_id: str,
+    parallel_runs: int,
+    catalog: Catalog,
+    sources: Mapping[str, Source],
+    manifest: Mapping[str, Any],
+) -> agents_pb2.AgentMessage:
+    """Who this agent is and what it offers; recipes whose folder cannot be read (not in `sources`) are not offered."""
+    return agents_pb2.AgentMessage(
+        hello=agents_pb2.Hello(
+            machine=machine,
+            version=version,
+            recipes=[
+                agents_pb2.RecipeOffer(
+                    name=name,
+                    source_digest=sources[name].digest,
+                    git_commit=sources[name].git_commit,
+                    parameters=dict(recipe.parameters),
+                    paths=recipe.paths,
+                    patterns={parameter: recipe.pattern(parameter) for parameter in recipe.parameters},
+                    command=recipe.command,
+                    timeout_s=max(1, round(recipe.timeout_s)),
+                )
+                for name, recipe in catalog.recipes.items()
+                if name in sources
+            ],
+            environments=[
+                agents_pb2.EnvironmentOffer(name=name, emulate=dict(environment.emulate))
+                for name, environment in catalog.environments.items()
+                if not environment.image
+            ],
+            manifest_json=json.dumps(manifest),
+            parallel_runs=parallel_runs,
+            boot_id=boot_id,
+        )
+    )
+
+
+def heartbeat(runs: Iterable[tuple[str, int, int | None, int]]) -> agents_pb2.AgentMessage:
+    """(run id, attempt, last step of all ranks or None, records) of all that the agent has in hand."""
+    return agents_pb2.AgentMessage(
+        heartbeat=agents_pb2.Heartbeat(
+            runs=[
+                agents_pb2.RunProgress(run_id=run_id, attempt=attempt, step=step or 0, records=records)
+                for run_id, attempt, step, records in runs
+            ]
+        )
+    )
+
+
+def run_state(
+    run: RunJson, phase: int, manifest: Mapping[str, Any] | None = None, output_tail: str = ""
+) -> agents_pb2.AgentMessage:
+    """How a run fares; the manifest goes with RUNNING and ENDED."""
+    return agents_pb2.AgentMessage(
+        run_state=agents_pb2.RunState(
+            run_id=run.run_id,
+            attempt=run.attempt,
+            phase=agents_pb2.RunPhase.Name(phase),
+            manifest_json=json.dumps(manifest) if manifest else "",
+            exit_code=run.exit_code,
+            end=run.end,
+            message=run.message[:MESSAGE_CHARACTERS_MAX],
+            output_tail=output_tail,
+            ranks=run.ranks,
+            wall_s=run.wall_s,
+        )
+    )

@@ -1,0 +1,243 @@
+"""`detctl-agent record -o DIR -- COMMAND`: one training, captured without any service."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from detctl_agent import arguments, manifest, source
+from detctl_agent.admission import INTERVENTIONS
+from detctl_agent.errors import AgentError
+from detctl_agent.interpreter import interpreter_of
+from detctl_agent.launcher.placeholders import fill, free_port, names_in
+from detctl_agent.launcher.variables import SYSTEM_PATH, inherited
+from detctl_agent.names import machine_name
+from detctl_agent.preparation import add_probe, own_paths, private_variables
+from detctl_agent.run_folder import RunFolder, RunJson
+from detctl_agent.runner import LaunchPlan, Outcome, Runner
+from detctl_agent.sockets import RuntimeFolder
+from detctl_agent.windows import parse_steps
+
+EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="folder to make")
+@click.option("--level", type=click.Choice(["step", "module"]), default="module", show_default=True)
+@click.option("--steps", help="window A:B of steps, B exclusive [default: 0:32]")
+@click.option("--to-end", is_flag=True, help="let the training finish")
+@click.option(
+    "--copy/--in-place", "in_copy", default=False, help="run in a private copy of the working folder, or in it"
+)
+@click.option(
+    "--path", "paths", multiple=True, metavar="NAME=DIR", help="a place that is compared by name, not by value"
+)
+@click.option(
+    "--set", "interventions", multiple=True, metavar="NAME=VALUE", help="an intervention: listing=sorted, workers=0"
+)
+@click.option("--machine", help="name to file it under [default: this host's]")
+@click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), help="seconds after which it is ended")
+@click.argument("command", nargs=-1, required=True)
+@click.pass_context
+def record(context: click.Context, /, **options: Any) -> None:
+    """Captures one training into a folder. Exit code: 0 captured, 3 nothing to compare in it, 2 trouble, 130 interrupted."""
+    context.exit(_Recording(**options).run())
+
+
+class _Recording:
+    def __init__(
+        self, *, output: Path, level: str, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
+        interventions: tuple[str, ...], machine: str | None, timeout_s: float | None, command: tuple[str, ...],
+    ) -> None:  # fmt: skip
+        if steps and to_end:
+            raise AgentError("--steps and --to-end exclude each other: choose one")
+        self._start, self._end = (0, None) if to_end else parse_steps(steps or "0:32")
+        self._level, self._in_copy, self._timeout_s, self._command = level, in_copy, timeout_s, list(command)
+        self._interventions = dict(_pair(text, "--set") for text in interventions)
+        for name in self._interventions:
+            if name not in INTERVENTIONS:
+                raise AgentError(f"--set {name}: no intervention of that name (valid: {', '.join(INTERVENTIONS)})")
+        self._paths = {}
+        for text in paths:
+            name, place = _pair(text, "--path")
+            if not Path(place).exists():
+                raise AgentError(f"--path {name}: {place} does not exist")
+            self._paths[name] = str(Path(place).absolute())
+        self._machine = machine or machine_name()
+        self._folder = RunFolder(output.absolute())
+        if self._folder.root.exists() and (not self._folder.root.is_dir() or any(self._folder.root.iterdir())):
+            raise AgentError(f"{output} exists and is not empty: choose another folder, or remove it")
+
+    def run(self) -> int:
+        self._folder.create()
+        self._folder.make_private()
+        runtime = RuntimeFolder(self._folder.tmp)
+        try:
+            plan, record, before = self._prepare(runtime)
+            runner = Runner(plan, self._folder, runtime, on_started=lambda: self._running(record), show=(1, 2))
+        except BaseException:
+            runtime.remove()
+            raise
+        interrupted: list[int] = []
+
+        def interrupt(number: int, _: object) -> None:
+            interrupted.append(number)
+            runner.end("cancelled", "interrupted", grace_s=5.0 if len(interrupted) == 1 else 0.0)
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, interrupt)
+        outcome = runner.run()
+        self._finish(record, outcome, before)
+        return self._say(outcome, bool(interrupted))
+
+    def _prepare(self, runtime: RuntimeFolder) -> tuple[LaunchPlan, RunJson, source.Source | None]:
+        folder, cwd = self._folder, Path.cwd()
+        env = inherited(os.environ)
+        env.setdefault("PATH", SYSTEM_PATH)
+        env.setdefault("PYTHONUNBUFFERED", "1")
+        values = {"out": str(folder.out), "tmp": str(runtime.tmp), "seed": "0"}
+        if "port" in names_in(self._command):
+            values["port"] = str(free_port(str(cwd)))
+        argv = [fill(word, values) for word in self._command]
+        if shutil.which(argv[0], path=env["PATH"]) is None:
+            raise AgentError(f"{argv[0]}: no such program; give the command behind `--`, as you type it in a shell")
+        found: source.Source | None = None
+        work = cwd
+        if self._in_copy:
+            found = source.scan(cwd)
+            work = folder.work
+            source.copy(found, work)
+            argv = arguments.into_copy(argv, found, work, source.DEFAULT_BYTES_MAX)
+            private_variables(env, folder, runtime, home=False)
+        else:
+            try:
+                found = source.scan(cwd)
+            except AgentError:
+                found = None  # a large folder is no trouble where nothing is copied; its digest is then not known
+        places = {**arguments.named_folders(argv, work), **self._paths}
+        add_probe(
+            env,
+            folder,
+            {
+                "socket": str(runtime.socket),
+                "level": self._level,
+                "window": [self._start, self._end],
+                "paths": {
+                    "tmp": str(runtime.tmp),
+                    "cache": str(folder.caches),
+                    "out": str(folder.out),
+                    **places,
+                    "cwd": str(work),
+                },
+                "interventions": self._interventions,
+                "argv_paths": True,
+            },
+        )
+        record = RunJson(
+            run_id=os.urandom(8).hex(),
+            label=f"{self._machine}/default/{_variation(self._interventions)}/twin-0",
+            machine=self._machine,
+            variation=_variation(self._interventions),
+            recipe=Path(
+                argv[-1] if len(argv) == 1 else next((w for w in argv[1:] if not w.startswith("-")), argv[0])
+            ).name,
+            command=self._command,
+            interventions=self._interventions,
+            level=self._level,
+            step_from=self._start,
+            step_to=self._end,
+            started_unix_s=time.time(),
+        )
+        interpreter = interpreter_of(argv[0], env["PATH"])
+        folder.write_manifest(
+            manifest.run_manifest(
+                self._machine,
+                interpreter=interpreter,
+                variables=env,
+                places=places,
+                recipe={
+                    "name": record.recipe,
+                    "command": self._command,
+                    "parameters": {},
+                    "paths": list(places),
+                    "source_digest": found.digest if found else "",
+                    "git_commit": found.git_commit if found else "",
+                    "timeout_s": self._timeout_s or 0,
+                },
+                environment={"name": "default", "python": interpreter, "emulate": {}},
+                own=own_paths(folder, runtime),
+            )
+        )
+        folder.write_run(record)
+        umask = os.umask(0o077)
+        os.umask(umask)
+        plan = LaunchPlan(
+            run_id=record.run_id,
+            attempt=record.attempt,
+            argv=tuple(argv),
+            cwd=work,
+            env=env,
+            timeout_s=self._timeout_s,
+            output_bytes_max=1024**4,  # the user's own terminal and disk
+            level=self._level,
+            window_end=self._end,
+            umask=0o077 if self._in_copy else umask,
+        )
+        return plan, record, found if self._in_copy else None
+
+    def _running(self, record: RunJson) -> None:
+        record.state = "running"
+        self._folder.write_run(record)
+
+    def _finish(self, record: RunJson, outcome: Outcome, before: source.Source | None) -> None:
+        record.state, record.ended_unix_s, record.wall_s = "ended", time.time(), outcome.wall_s
+        record.end, record.exit_code, record.message = outcome.end, outcome.exit_code, outcome.message
+        record.ranks, record.records, record.last_step = outcome.ranks, outcome.records, outcome.last_step
+        record.spool_records, record.spool_bytes = outcome.spool_records, outcome.spool_bytes
+        facts = self._folder.read_manifest()
+        if torch := manifest.torch_section(outcome.torch):
+            facts["torch"] = torch
+        if before and (wrote := source.changes(before)):
+            record.message = "; ".join(part for part in (record.message, wrote) if part)
+        self._folder.clean_private()
+        self._folder.write_manifest(facts)
+        self._folder.write_run(record)
+
+    def _say(self, outcome: Outcome, interrupted: bool) -> int:
+        where = self._folder.root
+        steps = "" if outcome.last_step is None else f" to step {outcome.last_step}"
+        if outcome.end == "window":
+            _tell(f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish")
+        if outcome.message:
+            _tell(outcome.message)
+        _tell(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
+        if interrupted:
+            return EXIT_INTERRUPTED
+        if outcome.end in ("disk-full", "lost") or outcome.exit_code == 127:
+            return EXIT_TROUBLE
+        if outcome.end == "exit" and outcome.exit_code != 0:
+            _tell(f"the training ended with exit code {outcome.exit_code}")
+            return EXIT_UNVERIFIED
+        return EXIT_UNVERIFIED if outcome.ranks == 0 or outcome.end in ("timeout", "output-limit") else 0
+
+
+def _variation(interventions: dict[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(interventions.items())) or "base"
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator or not name or not value:
+        raise AgentError(f"{option} {text}: write NAME=VALUE")
+    return name.removeprefix("probe:"), value
+
+
+def _tell(text: str) -> None:
+    print(f"detctl: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the command's own words

@@ -1,0 +1,55 @@
+"""`detctl-agent --name … --coordinator … --catalog …`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from detctl_agent import logs
+from detctl_agent.client.channel import check_address, read_token
+from detctl_agent.errors import AgentError
+from detctl_agent.names import NAME_RULE, is_name
+from detctl_agent.offers import Offers
+from detctl_agent.service import Service
+from detctl_agent.state_folder import StateFolder, default_state
+
+
+@click.command()
+@click.option("--name", required=True, help="this machine's name in audits")
+@click.option("--coordinator", required=True, metavar="HOST:PORT", help="or unix:/path")
+@click.option("--catalog", type=click.Path(path_type=Path), required=True, help="recipes and environments (TOML)")
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="where runs lie [default: ~/.local/state/detctl/agents/NAME]"
+)
+@click.option("--token-file", type=click.Path(path_type=Path), help="the coordinator's token, mode 0600")
+@click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="runs at a time")
+@click.option("--inherit-environment", is_flag=True, help="trainings start from this environment, less secrets")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def serve(
+    name: str,
+    coordinator: str,
+    catalog: Path,
+    state: Path | None,
+    token_file: Path | None,
+    parallel: int,
+    inherit_environment: bool,
+    log_level: str,
+) -> None:
+    """Runs the agent until it is told to end (SIGTERM, SIGINT)."""
+    logs.setup(log_level)
+    if not is_name(name):
+        raise AgentError(f"--name {name!r}: a machine's name is {NAME_RULE}")
+    target = check_address(coordinator)
+    read_token(token_file)
+    offers = Offers(catalog)
+    folder = StateFolder(state or default_state(name))
+    try:
+        asyncio.run(
+            Service(name, target, token_file, offers, folder, parallel=parallel, inherit=inherit_environment).run()
+        )
+    finally:
+        folder.close()

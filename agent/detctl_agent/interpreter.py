@@ -1,0 +1,31 @@
+"""Which Python a command will run in, for the manifest."""
+
+# Paths as text: neither links nor a venv's interpreter may be resolved.
+# ruff: noqa: PTH100, PTH117, PTH119
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+
+def interpreter_of(program: str, path: str) -> str:
+    """Absolute path of the interpreter: the program itself where it is a Python, else the one in its first line."""
+    place = shutil.which(program, path=path) or ""
+    if os.path.basename(program).startswith("python") and place:
+        return os.path.abspath(place)
+    try:
+        with open(place, "rb") as stream:
+            first = stream.readline(512).decode("utf-8", "replace")
+    except OSError:
+        first = ""
+    words = first[2:].split() if first.startswith("#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [shutil.which(word, path=path) or "" for word in words[1:] if not word.startswith("-")]
+    if words and os.path.basename(words[0]).startswith("python") and os.path.isabs(words[0]):
+        return words[0]
+    for word in ("python", "python3"):
+        if found := shutil.which(word, path=path):
+            return os.path.abspath(found)
+    return sys.executable

@@ -1,0 +1,53 @@
+"""Facts of a machine and of a run: one file a group, put together here. Sections: coordinator domain/manifest.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detctl_agent.launcher.variables import without_secrets
+from detctl_agent.manifest.gpu import gpu_facts
+from detctl_agent.manifest.locale import locale_facts
+from detctl_agent.manifest.machine import machine_facts
+from detctl_agent.manifest.python import python_facts
+from detctl_agent.manifest.storage import storage_facts
+
+
+def machine_manifest(name: str) -> dict[str, Any]:
+    """What is so of the machine whatever runs: `machine`, `gpu`, `locale`."""
+    return {"machine": machine_facts(name), "gpu": gpu_facts(), "locale": locale_facts({})}
+
+
+def run_manifest(
+    name: str,
+    *,
+    interpreter: str,
+    variables: Mapping[str, str],
+    places: Mapping[str, str],
+    recipe: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    own: Sequence[tuple[str, Path]] = (),
+) -> dict[str, Any]:
+    """The manifest of one run. own: (placeholder, folder) pairs of the run's private folders, whose paths are told by name."""
+    shown = without_secrets(variables)
+    for placeholder, folder in own:
+        shown = {key: value.replace(str(folder), placeholder) for key, value in shown.items()}
+    return {
+        "machine": machine_facts(name),
+        "python": python_facts(interpreter),
+        "gpu": gpu_facts(),
+        "locale": locale_facts(variables),
+        "variables": dict(sorted(shown.items())),
+        "storage": storage_facts(places),
+        "recipe": dict(recipe),
+        "environment": dict(environment),
+    }
+
+
+def torch_section(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `torch` from what the probe read inside the training; empty where it read nothing."""
+    if not facts:
+        return {}
+    taken = {key: value for key, value in facts.items() if key not in ("packages", "rank", "world_size", "torch")}
+    return {"version": facts["torch"], **taken} if "torch" in facts else taken

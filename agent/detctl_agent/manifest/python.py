@@ -1,0 +1,63 @@
+"""The interpreter of an environment and its packages, asked of that interpreter itself."""
+
+# Paths as text: neither links nor a venv's interpreter may be resolved.
+# ruff: noqa: PTH116
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+TIMEOUT_S = 60.0
+# -I: neither PYTHONPATH nor a user's site-packages nor our probe speak here.
+_QUESTION = """
+import json, platform, sys
+try:
+    from importlib import metadata
+    found = {}
+    for one in metadata.distributions():
+        name = one.metadata["Name"]
+        if name:
+            found.setdefault(name.lower().replace("_", "-"), one.version)
+except ImportError:
+    found = {}
+print(json.dumps({"version": platform.python_version(), "implementation": platform.python_implementation(),
+                  "packages": dict(sorted(found.items())), "path": [p for p in sys.path if p]}))
+"""
+_answers: dict[str, tuple[tuple[tuple[str, int], ...], dict[str, Any]]] = {}
+
+
+def python_facts(interpreter: str) -> dict[str, Any]:
+    """The section `python` of an absolute path; only `executable` where it does not answer. Kept until its folders change."""
+    if not interpreter:
+        return {}
+    kept = _answers.get(interpreter)
+    if kept and kept[0] == _stamps([place for place, _ in kept[0]]):
+        return kept[1]
+    facts: dict[str, Any] = {"executable": interpreter}
+    try:
+        answer = subprocess.run(
+            [interpreter, "-I", "-c", _QUESTION],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/",
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        ).stdout  # fmt: skip
+        told = json.loads(answer)
+        path = told.pop("path")
+        facts = {"version": told["version"], "implementation": told["implementation"], **facts}
+        facts["packages"] = told["packages"]
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+        return facts
+    _answers[interpreter] = (_stamps([interpreter, *path]), facts)
+    return facts
+
+
+def _stamps(places: list[str]) -> tuple[tuple[str, int], ...]:
+    stamps = []
+    for place in places:
+        try:
+            stamps.append((place, os.stat(place).st_mtime_ns))
+        except OSError:
+            stamps.append((place, 0))
+    return tuple(stamps)

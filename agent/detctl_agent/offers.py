@@ -1,0 +1,61 @@
+"""What this machine offers now: the catalog and the digests of its recipes' folders, followed as they change."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from detctl_agent import logs, source
+from detctl_agent.catalog import Catalog, CatalogFile
+from detctl_agent.errors import SourceError
+
+# A look at all folders may take this share of the time at most: large ones are looked at less often.
+LOOK_SHARE = 0.05
+LOOK_EVERY_S = 1.0
+log = logs.logger("offers")
+
+
+class Offers:
+    """Not thread-safe; `refresh` reads files and is called in a thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises CatalogError."""
+        self._file = CatalogFile(path)
+        self._signatures: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+        self._next_look = 0.0
+        self.sources: dict[str, source.Source] = {}
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._file.current
+
+    def refresh(self) -> bool:
+        """Whether the offers are others than before."""
+        changed = self._file.refresh()
+        if not changed and time.monotonic() < self._next_look:
+            return False
+        started = time.monotonic()
+        recipes = self.catalog.recipes
+        for name in [name for name in self.sources if name not in recipes]:
+            del self.sources[name]
+        for name, recipe in recipes.items():
+            try:
+                signature = source.signature(recipe.folder)
+                if signature == self._signatures.get(name) and name in self.sources:
+                    continue
+                found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+                self._problems.pop(name, None)
+                self._signatures[name] = signature
+                if self.sources.get(name) != found:
+                    self.sources[name] = found
+                    changed = True
+            except SourceError as error:
+                if self._problems.get(name) != str(error):
+                    self._problems[name] = str(error)
+                    log.error(logs.line("recipe_unusable", recipe=name, why=str(error)))
+                if self.sources.pop(name, None) is not None:
+                    changed = True
+        took_s = time.monotonic() - started
+        self._next_look = time.monotonic() + max(LOOK_EVERY_S, took_s / LOOK_SHARE)
+        return changed

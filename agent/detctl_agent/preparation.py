@@ -1,0 +1,186 @@
+"""Makes a run ready to start: private copy, staged probe, command and variables, manifest. Does the I/O of one run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detctl_probe import settings as probe_settings
+from detctl_probe import stage
+
+from detctl_agent import arguments, manifest, source
+from detctl_agent.admission import Admitted
+from detctl_agent.errors import Refused
+from detctl_agent.launcher.placeholders import fill, free_port, names_in
+from detctl_agent.launcher.variables import SYSTEM_PATH, inherited, passed, prepend
+from detctl_agent.recipe import Environment
+from detctl_agent.run_folder import RunFolder, disk_error
+from detctl_agent.runner import LaunchPlan
+from detctl_agent.sockets import RuntimeFolder
+
+PYTHON_WORDS = ("python", "python3")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the runner needs, and what is told of the run. source: to see afterwards whether the run wrote into it."""
+
+    plan: LaunchPlan
+    manifest: dict[str, Any]
+    source: source.Source
+
+
+def prepare(
+    admitted: Admitted,
+    folder: RunFolder,
+    runtime: RuntimeFolder,
+    *,
+    machine: str,
+    inherit: bool = False,
+    agent_variables: Mapping[str, str] | None = None,
+) -> Prepared:
+    """Raises Refused, SourceError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets."""
+    order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
+    mine = os.environ if agent_variables is None else agent_variables
+    found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+    if order.expected_source_digest and found.digest != order.expected_source_digest:
+        raise Refused(
+            f"the source of recipe {order.recipe} in {recipe.folder} changed after the audit was planned: start the audit again"
+        )
+    values = {
+        **admitted.parameters,
+        "out": str(folder.out),
+        "tmp": str(runtime.tmp),
+        "seed": admitted.parameters.get("seed", "0"),
+    }
+    if "port" in names_in([*recipe.command, *environment.variables.values()]):
+        values["port"] = str(free_port(order.recipe))
+    argv = [fill(word, values) for word in recipe.command]
+    if recipe.runs_in_place:
+        work = recipe.folder
+    else:
+        work = folder.work
+        source.copy(found, work)
+        argv = arguments.into_copy(argv, found, work, int(recipe.source_mb_max * 1024 * 1024))
+    env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
+    env.update({name: fill(value, values) for name, value in environment.variables.items()})
+    env.update(environment.emulation)
+    env.update(order.variables)
+    if argv[0] in PYTHON_WORDS:
+        argv[0] = interpreter
+    elif shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
+        raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
+    private = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
+    private_variables(env, folder, runtime, home=not inherit)
+    places = {name: admitted.parameters[name] for name in recipe.paths}
+    if inherit and not places:
+        places = arguments.named_folders(argv, work)
+    add_probe(
+        env,
+        folder,
+        {
+            "socket": str(runtime.socket),
+            "level": order.level or "module",
+            "window": [order.step_from, order.step_to],
+            "paths": {
+                **{name: str(path) for name, path in private.items()},
+                "out": str(folder.out),
+                **places,
+                "cwd": str(work),
+            },
+            "interventions": dict(order.interventions),
+            "argv_paths": inherit,
+        },
+    )
+    facts = manifest.run_manifest(
+        machine,
+        interpreter=interpreter,
+        variables=env,
+        places=places,
+        recipe={
+            "name": order.recipe,
+            "command": list(recipe.command),
+            "parameters": dict(admitted.parameters),
+            "paths": list(recipe.paths),
+            "source_digest": found.digest,
+            "git_commit": found.git_commit,
+            "timeout_s": recipe.timeout_s,
+        },
+        environment={
+            "name": order.environment or "default",
+            "python": interpreter,
+            "emulate": dict(environment.emulate),
+        },
+        own=own_paths(folder, runtime),
+    )
+    plan = LaunchPlan(
+        run_id=order.run_id,
+        attempt=order.attempt,
+        argv=tuple(argv),
+        cwd=work,
+        env=env,
+        timeout_s=recipe.timeout_s,
+        output_bytes_max=int(recipe.output_mb_max * 1024 * 1024),
+        level=order.level or "module",
+        window_end=order.step_to,
+        grace_s=recipe.grace_s,
+    )
+    return Prepared(plan, facts, found)
+
+
+def training_variables(
+    environment: Environment, passes: tuple[str, ...], *, inherit: bool, agent_variables: Mapping[str, str]
+) -> tuple[dict[str, str], str]:
+    """(variables to begin with, absolute path of the interpreter). Raises Refused where the interpreter is not there."""
+    if inherit:
+        env = inherited(agent_variables)
+        env.setdefault("PATH", SYSTEM_PATH)
+        found = next(
+            (place for word in PYTHON_WORDS if (place := shutil.which(word, path=env["PATH"]))), sys.executable
+        )
+        interpreter = str(environment.python or found)
+        if environment.python:
+            prepend(env, "PATH", str(environment.python.parent))
+    else:
+        interpreter = str(environment.python or sys.executable)
+        env = passed(agent_variables, passes)
+        env["PATH"] = f"{Path(interpreter).parent}:{SYSTEM_PATH}"
+        env["LANG"] = "C.UTF-8"
+    if not os.access(interpreter, os.X_OK):
+        raise Refused(
+            f"the interpreter {interpreter} does not exist or may not be run: correct `python` of the environment"
+        )
+    env.setdefault("PYTHONUNBUFFERED", "1")  # a training that is ended from outside must not lose what it printed
+    return env, interpreter
+
+
+def private_variables(env: dict[str, str], folder: RunFolder, runtime: RuntimeFolder, *, home: bool) -> None:
+    """Points what a run writes beside its work into folders of its own; makes them."""
+    folder.make_private()
+    env["TMPDIR"] = str(runtime.tmp)
+    if home:
+        env["HOME"] = str(folder.home)
+        env.pop("XDG_CACHE_HOME", None)
+    env["TORCHINDUCTOR_CACHE_DIR"] = str(folder.caches / "inductor")
+    env["TRITON_CACHE_DIR"] = str(folder.caches / "triton")
+
+
+def add_probe(env: dict[str, str], folder: RunFolder, settings: Mapping[str, Any]) -> None:
+    """Stages the probe and tells it where to speak. Raises DiskFull or AgentError."""
+    try:
+        staged = stage.stage(str(folder.probe))
+    except OSError as error:
+        raise disk_error(error, folder.root) from error
+    prepend(env, "PYTHONPATH", staged)
+    env[probe_settings.VARIABLE] = json.dumps(settings)
+
+
+def own_paths(folder: RunFolder, runtime: RuntimeFolder) -> tuple[tuple[str, Path], ...]:
+    """Paths that differ from run to run, by the names that a manifest shows instead."""
+    return (("{runtime}", runtime.path), ("{run}", folder.root))

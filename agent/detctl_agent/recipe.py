@@ -1,0 +1,171 @@
+"""Recipes and environments as the machine's owner wrote them (design.md, section 5)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from detctl_agent.launcher.placeholders import OWN, names_in
+from detctl_agent.launcher.variables import is_secret
+from detctl_agent.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
+
+DEFAULT_PATTERN = "[A-Za-z0-9._:/=+,@-]{0,128}"
+PATTERN_CHARACTERS_MAX = 500
+# What an environment may stand in for, and the variable that does it.
+EMULATED = {"cpu": "ATEN_CPU_CAPABILITY", "onednn": "ONEDNN_MAX_CPU_ISA", "mkl": "MKL_CBWR"}
+EMULATED_CPU = ("default", "avx2", "avx512", "vsx", "zvector", "sve256")
+# Set for each run by the launcher; a catalog that sets them would break every run.
+RESERVED = frozenset(("HOME", "TMPDIR", "DETCTL_RUN_ID", "DETCTL_PROBE"))
+
+
+def _as_text(value: Any) -> Any:
+    """TOML's booleans and numbers as a command line has them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Recipe(_Table):
+    """What to train. parameters: defaults of this machine, by name; paths: those that are places."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    folder: Path
+    timeout_s: float = Field(default=3600, gt=0)
+    grace_s: float = Field(default=10, ge=0, le=600)  # between SIGTERM and SIGKILL
+    paths: tuple[str, ...] = ()
+    parameters: dict[str, Text] = Field(default_factory=dict)
+    patterns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    pass_: tuple[str, ...] = Field(default=(), alias="pass")
+    copy_: bool = Field(default=True, alias="copy")  # false, or in_place = true: run in the folder itself
+    in_place: bool = False
+    allow_transplant: bool = False
+    output_mb_max: float = Field(default=64, gt=0)
+    source_mb_max: float = Field(default=512, gt=0)
+
+    @property
+    def runs_in_place(self) -> bool:
+        """Whether runs take place in the folder itself instead of a copy."""
+        return self.in_place or not self.copy_
+
+    def pattern(self, parameter: str) -> str:
+        """The regular expression that a value from remote must match as a whole."""
+        given = self.patterns.get(parameter, DEFAULT_PATTERN)
+        return given if isinstance(given, str) else "|".join(re.escape(value) for value in given)
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        if not folder.is_absolute():
+            raise ValueError(f"must be an absolute path, not {str(folder)!r}")
+        return folder
+
+    @field_validator("command")
+    @classmethod
+    def _program(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command[0]:
+            raise ValueError("its first word, the program, is empty")
+        if any("\0" in word for word in command):
+            raise ValueError("holds a NUL character")
+        return command
+
+    @field_validator("parameters")
+    @classmethod
+    def _parameter_names(cls, parameters: dict[str, str]) -> dict[str, str]:
+        for name in parameters:
+            if not PARAMETER_NAME.fullmatch(name) or name in OWN:
+                raise ValueError(
+                    f"{name!r} is no name for a parameter (letters, digits, '.', '_', '-'; not {', '.join(OWN)})"
+                )
+        return parameters
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+        for name, pattern in patterns.items():
+            if isinstance(pattern, str):
+                if len(pattern) > PATTERN_CHARACTERS_MAX:
+                    raise ValueError(f"{name}: longer than {PATTERN_CHARACTERS_MAX} characters")
+                try:
+                    re.compile(pattern)
+                except re.error as error:
+                    raise ValueError(f"{name}: {pattern!r} is no regular expression: {error}") from None
+        return patterns
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Recipe:
+        for key, used in (("paths", self.paths), ("patterns", self.patterns)):
+            for name in used:
+                if name not in self.parameters:
+                    raise ValueError(f"{key} names {name!r}, which is not in parameters")
+        for name in names_in(self.command):
+            if name not in self.parameters and name not in OWN:
+                valid = ", ".join([*self.parameters, *OWN])
+                raise ValueError(f"command uses {{{name}}}, which is no parameter (valid: {valid})")
+        for name in self.paths:
+            if not self.parameters[name].startswith("/"):
+                raise ValueError(f"parameters.{name} is a place (in paths) and must be an absolute path")
+        return self
+
+
+class Environment(_Table):
+    """Where a recipe trains. python: what "python" in a command means, or None: the agent's own interpreter."""
+
+    variables: dict[str, Text] = Field(default_factory=dict)
+    python: Path | None = None
+    image: str = ""
+    emulate: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def emulation(self) -> dict[str, str]:
+        """The variables that make it stand in for other hardware."""
+        return {EMULATED[what]: value for what, value in self.emulate.items()}
+
+    @field_validator("python")
+    @classmethod
+    def _absolute(cls, python: Path | None) -> Path | None:
+        if python is not None and not python.is_absolute():
+            raise ValueError(f"must be an absolute path, not {str(python)!r}")
+        return python
+
+    @field_validator("variables")
+    @classmethod
+    def _variable_names(cls, variables: dict[str, str]) -> dict[str, str]:
+        for name, value in variables.items():
+            if not VARIABLE_NAME.fullmatch(name) or "\0" in value:
+                raise ValueError(f"{name!r} is no name for a variable")
+            if name in RESERVED:
+                raise ValueError(f"{name} is set by detctl for each run")
+            if is_secret(name):
+                raise ValueError(f"{name} looks like a secret: trainings never get any")
+        return variables
+
+    @field_validator("emulate")
+    @classmethod
+    def _known(cls, emulate: dict[str, str]) -> dict[str, str]:
+        for what, value in emulate.items():
+            if what not in EMULATED:
+                raise ValueError(f"{what!r} cannot be emulated (valid: {', '.join(EMULATED)})")
+            if what == "cpu" and value not in EMULATED_CPU:
+                raise ValueError(f"cpu = {value!r} (valid: {', '.join(EMULATED_CPU)})")
+        return emulate
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Environment:
+        if self.image and self.python:
+            raise ValueError("has both python and image: choose one")
+        return self
+
+
+def name_problem(name: str) -> str:
+    """Empty, or why a recipe or environment cannot have this name."""
+    return "" if is_name(name) else f"{name!r} is no name ({NAME_RULE})"

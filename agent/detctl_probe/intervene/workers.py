@@ -1,0 +1,86 @@
+"""The intervention `workers=N`: every DataLoader is built with num_workers=N, whatever the program asked for.
+
+0 drops what torch allows with workers alone: persistent_workers, prefetch_factor, multiprocessing_context, timeout (rulings 11).
+Read back: how many loaders, from what to what; none built means that nothing was changed, and it is said.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections import Counter
+from typing import Any, Callable, Dict, Tuple
+
+from detctl_probe.recorder import Recorder
+
+NAME = "workers"
+WORKERS_MAX = 1024
+# Values that torch's constructor takes together with num_workers=0.
+WITHOUT_WORKERS: Dict[str, Any] = {
+    "persistent_workers": False,
+    "prefetch_factor": None,
+    "multiprocessing_context": None,
+    "timeout": 0,
+}
+
+
+def install(owner: Recorder) -> None:
+    """Patches DataLoader.__init__ where the settings ask for it. Raises ValueError for a value that is no count."""
+    value = owner.settings.interventions.get(NAME)
+    if value is None:
+        return
+    owner.intervention(NAME, value, False, "no DataLoader was built: nothing to change")
+    if not value.isdigit() or int(value) > WORKERS_MAX:
+        owner.intervention(NAME, value, False, "not a number of workers from 0 to %d" % WORKERS_MAX)
+        raise ValueError("workers=%s is not a number from 0 to %d" % (value, WORKERS_MAX))
+    kind = sys.modules["torch.utils.data"].DataLoader
+    kind.__init__ = _forced(kind.__init__, int(value), ReadBack(owner, value))
+
+
+class ReadBack:
+    """Counts loaders by what they asked for and what they got."""
+
+    def __init__(self, owner: Recorder, value: str) -> None:
+        self._owner = owner
+        self._value = value
+        self._changes: "Counter[Tuple[int, int]]" = Counter()
+
+    def built(self, asked: int, got: int) -> None:
+        """One more loader stands."""
+        self._changes[(asked, got)] += 1
+        changed = sum(count for (a, b), count in self._changes.items() if a != b)
+        told = ["%s: %d → %d" % (_loaders(count), a, b) for (a, b), count in sorted(self._changes.items())]
+        if not changed:
+            told.append("nothing to change")
+        in_effect = all(b == int(self._value) for _, b in self._changes)
+        self._owner.intervention(NAME, self._value, in_effect, "; ".join(told))
+
+
+def _forced(original: Callable[..., None], count: int, read_back: ReadBack) -> Callable[..., None]:
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)  # inspect.signature must see the original: Lightning rebuilds loaders by it
+    def __init__(self: Any, *args: Any, **fields: Any) -> None:
+        try:
+            bound = signature.bind(self, *args, **fields)
+            asked = int(bound.arguments.get("num_workers", 0))
+        except (TypeError, ValueError):
+            original(self, *args, **fields)  # its own words for what is wrong
+            return
+        if asked < 0:
+            original(self, *args, **fields)
+            return
+        bound.arguments["num_workers"] = count
+        if count == 0:
+            for name, value in WITHOUT_WORKERS.items():
+                if name in bound.arguments:
+                    bound.arguments[name] = value
+        original(*bound.args, **bound.kwargs)
+        read_back.built(asked, int(self.num_workers))
+
+    return __init__
+
+
+def _loaders(count: int) -> str:
+    return "1 loader" if count == 1 else "%d loaders" % count

@@ -1,0 +1,51 @@
+"""Exceptions that pass through the probe: they leave without its lines, and those of signal handlers are never swallowed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import TracebackType
+from typing import Optional, Set
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+def from_signal(error: BaseException) -> bool:
+    """Whether a signal handler raised this in the middle of the probe's work (torch's SIGCHLD handler tells of a dead worker so)."""
+    handlers = set()
+    for number in signal.Signals:
+        code = getattr(signal.getsignal(number), "__code__", None)
+        if code is not None:
+            handlers.add(code)
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in handlers:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def prune(error: Optional[BaseException]) -> None:
+    """Takes the probe's frames out of the traceback of an exception and of those behind it; a first frame of ours goes too."""
+    met: Set[int] = set()
+    while error is not None and id(error) not in met:
+        met.add(id(error))
+        error.__traceback__ = _without_ours(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _without_ours(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    first: Optional[TracebackType] = None
+    last: Optional[TracebackType] = None
+    while trace is not None:
+        following = trace.tb_next
+        if not trace.tb_frame.f_code.co_filename.startswith(_OURS):
+            if last is None:
+                first = trace
+            elif last.tb_next is not trace:
+                last.tb_next = trace
+            last = trace
+        trace = following
+    if last is not None:
+        last.tb_next = None
+    return first

@@ -1,0 +1,184 @@
+"""Stage forward: what each module returned, by torch's global forward hooks.
+
+The site is the module's path (naming.py); a wrapper (DDP, torch.compile) is recorded only where what it wraps was not. Recomputations
+inside backward, tracing and torch.func leave no record. Phase: the outermost call decides, `eval` where the root is in eval mode or
+gradients are off; a module without parameters (a loss) leaves the phase as it was unless gradients are off.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, Callable, List, Optional
+
+from detctl_probe.digest import Unfit
+from detctl_probe.observe import compiled, steps
+from detctl_probe.observe.init import Init
+from detctl_probe.observe.modules_tensors import layout, print_tensor, tensors
+from detctl_probe.observe.naming import Named, stateless
+from detctl_probe.observe.steps import Guarded, Model, model_of
+from detctl_probe.recorder import WORKER, Recorder
+
+_FOREIGN = ("torchvision.transforms.", "torchaudio.transforms.")
+
+
+class _Call:
+    """One module under way."""
+
+    __slots__ = ("key", "recorded", "silent", "site", "wrapper")
+
+    def __init__(self, key: int, site: str, wrapper: bool, silent: bool) -> None:
+        self.key = key
+        self.site = site
+        self.wrapper = wrapper
+        self.silent = silent  # inside something that is no part of the model
+        self.recorded = False  # a module of the same site was recorded inside
+
+
+class Modules:
+    """The stack of calls of each thread, and what is recorded of them."""
+
+    def __init__(self, model: Model, inside_fetch: Callable[[], bool]) -> None:
+        self._model = model
+        self._recorder = model.recorder
+        self._row = model.recorder.observer("modules", "forward")
+        self._init = Init(model)
+        self._inside_fetch = inside_fetch
+        self._local = threading.local()
+
+    def enter(self, module: Any) -> None:
+        """A module is about to run."""
+        stack: Optional[List[_Call]] = getattr(self._local, "stack", None)
+        if stack is None:
+            stack = self._local.stack = []
+        why = self._model.aside()
+        if why is not None:
+            if why not in ("backward", "compiling"):
+                self._recorder.unobserved("forward", "modules under %s" % why, "no values of their own there")
+            return
+        if self._inside_fetch() or self._recorder.role == WORKER:
+            return
+        if self._model.in_compiled and type(module).__name__.startswith("GraphModule"):
+            # Made by the compiler: a part of a compiled region, not a module of the user's.
+            stack.append(_Call(id(module), "", False, True))
+            return
+        if not stack:
+            self._enter_root(module, stack)
+            return
+        caller = stack[-1]
+        entry = self._model.names.module(module)
+        if entry is None and not caller.silent:
+            entry = self._learn(module, stack)
+        if entry is None:
+            site = "%s.~%s" % (caller.site, type(module).__qualname__)
+            stack.append(_Call(id(module), site, False, caller.silent))
+        else:
+            stack.append(_Call(id(module), entry.site, entry.wrapper, caller.silent))
+
+    def leave(self, module: Any, output: Any) -> None:
+        """A module returned, or raised (output is None)."""
+        stack: Optional[List[_Call]] = getattr(self._local, "stack", None)
+        if not stack or self._model.aside() is not None:
+            return
+        key = id(module)
+        while stack and stack[-1].key != key:
+            if not any(call.key == key for call in stack):
+                return
+            stack.pop()
+        call = stack.pop()
+        if call.silent or output is None or not self._recorder.recording:
+            return
+        if not (call.wrapper and call.recorded):
+            self._record(call.site, output)
+            if call.wrapper and type(module).__name__ == "OptimizedModule":
+                self._recorder.unobserved("forward", "inside %s" % call.site, "compiled: only its output is seen")
+        if stack and stack[-1].site == call.site:
+            stack[-1].recorded = True
+
+    def _enter_root(self, module: Any, stack: List[_Call]) -> None:
+        kind = type(module)
+        if kind.__module__.startswith(_FOREIGN):
+            stack.append(_Call(id(module), "", False, True))
+            return
+        if getattr(module, "_is_replica", False) or not self._model.mine():
+            self._recorder.unobserved("forward", "modules in other threads", "their order depends on timing")
+            stack.append(_Call(id(module), "", False, True))
+            return
+        self._model.settle()
+        self._recorder.begin()
+        entry = self._model.names.module(module)
+        first = entry is None or not entry.is_root
+        if entry is None or first:
+            entry = self._model.names.add_root(module)
+        self._set_phase(module)
+        if first:
+            self._init.module(module, entry.site)
+        stack.append(_Call(id(module), entry.site, entry.wrapper, False))
+
+    def _learn(self, module: Any, stack: List[_Call]) -> Optional[Named]:
+        """A module that no walk has seen: one added since is found by walking its caller again."""
+        names = self._model.names
+        for root, site in names.roots():
+            if site == stack[0].site:
+                names.refresh(root, site)
+        return names.module(module)
+
+    def _set_phase(self, module: Any) -> None:
+        if not self._model.torch.is_grad_enabled():
+            self._recorder.set_phase("eval")
+        elif not stateless(module):
+            self._recorder.set_phase("train" if module.training else "eval")
+
+    def _record(self, site: str, output: Any) -> None:
+        recorder = self._recorder
+        with recorder.working():
+            for path, tensor in tensors(output):
+                try:
+                    value = print_tensor(tensor)
+                except Unfit as why:
+                    recorder.unobserved("forward", site + path, str(why))
+                    continue
+                recorder.record("forward", site + path, value, evidence=layout(tensor))
+                self._row.fired += 1
+
+
+def install(recorder: Recorder) -> None:
+    """Registers the two global hooks, and with them what steps and compiled regions need."""
+    torch = sys.modules["torch"]
+    model = model_of(recorder)
+    row = recorder.observer("modules", "forward")
+    steps.install(recorder)
+    compiled.install(recorder)
+    watch = Modules(model, _inside_fetch())
+    guarded = Guarded(model, row)
+    is_compiling = compiled.compiling(torch)
+    enter, leave = watch.enter, watch.leave
+
+    def before(module: Any, args: Any) -> None:
+        if is_compiling():
+            return
+        guarded(enter, module)
+
+    def after(module: Any, args: Any, output: Any) -> None:
+        if is_compiling():
+            return
+        guarded(leave, module, output)
+
+    for hook in (before, after):
+        hook._detctl = True  # type: ignore[attr-defined]
+        compiled.hide(hook)
+    compiled.hide(Guarded.__call__)
+    torch.nn.modules.module.register_module_forward_pre_hook(before)
+    # always_call: a forward that raises must leave the stack, else the next root would look nested.
+    torch.nn.modules.module.register_module_forward_hook(after, always_call=True)
+    row.installed = True
+
+
+def _inside_fetch() -> Callable[[], bool]:
+    """Whether a dataset or a transform is at work: what runs there is the data half's."""
+    try:
+        from detctl_probe.observe import transforms
+    except ImportError:
+        return lambda: False
+    fetch, transform = transforms.inside_fetch, transforms.inside_transform
+    return lambda: bool(fetch() or transform())

@@ -1,0 +1,140 @@
+"""Names of modules, parameters and buffers: `root1/layer1.0.conv1`, the same with and without a wrapper around the model.
+
+A root is a module that is called while no other runs; roots are numbered by their first call. Everything below a root gets its name once, from
+a walk of the tree; a module that the walk did not see (replaced since, kept in a list) triggers another walk and is otherwise
+named after its caller and its class. Names are kept by id beside a weak reference: nothing is kept alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+# Wrapper class -> the child that it wraps. By name: none of these is imported by us.
+WRAPPERS = {
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+    "FullyShardedDataParallel": "_fsdp_wrapped_module",
+    "CheckpointWrapper": "_checkpoint_wrapped_module",
+    "OffloadWrapper": "_checkpoint_wrapped_module",
+}
+_WRAPPER_PACKAGES = ("torch.", "fairscale.", "accelerate.")
+
+
+class Named:
+    """One module in the table."""
+
+    __slots__ = ("is_root", "reference", "site", "wrapper")
+
+    def __init__(self, module: Any, site: str, wrapper: bool, is_root: bool) -> None:
+        self.reference = weakref.ref(module)
+        self.site = site
+        self.wrapper = wrapper
+        self.is_root = is_root
+
+
+def wrapped_child(module: Any) -> Optional[str]:
+    """The name of the child that this wrapper wraps; None where the module is no wrapper."""
+    kind = type(module)
+    child = WRAPPERS.get(kind.__name__)
+    if child is None or not kind.__module__.startswith(_WRAPPER_PACKAGES):
+        return None
+    return child if child in module._modules else None
+
+
+def walk(module: Any, site: str) -> Iterator[Tuple[Any, str, bool]]:
+    """Yields (module, site, whether it is a wrapper) of the tree in order of registration, each module once."""
+    seen = set()
+    stack: List[Tuple[Any, str]] = [(module, site)]
+    while stack:
+        one, name = stack.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        child = wrapped_child(one)
+        yield one, name, child is not None
+        below = [(sub, name if part == child else join(name, part)) for part, sub in one._modules.items()]
+        stack.extend(reversed(below))
+
+
+def join(site: str, part: str) -> str:
+    """`root1` + `layer1` is `root1/layer1`, `root1/layer1` + `0` is `root1/layer1.0`."""
+    return site + (("." if "/" in site else "/") + part)
+
+
+class Names:
+    """The table of one process."""
+
+    def __init__(self) -> None:
+        self._modules: Dict[int, Named] = {}
+        self._tensors: Dict[int, Tuple[Any, str]] = {}
+        self._roots: List[Tuple[Any, str, str, bool]] = []  # reference, site, class, stateless
+
+    def module(self, module: Any) -> Optional[Named]:
+        """The module's entry, or None where no walk has seen it."""
+        entry = self._modules.get(id(module))
+        return entry if entry is not None and entry.reference() is module else None
+
+    def tensor(self, tensor: Any) -> Optional[str]:
+        """The site of a parameter or buffer, or None."""
+        entry = self._tensors.get(id(tensor))
+        return entry[1] if entry is not None and entry[0]() is tensor else None
+
+    def roots(self) -> List[Tuple[Any, str]]:
+        """Living roots in order of their first call."""
+        living = ((reference(), site) for reference, site, _, _ in self._roots)
+        return [(module, site) for module, site in living if module is not None]
+
+    def add_root(self, module: Any) -> Named:
+        """Numbers a root at its first call; a wrapper around a known module keeps that module's name."""
+        inner = module
+        child = wrapped_child(inner)
+        while child is not None:
+            inner = inner._modules[child]
+            child = wrapped_child(inner)
+        known = self.module(inner)
+        site = known.site if known is not None else self._number(inner)
+        if known is None or not known.is_root:
+            self._roots.append((weakref.ref(inner), site, type(inner).__qualname__, stateless(inner)))
+        self.refresh(module, site)
+        entry = self._modules[id(module)]
+        entry.is_root = True
+        return entry
+
+    def refresh(self, module: Any, site: str) -> None:
+        """Names what is new in the tree below; what has a name keeps it."""
+        for one, name, wrapper in walk(module, site):
+            if self.module(one) is None:
+                self._modules[id(one)] = Named(one, name, wrapper, one is module)
+            own = self._modules[id(one)].site
+            for table in (one._parameters, one._buffers):
+                for part, tensor in table.items():
+                    if tensor is not None and self.tensor(tensor) is None:
+                        self._tensors[id(tensor)] = (weakref.ref(tensor), join(own, part))
+        self._sweep()
+
+    def _number(self, module: Any) -> str:
+        """`root3`; a stateless module takes the number of a dead one of its class (a loss made anew each step)."""
+        if stateless(module):
+            kind = type(module).__qualname__
+            for place, (reference, site, name, bare) in enumerate(self._roots):
+                if bare and name == kind and reference() is None:
+                    del self._roots[place]
+                    return site
+        taken = {site for _, site, _, _ in self._roots}
+        number = len(self._roots) + 1
+        while "root%d" % number in taken:
+            number += 1
+        return "root%d" % number
+
+    def _sweep(self) -> None:
+        """Forgets the dead, now and then, so that a script that makes modules for ever does not fill the table."""
+        if len(self._modules) > 10000 and len(self._modules) % 1000 == 0:
+            self._modules = {key: entry for key, entry in self._modules.items() if entry.reference() is not None}
+            self._tensors = {key: entry for key, entry in self._tensors.items() if entry[0]() is not None}
+
+
+def stateless(module: Any) -> bool:
+    """Neither parameters nor buffers nor children: a loss, an activation."""
+    return not (module._parameters or module._modules or any(b is not None for b in module._buffers.values()))

@@ -1,0 +1,257 @@
+"""Seeding calls (stage rng, sites `seed/…`), and what no seed reaches (notes).
+
+A seed is recorded with its value's digest and its caller. Notes name generators that were made or used without a seed
+(`unseeded-rng`) and sources that differ by nature: clock, process id, uuid, the system's entropy (`identity`). Functions and
+methods are patched, never classes: isinstance, subclasses and pickles stay what they were. Native methods (torch.Generator,
+numpy.random.RandomState, SeedSequence) cannot be, and are said to be unobserved.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import threading
+import time
+from hashlib import blake2b
+from types import CodeType, FrameType
+from typing import Any, Callable, Dict, Optional, Set, Tuple
+
+from detctl_probe.callers import PACKAGE, USER
+from detctl_probe.imports import when_imported
+from detctl_probe.observe import rng
+from detctl_probe.patching import Builtin
+from detctl_probe.prints import Print
+from detctl_probe.recorder import Recorder
+
+CLOCK_SLACK_S = 5
+SOURCES_MAX = 1000  # lines that read the clock or the system's entropy
+# Frames through which a call passes on its way from the user: not the caller that counts.
+_PASSED = ("/random.py", "/uuid.py", "/secrets.py", "/torch/random.py", "/torch/cuda/random.py")
+# Packages that seed and draw for reasons of their own.
+_OWN_BUSINESS = ("/torch/", "/numpy/", "/torchvision/", "/triton/", "/sympy/", "/networkx/")
+
+
+def install(recorder: Recorder) -> None:
+    """Patches the stdlib's functions now, numpy's and torch's after their import."""
+    _Seeds(recorder)
+
+
+class _Seeds:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.row = recorder.observer("seeds", "rng")
+        self.seeded: Set[str] = set()
+        self._told: Set[Tuple[CodeType, int]] = set()
+        self.first_state: Dict[str, bytes] = {}
+        self._inside = threading.local()
+        when_imported("random", self._random)
+        when_imported("numpy.random", self._numpy)
+        when_imported("torch", self._torch)
+        self._system()
+        recorder.at_step_start(self._compare_states)
+
+    # -- what is told -------------------------------------------------------------------------------------------------
+    def seed(self, site: str, generator: Optional[str], value: Any, unseeded: bool) -> None:
+        """One seeding call: a record, and a note where nothing fixed was given."""
+        recorder = self.recorder
+        if recorder.busy or getattr(self._inside, "call", False):
+            return
+        try:
+            with recorder.working():
+                frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+                if unseeded:
+                    self._unseeded(site, generator, frame)
+                    return
+                if generator is not None:
+                    self.seeded.add(generator)
+                evidence: Dict[str, Any] = {"call": site, "value": repr(value)[:80]}
+                evidence.update(recorder.callers.describe(frame))
+                source = looks_like(value)
+                if source is not None:
+                    evidence["looks_like"] = source
+                    text = "the seed of %s looks like %s" % (site, source)
+                    recorder.note("identity", text, stage="rng", **recorder.callers.describe(frame))
+                recorder.record("rng", "seed/" + site, _print(value), evidence=evidence)
+                self.row.fired += 1
+        except Exception as error:
+            recorder.note("observer-failed", "seeds: %s: %s: %s" % (site, type(error).__name__, error))
+
+    def _unseeded(self, site: str, generator: Optional[str], frame: Optional[FrameType]) -> None:
+        if not self._counts(frame):
+            return
+        if generator is not None:
+            self.seeded.discard(generator)
+            self.first_state.pop(generator, None)  # this note says it all
+        self.row.fired += 1
+        text = "%s without a seed takes one from the system" % site
+        self.recorder.note("unseeded-rng", text, stage="rng", call=site, **self.recorder.callers.describe(frame))
+
+    def _counts(self, frame: Optional[FrameType]) -> bool:
+        """The user's own code, or a package at work that is no part of torch or numpy; never the stdlib."""
+        if frame is None:
+            return False
+        file = frame.f_code.co_filename
+        kind = self.recorder.callers.kind(file)
+        if kind == USER:
+            return True
+        return kind == PACKAGE and not any(part in file for part in _OWN_BUSINESS) and not _importing(frame)
+
+    def source(self, call: str) -> None:
+        """A source that differs by nature was read; told where the user's own code reads it."""
+        recorder = self.recorder
+        if recorder.sealed or recorder.busy or getattr(self._inside, "call", False):
+            return
+        frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+        if frame is None or (frame.f_code, frame.f_lineno) in self._told:
+            return
+        if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._told) < SOURCES_MAX:
+            self._told.add((frame.f_code, frame.f_lineno))
+            with recorder.working():
+                text = "%s gives another value in every run" % call
+                recorder.note("identity", text, stage="rng", call=call, **recorder.callers.describe(frame))
+                self.row.fired += 1
+
+    def _compare_states(self) -> None:
+        """A global generator whose state has moved since its import, and which nobody seeded, is used unseeded."""
+        for generator, first in list(self.first_state.items()):
+            if generator in self.seeded:
+                continue
+            now = _READERS[generator]()
+            if now is not None and now.digest != first:
+                del self.first_state[generator]
+                text = "the global generator of %s is used, and %s was never called" % (
+                    generator,
+                    _SEED_CALL[generator],
+                )
+                self.recorder.note(
+                    "unseeded-rng", text, stage="rng", generator=generator, **dict(self.recorder.caller())
+                )
+
+    # -- what is patched ----------------------------------------------------------------------------------------------
+    def _wrap(self, function: Callable[..., Any], site: str, generator: Optional[str]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def seeding(*args: Any, **kwargs: Any) -> Any:
+            value = args[0] if args else next(iter(kwargs.values()), None)
+            self.seed(site, generator, value, value is None)
+            outer = getattr(self._inside, "call", False)
+            self._inside.call = True  # torch.manual_seed seeds CUDA by torch.cuda.manual_seed_all: one call
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._inside.call = outer
+
+        return seeding
+
+    def _random(self, module: Any) -> None:
+        seeds = self
+        inst = module._inst
+        original = module.Random.seed
+
+        @functools.wraps(original)
+        def seed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            value = args[0] if args else kwargs.get("a")
+            shared = self is inst
+            seeds.seed("random.seed" if shared else "random.Random", "random" if shared else None, value, value is None)
+            return original(self, *args, **kwargs)
+
+        module.Random.seed = seed
+        module.seed = inst.seed
+        self._remember("random")
+
+    def _numpy(self, module: Any) -> None:
+        for name, generator in (("seed", "numpy"), ("default_rng", None)):
+            original = getattr(module, name, None)
+            if original is None:
+                continue
+            call = self._wrap(original, "numpy.random.%s" % name, generator)
+            patched = Builtin(original, call, "numpy.random", name)
+            setattr(module, name, patched)
+        self._remember("numpy")
+        self.recorder.unobserved(
+            "rng", "numpy.random.RandomState(), SeedSequence()", "native types: their seeding is not seen"
+        )
+
+    def _torch(self, module: Any) -> None:
+        owner: Any = sys.modules["torch.random"]
+        manual = self._wrap(module.manual_seed, "torch.manual_seed", "torch")
+        module.manual_seed = owner.manual_seed = manual
+        module.seed = owner.seed = self._wrap(module.seed, "torch.seed", "torch")
+        cuda: Any = sys.modules.get("torch.cuda")
+        cuda_random: Any = sys.modules.get("torch.cuda.random")
+        for name in ("manual_seed", "manual_seed_all"):
+            original = getattr(cuda, name, None)
+            if original is not None:
+                patched = self._wrap(original, "torch.cuda.%s" % name, None)
+                setattr(cuda, name, patched)
+                if getattr(cuda_random, name, None) is original:
+                    setattr(cuda_random, name, patched)
+        self._remember("torch")
+        self.recorder.unobserved("rng", "torch.Generator.manual_seed", "a native type: its seeding is not seen")
+
+    def _system(self) -> None:
+        def watched(original: Callable[..., Any], call: str) -> Callable[..., Any]:
+            def patched(*args: Any, **kwargs: Any) -> Any:
+                self.source(call)
+                return original(*args, **kwargs)
+
+            return patched
+
+        urandom, time_ns = os.urandom, time.time_ns
+        os.urandom = Builtin(urandom, watched(urandom, "os.urandom"), "os", "urandom")
+        time.time_ns = Builtin(time_ns, watched(time_ns, "time.time_ns"), "time", "time_ns")
+
+    def _remember(self, generator: str) -> None:
+        state = _READERS[generator]()
+        if state is not None:
+            self.first_state[generator] = state.digest
+
+
+_READERS: Dict[str, Callable[[], Optional[Print]]] = {
+    "random": rng.read_random,
+    "numpy": rng.read_numpy,
+    "torch": rng.read_torch,
+}
+_SEED_CALL = {"random": "random.seed", "numpy": "numpy.random.seed", "torch": "torch.manual_seed"}
+
+
+def looks_like(value: Any) -> Optional[str]:
+    """`the clock` or `the process id` where an integer or float seed is next to one; else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if value == os.getpid() and value > 100:
+        return "the process id"
+    now = time.time()
+    for scale in (1, 10**3, 10**6, 10**9):
+        # Seeds are often cut to 32 bits.
+        for candidate in (now * scale, int(now * scale) % 2**32):
+            if candidate > 10**6 and abs(value - candidate) <= CLOCK_SLACK_S * scale and _narrow(scale, candidate):
+                return "the clock"
+    return None
+
+
+def _narrow(scale: int, candidate: float) -> bool:
+    # Five seconds in a clock cut to 32 bits must stay a small part of all seeds, or everything looks like a clock.
+    return CLOCK_SLACK_S * scale * 1000 < candidate
+
+
+def _importing(frame: Optional[FrameType]) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _print(value: Any) -> Print:
+    kind = type(value).__name__
+    if hasattr(value, "__index__"):  # 3, numpy.int64(3) and a scalar tensor seed alike
+        kind, text = "int", repr(int(value))
+    elif isinstance(value, (float, str, bytes, bytearray, list, tuple)):
+        text = repr(value)
+    elif hasattr(value, "tobytes"):
+        text = value.tobytes().hex()
+    else:
+        # A SeedSequence has one; others are told by their type alone, for their repr holds addresses.
+        text = repr(getattr(value, "entropy", None))
+    return Print(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest(), "py:" + kind)

@@ -1,0 +1,51 @@
+"""One audit from its start to its verdict, whoever runs the coordinator."""
+
+from __future__ import annotations
+
+from detctl_proto.v1 import audits_pb2
+
+from detctl_cli.clean import clean
+from detctl_cli.errors import CliError, Terminated
+from detctl_cli.exits import Exit
+from detctl_cli.reporters.progress import Progress
+from detctl_cli.reporters.verdict import parse_verdict
+from detctl_cli.service.client import Coordinator
+from detctl_cli.terminal import note
+
+
+def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
+    """Starts the audit and says what the coordinator warned of."""
+    plan = coordinator.start(request)
+    for warning in plan.warnings:
+        note(f"warning: {clean(warning)}")
+    return plan
+
+
+def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress) -> dict[str, object]:
+    """Shows progress up to the verdict and returns it. Ctrl-C and SIGTERM cancel the audit and go on to the caller."""
+
+    def gone() -> None:
+        progress.say(f"the coordinator at {coordinator.address} is gone; trying again for {wait_s:.0f} s")
+
+    def back() -> None:
+        progress.say("the coordinator is back")
+
+    last = audits_pb2.AuditProgress()
+    try:
+        with progress:
+            for last in coordinator.watch(audit_id, wait_s, gone, back):
+                progress.update(last)
+    except (KeyboardInterrupt, Terminated):
+        note(f"cancelling audit {clean(audit_id)}")
+        try:
+            coordinator.cancel(audit_id)
+        except CliError as problem:
+            note(f"it may go on: {clean(problem.message)}")
+        raise
+    if not last.verdict_json:
+        raise CliError(
+            "cancelled",
+            f"audit {audit_id} was cancelled: {last.message or 'no reason given'}",
+            exit_code=Exit.UNVERIFIED,
+        )
+    return parse_verdict(last.verdict_json)

@@ -1,0 +1,238 @@
+"""detctl audit RECIPE --machines …; detctl audit -- COMMAND"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from detctl_cli.commands.options import (
+    DashCommand,
+    command_after_dashes,
+    json_option,
+    names,
+    not_configured,
+    service_options,
+    settings,
+)
+from detctl_cli.errors import UsageError
+from detctl_cli.exits import Exit
+
+if TYPE_CHECKING:
+    from detctl_proto.v1.audits_pb2 import AuditRequest
+
+    from detctl_cli.audit_request import AuditOptions
+    from detctl_cli.service.client import Coordinator
+
+WAIT_S = 300.0
+
+
+@click.command(
+    "audit", cls=DashCommand, short_help="Train twins on machines, or a command here, and say where they part."
+)
+@click.argument("recipe", required=False)
+@click.option("--machines", metavar="A,B", help="The machines that train.")
+@click.option(
+    "--twins", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs of each arm on each machine."
+)
+@click.option("--steps", metavar="A:B", help="Compare steps A to B-1; 0:32 by default.")
+@click.option("--to-end", is_flag=True, help="Compare up to the end of training.")
+@click.option("--environments", metavar="A,B", help="Environments of the machines' catalogs; default: default.")
+@click.option(
+    "--set", "set_", metavar="NAME=V", multiple=True, help="For all runs: a parameter, env:VAR or listing/workers."
+)
+@click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
+@click.option("--level", type=click.Choice(["module", "step"]), default="module", show_default=True, help="How fine.")
+@click.option(
+    "--copy", "copy", is_flag=True, help="With --: each run in its own copy of this folder (default for twins)."
+)
+@click.option("--in-place", is_flag=True, help="With --: all runs in this folder itself.")
+@click.option(
+    "--timeout", "timeout_s", metavar="SECONDS", type=click.IntRange(1), help="With --: end a run after that."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
+@click.option("--detach", is_flag=True, help="Start, print the audit's id, and do not wait.")
+@click.option("--attach", metavar="AUDIT", help="Wait for an audit that was started before.")
+@click.option(
+    "--wait", "wait_s", metavar="SECONDS", type=click.FloatRange(0), default=WAIT_S, show_default=True,
+    help="How long to keep trying while the coordinator is away.",
+)  # fmt: skip
+@json_option
+@service_options
+def command(
+    recipe: str | None,
+    machines: str | None,
+    twins: int,
+    steps: str | None,
+    to_end: bool,
+    environments: str | None,
+    set_: tuple[str, ...],
+    vary: tuple[str, ...],
+    level: str,
+    copy: bool,
+    in_place: bool,
+    timeout_s: int | None,
+    dry_run: bool,
+    detach: bool,
+    attach: str | None,
+    wait_s: float,
+    as_json: bool,
+) -> Exit:
+    """Train twins of RECIPE on machines and say where, why and from which origin they part.
+
+    With `--`, the command that follows is trained here, without any service; its data stays in ./.detctl.
+
+    Examples: detctl audit digits --machines gpu1,gpu2 --vary workers=0,2
+
+    detctl audit --twins 2 -- python train.py --seed 0
+    """
+    from detctl_cli.audit_request import AuditOptions
+
+    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level)
+    typed = command_after_dashes()
+    _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
+    if attach:
+        with _configured() as coordinator:
+            return _finish(coordinator, attach, wait_s, as_json)
+    if typed is not None:
+        return _local(typed, options, copy, in_place, timeout_s, dry_run, as_json)
+    from detctl_cli.audit_request import request_of
+
+    request = request_of(options, recipe or "", names(machines))
+    with _configured() as coordinator:
+        if dry_run:
+            return _show_plan(coordinator, request, as_json)
+        from detctl_cli.audit_flow import start
+
+        audit_id = start(coordinator, request).audit_id
+        if detach:
+            return _detached(audit_id, as_json)
+        return _finish(coordinator, audit_id, wait_s, as_json)
+
+
+def _check_fits(
+    typed: list[str] | None,
+    recipe: str | None,
+    machines: str | None,
+    attach: str | None,
+    *,
+    copy: bool,
+    in_place: bool,
+    detach: bool,
+    timeout_s: int | None,
+) -> None:
+    if attach:
+        if recipe or typed is not None or machines:
+            raise UsageError("--attach AUDIT takes no recipe, command or machines")
+        return
+    if typed is not None:
+        if not typed:
+            raise UsageError("no command after --", "for example: detctl audit -- python train.py")
+        if recipe:
+            raise UsageError(f"both a recipe ({recipe}) and a command after --", "leave one out")
+        if machines:
+            raise UsageError("--machines does not go with a command after --: it runs here", "machines run recipes")
+        if detach:
+            raise UsageError("--detach does not go with a command after --: its coordinator ends with this command")
+        if copy and in_place:
+            raise UsageError("--copy and --in-place exclude each other")
+        return
+    if copy or in_place or timeout_s is not None:
+        raise UsageError("--copy, --in-place and --timeout go with a command after --", "recipes have their own")
+    if not recipe:
+        raise UsageError("say what to train: a recipe, or a command after --", "detctl audit -- python train.py")
+    if settings().config().coordinator is None:
+        # The recipe lies in a catalog of machines that only a coordinator knows.
+        script = Path(recipe)
+        example = f"python {recipe}" if script.suffix == ".py" else "python train.py"
+        raise not_configured(f"or train here: detctl audit -- {example}")
+    if not names(machines):
+        raise UsageError("say where: --machines NAME,NAME", "detctl machines lists them")
+
+
+def _configured() -> Coordinator:
+    from detctl_cli.service.client import Coordinator
+
+    config = settings().config()
+    if config.coordinator is None:
+        raise not_configured()
+    return Coordinator(config)
+
+
+def _local(
+    typed: list[str],
+    options: AuditOptions,
+    copy: bool,
+    in_place: bool,
+    timeout_s: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> Exit:
+    from detctl_cli.audit_request import request_of
+    from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
+    from detctl_cli.local.session import local_machine
+    from detctl_cli.terminal import note
+
+    if (configured := settings().config()).coordinator is not None:
+        note(f"a command after -- runs here; {configured.source} ({configured.coordinator}) is not asked")
+    if options.environments not in ((), ("default",)):
+        raise UsageError("--environments needs a catalog: a command after -- runs in this environment")
+    request_of(options, "checked", ["before-anything-starts"])
+    single = options.twins * options.arms() == 1
+    in_copy = copy or (not in_place and not single)
+    recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=timeout_s or TIMEOUT_S)
+    with local_machine(catalog_toml(recipe)) as (coordinator, machine):
+        request = request_of(options, recipe.name, [machine])
+        if dry_run:
+            return _show_plan(coordinator, request, as_json)
+        from detctl_cli.audit_flow import start
+
+        audit_id = start(coordinator, request).audit_id
+        hints = (
+            ["each run trained in a copy of this folder without ignored files; --in-place trains in it"]
+            if in_copy
+            else []
+        )
+        return _finish(coordinator, audit_id, WAIT_S, as_json, if_unverified=hints)
+
+
+def _finish(
+    coordinator: Coordinator, audit_id: str, wait_s: float, as_json: bool, if_unverified: list[str] | None = None
+) -> Exit:
+    from detctl_cli.audit_flow import follow
+    from detctl_cli.reporters.progress import Progress
+    from detctl_cli.reporters.verdict import report_verdict
+
+    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress()))
+    steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
+    if verdict.get("outcome") == "unverified":
+        steps += if_unverified or []
+    return report_verdict(verdict, as_json=as_json, next_steps=steps)
+
+
+def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:
+    from detctl_cli.reporters.plan import print_plan
+    from detctl_cli.terminal import console, write_json
+
+    plan = coordinator.plan(request)
+    if as_json:
+        runs = [{"label": run.label, "machine": run.machine} for run in plan.runs]
+        write_json(
+            {"schema": "detctl.plan/v1", "recipe": request.recipe, "runs": runs, "warnings": list(plan.warnings)}
+        )
+    else:
+        print_plan(plan, request.recipe, console())
+    return Exit.IDENTICAL
+
+
+def _detached(audit_id: str, as_json: bool) -> Exit:
+    from detctl_cli.clean import clean
+    from detctl_cli.terminal import note, write_json
+
+    if as_json:
+        write_json({"schema": "detctl.audit/v1", "audit": audit_id})
+    else:
+        click.echo(clean(audit_id))
+        note(f"to wait for the verdict: detctl audit --attach {clean(audit_id)}")
+    return Exit.IDENTICAL

@@ -1,0 +1,104 @@
+"""detctl compare --machines A,B; detctl compare RUN_A RUN_B; detctl compare DIR_A DIR_B"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import rich_click as click
+
+from detctl_cli.commands.options import json_option, names, service, service_options
+from detctl_cli.errors import CliError, UsageError
+from detctl_cli.exits import Exit
+
+
+@click.command("compare", short_help="Compare runs that exist: of machines, by id, or of two folders.")
+@click.argument("things", metavar="[RUN RUN... | DIR DIR...]", nargs=-1)
+@click.option("--machines", metavar="A,B", help="The latest runs that these machines share.")
+@click.option("--recipe", metavar="NAME", default="", help="With --machines: runs of this recipe.")
+@click.option("--audit", "audit_id", metavar="ID", default="", help="Runs of this audit.")
+@json_option
+@service_options
+def command(things: tuple[str, ...], machines: str | None, recipe: str, audit_id: str, as_json: bool) -> Exit:
+    """Compare runs that exist, and say where, why and from which origin they part.
+
+    Folders are those of `detctl record`; they need no service.
+
+    Examples: detctl compare --machines gpu1,gpu2 --recipe digits
+
+    detctl compare check1 check2
+    """
+    chosen = names(machines)
+    if machines is not None and len(chosen) < 1:
+        raise UsageError("--machines names no machine")
+    if recipe and audit_id:
+        raise UsageError("--recipe and --audit exclude each other", "an audit has one recipe")
+    if things:
+        if chosen or recipe or audit_id:
+            raise UsageError("runs or folders do not go with --machines, --recipe or --audit")
+        if len(things) < 2:
+            raise UsageError(f"one thing to compare ({things[0]})", "name two runs or two folders")
+        return _compare_things(things, as_json)
+    if not chosen and not audit_id:
+        raise UsageError("say what to compare: --machines A,B, --audit ID, two runs or two folders")
+    if chosen and len(chosen) < 2 and not audit_id:
+        raise UsageError(f"--machines names one machine ({chosen[0]})", "name two; twins of one: --audit ID")
+    from detctl_proto.v1.audits_pb2 import CompareRequest
+
+    from detctl_cli.reporters.verdict import parse_verdict, report_verdict
+
+    with service() as coordinator:
+        text = coordinator.compare(CompareRequest(machines=chosen, recipe=recipe, audit_id=audit_id))
+    return report_verdict(parse_verdict(text), as_json=as_json)
+
+
+def _compare_things(things: Sequence[str], as_json: bool) -> Exit:
+    from detctl_cli.reporters.verdict import parse_verdict, report_verdict
+
+    folders = [Path(thing) for thing in things]
+    if len(set(things)) < len(things):
+        raise UsageError(f"{things[0]} is named twice", "a run is always identical to itself")
+    are_folders = [folder.is_dir() or _looks_like_a_path(thing) for folder, thing in zip(folders, things, strict=True)]
+    if any(are_folders):
+        missing = next((folder for folder in folders if not folder.is_dir()), None)
+        if missing is not None:
+            from detctl_cli.recordings.folder import open_recording
+
+            if _looks_like_a_path(str(missing)) or missing.exists():
+                open_recording(missing)  # says what is wrong with it
+            raise UsageError(
+                f"{missing} is no folder, and {folders[are_folders.index(True)]} is one",
+                "compare two folders or two runs",
+            )
+        return _compare_folders(folders, as_json)
+    from detctl_proto.v1.audits_pb2 import CompareRequest
+
+    try:
+        with service() as coordinator:
+            text = coordinator.compare(CompareRequest(run_ids=things))
+    except CliError as problem:
+        if problem.code == "configuration":
+            raise CliError(
+                "not-found",
+                f"{things[0]}: no such folder, and {problem.message} to look for a run of that name",
+                problem.hint,
+            ) from None
+        raise
+    return report_verdict(parse_verdict(text), as_json=as_json)
+
+
+def _compare_folders(folders: Sequence[Path], as_json: bool) -> Exit:
+    from detctl_cli.local.session import temporary_store
+    from detctl_cli.recordings.folder import open_recording
+    from detctl_cli.recordings.send import compare_recordings, with_folders
+    from detctl_cli.reporters.verdict import parse_verdict, report_verdict
+
+    recordings = [open_recording(folder) for folder in folders]
+    with temporary_store() as coordinator:
+        verdict = parse_verdict(compare_recordings(coordinator, recordings))
+    return report_verdict(with_folders(verdict, recordings), as_json=as_json)
+
+
+def _looks_like_a_path(text: str) -> bool:
+    """Ids never hold a slash nor begin with a dot or a tilde."""
+    return "/" in text or text.startswith((".", "~"))

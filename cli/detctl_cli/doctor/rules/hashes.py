@@ -1,0 +1,92 @@
+"""Orders that follow string hashes, which PYTHONHASHSEED changes from run to run."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from detctl_cli.doctor.finding import Finding
+from detctl_cli.doctor.source import Module, Program
+
+_TAKES_ORDER = frozenset(
+    {"list", "tuple", "enumerate", "iter", "map", "zip", "filter", "next", "numpy.array", "torch.tensor"}
+)
+
+
+def set_order(program: Program) -> Iterator[Finding]:
+    """Iterating over a set, or turning one into a list; sorted(…), len(…) and `in` are fine."""
+    for module in program.modules:
+        seen: set[int] = set()
+        for node in ast.walk(module.tree):
+            for used in _ordered_uses(module, node):
+                if used.lineno not in seen and _is_set(module, used):
+                    seen.add(used.lineno)
+                    yield Finding(
+                        "warn", "hash-order", "the order of a set is used",
+                        "for strings it differs from run to run unless PYTHONHASHSEED is set", "sort it: sorted(…)",
+                        module.shown, used.lineno,
+                    )  # fmt: skip
+
+
+def string_hash(program: Program) -> Iterator[Finding]:
+    """hash(x) % n: a split or a bucket that moves with PYTHONHASHSEED."""
+    for module in program.modules:
+        for call, name in module.calls():
+            parent = module.parents.get(call)
+            while isinstance(parent, ast.Call) and module.dotted(parent.func) == "abs":
+                parent = module.parents.get(parent)
+            if name == "hash" and isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mod, ast.BitAnd)):
+                yield Finding(
+                    "warn", "hash-order", "hash() chooses a bucket", "for strings it differs from run to run",
+                    "use zlib.crc32 or hashlib on the bytes", module.shown, call.lineno,
+                )  # fmt: skip
+
+
+def _ordered_uses(module: Module, node: ast.AST) -> Iterator[ast.expr]:
+    if isinstance(node, (ast.For, ast.AsyncFor)):
+        yield node.iter
+    elif isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.DictComp)):
+        if not _reduced(module, node):
+            yield from (generator.iter for generator in node.generators)
+    elif isinstance(node, ast.Call):
+        name = module.dotted(node.func)
+        joins = isinstance(node.func, ast.Attribute) and node.func.attr == "join"
+        if (name in _TAKES_ORDER or joins) and not _reduced(module, node):
+            yield from node.args
+
+
+def _reduced(module: Module, node: ast.AST) -> bool:
+    """Whether what is made of the set goes straight into something that does not see order."""
+    parent = module.parents.get(node)
+    free = {"sorted", "set", "frozenset", "len", "sum", "any", "all", "max", "min"}
+    return isinstance(parent, ast.Call) and node is not parent.func and module.dotted(parent.func) in free
+
+
+def _is_set(module: Module, node: ast.expr) -> bool:
+    if isinstance(node, ast.Set):
+        return not all(isinstance(item, ast.Constant) and isinstance(item.value, (int, bool)) for item in node.elts)
+    if isinstance(node, ast.SetComp):
+        return True
+    if isinstance(node, ast.Call):
+        name = module.dotted(node.func)
+        if name in ("set", "frozenset"):
+            return not (
+                node.args and isinstance(node.args[0], ast.Call) and module.dotted(node.args[0].func) == "range"
+            )
+        return False
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)):
+        return _is_set(module, node.left) and _is_set(module, node.right)
+    if isinstance(node, ast.Name):
+        return _assigned_set(module, node)
+    return False
+
+
+def _assigned_set(module: Module, name: ast.Name) -> bool:
+    """Whether every assignment to the name in its scope makes a set."""
+    values = [
+        node.value
+        for node in ast.walk(module.scope(name))
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == name.id for target in node.targets)
+    ]
+    return bool(values) and all(not isinstance(value, ast.Name) and _is_set(module, value) for value in values)

@@ -1,0 +1,106 @@
+"""Folders listed without sorting: the order is the file system's, and another machine's is another."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from detctl_cli.doctor.finding import Finding
+from detctl_cli.doctor.source import Module, Program
+
+_FUNCTIONS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
+_METHODS = frozenset({"iterdir", "glob", "rglob"})
+# Whoever takes the list in one of these does not see its order.
+_ORDER_FREE = frozenset({"sorted", "set", "frozenset", "len", "any", "all", "max", "min", "sum", "bool", "natsorted"})
+_ORDER_FREE_DOTTED = frozenset({"natsort.natsorted", "collections.Counter", "natsort.os_sorted"})
+_FIX = "sort it: sorted({})"
+
+
+def unsorted_listings(program: Program) -> Iterator[Finding]:
+    """os.listdir, scandir, glob, walk and Path.iterdir/glob/rglob whose order can reach the data."""
+    for module in program.modules:
+        for call, name in module.calls():
+            shown = _listing(call, name)
+            if not shown or _order_does_not_matter(module, call):
+                continue
+            walk = name == "os.walk"
+            yield Finding(
+                "info" if walk else "warn",
+                "filesystem-order",
+                f"{shown}() is used unsorted",
+                "names come in the file system's order, which differs between machines and copies",
+                "sort folders and files in the loop: dirs.sort(); for name in sorted(files)"
+                if walk
+                else _FIX.format(f"{shown}(…)"),
+                module.shown,
+                call.lineno,
+            )
+
+
+def _listing(call: ast.Call, name: str) -> str:
+    if name in _FUNCTIONS:
+        return name
+    if isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS:
+        # pathlib's; an object of another class with such a method is rare in training scripts.
+        return "" if name.startswith("glob.") else f"Path.{call.func.attr}"
+    return ""
+
+
+def _order_does_not_matter(module: Module, call: ast.Call) -> bool:
+    node: ast.AST = call
+    for outer in module.ancestors(call):
+        if isinstance(outer, ast.Call) and node is not outer.func:
+            name = module.dotted(outer.func)
+            if name in _ORDER_FREE or name in _ORDER_FREE_DOTTED:
+                return True
+        if isinstance(outer, ast.Compare) and any(isinstance(op, (ast.In, ast.NotIn)) for op in outer.ops):
+            return True
+        if isinstance(outer, (ast.SetComp, ast.If)) and node is not outer and not _in_body(outer, node):
+            return True
+        if isinstance(outer, (ast.Assign, ast.AnnAssign)):
+            targets = outer.targets if isinstance(outer, ast.Assign) else [outer.target]
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            return bool(names) and names <= _sorted_names(module, module.scope(call))
+        if isinstance(outer, (ast.For, ast.AsyncFor)) and node is outer.iter:
+            return _loop_is_harmless(module, outer)
+        if isinstance(outer, ast.stmt):
+            return isinstance(outer, ast.Expr) and node is call  # its value is thrown away
+        node = outer
+    return False
+
+
+def _in_body(outer: ast.SetComp | ast.If, node: ast.AST) -> bool:
+    return isinstance(outer, ast.If) and node is not outer.test
+
+
+def _sorted_names(module: Module, scope: ast.AST) -> set[str]:
+    """Names that are sorted anywhere in the scope: x.sort(), sorted(x), len-like uses do not count."""
+    found = set()
+    for node in ast.walk(scope):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "sort" and isinstance(node.func.value, ast.Name):
+            found.add(node.func.value.id)
+        elif (
+            module.dotted(node.func) in ("sorted", "natsort.natsorted")
+            and node.args
+            and isinstance(node.args[0], ast.Name)
+        ):
+            found.add(node.args[0].id)
+    return found
+
+
+def _loop_is_harmless(module: Module, loop: ast.For | ast.AsyncFor) -> bool:
+    """Everything that the loop collects in a list is sorted afterwards, and it collects something."""
+    collected = {
+        node.func.value.id
+        for node in ast.walk(loop)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("append", "extend")
+        and isinstance(node.func.value, ast.Name)
+    }
+    if collected:
+        return collected <= _sorted_names(module, module.scope(loop))
+    # os.walk with sorting inside: dirs.sort() or sorted(files).
+    return bool(_sorted_names(module, loop))

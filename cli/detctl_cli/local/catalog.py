@@ -1,0 +1,105 @@
+"""The catalog of one command: `audit -- python train.py --data data` as a recipe that the local agent runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detctl_cli.errors import UsageError
+
+TIMEOUT_S = 24 * 3600
+# What the agent takes for a placeholder (detctl_agent/launcher/placeholders.py): such an argument goes by a parameter.
+_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9._-]*\}")
+
+
+@dataclass(frozen=True)
+class LocalRecipe:
+    """`command` as a template; `paths`: parameter -> folder, compared by name and not by value (rulings, 1); `words`:
+    parameter -> argument that would look like a placeholder; `python`: what "python" means here."""
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    copy: bool
+    timeout_s: int = TIMEOUT_S
+    paths: Mapping[str, str] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    python: str = ""
+
+
+def recipe_of(command: Sequence[str], cwd: Path, *, copy: bool, timeout_s: int = TIMEOUT_S) -> LocalRecipe:
+    """The recipe for a command as typed. Raises UsageError for one that cannot be written down.
+
+    Folders outside `cwd` among the arguments become parameters with their absolute path, named by position. Those inside stay
+    as typed: the agent leads them into each run's own copy, so that no twin sees another's checkpoints.
+    """
+    template: list[str] = []
+    paths: dict[str, str] = {}
+    words: dict[str, str] = {}
+    for position, word in enumerate(command):
+        if any(0xD800 <= ord(char) < 0xE000 for char in word) or "\0" in word:
+            raise UsageError(f"argument {position + 1} of the command is not UTF-8 text")
+        option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+        place = cwd / value
+        if position > 0 and value and place.is_dir() and _outside(place, cwd) and not _PLACEHOLDER.search(option):
+            name = f"path{len(paths) + 1}"
+            paths[name] = str(Path(os.path.normpath(place)))
+            template.append(f"{option}{equals}{{{name}}}")
+            continue
+        if position > 0 and copy and value.startswith("..") and place.is_file():
+            word = f"{option}{equals}{Path(os.path.normpath(place))}"
+        if _PLACEHOLDER.search(word):
+            name = f"word{position}"
+            words[name] = word
+            word = f"{{{name}}}"
+        template.append(word)
+    # Not resolved: the path through a virtual environment is what makes it one.
+    found = shutil.which("python") or shutil.which("python3")
+    python = str(cwd / found) if found else ""
+    return LocalRecipe(recipe_name(command), tuple(template), cwd, copy, timeout_s, paths, words, python)
+
+
+def recipe_name(command: Sequence[str]) -> str:
+    """`train` for `python train.py`, `-m pkg.train` too; `command` where no word is a name."""
+    words = list(command)
+    candidate = next((word for word in words[1:] if word.endswith(".py")), "")
+    if not candidate and "-m" in words[1:-1]:
+        candidate = words[words.index("-m", 1) + 1].rpartition(".")[2]
+    stem = Path(candidate or words[0]).name.removesuffix(".py").lower()
+    plain = re.sub(r"[^a-z0-9._-]", "-", stem).lstrip("._-")[:64]
+    return plain or "command"
+
+
+def catalog_toml(recipe: LocalRecipe) -> str:
+    """The catalog as TOML."""
+    lines = [
+        "# Written by `detctl audit --`; overwritten by the next one.",
+        f"[recipes.{_quoted(recipe.name)}]",
+        f"command = [{', '.join(map(_quoted, recipe.command))}]",
+        f"folder = {_quoted(str(recipe.folder))}",
+        f"copy = {'true' if recipe.copy else 'false'}",
+        f"timeout_s = {recipe.timeout_s}",
+    ]
+    if recipe.paths:
+        lines.append(f"paths = [{', '.join(map(_quoted, recipe.paths))}]")
+    if recipe.paths or recipe.words:
+        lines.append(f"[recipes.{_quoted(recipe.name)}.parameters]")
+        lines += [f"{name} = {_quoted(value)}" for name, value in {**recipe.paths, **recipe.words}.items()]
+    lines.append("[environments.default]")
+    if recipe.python:
+        lines.append(f"python = {_quoted(recipe.python)}")
+    return "\n".join(lines) + "\n"
+
+
+def _outside(place: Path, cwd: Path) -> bool:
+    return not Path(os.path.normpath(place)).is_relative_to(cwd)
+
+
+def _quoted(text: str) -> str:
+    # A JSON string is a TOML basic string but for DEL, which TOML wants escaped.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

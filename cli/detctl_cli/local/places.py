@@ -1,0 +1,132 @@
+"""Where local data lies: ./.detctl, or local scratch where the folder is on a network or cannot be written."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from detctl_cli.errors import CliError
+
+# SQLite's WAL needs shared memory and locks that these do not give (rulings, 29).
+NETWORK = frozenset(
+    [
+        "9p",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "fuse.ceph",
+        "fuse.glusterfs",
+        "fuse.gvfsd-fuse",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.sshfs",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "panfs",
+        "smb3",
+        "smbfs",
+        "virtiofs",
+    ]
+)
+LOCK_WAIT_S = 5.0  # children of a killed command may need a moment to end
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def file_system_of(path: Path, mountinfo: str) -> str:
+    """The file-system type of an absolute, resolved path, from the text of /proc/self/mountinfo; empty if unknown."""
+    best, found = -1, ""
+    for line in mountinfo.splitlines():
+        head, dash, tail = line.partition(" - ")
+        fields = head.split()
+        if not dash or len(fields) < 5:
+            continue
+        point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]))
+        if len(point.parts) >= best and path.is_relative_to(point):  # a later mount hides an earlier one
+            best, found = len(point.parts), tail.split()[0]
+    return found
+
+
+def data_folder(cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: str | None = None) -> tuple[Path, str]:
+    """(folder for local data, why it is not ./.detctl or empty). Nothing is made."""
+    here = cwd / ".detctl"
+    if mountinfo is None:
+        try:
+            mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+        except OSError:
+            mountinfo = ""
+    kind = file_system_of(cwd.resolve(), mountinfo)
+    if kind in NETWORK:
+        return _scratch(cwd, environ), f"{cwd} is on a network file system ({kind})"
+    if not os.access(here if here.exists() else cwd, os.W_OK):
+        return _scratch(cwd, environ), f"{cwd} cannot be written"
+    return here, ""
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder and its logs, private, ignored by git. Raises CliError."""
+    try:
+        (folder / "logs").mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="ascii")
+    except OSError as problem:
+        raise CliError("system", f"cannot make {folder}: {problem.strerror or problem}") from None
+
+
+@contextmanager
+def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
+    """Holds the folder's lock and yields its descriptor. Who inherits it holds the lock too. Raises CliError."""
+    path = folder / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                    raise CliError(
+                        "busy", f"another detctl works in {folder} (pid {holder})", "wait for it, or stop it"
+                    ) from None
+                time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def socket_folder(environ: Mapping[str, str] | None = None) -> Iterator[Path]:
+    """A private folder with a short path for Unix sockets (their limit is about 107 bytes); removed afterwards."""
+    environ = os.environ if environ is None else environ
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    parent = base if base and len(base) < 40 and os.access(base, os.W_OK) else None
+    if parent is None and len(tempfile.gettempdir()) >= 60:
+        parent = "/tmp"
+    with tempfile.TemporaryDirectory(prefix="detctl-", dir=parent, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+def _scratch(cwd: Path, environ: Mapping[str, str] | None) -> Path:
+    environ = os.environ if environ is None else environ
+    key = hashlib.sha256(os.fsencode(cwd.resolve())).hexdigest()[:16]
+    base = environ.get("DETCTL_SCRATCH") or f"/var/tmp/detctl-{os.getuid()}"
+    return Path(base) / key

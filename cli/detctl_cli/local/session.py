@@ -1,0 +1,133 @@
+"""A coordinator, and an agent where something is to be trained, for the length of one command."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from detctl_cli.config import Config
+from detctl_cli.errors import CliError
+from detctl_cli.local.children import Child
+from detctl_cli.local.places import data_folder, locked, prepare, socket_folder
+from detctl_cli.service.client import Coordinator
+from detctl_cli.terminal import note
+
+START_S = 60.0  # a cold start on a busy machine; a child that dies ends the wait at once
+_LOOK_S = 0.05
+
+COORDINATOR = "detctl_coordinator.main"
+AGENT = "detctl_agent.main"
+
+
+def has_local_data(cwd: Path | None = None) -> bool:
+    """Whether an audit in this folder has left data."""
+    folder, _ = data_folder(Path.cwd() if cwd is None else cwd)
+    return (folder / "store.sqlite").exists()
+
+
+@contextmanager
+def stored_here() -> Iterator[Coordinator]:
+    """A coordinator over this folder's data, without an agent: to list, show, compare and delete."""
+    folder, _ = data_folder(Path.cwd())
+    prepare(folder)
+    with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
+        yield coordinator
+
+
+@contextmanager
+def temporary_store() -> Iterator[Coordinator]:
+    """A coordinator over an empty store that is gone afterwards: for folders made by `detctl record`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="detctl-compare-", ignore_cleanup_errors=True) as name,
+        _coordinator(Path(name) / "store.sqlite", Path(name), ()) as coordinator,
+    ):
+        yield coordinator
+
+
+@contextmanager
+def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
+    """A coordinator and an agent with this catalog (TOML) over ./.detctl; yields the machine's name too.
+
+    Both end with the `with` block, and by themselves when this process dies.
+    """
+    folder, reason = data_folder(Path.cwd())
+    if reason:
+        note(f"{reason}: data goes to {folder}")
+    prepare(folder)
+    with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
+        path = folder / "catalog.toml"
+        path.write_text(catalog, encoding="utf-8")
+        path.chmod(0o600)
+        name = machine_name()
+        arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
+        arguments += ["--state", str(folder / "agent"), "--inherit-environment"]
+        agent = Child("local agent", AGENT, arguments, folder / "logs" / "agent.log", keep_fds=(lock,))
+        try:
+            _wait_for_machine(coordinator, name, agent)
+            yield coordinator, name
+        finally:
+            agent.stop()
+
+
+def machine_name() -> str:
+    """This host's name in the form that names have."""
+    plain = re.sub(r"[^a-z0-9._-]", "-", socket.gethostname().lower()).lstrip("._-")[:64]
+    return plain or "local"
+
+
+@contextmanager
+def _coordinator(store: Path, logs: Path, keep_fds: tuple[int, ...]) -> Iterator[Coordinator]:
+    with socket_folder() as sockets:
+        path = sockets / "c"
+        arguments = ["--listen", f"unix:{path}", "--store", f"sqlite:{store}"]
+        child = Child("embedded coordinator", COORDINATOR, arguments, logs / "coordinator.log", keep_fds=keep_fds)
+        try:
+            deadline = time.monotonic() + START_S
+            while not path.exists():
+                _pause(child, deadline)
+            with _connect(path, child, deadline) as coordinator:
+                yield coordinator
+        finally:
+            child.stop()
+
+
+@contextmanager
+def _connect(path: Path, child: Child, deadline: float) -> Iterator[Coordinator]:
+    config = Config(f"unix:{path}", Path(os.devnull), "local mode")
+    while True:
+        coordinator = Coordinator(config)
+        try:
+            coordinator.__enter__()
+            break
+        except CliError:
+            _pause(child, deadline)
+    try:
+        yield coordinator
+    finally:
+        coordinator.__exit__(*sys.exc_info())
+
+
+def _wait_for_machine(coordinator: Coordinator, name: str, agent: Child) -> None:
+    from detctl_proto.v1.audits_pb2 import ListRequest
+
+    started, deadline = time.time(), time.monotonic() + START_S
+    while True:
+        for machine in coordinator.machines(ListRequest()):
+            # Not a machine that an earlier command has left in the store.
+            if machine.name == name and machine.connected and machine.last_seen_unix_s >= started - 1:
+                return
+        _pause(agent, deadline)
+
+
+def _pause(child: Child, deadline: float) -> None:
+    child.check()
+    if time.monotonic() > deadline:
+        raise CliError("child", f"the {child.name} is not ready after {START_S:.0f} s", f"log: {child.log}")
+    time.sleep(_LOOK_S)

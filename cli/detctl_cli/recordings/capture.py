@@ -1,0 +1,121 @@
+"""`detctl record`: the agent's own record command as a child; Ctrl-C goes to it, and its folder tells how it went."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detctl_cli.clean import clean
+from detctl_cli.errors import Terminated
+from detctl_cli.exits import Exit
+from detctl_cli.local.children import STOP_S, start_following
+
+AGENT = "detctl_agent.main"
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """As on the command line."""
+
+    steps: str | None = None
+    to_end: bool = False
+    set_: tuple[str, ...] = ()
+    level: str = "module"
+    copy: bool = False
+    machine: str | None = None
+    timeout_s: int | None = None
+
+    def arguments(self) -> list[str]:
+        """For the agent's record command."""
+        words = ["--level", self.level]
+        words += ["--steps", self.steps] if self.steps else []
+        words += ["--to-end"] if self.to_end else []
+        words += ["--copy"] if self.copy else []
+        words += ["--machine", self.machine] if self.machine else []
+        words += ["--timeout", str(self.timeout_s)] if self.timeout_s else []
+        changes = [text for text in self.set_ if not text.startswith("env:")]
+        return words + [word for text in changes for word in ("--set", text)]
+
+    def variables(self) -> dict[str, str]:
+        """What --set env:NAME=V adds to the training's variables, which are ours."""
+        pairs = (text.removeprefix("env:").partition("=") for text in self.set_ if text.startswith("env:"))
+        return {name: value for name, _, value in pairs}
+
+
+@dataclass(frozen=True)
+class Captured:
+    """How it went. because: empty where the training was captured; run: run.json; told: the recorder has said so itself."""
+
+    exit_code: Exit
+    because: str = ""
+    run: dict[str, Any] = field(default_factory=dict)
+    told: bool = True
+
+
+def capture(folder: Path, command: Sequence[str], options: CaptureOptions, *, stdout: int | None = None) -> Captured:
+    """Runs the training and waits for it; it writes to our streams (its stdout to `stdout`). Raises CliError."""
+    words = ["record", "-o", str(folder), *options.arguments(), "--", *command]
+    environ = {**os.environ, **options.variables()}
+    child, lifeline = start_following(AGENT, words, environ=environ, stdout=stdout)
+    try:
+        code = child.wait()
+    except (KeyboardInterrupt, Terminated) as interruption:
+        if isinstance(interruption, Terminated) or not _from_terminal():
+            child.terminate()
+        try:
+            child.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        raise
+    finally:
+        os.close(lifeline)
+    return judge(code, _run_json(folder))
+
+
+def _from_terminal() -> bool:
+    """Whether Ctrl-C came from our terminal: then the child has got it too."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False
+
+
+def judge(code: int, run: dict[str, Any]) -> Captured:
+    """From the recorder's exit code and run.json (empty: there is none) to ours. Never 0 where nothing was captured."""
+    if code < 0:
+        why = f"the recorder was ended by {signal.Signals(-code).name}"
+        return Captured(Exit.TROUBLE, why, run, told=False)
+    message = clean(run.get("message") or "")
+    if not run or run.get("state") != "ended":
+        why = message or (
+            "nothing was recorded" if not run else f"the recording did not end ({clean(run.get('state'))})"
+        )
+        return Captured(Exit.TROUBLE, why, run, told=code != 0)
+    if code == Exit.IDENTICAL:
+        if run.get("ranks") and run.get("records"):
+            return Captured(Exit.IDENTICAL, "", run)
+        return Captured(Exit.UNVERIFIED, message or "no training step was seen", run, told=False)
+    if code == Exit.INTERRUPTED:
+        return Captured(Exit.INTERRUPTED, "interrupted", run)
+    if code == Exit.UNVERIFIED:
+        if not run.get("ranks"):
+            why = "no training step was seen: is it a torch training, started without -I or -S?"
+        else:
+            why = f"the training ended by {clean(run.get('end'))}, exit code {clean(run.get('exit_code'))}"
+        return Captured(Exit.UNVERIFIED, message or why, run)
+    return Captured(Exit.TROUBLE, message or f"the recorder ended with exit code {code}", run)
+
+
+def _run_json(folder: Path) -> dict[str, Any]:
+    try:
+        run = json.loads((folder / "run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return run if isinstance(run, dict) else {}

@@ -1,0 +1,68 @@
+"""Which recorded folders are twins: those of one machine whose environment and command agree. The others are arms of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from detctl_cli.recordings.folder import Recording
+
+# Differ between any two shells and reach no training, or are places (rulings, 1).
+_VOLATILE = re.compile(
+    r"(DETCTL_.*|PYTHONPATH|PWD|OLDPWD|HOME|TMPDIR|SHLVL|_|TERM|TERM_.*|COLORTERM|COLUMNS|LINES|WINDOWID|TTY|SSH_.*|XDG_.*"
+    r"|DBUS_.*|DISPLAY|WAYLAND_.*|TMUX.*|STY|LS_COLORS|LESS.*|PAGER|EDITOR|HISTFILE|INVOCATION_ID|JOURNAL_STREAM"
+    r"|PYTEST_CURRENT_TEST|SLURM_.*|MAIL|LOGNAME|USER)"
+)
+
+
+def labels_of(recordings: Sequence[Recording]) -> list[str]:
+    """machine/environment/variation/twin-N for each, all different. Twins share the first three parts."""
+    same_machine: dict[str, list[tuple[Any, list[int]]]] = {}
+    for number, recording in enumerate(recordings):
+        machine = _name(str(recording.run.get("machine") or "local"))
+        facts = comparable_facts(recording)
+        for known, members in same_machine.setdefault(machine, []):
+            if known == facts:
+                members.append(number)
+                break
+        else:
+            same_machine[machine].append((facts, [number]))
+    labels = [""] * len(recordings)
+    for machine, arms in same_machine.items():
+        taken: set[str] = set()
+        for _, members in arms:
+            environment = "default"
+            if len(arms) > 1:
+                environment = _unlike(_name(recordings[members[0]].folder.resolve().name), taken)
+                taken.add(environment)
+            for twin, number in enumerate(members):
+                labels[number] = f"{machine}/{environment}/base/twin-{twin}"
+    return labels
+
+
+def comparable_facts(recording: Recording) -> dict[str, Any]:
+    """What must agree for two recordings to be twins: command, variables, Python, packages, torch's own facts."""
+    manifest = recording.manifest
+    variables = _mapping(manifest.get("variables"))
+    python = _mapping(manifest.get("python"))
+    return {
+        "command": recording.run.get("command"),
+        "interventions": recording.run.get("interventions"),
+        "variables": {name: value for name, value in variables.items() if not _VOLATILE.fullmatch(name)},
+        "python": [python.get("version"), python.get("packages")],
+        "torch": manifest.get("torch"),
+        "source": _mapping(manifest.get("recipe")).get("source_digest"),
+    }
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^a-z0-9._-]", "-", text.lower()).lstrip("._-")[:56] or "folder"
+
+
+def _unlike(name: str, taken: set[str]) -> str:
+    return next(option for option in [name, *(f"{name}-{n}" for n in range(2, 1000))] if option not in taken)

@@ -1,0 +1,87 @@
+"""Recorded folders into a coordinator: registered, their segments sent as an agent would, and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from detctl_proto.v1 import agents_pb2, audits_pb2
+
+from detctl_cli.clean import clean
+from detctl_cli.errors import CliError
+from detctl_cli.exits import Exit
+from detctl_cli.recordings.folder import Recording
+from detctl_cli.recordings.labels import labels_of
+from detctl_cli.service.client import Coordinator
+
+
+def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]) -> str:
+    """The verdict's JSON over these folders. Raises CliError; 3 where data was refused."""
+    labels = labels_of(recordings)
+    run_ids = [send(coordinator, recording, label) for recording, label in zip(recordings, labels, strict=True)]
+    return coordinator.compare(audits_pb2.CompareRequest(run_ids=run_ids))
+
+
+def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
+    """Imports one folder under `label` and returns its run id."""
+    run = {**recording.run, "label": label}
+    run_id = coordinator.import_run(audits_pb2.ImportRequest(label=label, run_json=json.dumps(run)))
+    sent = acknowledged = 0
+
+    def requests() -> Iterator[agents_pb2.IngestRequest]:
+        nonlocal sent
+        for payload in recording.payloads():
+            request = agents_pb2.IngestRequest.FromString(payload)
+            kind = request.WhichOneof("kind")
+            if kind is None:
+                continue
+            part = request.segment if kind == "segment" else request.seal
+            part.run_id, part.attempt = run_id, 1
+            sent += 1
+            yield request
+
+    for reply in coordinator.ingest(requests()):
+        if reply.refused or reply.fenced:
+            why = clean(reply.refused) or "the run is gone"
+            raise CliError(
+                "damaged", f"{recording.folder}: refused by the coordinator: {why}", exit_code=Exit.UNVERIFIED
+            )
+        acknowledged += 1
+    if acknowledged < sent:
+        raise CliError(
+            "damaged",
+            f"{recording.folder}: {sent - acknowledged} of {sent} messages were not acknowledged",
+            "compare again",
+            Exit.UNVERIFIED,
+        )
+    coordinator.finish_import(
+        audits_pb2.ImportFinished(
+            run_id=run_id,
+            manifest_json=json.dumps(recording.manifest),
+            exit_code=_number(run, "exit_code"),
+            end=str(run.get("end") or "lost"),
+            message=clean(run.get("message") or ""),
+            ranks=max(_number(run, "ranks"), 0),
+            output_tail=recording.output_tail,
+        )
+    )
+    return run_id
+
+
+def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> dict[str, Any]:
+    """The verdict with `folders`: label -> folder as the user named it, and what was damaged among the reasons."""
+    labels = labels_of(recordings)
+    folders = {label: str(recording.folder) for label, recording in zip(labels, recordings, strict=True)}
+    damage = [recording.damage for recording in recordings if recording.damage]
+    result = {**verdict, "folders": folders}
+    if damage:
+        result["unverified_because"] = [*damage, *(verdict.get("unverified_because") or [])]
+        if verdict.get("outcome") == "identical":
+            result["outcome"] = "unverified"
+    return result
+
+
+def _number(run: dict[str, Any], key: str) -> int:
+    value = run.get(key)
+    return value if isinstance(value, int) else 0

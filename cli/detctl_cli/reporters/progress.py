@@ -1,0 +1,116 @@
+"""Progress of an audit on stderr: a live table on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from detctl_cli.clean import clean
+from detctl_cli.reporters.run_names import short_names
+from detctl_cli.times import count
+
+if TYPE_CHECKING:
+    from detctl_proto.v1.audits_pb2 import AuditProgress
+    from rich.live import Live
+
+ROWS_MAX = 24
+_ORDER = ("running", "assigned", "waiting", "sealed", "failed", "cancelled")
+_STYLE = {"running": "cyan", "sealed": "green", "failed": "red", "cancelled": "yellow"}
+
+
+class Progress:
+    """A context manager; `update` takes what WatchAudit sends, `say` one line for people."""
+
+    def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
+        """quiet: nothing but what `say` is told."""
+        self._stream = sys.stderr if stream is None else stream
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._said: dict[str, str] = {}
+        self._started = False
+
+    def __enter__(self) -> Self:
+        if not self._quiet and self._stream.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            # transient: what stays on the screen is the verdict.
+            self._live = Live(console=Console(file=self._stream), transient=True, refresh_per_second=8)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def say(self, text: str) -> None:
+        """One line, whatever else is shown."""
+        if self._live is not None:
+            self._live.console.print(f"detctl: {text}", markup=False, highlight=False)
+        else:
+            self._stream.write(f"detctl: {text}\n")
+            self._stream.flush()
+
+    def update(self, progress: AuditProgress) -> None:
+        """Shows the state; without a terminal only what is new: the start, runs that failed, the comparison."""
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(progress_table(progress))
+            return
+        if not self._started:
+            self._started = True
+            machines = {run.machine for run in progress.runs}
+            where = f"{len(machines)} machine{'' if len(machines) == 1 else 's'}"
+            self.say(f"audit {clean(progress.audit_id)}: {len(progress.runs)} runs on {where}")
+        for run in progress.runs:
+            if run.state == "failed" and self._said.get(run.run_id) != run.message:
+                self._said[run.run_id] = run.message
+                self.say(f"{clean(run.label)} failed: {clean(run.message or 'no reason given')}")
+        if progress.state == "comparing" and "comparing" not in self._said:
+            self._said["comparing"] = ""
+            self.say("all runs have ended; comparing")
+
+
+def progress_table(progress: AuditProgress) -> Any:
+    """The live table: a row a run, the most interesting first where there are many, and a line of totals."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    names = short_names([clean(run.label) for run in progress.runs])
+    states = Counter(run.state for run in progress.runs)
+    totals = ", ".join(f"{states[word]} {word}" for word in _ORDER if states[word])
+    rate = f"   {count(progress.fingerprints_per_s)} fingerprints/s" if progress.fingerprints_per_s else ""
+    title = f"audit {clean(progress.audit_id)}   {totals}{rate}"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=Text(title),
+        title_justify="left",
+        caption=Text(clean(progress.message)),
+        pad_edge=False,
+    )
+    for column in ("run", "state", "step", "fingerprints", ""):
+        table.add_column(column, justify="right" if column in ("step", "fingerprints") else "left")
+    runs = list(progress.runs)
+    if len(runs) > ROWS_MAX:
+        rank = {word: number for number, word in enumerate(("running", "failed", "assigned", "waiting"))}
+        runs = sorted(runs, key=lambda run: rank.get(run.state, len(rank)))[:ROWS_MAX]
+    for run in runs:
+        again = f"attempt {run.attempt}" if run.attempt > 1 else ""
+        text = "; ".join(part for part in (again, clean(run.message)) if part)
+        table.add_row(
+            Text(names[clean(run.label)]),
+            Text(clean(run.state), style=_STYLE.get(run.state, "")),
+            str(run.step),
+            count(run.records),
+            Text(text, style="dim", overflow="ellipsis", no_wrap=True),
+        )
+    if len(progress.runs) > len(runs):
+        table.add_row(f"and {len(progress.runs) - len(runs)} more", "", "", "", "")
+    return table

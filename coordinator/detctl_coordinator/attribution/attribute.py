@@ -1,0 +1,103 @@
+"""From compared pairs to causes: the first signature that speaks names a root; the same cause in several places is one cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, RunFacts
+from detctl_coordinator.attribution.signatures import SIGNATURES
+from detctl_coordinator.attribution.suspects import Suspect, suspects_of
+from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
+from detctl_coordinator.comparison.pairing import Scope
+from detctl_coordinator.comparison.roots import Node
+from detctl_coordinator.domain.fingerprint import Stage
+
+# Causes under which random states differ as a consequence: no second cause is sought for those.
+DRAWS_ELSEWHERE = (
+    "worker-count",
+    "worker-seeding",
+    "unseeded-rng",
+    "identity-seed",
+    "config-drift",
+    "code-version",
+    "data-content",
+)
+EVIDENCE_LINES_MAX = 12
+
+
+@dataclass(frozen=True)
+class ComparedPair:
+    """A pair that differs, with what attribution needs of it. `by_twins`: nodes in which twins of its arms differ."""
+
+    pair: PairComparison
+    scope: Scope
+    left: RunFacts
+    right: RunFacts
+    twins_agree: bool | None
+    elsewhere_agree: bool = False
+    by_twins: frozenset[Node] = frozenset()
+
+
+def causes_of(compared: ComparedPair) -> list[CauseFinding]:
+    """Causes of one pair, earliest root first. Roots in stages in which twins differ anyway say nothing across arms."""
+    pair = compared.pair
+    suspects = [] if compared.scope == "twins" else _suspects(compared)
+    found: list[CauseFinding] = []
+    for root in pair.roots:
+        if root.node in compared.by_twins or _drawn_elsewhere(root, found):
+            continue
+        evidence = Evidence(
+            pair,
+            root,
+            compared.scope,
+            compared.left,
+            compared.right,
+            tuple(suspects),
+            compared.twins_agree,
+            compared.elsewhere_agree,
+        )
+        findings = next((said for signature in SIGNATURES if (said := signature(evidence))), [])
+        found.extend(findings)
+    return found
+
+
+def _suspects(compared: ComparedPair) -> list[Suspect]:
+    left, right = compared.pair.left.run.spec, compared.pair.right.run.spec
+    return suspects_of(compared.left.manifest, compared.right.manifest, left, right)
+
+
+def _drawn_elsewhere(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:
+    """A random state that parts right after a cause that changes what is drawn is its consequence, not a second cause."""
+    if root.node.stage is not Stage.RNG:
+        return False
+    return any(f.cause in DRAWS_ELSEWHERE and f.stage is not Stage.RNG and f.step < root.step for f in found)
+
+
+def merge(findings: Iterable[CauseFinding]) -> list[CauseFinding]:
+    """One finding a cause and origin: the earliest stands, the others become lines of its evidence; earliest first."""
+    merged: dict[tuple[str, str | None], CauseFinding] = {}
+    for finding in sorted(findings, key=lambda f: (f.step, f.stage)):
+        key = (finding.cause, finding.origin)
+        first = merged.get(key)
+        if first is None:
+            merged[key] = finding
+            continue
+        lines = list(first.evidence)
+        if (finding.stage, finding.step) != (first.stage, first.step) and finding.runs == first.runs:
+            lines.append(f"it also enters at {finding.site}, step {finding.step}")
+        elif finding.runs != first.runs:
+            lines.append(f"the same between {finding.runs[0]} and {finding.runs[1]}")
+        carried = sorted({*first.carried_on_to, *finding.carried_on_to} - {first.stage})
+        evidence = tuple(dict.fromkeys(lines))
+        merged[key] = replace(first, evidence=evidence, carried_on_to=tuple(carried))
+    return [_shortened(f) for f in merged.values()]
+
+
+def _shortened(finding: CauseFinding) -> CauseFinding:
+    if len(finding.evidence) <= EVIDENCE_LINES_MAX:
+        return finding
+    left_out = len(finding.evidence) - EVIDENCE_LINES_MAX
+    return replace(
+        finding, evidence=(*finding.evidence[:EVIDENCE_LINES_MAX], f"and {left_out} more lines of this kind")
+    )

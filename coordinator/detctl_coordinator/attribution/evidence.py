@@ -1,0 +1,168 @@
+"""What a signature gets to see, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from detctl_coordinator.attribution.facts import Note, of_kind, place, value_at
+from detctl_coordinator.attribution.suspects import Family, Suspect
+from detctl_coordinator.attribution.words import CAUSES
+from detctl_coordinator.comparison.alignment import Kind
+from detctl_coordinator.comparison.generators import is_worker
+from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
+from detctl_coordinator.comparison.pairing import Scope
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.roots import Node
+from detctl_coordinator.comparison.sketches import Size
+from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.verdict import OriginWord
+
+# Stages whose values are computed in floating point.
+NUMERIC = (Stage.INIT, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE)
+DATA = (Stage.ORDER, Stage.SAMPLE, Stage.BATCH)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run of the pair: label, completed manifest, notes."""
+
+    label: str
+    machine: str
+    manifest: dict[str, Any]
+    notes: tuple[Note, ...]
+
+    def note(self, *kinds: str) -> list[Note]:
+        return of_kind(self.notes, *kinds)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One root of one pair. `twins_agree`: of the arms concerned, None: not tested; in scope "twins" it is False."""
+
+    pair: PairComparison
+    root: NodeDifference
+    scope: Scope
+    left: RunFacts
+    right: RunFacts
+    suspects: tuple[Suspect, ...] = ()
+    twins_agree: bool | None = None
+    elsewhere_agree: bool = False  # scope "twins": the twins of another machine agree
+
+    @property
+    def stage(self) -> Stage:
+        return self.root.node.stage
+
+    @property
+    def within(self) -> bool:
+        """Runs of one arm, or runs whose twins were never tested: the code itself may bring the difference."""
+        return self.scope == "twins"
+
+    def family(self, *families: Family) -> list[Suspect]:
+        """Suspects of these families, deliberate ones first."""
+        return sorted((s for s in self.suspects if s.family in families), key=lambda s: not s.deliberate)
+
+    def notes(self, *kinds: str) -> list[Note]:
+        """Notes of both runs, each once."""
+        found = {(n.kind, n.text, n.where): n for side in (self.left, self.right) for n in side.note(*kinds)}
+        return list(found.values())
+
+    def differs(self, stage: Stage, phase: Phase = Phase.TRAIN) -> bool:
+        """Whether a stage differs at or before the root's step."""
+        difference = self.pair.differences.get(Node(stage, phase))
+        return difference is not None and difference.step <= self.root.step
+
+    def observed_equal(self, stage: Stage) -> bool:
+        """Observed on both sides and equal up to the root's step."""
+        return Node(stage) in self.pair.observed and not self.differs(stage)
+
+    @property
+    def size(self) -> Size | None:
+        """The largest size class that sketches show: at the root, else in the loss of that step or of a later one."""
+        sizes = [d.size for d in self.root.sites if d.size is not None]
+        if not sizes and (loss := self.pair.differences.get(Node(Stage.LOSS))) is not None:
+            sizes = [d.size for d in loss.sites if d.size is not None]
+        return max(sizes, key=("ulp", "small", "gross").index, default=None)
+
+    @property
+    def where(self) -> str:
+        """file:line that the differing record's evidence names."""
+        return next((w for d in self.root.sites if (w := place(d.evidence))), "")
+
+    @staticmethod
+    def _worker_sites(reader: RunReader) -> set[str]:
+        """`worker0`, `worker1` … whose random states were recorded before the first step ended."""
+        keys = [key for key in reader.streams() if key.stage is Stage.RNG]
+        sites = {record.site.partition("/")[0] for key in keys for record in reader.records(key, 0)}
+        return {site for site in sites if is_worker(site)}
+
+    def workers(self) -> int | None:
+        """The largest number of DataLoader workers that records, parameters or notes of the first run tell."""
+        told: list[int] = []
+        for difference in self.pair.differences.values():
+            for site in difference.sites:
+                told.extend(_int(site.evidence.get(k)) for k in ("workers", "num_workers") if k in site.evidence)
+        parameters = value_at(self.left.manifest, "recipe", "parameters")
+        for name, value in (parameters or {}).items():
+            if str(name).rpartition("_")[2] == "workers":
+                told.append(_int(value))
+        told.append(len(self._worker_sites(self.pair.left)))
+        for note in self.left.notes:
+            told.extend(_int(note.raw.get(k)) for k in ("workers", "num_workers") if k in note.raw)
+        return max((t for t in told if t >= 0), default=None)
+
+
+def _int(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1
+
+
+@dataclass(frozen=True)
+class CauseFinding:
+    """A cause at a root, indicated; `evidence` in plain words, most telling line first."""
+
+    cause: str
+    origin: OriginWord | None
+    stage: Stage
+    step: int
+    site: str
+    kind: Kind
+    evidence: tuple[str, ...]
+    fix: str
+    runs: tuple[str, ...] = ()
+    carried_on_to: tuple[Stage, ...] = field(default=())
+
+
+Signature = Callable[[Evidence], list[CauseFinding]]
+
+
+def finding(
+    evidence: Evidence, cause: str, lines: Sequence[str], fix: str, *, origin: OriginWord | None = None
+) -> CauseFinding:
+    """A cause at the root of this evidence; the origin is that of the word unless said otherwise."""
+    root = evidence.root
+    carried = sorted({node.stage for node in evidence.pair.carried_on(root)} - {root.node.stage})
+    return CauseFinding(
+        cause=cause,
+        origin=origin or CAUSES[cause],
+        stage=root.node.stage,
+        step=root.step,
+        site=root.site,
+        kind=root.kind,
+        evidence=tuple(dict.fromkeys(line for line in lines if line)),
+        fix=fix,
+        runs=(evidence.left.label, evidence.right.label),
+        carried_on_to=tuple(carried),
+    )
+
+
+def describe(evidence: Evidence) -> str:
+    """What differs at the root, in one line."""
+    root = evidence.root
+    lead = root.lead
+    words = f": {lead.words}" if lead is not None and lead.words else ""
+    more = f" (and {len(root.sites) - 1} more records of this step)" if len(root.sites) > 1 else ""
+    return f"{root.site} at step {root.step}{words}{more}"

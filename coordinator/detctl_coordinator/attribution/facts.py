@@ -1,0 +1,118 @@
+"""What a run says of itself beside its fingerprints: manifest completed by the probe's facts, notes, interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detctl_coordinator.comparison.reader import RunReader
+
+# Facts of the probe that stand under another name in the manifest's section "torch".
+FACT_NAMES = {"torch": "version"}
+# What is no fact of the environment: it belongs to the rank, or has a section of its own.
+NOT_TORCH = ("packages", "rank", "world_size")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Evidence that hangs on no record (frames.py, NOTE)."""
+
+    kind: str
+    text: str
+    file: str
+    line: int | None
+    raw: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """`train.py:31`, with logical names of folders; empty where nobody knows."""
+        return place(self.raw)
+
+    @property
+    def words(self) -> str:
+        return f"{self.text} ({self.where})" if self.where and self.where not in self.text else self.text
+
+
+def place(raw: Mapping[str, Any]) -> str:
+    """file:line of a note or of a record's evidence, as the probe's caller() wrote it; empty where it did not."""
+    caller = raw.get("caller")
+    if isinstance(caller, Mapping) and not raw.get("file"):
+        raw = caller
+    file = str(raw.get("file") or "")
+    line = raw.get("line")
+    return f"{file}:{line}" if file and line is not None else file
+
+
+def notes_of(reader: RunReader) -> list[Note]:
+    """Notes of all ranks, each once."""
+    found: dict[tuple[Any, ...], Note] = {}
+    for seal in reader.seals().values():
+        for raw in seal.detail.get("notes") or ():
+            if isinstance(raw, Mapping):
+                line = raw.get("line")
+                note = Note(
+                    str(raw.get("kind", "")),
+                    str(raw.get("text", "")),
+                    str(raw.get("file") or ""),
+                    line if isinstance(line, int) else None,
+                    raw,
+                )
+                found[(note.kind, note.text, note.file, note.line)] = note
+    return list(found.values())
+
+
+def interventions_of(reader: RunReader) -> list[Mapping[str, Any]]:
+    """Read-back of interventions, of all ranks; one that acted in any rank counts as acted."""
+    rows: dict[str, Mapping[str, Any]] = {}
+    for seal in reader.seals().values():
+        for row in seal.detail.get("interventions") or ():
+            if isinstance(row, Mapping):
+                name = str(row.get("name", ""))
+                if name not in rows or row.get("acted"):
+                    rows[name] = row
+    return list(rows.values())
+
+
+def manifest_of(reader: RunReader) -> dict[str, Any]:
+    """The manifest, with a section "torch" from the probe's own facts where the launcher's lacks it."""
+    manifest = dict(reader.manifest())
+    facts = _facts(reader)
+    section = manifest.get("torch")
+    torch = dict(section) if isinstance(section, Mapping) else {}
+    for key, value in facts.items():
+        if key not in NOT_TORCH:
+            torch.setdefault(FACT_NAMES.get(key, key), value)
+    if torch:
+        manifest["torch"] = torch
+    python = manifest.get("python")
+    if isinstance(facts.get("packages"), Mapping) and not (isinstance(python, Mapping) and python.get("packages")):
+        manifest["python"] = {**(python if isinstance(python, Mapping) else {}), "packages": facts["packages"]}
+    return manifest
+
+
+def _facts(reader: RunReader) -> Mapping[str, Any]:
+    seals = reader.seals()
+    for rank in sorted(seals):
+        facts = seals[rank].detail.get("facts")
+        if isinstance(facts, Mapping) and facts:
+            return facts
+    return {}
+
+
+def value_at(manifest: Mapping[str, Any], *keys: str) -> Any:
+    """A nested value or None."""
+    value: Any = manifest
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def emulates(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What an environment stands in for; empty: nothing."""
+    section = value_at(manifest, "environment", "emulate")
+    return {str(k): str(v) for k, v in section.items()} if isinstance(section, Mapping) else {}
+
+
+def of_kind(notes: Iterable[Note], *kinds: str) -> list[Note]:
+    return [note for note in notes if note.kind in kinds]

@@ -1,0 +1,203 @@
+"""The verdict's parts from a judged case: groups, first divergence, benign differences, machines, coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, cast
+
+from detctl_coordinator.attribution.bounds import bound_words
+from detctl_coordinator.attribution.evidence import CauseFinding
+from detctl_coordinator.attribution.facts import emulates, interventions_of, value_at
+from detctl_coordinator.attribution.summary import summary_lines
+from detctl_coordinator.comparison.coverage import unobserved_parts
+from detctl_coordinator.comparison.groups import Groups
+from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
+from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.verdict import (
+    Benign,
+    Cause,
+    Coverage,
+    Divergence,
+    Emulated,
+    Machine,
+    StageWord,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from detctl_coordinator.attribution.judge import Case
+
+
+def build_verdict(case: Case) -> Verdict:
+    """Everything of design.md section 5, with `summary` made from the rest."""
+    decision = case.decision
+    different = decision.outcome == "different"
+    overall, by_stage = case.groups
+    verdict = Verdict(
+        audit=case.request.audit_id,
+        recipe=case.request.recipe,
+        outcome=decision.outcome,
+        origin=decision.origin,
+        not_separated=list(decision.not_separated),
+        causes=[_cause(f) for f in case.causes] if different else [],
+        groups=_labels(case, overall),
+        groups_by_stage={_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
+        first_divergence=_first(case) if different else None,
+        benign=_benign(case),
+        machines=_machines(case),
+        unverified_because=list(decision.unverified_because),
+        coverage=_coverage(case),
+        emulated=_emulated(case),
+        notes=_notes(case),
+    )
+    return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case))})
+
+
+def _word(stage: Stage) -> StageWord:
+    return cast("StageWord", stage.word)
+
+
+def _labels(case: Case, groups: Groups) -> list[list[str]]:
+    return [[case.label(reader) for reader in group] for group in groups]
+
+
+def _cause(finding: CauseFinding) -> Cause:
+    return Cause(
+        cause=finding.cause,
+        origin=finding.origin,
+        stage=_word(finding.stage),
+        step=finding.step,
+        site=finding.site,
+        kind=finding.kind,
+        evidence=list(finding.evidence),
+        fix=finding.fix,
+        runs=list(finding.runs),
+        carried_on_to=[_word(stage) for stage in finding.carried_on_to],
+    )
+
+
+def _first(case: Case) -> Divergence | None:
+    """The least (step, stage) over all compared pairs that differ."""
+    found = [(pair.first, pair) for pair in case.compared if pair.different and pair.first is not None]
+    ranked = sorted(found, key=lambda item: (item[0].step, item[0].node))
+    if not ranked:
+        return None
+    difference, pair = ranked[0]
+    return Divergence.model_validate(_shared(case, difference, pair))
+
+
+def _benign(case: Case) -> list[Benign]:
+    """Each (stage, site) once, though several pairs show it."""
+    found: dict[tuple[Stage, Phase, str], Benign] = {}
+    for pair in case.compared:
+        for difference in pair.benign:
+            key = (difference.node.stage, difference.node.phase, difference.site)
+            found.setdefault(key, Benign.model_validate(_shared(case, difference, pair)))
+    return [found[key] for key in sorted(found)]
+
+
+def _shared(case: Case, difference: NodeDifference, pair: PairComparison) -> dict[str, object]:
+    return {
+        "stage": difference.node.stage.word,
+        "step": difference.step,
+        "site": difference.site,
+        "kind": difference.kind,
+        "runs": [case.label(pair.left), case.label(pair.right)],
+        "lasting": difference.lasting,
+        "words": _words(difference),
+    }
+
+
+def _words(difference: NodeDifference) -> str:
+    words = difference.lead.words if difference.lead is not None else ""
+    if difference.equal_from is not None:
+        words += f"{'; ' if words else ''}equal again from step {difference.equal_from} on"
+    if difference.node.phase is Phase.EVAL:
+        words += f"{'; ' if words else ''}in evaluation"
+    return words
+
+
+def _machines(case: Case) -> dict[str, Machine]:
+    names = dict.fromkeys([*case.request.machines, *(r.run.spec.arm.machine for r in case.request.readers)])
+    result = {}
+    for name in names:
+        readers = [r for r in case.request.readers if r.run.spec.arm.machine == name]
+        answers = [case.repeats(arm) for arm in case.arms if arm.arm.machine == name]
+        manifest = case.facts(readers[0]).manifest if readers and readers[0] in case.comparable else {}
+        gpus = manifest.get("gpu")
+        result[name] = Machine(
+            runs=[case.label(r) for r in readers],
+            repeats_itself=False if False in answers else True if answers and None not in answers else None,
+            environments=list(dict.fromkeys(r.run.spec.arm.environment for r in readers)),
+            cpu_model=str(value_at(manifest, "machine", "cpu_model") or ""),
+            gpus=[str(gpu.get("name", "")) for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else [],
+        )
+    return result
+
+
+def _coverage(case: Case) -> Coverage:
+    """Stages that every compared run recorded; what no run or only some recorded is `not_observed`."""
+    seen = [{key.stage for key, count in r.streams().items() if count} for r in case.comparable]
+    common = set.intersection(*seen) if seen else set()
+    limits = [pair.limit for pair in case.compared if not pair.incomparable]
+    steps: list[int | None] = [case.request.window[0], case.limit if case.limit is not None else case.request.window[1]]
+    if any(limit is not None for limit in limits):
+        steps[1] = min(limit for limit in limits if limit is not None)
+    readers = case.comparable
+    return Coverage(
+        stages=[_word(stage) for stage in sorted(common)],
+        not_observed=[_word(stage) for stage in Stage if stage not in common],
+        unobserved=_once(line for r in readers for line in unobserved_parts(r)),
+        steps=steps,
+        comparable_up_to="batch" if any(pair.united is not None for pair in case.compared) else None,
+        level=_said_by_all(r.level for r in readers),
+        scheme=_said_by_all(r.scheme for r in readers),
+    )
+
+
+def _said_by_all(words: Iterable[str]) -> str:
+    return " | ".join(dict.fromkeys(word for word in words if word))
+
+
+def _once(lines: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(lines))
+
+
+def _emulated(case: Case) -> list[Emulated]:
+    found: dict[str, Emulated] = {}
+    for reader in case.request.readers:
+        try:
+            what = emulates(reader.manifest())
+        except Damaged:
+            continue
+        arm = reader.run.spec.arm
+        if what:
+            name = f"{arm.machine}/{arm.environment}"
+            found[name] = Emulated(environment=name, emulates=what)
+    return list(found.values())
+
+
+def _untested(case: Case) -> bool:
+    """Whether a difference stands without twins on every arm that shows it."""
+    return (
+        case.decision.outcome == "different"
+        and case.decision.origin is None
+        and any(case.repeats(arm) is None for arm in case.arms)
+    )
+
+
+def _notes(case: Case) -> list[str]:
+    lines: list[str] = []
+    for pair in case.compared:
+        lines += [f"{case.label(pair.left)} and {case.label(pair.right)}: {note}" for note in pair.notes]
+    for reader in case.comparable:
+        for row in interventions_of(reader):
+            acted = "" if row.get("acted") else "had no effect"
+            detail = str(row.get("detail") or "")
+            said = ": ".join(part for part in (acted, detail) if part)
+            lines.append(f"{case.label(reader)}: {row.get('name')}={row.get('value')} {said or 'acted'}")
+    clean = [sum(case.sound(r) for r in arm.readers) for arm in case.arms if case.repeats(arm)]
+    if clean:
+        lines.append(bound_words(min(clean)))
+    return _once(lines)

@@ -1,0 +1,43 @@
+"""One small file a family of causes; SIGNATURES is the order in which they are asked: the first that speaks names the root.
+
+The order is that of docs/causes.md: code and manifest, permutation or content, random states, twins, size of the difference; the
+narrowest word wins and config-drift comes last.
+"""
+
+from __future__ import annotations
+
+from detctl_coordinator.attribution.evidence import Signature
+from detctl_coordinator.attribution.signatures.code_version import code_version
+from detctl_coordinator.attribution.signatures.config_drift import config_drift
+from detctl_coordinator.attribution.signatures.data_content import data_content
+from detctl_coordinator.attribution.signatures.filesystem_order import filesystem_order
+from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
+from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
+from detctl_coordinator.attribution.signatures.orders import concurrency, hash_order, stateful_data
+from detctl_coordinator.attribution.signatures.seeds import extra_rng_draw, identity_seed, unseeded_rng, worker_seeding
+from detctl_coordinator.attribution.signatures.unknown import unknown
+from detctl_coordinator.attribution.signatures.worker_count import worker_count
+
+SIGNATURES: tuple[Signature, ...] = (
+    filesystem_order,
+    code_version,
+    worker_count,
+    identity_seed,
+    worker_seeding,
+    hash_order,
+    stateful_data,
+    unseeded_rng,
+    thread_count,
+    precision_mode,
+    cpu_isa,
+    library_version,
+    data_content,
+    concurrency,
+    hardware_fault,
+    nondeterministic_kernel,
+    config_drift,
+    extra_rng_draw,
+    unknown,
+)
+
+__all__ = ["SIGNATURES"]

@@ -1,0 +1,47 @@
+"""config-drift: a parameter, variable, locale or `auto` setting resolves differently. Comes last: a narrower word wins."""
+
+from __future__ import annotations
+
+from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.suspects import Suspect
+from detctl_coordinator.domain.fingerprint import Stage
+
+
+def config_drift(evidence: Evidence) -> list[CauseFinding]:
+    """A setting without a word of its own differs and can feed the root; or the same source took another path."""
+    if evidence.within:
+        return []
+    told = [s for s in evidence.family("config", "seed", "hash", "workers") if _fits(s, evidence)]
+    if told:
+        lines = [s.words + (" (varied on purpose)" if s.deliberate else "") for s in told[:6]]
+        lines.append(describe(evidence))
+        fix = f"set {', '.join(s.name for s in told[:3])} alike on both"
+        return [finding(evidence, "config-drift", lines, fix)]
+    if _another_path(evidence):
+        lines = [
+            describe(evidence),
+            "the same source and parameters took another path on the two sides: a setting such as `auto` resolved differently",
+        ]
+        return [finding(evidence, "config-drift", lines, "write out what the setting resolves to, and set it alike")]
+    return []
+
+
+def _fits(suspect: Suspect, evidence: Evidence) -> bool:
+    """Parameters may feed any stage; a seed shows in random states, initial values or the data; variables anywhere but
+    in files and random states."""
+    if suspect.deliberate or suspect.key.startswith(("recipe.parameters.", "recipe.command")):
+        if suspect.family == "seed":
+            return evidence.stage in (Stage.RNG, Stage.INIT, Stage.FILES, *DATA)
+        return True
+    return evidence.stage not in (Stage.LISTING, Stage.FILES, Stage.RNG) and suspect.family in ("config", "hash")
+
+
+def _another_path(evidence: Evidence) -> bool:
+    """Records missing or extra though twins agree and no version, source or worker count differs."""
+    return (
+        bool(evidence.twins_agree)
+        and evidence.root.kind == "structure"
+        and any(site.left is None or site.right is None for site in evidence.root.sites)
+        and evidence.stage in (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD)
+        and not evidence.family("library", "code", "workers")
+    )

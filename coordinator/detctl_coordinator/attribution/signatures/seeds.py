@@ -1,0 +1,138 @@
+"""identity-seed, unseeded-rng, worker-seeding, extra-rng-draw: where random numbers come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.facts import Note, place
+from detctl_coordinator.comparison.roots import Node
+from detctl_coordinator.domain.fingerprint import Stage
+
+STAGES = (Stage.RNG, Stage.INIT, Stage.FILES, *DATA, Stage.FORWARD, Stage.LOSS)
+SEED_FIX = "seed random, numpy and torch at the start of the script: detctl_probe.set_deterministic(seed)"
+
+
+def identity_seed(evidence: Evidence) -> list[CauseFinding]:
+    """The same seeding call got another value, or a note saw a clock, PID, hostname or path feed a seed."""
+    if evidence.stage not in STAGES or evidence.family("seed"):
+        return []
+    changed = _changed_seeds(evidence)
+    noted = [n.words for n in evidence.notes("identity", "identity-seed")]
+    if not changed and not (noted and evidence.differs(Stage.RNG)):
+        return []
+    lines = [*changed, *noted, describe(evidence)]
+    if evidence.twins_agree:
+        lines.append(
+            "twins agree and machines do not: the value comes from the machine (hostname, path), not from a clock"
+        )
+    fix = "seed with a constant or a parameter, not with the time, a PID, a host name or a path"
+    return [finding(evidence, "identity-seed", lines, fix)]
+
+
+def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
+    """A generator that no seed reaches: told by a note, by the first RNG state, or by random values beside equal states."""
+    told_by_twins = not evidence.twins_agree and (evidence.within or evidence.scope == "runs")
+    if evidence.stage not in STAGES or not (told_by_twins or _noted_and_untested(evidence)):
+        return []
+    notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
+    lines = [n.words for n in notes]
+    if evidence.stage is Stage.RNG:
+        if evidence.root.step > 0 and not notes:
+            return []
+        names = ", ".join(dict.fromkeys(d.site for d in evidence.root.sites))
+        lines.append(f"the state of {names} differs at the start of step {evidence.root.step}: no seed reached it")
+    elif not notes and (evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure"):
+        return []
+    elif not notes:
+        lines.append("the random states that are recorded agree, so the values come from a private generator")
+    lines.append(describe(evidence))
+    at = next((n.where for n in notes if n.where), "") or evidence.where
+    fix = f"seed the generator at {at}" if at and notes else SEED_FIX
+    return [finding(evidence, "unseeded-rng", lines, fix)]
+
+
+def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
+    """Samples differ between twins while the main process is seeded and its order agrees, and workers are in use."""
+    noted = [n for n in evidence.notes("worker-seeding", "unseeded-rng") if _in_worker(n) or n.kind == "worker-seeding"]
+    in_workers = (
+        evidence.stage is Stage.RNG and all("worker" in d.site for d in evidence.root.sites) and evidence.root.sites
+    )
+    if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) and not in_workers:
+        return []
+    if evidence.twins_agree or not (evidence.within or evidence.scope == "runs"):
+        return []
+    workers = evidence.workers() or 0
+    main_unseeded = any(not _in_worker(n) for n in evidence.notes("unseeded-rng"))
+    seeded = not main_unseeded and (not evidence.differs(Stage.RNG) or bool(in_workers))
+    if not seeded or (workers < 1 and not noted and not in_workers):
+        return []
+    lines = [n.words for n in noted]
+    lines.append(describe(evidence))
+    lines.append("the main process is seeded and its order agrees; what the workers drew does not")
+    fix = "give the DataLoader a seeded generator and a worker_init_fn that seeds numpy and random from torch.initial_seed()"
+    return [finding(evidence, "worker-seeding", lines, fix)]
+
+
+def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
+    """A seeded generator's state differs from some step on, though what was computed before agrees."""
+    root = evidence.root
+    if evidence.stage is not Stage.RNG or evidence.family("seed", "library"):
+        return []
+    names = ", ".join(dict.fromkeys(d.site for d in root.sites)) or "a generator"
+    before = root.step - 1
+    when = f"between the starts of steps {before} and {root.step}" if root.step else "before the first step"
+    lines = [f"somebody drew from {names} {when} in one run and not in the other"]
+    update = evidence.pair.differences.get(Node(Stage.UPDATE))
+    if root.step > 0 and (update is None or update.step >= root.step):
+        lines.append("weights were still equal when the state parted")
+    lines += [n.words for n in evidence.notes("rng-draw", "draw")]
+    lines.append(describe(evidence))
+    at = evidence.where
+    fix = "give the extra draw a generator of its own" + (
+        f" ({at})" if at else "; look at logging, plotting and evaluation code"
+    )
+    return [finding(evidence, "extra-rng-draw", lines, fix)]
+
+
+def _noted_and_untested(evidence: Evidence) -> bool:
+    """Across arms without twins a note alone may speak; with agreeing twins an unseeded generator is excluded."""
+    return (
+        evidence.stage in STAGES
+        and evidence.twins_agree is None
+        and any(not _in_worker(n) for n in evidence.notes("unseeded-rng"))
+    )
+
+
+def _in_worker(note: Note) -> bool:
+    return note.raw.get("role") == "worker" or note.raw.get("worker") is not None
+
+
+def _changed_seeds(evidence: Evidence) -> list[str]:
+    """Seeding calls (from notes and from records of the rng stage) whose value differs between the runs."""
+    sides: list[dict[tuple[str, str, int], Any]] = []
+    for facts in (evidence.left, evidence.right):
+        seen: dict[tuple[str, str, int], Any] = {}
+        for note in facts.note("seed"):
+            name = str(note.raw.get("generator") or note.raw.get("call") or "")
+            key = (name, note.where, sum(1 for k in seen if k[:2] == (name, note.where)))
+            seen[key] = note.raw.get("value")
+        sides.append(seen)
+    ours, theirs = sides
+    lines = [
+        f"{key[0] or 'a seed'} got {ours[key]} in one run and {theirs[key]} in the other{_at(key[1])}"
+        for key in ours
+        if key in theirs and ours[key] != theirs[key] and None not in (ours[key], theirs[key])
+    ]
+    rng = evidence.pair.differences.get(Node(Stage.RNG))
+    for d in rng.sites if rng is not None else ():
+        if d.left is None or d.right is None or d.kind == "structure":
+            continue
+        a, b = d.left.evidence.get("value"), d.right.evidence.get("value")
+        if a is not None and b is not None and a != b:
+            lines.append(f"{d.site} got {a} in one run and {b} in the other{_at(place(d.evidence))}")
+    return list(dict.fromkeys(lines))
+
+
+def _at(where: str) -> str:
+    return f" ({where})" if where else ""

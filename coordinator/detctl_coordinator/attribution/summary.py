@@ -1,0 +1,89 @@
+"""The verdict in plain lines, for terminals and logs. No markup: whoever prints decides on colours."""
+
+from __future__ import annotations
+
+from detctl_coordinator.domain.verdict import Cause, Verdict
+
+RUNS_SHOWN = 12
+
+
+def summary_lines(verdict: Verdict, *, twins_untested: bool) -> list[str]:
+    """One line each: outcome, groups, causes with where they enter and what to do, what is benign, what is missing."""
+    lines = [_headline(verdict)]
+    lines += [
+        f"EMULATED: {e.environment} stands in for {', '.join(f'{k}={v}' for k, v in e.emulates.items())}"
+        for e in verdict.emulated
+    ]
+    if verdict.groups:
+        lines.append("   ".join(_group(group) for group in verdict.groups) + _groups_words(verdict))
+    for cause in verdict.causes:
+        lines += _cause_lines(cause)
+    if verdict.outcome == "different" and twins_untested:
+        lines.append(f"origin not told: no twins; run {_command(verdict)}")
+    elif verdict.outcome == "different" and verdict.origin is None and verdict.not_separated:
+        lines.append(f"origin not told: {' or '.join(verdict.not_separated)}; only an experiment separates them")
+    elif verdict.outcome == "different" and len(verdict.not_separated) > 1:
+        lines.append(f"not separated: {' or '.join(verdict.not_separated)}; facts of both differ")
+    for benign in verdict.benign:
+        words = f": {benign.words}" if benign.words else ""
+        lines.append(
+            f"benign     step {benign.step} · {benign.site}{words}; it did not reach the batches, the model or the results"
+        )
+    lines += [f"unverified {reason}" for reason in verdict.unverified_because]
+    if verdict.outcome == "identical":
+        lines.append(f"covers     {_steps(verdict)}: {', '.join(verdict.coverage.stages)}")
+        if verdict.coverage.not_observed:
+            lines.append(f"not seen   {', '.join(verdict.coverage.not_observed)}; unobserved is not equal")
+    lines += [f"unobserved {line}" for line in verdict.coverage.unobserved]
+    lines += [f"note       {note}" for note in verdict.notes]
+    return lines
+
+
+def _headline(verdict: Verdict) -> str:
+    words = [verdict.outcome.upper()]
+    if verdict.outcome == "different":
+        words.append(f"origin: {verdict.origin or 'not told'}")
+        if verdict.causes:
+            words.append("cause: " + ", ".join(f"{c.cause} ({c.confidence})" for c in verdict.causes))
+    if verdict.emulated:
+        words.append("EMULATED")
+    return "   ".join(words)
+
+
+def _group(group: list[str]) -> str:
+    shown = " = ".join(group[:RUNS_SHOWN])
+    return shown + (f" = … {len(group) - RUNS_SHOWN} more" if len(group) > RUNS_SHOWN else "")
+
+
+def _groups_words(verdict: Verdict) -> str:
+    tested = {name: machine.repeats_itself for name, machine in verdict.machines.items()}
+    if verdict.outcome != "different" or len(verdict.groups) < 2:
+        return ""
+    if all(tested.values()) and len(tested) > 1:
+        return "   each machine repeats itself; they disagree"
+    broken = [name for name, repeats in tested.items() if repeats is False]
+    return f"   {', '.join(broken)} does not repeat itself" if broken else ""
+
+
+def _cause_lines(cause: Cause) -> list[str]:
+    lines = [
+        f"root       step {cause.step} · {cause.stage} · {cause.site}   {cause.cause} ({cause.confidence}), {cause.kind}"
+    ]
+    if cause.carried_on_to:
+        lines.append(f"carried on to {' → '.join(cause.carried_on_to)}")
+    lines += [f"evidence   {line}" for line in cause.evidence]
+    if cause.fix:
+        lines.append(f"fix        {cause.fix}")
+    return lines
+
+
+def _steps(verdict: Verdict) -> str:
+    start, end = verdict.coverage.steps
+    return f"steps {start} to {end - 1}" if end is not None else f"steps from {start} to the end"
+
+
+def _command(verdict: Verdict) -> str:
+    """The command that would give the twins."""
+    recipe = verdict.recipe if verdict.recipe and not verdict.recipe.startswith("-") else "RECIPE"
+    machines = ",".join(verdict.machines)
+    return f"detctl audit {recipe} --machines {machines} --twins 3" if machines else f"detctl audit {recipe} --twins 3"

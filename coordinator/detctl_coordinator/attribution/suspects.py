@@ -1,0 +1,173 @@
+"""What differs between the environments of two runs, sorted by what it could do: suspects, never causes by themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from detctl_coordinator.domain.manifest import NOT_SUSPECT, differences
+from detctl_coordinator.domain.run import RunSpec
+
+Family = Literal[
+    "code", "library", "threads", "isa", "workers", "seed", "hash", "precision", "config", "listing", "hardware", "host"
+]
+
+# Variables of the shell, the launcher and the ranks: they differ from run to run and say nothing of the numbers.
+IDLE_VARIABLES = re.compile(
+    r"^(_|PWD|OLDPWD|SHLVL|HOME|TMPDIR|TMP|TEMP|HOSTNAME|USER|LOGNAME|MAIL|PATH|TERM.*|COLORTERM|SSH_.*|XDG_.*|DBUS_.*"
+    r"|LS_COLORS|EDITOR|PAGER|DETCTL_.*|PYTHONPATH|VIRTUAL_ENV.*|CONDA_.*|PS1|MASTER_(ADDR|PORT)|(LOCAL_|GROUP_|ROLE_)?RANK"
+    r"|LOCAL_WORLD_SIZE|ROLE_.*|TORCHELASTIC_.*|PYTHONPYCACHEPREFIX|PYTHONUSERBASE|.*_CACHE_DIR|.*_HOME|INVOCATION_ID|JOURNAL_STREAM)$"
+)
+THREAD_VARIABLES = re.compile(r"^(OMP|MKL|OPENBLAS|NUMEXPR|VECLIB_MAXIMUM|GOTO|BLIS|TBB)_NUM_THREADS$|^OMP_DYNAMIC$")
+ISA_VARIABLES = re.compile(
+    r"^(ATEN_CPU_CAPABILITY|ONEDNN_MAX_CPU_ISA|DNNL_MAX_CPU_ISA|ONEDNN_CPU_ISA_HINTS|MKL_CBWR|MKL_ENABLE_INSTRUCTIONS"
+    r"|MKL_DEBUG_CPU_TYPE|OPENBLAS_CORETYPE|NPY_DISABLE_CPU_FEATURES)$"
+)
+PRECISION = re.compile(r"tf32|precision|autocast|reduced|NVIDIA_TF32_OVERRIDE", re.IGNORECASE)
+KNOWN_VARIABLES = re.compile(
+    r"^(TZ|LANG|LANGUAGE|LC_.*|CUBLAS_.*|CUDA_.*|CUDNN_.*|NCCL_.*|NVIDIA_.*|TORCH_.*|TORCHINDUCTOR_.*|PYTORCH_.*|GLOO_.*|KMP_.*"
+    r"|GOMP_.*|MALLOC_.*|LD_PRELOAD|LD_LIBRARY_PATH|HF_.*|TRANSFORMERS_.*|TOKENIZERS_PARALLELISM|PYTHON[A-Z]+)$"
+)
+WORKER_NAMES = re.compile(r"^(n_|num_|num|n|data_?|loader_?|dataloader_?)?_?(num_)?workers$", re.IGNORECASE)
+THREAD_NAMES = re.compile(r"^(n_|num_|num|n|omp_|torch_)?_?threads$", re.IGNORECASE)
+SEED_NAMES = re.compile(r"(^|_)seed$", re.IGNORECASE)
+# Packages that compute or decode; another version of anything else is shown and not suspected.
+COMPUTING = re.compile(
+    r"^(torch.*|pytorch.*|numpy|scipy|pillow|pillow.simd|opencv.*|scikit.*|pandas|transformers|tokenizers|datasets|accelerate"
+    r"|lightning.*|timm|triton.*|nvidia.*|cuda.*|mkl.*|intel.*|jax.*|tensorflow.*|albumentations|kornia|einops|safetensors"
+    r"|webdataset|librosa|soundfile|av|decord|xformers|flash.attn|deepspeed|peft|sentencepiece|h5py|pyarrow|imageio)$",
+    re.IGNORECASE,
+)
+INTERVENTIONS: Mapping[str, Family] = {"workers": "workers", "listing": "listing"}
+HARDWARE_FACTS = re.compile(r"^machine\.(cpu_model|cpu_flags_digest|cores)$|^gpu\.\d+\.(name|memory_bytes)$")
+HOST_FACTS = re.compile(r"^machine\.(os|os_version|kernel)$|^gpu\.\d+\.driver$")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One fact that differs. `deliberate`: the audit itself set it apart (`--vary`, environments, interventions)."""
+
+    key: str
+    left: str | None
+    right: str | None
+    family: Family
+    deliberate: bool = False
+
+    @property
+    def name(self) -> str:
+        """The key as people say it: `OMP_NUM_THREADS`, `torch`, `--workers`."""
+        for prefix, shown in (("variables.", ""), ("recipe.parameters.", "parameter "), ("python.packages.", "")):
+            if self.key.startswith(prefix):
+                return shown + self.key[len(prefix) :]
+        return self.key
+
+    @property
+    def words(self) -> str:
+        sides = [value if value is not None else "(unset)" for value in (self.left, self.right)]
+        return f"{self.name}: {sides[0]} against {sides[1]}"
+
+
+def suspects_of(
+    left: Mapping[str, Any], right: Mapping[str, Any], left_spec: RunSpec, right_spec: RunSpec
+) -> list[Suspect]:
+    """Suspects of two runs from their manifests and from what was asked of them, deliberate ones first."""
+    found: dict[str, Suspect] = {}
+    for suspect in _asked(left_spec, right_spec):
+        found[suspect.key] = suspect
+    paths = {str(p) for m in (left, right) for p in _section(m, "recipe").get("paths") or ()}
+    changed = differences(left, right)
+    for key, (a, b) in changed.items():
+        family = family_of(key, paths)
+        if key == "recipe.command" and any(k.startswith("recipe.parameters.") for k in changed):
+            continue  # the command only repeats what the parameters say
+        if key == "recipe.git_commit" and "recipe.source_digest" not in changed:
+            continue  # the same sources under another commit
+        if family is not None and key not in found:
+            found[key] = Suspect(key, a, b, family)
+    return list(found.values())
+
+
+def family_of(key: str, paths: set[str] | frozenset[str] = frozenset()) -> Family | None:
+    """What a fact of the manifest could do, by its dotted key; None: evidence, never a suspect (rulings, 1)."""
+    if any(key == name or (name[-1] in "._" and key.startswith(name)) for name in NOT_SUSPECT):
+        return None
+    section, _, rest = key.partition(".")
+    if section == "variables":
+        return _variable(rest)
+    if section == "recipe":
+        return _recipe(rest, paths)
+    if section == "python":
+        package = rest.removeprefix("packages.")
+        if rest.startswith("packages."):
+            return "library" if COMPUTING.match(package.replace("_", "-")) else None
+        return "library" if rest in ("version", "implementation") else None
+    if section == "torch":
+        if rest in ("threads", "interop_threads"):
+            return "threads"
+        if rest in ("cpu_capability", "mkldnn_isa"):
+            return "isa"
+        if rest in ("version", "cuda", "cudnn", "nccl") or rest.startswith("packages."):
+            return "library"
+        return "precision" if PRECISION.search(rest) else "config" if rest.startswith("flags.") else None
+    if key in ("machine.libc",):
+        return "library"
+    if key == "machine.cpu_isa":
+        return "isa"
+    if HARDWARE_FACTS.match(key):
+        return "hardware"
+    if HOST_FACTS.match(key):
+        return "host"
+    return "config" if section == "locale" else None
+
+
+def _variable(name: str) -> Family | None:
+    if THREAD_VARIABLES.match(name):
+        return "threads"
+    if ISA_VARIABLES.match(name):
+        return "isa"
+    if name == "PYTHONHASHSEED":
+        return "hash"
+    if PRECISION.search(name):
+        return "precision"
+    if IDLE_VARIABLES.match(name) or not KNOWN_VARIABLES.match(name):
+        return None
+    return "config"
+
+
+def _recipe(rest: str, paths: set[str] | frozenset[str]) -> Family | None:
+    if rest in ("source_digest", "git_commit"):
+        return "code"
+    if rest.startswith("parameters."):
+        name = rest.removeprefix("parameters.")
+        return None if name in paths else _parameter(name)
+    return "config" if rest == "command" else None
+
+
+def _parameter(name: str) -> Family:
+    if WORKER_NAMES.match(name):
+        return "workers"
+    if THREAD_NAMES.match(name):
+        return "threads"
+    return "seed" if SEED_NAMES.search(name) else "config"
+
+
+def _asked(left: RunSpec, right: RunSpec) -> Iterator[Suspect]:
+    """What the audit varied on purpose."""
+    kinds = (("recipe.parameters.", left.parameters, right.parameters), ("variables.", left.variables, right.variables))
+    for prefix, ours, theirs in kinds:
+        for name in {**ours, **theirs}:
+            if ours.get(name) != theirs.get(name):
+                key = prefix + name
+                family = family_of(key) or "config"
+                yield Suspect(key, ours.get(name), theirs.get(name), family, deliberate=True)
+    for name in {**left.interventions, **right.interventions}:
+        a, b = left.interventions.get(name), right.interventions.get(name)
+        if a != b:
+            yield Suspect(f"probe.{name}", a, b, INTERVENTIONS.get(name, "config"), deliberate=True)
+
+
+def _section(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = manifest.get(name)
+    return section if isinstance(section, Mapping) else {}

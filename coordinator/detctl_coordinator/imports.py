@@ -1,0 +1,49 @@
+"""Folders made by `detctl record`: each is a run of its own small audit, without a machine that takes part."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from typing import Any
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.audit import Audit, AuditRequest
+from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
+from detctl_coordinator.errors import Code, Refusal
+
+PREFIX = "import-"
+
+
+def is_import_id(audit_id: str) -> bool:
+    """Whether an audit came from a folder; ids of planned audits never begin so."""
+    return audit_id.startswith(PREFIX)
+
+
+def plan_import(label: str, run_json: dict[str, Any], now_unix_s: float) -> Audit:
+    """An audit of one run that is RUNNING, attempt 1. label: machine/environment/variation/twin-N. Raises Refusal."""
+    machine, environment, variation, twin = _label(label)
+    audit_id = PREFIX + secrets.token_hex(6)
+    spec = RunSpec(
+        run_id=f"{audit_id}.000",
+        audit_id=audit_id,
+        recipe=limits.clean(str(run_json.get("recipe") or "record"), 64),
+        arm=Arm(machine, environment, variation),
+        twin=twin,
+        level=limits.clean(str(run_json.get("level") or "module"), 16),
+        step_to=None,
+    )
+    request = AuditRequest(recipe=spec.recipe, machines=(), twins=1, step_to=None, to_end=True, requested_by="import")
+    audit = Audit(audit_id=audit_id, request=request, created_unix_s=now_unix_s, message="importing")
+    run = RunRecord(spec=spec, state=RunState.RUNNING, attempt=1, created_unix_s=now_unix_s)
+    return replace(audit, runs={spec.run_id: run})
+
+
+def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
+    parts = label.split("/")
+    if len(parts) != 4 or not all(limits.ID.fullmatch(part) for part in parts[:2]) or not parts[3].startswith("twin-"):
+        raise Refusal(Code.INVALID, f"label {limits.clean(label, 80)!r}: expected machine/environment/variation/twin-N")
+    number = parts[3].removeprefix("twin-")
+    if not number.isdecimal() or int(number) > limits.RUNS_MAX:
+        raise Refusal(Code.INVALID, f"label {limits.clean(label, 80)!r}: twin-N needs a number up to {limits.RUNS_MAX}")
+    pairs = [] if parts[2] == "base" else [tuple(item.partition("=")[::2]) for item in parts[2].split(",")]
+    return parts[0], parts[1], tuple(sorted((limits.clean(n, 80), limits.clean(v, 128)) for n, v in pairs)), int(number)

@@ -1,0 +1,96 @@
+"""Where the coordinator listens: `HOST:PORT` or `unix:/path`. Plain text off loopback does not start (security.md 3)."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class ListenError(Exception):
+    """The address cannot be used; one line for people."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A Unix socket (`path`) or a TCP port on loopback. target: what grpc takes; shown: what clients are given."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_unix(self) -> bool:
+        return bool(self.path)
+
+    def shown(self, port: int) -> str:
+        """The address with the port that was really bound."""
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+
+
+def parse(text: str) -> Address:
+    """Raises ListenError: malformed, or off loopback."""
+    if text.startswith("unix:"):
+        path = text.removeprefix("unix:").removeprefix("//")
+        if not path.startswith("/"):
+            raise ListenError(f"--listen {text}: a Unix socket needs an absolute path, unix:/run/detctl.sock")
+        if len(os.fsencode(path)) > 107:
+            raise ListenError(f"--listen {text}: a socket's path has at most 107 bytes")
+        return Address(path=path)
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ListenError(f"--listen {text}: expected HOST:PORT or unix:/path")
+    if not _loopback(host):
+        raise ListenError(
+            f"--listen {text}: plain text off loopback is refused; listen on 127.0.0.1 or a Unix socket, and reach it through a tunnel"
+        )
+    return Address(host=host, port=int(port))
+
+
+def probe(address: Address) -> None:
+    """Raises ListenError where somebody else has the address; removes a socket file that a dead coordinator left.
+
+    grpc binds with SO_REUSEPORT off and says only "failed to bind"; this says who is in the way.
+    """
+    if not address.is_unix:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((address.host, address.port))
+            except OSError as error:
+                raise ListenError(f"cannot listen on {address.host}:{address.port}: {error.strerror}") from error
+        return
+    path = Path(address.path)
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise ListenError(f"cannot listen on {path}: folder {path.parent} does not exist") from None
+        return
+    except OSError as error:
+        raise ListenError(f"cannot listen on {path}: {error.strerror}") from error
+    if not stat.S_ISSOCK(mode):
+        raise ListenError(f"cannot listen on {path}: there is a file of that name")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+        try:
+            trial.connect(address.path)
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise ListenError(f"cannot listen on {path}: another coordinator is there")
+
+
+def _loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,108 @@
+"""`detctl-coordinator`: reads flags, opens the store, serves. Trouble is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from detctl_coordinator import listen, logs
+from detctl_coordinator.logs import say
+from detctl_coordinator.server import serve
+from detctl_coordinator.settings import Settings
+from detctl_coordinator.storage.open_store import open_store
+from detctl_coordinator.storage.store import StoreError
+from detctl_coordinator.token_file import TokenError
+
+TROUBLE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code: 0 after SIGTERM or SIGINT, 2 on trouble."""
+    flags = vars(_parser().parse_args(argv))
+    command = flags.pop("command", None)
+    try:
+        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = str(first["loc"][0]).replace("_", "-")
+        return _trouble(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})")
+    logs.set_up(settings.log_level)
+    try:
+        return _check(settings) if command == "check" else _serve(settings)
+    except (StoreError, TokenError, listen.ListenError) as error:
+        return _trouble(str(error))
+    except KeyboardInterrupt:
+        return 0
+
+
+def _serve(settings: Settings) -> int:
+    address = listen.parse(settings.listen)
+    store = open_store(settings.store, allow_volatile=settings.allow_volatile_store)
+    try:
+        for warning in store.check():
+            say(f"warning: {warning}")
+        asyncio.run(serve(settings, store, address))
+    finally:
+        store.close()
+    return 0
+
+
+def _check(settings: Settings) -> int:
+    """Opens the store as a coordinator would and says what is wrong with it."""
+    store = open_store(settings.store, allow_volatile=settings.allow_volatile_store)
+    try:
+        warnings = store.check()
+    finally:
+        store.close()
+    for warning in warnings:
+        sys.stdout.write(f"warning: {warning}\n")
+    if not warnings:
+        sys.stdout.write("ok\n")
+    return 0
+
+
+def _trouble(text: str) -> int:
+    say(f"detctl-coordinator: {text}")
+    return TROUBLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="detctl-coordinator",
+        description="Plans audits, stores fingerprints, compares and attributes. Every flag is also a variable DETCTL_COORDINATOR_*.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("command", nargs="?", choices=["check"], help="check: open the store, print warnings, exit")
+    parser.add_argument(
+        "--listen", metavar="ADDRESS", help="HOST:PORT on loopback or unix:/path (127.0.0.1:7450); port 0: any"
+    )
+    parser.add_argument("--store", metavar="STORE", help="sqlite:FILE or redis://HOST:PORT/DB (sqlite:detctl.sqlite)")
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="0600; made when missing; TCP alone needs it")
+    parser.add_argument(
+        "--allow-volatile-store", action="store_true", default=None, help="take a Redis that keeps nothing on disk"
+    )
+    parser.add_argument("--max-age", metavar="AGE", help="forget runs older than this (30d, 12h); default: never")
+    parser.add_argument(
+        "--machine-timeout", type=float, metavar="S", help="how long an audit waits for an absent machine (60)"
+    )
+    parser.add_argument(
+        "--lease", type=float, metavar="S", help="silence after which a machine's runs are given to a new attempt (20)"
+    )
+    parser.add_argument("--heartbeat", type=float, metavar="S", help="how often agents report (2)")
+    parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
+    parser.add_argument("--ready-fd", type=int, metavar="N", help="write the address to this descriptor when ready")
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the address to this file when ready")
+    parser.add_argument(
+        "--exit-with-parent", action="store_true", default=None, help="stop when the parent process ends"
+    )
+    parser.add_argument("--parent-pid", type=int, metavar="PID", help="the parent to watch, where the caller knows it")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""How far an audit is, for people who watch it: heartbeats laid over the stored document, and a speed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from detctl_coordinator import audit_lifecycle as lifecycle
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.lifecycle_events import RunProgress
+from detctl_coordinator.machine import Machine
+
+SPEED_WINDOW_S = 5.0
+
+
+def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
+    """The audit with the steps and records that the machines told last; not meant to be stored."""
+    for machine in machines.values():
+        for working in machine.working:
+            if working.run_id in audit.runs:
+                event = RunProgress(working.run_id, working.attempt, working.step, working.records)
+                audit = lifecycle.apply(audit, event)
+    return audit
+
+
+class Speed:
+    """Fingerprints a second over the last seconds, from totals."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def of(self, total: int) -> float:
+        """Takes a new total; 0.0 until there are two. A total that shrinks (a run began again) starts over."""
+        now = self._monotonic()
+        if self._samples and total < self._samples[-1][1]:
+            self._samples.clear()
+        self._samples.append((now, total))
+        while now - self._samples[0][0] > SPEED_WINDOW_S and len(self._samples) > 2:
+            self._samples.popleft()
+        (begin, first), (end, last) = self._samples[0], self._samples[-1]
+        return round((last - first) / (end - begin), 1) if end > begin else 0.0

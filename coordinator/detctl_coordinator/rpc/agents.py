@@ -1,0 +1,35 @@
+"""The Agents service: one control stream and one data stream an agent. Thin: the state machine is audit_lifecycle.py."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from detctl_proto.v1 import agents_pb2 as pb
+from detctl_proto.v1 import agents_pb2_grpc
+
+from detctl_coordinator.engine import Engine
+from detctl_coordinator.errors import streaming
+from detctl_coordinator.rpc.callers import calling_machine
+from detctl_coordinator.rpc.control_stream import ControlStream
+from detctl_coordinator.rpc.ingest_stream import IngestStream
+
+
+class AgentsServicer(agents_pb2_grpc.AgentsServicer):
+    """See agents.proto."""
+
+    def __init__(self, engine: Engine, heartbeat_s: float, version: str) -> None:
+        self._engine = engine
+        self._welcome = pb.Welcome(coordinator=version, heartbeat_s=heartbeat_s)
+
+    @streaming
+    async def Control(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.CoordinatorMessage]:  # noqa: N802
+        async for message in ControlStream(self._engine, self._welcome, calling_machine(context)).serve(
+            request_iterator
+        ):
+            yield message
+
+    @streaming
+    async def Ingest(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.IngestReply]:  # noqa: N802
+        async for reply in IngestStream(self._engine, calling_machine(context)).serve(request_iterator):
+            yield reply

@@ -1,0 +1,196 @@
+"""The Audits service: what the CLI asks. Thin: planning, selection and the life of an audit are elsewhere."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from detctl_proto.v1 import audits_pb2 as pb
+from detctl_proto.v1 import audits_pb2_grpc
+
+from detctl_coordinator import audit_lifecycle as lifecycle
+from detctl_coordinator import limits, show
+from detctl_coordinator.domain.audit import Audit, AuditState
+from detctl_coordinator.domain.run import RunOutcome
+from detctl_coordinator.engine import Engine
+from detctl_coordinator.errors import Code, Refusal, streaming, unary
+from detctl_coordinator.imports import is_import_id, plan_import
+from detctl_coordinator.lifecycle_events import Cancel, RunEnded
+from detctl_coordinator.planning import plan_runs
+from detctl_coordinator.progress import Speed, with_progress
+from detctl_coordinator.selection import choose_runs
+from detctl_coordinator.verdicts import judge_runs
+from detctl_coordinator.wire import audits as wire
+from detctl_coordinator.wire.checks import json_object
+from detctl_coordinator.wire.control import ENDS
+
+WATCH_S = 0.25  # progress is told four times a second at most
+KEEPALIVE_S = 5.0  # and at least this often, so that a watcher sees a coordinator that is gone
+
+
+class AuditsServicer(audits_pb2_grpc.AuditsServicer):
+    """See audits.proto."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._store = engine.store
+
+    @unary
+    async def PlanAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
+        asked = wire.request_from_proto(request)
+        machines = await self._engine.machines()
+        planned = plan_runs(asked, machines, self._alive(machines))
+        return wire.plan_to_proto("", planned.specs, planned.warnings)
+
+    @unary
+    async def StartAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
+        asked = wire.request_from_proto(request)
+        machines = await self._engine.machines()
+        audit_id = "a" + secrets.token_hex(5)
+        planned = plan_runs(asked, machines, self._alive(machines), audit_id)
+        await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time()))
+        self._engine.wake()
+        return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
+
+    @streaming
+    async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[pb.AuditProgress]:  # noqa: N802
+        speed = Speed(time.monotonic)
+        told: pb.AuditProgress | None = None
+        told_at = 0.0
+        while True:
+            audit = await self._audit(request.audit_id)
+            over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
+            if not over:
+                audit = with_progress(audit, await self._engine.machines())
+            progress = wire.progress_to_proto(audit, speed.of(sum(run.records for run in audit.runs.values())))
+            if over or progress != told or time.monotonic() - told_at >= KEEPALIVE_S:
+                yield progress
+                told, told_at = progress, time.monotonic()
+            if over:
+                return
+            await self._engine.changed(WATCH_S)
+
+    @unary
+    async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
+        await self._audit(request.audit_id)
+        await self._engine.tell(request.audit_id, Cancel("cancelled by its user"))
+        return pb.Empty()
+
+    @unary
+    async def Compare(self, request: pb.CompareRequest, context: Any) -> pb.VerdictReply:  # noqa: N802
+        if request.audit_id and not request.machines and not request.run_ids:
+            audit = await self._audit(request.audit_id)
+            if audit.state is AuditState.CANCELLED:
+                raise Refusal(
+                    Code.NOT_NOW,
+                    f"audit {audit.audit_id} was cancelled; run it again: detctl audit {audit.request.recipe}",
+                )
+            if not audit.verdict_json:
+                raise Refusal(Code.NOT_NOW, f"audit {audit.audit_id} is still {audit.state.value}; wait for it")
+            return pb.VerdictReply(verdict_json=audit.verdict_json)
+        chosen = await self._store.call(
+            choose_runs, request.machines, request.recipe, request.audit_id, request.run_ids
+        )
+        return pb.VerdictReply(verdict_json=await self._store.call(judge_runs, chosen))
+
+    @unary
+    async def ListMachines(self, request: pb.ListRequest, context: Any) -> pb.MachineList:  # noqa: N802
+        machines = await self._engine.machines()
+        alive = self._alive(machines)
+        rows = [
+            wire.machine_to_proto(machine, name in alive)
+            for name, machine in sorted(machines.items())
+            if request.machine in ("", name) and (not request.recipe or request.recipe in machine.recipes)
+        ]
+        return pb.MachineList(machines=rows[: _limit(request)])
+
+    @unary
+    async def ListRuns(self, request: pb.ListRequest, context: Any) -> pb.RunList:  # noqa: N802
+        runs = await self._store.runs(
+            audit_id=request.audit_id, machine=request.machine, recipe=request.recipe, limit=_limit(request)
+        )
+        return pb.RunList(runs=[wire.run_info_to_proto(run) for run in runs])
+
+    @unary
+    async def ListAudits(self, request: pb.ListRequest, context: Any) -> pb.AuditList:  # noqa: N802
+        narrowed = bool(request.machine or request.recipe or request.audit_id)
+        audits = await self._store.audits(limits.LIST_MAX if narrowed else _limit(request))
+        rows = [
+            wire.audit_info_to_proto(audit)
+            for audit in audits
+            if not is_import_id(audit.audit_id)
+            and request.audit_id in ("", audit.audit_id)
+            and request.recipe in ("", audit.request.recipe)
+            and (not request.machine or request.machine in audit.request.machines)
+        ]
+        return pb.AuditList(audits=rows[: _limit(request)])
+
+    @unary
+    async def Show(self, request: pb.ShowRequest, context: Any) -> pb.ShowReply:  # noqa: N802
+        machines = await self._engine.machines()
+        kind, text = await self._store.call(show.show, request.id, machines, self._alive(machines))
+        return pb.ShowReply(kind=kind, json=text)
+
+    @unary
+    async def DeleteRuns(self, request: pb.DeleteRequest, context: Any) -> pb.DeleteReply:  # noqa: N802
+        if request.older_than_s > 0:
+            return pb.DeleteReply(run_ids=await self._store.delete_older_than(time.time() - request.older_than_s))
+        run_ids = list(request.run_ids)
+        if request.audit_id:
+            run_ids += (await self._audit(request.audit_id)).runs
+        if not run_ids:
+            raise Refusal(Code.INVALID, "nothing was named: run ids, an audit or an age")
+        for run_id in run_ids:
+            run = await self._store.run(run_id) if limits.ID.fullmatch(run_id) else None
+            if run is None:
+                raise Refusal(Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs")
+            audit = await self._store.audit(run.spec.audit_id)
+            if not run.state.over or (audit is not None and audit.state in (AuditState.RUNNING, AuditState.COMPARING)):
+                text = f"run {run_id} belongs to audit {run.spec.audit_id}, which is not over; cancel it first"
+                raise Refusal(Code.NOT_NOW, text)
+        return pb.DeleteReply(run_ids=await self._store.delete_runs(run_ids))
+
+    @unary
+    async def ImportRun(self, request: pb.ImportRequest, context: Any) -> pb.ImportReply:  # noqa: N802
+        run_json = json_object(request.run_json, limits.DETAIL_BYTES_MAX, "run.json")
+        audit = await self._store.put_audit(plan_import(request.label, run_json, time.time()))
+        (run_id,) = audit.runs
+        await self._store.open_attempt(run_id, 1)
+        return pb.ImportReply(run_id=run_id)
+
+    @unary
+    async def FinishImport(self, request: pb.ImportFinished, context: Any) -> pb.Empty:  # noqa: N802
+        run = await self._store.run(request.run_id) if limits.ID.fullmatch(request.run_id) else None
+        if run is None or not is_import_id(run.spec.audit_id):
+            raise Refusal(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
+        if request.end not in ENDS:
+            raise Refusal(Code.INVALID, f"unknown end {limits.clean(request.end, 40)!r}")
+        outcome = RunOutcome(
+            end=request.end if request.end != "lost" else "exit",
+            exit_code=request.exit_code,
+            message=limits.clean(request.message),
+            output_tail=request.output_tail[-limits.OUTPUT_TAIL_CHARS_MAX :],
+            ranks=request.ranks,
+        )
+        manifest = json_object(request.manifest_json, limits.MANIFEST_BYTES_MAX, "manifest")
+        audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, run.attempt, outcome, manifest))
+        # The caller compares next: wait until the data were checked against the seals.
+        while audit is not None and audit.state is AuditState.RUNNING:
+            await self._engine.changed(WATCH_S)
+            audit = await self._store.audit(run.spec.audit_id)
+        return pb.Empty()
+
+    async def _audit(self, audit_id: str) -> Audit:
+        audit = await self._store.audit(audit_id) if limits.ID.fullmatch(audit_id) else None
+        if audit is None:
+            raise Refusal(Code.NOT_FOUND, f"no audit {limits.clean(audit_id, 80)!r} is known here; see detctl audits")
+        return audit
+
+    def _alive(self, machines: Any) -> set[str]:
+        return {name for name, machine in machines.items() if self._engine.leases.alive(machine)}
+
+
+def _limit(request: pb.ListRequest) -> int:
+    return min(request.limit or 100, limits.LIST_MAX)

@@ -1,0 +1,21 @@
+"""Who calls: what the metadata of a call says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MACHINE_KEY = "detctl-machine"
+TOKEN_KEY = "authorization"
+
+
+def metadata_value(metadata: Any, key: str) -> str:
+    """The first value of a key, empty where there is none. metadata: what grpc.aio gives, possibly None."""
+    for name, value in metadata or ():
+        if name.lower() == key:
+            return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return ""
+
+
+def calling_machine(context: Any) -> str:
+    """The machine that the caller says it is; empty for a CLI."""
+    return metadata_value(context.invocation_metadata(), MACHINE_KEY)

@@ -1,0 +1,144 @@
+"""One control stream: what the agent says becomes events; what the state wants goes back.
+
+The machine's document is written at every heartbeat; a new boot's first document waits for its first heartbeat, because only that
+tells which runs of the old boot it still has in hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from detctl_proto.v1 import agents_pb2 as pb
+
+from detctl_coordinator import limits
+from detctl_coordinator.connections import Connection
+from detctl_coordinator.engine import Engine
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.lifecycle_events import Instruction
+from detctl_coordinator.machine import Machine, machine_to_document
+from detctl_coordinator.storage.store import StoreError
+from detctl_coordinator.wire import control as wire
+
+log = logging.getLogger(__name__)
+
+
+class ControlStream:
+    """See the module's text. `caller`: the machine that the metadata names, empty where it names none."""
+
+    def __init__(self, engine: Engine, welcome: pb.Welcome, caller: str) -> None:
+        self._engine = engine
+        self._welcome = welcome
+        self._caller = caller
+        self._connection: Connection | None = None
+        self._published = False
+        self._machine_of_run: dict[str, tuple[str, str]] = {}  # run id -> (machine, audit id)
+
+    async def serve(self, messages: Any) -> AsyncIterator[pb.CoordinatorMessage]:
+        """Replies until either side ends. Raises Refusal, StoreError."""
+        outbox: asyncio.Queue[pb.CoordinatorMessage | Instruction | Exception | None] = asyncio.Queue()
+        reader = asyncio.create_task(self._read(messages, outbox))
+        try:
+            while (item := await outbox.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                yield item if isinstance(item, pb.CoordinatorMessage) else wire.instruction_to_proto(item)
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            await self._leave()
+
+    async def _read(self, messages: Any, outbox: asyncio.Queue[Any]) -> None:
+        end: Exception | None = None
+        try:
+            async for message in messages:
+                kind = message.WhichOneof("kind")
+                if kind == "hello":
+                    await self._hello(message.hello, outbox)
+                elif self._connection is None:
+                    raise Refusal(Code.INVALID, "the first message of a control stream is Hello")
+                elif kind == "heartbeat":
+                    self._connection.working = wire.working_from_heartbeat(message.heartbeat)
+                    await self._publish()
+                elif kind == "run_state":
+                    await outbox.put(await self._run_state(message.run_state))
+        except Exception as error:
+            end = error
+        await outbox.put(end)
+
+    async def _hello(self, hello: pb.Hello, outbox: asyncio.Queue[Any]) -> None:
+        machine = wire.machine_from_hello(hello)
+        if self._caller and self._caller != machine.name:
+            raise Refusal(
+                Code.NOT_YOURS,
+                f"Hello of machine {machine.name} on a stream of machine {limits.clean(self._caller, 80)}",
+            )
+        known = (await self._engine.machines()).get(machine.name)
+        if self._connection is not None and self._connection.machine.name == machine.name:
+            self._connection.machine = machine  # its catalog changed
+        else:
+            self._connection = Connection(machine, time.monotonic)
+            # Instructions and answers share one queue, so that their order on the wire is the order of decisions.
+            self._connection.outbox = outbox
+            self._engine.connections.add(self._connection)
+        log.info("machine=%s boot=%s recipes=%d event=hello", machine.name, machine.boot_id, len(machine.recipes))
+        self._published = known is None or known.boot_id == machine.boot_id
+        if self._published:
+            self._connection.working = self._connection.working or (known.working if known else ())
+            await self._publish()
+        # After the document: an agent that was welcomed is known.
+        await outbox.put(pb.CoordinatorMessage(welcome=self._welcome))
+
+    async def _publish(self) -> None:
+        assert self._connection is not None
+        self._published = True
+        await self._put(replace(self._connection.machine, working=self._connection.working, connected=True))
+        self._engine.wake()
+
+    async def _put(self, machine: Machine) -> None:
+        machine = replace(machine, beat=secrets.token_hex(8), last_seen_unix_s=time.time())
+        await self._engine.store.put_machine(machine.name, machine_to_document(machine))
+
+    async def _run_state(self, state: pb.RunState) -> pb.CoordinatorMessage:
+        """Applied and durable before it is noted. About a run that is gone or older: noted, so that the agent forgets it."""
+        event = wire.run_event_from_state(state)
+        machine, audit_id = await self._owner(event.run_id)
+        assert self._connection is not None
+        if machine and machine != self._connection.machine.name:
+            raise Refusal(
+                Code.NOT_YOURS,
+                f"run {event.run_id} belongs to another machine",
+                f"asked by {self._connection.machine.name}",
+            )
+        if audit_id:
+            await self._engine.tell(audit_id, event)
+        noted = pb.RunStateNoted(run_id=state.run_id, attempt=state.attempt, phase=state.phase)
+        return pb.CoordinatorMessage(run_state_noted=noted)
+
+    async def _owner(self, run_id: str) -> tuple[str, str]:
+        """(machine, audit) of a run; empty texts where it is gone."""
+        if run_id not in self._machine_of_run:
+            run = await self._engine.store.run(run_id)
+            if run is None:
+                return "", ""
+            self._machine_of_run[run_id] = (run.spec.arm.machine, run.spec.audit_id)
+        return self._machine_of_run[run_id]
+
+    async def _leave(self) -> None:
+        """The machine is shown as not connected; its runs keep their lease, since it may be back at once."""
+        connection = self._connection
+        if connection is None or not self._engine.connections.remove(connection):
+            return
+        log.info("machine=%s boot=%s event=disconnected", connection.machine.name, connection.machine.boot_id)
+        try:
+            known = (await self._engine.machines()).get(connection.machine.name)
+            if known is not None and known.boot_id == connection.machine.boot_id:
+                document = machine_to_document(replace(known, connected=False))
+                await self._engine.store.put_machine(known.name, document)
+        except StoreError:
+            pass  # the lease tells the same a little later

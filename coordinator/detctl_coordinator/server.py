@@ -1,0 +1,131 @@
+"""Puts the parts together: store, engine, gRPC server with health and reflection; serves until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+import grpc
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from detctl_coordinator import limits, listen, token_file
+from detctl_coordinator.async_store import AsyncStore
+from detctl_coordinator.engine import Engine
+from detctl_coordinator.interceptors import TokenInterceptor
+from detctl_coordinator.logs import say
+from detctl_coordinator.retention import sweep_for_ever
+from detctl_coordinator.rpc.agents import AgentsServicer
+from detctl_coordinator.rpc.audits import AuditsServicer
+from detctl_coordinator.settings import Settings, age_s
+from detctl_coordinator.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 2.0  # calls under way may finish; streams of agents and watchers never do by themselves
+PARENT_POLL_S = 0.5
+SERVICES = (
+    agents_pb2.DESCRIPTOR.services_by_name["Agents"].full_name,
+    audits_pb2.DESCRIPTOR.services_by_name["Audits"].full_name,
+)
+OPTIONS = [
+    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),  # our own lists and documents
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.so_reuseport", 0),  # two coordinators on one port would each see half of the agents
+    # An agent on a frozen host is found out, and idle streams survive middle boxes.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+
+def version() -> str:
+    """Of the installed distribution; `0` in a checkout that is not installed."""
+    try:
+        return importlib.metadata.version("detctl")
+    except importlib.metadata.PackageNotFoundError:
+        return "0"
+
+
+async def serve(settings: Settings, store: Store, address: listen.Address) -> None:
+    """Serves until SIGTERM, SIGINT or, with exit_with_parent, the parent's end. Raises ListenError, TokenError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    engine = Engine(AsyncStore(store), lease_s=settings.lease, machine_timeout_s=settings.machine_timeout)
+    server, shown = await _start(settings, engine, address)
+    tasks = [asyncio.create_task(engine.run(), name="engine")]
+    if settings.max_age:
+        tasks.append(asyncio.create_task(sweep_for_ever(engine.store, age_s(settings.max_age)), name="retention"))
+    if settings.exit_with_parent or settings.parent_pid:
+        tasks.append(asyncio.create_task(_watch_parent(settings.parent_pid or os.getppid(), stop), name="parent"))
+    _announce(settings, shown)
+    try:
+        await stop.wait()
+        log.info("event=stopping")
+    finally:
+        engine.connections.close()
+        await server.stop(GRACE_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.to_thread(engine.store.close)
+        if address.is_unix:
+            Path(address.path).unlink(missing_ok=True)
+
+
+async def _start(settings: Settings, engine: Engine, address: listen.Address) -> tuple[grpc.aio.Server, str]:
+    listen.probe(address)
+    interceptors = []
+    if not address.is_unix:
+        interceptors.append(TokenInterceptor(token_file.read_or_make(settings.token_file or token_file.default_path())))
+    server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
+    agents_pb2_grpc.add_AgentsServicer_to_server(AgentsServicer(engine, settings.heartbeat, version()), server)
+    audits_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(engine), server)
+    healthy = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    # The socket's mode must be 0600 from its first moment on.
+    umask = os.umask(0o177) if address.is_unix else None
+    try:
+        port = server.add_insecure_port(address.shown(address.port))
+        await server.start()
+    except RuntimeError as error:
+        raise listen.ListenError(f"cannot listen on {address.shown(address.port)}: {error}") from error
+    finally:
+        if umask is not None:
+            os.umask(umask)
+    for service in ("", *SERVICES):
+        await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
+    return server, address.shown(port)
+
+
+def _announce(settings: Settings, shown: str) -> None:
+    """Says to people and to programs that the coordinator is ready, and where."""
+    say(f"listening on {shown}")
+    if settings.ready_file is not None:
+        aside = settings.ready_file.with_name(settings.ready_file.name + ".new")
+        aside.write_text(shown + "\n")
+        aside.replace(settings.ready_file)
+    if settings.ready_fd is not None:
+        with os.fdopen(settings.ready_fd, "w") as file:
+            file.write(shown + "\n")
+
+
+async def _watch_parent(parent_pid: int, stop: asyncio.Event) -> None:
+    """PR_SET_PDEATHSIG would fire when the thread ends that started us; asking for the parent's id cannot be wrong."""
+    while os.getppid() == parent_pid:
+        await asyncio.sleep(PARENT_POLL_S)
+    log.info("event=parent-gone pid=%d", parent_pid)
+    stop.set()

@@ -1,0 +1,44 @@
+"""`detctl show ID`: an audit, a run or a machine as JSON text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.machine import Machine, machine_to_document
+from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
+from detctl_coordinator.storage.store import Store
+
+
+def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Collection[str]) -> tuple[str, str]:
+    """(kind, JSON). Raises Refusal (NOT_FOUND)."""
+    if limits.ID.fullmatch(wanted):
+        if (run := store.run(wanted)) is not None:
+            seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
+            document = {**run_to_json(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}
+            return "run", json.dumps(document)
+        if (audit := store.audit(wanted)) is not None:
+            document = audit_to_json(audit)
+            for shown in document["runs"]:
+                shown.pop("manifest")  # `show RUN` has it; an audit of a hundred runs would be megabytes
+            verdict = document.pop("verdict_json")
+            return "audit", json.dumps({**document, "verdict": json.loads(verdict) if verdict else None})
+        if (machine := machines.get(wanted)) is not None:
+            document = machine_to_document(machine)
+            del document["beat"]
+            return "machine", json.dumps({**document, "schema": "detctl.machine/v1", "connected": wanted in alive})
+    text = f"no audit, run or machine {limits.clean(wanted, 80)!r} is known here; see detctl audits, runs, machines"
+    raise Refusal(Code.NOT_FOUND, text)
+
+
+def _seal(seal: dict[str, Any]) -> dict[str, Any]:
+    """The seal with its detail, streams by name of stage."""
+    streams = {
+        f"{Stage(stage).word}/{Phase(phase).word}": {"steps": steps, "count": count, "chain": chain}
+        for _, stage, phase, steps, count, chain in seal["streams"]
+    }
+    return {**seal, "streams": streams}

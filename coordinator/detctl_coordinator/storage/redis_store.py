@@ -1,0 +1,125 @@
+"""The store in Redis or Valkey, shared by any number of coordinators. Names of keys: redis_keys.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.fingerprint import Seal, SegmentMeta, StepEntry, StreamKey
+from detctl_coordinator.domain.run import RunRecord
+from detctl_coordinator.storage import documents, redis_audits, redis_keys, redis_runs
+from detctl_coordinator.storage.limits import check_segment
+from detctl_coordinator.storage.redis_admission import admit
+from detctl_coordinator.storage.redis_link import RedisLink
+from detctl_coordinator.storage.store import Missing, StoreError
+
+
+class RedisStore:
+    """Store at redis://, rediss:// or unix://. Raises StoreError where the server cannot be reached or is unfit (redis_admission.py)."""
+
+    def __init__(self, address: str, allow_volatile: bool = False, timeout_s: float = 5.0) -> None:
+        self._link = RedisLink(address, timeout_s)
+        self._allow_volatile = allow_volatile
+        try:
+            self._warnings = admit(self._link, allow_volatile)
+            self._check_schema()
+            redis_audits.sweep(self._link)
+        except BaseException:
+            self._link.close()
+            raise
+
+    # -- audits and runs ------------------------------------------------------------------------------------------
+    def put_audit(self, audit: Audit) -> Audit:
+        return redis_audits.put(self._link, audit)
+
+    def audit(self, audit_id: str) -> Audit | None:
+        return redis_audits.get(self._link, audit_id)
+
+    def active_audits(self) -> list[Audit]:
+        return redis_audits.active(self._link)
+
+    def audits(self, limit: int = 100) -> list[Audit]:
+        return redis_audits.newest(self._link, limit)
+
+    def run(self, run_id: str) -> RunRecord | None:
+        return redis_audits.run(self._link, run_id)
+
+    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
+        return redis_audits.runs(self._link, audit_id, machine, recipe, limit)
+
+    def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
+        return redis_audits.delete_runs(self._link, run_ids)
+
+    def delete_older_than(self, unix_s: float) -> list[str]:
+        return redis_audits.delete_older_than(self._link, unix_s)
+
+    # -- machines -------------------------------------------------------------------------------------------------
+    def put_machine(self, name: str, document: Mapping[str, Any]) -> None:
+        self._link.call("HSET", redis_keys.MACHINES, name, documents.dump(document))
+        self._link.confirm()
+
+    def machines(self) -> dict[str, Mapping[str, Any]]:
+        found = dict(self._link.call("HGETALL", redis_keys.MACHINES))
+        return {name.decode(): documents.load(text) for name, text in sorted(found.items())}
+
+    # -- what a run sent ------------------------------------------------------------------------------------------
+    def open_attempt(self, run_id: str, attempt: int) -> None:
+        redis_runs.open_attempt(self._link, run_id, attempt)
+
+    def put_segment(
+        self,
+        run_id: str,
+        attempt: int,
+        meta: SegmentMeta,
+        columns: bytes,
+        closed: Sequence[tuple[StreamKey, StepEntry]],
+    ) -> None:
+        check_segment(meta, columns, closed)
+        redis_runs.put_segment(self._link, run_id, attempt, meta, columns, closed)
+
+    def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
+        redis_runs.put_seal(self._link, run_id, attempt, seal.rank, documents.dump(documents.seal_to_json(seal)))
+
+    # -- reading a run --------------------------------------------------------------------------------------------
+    def attempt(self, run_id: str) -> int:
+        return redis_runs.attempt_of(self._link, run_id)
+
+    def seals(self, run_id: str) -> dict[int, Seal]:
+        found = redis_runs.seals(self._link, run_id)
+        return {rank: documents.seal_from_json(documents.load(text)) for rank, text in found.items()}
+
+    def streams(self, run_id: str) -> dict[StreamKey, int]:
+        return redis_runs.streams(self._link, run_id)
+
+    def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
+        found = self.entries(run_id, key, ordinal, ordinal + 1)
+        if not found:
+            raise Missing(f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}")
+        return found[0]
+
+    def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
+        return redis_runs.entries(self._link, run_id, key, max(start, 0), stop)
+
+    def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
+        return redis_runs.metas(self._link, run_id, rank)
+
+    def segment_columns(self, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
+        return redis_runs.columns(self._link, run_id, rank, numbers)
+
+    # -- service --------------------------------------------------------------------------------------------------
+    def check(self) -> list[str]:
+        self._link.confirm()
+        return admit(self._link, self._allow_volatile)
+
+    def close(self) -> None:
+        self._link.close()
+
+    def _check_schema(self) -> None:
+        self._link.call("SET", redis_keys.SCHEMA, redis_keys.SCHEMA_VERSION, "NX")
+        found = int(self._link.call("GET", redis_keys.SCHEMA) or 0)
+        if found > redis_keys.SCHEMA_VERSION:
+            raise StoreError(
+                f"store {self._link.shown} was written by a newer detctl (schema {found}, this one knows "
+                f"{redis_keys.SCHEMA_VERSION}): upgrade detctl"
+            )

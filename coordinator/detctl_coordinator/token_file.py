@@ -1,0 +1,74 @@
+"""The token file of a coordinator on loopback TCP: other users of the host can connect, but cannot read it (rulings.md 32)."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from pathlib import Path
+
+_FORM = re.compile(r"[A-Za-z0-9_-]{16,256}")
+
+
+class TokenError(Exception):
+    """The file cannot be trusted or read; one line for people."""
+
+
+def default_path() -> Path:
+    """`$XDG_STATE_HOME/detctl/token`, else `~/.local/state/detctl/token`."""
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "detctl" / "token"
+
+
+def read_or_make(path: Path) -> str:
+    """The token; a new one where there is no file. Raises TokenError where others may read or write the file."""
+    for _ in range(2):
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            _make(path)
+    return _read(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise TokenError(f"token file {path}: {error.strerror}") from error
+    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise TokenError(f"token file {path} is no file")
+        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o077:
+            raise TokenError(
+                f"token file {path} can be read by others: chmod 600 {path}, and make a new one if it was seen"
+            )
+        token = file.read(1024).strip()
+    if not _FORM.fullmatch(token):
+        raise TokenError(
+            f"token file {path} holds no token: 16 to 256 letters, digits, '-' or '_'; delete it to get a new one"
+        )
+    return token
+
+
+def _make(path: Path) -> None:
+    """Written aside and linked, so that nobody ever reads half a token and two starters agree on one."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # somebody was faster: theirs stands
+        finally:
+            aside.unlink()
+    except OSError as error:
+        raise TokenError(f"cannot make token file {path}: {error.strerror}") from error

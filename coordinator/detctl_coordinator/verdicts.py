@@ -1,0 +1,70 @@
+"""From stored runs to problems and verdicts: the seam to storage's check, comparison and attribution. Runs in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detctl_coordinator.attribution.judge import JudgeRequest, judge
+from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.run import RunRecord, RunState
+from detctl_coordinator.storage.reader import StoredRun
+from detctl_coordinator.storage.store import Store
+from detctl_coordinator.storage.verify import verify
+
+NO_PROBE = "no probe answered from the training (python -I, no torch, or not a training)"
+
+
+def problem_of_run(store: Store, run_id: str) -> str:
+    """What is wrong with an ended run's data, one line; empty where all is well. Raises StoreError."""
+    if not store.seals(run_id) and not store.streams(run_id):
+        return NO_PROBE
+    problems = _problems(store, run_id)
+    if not problems:
+        return ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return problems[0] + more
+
+
+def judge_audit(store: Store, audit: Audit) -> str:
+    """Verdict JSON of a whole audit. Raises StoreError."""
+    return judge_runs(store, (audit, list(audit.runs.values())))
+
+
+def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
+    """Verdict JSON of some runs; the audit where they are all of one. Raises StoreError."""
+    audit, runs = chosen
+    specs = [run.spec for run in runs]
+    ends = [spec.step_to for spec in specs if spec.step_to is not None]
+    whole = audit is not None and len(runs) == len(audit.runs)
+    request = JudgeRequest(
+        audit_id=audit.audit_id if audit else "",
+        recipe=", ".join(dict.fromkeys(spec.recipe for spec in specs)),
+        readers=tuple(StoredRun(store, spec.run_id) for spec in specs),
+        machines=tuple(dict.fromkeys(spec.arm.machine for spec in specs)),
+        window=(max(spec.step_from for spec in specs), min(ends, default=None)),
+        varied=len({spec.arm.variation for spec in specs}) > 1,
+        damaged=frozenset(run.spec.run_id for run in runs if _is_damaged(store, run)),
+        twins=audit.request.twins if audit and whole else 0,
+        planned=tuple(spec.label for spec in specs) if whole else (),
+    )
+    return judge(request).to_json()
+
+
+def _problems(store: Store, run_id: str) -> list[str]:
+    try:
+        return verify(store, run_id, blobs=True)
+    except Damaged as error:
+        return [str(error)]
+
+
+def _is_damaged(store: Store, run: RunRecord) -> bool:
+    """Data that contradict themselves must not be compared; data that only stop early (no seal, a rank killed) may be."""
+    if run.state is not RunState.FAILED:
+        return False
+    if run.outcome is not None and run.outcome.end == "damaged":
+        return True
+    seals = store.seals(run.spec.run_id)
+    ranks = {key.rank for key in store.streams(run.spec.run_id)}
+    broke_off = ranks - set(seals) or any(seal.reason == "lost" for seal in seals.values())
+    return bool(seals) and not broke_off and bool(_problems(store, run.spec.run_id))
