@@ -28,8 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOTS = [str(ROOT / root) for root in ("proto", "agent", "coordinator", "cli")]
 sys.path[:0] = [*ROOTS, str(ROOT / "tests" / "integration" / "coordinator")]
 
-import grpc
-from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc, records_pb2
+import grpc  # noqa: E402
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc, records_pb2  # noqa: E402
 
 AIM = 100_000
 SITES = 250
@@ -133,7 +133,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.core >= 0:
         os.sched_setaffinity(0, {arguments.core})  # children inherit it
-    from processes import coordinator
+    from coordinator_processes import coordinator
 
     for kind in arguments.store:
         with tempfile.TemporaryDirectory(prefix="db-") as name, store(kind, Path(name)) as address:

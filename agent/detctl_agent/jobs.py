@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from detctl_agent import logs, manifest, source, spool
 from detctl_agent.admission import Order, admit, check_ids
@@ -30,6 +31,9 @@ class Jobs:
     def __init__(self, machine: str, offers: Offers, state: StateFolder, *, parallel: int, inherit: bool) -> None:
         self._machine, self._offers, self._state, self._inherit = machine, offers, state, inherit
         self._slots = asyncio.Semaphore(parallel)
+        self._threads = ThreadPoolExecutor(
+            parallel, "run"
+        )  # of their own: runs last long and must not hold up file work
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.jobs: dict[str, Job] = {}
@@ -56,7 +60,8 @@ class Jobs:
                 self._end(other, "lost", "a newer attempt took its place")
                 other.fenced = True
         if (earlier := job.folder.read_run()) is not None and earlier.noted:
-            job.run, job.manifest, job.phase = earlier, job.folder.read_manifest(), JobPhase.ENDED
+            job.run, job.manifest = earlier, job.folder.read_manifest()
+            job.phase = JobPhase.REFUSED if earlier.end == "refused" else JobPhase.ENDED
             self.say.set()
             return
         log.info(logs.line("assigned", run=job.key, recipe=order.recipe, environment=order.environment))
@@ -172,7 +177,7 @@ class Jobs:
         async with self._slots:
             loop = asyncio.get_running_loop()
             try:
-                outcome, prepared = await asyncio.to_thread(self._run_in_thread, job, loop)
+                outcome, prepared = await loop.run_in_executor(self._threads, self._run_in_thread, job, loop)
             except (Refused, SourceError) as error:
                 self._refuse(job, str(error))
                 return
@@ -271,9 +276,9 @@ class Jobs:
         run = job.run
         message = outcome.message
         if prepared is not None:
-            if torch := manifest.torch_section(outcome.torch):
-                job.manifest = {**job.manifest, "torch": torch}
-            if outcome.end not in ("disk-full", "lost") and (wrote := source.changes(prepared.source)):
+            job.manifest = manifest.with_told(job.manifest, outcome.torch)
+            before = None if outcome.end in ("disk-full", "lost") else prepared.source
+            if before is not None and (wrote := source.changes(before)):
                 message = "; ".join(part for part in (message, wrote) if part)
         run.state, run.ended_unix_s, run.wall_s = "ended", time.time(), outcome.wall_s
         run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, message

@@ -47,6 +47,10 @@ class OutputCapture:
         os.close(self._file)
         self.open = False
 
+    def hide(self) -> None:
+        """Shows nothing more: what a training says when it is ended on purpose is for the file alone."""
+        self._show = None
+
     def discard(self) -> None:
         """Keeps reading, so that the training is never blocked, and keeps nothing: the disk is full."""
         self._limit = self._written

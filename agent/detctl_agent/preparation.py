@@ -29,11 +29,12 @@ PYTHON_WORDS = ("python", "python3")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the runner needs, and what is told of the run. source: to see afterwards whether the run wrote into it."""
+    """What the runner needs, and what is told of the run. source: to see afterwards whether the run wrote into it, None
+    where it runs in that folder."""
 
     plan: LaunchPlan
     manifest: dict[str, Any]
-    source: source.Source
+    source: source.Source | None
 
 
 def prepare(
@@ -49,7 +50,9 @@ def prepare(
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
     found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
-    if order.expected_source_digest and found.digest != order.expected_source_digest:
+    # A command in the user's own folder may write there; its second twin finds another folder than was planned.
+    fixed = not (inherit and recipe.runs_in_place)
+    if fixed and order.expected_source_digest and found.digest != order.expected_source_digest:
         raise Refused(
             f"the source of recipe {order.recipe} in {recipe.folder} changed after the audit was planned: start the audit again"
         )
@@ -131,7 +134,7 @@ def prepare(
         window_end=order.step_to,
         grace_s=recipe.grace_s,
     )
-    return Prepared(plan, facts, found)
+    return Prepared(plan, facts, None if recipe.runs_in_place else found)
 
 
 def training_variables(

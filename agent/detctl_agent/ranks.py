@@ -22,6 +22,8 @@ from detctl_agent.segments import Origin, SegmentPacker
 TRAINING_STAGES = frozenset((4, 8, 9, 10, 12))  # init, forward, loss, backward, update
 HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not shown that it trains
 NOTES_MAX = 1000  # a process
+NOTES_BYTES_MAX = 1024 * 1024  # a process
+FACTS_MAX = 64  # frames of facts a process
 DETAIL_BYTES_MAX = 1024 * 1024
 PROCESSES_MAX = 4096
 RANK_MAX = 1 << 20
@@ -52,6 +54,8 @@ class Process:
     records: int = 0
     sealed: str = ""  # the reason, once sealed
     notes_told: bool = False
+    notes_bytes: int = 0
+    facts_frames: int = 0
 
     @property
     def pid(self) -> int:
@@ -93,10 +97,13 @@ class Ranks:
             if process.hello.get("scheme", SCHEME) != SCHEME:
                 process.trouble = f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {SCHEME}"
         elif kind == wire.NOTE:
-            if len(process.notes) < NOTES_MAX:
+            process.notes_bytes += len(payload)
+            if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
                 process.notes.append(wire.json_object(payload))
         elif kind == wire.FACTS:
-            process.facts.update(wire.json_object(payload))
+            process.facts_frames += 1
+            if process.facts_frames <= FACTS_MAX:
+                process.facts.update(wire.json_object(payload))
             return self._assign(process)
         elif kind == wire.SEAL:
             return self._seal(process, wire.json_object(payload))

@@ -17,6 +17,7 @@ FRAME_BYTES_MAX = 64 * 1024 * 1024  # as the probe's: a listing of two million n
 JSON_BYTES_MAX = 2 * 1024 * 1024
 STAGES = 14
 SHAPE_MAX = 64
+NAME_BYTES_MAX = 512  # as the coordinator takes them
 IDENTITIES_MAX = 65_536  # texts kept for look-up; beyond that the table starts anew
 
 _FRAME = struct.Struct("<IB")
@@ -183,12 +184,22 @@ class RecordParser:
         dtype = key[4 + site_bytes : 4 + site_bytes + dtype_bytes]
         shape = struct.unpack_from(f"<{dimensions}Q", key, 5 + site_bytes + dtype_bytes)
         identity = Identity(
-            text(site), text(dtype), shape, site + b"\0", b"\0%s\0%s\0" % (dtype, ",".join(map(str, shape)).encode())
+            name(site), name(dtype), shape, site + b"\0", b"\0%s\0%s\0" % (dtype, ",".join(map(str, shape)).encode())
         )
         if len(self._identities) >= IDENTITIES_MAX:
             self._identities.clear()
         self._identities[key] = identity
         return identity
+
+
+def name(raw: bytes) -> str:
+    """A name as it is stored: one that is too long ends in its hash, so that names stay distinct. Hashes of records are
+    taken over the name as it came."""
+    whole = text(raw)
+    if len(whole) <= NAME_BYTES_MAX and len(whole.encode("utf-8")) <= NAME_BYTES_MAX:
+        return whole
+    head = whole.encode("utf-8")[: NAME_BYTES_MAX - 40].decode("utf-8", "ignore")
+    return f"{head}…{blake2b(raw, digest_size=16).hexdigest()}"
 
 
 def text(raw: bytes) -> str:

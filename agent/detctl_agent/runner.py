@@ -46,6 +46,7 @@ class LaunchPlan:
     output_bytes_max: int = 64 * 1024 * 1024
     level: str = "module"
     window_end: int | None = 32
+    spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that takes nothing must not fill the disk
     grace_s: float = GRACE_S
     umask: int = 0o077
 
@@ -224,6 +225,10 @@ class Runner:
                 self._exit_code = report["exit"]
             elif "done" in report:
                 self._done = True
+                if report.get("left"):
+                    self._message = (
+                        f"{report['left']} processes do not end by SIGKILL: they hang in the kernel of this machine"
+                    )
                 if report["done"] and not self._end:
                     self._message = self._message or f"{report['done']} processes that it left behind were ended"
 
@@ -243,6 +248,9 @@ class Runner:
         if not self._end:
             self._end, self._message = reason, message or self._message
             log.info(logs.line("training_ending", run=self._plan.key, reason=reason, message=message))
+        if reason in ("window", "stop"):
+            for output in self._outputs:
+                output.hide()
         self._launched.end(self._plan.grace_s if grace_s is None else grace_s)
 
     # -- spool --------------------------------------------------------------------------------------------------------
@@ -253,6 +261,10 @@ class Runner:
         for message in messages:
             payload = message.SerializeToString()
             try:
+                if self._spool.synced_bytes + self._unsynced > self._plan.spool_bytes_max:
+                    raise DiskFull(
+                        f"more than {self._plan.spool_bytes_max // 1024**2} MiB of fingerprints: shorten the window"
+                    )
                 self._spool.append(payload)
                 self._unsynced += len(payload)
                 if self._unsynced >= SYNC_BYTES:

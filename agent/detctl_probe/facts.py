@@ -15,7 +15,8 @@ def collect() -> Dict[str, Any]:
     """JSON values; a fact that cannot be read is left out. Takes milliseconds once (the versions of packages)."""
     facts: Dict[str, Any] = {
         "python": "%d.%d.%d" % sys.version_info[:3],
-        "hash_randomization": bool(sys.flags.hash_randomization),
+        # The flag of the interpreter is set for any seed but 0.
+        "hash_randomization": os.environ.get("PYTHONHASHSEED") in (None, "", "random"),
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "packages": _packages(),
     }

@@ -11,19 +11,19 @@ process gives them to `replay` where it takes the batch.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
 
 from detctl_probe import chain as chains
-from detctl_probe import frames
+from detctl_probe import contents, frames
 from detctl_probe.callers import Callers
 from detctl_probe.connection import Connection
 from detctl_probe.paths import Places
 from detctl_probe.prints import Print
 from detctl_probe.say import say
 from detctl_probe.settings import Settings
+from detctl_probe.streams import Stream, hash_of
 
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
@@ -56,23 +56,6 @@ class Observer:
         self.installed = False
         self.fired = 0
         self.failed: Optional[str] = None
-
-
-class _Stream:
-    """(stage, phase): what the seal says of it, and the step under way."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-        self.count = 0
-        self.chain = chains.ZERO
-        self.fold: Optional[chains.StepFold] = None
-
-    def close(self, step: int) -> None:
-        if self.fold is not None:
-            self.chain = chains.chain(self.chain, step, self.fold.digest)
-            self.steps += 1
-            self.count += self.fold.count
-            self.fold = None
 
 
 class _Working:
@@ -118,8 +101,8 @@ class Recorder:
         self.observers: Dict[str, Observer] = {}
         self.facts: Callable[[], Dict[str, Any]] = dict  # facts.py sets it
         self._starts: List[Callable[[], None]] = []
-        self._unobserved: Dict[Tuple[str, str], Dict[str, str]] = {}
-        self._interventions: Dict[str, Dict[str, Any]] = {}
+        self.unobserved_parts: Dict[Tuple[str, str], Dict[str, str]] = {}
+        self.interventions: Dict[str, Dict[str, Any]] = {}
         self._fresh()
 
     def _fresh(self) -> None:
@@ -129,16 +112,16 @@ class Recorder:
         self._connection: Optional[Connection] = None
         self._lost = False
         self._buffer = bytearray()
-        self._sequence = 0
+        self.sequence = 0
         self._occurrences: Dict[Tuple[str, str, str], int] = {}
-        self._streams: Dict[Tuple[str, str], _Stream] = {}
-        self._open: Dict[Tuple[str, str], _Stream] = {}
+        self.streams: Dict[Tuple[str, str], Stream] = {}
+        self._open: Dict[Tuple[str, str], Stream] = {}
         self._folded: Dict[Tuple[str, str], chains.StepFold] = {}
         self._notes: Set[Tuple[Any, ...]] = set()
         self._notes_by_kind: Dict[str, int] = {}
         self._carried: List[Seen] = []
         self._overflowed = False
-        self._steps_finished = 0
+        self.steps_finished = 0
         self._stop_after: Optional[int] = None
         self._began = False
         self._facts_sent = False
@@ -258,12 +241,18 @@ class Recorder:
 
     def unobserved(self, stage: str, what: str, why: str) -> None:
         """Coverage: a part of a stage that nobody watches."""
-        if len(self._unobserved) < 1000:
-            self._unobserved.setdefault((stage, what), {"stage": stage, "what": what, "why": why})
+        if len(self.unobserved_parts) < 1000:
+            self.unobserved_parts.setdefault((stage, what), {"stage": stage, "what": what, "why": why})
+
+    def learn_rank(self) -> Optional[Tuple[int, int]]:
+        """(rank, world size) of torch.distributed, kept from when it said so: the group is often gone when the program ends."""
+        if self._rank is None:
+            self._rank = contents.distributed_rank()
+        return self._rank
 
     def intervention(self, name: str, value: str, acted: bool, detail: str) -> None:
         """Reads back an intervention; the last call a name stands."""
-        self._interventions[name] = {"name": name, "value": value, "acted": acted, "detail": detail}
+        self.interventions[name] = {"name": name, "value": value, "acted": acted, "detail": detail}
 
     def logical(self, path: str) -> str:
         """`{data}/train` for a path under a declared place, else the path; see settings.paths."""
@@ -310,7 +299,7 @@ class Recorder:
                     self._fold_step()
                     self._pack_buffer()
                     self._close_streams()
-                    self._send(frames.json_frame(frames.SEAL, self._seal_content(reason)))
+                    self._send(frames.json_frame(frames.SEAL, contents.seal(self, reason)))
                     if self._connection is not None:
                         self._connection.drain(SEAL_WAIT_S)
                         self._connection.close()
@@ -355,7 +344,7 @@ class Recorder:
             self.training = True
         if self.settings.level == "step" and stage not in KEPT_STAGES:
             fold = self._folded.setdefault((stage, phase), chains.StepFold())
-            fold.take(_hash(site, occurrence, value))
+            fold.take(hash_of(site, occurrence, value))
             return
         self._write(stage, phase, site, occurrence, value, evidence)
 
@@ -369,7 +358,7 @@ class Recorder:
         evidence: Optional[Mapping[str, Any]],
     ) -> None:
         self._buffer += frames.pack_record(
-            self._sequence,
+            self.sequence,
             frames.STAGE_NUMBERS[stage],
             frames.PHASE_NUMBERS[phase],
             self.step,
@@ -379,14 +368,12 @@ class Recorder:
             value,
             evidence,
         )
-        self._sequence += 1
-        stream = self._streams.get((stage, phase))
+        self.sequence += 1
+        stream = self.streams.get((stage, phase))
         if stream is None:
-            stream = self._streams[(stage, phase)] = _Stream()
-        if stream.fold is None:
-            stream.fold = chains.StepFold()
+            stream = self.streams[(stage, phase)] = Stream()
+        if stream.take(hash_of(site, occurrence, value)):
             self._open[(stage, phase)] = stream
-        stream.fold.take(_hash(site, occurrence, value))
         if len(self._buffer) >= FLUSH_BYTES:
             self._pack_buffer()
             self._send(b"")
@@ -395,13 +382,13 @@ class Recorder:
         self._fold_step()
         self._pack_buffer()
         self._close_streams()
-        self._learn_rank()
+        self.learn_rank()
         if not self._facts_sent:
             self._facts_sent = True
-            self._send(frames.json_frame(frames.FACTS, self._facts_content()), now=False)
+            self._send(frames.json_frame(frames.FACTS, contents.facts(self)), now=False)
         self._send(frames.step_frame(self.step, skipped))
         finished = self.step
-        self._steps_finished += 1
+        self.steps_finished += 1
         self.step += 1
         self.micro = 0
         self._occurrences.clear()
@@ -450,7 +437,7 @@ class Recorder:
         if self._lost:
             return
         if self._connection is None:
-            self._connection = Connection(self.settings.socket, frames.json_frame(frames.HELLO, self._hello_content()))
+            self._connection = Connection(self.settings.socket, frames.json_frame(frames.HELLO, contents.hello(self)))
         self._connection.send(data, now=now)
         if self._connection.broken:
             self._lose(None)
@@ -465,86 +452,6 @@ class Recorder:
                 self._connection.close()
             if why is not None:
                 say("recording stops, the training goes on: %s" % why)
-
-    # -- contents of the JSON frames ------------------------------------------------------------------------------------
-    def _hello_content(self) -> Dict[str, Any]:
-        return {
-            "v": frames.VERSION,
-            "scheme": frames.SCHEME,
-            "level": self.settings.level,
-            # The start time of the process is no secret and needs no random number.
-            "process": "%d.%08x" % (self.pid, time.time_ns() // 1000 & 0xFFFFFFFF),
-            "pid": self.pid,
-            "ppid": os.getppid(),
-            "role": self.role,
-            "rank": _number(os.environ.get("RANK")),
-            "world_size": _number(os.environ.get("WORLD_SIZE")),
-            "argv": list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", None) or []),
-            "python": "%d.%d.%d" % sys.version_info[:3],
-            "executable": sys.executable,
-        }
-
-    def _facts_content(self) -> Dict[str, Any]:
-        try:
-            facts = dict(self.facts())
-        except Exception as error:
-            facts = {"failed": "%s: %s" % (type(error).__name__, error)}
-        rank, world_size = self._ranks()
-        facts.update(rank=rank, world_size=world_size)
-        return facts
-
-    def _learn_rank(self) -> None:
-        """What torch.distributed says, while it says it: the group is often gone when the program ends."""
-        if self._rank is not None:
-            return
-        distributed = sys.modules.get("torch.distributed")
-        try:
-            if distributed is not None and distributed.is_available() and distributed.is_initialized():
-                self._rank = (int(distributed.get_rank()), int(distributed.get_world_size()))
-        except Exception:
-            return
-
-    def _ranks(self) -> Tuple[Optional[int], Optional[int]]:
-        self._learn_rank()
-        if self._rank is not None:
-            return self._rank
-        return _number(os.environ.get("RANK")), _number(os.environ.get("WORLD_SIZE"))
-
-    def _seal_content(self, reason: str) -> Dict[str, Any]:
-        rank, world_size = self._ranks()
-        content: Dict[str, Any] = {
-            "reason": reason,
-            "rank": rank,
-            "world_size": world_size,
-            "sequence": self._sequence,
-            "steps_finished": self._steps_finished,
-            "last_step": self.step - 1 if self._steps_finished else 0,
-            "streams": {
-                "%s/%s" % key: {"steps": stream.steps, "count": stream.count, "chain": stream.chain.hex()}
-                for key, stream in self._streams.items()
-            },
-            "observers": {
-                row.name: {"stage": row.stage, "installed": row.installed, "fired": row.fired, "failed": row.failed}
-                for row in self.observers.values()
-            },
-            "unobserved": list(self._unobserved.values()),
-            "interventions": list(self._interventions.values()),
-            "facts": self._facts_content(),
-            "cost_s": round(self.cost_s, 6),
-            "training": self.training,
-        }
-        failure = getattr(sys, "last_type", None)
-        if reason == "exit" and failure is not None:
-            content["exception"] = getattr(failure, "__name__", str(failure))
-        return content
-
-
-def _hash(site: str, occurrence: int, value: Print) -> bytes:
-    return chains.record_hash(site, occurrence, value.dtype, value.shape, value.digest, value.order_blind)
-
-
-def _number(text: Optional[str]) -> Optional[int]:
-    return int(text) if text is not None and text.isdigit() else None
 
 
 _recorder: Optional[Recorder] = None

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from detctl_coordinator.lifecycle_events import Assign, Instruction
 from detctl_coordinator.machine import Machine, Working
 
 # Long enough for an agent to answer an assignment over a slow line, short enough that a lost message is not noticed.
 REPEAT_S = 3.0
+# An agent that does not read what it is told gets no more of it; all of it is said again later.
+OUTBOX_MAX = 1024
 
 
 class Connection:
@@ -21,7 +24,7 @@ class Connection:
     def __init__(self, machine: Machine, monotonic: Callable[[], float]) -> None:
         self.machine = machine
         self.working: tuple[Working, ...] = ()
-        self.outbox: asyncio.Queue[Instruction | None] = asyncio.Queue()
+        self.outbox: asyncio.Queue[Any] = asyncio.Queue(OUTBOX_MAX)
         self._monotonic = monotonic
         self._said: dict[tuple[str, str, int, int | None], float] = {}
 
@@ -32,14 +35,17 @@ class Connection:
         for instruction in instructions:
             key = _key(instruction)
             last = self._said.get(key)
-            if last is None or now - last >= REPEAT_S:
+            if (last is None or now - last >= REPEAT_S) and not self.outbox.full():
                 self.outbox.put_nowait(instruction)
                 last = now
-            said[key] = last
+            if last is not None:
+                said[key] = last
         self._said = said
 
     def close(self) -> None:
         """Ends the stream from this side."""
+        if self.outbox.full():
+            self.outbox.get_nowait()
         self.outbox.put_nowait(None)
 
 

@@ -22,6 +22,7 @@ from detctl_coordinator.leases import Leases
 from detctl_coordinator.lifecycle_events import (
     AgentGone,
     AgentSeen,
+    Cancel,
     Event,
     Instruction,
     Judged,
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 LIVE_S = 1.0
+IMPORT_S = 6 * 3600.0  # whoever imports a folder is gone by then
 CONFLICTS_MAX = 50  # a hundred replicas hitting one audit at once still get through
 
 
@@ -151,6 +153,8 @@ class Engine:
                     self._job(("live", audit.audit_id), self._look_live(audit, machines))
 
     def _machine_events(self, audit: Audit, machines: dict[str, Machine], others: Iterable[Audit]) -> Iterable[Event]:
+        if lifecycle.is_import(audit) and time.time() - audit.created_unix_s > IMPORT_S:
+            yield Cancel("the import was never finished")
         for name in audit.request.machines:
             machine = machines.get(name)
             if machine is not None and self.leases.alive(machine):
@@ -174,7 +178,7 @@ class Engine:
         stored = await self.store.put_audit(new)
         for run_id, run in stored.runs.items():
             before = old.runs.get(run_id)
-            if before is None or (before.state, before.attempt) != (run.state, run.attempt):
+            if before is None or _told(before) != _told(run):
                 log.info(
                     "audit=%s run=%s attempt=%d state=%s %s",
                     new.audit_id,
@@ -258,8 +262,9 @@ class Engine:
         await self.tell(audit.audit_id, Judged(verdict_json))
 
     async def _look_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
-        steps = [w.step for m in machines.values() for w in m.working if w.run_id in audit.runs]
-        step = await self._live.stop_after(audit, max(steps, default=0))
+        records = sum(w.records for m in machines.values() for w in m.working if w.run_id in audit.runs)
+        over = sum(run.state.over for run in audit.runs.values())
+        step = await self._live.stop_after(audit, hash((records, over)))
         if step is not None:
             await self.tell(audit.audit_id, StagesAnswered(step))
 
@@ -275,3 +280,8 @@ def _applied(audit: Audit, events: Iterable[Event]) -> Audit:
     for event in events:
         audit = lifecycle.apply(audit, event)
     return audit
+
+
+def _told(run: RunRecord) -> tuple[Any, ...]:
+    """What the log tells of a run when it changes."""
+    return run.state, run.attempt, run.outcome is None

@@ -28,7 +28,7 @@ class Code(Enum):
     INTERNAL = grpc.StatusCode.INTERNAL
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer, not a fault
+class Refusal(Exception):
     """Something that the caller did or may do better. `text`: one line for people; `private`: for the log alone."""
 
     def __init__(self, code: Code, text: str, private: str = "") -> None:

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 
 from detctl_coordinator.machine import Machine
 
+# A look that comes this late was held up here (a stopped process, a store that did not answer): silence in between proves nothing.
+PAUSE_S = 5.0
+
 
 class Leases:
     """lease_s: silence after which what an agent had in hand is given up."""
@@ -17,6 +20,7 @@ class Leases:
         self.lease_s = lease_s
         self._monotonic = monotonic
         self._seen: dict[str, tuple[str, float]] = {}  # machine -> (beat, when it was new to us)
+        self._looked: float | None = None
         self._wanted: dict[
             tuple[str, str], float
         ] = {}  # (audit, machine) -> when we first saw that it wants the machine
@@ -24,9 +28,18 @@ class Leases:
     def observe(self, machines: Iterable[Machine]) -> None:
         """Takes note of the documents as they are now."""
         now = self._monotonic()
+        self._forgive(now)
         for machine in machines:
             if self._seen.get(machine.name, ("", 0.0))[0] != machine.beat or machine.name not in self._seen:
                 self._seen[machine.name] = (machine.beat, now)
+
+    def _forgive(self, now: float) -> None:
+        """Takes our own pause out of every account."""
+        pause = 0.0 if self._looked is None else now - self._looked
+        self._looked = now
+        if pause > PAUSE_S:
+            self._seen = {name: (beat, when + pause) for name, (beat, when) in self._seen.items()}
+            self._wanted = {key: when + pause for key, when in self._wanted.items()}
 
     def silent_s(self, machine: str) -> float:
         """Seconds since the last new sign of life; 0 for a machine that was never observed."""

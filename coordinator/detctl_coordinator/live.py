@@ -19,7 +19,7 @@ class Live:
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
-        self._looked: dict[str, int] = {}  # audit -> the furthest step at the last look
+        self._looked: dict[str, int] = {}  # audit -> how far its runs were at the last look
 
     def wanted(self, audit: Audit) -> bool:
         """Whether stopping early may still come about."""
@@ -29,11 +29,11 @@ class Live:
         begun = {run.spec.arm.label for run in audit.runs.values() if run.attempt and run.state is not RunState.FAILED}
         return len(arms) > 1 and arms == begun
 
-    async def stop_after(self, audit: Audit, furthest: int) -> int | None:
-        """The last step that runs should finish, or None: go on. `furthest`: the last step that any run finished."""
-        if self._looked.get(audit.audit_id) == furthest:
+    async def stop_after(self, audit: Audit, progress: int) -> int | None:
+        """The last step that runs should finish, or None: go on. `progress`: another number once more was done."""
+        if self._looked.get(audit.audit_id) == progress:
             return None
-        self._looked[audit.audit_id] = furthest
+        self._looked[audit.audit_id] = progress
         if len(self._looked) > 1000:
             self._looked.clear()
         answered = await self._store.call(_answered, audit)

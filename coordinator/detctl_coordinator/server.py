@@ -7,7 +7,6 @@ import importlib.metadata
 import logging
 import os
 import signal
-import sys
 from pathlib import Path
 
 import grpc

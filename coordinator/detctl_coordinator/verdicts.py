@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from detctl_coordinator.attribution.judge import JudgeRequest, judge
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunRecord, RunState
+from detctl_coordinator.domain.verdict import Verdict
 from detctl_coordinator.storage.reader import StoredRun
-from detctl_coordinator.storage.store import Store
+from detctl_coordinator.storage.store import Store, StoreError
 from detctl_coordinator.storage.verify import verify
+
+log = logging.getLogger(__name__)
 
 NO_PROBE = "no probe answered from the training (python -I, no torch, or not a training)"
 
@@ -27,8 +31,16 @@ def problem_of_run(store: Store, run_id: str) -> str:
 
 
 def judge_audit(store: Store, audit: Audit) -> str:
-    """Verdict JSON of a whole audit. Raises StoreError."""
-    return judge_runs(store, (audit, list(audit.runs.values())))
+    """Verdict JSON of a whole audit; a fault of ours makes it unverified, never endless. Raises StoreError."""
+    try:
+        return judge_runs(store, (audit, list(audit.runs.values())))
+    except StoreError:
+        raise
+    except Exception as error:
+        log.exception("audit=%s event=judge-failed", audit.audit_id)
+        text = f"internal error while comparing ({type(error).__name__}); the coordinator's log has the details"
+        recipe = audit.request.recipe
+        return Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text]).to_json()
 
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
@@ -56,6 +68,13 @@ def _problems(store: Store, run_id: str) -> list[str]:
         return verify(store, run_id, blobs=True)
     except Damaged as error:
         return [str(error)]
+    except StoreError:
+        raise
+    except Exception as error:
+        log.exception("run=%s event=verify-failed", run_id)
+        return [
+            f"internal error while checking the data ({type(error).__name__}); the coordinator's log has the details"
+        ]
 
 
 def _is_damaged(store: Store, run: RunRecord) -> bool:

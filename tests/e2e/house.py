@@ -16,6 +16,7 @@ from typing import Any
 
 RECIPES = Path(__file__).parent / "recipes"
 DEADLINE_S = 120
+RUN_DIRS: list[str] = []  # of every house of this process: trainings that belong to it name it in their variables
 
 
 def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
@@ -71,6 +72,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.run_dir = Path(tempfile.mkdtemp(prefix="dt", dir="/dev/shm"))  # short: Unix sockets end at 107 bytes
+        RUN_DIRS.append(str(self.run_dir))
         self.address = f"unix:{self.run_dir}/c.sock"
         self.store = self.store or f"sqlite:{self.folder}/store.db"
         self.environment = {

@@ -1,7 +1,7 @@
 """Runs in memory, made from lists of records: what a RunReader reads, with real chains, sums and seals.
 
-    run = RunBuilder("gpu1").train(steps=4).build()              a small clean training
-    RunBuilder("gpu2").train(steps=4).change("forward", 2, "net", "other").build()
+run = RunBuilder("gpu1").train(steps=4).build()              a small clean training
+RunBuilder("gpu2").train(steps=4).change("forward", 2, "net", "other").build()
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ class RunBuilder:
         phase = Phase[more.pop("phase", "train").upper()]
         rows = more.pop("rows", None)
         number = Stage[stage.upper()]
-        same = sum(
-            (r.stage, r.phase, r.step, r.site, r.micro) == (number, phase, step, site, rank) for r in self.rows
-        )
+        same = sum((r.stage, r.phase, r.step, r.site, r.micro) == (number, phase, step, site, rank) for r in self.rows)
         if rows is not None:
             digests = tuple(digest_of(row) for row in rows)
             blind = ZERO
@@ -157,7 +155,9 @@ class RunBuilder:
         return self
 
     def drop(self, stage: str, step: int | None = None) -> RunBuilder:
-        self.rows = [r for r in self.rows if r.stage is not Stage[stage.upper()] or (step is not None and r.step != step)]
+        self.rows = [
+            r for r in self.rows if r.stage is not Stage[stage.upper()] or (step is not None and r.step != step)
+        ]
         return self
 
     def fact(self, path: str, value: Any) -> RunBuilder:

@@ -201,9 +201,7 @@ class _Recording:
         record.end, record.exit_code, record.message = outcome.end, outcome.exit_code, outcome.message
         record.ranks, record.records, record.last_step = outcome.ranks, outcome.records, outcome.last_step
         record.spool_records, record.spool_bytes = outcome.spool_records, outcome.spool_bytes
-        facts = self._folder.read_manifest()
-        if torch := manifest.torch_section(outcome.torch):
-            facts["torch"] = torch
+        facts = manifest.with_told(self._folder.read_manifest(), outcome.torch)
         if before and (wrote := source.changes(before)):
             record.message = "; ".join(part for part in (record.message, wrote) if part)
         self._folder.clean_private()

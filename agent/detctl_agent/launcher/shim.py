@@ -6,7 +6,7 @@ descendants. It draws on the standard library alone and starts nothing but the t
 
     fd given as argv[1]  commands from the agent, one JSON a line: first what to start, then {"end": grace seconds}
     fd given as argv[2]  reports to the agent, one JSON a line:
-                         {"started": pid} | {"failed": "one line"} | {"exit": code, negative for a signal} | {"done": leftovers killed}
+                         {"started": pid} | {"failed": "one line"} | {"exit": code, negative for a signal} | {"done": ended, "left": not}
 
 The agent's end of the command pipe closes -> as {"end": grace}. After {"done": …} no descendant is left, and the shim exits.
 """
@@ -27,6 +27,7 @@ from detctl_agent.launcher.tree import descendants
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 DEFAULT_GRACE_S = 10.0
+GIVE_UP_S = 120.0  # a process that SIGKILL does not end hangs in the kernel: a dead mount, a broken driver
 SWEEP_PAUSE_S = 0.05  # between two looks at /proc while something is dying
 
 
@@ -55,7 +56,7 @@ class Shim:
             self._reap()
             if self._exit_known:
                 left = descendants(os.getpid())
-                if not left:
+                if not left or self._given_up():
                     break
                 self._end(self._grace_s)
             if self._term_at is not None:
@@ -70,7 +71,7 @@ class Shim:
                     pass
             if self._commands in ready:
                 self._listen()
-        self._report(done=len(self._killed))
+        self._report(done=len(self._killed), left=len(left))
 
     def _start(self) -> None:
         order = self._first_line()
@@ -133,6 +134,9 @@ class Shim:
             self._term_at, self._grace_s = now, grace_s
         else:
             self._grace_s = min(self._grace_s, grace_s)
+
+    def _given_up(self) -> bool:
+        return self._term_at is not None and time.monotonic() - self._term_at > self._grace_s + GIVE_UP_S
 
     def _sweep(self) -> None:
         """SIGTERM once each, after the grace SIGKILL again and again: a tree may fork faster than one look at it."""

@@ -35,7 +35,7 @@ def run_manifest(
         shown = {key: value.replace(str(folder), placeholder) for key, value in shown.items()}
     return {
         "machine": machine_facts(name),
-        "python": python_facts(interpreter),
+        "python": python_facts(interpreter, variables),
         "gpu": gpu_facts(),
         "locale": locale_facts(variables),
         "variables": dict(sorted(shown.items())),
@@ -45,9 +45,29 @@ def run_manifest(
     }
 
 
+def with_told(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest with what the probe read inside the training: section `torch`, and Python's version and packages as the
+    training itself sees them (PYTHONPATH, a pyenv shim), which stand over what was asked of the interpreter before."""
+    found = dict(manifest)
+    if torch := torch_section(facts):
+        found["torch"] = torch
+    python = dict(found.get("python") or {})
+    if isinstance(facts.get("python"), str):
+        python["version"] = facts["python"]
+    if isinstance(facts.get("packages"), dict) and facts["packages"]:
+        python["packages"] = dict(sorted(facts["packages"].items()))
+    if python:
+        found["python"] = python
+    return found
+
+
 def torch_section(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The section `torch` from what the probe read inside the training; empty where it read nothing."""
     if not facts:
         return {}
-    taken = {key: value for key, value in facts.items() if key not in ("packages", "rank", "world_size", "torch")}
+    taken = {
+        key: value
+        for key, value in facts.items()
+        if key not in ("packages", "python", "variables", "rank", "world_size", "torch")
+    }
     return {"version": facts["torch"], **taken} if "torch" in facts else taken

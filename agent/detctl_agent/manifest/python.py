@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from typing import Any
 
 TIMEOUT_S = 60.0
@@ -29,7 +30,7 @@ print(json.dumps({"version": platform.python_version(), "implementation": platfo
 _answers: dict[str, tuple[tuple[tuple[str, int], ...], dict[str, Any]]] = {}
 
 
-def python_facts(interpreter: str) -> dict[str, Any]:
+def python_facts(interpreter: str, variables: Mapping[str, str]) -> dict[str, Any]:
     """The section `python` of an absolute path; only `executable` where it does not answer. Kept until its folders change."""
     if not interpreter:
         return {}
@@ -41,7 +42,7 @@ def python_facts(interpreter: str) -> dict[str, Any]:
         answer = subprocess.run(
             [interpreter, "-I", "-c", _QUESTION],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/",
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+            env={"LANG": "C.UTF-8", **{name: value for name, value in variables.items() if _finds_python(name)}},
         ).stdout  # fmt: skip
         told = json.loads(answer)
         path = told.pop("path")
@@ -51,6 +52,11 @@ def python_facts(interpreter: str) -> dict[str, Any]:
         return facts
     _answers[interpreter] = (_stamps([interpreter, *path]), facts)
     return facts
+
+
+def _finds_python(name: str) -> bool:
+    """Whether a wrapper (pyenv's shims) chooses its interpreter by this variable."""
+    return name in ("PATH", "HOME") or name.startswith(("PYENV_", "ASDF_", "UV_"))
 
 
 def _stamps(places: list[str]) -> tuple[tuple[str, int], ...]:

@@ -55,6 +55,8 @@ class Artifacts:
                     continue
                 self._recorder.record("artifact", site + part, value, phase="train", evidence=evidence)
         else:
+            if isinstance(leaf, str) and os.path.isabs(leaf):
+                leaf = self._recorder.logical(leaf)  # where a checkpoint lies is no content
             self._recorder.record("artifact", site, print_plain(leaf), phase="train", evidence=evidence)
         self._row.fired += 1
 
@@ -103,7 +105,7 @@ def _key(key: Any) -> str:
 
 def install(recorder: Recorder) -> None:
     """Wraps torch.save now, and safetensors as soon as the training has imported it."""
-    torch = sys.modules["torch"]
+    torch: Any = sys.modules["torch"]
     model = model_of(recorder)
     row = recorder.observer("artifacts", "artifact")
     watch = Artifacts(model)
@@ -115,7 +117,7 @@ def install(recorder: Recorder) -> None:
 
 def install_safetensors(recorder: Recorder) -> None:
     """Wraps safetensors.torch.save_file, once."""
-    holder = sys.modules["safetensors.torch"]
+    holder: Any = sys.modules["safetensors.torch"]
     if not hasattr(holder.save_file, "_detctl"):
         model = model_of(recorder)
         guarded = Guarded(model, recorder.observer("artifacts", "artifact"))

@@ -29,7 +29,8 @@ def compiling(torch: Any) -> Callable[[], bool]:
     ):
         found = getattr(holder, name, None)
         if found is not None:
-            return found  # type: ignore[no-any-return]
+            answer: Callable[[], bool] = found
+            return answer
     return lambda: False
 
 
@@ -38,7 +39,8 @@ def pausing(torch: Any) -> Callable[[Any], Any]:
     try:
         from torch._C._dynamo import eval_frame  # type: ignore[import-not-found,unused-ignore]
 
-        return eval_frame.set_eval_frame  # type: ignore[no-any-return]
+        pause: Callable[[Any], Any] = eval_frame.set_eval_frame
+        return pause
     except ImportError:
         return lambda callback: None
 
@@ -97,11 +99,19 @@ def install(recorder: Recorder) -> None:
     row.installed = True
 
 
+def is_generated(module: Any) -> bool:
+    """A graph module in a process that compiles: where nobody has named it, it is a compiled region's inside."""
+    return type(module).__name__.startswith("GraphModule") and _compiled_frames()
+
+
+def _compiled_frames() -> bool:
+    counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", None)
+    return counters is not None and "frames" in counters and counters["frames"].get("ok", 0) > 0
+
+
 def report_compiled_functions(recorder: Recorder) -> None:
     """Frames that Dynamo compiled are coverage to report, whoever asked for them."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    counters = getattr(utils, "counters", None)
-    if counters is not None and "frames" in counters and counters["frames"].get("ok", 0):
+    if _compiled_frames():
         recorder.unobserved("forward", "compiled regions", "torch.compile fuses what modules would return")
 
 

@@ -50,7 +50,7 @@ class Losses:
         if self._model.had_optimizer or not isinstance(result, (tuple, list)):
             return
         wanted = [inputs] if isinstance(inputs, self._model.torch.Tensor) else list(inputs)
-        named = [(self._model.names.tensor(one), value) for one, value in zip(wanted, result)]
+        named = [(self._model.names.tensor(one), result[place]) for place, one in enumerate(wanted)]
         known = [(site, value) for site, value in named if site is not None]
         if known:
             self._steps.gradients.values(known)

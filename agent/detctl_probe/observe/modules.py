@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 
 from detctl_probe.digest import Unfit
 from detctl_probe.observe import compiled, steps
@@ -58,10 +58,6 @@ class Modules:
             return
         if self._inside_fetch() or self._recorder.role == WORKER:
             return
-        if self._model.in_compiled and type(module).__name__.startswith("GraphModule"):
-            # Made by the compiler: a part of a compiled region, not a module of the user's.
-            stack.append(_Call(id(module), "", False, True))
-            return
         if not stack:
             self._enter_root(module, stack)
             return
@@ -71,7 +67,7 @@ class Modules:
             entry = self._learn(module, stack)
         if entry is None:
             site = "%s.~%s" % (caller.site, type(module).__qualname__)
-            stack.append(_Call(id(module), site, False, caller.silent))
+            stack.append(_Call(id(module), site, False, caller.silent or compiled.is_generated(module)))
         else:
             stack.append(_Call(id(module), entry.site, entry.wrapper, caller.silent))
 
@@ -96,8 +92,9 @@ class Modules:
             stack[-1].recorded = True
 
     def _enter_root(self, module: Any, stack: List[_Call]) -> None:
-        kind = type(module)
-        if kind.__module__.startswith(_FOREIGN):
+        if type(module).__module__.startswith(_FOREIGN) or (
+            compiled.is_generated(module) and next(module.parameters(), None) is None
+        ):
             stack.append(_Call(id(module), "", False, True))
             return
         if getattr(module, "_is_replica", False) or not self._model.mine():
@@ -164,8 +161,9 @@ def install(recorder: Recorder) -> None:
             return
         guarded(leave, module, output)
 
-    for hook in (before, after):
-        hook._detctl = True  # type: ignore[attr-defined]
+    hooks: Tuple[Any, ...] = (before, after)
+    for hook in hooks:
+        hook._detctl = True
         compiled.hide(hook)
     compiled.hide(Guarded.__call__)
     torch.nn.modules.module.register_module_forward_pre_hook(before)

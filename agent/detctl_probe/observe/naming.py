@@ -1,8 +1,8 @@
 """Names of modules, parameters and buffers: `root1/layer1.0.conv1`, the same with and without a wrapper around the model.
 
-A root is a module that is called while no other runs; roots are numbered by their first call. Everything below a root gets its name once, from
-a walk of the tree; a module that the walk did not see (replaced since, kept in a list) triggers another walk and is otherwise
-named after its caller and its class. Names are kept by id beside a weak reference: nothing is kept alive.
+A root is a module that is called while no other runs; roots are numbered by their first call. Everything below a root gets its name
+once, from a walk of the tree; a module that the walk did not see (replaced since, kept in a list) triggers another walk and is
+otherwise named after its caller and its class. Names are kept by id beside a weak reference: nothing is kept alive.
 """
 
 from __future__ import annotations

@@ -128,7 +128,7 @@ def wrap(kind: Any, watch: Optimizers, is_compiling: Callable[[], bool]) -> None
 
     # torch 2.1 unwraps a step that is `hooked` by its __wrapped__; the signature stays readable without it.
     step.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
-    del step.__wrapped__  # type: ignore[attr-defined]
+    del step.__dict__["__wrapped__"]
     step.hooked = True  # type: ignore[attr-defined]
     step._detctl = True  # type: ignore[attr-defined]
     kind.step = compiled.hide(step)

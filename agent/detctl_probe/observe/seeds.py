@@ -19,7 +19,7 @@ from typing import Any, Callable, Dict, Optional, Set, Tuple
 
 from detctl_probe.callers import PACKAGE, USER
 from detctl_probe.imports import when_imported
-from detctl_probe.observe import rng
+from detctl_probe.observe import rng, uses
 from detctl_probe.patching import Builtin
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Recorder
@@ -108,6 +108,7 @@ class _Seeds:
         if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._told) < SOURCES_MAX:
             self._told.add((frame.f_code, frame.f_lineno))
             with recorder.working():
+                call = _asked_for(frame) or call
                 text = "%s gives another value in every run" % call
                 recorder.note("identity", text, stage="rng", call=call, **recorder.callers.describe(frame))
                 self.row.fired += 1
@@ -124,9 +125,9 @@ class _Seeds:
                     generator,
                     _SEED_CALL[generator],
                 )
-                self.recorder.note(
-                    "unseeded-rng", text, stage="rng", generator=generator, **dict(self.recorder.caller())
-                )
+                with self.recorder.working():
+                    where = uses.first(self.recorder, generator) or dict(self.recorder.caller())
+                    self.recorder.note("unseeded-rng", text, stage="rng", generator=generator, **where)
 
     # -- what is patched ----------------------------------------------------------------------------------------------
     def _wrap(self, function: Callable[..., Any], site: str, generator: Optional[str]) -> Callable[..., Any]:
@@ -233,6 +234,19 @@ def looks_like(value: Any) -> Optional[str]:
 def _narrow(scale: int, candidate: float) -> bool:
     # Five seconds in a clock cut to 32 bits must stay a small part of all seeds, or everything looks like a clock.
     return CLOCK_SLACK_S * scale * 1000 < candidate
+
+
+def _asked_for(frame: FrameType) -> Optional[str]:
+    """`uuid.uuid4` where the user's frame asked for it: what it called inside one of the passed modules."""
+    inner: Optional[FrameType] = sys._getframe(1)
+    asked = None
+    while inner is not None and inner is not frame:
+        file = inner.f_code.co_filename
+        if file.endswith(_PASSED):
+            module = os.path.basename(file)[:-3]
+            asked = "random.SystemRandom" if module == "random" else "%s.%s" % (module, inner.f_code.co_name)
+        inner = inner.f_back
+    return asked
 
 
 def _importing(frame: Optional[FrameType]) -> bool:

@@ -33,7 +33,6 @@ class Model:
         self.had_optimizer = False
         self.ended = 0  # steps that optimizers ended, skipped ones too
         self.scale: Optional[Callable[[], Optional[float]]] = None  # of the GradScaler that scaled last
-        self.in_compiled = False  # the observer was called below torch.compile
         self.by_hand = False  # a backward without optimizer waits for its step to end
         self._settle: List[Callable[[], None]] = []
         self._thread: Optional[int] = None
@@ -68,7 +67,6 @@ class Guarded:
     def __call__(self, work: Callable[..., Any], *args: Any) -> Any:
         """work(*args), or None where it failed, where the recorder is done or inside a digest."""
         prior = self._model.pause(None)  # first: what follows are Python frames too
-        self._model.in_compiled = prior is not None
         recorder = self._model.recorder
         try:
             return None if recorder.sealed or recorder.busy else work(*args)

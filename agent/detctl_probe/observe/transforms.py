@@ -185,6 +185,8 @@ def _record(owner: Recorder, site: str, value: Any) -> None:
 
 
 def _before(transform: Any) -> Optional[Dict[str, bytes]]:
+    if type(transform).__name__ == "Compose":  # those that it holds are told of by themselves
+        return None
     kind = _class_name(transform)
     calls = _calls[kind] = _calls.get(kind, 0) + 1
     return snapshot() if calls <= DRAW_CALLS_MAX else None

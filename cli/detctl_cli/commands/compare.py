@@ -58,18 +58,16 @@ def _compare_things(things: Sequence[str], as_json: bool) -> Exit:
     folders = [Path(thing) for thing in things]
     if len(set(things)) < len(things):
         raise UsageError(f"{things[0]} is named twice", "a run is always identical to itself")
-    are_folders = [folder.is_dir() or _looks_like_a_path(thing) for folder, thing in zip(folders, things, strict=True)]
-    if any(are_folders):
-        missing = next((folder for folder in folders if not folder.is_dir()), None)
-        if missing is not None:
-            from detctl_cli.recordings.folder import open_recording
+    named_folders = [thing for thing, folder in zip(things, folders, strict=True) if _means_a_folder(thing, folder)]
+    if named_folders:
+        for thing, folder in zip(things, folders, strict=True):
+            if thing not in named_folders:
+                text = f"{thing} is no folder, and {named_folders[0]} is one"
+                raise UsageError(text, "compare two folders or two runs")
+            if not folder.is_dir():
+                from detctl_cli.recordings.folder import open_recording
 
-            if _looks_like_a_path(str(missing)) or missing.exists():
-                open_recording(missing)  # says what is wrong with it
-            raise UsageError(
-                f"{missing} is no folder, and {folders[are_folders.index(True)]} is one",
-                "compare two folders or two runs",
-            )
+                open_recording(folder)  # says what is wrong with it
         return _compare_folders(folders, as_json)
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
@@ -99,6 +97,6 @@ def _compare_folders(folders: Sequence[Path], as_json: bool) -> Exit:
     return report_verdict(with_folders(verdict, recordings), as_json=as_json)
 
 
-def _looks_like_a_path(text: str) -> bool:
+def _means_a_folder(thing: str, folder: Path) -> bool:
     """Ids never hold a slash nor begin with a dot or a tilde."""
-    return "/" in text or text.startswith((".", "~"))
+    return folder.exists() or "/" in thing or thing.startswith((".", "~"))

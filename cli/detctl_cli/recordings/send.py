@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from detctl_proto.v1 import agents_pb2, audits_pb2
@@ -74,12 +75,19 @@ def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> di
     labels = labels_of(recordings)
     folders = {label: str(recording.folder) for label, recording in zip(labels, recordings, strict=True)}
     damage = [recording.damage for recording in recordings if recording.damage]
-    result = {**verdict, "folders": folders}
+    reasons = [_in_terms_of_folders(str(reason), folders) for reason in verdict.get("unverified_because") or []]
+    result = {**verdict, "folders": folders, "unverified_because": [*damage, *reasons]}
     if damage:
-        result["unverified_because"] = [*damage, *(verdict.get("unverified_because") or [])]
         if verdict.get("outcome") == "identical":
             result["outcome"] = "unverified"
     return result
+
+
+def _in_terms_of_folders(reason: str, folders: Mapping[str, str]) -> str:
+    """The temporary store is gone when the reason is read: folders instead of labels, and no id to look at."""
+    for label, folder in folders.items():
+        reason = reason.replace(label, folder)
+    return re.sub(r"[;,] see `detctl show [^`]*`", "", reason)
 
 
 def _number(run: dict[str, Any], key: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 PRIMES_MAX = 3
 LISTED_MAX = 4  # twins of one arm in one group; beyond, `gpu1 ×10`
@@ -55,7 +55,7 @@ def group_words(groups: Sequence[Sequence[str]]) -> list[str]:
     return words
 
 
-def groups_sentence(groups: Sequence[Sequence[str]], machines: Mapping[str, object]) -> str:
+def groups_sentence(groups: Sequence[Sequence[str]]) -> str:
     """What the groups say, in words; empty where there is nothing to say."""
     labels = [label for group in groups for label in group]
     places: dict[tuple[str, ...], set[int]] = {}

@@ -17,6 +17,7 @@ Row = tuple[str, str]
 
 LABEL_WIDTH = 19
 BENIGN_SHOWN = 4
+UNOBSERVED_SHOWN = 3
 _STYLE = {"identical": "bold green", "different": "bold red", "unverified": "bold yellow"}
 _KIND = {
     "permutation": "the same things in another order",
@@ -34,6 +35,7 @@ def print_verdict(verdict: Mapping[str, Any], out: Console, next_steps: Sequence
     line.append(_headline(verdict), style="not bold default")
     out.print(line, soft_wrap=True)
     for label, text in rows(verdict, next_steps):
+        text = text.replace("{cwd}/", "")  # files of the training itself, as the user names them
         for number, part in enumerate(_wrapped(text, out.width - LABEL_WIDTH - 2, wrap=out.is_terminal)):
             line = Text("  ")
             line.append(f"{label if number == 0 else '':<{LABEL_WIDTH}}", style=_label_style(label))
@@ -107,7 +109,9 @@ def _group_rows(verdict: Mapping[str, Any]) -> Iterator[Row]:
     if len(groups) > 1:
         names = short_names([label for group in groups for label in group])
         words.append(" ≠ ".join(names[group[0]] for group in groups if group))
-    sentence = groups_sentence(groups, verdict.get("machines") or {})
+    sentence = groups_sentence(groups)
+    if verdict.get("outcome") == "unverified" and len(groups) == 1 and sentence:
+        sentence += " in what was compared"
     yield "runs", "   ".join(words) + (f"     {sentence}" if sentence else "")
 
 
@@ -155,10 +159,13 @@ def _coverage_rows(coverage: Mapping[str, Any]) -> Iterator[Row]:
     if coverage.get("comparable_up_to"):
         yield "comparable up to", clean(coverage["comparable_up_to"])
     missing = [clean(stage) for stage in coverage.get("not_observed") or []]
-    if missing:
+    if missing and stages:
         yield "not observed", ", ".join(missing)
-    for text in coverage.get("unobserved") or []:
-        yield "not observed", clean(text)
+    unobserved = [clean(text) for text in coverage.get("unobserved") or []]
+    for number, text in enumerate(unobserved[:UNOBSERVED_SHOWN]):
+        yield "" if missing or number else "not observed", text
+    if len(unobserved) > UNOBSERVED_SHOWN:
+        yield "", f"and {len(unobserved) - UNOBSERVED_SHOWN} more (--json lists them)"
 
 
 def _place(item: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, RunFacts
 from detctl_coordinator.attribution.signatures import SIGNATURES
-from detctl_coordinator.attribution.suspects import Suspect, suspects_of
+from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
+from detctl_coordinator.attribution.suspects import COMMAND_KEY, Suspect, command_suspects, suspects_of
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.roots import Node
@@ -64,7 +65,15 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
 
 def _suspects(compared: ComparedPair) -> list[Suspect]:
     left, right = compared.pair.left.run.spec, compared.pair.right.run.spec
-    return suspects_of(compared.left.manifest, compared.right.manifest, left, right)
+    found = suspects_of(compared.left.manifest, compared.right.manifest, left, right)
+    if Node(Stage.CODE) not in compared.pair.observed:
+        return found
+    # The recorded command has logical names for paths: it tells which words differ, or that only paths do.
+    code = compared.pair.differences.get(Node(Stage.CODE))
+    site = next((d for d in code.sites if d.site == COMMAND_SITE), None) if code is not None else None
+    options = command_suspects(site.left, site.right) if site is not None and site.left and site.right else []
+    known = {s.key for s in found}
+    return [s for s in found if s.key != COMMAND_KEY] + [s for s in options if s.key not in known]
 
 
 def _drawn_elsewhere(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:

@@ -47,6 +47,7 @@ class Case:
     """The request with everything found out about it; computed on demand, each comparison once."""
 
     request: JudgeRequest
+    trouble: list[str] = field(default_factory=list)  # damage met while looking for causes
     _pairs: dict[tuple[str, str], PairComparison] = field(default_factory=dict)
 
     @cached_property
@@ -147,14 +148,23 @@ class Case:
                 seen.add(id(arm))
                 others = [self.repeats(a) for a in self.arms if a.arm.machine != arm.arm.machine]
                 elsewhere = bool(others) and all(others)
-                found += causes_of(self._compared(pair, "twins", False, elsewhere, frozenset()))
+                found += self._causes_of(self._compared(pair, "twins", False, elsewhere, frozenset()))
         for left, right, scope, pair in self.arm_pairs:
             if pair.different:
                 repeats = [self.repeats(left), self.repeats(right)]
                 agree = False if False in repeats else True if repeats == [True, True] else None
                 pair = self._without_noise(pair, left, right)
-                found += causes_of(self._compared(pair, scope, agree, False, self._by_twins(left, right)))
+                found += self._causes_of(self._compared(pair, scope, agree, False, self._by_twins(left, right)))
         return merge(found)
+
+    def _causes_of(self, compared: ComparedPair) -> list[CauseFinding]:
+        try:
+            return causes_of(compared)
+        except Damaged as error:
+            self.trouble.append(
+                f"{compared.left.label} and {compared.right.label}: causes not told, stored data is damaged ({error}); run it again"
+            )
+            return []
 
     def _without_noise(self, pair: PairComparison, *arms: RunArm) -> PairComparison:
         """Leaves out what differs between twins too and was harmless there: it explains nothing between arms."""

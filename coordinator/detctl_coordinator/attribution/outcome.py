@@ -27,8 +27,10 @@ class Decision:
 
 def decide(case: Case) -> Decision:
     """Different beats unverified; identical only where every run is verified and everything that was asked was compared."""
-    reasons = _reasons(case)
     different = any(pair.different for pair in case.compared)
+    if different:
+        _ = case.causes  # looked for first: damage that it meets on the way is a reason too
+    reasons = (*_reasons(case), *case.trouble)
     if different:
         origin, left = _origin(case)
         return Decision("different", origin, left, reasons)

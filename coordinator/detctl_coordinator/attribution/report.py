@@ -13,6 +13,7 @@ from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.roots import IDLE
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.verdict import (
     Benign,
@@ -111,6 +112,8 @@ def _shared(case: Case, difference: NodeDifference, pair: PairComparison) -> dic
 
 def _words(difference: NodeDifference) -> str:
     words = difference.lead.words if difference.lead is not None else ""
+    if difference.node.part == IDLE:
+        words = "another state in each process, and nobody draws from it"
     if difference.equal_from is not None:
         words += f"{'; ' if words else ''}equal again from step {difference.equal_from} on"
     if difference.node.phase is Phase.EVAL:

@@ -33,6 +33,7 @@ def check_run(reader: RunReader, label: str, window: tuple[int, int | None], pro
     found = [f"{label}: {problem}" for problem in problems]
     try:
         ended = _ended(reader)
+        _ = reader.scheme, reader.level  # raise where segments disagree
         seals, streams = reader.seals(), reader.streams()
         damage = _damage(reader)
         missing = [] if not streams else _coverage(reader, window)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from detctl_coordinator.domain.fingerprint import Fingerprint
 from detctl_coordinator.domain.manifest import NOT_SUSPECT, differences
 from detctl_coordinator.domain.run import RunSpec
 
@@ -40,6 +41,7 @@ COMPUTING = re.compile(
     r"|webdataset|librosa|soundfile|av|decord|xformers|flash.attn|deepspeed|peft|sentencepiece|h5py|pyarrow|imageio)$",
     re.IGNORECASE,
 )
+COMMAND_KEY = "recipe.command"
 INTERVENTIONS: Mapping[str, Family] = {"workers": "workers", "listing": "listing"}
 HARDWARE_FACTS = re.compile(r"^machine\.(cpu_model|cpu_flags_digest|cores)$|^gpu\.\d+\.(name|memory_bytes)$")
 HOST_FACTS = re.compile(r"^machine\.(os|os_version|kernel)$|^gpu\.\d+\.driver$")
@@ -80,7 +82,7 @@ def suspects_of(
     changed = differences(left, right)
     for key, (a, b) in changed.items():
         family = family_of(key, paths)
-        if key == "recipe.command" and any(k.startswith("recipe.parameters.") for k in changed):
+        if key == COMMAND_KEY and any(k.startswith("recipe.parameters.") for k in changed):
             continue  # the command only repeats what the parameters say
         if key == "recipe.git_commit" and "recipe.source_digest" not in changed:
             continue  # the same sources under another commit
@@ -166,6 +168,36 @@ def _asked(left: RunSpec, right: RunSpec) -> Iterator[Suspect]:
         a, b = left.interventions.get(name), right.interventions.get(name)
         if a != b:
             yield Suspect(f"probe.{name}", a, b, INTERVENTIONS.get(name, "config"), deliberate=True)
+
+
+def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
+    """Options that differ between two recorded commands (evidence `command`: words with logical paths), as parameters."""
+    words = [record.evidence.get("command") for record in (left, right)]
+    if not all(isinstance(side, list) for side in words):
+        return []
+    ours, theirs = (_options([str(word) for word in side or ()]) for side in words)
+    return [
+        Suspect(f"recipe.parameters.{name}", ours.get(name), theirs.get(name), _parameter(name))
+        for name in {**ours, **theirs}
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _options(words: list[str]) -> dict[str, str]:
+    """`--a 1 --b=2 -c x` as {"a": "1", "b": "2", "c": "", "argument 1": "x"}; a word after a flag is taken as its value."""
+    found: dict[str, str] = {}
+    name = ""
+    for word in words:
+        if word.startswith("-") and not word.lstrip("-")[:1].isdigit() and word.strip("-"):
+            name, equals, value = word.lstrip("-").partition("=")
+            name = name.replace("-", "_")
+            found[name] = value if equals else "given"
+            name = "" if equals else name
+        elif name:
+            found[name], name = word, ""
+        else:
+            found[f"argument {sum(key.startswith('argument ') for key in found)}"] = word
+    return found
 
 
 def _section(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -53,7 +53,11 @@ def noted_generators(reader: RunReader) -> set[str]:
 def _steps(left: Side, right: Side, first: int) -> Sequence[int]:
     """From the first differing step to the last that both have."""
     shared = min(left.entries, right.entries)
-    last = min(left.reader.entry(left.key, shared - 1).step, right.reader.entry(right.key, shared - 1).step) if shared else 0
+    last = (
+        min(left.reader.entry(left.key, shared - 1).step, right.reader.entry(right.key, shared - 1).step)
+        if shared
+        else 0
+    )
     return range(first, max(first, last) + 1)
 
 
@@ -62,9 +66,7 @@ def _still(side: Side, steps: Sequence[int], sites: Sequence[SiteDifference]) ->
     names = {d.site for d in sites if not d.site.startswith(SEED)}
     if len(steps) < 2:
         return set()
-    first, last = (
-        {r.site: r.digest for r in side.reader.records(side.key, step)} for step in (steps[0], steps[-1])
-    )
+    first, last = ({r.site: r.digest for r in side.reader.records(side.key, step)} for step in (steps[0], steps[-1]))
     still = {name for name in names if name in first and first[name] == last.get(name)}
     starts = {name for name in names if name.endswith(START) and name.removesuffix(START) not in names - still}
     return still | starts

@@ -133,8 +133,7 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
             found.setdefault(Node(key.stage, key.phase), []).append(difference)
     differences: dict[Node, NodeDifference] = {}
     for node, group in found.items():
-        for difference in _node_differences(left, right, node, group, limit):
-            differences[difference.node] = difference
+        differences |= {d.node: d for d in _node_differences(left, right, node, group, limit)}
     return PairComparison(left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes))
 
 
@@ -180,7 +179,9 @@ def _node_differences(
             if live is not None and all(p.node.part != part for p in parts):
                 kind = kind_of(live.sites)
                 parted = Node(node.stage, node.phase, part)
-                parts.append(NodeDifference(parted, live.step, whole.equal_from, kind, live.sites, False, stream.left.rank))
+                parts.append(
+                    NodeDifference(parted, live.step, whole.equal_from, kind, live.sites, False, stream.left.rank)
+                )
     return parts or [replace(whole, node=Node(node.stage, node.phase, IDLE))]
 
 

@@ -9,7 +9,7 @@ loss does not show it (thread-count); the order in which files are opened follow
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -149,14 +149,28 @@ def carried_on(root: Node, extents: Mapping[Node, Extent], observed: Collection[
 
 
 def harmless(extents: Mapping[Node, Extent], observed: Collection[Node], deciding: Collection[Node]) -> list[Node]:
-    """Differing nodes that neither decide the outcome nor lead to one that does: benign. Code may lead anywhere."""
-    return [
-        node
-        for node in sorted(extents)
-        if node not in deciding
-        and not (deciding if node.stage is Stage.CODE else _any(carried_on(node, extents, observed), deciding))
-    ]
+    """Differing nodes that neither decide the outcome nor can have led to one that does: benign. Code may lead anywhere.
+
+    Stricter than `carried_on`: a stage that was different already when this one parted may hide what this one did to it.
+    """
+    reaching = set(deciding)
+    todo = list(deciding)
+    while todo:
+        child = todo.pop()
+        for parent in _possible_parents(child, extents, observed) - reaching:
+            reaching.add(parent)
+            todo.append(parent)
+    if deciding:
+        reaching |= {node for node in extents if node.stage is Stage.CODE}
+    return [node for node in sorted(extents) if node not in reaching]
 
 
-def _any(nodes: Iterable[Node], among: Collection[Node]) -> bool:
-    return any(node in among for node in nodes)
+def _possible_parents(child: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> set[Node]:
+    """Differing parents that may have added to a child's difference at any step."""
+    candidates = {parent for parent in _parents(child, observed) if parent in extents}
+    if child.stage in FED_BY_UPDATE and Node(Stage.UPDATE) in extents:
+        candidates.add(Node(Stage.UPDATE))
+    if child.stage in FED_BY_WORKERS:
+        candidates |= {node for node in extents if node.part == WORKERS}
+    end = extents[child].equal_from
+    return {parent for parent in candidates if end is None or extents[parent].step < end}

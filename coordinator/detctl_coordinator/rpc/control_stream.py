@@ -17,7 +17,7 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
-from detctl_coordinator.connections import Connection
+from detctl_coordinator.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.lifecycle_events import Instruction
@@ -41,7 +41,7 @@ class ControlStream:
 
     async def serve(self, messages: Any) -> AsyncIterator[pb.CoordinatorMessage]:
         """Replies until either side ends. Raises Refusal, StoreError."""
-        outbox: asyncio.Queue[pb.CoordinatorMessage | Instruction | Exception | None] = asyncio.Queue()
+        outbox: asyncio.Queue[pb.CoordinatorMessage | Instruction | Exception | None] = asyncio.Queue(OUTBOX_MAX)
         reader = asyncio.create_task(self._read(messages, outbox))
         try:
             while (item := await outbox.get()) is not None:
@@ -78,8 +78,10 @@ class ControlStream:
                 Code.NOT_YOURS,
                 f"Hello of machine {machine.name} on a stream of machine {limits.clean(self._caller, 80)}",
             )
+        if self._connection is not None and self._connection.machine.name != machine.name:
+            raise Refusal(Code.INVALID, f"this stream began as machine {self._connection.machine.name}")
         known = (await self._engine.machines()).get(machine.name)
-        if self._connection is not None and self._connection.machine.name == machine.name:
+        if self._connection is not None:
             self._connection.machine = machine  # its catalog changed
         else:
             self._connection = Connection(machine, time.monotonic)
@@ -88,6 +90,10 @@ class ControlStream:
             self._engine.connections.add(self._connection)
         log.info("machine=%s boot=%s recipes=%d event=hello", machine.name, machine.boot_id, len(machine.recipes))
         self._published = known is None or known.boot_id == machine.boot_id
+        if known is not None and not self._published:
+            # Nobody may assign anything to the old boot any more, on any replica.
+            document = machine_to_document(replace(known, connected=False))
+            await self._engine.store.put_machine(known.name, document)
         if self._published:
             self._connection.working = self._connection.working or (known.working if known else ())
             await self._publish()

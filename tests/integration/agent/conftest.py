@@ -211,7 +211,7 @@ class AgentProcess:
     def __init__(self, folder: Path, address: str, *arguments: str, variables: dict[str, str] | None = None) -> None:
         self.folder = folder
         self.log_path = folder / "agent.log"
-        self._log = open(self.log_path, "ab")
+        self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by close()
         env = {key: value for key, value in os.environ.items() if not key.startswith("DETCTL")}
         env["PYTHONPATH"] = f"{REPOSITORY}/proto:{REPOSITORY}/agent"
         self.process = subprocess.Popen(

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from samples import Sample, make
-
 from detctl_proto.v1 import agents_pb2 as pb
-from detctl_proto.v1 import agents_pb2_grpc
+from detctl_proto.v1 import agents_pb2_grpc, audits_pb2
+from made_up_runs import Sample, make
 
 OPTIONS = [("grpc.enable_http_proxy", 0)]
 Script = Callable[["FakeAgent", pb.Assignment], Sample | None]
@@ -60,6 +59,7 @@ class FakeAgent:
     stopped: asyncio.Queue[pb.StopRun] = field(default_factory=asyncio.Queue)
     noted: asyncio.Queue[pb.RunStateNoted] = field(default_factory=asyncio.Queue)
     welcomed: asyncio.Event = field(default_factory=asyncio.Event)
+    refused_once: asyncio.Event = field(default_factory=asyncio.Event)  # some stream ended with UNAVAILABLE
     sent: asyncio.Event = field(default_factory=asyncio.Event)
     working: dict[tuple[str, int], int] = field(default_factory=dict)
     _out: asyncio.Queue[pb.AgentMessage | None] = field(default_factory=asyncio.Queue)
@@ -68,7 +68,9 @@ class FakeAgent:
 
     def hello(self) -> pb.Hello:
         recipe_offers = [
-            pb.RecipeOffer(name=name, source_digest="ab" * 16, parameters={"data": "/data", "workers": "2"}, paths=["data"])
+            pb.RecipeOffer(
+                name=name, source_digest="ab" * 16, parameters={"data": "/data", "workers": "2"}, paths=["data"]
+            )
             for name in self.recipes
         ]
         return pb.Hello(
@@ -85,7 +87,9 @@ class FakeAgent:
         self._out.put_nowait(pb.AgentMessage(**message))
 
     def beat(self) -> None:
-        runs = [pb.RunProgress(run_id=r, attempt=a, step=step, records=step * 7) for (r, a), step in self.working.items()]
+        runs = [
+            pb.RunProgress(run_id=r, attempt=a, step=step, records=step * 7) for (r, a), step in self.working.items()
+        ]
         self.say(heartbeat=pb.Heartbeat(runs=runs))
 
     async def serve_once(self) -> None:
@@ -145,7 +149,9 @@ class FakeAgent:
     async def _run(self, assignment: pb.Assignment) -> None:
         key = (assignment.run_id, assignment.attempt)
         manifest = json.dumps({"machine": {"name": self.name}, "recipe": {"name": assignment.recipe}})
-        self.say(run_state=pb.RunState(run_id=key[0], attempt=key[1], phase=pb.RUN_PHASE_RUNNING, manifest_json=manifest))
+        self.say(
+            run_state=pb.RunState(run_id=key[0], attempt=key[1], phase=pb.RUN_PHASE_RUNNING, manifest_json=manifest)
+        )
         try:
             sample = self.script(self, assignment)
         except Refuse as why:
@@ -172,13 +178,16 @@ class FakeAgent:
 
     async def send(self, sample: Sample) -> list[pb.IngestReply]:
         """Sends until everything is acknowledged, over as many connections as it takes."""
-        requests = [pb.IngestRequest(segment=segment) for segment in sample.segments] + [pb.IngestRequest(seal=sample.seal)]
+        requests = [pb.IngestRequest(segment=segment) for segment in sample.segments] + [
+            pb.IngestRequest(seal=sample.seal)
+        ]
         while True:
             try:
                 return await self.ingest(requests)
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
+                self.refused_once.set()
                 await asyncio.sleep(0.05)
 
     async def ingest(self, requests: list[pb.IngestRequest], machine: str | None = None) -> list[pb.IngestReply]:
@@ -187,3 +196,24 @@ class FakeAgent:
             stub = agents_pb2_grpc.AgentsStub(channel)
             metadata = (*self.metadata, ("detctl-machine", machine or self.name))
             return [reply async for reply in stub.Ingest(iter(requests), metadata=metadata)]
+
+
+@contextlib.asynccontextmanager
+async def serving(*agents: FakeAgent) -> AsyncIterator[None]:
+    """Agents that are connected and known while the block runs."""
+    tasks = [asyncio.create_task(agent.serve()) for agent in agents]
+    try:
+        await asyncio.gather(*(agent.welcomed.wait() for agent in agents))
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def finish(audits, audit_id):
+    """The last message of a watch."""
+    last = None
+    async for progress in audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id)):
+        last = progress
+    return last

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 import json
 
-from conftest import serving
-from fake_agent import FakeAgent, nothing, other, refuse
-from samples import make
-
+import grpc
+import pytest
 from detctl_proto.v1 import audits_pb2 as pb
-
-
-async def finish(audits, audit_id):
-    """The last message of a watch."""
-    last = None
-    async for progress in audits.WatchAudit(pb.AuditRef(audit_id=audit_id)):
-        last = progress
-    return last
+from fake_agent import FakeAgent, finish, nothing, other, refuse, serving
+from made_up_runs import make
 
 
 async def test_audit_ends_with_a_verdict(service, audits):
@@ -111,7 +103,9 @@ async def test_absent_machine_is_named(service, audits):
         pass
     plan = await audits.StartAudit(pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1))
     last = await finish(audits, plan.audit_id)
-    assert last.runs[0].state == "failed" and "gpu1" in last.runs[0].message and "start its agent" in last.runs[0].message
+    assert (
+        last.runs[0].state == "failed" and "gpu1" in last.runs[0].message and "start its agent" in last.runs[0].message
+    )
     verdict = json.loads(last.verdict_json)
     assert verdict["outcome"] == "unverified" and "gpu1" in " ".join(verdict["unverified_because"])
 
@@ -133,3 +127,31 @@ async def test_refused_assignment_fails_the_run(service, audits):
         plan = await audits.StartAudit(pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1))
         last = await finish(audits, plan.audit_id)
     assert last.runs[0].state == "failed" and "changed after planning" in last.runs[0].message
+
+
+async def test_two_audits_share_the_slots_of_a_machine(service, audits):
+    """The older audit comes first; the younger one gets the machine when a run has ended."""
+    agent = FakeAgent("gpu1", service.address)
+    async with serving(agent):
+        older = await audits.StartAudit(pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1, step_to=4))
+        first = await agent.assigned.get()
+        younger = await audits.StartAudit(pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1, step_to=4))
+        agent.hold.set()
+        await finish(audits, older.audit_id)
+        second = await agent.assigned.get()
+        await finish(audits, younger.audit_id)
+        log = service.log.read_text()
+    assert (first.audit_id, second.audit_id) == (older.audit_id, younger.audit_id)
+    ended = log.index(f"run={first.run_id} attempt=1 state=running checking")
+    assert log.index(f"run={second.run_id} attempt=1 state=assigned") > ended
+
+
+async def test_cancelled_audit_has_no_verdict_to_compare(service, audits):
+    agent = FakeAgent("gpu1", service.address)
+    async with serving(agent):
+        plan = await audits.StartAudit(pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1))
+        await agent.assigned.get()
+        await audits.CancelAudit(pb.AuditRef(audit_id=plan.audit_id))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await audits.Compare(pb.CompareRequest(audit_id=plan.audit_id))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION and "run it again" in caught.value.details()

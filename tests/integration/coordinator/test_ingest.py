@@ -7,13 +7,10 @@ import zlib
 
 import grpc
 import pytest
-from conftest import serving
-from fake_agent import OPTIONS, FakeAgent
-from samples import make, pack
-from test_audit import finish
-
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, records_pb2
 from detctl_proto.v1 import audits_pb2 as pb
+from fake_agent import OPTIONS, FakeAgent, finish, serving
+from made_up_runs import make, pack
 
 
 def with_columns(segment: records_pb2.Segment, columns: bytes, records: int | None = None) -> records_pb2.Segment:
@@ -89,7 +86,9 @@ async def test_a_machine_cannot_write_into_the_run_of_another(service, audits):
         sample = make(mine.run_id, 1, differs_from_step=0, salt="forged")
         replies = await two.ingest([agents_pb2.IngestRequest(segment=s) for s in sample.segments])
         assert all("another machine" in reply.refused for reply in replies) and len(replies) == 4
-        two.say(run_state=agents_pb2.RunState(run_id=mine.run_id, attempt=1, phase=agents_pb2.RUN_PHASE_ENDED, end="exit"))
+        two.say(
+            run_state=agents_pb2.RunState(run_id=mine.run_id, attempt=1, phase=agents_pb2.RUN_PHASE_ENDED, end="exit")
+        )
         one.hold.set()
         two.hold.set()
         last = await finish(audits, plan.audit_id)
@@ -137,7 +136,9 @@ async def test_import_of_two_folders_and_their_comparison(service, audits):
     for salt in ("", "other"):
         imported = await audits.ImportRun(pb.ImportRequest(label="host/default/base/twin-0", run_json="{}"))
         sample = make(imported.run_id, 1, differs_from_step=2, salt=salt)
-        requests = [agents_pb2.IngestRequest(segment=s) for s in sample.segments] + [agents_pb2.IngestRequest(seal=sample.seal)]
+        requests = [agents_pb2.IngestRequest(segment=s) for s in sample.segments] + [
+            agents_pb2.IngestRequest(seal=sample.seal)
+        ]
         async with grpc.aio.insecure_channel(service.address, options=OPTIONS) as channel:
             replies = [r async for r in agents_pb2_grpc.AgentsStub(channel).Ingest(iter(requests))]
         assert not any(reply.refused or reply.fenced for reply in replies)
@@ -177,5 +178,3 @@ async def test_compare_without_shared_runs_says_what_to_run(service, audits):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await audits.Compare(pb.CompareRequest(machines=["gpu1", "gpu9"]))
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND and "there are: gpu1, gpu2" in caught.value.details()
-
-

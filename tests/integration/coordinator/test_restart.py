@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 
 import grpc
-from conftest import serving
-from fake_agent import OPTIONS, FakeAgent, other
-from processes import CoordinatorProcess
-from test_audit import finish
-
+from coordinator_processes import CoordinatorProcess
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
+from fake_agent import OPTIONS, FakeAgent, finish, other, serving
 
 FLAGS = ("--heartbeat", "0.2", "--lease", "3", "--machine-timeout", "30")
 

@@ -9,12 +9,11 @@ import sys
 
 import grpc
 import pytest
-from fake_agent import OPTIONS
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from processes import CoordinatorProcess, coordinator, environment
-
+from coordinator_processes import CoordinatorProcess, coordinator, environment
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
+from fake_agent import OPTIONS
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 
 def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -35,10 +34,14 @@ async def test_tcp_needs_the_token_that_it_made_itself(folder):
                     await stub.WatchAudit(pb.AuditRef(audit_id="a"), **given).read()
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
             await stub.ListMachines(pb.ListRequest(), metadata=[("authorization", f"Bearer {process.token}")])
-            health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="detctl.v1.Audits"))
+            health = await health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(service="detctl.v1.Audits")
+            )
             assert health.status == health_pb2.HealthCheckResponse.SERVING
         assert process.token not in process.log.read_text()
-        busy = run("--listen", process.address, "--store", f"sqlite:{folder}/other", "--token-file", str(folder / "token"))
+        busy = run(
+            "--listen", process.address, "--store", f"sqlite:{folder}/other", "--token-file", str(folder / "token")
+        )
         assert busy.returncode == 2 and "Address already in use" in one_line(busy)
 
 

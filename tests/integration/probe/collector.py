@@ -9,6 +9,7 @@ Shared by all tests of the probe. The reader checks what the agent would: gaples
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -239,7 +240,8 @@ class _Reader:
     def _accept(self) -> None:
         made, _ = self._listener.accept()
         if self._stop_after is not None:
-            made.sendall(frames.stop_frame(self._stop_after))
+            with contextlib.suppress(BrokenPipeError):  # a process may be through before it was accepted
+                made.sendall(frames.stop_frame(self._stop_after))
         process = Process()
         self.processes.append(process)
         self._selector.register(made, selectors.EVENT_READ, (process, frames.FrameReader()))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from collector import Collected, Process, collect, script, without_probe
 
-PREAMBLE = '''
+PREAMBLE = """
 import hashlib, os, random, sys
 import torch
 from torch import nn
@@ -38,7 +38,7 @@ def batches(count, size=6):
     generator = torch.Generator().manual_seed(1)
     for _ in range(count):
         yield torch.randn(size, 8, generator=generator), torch.randint(4, (size,), generator=generator)
-'''
+"""
 
 LAYERS = ["root1/0", "root1/1", "root1/2", "root1/3", "root1"]
 PARAMETERS = ["root1/0.weight", "root1/0.bias", "root1/3.weight", "root1/3.bias"]
@@ -103,6 +103,8 @@ def _weights(stdout: str) -> list[str]:
 
 
 def _nothing_failed(process: Process, ok_to_fail: Sequence[str]) -> None:
-    failed = [note for note in process.notes_of("observer-failed") if not any(word in note["text"] for word in ok_to_fail)]
+    failed = [
+        note for note in process.notes_of("observer-failed") if not any(word in note["text"] for word in ok_to_fail)
+    ]
     assert not failed, failed
     assert process.seal is not None, os.linesep.join(map(str, process.notes))

@@ -73,6 +73,21 @@ def by_line(process: Process) -> dict[int, list[list[str]]]:
     return listed
 
 
+@pytest.mark.parametrize("version", PYTHONS)
+def test_modules_that_kept_the_originals_are_rebound(tmp_path: Path, data: Path, version: str) -> None:
+    """A .pth file may have imported pathlib before the probe starts; 3.9, 3.10 and 3.13 keep references there."""
+    python = interpreter(version)
+    late = "import os, sys, pathlib, glob\nsys.path.insert(0, os.environ['PYTHONPATH'].split(':')[0])\n"
+    late += "from detctl_probe.start import start; start()\n"
+    script(tmp_path, late + program(data, "\n".join(WAYS.values())))
+    run = collect([python, "-I", "train.py"], cwd=tmp_path, paths={"data": str(data)})
+    assert run.stderr == ""
+    listed = by_line(run.main)
+    assert len(listed) == len(WAYS)
+    for (way, _), line, printed in zip(WAYS.items(), sorted(listed), run.stdout.splitlines(), strict=True):
+        assert eval(printed) in listed[line], way
+
+
 def test_an_undeclared_folder_counts_where_the_user_lists_it(tmp_path: Path, data: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -195,7 +210,7 @@ open(DATA + "/new.txt", "w").close(); open(os.devnull).close(); open(__file__).c
 
 
 def test_the_same_data_under_another_path_records_the_same(tmp_path: Path) -> None:
-    seen = []
+    seen: list[list[tuple[Any, ...]]] = []
     for machine in ("a", "b"):
         folder = tmp_path / machine / ("data" * (1 + len(seen)))
         folder.mkdir(parents=True)
@@ -224,9 +239,10 @@ def test_seeding_calls_carry_value_and_caller(tmp_path: Path) -> None:
         ("random.seed(int(time.time()))", "identity", "the clock"),
         ("random.seed(time.time_ns())", "identity", "the clock"),
         ("random.seed(os.getpid())", "identity", "the process id"),
-        ("uuid.uuid4()", "identity", "os.urandom"),
-        ("secrets.token_hex()", "identity", "os.urandom"),
-        ("random.SystemRandom().random()", "identity", "os.urandom"),
+        ("uuid.uuid4()", "identity", "uuid.uuid4 gives"),
+        ("secrets.token_hex()", "identity", "secrets.token_hex"),
+        ("random.SystemRandom().random()", "identity", "random.SystemRandom"),
+        ("os.urandom(4)", "identity", "os.urandom"),
     ],
 )
 def test_what_no_seed_reaches_is_named_with_its_line(tmp_path: Path, statement: str, kind: str, word: str) -> None:
@@ -246,7 +262,8 @@ def test_a_global_generator_that_nobody_seeded_is_named(tmp_path: Path) -> None:
     text = "import random\n{seed}\nrandom.random()\nfrom detctl_probe.recorder import recorder\nrecorder().begin()\n"
     unseeded = collect(script(tmp_path, text.format(seed="")), cwd=tmp_path)
     (note,) = unseeded.main.notes_of("unseeded-rng")
-    assert (note["generator"], note["file"]) == ("random", "{cwd}/train.py")
+    assert (note["generator"], note["file"], note["line"]) == ("random", "{cwd}/train.py", 3)
+    assert note["uses"] == ["{cwd}/train.py:3: random.random()"]
     seeded = collect(script(tmp_path, text.format(seed="random.seed(1)")), cwd=tmp_path)
     assert seeded.main.notes == []
 

@@ -6,13 +6,12 @@ import random
 import struct
 
 import pytest
+from detctl_agent import records
+from detctl_agent.records import FrameBuffer, ProtocolError, RecordParser, record_hash
 from detctl_probe import chain, frames
 from detctl_probe.prints import Print
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from detctl_agent import records
-from detctl_agent.records import FrameBuffer, ProtocolError, RecordParser, record_hash
 
 digests = st.binary(min_size=16, max_size=16)
 prints = st.builds(

@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from detctl_agent import spool
 from detctl_agent.errors import DiskFull
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 PAYLOADS = [b"", b"a", b"segment" * 10, bytes(64), os.urandom(200), b"\xff" * 33]
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import grpc
 import pytest
-
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,7 +55,7 @@ class FakeCoordinator(audits_pb2_grpc.AuditsServicer, agents_pb2_grpc.AgentsServ
 
     asked: list[tuple[str, Any]] = field(default_factory=list)
     fail: dict[str, tuple[grpc.StatusCode, str]] = field(default_factory=dict)
-    verdict: dict[str, Any] = field(default_factory=lambda: dict(VERDICT))
+    verdict: dict[str, Any] = field(default_factory=lambda: json.loads(json.dumps(VERDICT)))
     watch: list[list[audits_pb2.AuditProgress] | None] = field(default_factory=list)
     machines: list[audits_pb2.MachineInfo] = field(default_factory=list)
     runs: list[audits_pb2.RunInfo] = field(default_factory=list)
@@ -229,3 +228,10 @@ def cli(start_cli: Callable[..., subprocess.Popen[str]]) -> Callable[..., Ran]:
         return Ran(process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def verdict() -> dict[str, Any]:
+    """A verdict of its own for each test."""
+    copied: dict[str, Any] = json.loads(json.dumps(VERDICT))
+    return copied

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grpc
-
 from detctl_proto.v1 import audits_pb2
 
 
@@ -28,7 +27,9 @@ def test_to_end_with_a_first_step(cli, served):
 
 
 def test_the_verdict_is_on_stdout_and_progress_on_stderr(cli, served):
-    run = audits_pb2.RunStatus(run_id="r1", label="gpu1/default/base/twin-0", machine="gpu1", state="failed", message="boom\x1b[2J")
+    run = audits_pb2.RunStatus(
+        run_id="r1", label="gpu1/default/base/twin-0", machine="gpu1", state="failed", message="boom\x1b[2J"
+    )
     running = audits_pb2.AuditProgress(audit_id="a1", state="running", runs=[run])
     served.fake.watch = [[running, running, served.fake.last()]]
     ran = cli("audit", "digits", "--machines", "gpu1", "--coordinator", served.address)
@@ -101,7 +102,10 @@ def test_the_coordinators_words_reach_the_user(cli, served):
 
 
 def test_a_store_that_is_gone_is_not_an_unreachable_coordinator(cli, served):
-    served.fake.fail["StartAudit"] = (grpc.StatusCode.UNAVAILABLE, "the coordinator's store does not answer: connection refused")
+    served.fake.fail["StartAudit"] = (
+        grpc.StatusCode.UNAVAILABLE,
+        "the coordinator's store does not answer: connection refused",
+    )
     ran = cli("audit", "digits", "--machines", "gpu1", "--coordinator", served.address)
     assert ran.code == 2
     assert "store does not answer" in ran.err

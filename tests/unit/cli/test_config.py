@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from detctl_cli.config import load_config
 from detctl_cli.errors import CliError
 

@@ -72,7 +72,9 @@ def test_an_unreachable_coordinator_is_named_with_what_to_start(cli):
 
 
 def test_a_proxy_variable_is_not_obeyed(cli, served, tmp_path):
-    ran = cli("audits", "--coordinator", served.address, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    ran = cli(
+        "audits", "--coordinator", served.address, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9"
+    )
     assert ran.code == 0, ran.err
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import grpc
 import pytest
-
 from detctl_proto.v1 import audits_pb2
 
 
 def test_lists_as_json_and_as_tables(cli, served):
-    served.fake.machines = [audits_pb2.MachineInfo(name="gpu1\x1b[31m", connected=True, recipes=["digits"], version="0.1.0")]
-    served.fake.audits = [audits_pb2.AuditInfo(audit_id="a1", recipe="digits", state="done", outcome="different", causes=["cpu-isa"])]
-    status = audits_pb2.RunStatus(run_id="a1.000", label="gpu1/default/base/twin-0", state="sealed", step=31, records=12345)
+    served.fake.machines = [
+        audits_pb2.MachineInfo(name="gpu1\x1b[31m", connected=True, recipes=["digits"], version="0.1.0")
+    ]
+    served.fake.audits = [
+        audits_pb2.AuditInfo(audit_id="a1", recipe="digits", state="done", outcome="different", causes=["cpu-isa"])
+    ]
+    status = audits_pb2.RunStatus(
+        run_id="a1.000", label="gpu1/default/base/twin-0", state="sealed", step=31, records=12345
+    )
     served.fake.runs = [audits_pb2.RunInfo(status=status, recipe="digits", end="window")]
     where = ("--coordinator", served.address)
     machines, runs, audits = cli("machines", *where), cli("runs", *where), cli("audits", *where)
@@ -25,7 +30,19 @@ def test_lists_as_json_and_as_tables(cli, served):
 
 
 def test_filters_and_limit_are_passed_on(cli, served):
-    cli("runs", "--audit", "a1", "--machine", "gpu1", "--recipe", "digits", "--limit", "7", "--coordinator", served.address)
+    cli(
+        "runs",
+        "--audit",
+        "a1",
+        "--machine",
+        "gpu1",
+        "--recipe",
+        "digits",
+        "--limit",
+        "7",
+        "--coordinator",
+        served.address,
+    )
     asked = served.fake.request("ListRuns")
     assert (asked.audit_id, asked.machine, asked.recipe, asked.limit) == ("a1", "gpu1", "digits", 7)
 
@@ -65,7 +82,10 @@ def test_machines_without_shared_runs_are_3_and_unknown_ones_2(cli, served):
 
 
 def test_runs_of_an_audit_that_goes_on_cannot_be_deleted(cli, served):
-    served.fake.fail["DeleteRuns"] = (grpc.StatusCode.FAILED_PRECONDITION, "run r1 belongs to an audit that is not over")
+    served.fake.fail["DeleteRuns"] = (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "run r1 belongs to an audit that is not over",
+    )
     assert cli("runs", "delete", "r1", "--coordinator", served.address).code == 2
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from detctl_coordinator.comparison.alignment import SiteDifference, align, kind_of, name_hash
 from detctl_coordinator.comparison.sketches import one_bit_flip, relative_size, size_class
 from detctl_coordinator.domain.fingerprint import Fingerprint
+
 from tests.support.memory_runs import RunBuilder, digest_of, sketch_of
 
 

@@ -9,6 +9,7 @@ from detctl_coordinator.comparison.first_divergence import Side, compare_streams
 from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
+
 from tests.support.memory_runs import RunBuilder, digest_of
 
 DOWNSTREAM = ("forward", "loss", "backward", "update")
@@ -84,8 +85,14 @@ def test_two_causes_are_two_roots() -> None:
     assert [(root.node.stage, root.step) for root in pair.roots] == [
         (Stage.INIT, 0),
         (Stage.SAMPLE, 0),
+        (Stage.RNG, 3),
     ]
-    assert [d.node.part for d in pair.benign] == [""]  # a random state that nothing used
+    assert pair.benign == []
+
+
+def test_a_random_state_that_parts_last_and_reaches_nothing_is_benign() -> None:
+    pair = compare_pair(RunBuilder().train().build(), RunBuilder("gpu2").train().change("rng", 3, "x").build())
+    assert [d.node.stage for d in pair.benign] == [Stage.RNG] and not pair.roots
 
 
 def test_an_update_explains_the_next_step_and_not_its_own() -> None:

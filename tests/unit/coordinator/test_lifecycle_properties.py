@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
@@ -27,6 +24,8 @@ from detctl_coordinator.lifecycle_events import (
     StagesAnswered,
     Stop,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 MACHINES = ("gpu1", "gpu2")
 SEEDS = 600
@@ -43,7 +42,9 @@ def new_audit(twins: int = 2) -> Audit:
 RUNS = st.sampled_from([f"a.{i:03d}" for i in range(5)])  # one of them unknown
 ATTEMPTS = st.integers(0, 4)
 MACHINE = st.sampled_from(MACHINES)
-OUTCOMES = st.builds(RunOutcome, end=st.sampled_from(["exit", "window", "stop", "timeout", "lost"]), exit_code=st.integers(-9, 1))
+OUTCOMES = st.builds(
+    RunOutcome, end=st.sampled_from(["exit", "window", "stop", "timeout", "lost"]), exit_code=st.integers(-9, 1)
+)
 EVENTS = st.one_of(
     st.builds(
         AgentSeen,
@@ -173,7 +174,9 @@ class FaithfulAgent:
 
 @settings(max_examples=SEEDS, deadline=None)
 @given(
-    st.lists(st.tuples(MACHINE, st.sampled_from(["advance", "restart", "gone", "seen", "replay", "drop"])), max_size=40),
+    st.lists(
+        st.tuples(MACHINE, st.sampled_from(["advance", "restart", "gone", "seen", "replay", "drop"])), max_size=40
+    ),
     st.randoms(use_true_random=False),
 )
 def test_every_audit_ends_once_faults_stop(faults: list[tuple[str, str]], random: object) -> None:

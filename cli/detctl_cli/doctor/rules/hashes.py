@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
+from detctl_cli.doctor.rules.sorting import sorted_names
 from detctl_cli.doctor.source import Module, Program
 
 _TAKES_ORDER = frozenset(
@@ -58,6 +59,9 @@ def _ordered_uses(module: Module, node: ast.AST) -> Iterator[ast.expr]:
 def _reduced(module: Module, node: ast.AST) -> bool:
     """Whether what is made of the set goes straight into something that does not see order."""
     parent = module.parents.get(node)
+    if isinstance(parent, ast.Assign):  # classes = list(set(labels)); classes.sort()
+        names = {target.id for target in parent.targets if isinstance(target, ast.Name)}
+        return bool(names) and names <= sorted_names(module, module.scope(node))
     free = {"sorted", "set", "frozenset", "len", "sum", "any", "all", "max", "min"}
     return isinstance(parent, ast.Call) and node is not parent.func and module.dotted(parent.func) in free
 

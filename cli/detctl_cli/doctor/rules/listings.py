@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
+from detctl_cli.doctor.rules.sorting import sorted_names
 from detctl_cli.doctor.source import Module, Program
 
 _FUNCTIONS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
@@ -60,7 +61,7 @@ def _order_does_not_matter(module: Module, call: ast.Call) -> bool:
         if isinstance(outer, (ast.Assign, ast.AnnAssign)):
             targets = outer.targets if isinstance(outer, ast.Assign) else [outer.target]
             names = {target.id for target in targets if isinstance(target, ast.Name)}
-            return bool(names) and names <= _sorted_names(module, module.scope(call))
+            return bool(names) and names <= sorted_names(module, module.scope(call))
         if isinstance(outer, (ast.For, ast.AsyncFor)) and node is outer.iter:
             return _loop_is_harmless(module, outer)
         if isinstance(outer, ast.stmt):
@@ -71,23 +72,6 @@ def _order_does_not_matter(module: Module, call: ast.Call) -> bool:
 
 def _in_body(outer: ast.SetComp | ast.If, node: ast.AST) -> bool:
     return isinstance(outer, ast.If) and node is not outer.test
-
-
-def _sorted_names(module: Module, scope: ast.AST) -> set[str]:
-    """Names that are sorted anywhere in the scope: x.sort(), sorted(x), len-like uses do not count."""
-    found = set()
-    for node in ast.walk(scope):
-        if not isinstance(node, ast.Call):
-            continue
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "sort" and isinstance(node.func.value, ast.Name):
-            found.add(node.func.value.id)
-        elif (
-            module.dotted(node.func) in ("sorted", "natsort.natsorted")
-            and node.args
-            and isinstance(node.args[0], ast.Name)
-        ):
-            found.add(node.args[0].id)
-    return found
 
 
 def _loop_is_harmless(module: Module, loop: ast.For | ast.AsyncFor) -> bool:
@@ -101,6 +85,6 @@ def _loop_is_harmless(module: Module, loop: ast.For | ast.AsyncFor) -> bool:
         and isinstance(node.func.value, ast.Name)
     }
     if collected:
-        return collected <= _sorted_names(module, module.scope(loop))
+        return collected <= sorted_names(module, module.scope(loop))
     # os.walk with sorting inside: dirs.sort() or sorted(files).
-    return bool(_sorted_names(module, loop))
+    return bool(sorted_names(module, loop))

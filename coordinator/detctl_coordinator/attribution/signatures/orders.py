@@ -38,7 +38,10 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
 
 def concurrency(evidence: Evidence) -> list[CauseFinding]:
     """Twins see the same samples in another order while no random state differs and hashing is pinned."""
-    if not evidence.within or evidence.stage not in (Stage.FILES, *DATA) or evidence.root.kind != "permutation":
+    moved = evidence.root.kind == "permutation" and evidence.stage in (Stage.FILES, Stage.SAMPLE, Stage.BATCH)
+    if not evidence.within or not moved or not _pinned(evidence):
+        return []
+    if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
     if (
         evidence.differs(Stage.RNG)

@@ -6,7 +6,7 @@ from typing import Any
 
 from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.facts import Note, place
-from detctl_coordinator.comparison.roots import Node
+from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.fingerprint import Stage
 
 STAGES = (Stage.RNG, Stage.INIT, Stage.FILES, *DATA, Stage.FORWARD, Stage.LOSS)
@@ -18,8 +18,12 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage not in STAGES or evidence.family("seed"):
         return []
     changed = _changed_seeds(evidence)
-    noted = [n.words for n in evidence.notes("identity", "identity-seed")]
-    if not changed and not (noted and evidence.differs(Stage.RNG)):
+    notes = evidence.notes("identity", "identity-seed")
+    noted = [n.words for n in notes]
+    # A program may read the clock for its log: the note alone counts only where no generator is known to be unseeded.
+    sure = changed and (not evidence.notes("unseeded-rng") or any("looks like" in n.text for n in notes))
+    likely = noted and not evidence.notes("unseeded-rng") and _random_root(evidence)
+    if not sure and not likely:
         return []
     lines = [*changed, *noted, describe(evidence)]
     if evidence.twins_agree:
@@ -42,7 +46,7 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
             return []
         names = ", ".join(dict.fromkeys(d.site for d in evidence.root.sites))
         lines.append(f"the state of {names} differs at the start of step {evidence.root.step}: no seed reached it")
-    elif not notes and (evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure"):
+    elif not notes and not _looks_drawn(evidence):
         return []
     elif not notes:
         lines.append("the random states that are recorded agree, so the values come from a private generator")
@@ -55,16 +59,14 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
 def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
     """Samples differ between twins while the main process is seeded and its order agrees, and workers are in use."""
     noted = [n for n in evidence.notes("worker-seeding", "unseeded-rng") if _in_worker(n) or n.kind == "worker-seeding"]
-    in_workers = (
-        evidence.stage is Stage.RNG and all("worker" in d.site for d in evidence.root.sites) and evidence.root.sites
-    )
+    in_workers = evidence.root.node.part == WORKERS
     if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) and not in_workers:
         return []
     if evidence.twins_agree or not (evidence.within or evidence.scope == "runs"):
         return []
     workers = evidence.workers() or 0
     main_unseeded = any(not _in_worker(n) for n in evidence.notes("unseeded-rng"))
-    seeded = not main_unseeded and (not evidence.differs(Stage.RNG) or bool(in_workers))
+    seeded = not main_unseeded and not evidence.differs(Stage.RNG)
     if not seeded or (workers < 1 and not noted and not in_workers):
         return []
     lines = [n.words for n in noted]
@@ -93,6 +95,20 @@ def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
         f" ({at})" if at else "; look at logging, plotting and evaluation code"
     )
     return [finding(evidence, "extra-rng-draw", lines, fix)]
+
+
+def _looks_drawn(evidence: Evidence) -> bool:
+    """Without a note: other values where values are drawn. Moved samples look like a race, a model's outputs like a kernel."""
+    if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
+        return False
+    return evidence.root.kind != "permutation" or evidence.stage in (Stage.INIT, Stage.ORDER)
+
+
+def _random_root(evidence: Evidence) -> bool:
+    """Runs part in a random state, or in initial values or order by more than rounding, and twins do not agree."""
+    if evidence.twins_agree:
+        return False
+    return evidence.stage is Stage.RNG or (evidence.stage in (Stage.INIT, Stage.ORDER) and evidence.size != "ulp")
 
 
 def _noted_and_untested(evidence: Evidence) -> bool:

@@ -1,3 +1,4 @@
+# ruff: noqa -- a program as users write it, not ours
 """Scenes that strain a DataLoader's observer. Each prints one line; with the probe the lines must be those without it.
 
 Each scene is one step of the recorder, where there is one, so that a test finds its records by the number of the scene.
@@ -150,7 +151,9 @@ class Lazy:
 
 
 def to_record(samples):
-    return Record(torch.stack([x for x, _ in samples]), {"ids": [i for _, i in samples], "ragged": [x for x, _ in samples]})
+    return Record(
+        torch.stack([x for x, _ in samples]), {"ids": [i for _, i in samples], "ragged": [x for x, _ in samples]}
+    )
 
 
 def refuses(samples):
@@ -300,18 +303,18 @@ SCENES = {
     "hangs": lambda w: death(DataLoader(Dies("hang"), 2, num_workers=w, timeout=2)) if w else None,
     "own-iterator": lambda w: everything(OwnLoop(Numbers(4), 2, num_workers=w)) if w else None,
     "lazy": lambda w: everything(DataLoader(Numbers(), batch_sampler=Lazy(), num_workers=w)) if not w else None,
-    "unpicklable": lambda w: failure(
-        DataLoader(Numbers(), 2, num_workers=w, collate_fn=lambda s: s, multiprocessing_context="spawn")
-    )
-    if w
-    else None,
+    "unpicklable": lambda w: (
+        failure(DataLoader(Numbers(), 2, num_workers=w, collate_fn=lambda s: s, multiprocessing_context="spawn"))
+        if w
+        else None
+    ),
 }
 
 
 def main():
-    torch.manual_seed(11)
     recorder = sys.modules.get("detctl_probe.recorder")
     for name in SCENES:
+        torch.manual_seed(11)
         print(name, SCENES[name](int(sys.argv[1])), torch.rand(1).item(), flush=True)
         if recorder is not None:
             recorder.recorder().end_step()

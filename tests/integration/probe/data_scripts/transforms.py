@@ -1,6 +1,7 @@
+# ruff: noqa -- a program as users write it, not ours
 """Transforms of torchvision, old and new, in a loader and in the open; prints what a training would use.
 
-    python transforms.py WORKERS FOLDER         FOLDER: class folders with PNG images
+python transforms.py WORKERS FOLDER         FOLDER: class folders with PNG images
 """
 
 import random
@@ -84,7 +85,10 @@ def main():
         if recorder is not None:
             recorder.recorder().end_step()
     scripted = torch.jit.script(torch.nn.Sequential(v1.CenterCrop(4), v1.Normalize((0.5,), (0.5,))))
-    print(scripted(torch.ones(1, 8, 8)).sum().item(), torch.compile(v2.CenterCrop(4), backend="eager")(torch.ones(1, 8, 8)).sum())
+    print(
+        scripted(torch.ones(1, 8, 8)).sum().item(),
+        torch.compile(v2.CenterCrop(4), backend="eager")(torch.ones(1, 8, 8)).sum(),
+    )
 
 
 if __name__ == "__main__":

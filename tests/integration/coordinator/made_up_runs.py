@@ -8,10 +8,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from detctl_proto.v1 import records_pb2 as pb
 from detctl_probe import chain
+from detctl_proto.v1 import records_pb2 as pb
 
-STAGES = (pb.STAGE_LISTING, pb.STAGE_INIT, pb.STAGE_BATCH, pb.STAGE_FORWARD, pb.STAGE_LOSS, pb.STAGE_BACKWARD, pb.STAGE_UPDATE)
+STAGES = (
+    pb.STAGE_LISTING,
+    pb.STAGE_INIT,
+    pb.STAGE_BATCH,
+    pb.STAGE_FORWARD,
+    pb.STAGE_LOSS,
+    pb.STAGE_BACKWARD,
+    pb.STAGE_UPDATE,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,9 @@ class Sample:
     seal: pb.Seal
 
 
-def make(run_id: str, attempt: int, *, steps: int = 4, differs_from_step: int | None = None, salt: str = "", rank: int = 0) -> Sample:
+def make(
+    run_id: str, attempt: int, *, steps: int = 4, differs_from_step: int | None = None, salt: str = "", rank: int = 0
+) -> Sample:
     """One record a stage and step, one segment a step. `salt` changes every value from batch on at `differs_from_step`."""
     chains: dict[int, bytes] = {}
     totals: dict[int, int] = {}
@@ -48,7 +58,13 @@ def make(run_id: str, attempt: int, *, steps: int = 4, differs_from_step: int | 
             totals[stage] = ordinal + 1
             closed.append(
                 pb.StepEntry(
-                    stage=stage, ordinal=ordinal, step=step, count=1, digest=fold.digest, sum=fold.sum, chain=chains[stage]
+                    stage=stage,
+                    ordinal=ordinal,
+                    step=step,
+                    count=1,
+                    digest=fold.digest,
+                    sum=fold.sum,
+                    chain=chains[stage],
                 )
             )
         segments.append(pack(run_id, attempt, rank, step, columns, step, closed))
@@ -70,7 +86,13 @@ def make(run_id: str, attempt: int, *, steps: int = 4, differs_from_step: int | 
 
 
 def pack(
-    run_id: str, attempt: int, rank: int, number: int, columns: pb.RecordColumns, step: int, closed: Iterable[pb.StepEntry] = ()
+    run_id: str,
+    attempt: int,
+    rank: int,
+    number: int,
+    columns: pb.RecordColumns,
+    step: int,
+    closed: Iterable[pb.StepEntry] = (),
 ) -> pb.Segment:
     """A segment around columns."""
     packed = zlib.compress(columns.SerializeToString())

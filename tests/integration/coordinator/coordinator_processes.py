@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+import redis
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 ROOT = Path(__file__).resolve().parents[3]
 START_S = 60.0
@@ -73,8 +79,44 @@ class CoordinatorProcess:
         return self._process.wait(timeout=30)
 
 
+class RedisProcess:
+    """A real redis-server, durable, on a Unix socket of its own. Skips the test where there is none."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"unix://{folder}/redis.sock?db=0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers, with everything that it had on disk."""
+        server = shutil.which("redis-server") or shutil.which("valkey-server")
+        if server is None:
+            pytest.skip("no redis-server on PATH")
+        socket = str(self.folder / "redis.sock")
+        settings = ["--port", "0", "--unixsocket", socket, "--dir", str(self.folder)]
+        settings += ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen([server, *settings], stdout=log, stderr=log)
+        client = redis.Redis(unix_socket_path=socket, retry=Retry(ConstantBackoff(0.05), 200))
+        client.ping()
+        client.close()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait()
+
+
 @contextlib.contextmanager
-def coordinator(folder: Path, *flags: str, listen: str | None = None, store: str | None = None) -> Iterator[CoordinatorProcess]:
+def coordinator(
+    folder: Path, *flags: str, listen: str | None = None, store: str | None = None
+) -> Iterator[CoordinatorProcess]:
     """A started coordinator that ends with the block."""
     process = CoordinatorProcess(folder, *flags, listen=listen, store=store)
     process.start()

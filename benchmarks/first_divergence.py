@@ -1,0 +1,167 @@
+"""Time to the first divergence of two runs of 10^4 to 10^7 fingerprints, through a store (SQLite unless told otherwise).
+
+    python benchmarks/first_divergence.py [--store redis://HOST:PORT/DB] [--powers 4 5 6 7]
+
+A run has 500 fingerprints a step in ten streams; one planted step, late in the run, makes forward, loss, backward and update differ for
+good. The index of both runs is complete; of the records only those of the planted step are stored, because no other is read.
+"bisection" is the search of one stream, "comparison" everything: all streams, roots, kinds, transient or persistent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from detctl_coordinator.columns import pack
+from detctl_coordinator.comparison.first_divergence import Side, first_chain_difference
+from detctl_coordinator.comparison.pair import PairComparison, compare_pair
+from detctl_coordinator.domain.audit import Audit, AuditRequest
+from detctl_coordinator.domain.fingerprint import (
+    Fingerprint,
+    Phase,
+    Seal,
+    SealedStream,
+    SegmentMeta,
+    Stage,
+    StepEntry,
+    StreamKey,
+)
+from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
+from detctl_coordinator.storage.open_store import open_store
+from detctl_coordinator.storage.reader import StoredRun
+from detctl_coordinator.storage.store import Store
+from detctl_probe.chain import ZERO, StepFold, chain, record_hash
+
+A_STEP = 500
+STREAMS = [stage for stage in Stage if Stage.RNG <= stage <= Stage.UPDATE]
+DIFFERING = (Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
+RECORDS = A_STEP // len(STREAMS)
+
+
+class Counted(StoredRun):
+    """Counts what the comparison reads."""
+
+    entry_reads = 0
+    record_reads = 0
+
+    def entry(self, key: StreamKey, ordinal: int) -> StepEntry:
+        self.entry_reads += 1
+        return super().entry(key, ordinal)
+
+    def entries(self, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
+        found = super().entries(key, start, stop)
+        self.entry_reads += len(found)
+        return found
+
+    def records(self, key: StreamKey, step: int) -> list[Fingerprint]:
+        self.record_reads += 1
+        return super().records(key, step)
+
+
+def planted_records(step: int, other: bool) -> list[Fingerprint]:
+    return [
+        Fingerprint(
+            at, stage, Phase.TRAIN, step, 0, f"layer{at % RECORDS}", 0, "float32", (64, 64), value(stage, step, other)
+        )
+        for at, stage in enumerate(s for s in STREAMS for _ in range(RECORDS))
+    ]
+
+
+def value(stage: Stage, step: int, other: bool) -> bytes:
+    return (stage * 1_000_003 + step * 31 + (17 if other and stage in DIFFERING else 0)).to_bytes(16, "little")
+
+
+def entries(stage: Stage, steps: int, planted: int, other: bool) -> Iterator[StepEntry]:
+    """The index of one stream. Records of a step hash alike here: what a step holds does not matter to the search."""
+    before = ZERO
+    for step in range(steps):
+        digest = record_hash("s", 0, "float32", (64, 64), value(stage, step, other and step >= planted))
+        sum_ = digest
+        if step == planted:
+            folded = StepFold()
+            for r in planted_records(step, other):
+                if r.stage is stage:
+                    folded.take(record_hash(r.site, r.occurrence, r.dtype, r.shape, r.digest))
+            digest, sum_ = folded.digest, folded.sum
+        before = chain(before, step, digest)
+        yield StepEntry(step, step, RECORDS, digest, sum_, before)
+
+
+def store_run(store: Store, run: RunRecord, steps: int, planted: int, other: bool) -> None:
+    """Writes the index in segments of 4,096 entries, the planted step's records in one of them, and the seal."""
+    run_id = run.spec.run_id
+    store.open_attempt(run_id, 1)
+    number = 0
+    sealed = []
+
+    def put(records: list[Fingerprint], first: int, last: int, closed: list[tuple[StreamKey, StepEntry]]) -> None:
+        nonlocal number
+        columns = pack(records)
+        meta = SegmentMeta(0, number, "n6.v1", "module", len(records), first, last, zlib.crc32(columns), len(columns))
+        store.put_segment(run_id, 1, meta, columns, closed)
+        number += 1
+
+    put(planted_records(planted, other), planted, planted, [])
+    for stage in STREAMS:
+        key, last, closed = StreamKey(0, stage), ZERO, []
+        for entry in entries(stage, steps, planted, other):
+            closed.append((key, entry))
+            last = entry.chain
+            if len(closed) == 4096:
+                put([], steps, steps, closed)
+                closed = []
+        put([], steps, steps, closed)
+        sealed.append(SealedStream(key, steps, steps * RECORDS, last))
+    store.put_seal(run_id, 1, Seal(0, number, steps - 1, steps, "exit", True, tuple(sealed), {}))
+
+
+def timed(work: Callable[[], object]) -> tuple[float, object]:
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def measure(store: Store, power: int) -> None:
+    steps = 10**power // A_STEP
+    planted = steps * 2 // 3
+    runs = []
+    for name in ("one", "two"):
+        spec = RunSpec(f"{name}-{power}", f"audit-{power}", "bench", Arm(name), 0, step_to=None)
+        runs.append(RunRecord(spec, RunState.SEALED, 1, outcome=RunOutcome("exit", ranks=1)))
+    store.put_audit(Audit(f"audit-{power}", AuditRequest("bench", ("one", "two")), {r.spec.run_id: r for r in runs}))
+    for run, other in zip(runs, (False, True), strict=True):
+        store_run(store, run, steps, planted, other)
+    a, b = (Counted(store, run.spec.run_id) for run in runs)
+    key = StreamKey(0, Stage.UPDATE)
+    seconds, found = timed(lambda: first_chain_difference(Side.of(a, key, steps), Side.of(b, key, steps)))
+    assert found == planted, found
+    reads = a.entry_reads
+    a, b = (Counted(store, run.spec.run_id) for run in runs)
+    whole, pair = timed(lambda: compare_pair(a, b))
+    assert isinstance(pair, PairComparison)
+    assert [(root.node.stage, root.step) for root in pair.roots] == [(Stage.FORWARD, planted)]
+    print(
+        f"10^{power} fingerprints, {steps:6} steps: bisection {seconds * 1e3:7.2f} ms, {reads:3} entries a run;"
+        f" comparison {whole * 1e3:8.1f} ms, {a.entry_reads:6} entries and {a.record_reads} steps of records a run",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", default="", help="address; default: a fresh SQLite file")
+    parser.add_argument("--powers", type=int, nargs="+", default=[4, 5, 6, 7])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(options.store or f"sqlite:{Path(folder) / 'bench.sqlite'}")
+        for power in options.powers:
+            measure(store, power)
+        store.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`detctl record` twice, `detctl compare` of the folders, and folders that are not sound."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def recorded(house):
+    for name, more in (("check1", ["--seed"]), ("check2", ["--seed"]), ("check3", [])):
+        ran = house.run("record", "-o", name, "--steps", "0:4", "--", "python", "train.py", *more)
+        assert ran.returncode == 0, ran.stderr
+        assert f"detctl compare {name} {name}-b" in ran.stderr
+    return house
+
+
+def test_folders_are_compared_and_damage_is_never_identical(recorded):
+    same = recorded.run("compare", "check1", "check2", "--json")
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert sorted(json.loads(same.stdout)["folders"].values()) == ["check1", "check2"]
+    other = recorded.run("compare", "check1", "check3")
+    assert other.returncode == 1
+    assert "check1 ≠ check3" in other.stdout
+
+    folder = recorded.folder
+    log = folder / "check2/spool/log"
+    sound = log.read_bytes()
+    log.write_bytes(sound[:-20])
+    cut = recorded.run("compare", "check1", "check2")
+    assert cut.returncode == 3
+    assert "damaged or cut" in cut.stdout
+    log.write_bytes(sound[:40] + bytes([sound[40] ^ 1]) + sound[41:])
+    assert recorded.run("compare", "check1", "check2").returncode == 3
+    log.write_bytes(sound)
+    (folder / "check2/run.json").write_text("{")
+    torn = recorded.run("compare", "check1", "check2")
+    assert torn.returncode == 3
+    assert "run.json: damaged" in torn.stderr
+    shutil.rmtree(folder / "check2")
+    gone = recorded.run("compare", "check1", "./check2")
+    assert gone.returncode == 2
+    assert "check2: no such folder" in gone.stderr
+
+
+def test_what_is_not_captured_is_said(house):
+    (house.folder / "plain.py").write_text("print('no torch here')\n")
+    plain = house.run("record", "-o", "plain", "--", "python", "plain.py")
+    assert plain.returncode == 3
+    assert plain.stdout == "no torch here\n"
+    again = house.run("record", "-o", "plain", "--", "python", "plain.py")
+    assert again.returncode == 2
+    assert "exists and is not empty" in again.stderr
+    as_json = house.run("record", "-o", "other", "--json", "--", "python", "plain.py")
+    assert as_json.returncode == 3
+    assert json.loads(as_json.stdout)["captured"] is False

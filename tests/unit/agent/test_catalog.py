@@ -1,0 +1,122 @@
+"""Catalogs: what is refused, in one line that names file and key, and how changes are followed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from detctl_agent.catalog import CatalogFile, load, parse
+from detctl_agent.errors import CatalogError, UnsafeCatalogError
+
+GOOD = """
+[recipes.digits]
+command = ["python", "train.py", "--data", "{data}", "--workers", "{workers}", "--out", "{out}"]
+folder = "/srv/recipes/digits"
+timeout_s = 600
+paths = ["data"]
+pass = ["MY_*"]
+[recipes.digits.parameters]
+data = "/data/digits"
+workers = 2
+shuffle = true
+[recipes.digits.patterns]
+workers = ["0", "2", "4"]
+[environments.torch213]
+python = "/opt/venvs/torch213/bin/python"
+[environments.old]
+emulate = { cpu = "default" }
+variables = { OMP_NUM_THREADS = 2 }
+"""
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_a_good_catalog(tmp_path: Path) -> None:
+    catalog = load(write(tmp_path / "catalog.toml", GOOD))
+    recipe = catalog.recipes["digits"]
+    assert recipe.parameters == {"data": "/data/digits", "workers": "2", "shuffle": "true"}
+    assert recipe.pattern("workers") == "0|2|4"
+    assert recipe.pattern("data") == "[A-Za-z0-9._:/=+,@-]{0,128}"
+    assert recipe.pass_ == ("MY_*",)
+    assert not recipe.runs_in_place
+    assert list(catalog.environments) == ["default", "torch213", "old"]
+    assert catalog.environments["old"].emulation == {"ATEN_CPU_CAPABILITY": "default"}
+    assert catalog.environments["old"].variables == {"OMP_NUM_THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ('folder = "/srv/recipes/digits"', "", "recipes.digits.folder: is missing"),
+        ('folder = "/srv/recipes/digits"', 'folder = "here"', "recipes.digits.folder: must be an absolute path"),
+        ("timeout_s = 600", "timeout_s = 0", "recipes.digits.timeout_s: "),
+        ("timeout_s = 600", "timeuot_s = 600", "recipes.digits.timeuot_s: is not known here"),
+        ('paths = ["data"]', 'paths = ["date"]', "recipes.digits: paths names 'date'"),
+        ('"{workers}"', '"{worker}"', "recipes.digits: command uses {worker}, which is no parameter"),
+        ('["0", "2", "4"]', '"["', "recipes.digits.patterns: workers: '[' is no regular expression"),
+        ("[recipes.digits]", "[recipes.Digits]", "recipes: 'Digits' is no name"),
+        ('data = "/data/digits"', 'data = "digits"', "parameters.data is a place"),
+        ('cpu = "default"', 'cpu = "sse9"', "environments.old.emulate: cpu = 'sse9'"),
+        ("OMP_NUM_THREADS = 2", 'HF_TOKEN = "x"', "environments.old.variables: HF_TOKEN looks like a secret"),
+        ("OMP_NUM_THREADS = 2", 'HOME = "/x"', "environments.old.variables: HOME is set by detctl"),
+        ("workers = 2", "workers = [", "at line"),
+    ],
+)
+def test_a_bad_catalog_is_one_line_with_file_and_key(tmp_path: Path, before: str, after: str, said: str) -> None:
+    assert before in GOOD
+    path = write(tmp_path / "catalog.toml", GOOD.replace(before, after))
+    with pytest.raises(CatalogError) as caught:
+        load(path)
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_catalog_that_others_may_write_is_refused(tmp_path: Path, mode: int) -> None:
+    path = write(tmp_path / "catalog.toml", GOOD, mode)
+    with pytest.raises(UnsafeCatalogError, match=f"chmod go-w {path}"):
+        load(path)
+
+
+def test_a_catalog_in_a_folder_of_everybody_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(UnsafeCatalogError, match="chmod o-w"):
+        load(write(tmp_path / "open" / "catalog.toml", GOOD))
+
+
+def test_a_missing_catalog(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match="No such file"):
+        load(tmp_path / "none.toml")
+
+
+def test_the_environment_default_is_always_there() -> None:
+    assert list(parse({}, "x").environments) == ["default"]
+
+
+def test_changes_are_followed_and_a_broken_edit_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "catalog.toml", GOOD)
+    catalog = CatalogFile(path)
+    assert not catalog.refresh()
+    write(path, "[recipes.digits")
+    assert not catalog.refresh()
+    assert list(catalog.current.recipes) == ["digits"]
+    write(path, GOOD + '[environments.new]\nvariables = { TZ = "UTC" }\n')
+    assert catalog.refresh()
+    assert "new" in catalog.current.environments
+
+
+def test_a_catalog_that_becomes_writable_offers_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "catalog.toml", GOOD)
+    catalog = CatalogFile(path)
+    path.chmod(0o666)
+    assert catalog.refresh()
+    assert catalog.current.recipes == {}
+    path.chmod(0o600)
+    assert catalog.refresh()
+    assert list(catalog.current.recipes) == ["digits"]

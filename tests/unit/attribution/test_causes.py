@@ -1,0 +1,320 @@
+"""Each cause of issue 1 from runs that carry its signature, through the whole of judge()."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from detctl_coordinator.attribution.judge import JudgeRequest, judge
+from detctl_coordinator.domain.verdict import Verdict
+
+from tests.support.memory_runs import MemoryRun, RunBuilder, digest_of, sketch_of
+
+Make = Callable[[RunBuilder], RunBuilder]
+MODEL = ("forward", "loss", "backward", "update")
+EVERYTHING = ("init", "order", "sample", "batch", *MODEL)
+WORKERS = (("param:workers", "2"),)
+
+
+def judged(*runs: MemoryRun, **more: object) -> Verdict:
+    return judge(JudgeRequest("a1", "digits", runs, window=(0, 32), **more))  # type: ignore[arg-type]
+
+
+def across(change: Make, both: Make = lambda b: b, **arm: object) -> Verdict:
+    """Two clean twins on gpu1, two on gpu2 (or in another arm) with a change."""
+    runs = [both(RunBuilder("gpu1", twin).train()).build() for twin in (0, 1)]
+    where = {"machine": "gpu2", **arm}
+    runs += [change(both(RunBuilder(twin=twin, **where).train())).build() for twin in (0, 1)]  # type: ignore[arg-type]
+    return judged(*runs)
+
+
+def within(change: Callable[[RunBuilder, int], RunBuilder]) -> Verdict:
+    """Three twins on one machine, each changed by its number."""
+    return judged(*(change(RunBuilder("gpu1", twin).train(), twin).build() for twin in range(3)))
+
+
+def first(verdict: Verdict) -> tuple[str, str | None, str, int]:
+    cause = verdict.causes[0]
+    return cause.cause, cause.origin, cause.stage, cause.step
+
+
+def permuted_listing(builder: RunBuilder) -> RunBuilder:
+    row = builder.rows[0]
+    assert row.rows is not None
+    evidence = {"call": "os.listdir", "file": "{cwd}/train.py", "line": 31}
+    builder.rows[0] = replace(row, digest=digest_of("moved"), rows=row.rows[::-1], evidence=evidence)
+    return builder
+
+
+def test_filesystem_order() -> None:
+    verdict = across(lambda b: permuted_listing(b).carry("sample", "batch", *MODEL))
+    assert first(verdict) == ("filesystem-order", "environment", "listing", 0)
+    assert (verdict.outcome, verdict.origin, verdict.causes[0].kind) == ("different", "environment", "permutation")
+    assert len(verdict.causes) == 1 and "train.py:31" in verdict.causes[0].fix
+    assert verdict.causes[0].carried_on_to == ["sample", "batch", *MODEL]
+    assert verdict.groups == [
+        ["gpu1/default/base/twin-0", "gpu1/default/base/twin-1"],
+        ["gpu2/default/base/twin-0", "gpu2/default/base/twin-1"],
+    ]
+    assert verdict.machines["gpu1"].repeats_itself and verdict.machines["gpu2"].repeats_itself
+
+
+def test_sorted_later_is_benign() -> None:
+    verdict = across(permuted_listing)
+    assert verdict.outcome == "identical" and verdict.benign[0].stage == "listing"
+    assert not verdict.causes and verdict.first_divergence is None
+
+
+def test_unseeded_rng_names_its_line() -> None:
+    def unseeded(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note(
+            "unseeded-rng", "the global generator of torch is used", generator="torch", file="{cwd}/train.py", line=7
+        )
+        return b.carry("rng", *EVERYTHING, value=twin)
+
+    verdict = within(unseeded)
+    assert first(verdict) == ("unseeded-rng", "code", "rng", 0)
+    assert verdict.origin == "code" and "train.py:7" in verdict.causes[0].fix
+    assert verdict.machines["gpu1"].repeats_itself is False
+
+
+def test_unseeded_private_generator() -> None:
+    verdict = within(lambda b, twin: b.carry("init", *MODEL, value=twin))
+    assert first(verdict) == ("unseeded-rng", "code", "init", 0)
+
+
+def test_worker_seeding() -> None:
+    def seeded_main(b: RunBuilder, twin: int) -> RunBuilder:
+        for step in range(4):
+            b.add("rng", step, "worker0/numpy", (twin, step))
+        return b.carry("sample", "batch", *MODEL, value=twin)
+
+    assert first(within(seeded_main))[:2] == ("worker-seeding", "code")
+
+
+def test_identity_seed_from_the_clock() -> None:
+    def clock(b: RunBuilder, twin: int) -> RunBuilder:
+        evidence = {"value": str(1_700_000_000 + twin), "file": "{cwd}/train.py", "line": 3}
+        b.add("rng", 0, "seed/torch.manual_seed", twin, evidence=evidence, dtype="py:int")
+        b.note("identity", "the seed of torch.manual_seed looks like the clock", file="{cwd}/train.py", line=3)
+        return b.carry("rng", *EVERYTHING, value=twin)
+
+    verdict = within(clock)
+    assert first(verdict)[:3] == ("identity-seed", "code", "rng")
+    assert any("train.py:3" in line for line in verdict.causes[0].evidence)
+
+
+def test_identity_seed_from_the_host_is_code_though_twins_agree() -> None:
+    def host(b: RunBuilder) -> RunBuilder:
+        value = {"value": b.spec.arm.machine, "file": "{cwd}/train.py", "line": 3}
+        return b.add("rng", 0, "seed/random.seed", b.spec.arm.machine, evidence=value, dtype="py:str")
+
+    verdict = across(lambda b: b.carry("rng", *EVERYTHING), both=host)
+    assert first(verdict)[:2] == ("identity-seed", "code") and verdict.origin == "code"
+
+
+def test_extra_rng_draw() -> None:
+    def draws(b: RunBuilder, twin: int) -> RunBuilder:
+        return b.carry("rng", "order", *MODEL, step=2) if twin == 1 else b
+
+    verdict = within(draws)
+    assert first(verdict) == ("extra-rng-draw", "code", "rng", 2)
+    assert any("weights were still equal" in line for line in verdict.causes[0].evidence)
+
+
+def test_hash_order() -> None:
+    def hashed(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        for at, row in enumerate(b.rows):
+            if row.stage.word == "order" and twin and row.rows:
+                b.rows[at] = replace(row, digest=digest_of(("set", row.step)), rows=row.rows[::-1])
+        return b.carry("sample", "batch", *MODEL, value=twin)
+
+    assert first(within(hashed)) == ("hash-order", "code", "order", 0)
+
+
+def test_data_content_missing_file() -> None:
+    def missing(b: RunBuilder) -> RunBuilder:
+        row = b.rows[0]
+        assert row.rows is not None
+        b.rows[0] = replace(row, digest=digest_of("two"), rows=row.rows[:2], shape=(2,), order_blind=digest_of("two"))
+        return b.carry("order", "sample", "batch", *MODEL)
+
+    verdict = across(missing)
+    assert first(verdict) == ("data-content", "environment", "listing", 0)
+
+
+def test_data_content_of_a_file_under_one_name() -> None:
+    def opened(b: RunBuilder) -> RunBuilder:
+        size = 10 if b.spec.arm.machine == "gpu1" else 12
+        return b.add("files", 0, "main", "a", dtype="py:path", evidence={"file": "{data}/a.png", "bytes": size})
+
+    verdict = across(lambda b: b.carry("sample", "batch", *MODEL), both=opened)
+    assert first(verdict) == ("data-content", "environment", "sample", 0)
+    assert "{data}/a.png: 10 bytes against 12" in verdict.causes[0].evidence
+
+
+def test_code_version() -> None:
+    verdict = across(lambda b: b.fact("recipe/source_digest", "s2").carry(*MODEL))
+    assert first(verdict)[:2] == ("code-version", "environment")
+
+
+def test_library_version_names_both() -> None:
+    def newer(b: RunBuilder) -> RunBuilder:
+        b.fact("python/packages/torch", "2.15.0").fact("torch/version", "2.15.0")
+        return b.carry("init", *MODEL)
+
+    verdict = across(newer, environment="newest", machine="gpu1")
+    assert first(verdict)[:2] == ("library-version", "environment") and verdict.origin == "environment"
+    assert any("2.13.0 against 2.15.0" in line for line in verdict.causes[0].evidence)
+
+
+def test_worker_count_varied_on_purpose() -> None:
+    def two(b: RunBuilder) -> RunBuilder:
+        b.asked(parameters={"workers": "2"}).fact("recipe/parameters/workers", "2")
+        b.carry("sample", "batch", *MODEL).change("rng", 1, "drawn elsewhere")
+        return b.change("code", 0, "--workers 2")
+
+    verdict = across(
+        two,
+        both=lambda b: (
+            b.asked(parameters={"workers": "0"}).add("code", 0, "command", "x").fact("recipe/parameters/workers", "0")
+        ),
+        machine="gpu1",
+        variation=WORKERS,
+    )
+    assert [c.cause for c in verdict.causes] == ["worker-count"]
+    assert verdict.origin == "environment"
+
+
+def test_config_drift_comes_last() -> None:
+    def drifted(b: RunBuilder) -> RunBuilder:
+        return b.fact("recipe/parameters/lr", "0.2").carry("update").carry("forward", "loss", "backward", step=1)
+
+    verdict = across(drifted, both=lambda b: b.fact("recipe/parameters/lr", "0.1"))
+    assert first(verdict) == ("config-drift", "environment", "update", 0)
+    narrower = across(
+        lambda b: drifted(b).fact("recipe/source_digest", "s2"), both=lambda b: b.fact("recipe/parameters/lr", "0.1")
+    )
+    assert first(narrower)[0] == "code-version"
+
+
+def test_thread_count() -> None:
+    def threads(b: RunBuilder) -> RunBuilder:
+        b.fact("variables/OMP_NUM_THREADS", "1").fact("torch/threads", 1)
+        return b.carry("backward", "update").carry("forward", "loss", step=1)
+
+    verdict = across(threads)
+    assert first(verdict) == ("thread-count", "environment", "backward", 0)
+    assert any("forward pass is bit-equal" in line for line in verdict.causes[0].evidence)
+
+
+def slow_cpu(b: RunBuilder) -> RunBuilder:
+    return b.fact("torch/cpu_capability", "DEFAULT").carry("init", *MODEL)
+
+
+def test_cpu_isa_native_is_hardware() -> None:
+    verdict = across(slow_cpu)
+    assert first(verdict) == ("cpu-isa", "hardware", "init", 0) and verdict.origin == "hardware"
+
+
+def test_cpu_isa_by_variable_is_environment() -> None:
+    verdict = across(lambda b: slow_cpu(b).fact("variables/ATEN_CPU_CAPABILITY", "default"))
+    assert first(verdict)[:2] == ("cpu-isa", "environment") and verdict.origin == "environment"
+
+
+def test_cpu_isa_emulated_is_hardware_and_says_so() -> None:
+    def emulated(b: RunBuilder) -> RunBuilder:
+        b.fact("environment/emulate", {"cpu": "default"}).fact("variables/ATEN_CPU_CAPABILITY", "default")
+        return slow_cpu(b)
+
+    verdict = across(emulated, environment="old", machine="gpu1")
+    assert first(verdict)[:2] == ("cpu-isa", "hardware") and verdict.origin == "hardware"
+    assert verdict.emulated[0].emulates == {"cpu": "default"} and "EMULATED" in verdict.summary[0]
+
+
+def test_hardware_alone_is_never_named() -> None:
+    verdict = across(lambda b: b.fact("machine/cpu_model", "other").carry(*MODEL))
+    assert first(verdict)[0] == "unknown"
+    assert verdict.origin is None and verdict.not_separated == ["environment", "hardware"]
+
+
+@pytest.mark.parametrize(("value", "cause"), [(2.25, "hardware-fault"), (2.3, "unknown")])
+def test_hardware_fault_needs_the_mark_of_a_bit(value: float, cause: str) -> None:
+    def run(machine: str, twin: int, sketched: list[float]) -> MemoryRun:
+        b = RunBuilder(machine, twin).train().fact("torch/flags", {"deterministic_algorithms": True})
+        b.add("forward", 3, "head", sketched, sketch=sketch_of(sketched))
+        return b.build()
+
+    good = [1.0, 2.0]
+    verdict = judged(run("gpu1", 0, good), run("gpu1", 1, [1.0, value]), run("gpu2", 0, good), run("gpu2", 1, good))
+    assert first(verdict)[0] == cause
+    assert verdict.origin == ("hardware" if cause == "hardware-fault" else "code")
+
+
+def test_nondeterministic_kernel() -> None:
+    def racing(b: RunBuilder, twin: int) -> RunBuilder:
+        values = [1.0, 2.0 + twin * 3e-7]
+        return b.add("backward", 2, "conv", values, sketch=sketch_of(values)).carry("update", step=2, value=twin)
+
+    assert first(within(racing)) == ("nondeterministic-kernel", "code", "backward", 2)
+
+
+def test_two_causes_show_in_one_pass() -> None:
+    def both(b: RunBuilder) -> RunBuilder:
+        permuted_listing(b).carry("sample", "batch", *MODEL)
+        return slow_cpu(b)
+
+    verdict = across(both)
+    assert [c.cause for c in verdict.causes] == ["filesystem-order", "cpu-isa"]
+    assert verdict.origin == "environment"
+
+
+def test_what_twins_disagree_on_is_not_blamed_on_machines() -> None:
+    def run(machine: str, twin: int) -> MemoryRun:
+        b = RunBuilder(machine, twin).train().carry("rng", "init", *MODEL, value=(machine, twin))
+        return (permuted_listing(b).carry("sample", "batch") if machine == "gpu2" else b).build()
+
+    verdict = judged(*(run(machine, twin) for machine in ("gpu1", "gpu2") for twin in (0, 1)))
+    assert {c.cause for c in verdict.causes} == {"filesystem-order", "unseeded-rng"}
+
+
+def test_a_harmless_random_state_of_twins_hides_nothing() -> None:
+    def noisy(b: RunBuilder) -> RunBuilder:
+        for step in range(4):
+            b.add("rng", step, "random", (b.spec.label, step))
+        return b
+
+    verdict = across(slow_cpu, both=noisy)
+    assert first(verdict)[:3] == ("cpu-isa", "hardware", "init")
+
+
+def test_concurrency() -> None:
+    def raced(b: RunBuilder, twin: int) -> RunBuilder:
+        for at, row in enumerate(b.rows):
+            if row.stage.word == "batch" and row.step == 2 and twin and row.rows:
+                b.rows[at] = replace(row, digest=digest_of("raced"), rows=row.rows[::-1])
+        return b.carry(*MODEL, step=2, value=twin)
+
+    verdict = within(raced)
+    assert first(verdict) == ("concurrency", "code", "batch", 2) and verdict.causes[0].kind == "permutation"
+
+
+def test_worker_count_is_read_from_a_recorded_command() -> None:
+    def command(*words: str) -> Make:
+        evidence = {"command": ["python", "train.py", *words]}
+        return lambda b: b.add("code", 0, "command", words, dtype="py:command", evidence=evidence)
+
+    a = command("--data", "{arg1}")(RunBuilder("here", audit="one").train()).fact("recipe/command", ["x", "/a"])
+    b = command("--data", "{arg1}", "--workers", "2")(RunBuilder("here", audit="two").train())
+    b.fact("recipe/command", ["x", "/b"]).carry("sample", "batch", *MODEL)
+    verdict = judged(a.build(), b.build())
+    assert [c.cause for c in verdict.causes] == ["worker-count"]
+    assert "parameter workers: (unset) against 2" in verdict.causes[0].evidence
+    assert verdict.first_divergence is not None and verdict.first_divergence.stage == "code"
+
+
+def test_filesystem_order_and_an_extra_draw_later_show_together() -> None:
+    verdict = across(lambda b: permuted_listing(b).carry("sample", "batch", *MODEL).carry("rng", step=2))
+    assert [(c.cause, c.step) for c in verdict.causes] == [("filesystem-order", 0), ("extra-rng-draw", 2)]

@@ -1,0 +1,56 @@
+"""Cleaning of names, times, windows and assignments."""
+
+from __future__ import annotations
+
+import pytest
+from detctl_cli.clean import clean
+from detctl_cli.errors import UsageError
+from detctl_cli.times import ago, count, seconds_of
+from detctl_cli.window import assignment_of, window_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=40))
+def test_cleaned_text_is_one_printable_line(text):
+    cleaned = clean(text)
+    assert all(char.isprintable() or char.isspace() for char in cleaned)
+    assert "\x1b" not in cleaned and "\u202e" not in cleaned
+    assert len(cleaned.splitlines()) <= 1
+    cleaned.encode("utf-8")
+
+
+def test_ordinary_names_stay():
+    assert clean("gpu1 – Größe 数 {data}/train") == "gpu1 – Größe 数 {data}/train"
+
+
+def test_ago():
+    assert [ago(1e6 - age, 1e6) for age in (0, 30, 180, 7200, -5)] == ["now", "30 s ago", "3 min ago", "2 h ago", "now"]
+    assert ago(0, 1000) == "never"
+
+
+def test_seconds_of():
+    assert [seconds_of(text) for text in ("30d", "12h", "45m", "90")] == [30 * 86400, 43200, 2700, 90]
+    for bad in ("", "0d", "-1d", "3y", "d"):
+        with pytest.raises(ValueError):
+            seconds_of(bad)
+
+
+def test_count():
+    assert [count(n) for n in (0, 1797, 123456, 2_500_000)] == ["0", "1,797", "123 k", "2.5 M"]
+
+
+def test_windows():
+    assert window_of("0:32") == (0, 32)
+    assert window_of(":4") == (0, 4)
+    for bad in ("32", "a:b", "4:4", "5:2", "-1:3", "1:-3", ""):
+        with pytest.raises(UsageError):
+            window_of(bad)
+
+
+def test_assignments():
+    assert assignment_of("--set", "env:A=b=c") == ("env:A", ["b=c"])
+    assert assignment_of("--vary", "workers=0, 2") == ("workers", ["0", "2"])
+    for option, bad in (("--set", "=x"), ("--vary", "a=1,1"), ("--vary", "a=1,"), ("--vary", "a")):
+        with pytest.raises(UsageError):
+            assignment_of(option, bad)

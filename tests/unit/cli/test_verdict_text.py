@@ -1,0 +1,99 @@
+"""Short names of runs, the groups line and the verdict for people."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
+from detctl_cli.reporters.verdict_text import print_verdict
+from detctl_cli.terminal import console
+
+
+def label(machine, twin, variation="base", environment="default"):
+    return f"{machine}/{environment}/{variation}/twin-{twin}"
+
+
+def test_twins_are_primes_and_shared_parts_are_left_out():
+    labels = [label("gpu1", n) for n in range(6)]
+    assert list(short_names(labels).values()) == ["gpu1", "gpu1'", "gpu1''", "gpu1'''", "gpu1·4", "gpu1·5"]
+    arms = [label("gpu1", 0, "workers=0"), label("gpu1", 0, "workers=2")]
+    assert list(short_names(arms).values()) == ["workers=0", "workers=2"]
+    both = [label("gpu1", 0, "workers=0"), label("gpu2", 1, "workers=2")]
+    assert list(short_names(both).values()) == ["gpu1/workers=0", "gpu2/workers=2'"]
+    assert short_names(["odd"]) == {"odd": "odd"}
+
+
+@pytest.mark.parametrize(
+    ("groups", "words", "sentence"),
+    [
+        ([[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]], ["a = a'", "b = b'"], "each machine repeats itself; the two disagree"),
+        ([[("a", 0), ("a", 1), ("b", 0)]], ["a = a' = b"], "all 3 runs are equal"),
+        ([[("a", 0)], [("a", 1)]], ["a", "a'"], "twins on a disagree"),
+        ([[("a", 0)], [("b", 0)]], ["a", "b"], "they disagree; without twins nobody knows whether each repeats itself"),
+        ([[("a", n) for n in range(10)]], ["a ×10"], "all 10 runs are equal"),
+    ],
+)
+def test_groups(groups, words, sentence):
+    labels = [[label(machine, twin) for machine, twin in group] for group in groups]
+    assert group_words(labels) == words
+    assert groups_sentence(labels) == sentence
+
+
+def printed(verdict, **options):
+    stream = io.StringIO()
+    print_verdict(verdict, console(stream), **options)
+    return stream.getvalue()
+
+
+def test_a_verdict_says_where_why_and_what_to_do(verdict):
+    text = printed(verdict, next_steps=["detctl show a1"])
+    lines = text.splitlines()
+    assert lines[0] == "DIFFERENT   origin: environment   cause: filesystem-order (indicated)"
+    assert "gpu1 = gpu1'   gpu2 = gpu2'   gpu1 ≠ gpu2     each machine repeats itself; the two disagree" in text
+    assert "step 0 · listing · {data}/train   same 1,797 names, another order" in text
+    assert "sample → batch → loss" in text
+    assert "fix                sort the result of os.listdir (train.py:31)" in text
+    assert "listing, init, loss, update   steps 0 to 31, level module" in text
+    assert lines[-1].split() == ["next", "detctl", "show", "a1"]
+    assert "\x1b" not in text
+
+
+def test_an_origin_that_is_not_proved(verdict):
+    verdict |= {"origin": None, "not_separated": ["environment", "hardware"]}
+    assert "origin: not proved (environment or hardware)" in printed(verdict)
+
+
+def test_emulated_hardware_is_marked(verdict):
+    verdict |= {"origin": "hardware", "emulated": [{"environment": "old", "emulates": {"cpu": "default"}}]}
+    text = printed(verdict)
+    assert "origin: hardware (EMULATED)" in text
+    assert "environment old stands in for other hardware: cpu=default" in text
+
+
+def test_unverified_says_why(verdict):
+    verdict |= {"outcome": "unverified", "causes": [], "origin": None, "first_divergence": None}
+    verdict["unverified_because"] = ["gpu1 never sealed"]
+    text = printed(verdict)
+    assert text.startswith("UNVERIFIED\n")
+    assert "unverified because gpu1 never sealed" in text
+
+
+def test_many_benign_differences_are_cut(verdict):
+    one = {"stage": "rng", "step": 3, "site": "python", "kind": "content", "lasting": "transient", "runs": []}
+    verdict["benign"] = [one] * 7
+    text = printed(verdict)
+    assert text.count("step 3 · rng · python   other content (then equal again)") == 4
+    assert "and 3 more benign differences" in text
+
+
+def test_escape_codes_of_others_are_not_printed(verdict):
+    verdict["causes"][0]["evidence"] = ["a\x1b]0;title\x07b", "c\nd"]
+    verdict["groups"] = [["gpu\x1b[1m/default/base/twin-0"], ["b/default/base/twin-0"]]
+    text = printed(verdict)
+    assert "\x1b" not in text and "\x07" not in text
+    assert "c d" in text
+
+
+def test_a_verdict_of_a_later_version_with_less_still_prints():
+    assert printed({"outcome": "identical"}) == "IDENTICAL\n"

@@ -1,0 +1,138 @@
+"""From a request to runs: names, values, order, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.machine import Machine, Recipe
+from detctl_coordinator.planning import plan_runs
+
+DIGITS = Recipe(
+    "digits",
+    source_digest="aa",
+    parameters={"data": "/data", "workers": "2", "lr": "0.1"},
+    paths=("data",),
+    patterns={"lr": r"0\.[0-9]+"},
+)
+GPT = Recipe("tiny_gpt", source_digest="cc", parameters={"lr": "0.1"})
+
+
+def machine(name: str, *recipes: Recipe, environments: tuple[str, ...] = ("default",)) -> Machine:
+    return Machine(name, "b1", recipes={r.name: r for r in recipes}, environments={e: {} for e in environments})
+
+
+MACHINES = {
+    "gpu1": machine("gpu1", DIGITS, GPT, environments=("default", "torch213")),
+    "gpu2": machine("gpu2", replace(DIGITS, source_digest="bb")),
+}
+BOTH = AuditRequest("digits", ("gpu1", "gpu2"), twins=2)
+
+
+def plan(request: AuditRequest, connected: tuple[str, ...] = ("gpu1", "gpu2")):
+    return plan_runs(request, MACHINES, connected, "a1")
+
+
+def refusal(request: AuditRequest) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        plan(request)
+    assert "\n" not in caught.value.text
+    return caught.value
+
+
+def test_order_is_forwards_then_backwards():
+    labels = [spec.label for spec in plan(BOTH).specs]
+    assert labels == [f"{m}/default/base/twin-{t}" for m, t in (("gpu1", 0), ("gpu2", 0), ("gpu2", 1), ("gpu1", 1))]
+
+
+def test_each_machine_is_held_to_the_source_that_it_announced():
+    assert {spec.arm.machine: spec.expected_source_digest for spec in plan(BOTH).specs} == {"gpu1": "aa", "gpu2": "bb"}
+
+
+def test_vary_is_a_product_and_makes_arms():
+    request = replace(
+        BOTH, machines=("gpu1",), twins=1, vary=(("workers", ("0", "2")), ("env:OMP_NUM_THREADS", ("1", "2")))
+    )
+    specs = plan(request).specs
+    assert len({spec.arm.label for spec in specs}) == 4
+    assert specs[0].arm.label == "gpu1/default/env:OMP_NUM_THREADS=1,workers=0"
+    assert (specs[0].parameters, specs[0].variables) == ({"workers": "0"}, {"OMP_NUM_THREADS": "1"})
+
+
+def test_set_holds_for_all_arms_and_makes_none():
+    specs = plan(replace(BOTH, set=(("listing", "sorted"),))).specs
+    assert {spec.arm.variation_word for spec in specs} == {"base"}
+    assert all(spec.interventions == {"listing": "sorted"} for spec in specs)
+
+
+@pytest.mark.parametrize(
+    ("typed", "recipe", "kind"),
+    [
+        ("workers", "digits", "parameters"),  # the recipe's own parameter comes first (rulings 11)
+        ("workers", "tiny_gpt", "interventions"),
+        ("probe:workers", "digits", "interventions"),
+        ("param:workers", "digits", "parameters"),
+        ("listing", "digits", "interventions"),
+    ],
+)
+def test_what_a_name_means(typed, recipe, kind):
+    value = "sorted" if typed == "listing" else "0"
+    request = AuditRequest(recipe, ("gpu1",), twins=1, set=((typed, value),))
+    (spec,) = plan(request).specs
+    found = {"parameters": spec.parameters, "interventions": spec.interventions}[kind]
+    assert found == {typed.split(":")[-1]: value}
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "says"),
+    [
+        (replace(BOTH, machines=("gpu1", "gpu3")), Code.NOT_FOUND, "there are: gpu1, gpu2"),
+        (replace(BOTH, machines=("gpu1", "gpu")), Code.NOT_FOUND, "did you mean gpu"),
+        (replace(BOTH, recipe="digit"), Code.NOT_FOUND, "did you mean digits?"),
+        (replace(BOTH, recipe="tiny_gpt"), Code.NOT_FOUND, "machine gpu2 has no recipe 'tiny_gpt'"),
+        (replace(BOTH, environments=("torch213",)), Code.NOT_FOUND, "machine gpu2 has no environment 'torch213'"),
+        (replace(BOTH, set=(("momentum", "1"),)), Code.INVALID, "valid: data, listing, lr, workers"),
+        (replace(BOTH, set=(("OMP_NUM_THREADS", "1"),)), Code.INVALID, "did you mean env:OMP_NUM_THREADS?"),
+        (replace(BOTH, set=(("env:LD_PRELOAD", "x.so"),)), Code.INVALID, "may not be set from here"),
+        (replace(BOTH, set=(("env:PATH", "/x"),)), Code.INVALID, "may not be set from here"),
+        (replace(BOTH, set=(("env:LANG", "a;b"),)), Code.INVALID, "a value looks like"),
+        (replace(BOTH, set=(("probe:seed", "1"),)), Code.INVALID, "valid: listing, workers"),
+        (replace(BOTH, set=(("what:x", "1"),)), Code.INVALID, "a prefix is one of param:, probe:, env:"),
+        (replace(BOTH, set=(("lr", "1; rm -rf /"),)), Code.INVALID, "machine gpu1 takes values like"),
+        (replace(BOTH, set=(("data", "$(id)"),)), Code.INVALID, "takes values like"),
+        (replace(BOTH, set=(("listing", "random"),)), Code.INVALID, "listing takes sorted"),
+        (replace(BOTH, set=(("workers", "1"),), vary=(("param:workers", ("1", "2")),)), Code.INVALID, "given twice"),
+        (replace(BOTH, vary=(("lr", ("0.1", "0.1")),)), Code.INVALID, "all different"),
+        (replace(BOTH, twins=101), Code.INVALID, "from 1 to 100"),
+        (replace(BOTH, twins=100, vary=(("workers", tuple(map(str, range(6)))),)), Code.INVALID, "1200 runs"),
+        (replace(BOTH, step_from=8, step_to=8), Code.INVALID, "holds no step"),
+        (replace(BOTH, step_to=2**32), Code.INVALID, "at most"),
+        (replace(BOTH, level="op"), Code.INVALID, "step or module"),
+        (replace(BOTH, machines=("gpu1", "gpu1")), Code.INVALID, "named twice"),
+        (replace(BOTH, machines=()), Code.INVALID, "no machine"),
+        (replace(BOTH, recipe="\x1b[31mevil"), Code.NOT_FOUND, "no recipe"),
+    ],
+)
+def test_refusals_name_what_is_wrong(request_, code, says):
+    refused = refusal(request_)
+    assert refused.code is code
+    assert says in refused.text and "\x1b" not in refused.text
+
+
+def test_a_machine_that_is_away_is_waited_for():
+    assert plan(BOTH, connected=("gpu1",)).warnings == ("machine gpu2 is not connected now; its runs wait for it",)
+
+
+def test_a_change_that_changes_nothing_is_said():
+    (warning,) = plan(replace(BOTH, set=(("lr", "0.1"),))).warnings
+    assert "changes nothing" in warning
+
+
+def test_a_hostile_pattern_does_not_stop_the_planner():
+    """Catastrophic backtracking in a machine's own pattern: its machine decides."""
+    hostile = replace(GPT, patterns={"lr": "(a+)+$"})
+    machines = {"gpu1": machine("gpu1", hostile)}
+    request = AuditRequest("tiny_gpt", ("gpu1",), twins=1, set=(("lr", "a" * 60 + "!"),))
+    assert plan_runs(request, machines, ("gpu1",), "a1").specs
