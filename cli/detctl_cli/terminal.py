@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +34,16 @@ def note(text: str) -> None:
     """One line of progress on stderr."""
     sys.stderr.write(f"detctl: {text}\n")
     sys.stderr.flush()
+
+
+def stderr_is_a_file_in(folder: Path) -> bool:
+    """Whether stderr goes into a file below `folder`: there, a line of progress would change the source that is audited."""
+    try:
+        if not stat.S_ISREG(os.fstat(2).st_mode):
+            return False
+        return Path("/proc/self/fd/2").readlink().is_relative_to(folder.resolve())
+    except OSError:
+        return False
 
 
 def _takes_unicode(stream: IO[str]) -> bool:

@@ -32,13 +32,27 @@ def install(recorder: Recorder) -> None:
     recorder.at_step_start(started)
 
 
+# Digest of a generator's state when its package was imported (seeds.py tells). Python, numpy and torch take it from the system's
+# entropy: it differs in every process, and means nothing as long as nobody draws.
+_first: Dict[str, bytes] = {}
+UNTOUCHED = Print(blake2b(b"untouched", digest_size=16).digest(), "py:untouched")
+
+
+def remember(site: str, state: Print) -> None:
+    """The state of a generator before anybody seeded it or drew from it."""
+    _first[site] = state.digest
+
+
 def states() -> List[Tuple[str, Print]]:
-    """(site, state) of random, numpy, torch and each CUDA device, in this order; those that exist in this process."""
+    """(site, state) of random, numpy, torch and each CUDA device, in this order; those that exist in this process.
+
+    A generator that nobody has seeded or used yet is UNTOUCHED, whatever its state.
+    """
     found = []
     for site, read in (("random", read_random), ("numpy", read_numpy), ("torch", read_torch)):
         state = read()
         if state is not None:
-            found.append((site, state))
+            found.append((site, UNTOUCHED if state.digest == _first.get(site) else state))
     found.extend(read_cuda())
     return found
 

@@ -206,6 +206,7 @@ class _Seeds:
         state = _READERS[generator]()
         if state is not None:
             self.first_state[generator] = state.digest
+            rng.remember(generator, state)
 
 
 _READERS: Dict[str, Callable[[], Optional[Print]]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
 import rich_click as click
 
@@ -41,6 +40,8 @@ class LazyGroup(click.RichGroup):
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         number = version("detctl")
     except PackageNotFoundError:

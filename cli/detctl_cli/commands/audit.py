@@ -172,7 +172,7 @@ def _local(
     from detctl_cli.audit_request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.session import local_machine
-    from detctl_cli.terminal import note
+    from detctl_cli.terminal import note, stderr_is_a_file_in
 
     if (configured := settings().config()).coordinator is not None:
         note(f"a command after -- runs here; {configured.source} ({configured.coordinator}) is not asked")
@@ -194,17 +194,23 @@ def _local(
             if in_copy
             else []
         )
-        return _finish(coordinator, audit_id, WAIT_S, as_json, if_unverified=hints)
+        quiet = stderr_is_a_file_in(Path.cwd())
+        return _finish(coordinator, audit_id, WAIT_S, as_json, if_unverified=hints, quiet=quiet)
 
 
 def _finish(
-    coordinator: Coordinator, audit_id: str, wait_s: float, as_json: bool, if_unverified: list[str] | None = None
+    coordinator: Coordinator,
+    audit_id: str,
+    wait_s: float,
+    as_json: bool,
+    if_unverified: list[str] | None = None,
+    quiet: bool = False,
 ) -> Exit:
     from detctl_cli.audit_flow import follow
     from detctl_cli.reporters.progress import Progress
     from detctl_cli.reporters.verdict import report_verdict
 
-    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress()))
+    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
     if verdict.get("outcome") == "unverified":
         steps += if_unverified or []

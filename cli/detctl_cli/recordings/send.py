@@ -77,9 +77,8 @@ def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> di
     damage = [recording.damage for recording in recordings if recording.damage]
     reasons = [_in_terms_of_folders(str(reason), folders) for reason in verdict.get("unverified_because") or []]
     result = {**verdict, "folders": folders, "unverified_because": [*damage, *reasons]}
-    if damage:
-        if verdict.get("outcome") == "identical":
-            result["outcome"] = "unverified"
+    if damage and verdict.get("outcome") == "identical":
+        result["outcome"] = "unverified"
     return result
 
 

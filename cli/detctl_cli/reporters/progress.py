@@ -93,6 +93,7 @@ def progress_table(progress: AuditProgress) -> Any:
         title=Text(title),
         title_justify="left",
         caption=Text(clean(progress.message)),
+        caption_justify="left",
         pad_edge=False,
     )
     for column in ("run", "state", "step", "fingerprints", ""):

@@ -73,6 +73,12 @@ class Evidence:
         difference = self.pair.differences.get(Node(stage, phase))
         return difference is not None and difference.step <= self.root.step
 
+    @property
+    def state_parts_next(self) -> bool:
+        """The random state of the main process parts at the start of the next step: somebody drew inside the root's step."""
+        state = self.pair.differences.get(Node(Stage.RNG))
+        return state is not None and state.step == self.root.step + 1
+
     def observed_equal(self, stage: Stage) -> bool:
         """Observed on both sides and equal up to the root's step."""
         return Node(stage) in self.pair.observed and not self.differs(stage)

@@ -7,7 +7,7 @@ site) in another order. content: other values.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Literal
@@ -51,6 +51,7 @@ class SiteDifference:
 
 def align(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> list[SiteDifference]:
     """All differences of one step of one stream, in program order of the left side (extra records of the right come last)."""
+    right = _as_named_by(left, right)
     ours = {(r.site, r.occurrence): r for r in left}
     theirs = {(r.site, r.occurrence): r for r in right}
     found: list[SiteDifference] = []
@@ -61,6 +62,29 @@ def align(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> list[Sit
             found.append(difference)
     found.extend(_missing(b, "left") for key, b in theirs.items() if key not in ours)
     return _reordered(found)
+
+
+def _as_named_by(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Sequence[Fingerprint]:
+    """Listings of the right side under the left side's site where only the place has another name: paths are not identity
+    (rulings, 1). That is so where each side has one folder, unknown to the other, with the same names in it."""
+    if not any(record.stage is Stage.LISTING and record.order_blind for record in right):
+        return right
+    ours, theirs = {r.site for r in left}, {r.site for r in right}
+    homes = _by_content(r for r in left if r.site not in theirs)
+    strangers = _by_content(r for r in right if r.site not in ours)
+    renamed = {
+        next(iter(sites)): next(iter(homes[content]))
+        for content, sites in strangers.items()
+        if len(sites) == 1 and len(homes.get(content, ())) == 1
+    }
+    return [replace(r, site=renamed[r.site]) if r.site in renamed else r for r in right]
+
+
+def _by_content(records: Iterable[Fingerprint]) -> dict[tuple[object, ...], set[str]]:
+    sites: dict[tuple[object, ...], set[str]] = {}
+    for record in records:
+        sites.setdefault((record.order_blind, record.shape, record.dtype), set()).add(record.site)
+    return sites
 
 
 def kind_of(differences: Sequence[SiteDifference]) -> Kind:

@@ -170,6 +170,8 @@ def _node_differences(
 ) -> list[NodeDifference]:
     """One difference a node; random states are split into those that are drawn from (main process, workers) and idle ones."""
     whole = _node_difference(left, right, node, group, limit)
+    if node.stage is Stage.LISTING and not whole.sites and all(d.differing_steps == 1 for d in group):
+        return []  # the same names in the same order, of a folder that lies elsewhere
     if node.stage is not Stage.RNG:
         return [whole]
     parts: list[NodeDifference] = []

@@ -26,13 +26,14 @@ def at_most(count: int, limit: int, what: str) -> None:
 
 
 def json_object(text: str, bytes_max: int, what: str) -> dict[str, Any]:
-    """A JSON object from outside; empty text is {}. Lone surrogates, NaN and depth are the reader's: nothing is evaluated."""
+    """A JSON object from outside; empty text is {}. NaN and Infinity become null."""
     if not text:
         return {}
     if len(text) > bytes_max:
         raise Refusal(Code.INVALID, f"{what} has {len(text)} characters; at most {bytes_max} are taken")
     try:
-        value = json.loads(text)
+        # NaN and Infinity are no JSON: kept, they would make every document that holds them unreadable for others.
+        value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise Refusal(Code.INVALID, f"{what} is not JSON") from error
     if not isinstance(value, dict):

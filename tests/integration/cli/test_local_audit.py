@@ -6,6 +6,8 @@ import json
 import os
 import select
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +33,15 @@ def test_seeded_twins_are_identical(house):
     ran = house.run("audit", "--twins", "2", "--steps", "0:4", "--", "python", "train.py", "--seed")
     assert ran.returncode == 0, ran.stderr + ran.stdout
     assert ran.stdout.startswith("IDENTICAL")
+
+
+def test_progress_in_a_file_of_the_folder_does_not_change_the_source(house):
+    with open(house.folder / "log.txt", "w") as log:
+        code = subprocess.call(
+            [sys.executable, "-m", "detctl_cli", "audit", "--twins", "2", "--steps", "0:4", "--", "python", "train.py", "--seed"],
+            cwd=house.folder, env=house.environ, stdout=subprocess.DEVNULL, stderr=log,
+        )  # fmt: skip
+    assert code == 0, (house.folder / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import grpc
-from coordinator_processes import CoordinatorProcess
+from coordinator_processes import CoordinatorProcess, coordinator
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 from fake_agent import OPTIONS, FakeAgent, finish, other, serving
@@ -98,3 +98,27 @@ async def test_two_replicas_of_one_store_share_the_work(folder, redis_url):
         first.stop()
         second.stop()
     assert json.loads(last.verdict_json)["outcome"] == "identical"
+
+
+async def test_an_agent_that_was_silent_for_a_lease_is_fenced_off(folder):
+    """SIGSTOP of an agent, or a cut line: it comes back under the same boot, its old attempt is stopped and a new one runs."""
+    flags = ("--heartbeat", "0.2", "--lease", "1", "--machine-timeout", "60")
+    with coordinator(folder, *flags) as process:
+        agent = FakeAgent("gpu1", process.address)
+        async with grpc.aio.insecure_channel(process.address, options=OPTIONS) as channel:
+            async with serving(agent):
+                plan = await stub_of(channel).StartAudit(
+                    pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1, step_to=4)
+                )
+                old = await agent.assigned.get()
+            async for progress in stub_of(channel).WatchAudit(pb.AuditRef(audit_id=plan.audit_id)):
+                if progress.runs[0].state == "waiting":
+                    break
+            async with serving(agent):
+                stop = await agent.stopped.get()
+                new = await agent.assigned.get()
+                assert (stop.run_id, stop.attempt, stop.now) == (old.run_id, 1, True)
+                assert (new.run_id, new.attempt) == (old.run_id, 2)
+                agent.hold.set()
+                last = await finish(stub_of(channel), plan.audit_id)
+    assert (last.runs[0].state, last.runs[0].attempt) == ("sealed", 2)

@@ -268,6 +268,18 @@ def test_a_global_generator_that_nobody_seeded_is_named(tmp_path: Path) -> None:
     assert seeded.main.notes == []
 
 
+def test_a_generator_that_nobody_uses_makes_no_difference(tmp_path: Path) -> None:
+    text = "import random, torch, numpy\n{use}\nfrom detctl_probe.recorder import recorder\nrecorder().begin()"
+    unused, again = (collect(script(tmp_path, text.format(use="")), cwd=tmp_path).main.compared() for _ in range(2))
+    assert unused == again
+    used, again = (
+        collect(script(tmp_path, text.format(use="numpy.random.rand()")), cwd=tmp_path).main for _ in range(2)
+    )
+    differing = [a[4] for a, b in zip(used.compared(), again.compared(), strict=True) if a != b]
+    assert differing == ["numpy"]
+    assert [note["generator"] for note in used.notes_of("unseeded-rng")] == ["numpy"]
+
+
 def test_random_sequences_are_the_same_with_and_without_the_probe(tmp_path: Path) -> None:
     text = """
 import random

@@ -318,3 +318,32 @@ def test_worker_count_is_read_from_a_recorded_command() -> None:
 def test_filesystem_order_and_an_extra_draw_later_show_together() -> None:
     verdict = across(lambda b: permuted_listing(b).carry("sample", "batch", *MODEL).carry("rng", step=2))
     assert [(c.cause, c.step) for c in verdict.causes] == [("filesystem-order", 0), ("extra-rng-draw", 2)]
+
+
+def test_an_extra_draw_inside_a_step_shows_in_the_forward_pass_first() -> None:
+    verdict = within(lambda b, twin: b.carry(*MODEL, step=2).carry("rng", step=3) if twin else b)
+    assert first(verdict) == ("extra-rng-draw", "code", "forward", 2) and len(verdict.causes) == 1
+
+
+def test_hash_order_across_batches() -> None:
+    def samples(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        b.drop("sample")
+        names = [f"name{i}" for i in range(16)]
+        order = sorted(names, key=lambda name: digest_of((name, twin)))
+        for step in range(4):
+            b.add("sample", step, "__getitem__/0", rows=order[4 * step : 4 * step + 4])
+        return b.carry("batch", *MODEL, value=twin)
+
+    verdict = within(samples)
+    assert first(verdict)[:3] == ("hash-order", "code", "sample") and verdict.causes[0].kind == "content"
+    assert any("found at other places" in line for line in verdict.causes[0].evidence)
+
+
+def test_hash_order_in_a_label_map() -> None:
+    def labels(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        b.add("sample", 0, "__getitem__/1", twin, dtype="int64")
+        return b.carry("batch", "loss", "backward", "update", value=twin)
+
+    assert first(within(labels))[:3] == ("hash-order", "code", "sample")

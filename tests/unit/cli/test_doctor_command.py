@@ -6,20 +6,27 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from detctl_cli.doctor.interpreter import check_interpreter
 from detctl_cli.doctor.variables import check_variables
 
 
 def levels(variables, **options):
-    return {finding.what.partition("=")[0].partition(" ")[0]: finding.level for finding in check_variables(variables, **options)}
+    return {
+        finding.what.partition("=")[0].partition(" ")[0]: finding.level
+        for finding in check_variables(variables, **options)
+    }
 
 
 def test_variables():
     bare = levels({}, has_cuda=True)
     assert bare == {"PYTHONHASHSEED": "info", "OMP_NUM_THREADS": "info", "CUBLAS_WORKSPACE_CONFIG": "warn"}
     assert levels({}, has_cuda=False)["CUBLAS_WORKSPACE_CONFIG"] == "ok"
-    good = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "2", "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "NVIDIA_TF32_OVERRIDE": "0"}
+    good = {
+        "PYTHONHASHSEED": "0",
+        "OMP_NUM_THREADS": "2",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }
     assert set(levels(good).values()) == {"ok"}
     bad = {"PYTHONHASHSEED": "random", "NVIDIA_TF32_OVERRIDE": "1", "ATEN_CPU_CAPABILITY": "default"}
     assert levels(bad)["PYTHONHASHSEED"] == "info"
@@ -28,7 +35,14 @@ def test_variables():
 
 
 def test_facts_of_an_interpreter():
-    torch = {"version": "2.13", "matmul_tf32": True, "cudnn_benchmark": True, "cuda": True, "cudnn_tf32": True, "gpus": ["X"]}
+    torch = {
+        "version": "2.13",
+        "matmul_tf32": True,
+        "cudnn_benchmark": True,
+        "cuda": True,
+        "cudnn_tf32": True,
+        "gpus": ["X"],
+    }
     found = [(finding.level, finding.rule) for finding in check_interpreter({"python": "3.11", "torch": torch})]
     assert ("warn", "precision-mode") in found and ("warn", "nondeterministic-kernel") in found
     assert ("info", "precision-mode") in found

@@ -33,10 +33,30 @@ def test_folders_outside_get_names_and_those_inside_stay(tmp_path):
     here, data = tmp_path / "here", tmp_path / "data"
     (here / "inside").mkdir(parents=True)
     data.mkdir()
-    command = ["python", "t.py", "--data", str(data), "--more=../data", "--out", "inside", str(here / "inside"), "absent"]
+    command = [
+        "python",
+        "t.py",
+        "--data",
+        str(data),
+        "--more=../data",
+        "--out",
+        "inside",
+        str(here / "inside"),
+        "absent",
+    ]
     recipe = loaded(command, here)["recipes"]["t"]
     inside = str(here / "inside")
-    assert recipe["command"] == ["python", "t.py", "--data", "{path1}", "--more={path2}", "--out", "inside", inside, "absent"]
+    assert recipe["command"] == [
+        "python",
+        "t.py",
+        "--data",
+        "{path1}",
+        "--more={path2}",
+        "--out",
+        "inside",
+        inside,
+        "absent",
+    ]
     assert recipe["parameters"] == {"path1": str(data), "path2": str(data)}
     assert recipe["paths"] == ["path1", "path2"]
 

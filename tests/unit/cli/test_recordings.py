@@ -8,7 +8,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
@@ -103,7 +102,10 @@ def test_recordings_of_one_machine_that_agree_are_twins():
 def test_recordings_in_other_environments_are_arms_named_by_their_folders():
     two = [recording("one", variables={"OMP_NUM_THREADS": "1"}), recording("x/one", variables={"OMP_NUM_THREADS": "2"})]
     assert labels_of(two) == ["gpu1/one/base/twin-0", "gpu1/one-2/base/twin-0"]
-    assert labels_of([recording("A b!"), recording("B", machine="Gpu2")]) == ["gpu1/default/base/twin-0", "gpu2/default/base/twin-0"]
+    assert labels_of([recording("A b!"), recording("B", machine="Gpu2")]) == [
+        "gpu1/default/base/twin-0",
+        "gpu2/default/base/twin-0",
+    ]
 
 
 def test_segments_are_sent_under_the_new_id(recorded, served):

@@ -27,7 +27,11 @@ def test_twins_are_primes_and_shared_parts_are_left_out():
 @pytest.mark.parametrize(
     ("groups", "words", "sentence"),
     [
-        ([[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]], ["a = a'", "b = b'"], "each machine repeats itself; the two disagree"),
+        (
+            [[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]],
+            ["a = a'", "b = b'"],
+            "each machine repeats itself; the two disagree",
+        ),
         ([[("a", 0), ("a", 1), ("b", 0)]], ["a = a' = b"], "all 3 runs are equal"),
         ([[("a", 0)], [("a", 1)]], ["a", "a'"], "twins on a disagree"),
         ([[("a", 0)], [("b", 0)]], ["a", "b"], "they disagree; without twins nobody knows whether each repeats itself"),

@@ -219,3 +219,14 @@ def test_a_stage_that_one_side_could_not_watch_is_left_out_and_named() -> None:
     b.detail["observers"] = {"listings": {"stage": "listing", "installed": True, "failed": "self-check"}}
     pair = compare_pair(a, b.build())
     assert not pair.differences and "self-check" in pair.one_sided[Stage.LISTING]
+
+
+def test_a_folder_that_lies_elsewhere_is_the_same_folder() -> None:
+    a, b = RunBuilder().train(), RunBuilder("gpu2").train()
+    b.rows[0] = replace(b.rows[0], site="{arg1}")
+    assert not compare_pair(a.build(), b.build()).differences
+    moved = b.rows[0].rows
+    assert moved is not None
+    b.rows[0] = replace(b.rows[0], digest=digest_of("moved"), rows=moved[::-1])
+    pair = compare_pair(a.build(), b.carry("sample", "batch", *DOWNSTREAM).build())
+    assert [(root.node.stage, root.kind) for root in pair.roots] == [(Stage.LISTING, "permutation")]

@@ -81,6 +81,8 @@ def check_step(before: Audit, after: Audit) -> None:
             assert new == old, "a run ends once"
         if new.state.over and new.state is not RunState.CANCELLED:
             assert new.outcome is not None
+        if old.state is RunState.WAITING and new.state in (RunState.ASSIGNED, RunState.RUNNING):
+            assert new.attempt == old.attempt + 1, "a lost attempt never comes back to life"
         if new.state is RunState.WAITING:
             assert new.outcome is None and new.boot_id == ""
     order = [AuditState.RUNNING, AuditState.COMPARING, AuditState.DONE]

@@ -61,7 +61,7 @@ def _reduced(module: Module, node: ast.AST) -> bool:
     parent = module.parents.get(node)
     if isinstance(parent, ast.Assign):  # classes = list(set(labels)); classes.sort()
         names = {target.id for target in parent.targets if isinstance(target, ast.Name)}
-        return bool(names) and names <= sorted_names(module, module.scope(node))
+        return bool(names) and names <= sorted_names(module, module.scope(node), node)
     free = {"sorted", "set", "frozenset", "len", "sum", "any", "all", "max", "min"}
     return isinstance(parent, ast.Call) and node is not parent.func and module.dotted(parent.func) in free
 

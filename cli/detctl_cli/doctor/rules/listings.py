@@ -61,7 +61,7 @@ def _order_does_not_matter(module: Module, call: ast.Call) -> bool:
         if isinstance(outer, (ast.Assign, ast.AnnAssign)):
             targets = outer.targets if isinstance(outer, ast.Assign) else [outer.target]
             names = {target.id for target in targets if isinstance(target, ast.Name)}
-            return bool(names) and names <= sorted_names(module, module.scope(call))
+            return bool(names) and names <= sorted_names(module, module.scope(call), call)
         if isinstance(outer, (ast.For, ast.AsyncFor)) and node is outer.iter:
             return _loop_is_harmless(module, outer)
         if isinstance(outer, ast.stmt):
@@ -85,6 +85,6 @@ def _loop_is_harmless(module: Module, loop: ast.For | ast.AsyncFor) -> bool:
         and isinstance(node.func.value, ast.Name)
     }
     if collected:
-        return collected <= sorted_names(module, module.scope(loop))
+        return collected <= sorted_names(module, module.scope(loop), loop)
     # os.walk with sorting inside: dirs.sort() or sorted(files).
-    return bool(sorted_names(module, loop))
+    return bool(sorted_names(module, loop, loop))

@@ -7,18 +7,23 @@ import ast
 from detctl_cli.doctor.source import Module
 
 
-def sorted_names(module: Module, scope: ast.AST) -> set[str]:
-    """Names that are sorted anywhere in the scope: x.sort() or sorted(x)."""
+def sorted_names(module: Module, scope: ast.AST, used: ast.AST) -> set[str]:
+    """Names that the scope sorts whenever it runs `used`: x.sort() or sorted(x), not under a condition of its own."""
     found = set()
+    around = set(module.ancestors(used))
     for node in ast.walk(scope):
-        if not isinstance(node, ast.Call):
-            continue
-        if isinstance(node.func, ast.Attribute) and node.func.attr == "sort" and isinstance(node.func.value, ast.Name):
-            found.add(node.func.value.id)
-        elif (
-            module.dotted(node.func) in ("sorted", "natsort.natsorted")
-            and node.args
-            and isinstance(node.args[0], ast.Name)
+        name = _sorted_name(module, node)
+        if name and not any(
+            isinstance(outer, (ast.If, ast.IfExp)) and outer not in around for outer in module.ancestors(node)
         ):
-            found.add(node.args[0].id)
+            found.add(name)
     return found
+
+
+def _sorted_name(module: Module, node: ast.AST) -> str:
+    if not isinstance(node, ast.Call):
+        return ""
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "sort" and isinstance(node.func.value, ast.Name):
+        return node.func.value.id
+    sorts = module.dotted(node.func) in ("sorted", "natsort.natsorted")
+    return node.args[0].id if sorts and node.args and isinstance(node.args[0], ast.Name) else ""

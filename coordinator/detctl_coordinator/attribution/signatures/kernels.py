@@ -35,7 +35,7 @@ def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.root.kind != "content" or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
-    if evidence.size not in ("ulp", "small") or deterministic(evidence):
+    if evidence.size not in ("ulp", "small") or deterministic(evidence) or evidence.state_parts_next:
         return []
     lines = [describe(evidence), "inputs and random states agree; the results differ by rounding from run to run"]
     if evidence.elsewhere_agree:

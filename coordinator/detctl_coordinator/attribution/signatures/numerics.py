@@ -93,6 +93,8 @@ def _computed(evidence: Evidence) -> bool:
     """Computed values that differ by rounding. Gross content at the data's stages is other data, not another kernel."""
     if evidence.stage not in COMPUTED or evidence.root.kind != "content" or evidence.differs(Stage.RNG):
         return False
+    if evidence.state_parts_next:
+        return False
     sizes = [d.size for d in evidence.root.sites if d.size is not None]
     return evidence.stage in NUMERIC or not sizes or "gross" not in sizes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.facts import value_at
+from detctl_coordinator.attribution.moved import moved_samples, only_labels
 from detctl_coordinator.domain.fingerprint import Stage
 
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)
@@ -20,13 +21,16 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.twins_agree and not evidence.family("hash"):
         return []
-    if not notes and (evidence.root.kind != "permutation" or evidence.notes("unseeded-rng")):
+    moved = moved_samples(evidence)
+    ordered = evidence.root.kind == "permutation" or moved or only_labels(evidence)
+    if not notes and (not ordered or evidence.notes("unseeded-rng")):
         return []
     lines = [n.words for n in notes]
     shown = ["unset" if value in (None, "") else str(value) for value in values]
     lines.append(f"PYTHONHASHSEED is {shown[0]}" + ("" if shown[0] == shown[1] else f" against {shown[1]}"))
     lines.append(describe(evidence))
-    lines.append("random states agree: the order of a set or of a hash reached the data")
+    lines.append(moved)
+    lines.append("random states and listings agree: the order of a set or of a hash reached the data")
     at = next((n.where for n in notes if n.where), "")
     fix = (
         "sort the set before it is used"

@@ -79,7 +79,11 @@ def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
 def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
     """A seeded generator's state differs from some step on, though what was computed before agrees."""
     root = evidence.root
-    if evidence.stage is not Stage.RNG or evidence.family("seed", "library"):
+    if evidence.family("seed", "library"):
+        return []
+    if evidence.stage in (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS) and evidence.state_parts_next:
+        return [_inside_step(evidence)]
+    if evidence.stage is not Stage.RNG:
         return []
     names = ", ".join(dict.fromkeys(d.site for d in root.sites)) or "a generator"
     before = root.step - 1
@@ -90,11 +94,24 @@ def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
         lines.append("weights were still equal when the state parted")
     lines += [n.words for n in evidence.notes("rng-draw", "draw")]
     lines.append(describe(evidence))
-    at = evidence.where
-    fix = "give the extra draw a generator of its own" + (
-        f" ({at})" if at else "; look at logging, plotting and evaluation code"
-    )
-    return [finding(evidence, "extra-rng-draw", lines, fix)]
+    return [finding(evidence, "extra-rng-draw", lines, _draw_fix(evidence))]
+
+
+def _inside_step(evidence: Evidence) -> CauseFinding:
+    """The values that a step drew differ, and the state that it left behind: the draw came before them, inside the step."""
+    state = evidence.pair.differences[Node(Stage.RNG)]
+    names = ", ".join(dict.fromkeys(d.site for d in state.sites)) or "a generator"
+    lines = [
+        f"somebody drew from {names} inside step {evidence.root.step}, in one run and not in the other",
+        f"the state was equal at the start of step {evidence.root.step} and differs at the start of step {state.step}",
+        describe(evidence),
+    ]
+    return finding(evidence, "extra-rng-draw", lines, _draw_fix(evidence))
+
+
+def _draw_fix(evidence: Evidence) -> str:
+    where = f" ({evidence.where})" if evidence.where else "; look at logging, plotting and evaluation code"
+    return f"give the extra draw a generator of its own{where}"
 
 
 def _looks_drawn(evidence: Evidence) -> bool:

@@ -284,7 +284,8 @@ SCENES = {
     "subset": lambda w: everything(DataLoader(Subset(Many(), [7, 1, 5]), 2, num_workers=w)),
     "concat": lambda w: everything(DataLoader(ConcatDataset([Numbers(3), Many(3)]), 4, num_workers=w)),
     "eats": lambda w: everything(DataLoader(Eats(), 4, num_workers=w)),
-    "odd": lambda w: everything(DataLoader(Odd(2), 2, num_workers=w, collate_fn=lambda samples: samples[0])),
+    # Never in a worker: torch 2.1 cannot send a sparse tensor from there.
+    "odd": lambda w: everything(DataLoader(Odd(2), 2, collate_fn=lambda samples: samples[0])),
     "persistent": persistent,
     "broken-off": broken_off,
     "interleaved": interleaved,
