@@ -1,7 +1,8 @@
 """Stage forward: what each module returned, by torch's global forward hooks.
 
 The site is the module's path (naming.py); a wrapper (DDP, torch.compile) is recorded only where what it wraps was not. Recomputations
-inside backward, tracing and torch.func leave no record. Phase: the outermost call decides, `eval` where the root is in eval mode or
+inside backward, tracing and torch.func leave no record. Where no DataLoader is used, what the first model of a step is called with
+stands for the batch (site `input[0]`). Phase: the outermost call decides, `eval` where the root is in eval mode or
 gradients are off; a module without parameters (a loss) leaves the phase as it was unless gradients are off.
 """
 
@@ -45,9 +46,11 @@ class Modules:
         self._init = Init(model)
         self._inside_fetch = inside_fetch
         self._local = threading.local()
+        self._batches = model.recorder.observer("batches", "batch")
+        self._fed = (-1, -1)  # (step, micro) whose input was recorded
 
-    def enter(self, module: Any) -> None:
-        """A module is about to run."""
+    def enter(self, module: Any, args: Any = ()) -> None:
+        """A module is about to run on `args`."""
         stack: Optional[List[_Call]] = getattr(self._local, "stack", None)
         if stack is None:
             stack = self._local.stack = []
@@ -59,7 +62,7 @@ class Modules:
         if self._inside_fetch() or self._recorder.role == WORKER:
             return
         if not stack:
-            self._enter_root(module, stack)
+            self._enter_root(module, stack, args)
             return
         caller = stack[-1]
         entry = self._model.names.module(module)
@@ -91,7 +94,7 @@ class Modules:
         if stack and stack[-1].site == call.site:
             stack[-1].recorded = True
 
-    def _enter_root(self, module: Any, stack: List[_Call]) -> None:
+    def _enter_root(self, module: Any, stack: List[_Call], args: Any) -> None:
         if type(module).__module__.startswith(_FOREIGN) or (
             compiled.is_generated(module) and next(module.parameters(), None) is None
         ):
@@ -110,7 +113,19 @@ class Modules:
         self._set_phase(module)
         if first:
             self._init.module(module, entry.site)
+        self._record_input(module, args)
         stack.append(_Call(id(module), entry.site, entry.wrapper, False))
+
+    def _record_input(self, module: Any, args: Any) -> None:
+        """Stage batch of a hand-written loop: inputs of the first root with parameters in each micro-step."""
+        recorder = self._recorder
+        now = (recorder.step, recorder.micro)
+        if self._batches.fired or self._fed == now or not recorder.recording or stateless(module):
+            return
+        if recorder.phase != "train":
+            return
+        self._fed = now
+        self._record("input", args, "batch")
 
     def _learn(self, module: Any, stack: List[_Call]) -> Optional[Named]:
         """A module that no walk has seen: one added since is found by walking its caller again."""
@@ -126,16 +141,16 @@ class Modules:
         elif not stateless(module):
             self._recorder.set_phase("train" if module.training else "eval")
 
-    def _record(self, site: str, output: Any) -> None:
+    def _record(self, site: str, output: Any, stage: str = "forward") -> None:
         recorder = self._recorder
         with recorder.working():
             for path, tensor in tensors(output):
                 try:
                     value = print_tensor(tensor)
                 except Unfit as why:
-                    recorder.unobserved("forward", site + path, str(why))
+                    recorder.unobserved(stage, site + path, str(why))
                     continue
-                recorder.record("forward", site + path, value, evidence=layout(tensor))
+                recorder.record(stage, site + path, value, evidence=layout(tensor))
                 self._row.fired += 1
 
 
@@ -154,7 +169,7 @@ def install(recorder: Recorder) -> None:
     def before(module: Any, args: Any) -> None:
         if is_compiling():
             return
-        guarded(enter, module)
+        guarded(enter, module, args)
 
     def after(module: Any, args: Any, output: Any) -> None:
         if is_compiling():
