@@ -49,13 +49,18 @@ T
 (umask 022; catalog "$home/disk" >"$home/disk.toml"; catalog "$shared/memory" >"$home/memory.toml")
 
 say "A coordinator with its embedded store, and two agents"
-detctl-coordinator --listen "$DETCTL_COORDINATOR" --store "sqlite:$home/store.db" --log-level warning 2>"$home/coordinator.log" &
+detctl-coordinator --listen "$DETCTL_COORDINATOR" --store "sqlite:$home/store.db" --log-level warning \
+  --ready-file "$home/ready" 2>"$home/coordinator.log" &
 processes+=($!)
+until [[ -e $home/ready ]]; do
+  kill -0 "${processes[0]}" 2>/dev/null || { cat "$home/coordinator.log" >&2; exit 2; }
+  sleep 0.1
+done
 for name in disk memory; do
   detctl-agent --name $name --coordinator "$DETCTL_COORDINATOR" --catalog "$home/$name.toml" --state "$home/agent-$name" 2>"$home/agent-$name.log" &
   processes+=($!)
 done
-detctl machines --wait disk,memory
+detctl machines --wait disk,memory || { cat "$home"/agent-*.log >&2; exit 2; }
 
 audit() { show "detctl audit $*"; detctl audit "$@" || [[ $? == 1 ]]; }
 if [[ $differ == yes ]]; then
