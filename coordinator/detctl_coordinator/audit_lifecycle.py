@@ -143,9 +143,9 @@ def _run_event(
     if isinstance(event, RunVerified):
         if run.outcome is None:
             return run
-        if event.problem:
-            return replace(run, state=RunState.FAILED, message=event.problem)
-        return replace(run, state=RunState.SEALED, message=run.outcome.message)
+        state = RunState.FAILED if event.problem else RunState.SEALED
+        message = event.problem or run.outcome.message
+        return replace(run, state=state, message=message, step=event.step, records=event.records)
     if isinstance(event, RunDamaged):
         outcome = run.outcome or RunOutcome(end="damaged", message=event.message)
         return replace(run, state=RunState.FAILED, outcome=outcome, message=event.message)

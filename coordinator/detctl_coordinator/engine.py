@@ -34,7 +34,7 @@ from detctl_coordinator.lifecycle_events import (
 from detctl_coordinator.live import Live
 from detctl_coordinator.machine import Machine, machine_from_document
 from detctl_coordinator.storage.store import Conflict, Fenced, StoreError
-from detctl_coordinator.verdicts import judge_audit, problem_of_run
+from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +255,8 @@ class Engine:
 
     async def _verify(self, audit_id: str, run_id: str, attempt: int) -> None:
         problem = await self.store.call(problem_of_run, run_id)
-        await self.tell(audit_id, RunVerified(run_id, attempt, problem))
+        step, records = await self.store.call(totals_of_run, run_id)
+        await self.tell(audit_id, RunVerified(run_id, attempt, problem, step, records))
 
     async def _judge(self, audit: Audit) -> None:
         verdict_json = await self.store.call(judge_audit, audit)

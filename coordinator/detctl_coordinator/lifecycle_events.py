@@ -95,11 +95,13 @@ class RunDamaged:
 
 @dataclass(frozen=True)
 class RunVerified:
-    """The stored data were checked against the seals. `problem`: one line, empty where all is well."""
+    """The stored data were checked against the seals. `problem`: one line, empty where all is well; step and records: what lies there."""
 
     run_id: str
     attempt: int
     problem: str = ""
+    step: int = 0
+    records: int = 0
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.lifecycle_events import RunProgress
 from detctl_coordinator.machine import Machine
 
@@ -21,6 +23,15 @@ def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
                 event = RunProgress(working.run_id, working.attempt, working.step, working.records)
                 audit = lifecycle.apply(audit, event)
     return audit
+
+
+def run_with_progress(run: RunRecord, machines: Mapping[str, Machine]) -> RunRecord:
+    """The run with the step and records that its machine told last; a run that is over stays as it is."""
+    machine = machines.get(run.spec.arm.machine)
+    for working in machine.working if machine and not run.state.over else ():
+        if (working.run_id, working.attempt) == (run.spec.run_id, run.attempt):
+            return replace(run, step=max(run.step, working.step), records=max(run.records, working.records))
+    return run
 
 
 class Speed:

@@ -87,3 +87,10 @@ def _is_damaged(store: Store, run: RunRecord) -> bool:
     ranks = {key.rank for key in store.streams(run.spec.run_id)}
     broke_off = ranks - set(seals) or any(seal.reason == "lost" for seal in seals.values())
     return bool(seals) and not broke_off and bool(_problems(store, run.spec.run_id))
+
+
+def totals_of_run(store: Store, run_id: str) -> tuple[int, int]:
+    """(last step that every rank finished, records) by the run's seals; (0, 0) where there is none."""
+    seals = store.seals(run_id).values()
+    step = min((seal.last_step for seal in seals), default=0)
+    return step, sum(stream.count for seal in seals for stream in seal.streams)

@@ -65,8 +65,8 @@ def chains(house: House, audit: str) -> dict[str, Any]:
     runs = json.loads(house.detctl("runs", "--audit", audit, "--json", check=True).stdout)["runs"]
     found = {}
     for run in runs:
-        shown = json.loads(house.detctl("show", run["run_id"], "--json", check=True).stdout)
-        found[run["label"]] = shown["run"]["seals"] if "run" in shown else shown["seals"]
+        shown = json.loads(house.detctl("show", run["id"], "--json", check=True).stdout)
+        found[run["label"]] = [(seal["rank"], seal["streams"]) for seal in shown["run"]["seals"].values()]
     return found
 
 
@@ -86,7 +86,7 @@ def some_records(house: House) -> bool:
 @pytest.mark.parametrize("victim", ["coordinator", "agent-gpu1", "store"])
 def test_kill_in_mid_run(tmp_path: Path, numbers: Path, redis: Any, victim: str) -> None:
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
-    text = catalog(numbers, arguments="--pause 0.15")
+    text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 60")
     try:
         house.coordinator()
         house.agent("gpu1", text)

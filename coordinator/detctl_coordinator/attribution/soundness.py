@@ -35,7 +35,7 @@ def check_run(reader: RunReader, label: str, window: tuple[int, int | None], pro
         ended = _ended(reader)
         _ = reader.scheme, reader.level  # raise where segments disagree
         seals, streams = reader.seals(), reader.streams()
-        damage = _damage(reader)
+        damage = _damage(reader, bool(ended))
         missing = [] if not streams else _coverage(reader, window)
         has_data = any(count for count in streams.values())
     except Damaged as error:
@@ -59,7 +59,8 @@ def _ended(reader: RunReader) -> list[str]:
     outcome = run.outcome
     message = run.message or (outcome.message if outcome else "")
     tail = f": {message}" if message else ""
-    if run.state in (RunState.FAILED, RunState.CANCELLED):
+    broke_off = outcome is not None and outcome.end not in (*AGREED, "exit")
+    if run.state in (RunState.FAILED, RunState.CANCELLED) and not broke_off:
         return [f"{run.state.value}{tail}; see `detctl show {run.spec.run_id}`"]
     if not run.state.over:
         return [f"not over yet ({run.state.value}); wait for it or run the audit again"]
@@ -77,7 +78,8 @@ def _ended(reader: RunReader) -> list[str]:
             "disk-full": "the disk was full; free space and run the audit again",
             "refused": "was refused",
         }.get(outcome.end, f"ended by {outcome.end}")
-        return [f"{words}{tail}; {show}"]
+        why = f": {outcome.message}" if outcome.message else ""
+        return [f"{words}{why}; {show}"]
     seals = reader.seals()
     if outcome.exit_code and not (seals and all(seal.reason in AGREED for seal in seals.values())):
         how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
@@ -86,7 +88,7 @@ def _ended(reader: RunReader) -> list[str]:
     return []
 
 
-def _damage(reader: RunReader) -> list[str]:
+def _damage(reader: RunReader, broke_off: bool) -> list[str]:
     """What does not add up between seals and index, or is missing of them."""
     seals, streams = reader.seals(), reader.streams()
     found = []
@@ -98,6 +100,8 @@ def _damage(reader: RunReader) -> list[str]:
         found.append(f"{outcome.ranks} ranks were seen and {len(seals)} sealed; run it again")
     for rank, seal in sorted(seals.items()):
         if seal.reason == "lost":
+            if broke_off:
+                continue  # said already, with the reason
             found.append(
                 f"the probe of rank {rank} went silent after step {seal.last_step} without a last word; see its output"
             )

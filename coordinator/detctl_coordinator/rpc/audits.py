@@ -19,7 +19,7 @@ from detctl_coordinator.errors import Code, Refusal, streaming, unary
 from detctl_coordinator.imports import is_import_id, plan_import
 from detctl_coordinator.lifecycle_events import Cancel, RunEnded
 from detctl_coordinator.planning import plan_runs
-from detctl_coordinator.progress import Speed, with_progress
+from detctl_coordinator.progress import Speed, run_with_progress, with_progress
 from detctl_coordinator.selection import choose_runs
 from detctl_coordinator.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
@@ -111,7 +111,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         runs = await self._store.runs(
             audit_id=request.audit_id, machine=request.machine, recipe=request.recipe, limit=_limit(request)
         )
-        return pb.RunList(runs=[wire.run_info_to_proto(run) for run in runs])
+        machines = await self._engine.machines()
+        return pb.RunList(runs=[wire.run_info_to_proto(run_with_progress(run, machines)) for run in runs])
 
     @unary
     async def ListAudits(self, request: pb.ListRequest, context: Any) -> pb.AuditList:  # noqa: N802
