@@ -10,6 +10,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.demo: pyproject.toml hatch_build.py agent/detctl_probe/kernel/n6.c
+	@echo "setting up $(VENV): torch and torchvision are several GB, once"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable '.[all,demo]'
 	touch $@
