@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from house import RUN_DIRS, House, make_numbers
+from house import RUN_DIRS, House, free_port, make_numbers, wait_for
 
 
 @pytest.fixture
@@ -53,3 +56,42 @@ def nothing_left_running() -> Iterator[None]:
             except OSError:
                 continue
     assert not left, f"left running: {left}"
+
+
+@pytest.fixture
+def redis() -> Iterator[Any]:
+    """A real redis-server with appendonly, on loopback; .kill() and .start() again on the same files."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not on PATH: apt-get install redis-server")
+
+    class Redis:
+        folder = Path(tempfile.mkdtemp(prefix="r", dir="/dev/shm"))
+        port = free_port()
+
+        def start(self) -> None:
+            self.process = subprocess.Popen(
+                [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--appendonly", "yes",
+                 "--maxmemory-policy", "noeviction", "--save", ""],
+                stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+
+            def ready() -> bool:
+                try:
+                    with socket.create_connection(("127.0.0.1", self.port), 1) as wire:
+                        wire.sendall(b"PING\r\n")
+                        return wire.recv(16).startswith(b"+PONG")
+                except OSError:
+                    return False
+
+            wait_for("redis answers", ready)
+
+        def kill(self) -> None:
+            self.process.kill()
+            self.process.wait()
+
+    server = Redis()
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(server.folder)

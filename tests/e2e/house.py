@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,13 @@ def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
             return value
         time.sleep(0.05)
     raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody held a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def make_numbers(folder: Path, count: int = 64) -> Path:

@@ -3,61 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from house import House, catalog, wait_for
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Any]:
-    """A real redis-server with appendonly, on a Unix socket; .kill() and .start() again on the same files."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("redis-server is not on PATH: apt-get install redis-server")
-
-    class Redis:
-        folder = Path(tempfile.mkdtemp(prefix="r", dir="/dev/shm"))
-        port = 0
-
-        def start(self) -> None:
-            import socket
-
-            if not self.port:
-                with socket.socket() as free:
-                    free.bind(("127.0.0.1", 0))
-                    self.port = free.getsockname()[1]
-            self.process = subprocess.Popen(
-                [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--appendonly", "yes",
-                 "--maxmemory-policy", "noeviction", "--save", ""],
-                stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-
-            def ready() -> bool:
-                try:
-                    with socket.create_connection(("127.0.0.1", self.port), 1) as wire:
-                        wire.sendall(b"PING\r\n")
-                        return wire.recv(16).startswith(b"+PONG")
-                except OSError:
-                    return False
-
-            wait_for("redis answers", ready)
-
-        def kill(self) -> None:
-            self.process.kill()
-            self.process.wait()
-
-    server = Redis()
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(server.folder)
 
 
 def chains(house: House, audit: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import stat
 from pathlib import Path
 
@@ -32,9 +33,17 @@ def check_address(address: str) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def read_token(path: Path | None) -> str:
-    """The token in a file, empty without one. Raises AgentError where others may read it."""
-    if path is None:
+def default_token_file(target: str) -> Path | None:
+    """Where a coordinator of the same user puts its token, `$XDG_STATE_HOME/detctl/token`; None for a Unix socket."""
+    if target.startswith("unix:"):
+        return None
+    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(state).expanduser() / "detctl" / "token"
+
+
+def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:
+    """The token in a file, empty without one. Raises AgentError where it cannot be read or others may read it."""
+    if path is None or (may_be_missing and not path.exists()):
         return ""
     try:
         mode = path.stat().st_mode

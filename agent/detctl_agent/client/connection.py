@@ -12,7 +12,7 @@ import grpc.aio
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent import logs
-from detctl_agent.client.channel import metadata, open_channel, read_token
+from detctl_agent.client.channel import default_token_file, metadata, open_channel, read_token
 from detctl_agent.client.control import ControlStream
 from detctl_agent.client.ingest import IngestStream
 from detctl_agent.errors import AgentError
@@ -61,7 +61,7 @@ class Connection:
             self._back_off_s = min(BACK_OFF_LAST_S, self._back_off_s * BACK_OFF_FACTOR)
 
     async def _once(self) -> None:
-        call_metadata = metadata(self._machine, read_token(self._token_file))
+        call_metadata = metadata(self._machine, self._token())
         async with open_channel(self._target) as channel:
             stub = agents_pb2_grpc.AgentsStub(channel)
             control = ControlStream(self._jobs, stub, call_metadata, self._hello, self._offers, self._welcome)
@@ -75,6 +75,12 @@ class Connection:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _token(self) -> str:
+        """Read anew for each connection: the coordinator may have made it since."""
+        if self._token_file is not None:
+            return read_token(self._token_file)
+        return read_token(default_token_file(self._target), may_be_missing=True)
 
     def _welcome(self, version: str) -> None:
         self._back_off_s = BACK_OFF_FIRST_S

@@ -23,7 +23,12 @@ from detctl_agent.state_folder import StateFolder, default_state
 @click.option(
     "--state", type=click.Path(path_type=Path), help="where runs lie [default: ~/.local/state/detctl/agents/NAME]"
 )
-@click.option("--token-file", type=click.Path(path_type=Path), help="the coordinator's token, mode 0600")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar="DETCTL_TOKEN_FILE",
+    help="the coordinator's token, mode 0600 [default on TCP: ~/.local/state/detctl/token]",
+)
 @click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="runs at a time")
 @click.option("--inherit-environment", is_flag=True, help="trainings start from this environment, less secrets")
 @click.option(

@@ -1,0 +1,59 @@
+"""The main job with a real redis-server, a coordinator on TCP with its token, and three agents, all separate processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, catalog, free_port, make_numbers
+
+
+@pytest.mark.slow
+def test_three_agents_on_redis(tmp_path: Path, numbers: Path, redis: Any, in_memory: Callable[[str], Path]) -> None:
+    house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
+    house.address = f"127.0.0.1:{free_port()}"
+    house.environment["DETCTL_COORDINATOR"] = house.address
+    memory = in_memory("reversed")
+    memory.mkdir()
+    for name in reversed(os.listdir(numbers)):
+        (memory / name).write_text((numbers / name).read_text())
+    if os.listdir(memory) == os.listdir(numbers):
+        memory = make_numbers(in_memory("numbers"))
+    try:
+        house.coordinator()
+        house.agent("gpu1", catalog(numbers))
+        house.agent("gpu2", catalog(memory))
+        house.agent("gpu3", catalog(numbers))
+
+        first = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=1)
+        assert first["origin"] == "environment" and first["causes"][0]["cause"] == "filesystem-order"
+        again = house.verdict("compare", "--machines", "gpu1,gpu2", exit_code=1)
+        assert again["audit"] == first["audit"] and again["groups"] == first["groups"]
+
+        three = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2,gpu3", "--twins", "1", exit_code=1)
+        assert [sorted({run.split("/")[0] for run in group}) for group in three["groups"]] == [
+            ["gpu1", "gpu3"],
+            ["gpu2"],
+        ]
+
+        house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "1", "--set", "listing=sorted", exit_code=0)
+
+        token = tmp_path / "state" / "detctl" / "token"
+        assert token.stat().st_mode & 0o777 == 0o600
+        stranger = house.detctl("machines", env={"XDG_STATE_HOME": str(tmp_path / "nobody")})
+        assert stranger.returncode == 2 and "token" in stranger.stderr
+    finally:
+        house.close()
+
+
+@pytest.mark.slow
+def test_no_false_alarm_in_55_comparisons(house: House, numbers: Path) -> None:
+    """11 twins make 55 pairs; no alarm bounds the rate of false ones at 1 - 0.05^(1/55) = 5.3 % a comparison (95 %)."""
+    house.agent("gpu1", catalog(numbers, arguments="--noise"))
+    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "11", exit_code=0)
+    assert verdict["outcome"] == "identical" and len(verdict["groups"]) == 1 and len(verdict["groups"][0]) == 11
+    assert verdict["benign"] == [] and verdict["unverified_because"] == []
+    assert any("24 %" in note for note in verdict["notes"])  # 1 - 0.05^(1/11)
