@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint types stubs bench soak clean
+.PHONY: help demo test lint types stubs bench zoo soak clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +39,9 @@ stubs: ## regenerates the stubs; the diff must be empty
 
 bench: $(VENV)/.dev ## every benchmark; prints ratios measured in one run
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+zoo: $(VENV)/.dev ## training scripts with planted causes, through the command line: a table of verdicts
+	$(BIN)/python tests/zoo/run_zoo.py
 
 soak: $(VENV)/.dev ## long tests
 	$(BIN)/python -m pytest -m soak --timeout 7200

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from detctl_agent.run_folder import disk_error
-from detctl_agent.source import Source
 
 
 def named_folders(argv: Sequence[str], cwd: Path) -> dict[str, str]:
@@ -25,16 +24,16 @@ def named_folders(argv: Sequence[str], cwd: Path) -> dict[str, str]:
     return found
 
 
-def into_copy(argv: Sequence[str], source: Source, work: Path, bytes_max: int) -> list[str]:
-    """The command as it must read in the copy `work`: absolute words inside the source folder lead into the copy, and
+def into_copy(argv: Sequence[str], folder: Path, work: Path, bytes_max: int) -> list[str]:
+    """The command as it must read in the copy `work`: absolute words inside the source `folder` lead into the copy, and
     relative ones that the copy lacks (ignored by git, say) are copied too, or linked where they are larger than `bytes_max`.
     """
     words = list(argv)
     for position, value in _values(argv):
-        path = os.path.normpath(source.folder / value)
-        if not path.startswith(f"{source.folder}/") or not os.path.lexists(path):
+        path = os.path.normpath(folder / value)
+        if not path.startswith(f"{folder}/") or not os.path.lexists(path):
             continue
-        relative = os.path.relpath(path, source.folder)
+        relative = os.path.relpath(path, folder)
         place = work / relative
         if not os.path.lexists(place):
             _bring(Path(path), place, bytes_max)

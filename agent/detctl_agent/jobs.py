@@ -222,7 +222,14 @@ class Jobs:
         job.folder.write_run(job.run)
         runtime = RuntimeFolder(job.folder.tmp)
         try:
-            prepared = prepare(admitted, job.folder, runtime, machine=self._machine, inherit=self._inherit)
+            prepared = prepare(
+                admitted,
+                job.folder,
+                runtime,
+                machine=self._machine,
+                inherit=self._inherit,
+                snapshot=self._offers.snapshot(admitted.order.recipe),
+            )
             job.manifest = prepared.manifest
             job.folder.write_manifest(prepared.manifest)
 

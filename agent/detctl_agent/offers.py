@@ -16,11 +16,17 @@ log = logs.logger("offers")
 
 
 class Offers:
-    """Not thread-safe; `refresh` reads files and is called in a thread."""
+    """Not thread-safe; `refresh` reads files and is called in a thread.
 
-    def __init__(self, path: Path) -> None:
+    snapshots: a folder for copies of the recipes' folders as they are at the first look, which all runs are then copied from: a
+    command whose output goes to a file beside the script must not change the source under its own twins (ruling 18: the source is
+    taken once). None: folders are followed, and a run whose folder changed after planning is refused (ruling 33).
+    """
+
+    def __init__(self, path: Path, snapshots: Path | None = None) -> None:
         """Raises CatalogError."""
         self._file = CatalogFile(path)
+        self._snapshots = snapshots
         self._signatures: dict[str, str] = {}
         self._problems: dict[str, str] = {}
         self._next_look = 0.0
@@ -29,6 +35,11 @@ class Offers:
     @property
     def catalog(self) -> Catalog:
         return self._file.current
+
+    def snapshot(self, recipe: str) -> source.Source | None:
+        """The copy of this recipe's folder that runs start from; None where each run looks at the folder itself."""
+        found = self.sources.get(recipe)
+        return found if self._snapshots is not None and found and found.folder == self._snapshots / recipe else None
 
     def refresh(self) -> bool:
         """Whether the offers are others than before."""
@@ -40,6 +51,8 @@ class Offers:
         for name in [name for name in self.sources if name not in recipes]:
             del self.sources[name]
         for name, recipe in recipes.items():
+            if self._snapshots is not None and name in self.sources and not recipe.runs_in_place:
+                continue
             try:
                 signature = source.signature(recipe.folder)
                 if signature == self._signatures.get(name) and name in self.sources:
@@ -47,6 +60,8 @@ class Offers:
                 found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
                 self._problems.pop(name, None)
                 self._signatures[name] = signature
+                if self._snapshots is not None and not recipe.runs_in_place:
+                    found = source.snapshot(found, self._snapshots / name)
                 if self.sources.get(name) != found:
                     self.sources[name] = found
                     changed = True

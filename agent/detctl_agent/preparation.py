@@ -44,12 +44,14 @@ def prepare(
     *,
     machine: str,
     inherit: bool = False,
+    snapshot: source.Source | None = None,
     agent_variables: Mapping[str, str] | None = None,
 ) -> Prepared:
-    """Raises Refused, SourceError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets."""
+    """Raises Refused, SourceError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
+    snapshot: copy the source from there instead of looking at the recipe's folder again."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
-    found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+    found = snapshot or source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
     # A command in the user's own folder may write there; its second twin finds another folder than was planned.
     fixed = not (inherit and recipe.runs_in_place)
     if fixed and order.expected_source_digest and found.digest != order.expected_source_digest:
@@ -70,7 +72,7 @@ def prepare(
     else:
         work = folder.work
         source.copy(found, work)
-        argv = arguments.into_copy(argv, found, work, int(recipe.source_mb_max * 1024 * 1024))
+        argv = arguments.into_copy(argv, recipe.folder, work, int(recipe.source_mb_max * 1024 * 1024))
     env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
     env.update({name: fill(value, values) for name, value in environment.variables.items()})
     env.update(environment.emulation)
@@ -134,7 +136,7 @@ def prepare(
         window_end=order.step_to,
         grace_s=recipe.grace_s,
     )
-    return Prepared(plan, facts, None if recipe.runs_in_place else found)
+    return Prepared(plan, facts, None if recipe.runs_in_place or snapshot else found)
 
 
 def training_variables(

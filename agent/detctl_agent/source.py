@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detctl_agent.errors import SourceError
@@ -103,6 +103,15 @@ def copy(source: Source, target: Path) -> None:
                 place.chmod(0o700 if origin.stat().st_mode & stat.S_IXUSR else 0o600)
     except OSError as error:
         raise disk_error(error, target.parent) from error
+
+
+def snapshot(source: Source, place: Path) -> Source:
+    """The same set, copied to `place`, which is emptied first. Raises SourceError where it changed meanwhile, or DiskFull."""
+    shutil.rmtree(place, ignore_errors=True)
+    copy(source, place)
+    if scan(source.folder, max(DEFAULT_BYTES_MAX, 2 * source.bytes)).digest != source.digest:
+        raise SourceError(f"{source.folder} changed while it was copied: looking again")
+    return replace(source, folder=place)
 
 
 def _checked_paths(folder: Path) -> list[str]:

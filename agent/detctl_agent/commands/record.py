@@ -114,7 +114,7 @@ class _Recording:
             found = source.scan(cwd)
             work = folder.work
             source.copy(found, work)
-            argv = arguments.into_copy(argv, found, work, source.DEFAULT_BYTES_MAX)
+            argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)
             private_variables(env, folder, runtime, home=False)
         else:
             try:

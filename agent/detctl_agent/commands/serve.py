@@ -50,8 +50,8 @@ def serve(
         raise AgentError(f"--name {name!r}: a machine's name is {NAME_RULE}")
     target = check_address(coordinator)
     read_token(token_file)
-    offers = Offers(catalog)
     folder = StateFolder(state or default_state(name))
+    offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
     try:
         asyncio.run(
             Service(name, target, token_file, offers, folder, parallel=parallel, inherit=inherit_environment).run()

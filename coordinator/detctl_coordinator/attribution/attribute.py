@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, RunFacts
 from detctl_coordinator.attribution.signatures import SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
-from detctl_coordinator.attribution.suspects import COMMAND_KEY, Suspect, command_suspects, suspects_of
+from detctl_coordinator.attribution.suspects import COMMAND_KEY, Suspect, command_suspects, read_variables, suspects_of
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.roots import Node
-from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 # Causes under which random states differ as a consequence: no second cause is sought for those.
 DRAWS_ELSEWHERE = (
@@ -46,7 +46,7 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
     suspects = [] if compared.scope == "twins" else _suspects(compared)
     found: list[CauseFinding] = []
     for root in pair.roots:
-        if root.node in compared.by_twins or _drawn_elsewhere(root, found):
+        if root.node in compared.by_twins or _drawn_elsewhere(root, found) or _told_by_the_draw(root, found):
             continue
         evidence = Evidence(
             pair,
@@ -66,6 +66,15 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
 def _suspects(compared: ComparedPair) -> list[Suspect]:
     left, right = compared.pair.left.run.spec, compared.pair.right.run.spec
     found = suspects_of(compared.left.manifest, compared.right.manifest, left, right)
+    read_at = {
+        str(n.raw["name"]): n.where
+        for side in (compared.left, compared.right)
+        for n in side.note("variable")
+        if "name" in n.raw
+    }
+    read = {s.key: s for s in read_variables(compared.left.manifest, compared.right.manifest, read_at)}
+    found = [replace(s, read_at=read[s.key].read_at) if s.key in read else s for s in found]
+    found += [s for key, s in read.items() if key not in {other.key for other in found}]
     if Node(Stage.CODE) not in compared.pair.observed:
         return found
     # The recorded command has logical names for paths: it tells which words differ, or that only paths do.
@@ -81,6 +90,13 @@ def _drawn_elsewhere(root: NodeDifference, found: Sequence[CauseFinding]) -> boo
     if root.node.stage is not Stage.RNG:
         return False
     return any(f.cause in DRAWS_ELSEWHERE and f.stage is not Stage.RNG and f.step < root.step for f in found)
+
+
+def _told_by_the_draw(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:
+    """Extra records of an evaluation at the step of an extra draw: they are what drew, and a line of its evidence."""
+    if root.node.phase is not Phase.EVAL or root.kind != "structure":
+        return False
+    return any(f.cause == "extra-rng-draw" and f.step - 1 <= root.step <= f.step for f in found)
 
 
 def merge(findings: Iterable[CauseFinding]) -> list[CauseFinding]:

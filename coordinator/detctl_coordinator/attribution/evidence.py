@@ -79,6 +79,17 @@ class Evidence:
         state = self.pair.differences.get(Node(Stage.RNG))
         return state is not None and state.step == self.root.step + 1
 
+    @property
+    def evaluates_alone(self) -> str:
+        """One line where one run alone evaluates at the root's step or the step before; empty where not."""
+        for node, d in sorted(self.pair.differences.items()):
+            alone = [s for s in d.sites if s.left is None or s.right is None]
+            near = self.root.step - 1 <= d.step <= self.root.step
+            if node.phase is Phase.EVAL and d.kind == "structure" and near and alone:
+                side = "second" if alone[0].left is None else "first"
+                return f"only the {side} run evaluates at step {d.step}: {d.site}"
+        return ""
+
     def observed_equal(self, stage: Stage) -> bool:
         """Observed on both sides and equal up to the root's step."""
         return Node(stage) in self.pair.observed and not self.differs(stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from detctl_coordinator.attribution.evidence import Evidence
 from detctl_coordinator.comparison.reader import RunReader
@@ -13,14 +14,41 @@ from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 STEPS_MAX = 32
 # So many different rows must be found elsewhere: two or three could be labels that repeat.
 MOVED_MIN = 4
+# A median way below one in so many of all is the mark of overtaking, not of shuffling.
+NEARBY = 8
 COUNTED = ("int", "py:int", "uint", "py:bool", "bool", "long")
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Things found at other places of the other run: how many, of how many, and the median way that they moved, in samples."""
+
+    what: str
+    count: int
+    of: int
+    distance: int
+
+    @property
+    def words(self) -> str:
+        return f"the same {self.what} in another order: {self.count} of {self.of} are found at other places"
+
+    @property
+    def nearby(self) -> bool:
+        """As when things overtake each other. A shuffle moves them by a third of the whole way."""
+        return self.distance <= max(2, self.of // NEARBY)
 
 
 def moved_samples(evidence: Evidence) -> str:
     """One line where rows (or opened files) of one run are found at other places of the other; empty where not."""
+    found = moved(evidence)
+    return found.words if found is not None else ""
+
+
+def moved(evidence: Evidence) -> Moved | None:
+    """How rows (or opened files) of one run are found at other places of the other; None where they are not."""
     lead = evidence.root.lead
     if lead is None or evidence.stage not in (Stage.FILES, Stage.SAMPLE, Stage.BATCH):
-        return ""
+        return None
     key = StreamKey(evidence.root.rank, evidence.stage, evidence.root.node.phase)
     start = evidence.root.step
     end = start + STEPS_MAX if evidence.pair.limit is None else min(start + STEPS_MAX, evidence.pair.limit)
@@ -30,11 +58,13 @@ def moved_samples(evidence: Evidence) -> str:
             _rows(reader, key, site, range(start, end)) for reader in (evidence.pair.left, evidence.pair.right)
         )
         shared = (Counter(ours) & Counter(theirs)).keys()
-        moved = [row for row in shared if ours.index(row) != theirs.index(row)]
-        if len(moved) >= MOVED_MIN:
+        ways = sorted(
+            abs(ours.index(row) - theirs.index(row)) for row in shared if ours.index(row) != theirs.index(row)
+        )
+        if len(ways) >= MOVED_MIN:
             what = "files" if evidence.stage is Stage.FILES else "samples"
-            return f"the same {what} in another order: {len(moved)} of {len(set(ours))} are found at other places"
-    return ""
+            return Moved(what, len(ways), len(set(ours)), ways[len(ways) // 2])
+    return None
 
 
 def _rows(reader: RunReader, key: StreamKey, site: str, steps: Iterable[int]) -> list[bytes]:

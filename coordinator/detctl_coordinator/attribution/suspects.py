@@ -41,6 +41,7 @@ COMPUTING = re.compile(
     r"|webdataset|librosa|soundfile|av|decord|xformers|flash.attn|deepspeed|peft|sentencepiece|h5py|pyarrow|imageio)$",
     re.IGNORECASE,
 )
+DIGEST = re.compile(r"^[0-9a-f]{40,}$")
 COMMAND_KEY = "recipe.command"
 INTERVENTIONS: Mapping[str, Family] = {"workers": "workers", "listing": "listing"}
 HARDWARE_FACTS = re.compile(r"^machine\.(cpu_model|cpu_flags_digest|cores)$|^gpu\.\d+\.(name|memory_bytes)$")
@@ -56,6 +57,7 @@ class Suspect:
     right: str | None
     family: Family
     deliberate: bool = False
+    read_at: str = ""  # where the training's own code asks for it, as far as a note tells
 
     @property
     def name(self) -> str:
@@ -67,8 +69,13 @@ class Suspect:
 
     @property
     def words(self) -> str:
-        sides = [value if value is not None else "(unset)" for value in (self.left, self.right)]
-        return f"{self.name}: {sides[0]} against {sides[1]}"
+        sides = [_short(value) if value is not None else "(unset)" for value in (self.left, self.right)]
+        return f"{self.name}: {sides[0]} against {sides[1]}" + (f", read at {self.read_at}" if self.read_at else "")
+
+
+def _short(value: str) -> str:
+    """Digests by their first twelve digits: nobody reads sixty-four."""
+    return f"{value[:12]}…" if DIGEST.match(value) else value
 
 
 def suspects_of(
@@ -153,6 +160,21 @@ def _parameter(name: str) -> Family:
     if THREAD_NAMES.match(name):
         return "threads"
     return "seed" if SEED_NAMES.search(name) else "config"
+
+
+def read_variables(left: Mapping[str, Any], right: Mapping[str, Any], read_at: Mapping[str, str]) -> list[Suspect]:
+    """Variables that differ and that the training's own code asks for (`read_at`: name -> file:line): settings, whatever
+    they are called. Nobody's reading them is why others of the shell's variables are no suspects."""
+    ours, theirs = _section(left, "variables"), _section(right, "variables")
+    return [
+        Suspect(f"variables.{name}", ours.get(name), theirs.get(name), _read_family(name), read_at=where)
+        for name, where in read_at.items()
+        if ours.get(name) != theirs.get(name) and (_variable(name) or not IDLE_VARIABLES.match(name))
+    ]
+
+
+def _read_family(name: str) -> Family:
+    return _variable(name) or _parameter(name)
 
 
 def _asked(left: RunSpec, right: RunSpec) -> Iterator[Suspect]:

@@ -109,7 +109,10 @@ def _pair(a: Fingerprint, b: Fingerprint) -> SiteDifference | None:
     if a.dtype != b.dtype:
         return replace(base, kind="structure", words=f"dtype {a.dtype} against {b.dtype}")
     if a.shape != b.shape:
-        words = f"shape {list(a.shape)} against {list(b.shape)}" + _only_words(only_left, only_right)
+        shapes = f"shape {list(a.shape)} against {list(b.shape)}"
+        if a.dtype == NAMES_DTYPE and len(a.shape) == len(b.shape) == 1:
+            shapes = f"{a.shape[0]} names against {b.shape[0]}"
+        words = shapes + _only_words(only_left, only_right)
         return replace(base, kind="structure", words=words)
     rows = _differing_rows(a, b)
     if _is_permutation(a, b):

@@ -135,7 +135,7 @@ def test_arguments_lead_into_the_copy(folder: Path, tmp_path: Path) -> None:
     work = tmp_path / "work"
     source.copy(found, work)
     argv = ["python", str(folder / "train.py"), "data", f"--more={folder}/data", str(outside), "--steps", "5"]
-    words = arguments.into_copy(argv, found, work, 1_000_000)
+    words = arguments.into_copy(argv, found.folder, work, 1_000_000)
     assert words == ["python", str(work / "train.py"), "data", f"--more={work}/data", str(outside), "--steps", "5"]
     assert (work / "data" / "a.png").read_text() == "image"
     assert not (work / "data").is_symlink()
@@ -146,5 +146,21 @@ def test_an_argument_too_large_to_copy_is_linked(folder: Path, tmp_path: Path) -
     git(folder, "init")
     found = source.scan(folder)
     source.copy(found, tmp_path / "work")
-    arguments.into_copy(["python", "data"], found, tmp_path / "work", 1)
+    arguments.into_copy(["python", "data"], found.folder, tmp_path / "work", 1)
     assert (tmp_path / "work" / "data").is_symlink()
+
+
+def test_a_snapshot_stays_as_it_was(tmp_path: Path) -> None:
+    folder = tmp_path / "recipe"
+    folder.mkdir()
+    (folder / "train.py").write_text("print(1)")
+    (folder / "run.sh").write_text("true")
+    (folder / "run.sh").chmod(0o755)
+    taken = source.snapshot(source.scan(folder), tmp_path / "snapshots" / "recipe")
+    (folder / "log.txt").write_text("a line that the run itself printed")
+    (folder / "train.py").write_text("print(2)")
+
+    source.copy(taken, tmp_path / "work")
+    assert sorted(path.name for path in (tmp_path / "work").iterdir()) == ["run.sh", "train.py"]
+    assert (tmp_path / "work" / "train.py").read_text() == "print(1)"
+    assert source.scan(tmp_path / "work").digest == taken.digest

@@ -347,3 +347,71 @@ def test_hash_order_in_a_label_map() -> None:
         return b.carry("batch", "loss", "backward", "update", value=twin)
 
     assert first(within(labels))[:3] == ("hash-order", "code", "sample")
+
+
+def test_hashed_words_are_not_called_an_unseeded_generator() -> None:
+    def hashed(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        b.drop("sample").drop("order").drop("batch")
+        for step in range(4):
+            b.add("batch", step, "input[0]", (twin, step), dtype="int64")
+        return b.carry(*MODEL, value=twin)
+
+    verdict = within(hashed)
+    assert first(verdict)[:3] == ("unknown", "code", "batch")
+    assert "PYTHONHASHSEED=0" in verdict.causes[0].fix
+
+
+def test_samples_that_overtake_each_other_are_a_race_though_hashing_is_free() -> None:
+    def raced(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        b.drop("sample")
+        names = [f"name{i + 1 - 2 * (i % 2) if twin else i}" for i in range(16)]  # neighbours change places
+        for step in range(4):
+            b.add("sample", step, "__getitem__", rows=names[4 * step + 1 : 4 * step + 5])
+        return b.carry("batch", *MODEL, value=twin)
+
+    assert first(within(raced))[:3] == ("concurrency", "code", "sample")
+
+
+def test_a_shuffle_by_the_system_is_unseeded_and_no_hash_order() -> None:
+    def shuffled(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        b.drop("sample").note("identity", "random.SystemRandom gives another value in every run",
+                              call="random.SystemRandom", file="{cwd}/train.py", line=9)  # fmt: skip
+        order = sorted((f"name{i}" for i in range(16)), key=lambda name: digest_of((name, twin)))
+        for step in range(4):
+            b.add("sample", step, "__getitem__", rows=order[4 * step : 4 * step + 4])
+        return b.carry("batch", *MODEL, value=twin)
+
+    verdict = within(shuffled)
+    assert first(verdict)[:3] == ("unseeded-rng", "code", "sample") and "train.py:9" in verdict.causes[0].fix
+
+
+def reads(name: str, value: str) -> Make:
+    def with_note(b: RunBuilder) -> RunBuilder:
+        b.note("variable", f"the variable {name} is read", name=name, file="{cwd}/train.py", line=5)
+        return b.fact(f"variables/{name}", value)
+
+    return with_note
+
+
+def test_a_variable_that_the_script_reads_is_config_drift_with_its_line() -> None:
+    verdict = across(lambda b: reads("DROP_RATE", "0.5")(b).carry(*MODEL), both=reads("DROP_RATE", "0.1"))
+    assert first(verdict)[:2] == ("config-drift", "environment") and verdict.origin == "environment"
+    assert any("0.1 against 0.5, read at {cwd}/train.py:5" in line for line in verdict.causes[0].evidence)
+
+
+def test_a_variable_that_nobody_reads_is_no_suspect() -> None:
+    verdict = across(lambda b: b.fact("variables/DROP_RATE", "0.5").carry(*MODEL))
+    assert first(verdict)[0] == "unknown"
+
+
+def test_an_evaluation_that_a_variable_turns_on_is_an_extra_draw() -> None:
+    def evaluates(b: RunBuilder) -> RunBuilder:
+        reads("EVALUATE", "1")(b).add("forward", 2, "net", "seen", phase="eval")
+        return b.carry(*MODEL, step=2).carry("rng", step=3)
+
+    verdict = across(evaluates)
+    assert [c.cause for c in verdict.causes] == ["extra-rng-draw"]
+    assert any("only the second run evaluates at step 2" in line for line in verdict.causes[0].evidence)

@@ -29,10 +29,14 @@ def config_drift(evidence: Evidence) -> list[CauseFinding]:
 def _fits(suspect: Suspect, evidence: Evidence) -> bool:
     """Parameters may feed any stage; a seed shows in random states, initial values or the data; variables anywhere but
     in files and random states."""
+    if suspect.family == "seed":
+        return evidence.stage in (Stage.RNG, Stage.INIT, Stage.FILES, *DATA)
     if suspect.deliberate or suspect.key.startswith(("recipe.parameters.", "recipe.command")):
-        if suspect.family == "seed":
-            return evidence.stage in (Stage.RNG, Stage.INIT, Stage.FILES, *DATA)
         return True
+    if suspect.read_at:
+        if evidence.state_parts_next and evidence.evaluates_alone:
+            return False  # the variable turns an evaluation on, and that draws: extra-rng-draw is the narrower word
+        return evidence.stage not in (Stage.LISTING, Stage.RNG)
     return evidence.stage not in (Stage.LISTING, Stage.FILES, Stage.RNG) and suspect.family in ("config", "hash")
 
 

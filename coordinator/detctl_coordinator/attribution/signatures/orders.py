@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from detctl_coordinator.attribution.entropy import shuffled_by_system
 from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
-from detctl_coordinator.attribution.facts import value_at
-from detctl_coordinator.attribution.moved import moved_samples, only_labels
+from detctl_coordinator.attribution.hashing import hash_seed, pinned
+from detctl_coordinator.attribution.moved import moved, only_labels
 from detctl_coordinator.domain.fingerprint import Stage
 
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)
@@ -15,21 +16,22 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage not in STAGES or evidence.differs(Stage.RNG) or evidence.differs(Stage.LISTING):
         return []
     notes = evidence.notes("hash-order")
-    values = [_hash_seed(side.manifest) for side in (evidence.left, evidence.right)]
+    values = [hash_seed(side.manifest) for side in (evidence.left, evidence.right)]
     pinned = all(value not in (None, "", "random") for value in values)
     if pinned and values[0] == values[1]:
         return []
     if evidence.twins_agree and not evidence.family("hash"):
         return []
-    moved = moved_samples(evidence)
-    ordered = evidence.root.kind == "permutation" or moved or only_labels(evidence)
-    if not notes and (not ordered or evidence.notes("unseeded-rng")):
+    way = moved(evidence)
+    ordered = evidence.root.kind == "permutation" or way is not None or only_labels(evidence)
+    raced = evidence.within and way is not None and way.nearby and evidence.root.kind != "permutation"
+    if not notes and (not ordered or raced or evidence.notes("unseeded-rng") or shuffled_by_system(evidence)):
         return []
     lines = [n.words for n in notes]
     shown = ["unset" if value in (None, "") else str(value) for value in values]
     lines.append(f"PYTHONHASHSEED is {shown[0]}" + ("" if shown[0] == shown[1] else f" against {shown[1]}"))
     lines.append(describe(evidence))
-    lines.append(moved)
+    lines.append(way.words if way is not None else "")
     lines.append("random states and listings agree: the order of a set or of a hash reached the data")
     at = next((n.where for n in notes if n.where), "")
     fix = (
@@ -41,20 +43,21 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
 
 
 def concurrency(evidence: Evidence) -> list[CauseFinding]:
-    """Twins see the same samples in another order while no random state differs and hashing is pinned."""
-    moved = evidence.root.kind == "permutation" and evidence.stage in (Stage.FILES, Stage.SAMPLE, Stage.BATCH)
-    if not evidence.within or not moved or not _pinned(evidence):
+    """Twins see the same samples in another order while no random state differs: overtaking each other, or with hashing pinned."""
+    if not evidence.within or evidence.stage not in (Stage.FILES, Stage.SAMPLE, Stage.BATCH):
         return []
     if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
-    if (
-        evidence.differs(Stage.RNG)
-        or evidence.notes("unseeded-rng")
-        or (evidence.root.step == 0 and not _pinned(evidence))
-    ):
+    way = moved(evidence)
+    inside = evidence.root.kind == "permutation" and pinned(evidence)
+    if not inside and not (way is not None and way.nearby):
         return []
     lines = [
         describe(evidence),
+        way.words if way is not None else "",
+        f"they moved by {way.distance} places at the median, as things do that overtake each other"
+        if way and way.nearby
+        else "",
         "twins differ and no recorded random state does: threads or processes race for the order",
     ]
     return [finding(evidence, "concurrency", lines, "take results in the order in which they were asked for")]
@@ -67,12 +70,3 @@ def stateful_data(evidence: Evidence) -> list[CauseFinding]:
         return []
     lines = [*[n.words for n in notes], describe(evidence)]
     return [finding(evidence, "stateful-data", lines, "make __getitem__ depend on its index alone")]
-
-
-def _hash_seed(manifest: dict[str, object]) -> str | None:
-    value = value_at(manifest, "variables", "PYTHONHASHSEED")
-    return None if value is None else str(value)
-
-
-def _pinned(evidence: Evidence) -> bool:
-    return all(_hash_seed(s.manifest) not in (None, "", "random") for s in (evidence.left, evidence.right))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from detctl_coordinator.attribution.entropy import entropy, shuffled_by_system
 from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.facts import Note, place
+from detctl_coordinator.attribution.hashing import counts_may_be_hashes
+from detctl_coordinator.attribution.moved import moved
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -18,7 +21,8 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage not in STAGES or evidence.family("seed"):
         return []
     changed = _changed_seeds(evidence)
-    notes = evidence.notes("identity", "identity-seed")
+    system = entropy(evidence)
+    notes = [n for n in evidence.notes("identity", "identity-seed") if n not in system]
     noted = [n.words for n in notes]
     # A program may read the clock for its log: the note alone counts only where no generator is known to be unseeded.
     sure = changed and (not evidence.notes("unseeded-rng") or any("looks like" in n.text for n in notes))
@@ -46,6 +50,10 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
             return []
         names = ", ".join(dict.fromkeys(d.site for d in evidence.root.sites))
         lines.append(f"the state of {names} differs at the start of step {evidence.root.step}: no seed reached it")
+    elif not notes and (drawn := _drawn_from_system(evidence)):
+        notes = drawn
+        lines += [n.words for n in notes]
+        lines.append("the random states that are recorded agree; no seed reaches what the system gives")
     elif not notes and not _looks_drawn(evidence):
         return []
     elif not notes:
@@ -94,6 +102,7 @@ def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
         lines.append("weights were still equal when the state parted")
     lines += [n.words for n in evidence.notes("rng-draw", "draw")]
     lines.append(describe(evidence))
+    lines += _who_may_draw(evidence)
     return [finding(evidence, "extra-rng-draw", lines, _draw_fix(evidence))]
 
 
@@ -105,8 +114,16 @@ def _inside_step(evidence: Evidence) -> CauseFinding:
         f"somebody drew from {names} inside step {evidence.root.step}, in one run and not in the other",
         f"the state was equal at the start of step {evidence.root.step} and differs at the start of step {state.step}",
         describe(evidence),
+        *_who_may_draw(evidence),
     ]
     return finding(evidence, "extra-rng-draw", lines, _draw_fix(evidence))
+
+
+def _who_may_draw(evidence: Evidence) -> list[str]:
+    """What one run did and the other did not about then: an evaluation, or a variable that the script asks for."""
+    alone = evidence.evaluates_alone
+    lines = [alone] if alone else []
+    return lines + [f"the script asks for a variable that differs: {s.words}" for s in evidence.suspects if s.read_at]
 
 
 def _draw_fix(evidence: Evidence) -> str:
@@ -114,9 +131,21 @@ def _draw_fix(evidence: Evidence) -> str:
     return f"give the extra draw a generator of its own{where}"
 
 
+def _drawn_from_system(evidence: Evidence) -> list[Note]:
+    """Entropy that the user's code asked for, where other values could be its: not where a race or a hash fits better."""
+    if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
+        return []
+    if (evidence.root.kind == "permutation" or moved(evidence)) and not shuffled_by_system(evidence):
+        return []
+    return entropy(evidence)
+
+
 def _looks_drawn(evidence: Evidence) -> bool:
     """Without a note: other values where values are drawn. Moved samples look like a race, a model's outputs like a kernel."""
     if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
+        return False
+    way = moved(evidence)
+    if counts_may_be_hashes(evidence) or (way is not None and way.nearby):
         return False
     return evidence.root.kind != "permutation" or evidence.stage in (Stage.INIT, Stage.ORDER)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.hashing import counts_may_be_hashes
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.verdict import OriginWord
 
@@ -24,7 +25,12 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
                 f"only {evidence.left.machine} disagrees with itself; without the mark of a flipped bit this is no proof "
                 "of a broken part"
             )
-        fix = "look at what feeds the named site; record both runs again with --level module"
+        fix = "look at what feeds the named site"
+        if counts_may_be_hashes(evidence):
+            lines.append(
+                "PYTHONHASHSEED is not fixed: hash() of a string or the order of a set gives other whole numbers each run"
+            )
+            fix = "run again with PYTHONHASHSEED=0: if the twins then agree, replace hash() by hashlib and sort sets"
     else:
         if evidence.suspects:
             shown = "; ".join(s.words for s in evidence.suspects[:SUSPECTS_SHOWN])

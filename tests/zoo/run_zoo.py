@@ -1,0 +1,168 @@
+"""Runs the zoo through the command line and prints a table: expected and found outcome, origin, first cause, seconds.
+
+    python tests/zoo/run_zoo.py [NAME …] [--twins 2] [--keep FOLDER]
+
+Exits 1 where a verdict is wrong. Every case runs for real: a house (coordinator and two agents) for the machines, `detctl audit -- …` and
+`detctl record` for the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.e2e.house import House
+from tests.zoo.zoo_cases import Case, all_cases, load, problems
+
+FILES = 32
+SIDES = ("left", "right")
+
+
+def make_data(folder: Path, kind: str, side: str) -> None:
+    """Files with eight numbers each; `kind` says what the right side has otherwise."""
+    folder.mkdir(parents=True)
+    numbers = list(range(FILES))
+    if side == "right" and kind == "order":
+        numbers.reverse()  # tmpfs lists by time of creation
+    if side == "right" and kind == "missing":
+        numbers.remove(13)
+    for number in numbers:
+        shift = 0.5 if side == "right" and kind == "content" and number == 7 else 0.0
+        words = ((number * 31 + place * 17) % 23 / 23 + shift for place in range(8))
+        (folder / f"{number:02}.txt").write_text(" ".join(f"{word:.6f}" for word in words))
+
+
+class Zoo:
+    """Runs cases below `folder`; `data` must be a tmpfs, so that the order of a listing is the order of creation."""
+
+    def __init__(self, folder: Path, data: Path, twins: int) -> None:
+        self.folder, self.data, self.twins = folder, data, twins
+        self.house = House(folder / "house")
+
+    def start(self, cases: list[Case]) -> None:
+        """Starts the house where a case needs machines: one recipe a case in both catalogs."""
+        wanted = [case for case in cases if case.mode == "machines"]
+        if not wanted:
+            return
+        self.house.coordinator()
+        for side in SIDES:
+            self.house.agent(side, "\n".join(self._recipe(case, side) for case in wanted))
+
+    def _recipe(self, case: Case, side: str) -> str:
+        sources = self.folder / "sources" / side / case.name
+        sources.mkdir(parents=True)
+        text = case.script.read_text()
+        if side == "right" and case.edit:
+            text = text.replace(*case.edit)
+        (sources / "train.py").write_text(text)
+        data = self.data / side / case.name
+        command, tail = ["python", "train.py"], ""
+        if case.data:
+            make_data(data, case.data, side)
+            command += ["--data", "{data}"]
+            tail = f'paths = ["data"]\n[recipes.{case.name}.parameters]\ndata = "{data}"\n'
+        variables = {"OMP_NUM_THREADS": "1", **case.variables}
+        variables |= case.left_variables if side == "left" else case.right_variables
+        pairs = ", ".join(f'{name} = "{value}"' for name, value in variables.items())
+        return (
+            f'[recipes.{case.name}]\ncommand = {json.dumps(command)}\nfolder = "{sources}"\ntimeout_s = 120\n{tail}'
+            f'[environments.{case.name}]\npython = "{sys.executable}"\nvariables = {{ {pairs} }}\n'
+        )
+
+    def verdict(self, case: Case) -> tuple[dict[str, Any], str]:
+        """The verdict as JSON, and as it reads on a terminal."""
+        if case.mode == "machines":
+            where = ("--machines", "left,right", "--environments", case.name)
+            done = self.house.detctl("audit", case.name, *where, "--twins", str(self.twins), "--json")
+            found = read(done.stdout, done.stderr)
+            return found, self.house.detctl("compare", "--audit", str(found.get("audit"))).stdout
+        work = self.folder / "work" / case.name
+        work.mkdir(parents=True)
+        shutil.copy2(case.script, work / "train.py")
+        variables = {"OMP_NUM_THREADS": "1", "DETCTL_COORDINATOR": "", **case.variables}
+        if case.mode == "audit":
+            start = ("audit", "--twins", str(self.twins), *case.options, "--json", "--", "python", "train.py")
+            done = self.house.detctl(*start, cwd=work, env=variables)
+            found = read(done.stdout, done.stderr)
+            text = self.house.detctl("compare", "--audit", str(found.get("audit")), cwd=work, env=variables).stdout
+            return found, text
+        for side, arguments in zip(SIDES, (case.left_arguments, case.right_arguments), strict=True):
+            done = self.house.detctl(
+                "record", "-o", side, "--", "python", "train.py", *arguments, cwd=work, env=variables
+            )
+            if done.returncode:
+                return read("", done.stderr), done.stderr
+        done = self.house.detctl("compare", *SIDES, "--json", cwd=work, env=variables)
+        return read(done.stdout, done.stderr), self.house.detctl("compare", *SIDES, cwd=work, env=variables).stdout
+
+    def close(self) -> None:
+        self.house.close()
+
+
+def read(stdout: str, stderr: str) -> dict[str, Any]:
+    """The document on stdout, or an outcome `error` with what stands on stderr."""
+    try:
+        found: dict[str, Any] = json.loads(stdout)
+    except ValueError:
+        found = {}
+    return found if "outcome" in found else {"outcome": "error", "unverified_because": [str(found), stderr[-600:]]}
+
+
+def run(cases: list[Case], twins: int, keep: Path | None = None) -> list[tuple[Case, dict[str, Any], list[str], float]]:
+    """(case, verdict, what is wrong with it, seconds) of each; verdicts as JSON and text in `keep` where it is given."""
+    results = []
+    with tempfile.TemporaryDirectory(prefix="zoo") as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as data:
+        (Path(folder) / "house").mkdir()
+        zoo = Zoo(Path(folder), Path(data), twins)
+        try:
+            zoo.start(cases)
+            for case in cases:
+                begun = time.monotonic()
+                found, text = zoo.verdict(case)
+                seconds = time.monotonic() - begun
+                if keep is not None:
+                    keep.mkdir(parents=True, exist_ok=True)
+                    (keep / f"{case.name}.json").write_text(json.dumps(found, indent=1))
+                    (keep / f"{case.name}.txt").write_text(text)
+                results.append((case, found, problems(case, found), seconds))
+                report(*results[-1])
+        finally:
+            zoo.close()
+    return results
+
+
+def report(case: Case, found: dict[str, Any], wrong: list[str], seconds: float) -> None:
+    """One line of the table, and a line for each thing that is wrong."""
+    named = ",".join(cause["cause"] for cause in found.get("causes", [])) or "-"
+    row = (
+        f"{case.name:22} {case.outcome:10} {found.get('outcome', '-'):10} {found.get('origin') or '-'!s:12} {named:36}"
+    )
+    print(f"{row} {seconds:5.0f} s  {'WRONG' if wrong else 'ok'}", flush=True)
+    for line in wrong:
+        print(f"    {line}", flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="cases; all where none is given")
+    parser.add_argument("--twins", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="folder for the verdicts")
+    options = parser.parse_args()
+    cases = [load(name) for name in options.names] or all_cases()
+    print(f"{'case':22} {'expected':10} {'found':10} {'origin':12} causes")
+    results = run(cases, options.twins, options.keep)
+    wrong = sum(1 for _, _, found, _ in results if found)
+    print(f"{len(results) - wrong} of {len(results)} right")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
