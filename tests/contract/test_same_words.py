@@ -1,0 +1,27 @@
+"""Lists that two sides keep because neither may import the other: they must not drift apart."""
+
+from __future__ import annotations
+
+from detctl_agent import admission
+from detctl_agent.launcher import variables as agent_variables
+from detctl_coordinator import interventions
+from detctl_coordinator import variables as coordinator_variables
+from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_probe import frames
+from detctl_proto.v1 import records_pb2
+
+
+def test_variables_that_may_be_set_from_remote() -> None:
+    assert coordinator_variables.ALLOWED == agent_variables.REMOTE
+    assert coordinator_variables.VALUE.pattern == agent_variables.REMOTE_VALUE.pattern
+
+
+def test_interventions() -> None:
+    assert set(interventions.VALUES) == set(interventions.HINTS) == set(admission.INTERVENTIONS)
+
+
+def test_stages_and_phases_have_one_numbering() -> None:
+    of_contract = {name.removeprefix("STAGE_").lower(): number for name, number in records_pb2.Stage.items()}
+    assert of_contract == frames.STAGE_NUMBERS == {stage.word: int(stage) for stage in Stage}
+    phases = {name.removeprefix("PHASE_").lower(): number for name, number in records_pb2.Phase.items()}
+    assert phases == frames.PHASE_NUMBERS == {phase.word: int(phase) for phase in Phase}
