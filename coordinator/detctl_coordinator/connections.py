@@ -26,7 +26,16 @@ class Connection:
         self.working: tuple[Working, ...] = ()
         self.outbox: asyncio.Queue[Any] = asyncio.Queue(OUTBOX_MAX)
         self._monotonic = monotonic
+        self.heard_s = monotonic()  # when it last said anything
         self._said: dict[tuple[str, str, int, int | None], float] = {}
+
+    def heard(self) -> None:
+        """A message arrived on it."""
+        self.heard_s = self._monotonic()
+
+    def silent_s(self) -> float:
+        """Seconds since it last said anything."""
+        return self._monotonic() - self.heard_s
 
     def push(self, instructions: Iterable[Instruction]) -> None:
         """Sends those that were not said a moment ago; forgets those that are not wanted any more."""
@@ -56,11 +65,15 @@ class Connections:
         self._by_machine: dict[str, Connection] = {}
 
     def add(self, connection: Connection) -> None:
-        """The newest stream wins: the older one is a half-dead line of the same agent, or a second agent of that name."""
+        """The newest stream wins: the older one is a half-dead line of the same agent, or of one that went silent."""
         older = self._by_machine.get(connection.machine.name)
         if older is not None:
             older.close()
         self._by_machine[connection.machine.name] = connection
+
+    def get(self, machine: str) -> Connection | None:
+        """The current stream of a machine on this replica."""
+        return self._by_machine.get(machine)
 
     def remove(self, connection: Connection) -> bool:
         """True where it was the machine's current stream."""

@@ -22,6 +22,7 @@ class Code(Enum):
     INVALID = grpc.StatusCode.INVALID_ARGUMENT
     NOT_NOW = grpc.StatusCode.FAILED_PRECONDITION
     TOO_MUCH = grpc.StatusCode.RESOURCE_EXHAUSTED
+    TAKEN = grpc.StatusCode.ALREADY_EXISTS
     NOT_YOURS = grpc.StatusCode.PERMISSION_DENIED
     WHO = grpc.StatusCode.UNAUTHENTICATED
     STORE = grpc.StatusCode.UNAVAILABLE

@@ -25,6 +25,7 @@ _WHY = {
     grpc.StatusCode.UNAUTHENTICATED: "the coordinator does not know this token: give its token file with --token-file",
     grpc.StatusCode.PERMISSION_DENIED: "the coordinator does not let this machine in",
     grpc.StatusCode.UNAVAILABLE: "nobody answers there",
+    grpc.StatusCode.ALREADY_EXISTS: "the name is taken",
 }
 
 

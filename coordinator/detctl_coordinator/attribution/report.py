@@ -14,6 +14,7 @@ from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.comparison.roots import IDLE
+from detctl_coordinator.comparison.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.verdict import (
     Benign,
@@ -143,20 +144,26 @@ def _coverage(case: Case) -> Coverage:
     """Stages that every compared run recorded; what no run or only some recorded is `not_observed`."""
     seen = [{key.stage for key, count in r.streams().items() if count} for r in case.comparable]
     common = set.intersection(*seen) if seen else set()
-    limits = [pair.limit for pair in case.compared if not pair.incomparable]
-    steps: list[int | None] = [case.request.window[0], case.limit if case.limit is not None else case.request.window[1]]
-    if any(limit is not None for limit in limits):
-        steps[1] = min(limit for limit in limits if limit is not None)
     readers = case.comparable
     return Coverage(
         stages=[_word(stage) for stage in sorted(common)],
         not_observed=[_word(stage) for stage in Stage if stage not in common],
         unobserved=_once(line for r in readers for line in unobserved_parts(r)),
-        steps=steps,
+        steps=_steps(case),
         comparable_up_to="batch" if any(pair.united is not None for pair in case.compared) else None,
         level=_said_by_all(r.level for r in readers),
         scheme=_said_by_all(r.scheme for r in readers),
     )
+
+
+def _steps(case: Case) -> list[int | None]:
+    """[first, last + 1] of the training steps that were compared; the window where no run has one."""
+    extents = [extent for reader in case.comparable if (extent := training_steps(reader)) is not None]
+    if not extents:
+        return list(case.request.window)
+    limits = [pair.limit for pair in case.compared if not pair.incomparable]
+    end = common_steps([*limits, case.limit, max(stop for _, stop in extents)])
+    return [min(start for start, _ in extents), end]
 
 
 def _said_by_all(words: Iterable[str]) -> str:
@@ -190,8 +197,25 @@ def _untested(case: Case) -> bool:
     )
 
 
+def _cut_short(case: Case) -> list[str]:
+    """One line for all runs where they were not compared over all that each of them did."""
+    readers = [r for r in case.comparable if training_steps(r) is not None]
+    limits = [p.limit for p in case.compared if not p.incomparable and p.limit is not None]
+    if not limits:
+        return []
+    least, most = min(limits), max(limits)
+    over = f"compared over the first {least if least == most else f'{least} to {most}'}"
+    if any(r.run.outcome is not None and r.run.outcome.end == "stop" for r in readers):
+        why = "stopped early once every stage's answer was known; --to-end goes on"
+        return [f"{over} steps ({why})"]
+    if len({finished_steps(r) for r in readers}) > 1:
+        return [f"runs ended at different steps: {over}"]
+    return []
+
+
 def _notes(case: Case) -> list[str]:
     lines: list[str] = []
+    lines += _cut_short(case)
     for pair in case.compared:
         lines += [f"{case.label(pair.left)} and {case.label(pair.right)}: {note}" for note in pair.notes]
     for reader in case.comparable:

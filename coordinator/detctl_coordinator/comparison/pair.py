@@ -105,8 +105,7 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
     reason = incomparable(left, right)
     if reason:
         return PairComparison(left, right, limit, incomparable=reason)
-    known = [known_steps(left), known_steps(right)]
-    limit = common_steps([*known, limit])
+    limit = common_steps([known_steps(left), known_steps(right), limit])
     matched = match_ranks(left, right)
     if matched is None:
         return _another_world_size(left, right, limit)
@@ -114,8 +113,6 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
     if matched.moved:
         moved = ", ".join(f"{a} is {b}" for a, b in matched.moved.items())
         notes.append(f"ranks were handed out in another order: rank {moved} in the second run")
-    if known[0] != known[1] and limit is not None:
-        notes.append(f"compared over the {limit} steps that both runs have")
     one_sided = _one_sided(left, right)
     ours, theirs = left.streams(), right.streams()
     back = {b: a for a, b in matched.pairs.items()}

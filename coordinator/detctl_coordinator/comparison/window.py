@@ -49,6 +49,17 @@ def _arrived(reader: RunReader, rank: int) -> int:
     return min(ends, default=0)
 
 
+def training_steps(reader: RunReader) -> tuple[int, int] | None:
+    """(first, last + 1) of the steps in which the run trained, over all ranks; None where it finished none."""
+    for stage in reversed(RECURRING):  # an update ends a step; a run without an optimizer has what comes before it
+        keys = [k for k, count in reader.streams().items() if count and k.stage is stage and k.phase is Phase.TRAIN]
+        if keys:
+            first = min(reader.entry(key, 0).step for key in keys)
+            last = max(reader.entry(key, reader.streams()[key] - 1).step for key in keys)
+            return first, last + 1
+    return None
+
+
 def known_steps(reader: RunReader) -> int | None:
     """Steps below this number are fully known; None: all that the run did, its tail included."""
     return None if ended_by_itself(reader) else finished_steps(reader)

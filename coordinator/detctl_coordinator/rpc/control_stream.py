@@ -27,6 +27,8 @@ from detctl_coordinator.wire import control as wire
 
 log = logging.getLogger(__name__)
 
+SILENT_BEATS = 3  # a stream that missed this many heartbeats is a half-dead line
+
 
 class ControlStream:
     """See the module's text. `caller`: the machine that the metadata names, empty where it names none."""
@@ -58,6 +60,8 @@ class ControlStream:
         try:
             async for message in messages:
                 kind = message.WhichOneof("kind")
+                if self._connection is not None:
+                    self._connection.heard()
                 if kind == "hello":
                     await self._hello(message.hello, outbox)
                 elif self._connection is None:
@@ -84,6 +88,7 @@ class ControlStream:
         if self._connection is not None:
             self._connection.machine = machine  # its catalog changed
         else:
+            self._refuse_second(machine)
             self._connection = Connection(machine, time.monotonic)
             # Instructions and answers share one queue, so that their order on the wire is the order of decisions.
             self._connection.outbox = outbox
@@ -99,6 +104,16 @@ class ControlStream:
             await self._publish()
         # After the document: an agent that was welcomed is known.
         await outbox.put(pb.CoordinatorMessage(welcome=self._welcome))
+
+    def _refuse_second(self, machine: Machine) -> None:
+        """Two agents of one name would take the runs from each other: the one that is there and speaks stays."""
+        older = self._engine.connections.get(machine.name)
+        if older is None or older.machine.boot_id == machine.boot_id:
+            return
+        if older.silent_s() < SILENT_BEATS * self._welcome.heartbeat_s:
+            raise Refusal(
+                Code.TAKEN, f"another agent named {machine.name} is connected: end it, or give this one another --name"
+            )
 
     async def _publish(self) -> None:
         assert self._connection is not None
