@@ -6,12 +6,12 @@ A record hash covers what is compared and nothing else: site, occurrence, dtype,
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Optional, Sequence
 
 MASK = (1 << 64) - 1
 ZERO = bytes(16)
+WAITING_BYTES_MAX = 1 << 14
 _LANES = struct.Struct("<QQ")
 
 
@@ -19,8 +19,14 @@ def record_hash(
     site: str, occurrence: int, dtype: str, shape: Sequence[int], digest: bytes, order_blind: Optional[bytes] = None
 ) -> bytes:
     """16 bytes over the compared fields of one record."""
+    head = hash_head(site, occurrence, dtype, shape)
+    return blake2b(head + digest + (order_blind or b""), digest_size=16).digest()
+
+
+def hash_head(site: str, occurrence: int, dtype: str, shape: Sequence[int]) -> bytes:
+    """What a record hash covers before the digests; the same for a site at each step, so the recorder keeps it."""
     head = "%s\0%d\0%s\0%s\0" % (site, occurrence, dtype, ",".join(map(str, shape)))
-    return blake2b(head.encode("utf-8", "surrogateescape") + digest + (order_blind or b""), digest_size=16).digest()
+    return head.encode("utf-8", "surrogateescape")
 
 
 def add(left: bytes, right: bytes) -> bytes:
@@ -30,32 +36,45 @@ def add(left: bytes, right: bytes) -> bytes:
     return _LANES.pack((a + c) & MASK, (b + d) & MASK)
 
 
-@dataclass
 class StepFold:
-    """Folds the record hashes of one step of one stream, in program order."""
+    """Folds the record hashes of one step of one stream, in program order. count: how many."""
 
-    count: int = 0
-    _a: int = 0
-    _b: int = 0
-    _ordered: "blake2b" = field(default_factory=lambda: blake2b(digest_size=16))
+    __slots__ = ("_a", "_b", "_ordered", "_waiting", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._a = 0
+        self._b = 0
+        self._ordered = blake2b(digest_size=16)
+        self._waiting = bytearray()  # folded many at a time: a hash alone costs three times as much
 
     def take(self, hash_: bytes) -> None:
         """Adds one record hash (16 bytes)."""
         self.count += 1
-        a, b = _LANES.unpack(hash_)
-        self._a = (self._a + a) & MASK
-        self._b = (self._b + b) & MASK
-        self._ordered.update(hash_)
+        self._waiting += hash_
+        if len(self._waiting) >= WAITING_BYTES_MAX:
+            self._fold()
 
     @property
     def digest(self) -> bytes:
         """16 bytes, depends on the order of records."""
+        self._fold()
         return self._ordered.digest()
 
     @property
     def sum(self) -> bytes:
         """16 bytes, blind to the order of records."""
+        self._fold()
         return _LANES.pack(self._a, self._b)
+
+    def _fold(self) -> None:
+        waiting = self._waiting
+        if waiting:
+            words = struct.unpack("<%dQ" % (len(waiting) // 8), waiting)
+            self._a = (self._a + sum(words[::2])) & MASK
+            self._b = (self._b + sum(words[1::2])) & MASK
+            self._ordered.update(waiting)
+            self._waiting = bytearray()
 
 
 def chain(before: bytes, step: int, digest: bytes) -> bytes:

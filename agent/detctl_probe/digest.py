@@ -16,9 +16,11 @@ Source and measurements: the design's digest.md.
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import sys
-from typing import Any, Optional, Sequence, Tuple
+from array import array
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe import digest_numpy, digest_torch, kernel
 
@@ -42,6 +44,58 @@ def digest_array(array: Any, first_index: int = 0) -> bytes:
 
 def digest_tensor(tensor: Any, first_index: int = 0) -> bytes:
     """16 bytes over a dense torch tensor, any layout; first_index counts words. Raises Unfit."""
+    width = _width_in_place(tensor) if KERNEL is not None else 0
+    if KERNEL is not None and width:
+        return KERNEL.sums(tensor.data_ptr(), tensor.numel(), width, first_index)
+    return _digest_converted(tensor, first_index)
+
+
+def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, Unfit]]:
+    """digest_tensor of each, or why it has none; those that lie contiguous on the CPU go in one call of the kernel."""
+    found: List[Any] = []
+    places: List[int] = []
+    table = array("Q")
+    for place, tensor in enumerate(tensors):
+        width = _width_in_place(tensor) if KERNEL is not None else 0
+        if width:
+            places.append(place)
+            table.extend((tensor.data_ptr(), tensor.numel(), width))
+            found.append(None)
+            continue
+        try:
+            found.append(_digest_converted(tensor, 0))
+        except Unfit as why:
+            found.append(why)
+    if places and KERNEL is not None:
+        for place, digest in zip(places, KERNEL.many(table)):  # noqa: B905 - strict came with Python 3.10
+            found[place] = digest
+    return found
+
+
+def _width_in_place(tensor: Any) -> int:
+    """Bytes an item where the kernel can read the tensor's own memory; 0 where it must be converted first, or has no content."""
+    if not _widths:
+        torch = sys.modules["torch"]
+        for width, names in _PLAIN_DTYPES:
+            _widths.update((getattr(torch, name), width) for name in names)
+        _strided.append(torch.strided)
+    width = _widths.get(tensor.dtype, 0)
+    if width and tensor.is_cpu and tensor.layout is _strided[0] and tensor.is_contiguous() and not tensor.is_neg():
+        return width
+    return 0
+
+
+_PLAIN_DTYPES = (
+    (1, ("bool", "uint8", "int8")),
+    (2, ("float16", "bfloat16", "int16")),
+    (4, ("float32", "int32")),
+    (8, ("float64", "int64")),
+)
+_widths: Dict[Any, int] = {}
+_strided: List[Any] = []
+
+
+def _digest_converted(tensor: Any, first_index: int) -> bytes:
     plain = as_integers(tensor)
     if KERNEL is not None and plain.device.type == "cpu":
         return KERNEL.sums(plain.data_ptr(), plain.numel(), plain.element_size(), first_index)
@@ -78,27 +132,40 @@ def digest_rows_array(array: Any) -> Tuple[bytes, ...]:
     return digest_numpy.row_digests(words.reshape(count, -1))
 
 
-def order_blind(rows: Sequence[bytes]) -> bytes:
-    """16 bytes, the same for the same rows in any order: the sum of n6 over each row's 16-byte digest (four words)."""
+def fold_rows(rows: Sequence[bytes]) -> Tuple[bytes, bytes]:
+    """(digest, order-blind digest), 16 bytes each, of rows of 16 bytes.
+
+    The first is n6 over all their words as one tensor; the second, the same for the same rows in any order, is the sum of n6
+    over each row's four words.
+    """
+    if not rows:
+        return EMPTY, EMPTY
+    joined = b"".join(rows)
     a = b = 0
-    for row in rows:
-        for index, word in enumerate(struct.unpack("<4I", row)):
-            left, right = _word(index, word)
-            a += left
-            b += right
-    return _LANES.pack(a & _MASK, b & _MASK)
+    if KERNEL is not None:
+        held = ctypes.create_string_buffer(joined, len(joined))
+        address = ctypes.addressof(held)
+        lanes = struct.unpack("<%dQ" % (2 * len(rows)), b"".join(KERNEL.rows(address, len(rows), 4, 4)))
+        a, b = sum(lanes[::2]), sum(lanes[1::2])
+        return KERNEL.sums(address, 4 * len(rows), 4, 0), _LANES.pack(a & _MASK, b & _MASK)
+    whole_a = whole_b = 0
+    for index, word in enumerate(struct.unpack("<%dI" % (4 * len(rows)), joined)):
+        left, right = _word(index, word)
+        whole_a, whole_b = whole_a + left, whole_b + right
+        if index >= 4:
+            left, right = _word(index % 4, word)
+        a, b = a + left, b + right
+    return _LANES.pack(whole_a & _MASK, whole_b & _MASK), _LANES.pack(a & _MASK, b & _MASK)
 
 
 def digest_rows(rows: Sequence[bytes]) -> bytes:
-    """16 bytes over the rows' digests in their order: n6 over all their words as one tensor."""
-    if not rows:
-        return EMPTY
-    a = b = 0
-    for index, word in enumerate(struct.unpack("<%dI" % (4 * len(rows)), b"".join(rows))):
-        left, right = _word(index, word)
-        a += left
-        b += right
-    return _LANES.pack(a & _MASK, b & _MASK)
+    """16 bytes over rows of 16 bytes, in their order; see fold_rows."""
+    return fold_rows(rows)[0]
+
+
+def order_blind(rows: Sequence[bytes]) -> bytes:
+    """16 bytes, the same for the same rows in any order; see fold_rows."""
+    return fold_rows(rows)[1]
 
 
 _MASK = (1 << 64) - 1

@@ -22,15 +22,18 @@ HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>"
 NOTE   {"kind": "seed" | "unseeded-rng" | "listing" | "hash-order" | "identity" | "no-op" | "observer-failed" |
         "foreign-worker" | "non-training" | ..., "text": "one line", "file": "{cwd}/train.py", "line": 31,
         "stage": "...", "step": 0, ...}
-FACTS  {"torch": "2.13.0", "cuda": ..., "cpu_capability": "AVX512", "threads": 2, "interop_threads": 2,
-        "flags": {...}, "packages": {...}, "rank": 0, "world_size": 1}
+FACTS  {"python": "3.11.7", "hash_randomization": false, "variables": {"OMP_NUM_THREADS": "2", ...}, "packages": {...},
+        "rank": 0, "world_size": 1, and with torch: "torch": "2.13.0", "cuda": ..., "cpu_capability": "AVX512",
+        "threads": 2, "interop_threads": 2, "flags": {...}, ...; "failed": "why" alone where they could not be read}
+       "variables" are those of facts.VARIABLES that are set.
 SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_size": 1, "sequence": 123,
         "steps_finished": 32, "last_step": 31,
         "streams": {"forward/train": {"steps": 32, "count": 1984, "chain": "hex"}, ...},
         "observers": {"modules": {"stage": "forward", "installed": true, "fired": 1984, "failed": null}, ...},
         "unobserved": [{"stage": "forward", "what": "compiled region of root1", "why": "..."}],
         "interventions": [{"name": "listing", "value": "sorted", "acted": true, "detail": "12 listings sorted"}],
-        "facts": {...}, "cost_s": 0.81, "training": true}
+        "facts": {...}, "cost_s": 0.81, "training": true, "exception": "ValueError"}
+       "exception" stands only where the program ended by one (reason "exit"): the name of its class.
 
 A record (all of a RECORDS payload is records, one after the other):
 
@@ -48,7 +51,7 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from detctl_probe.prints import Print
 
@@ -178,13 +181,15 @@ def pack_record(
     step: int,
     micro: int,
     occurrence: int,
-    site: str,
+    name: Union[str, bytes],
     value: Print,
     evidence: Optional[Mapping[str, Any]] = None,
 ) -> bytes:
-    """One record; `site` comes from short_name. Rows beyond ROWS_MAX are left out."""
+    """One record; name: the site, from short_name, or what pack_name made of it. Rows beyond ROWS_MAX are left out."""
+    if isinstance(name, str):
+        name = pack_name(name, value.dtype, value.shape)
     has = 0
-    tail = []
+    tail: List[bytes] = []
     if value.order_blind is not None:
         has |= _ORDER_BLIND
         tail.append(value.order_blind)
@@ -200,21 +205,15 @@ def pack_record(
     if value.sketch is not None:
         has |= _SKETCHED
         tail.append(_SKETCH.pack(*value.sketch))
+    return b"".join((_HEAD.pack(sequence, stage, phase, step, micro, occurrence, has), name, value.digest, *tail))
+
+
+def pack_name(site: str, dtype: str, shape: Tuple[int, ...]) -> bytes:
+    """Site, dtype and shape as they travel in a record."""
     name = site.encode("utf-8", "surrogateescape")
-    dtype = value.dtype.encode("utf-8", "surrogateescape")
-    shape = value.shape
-    return b"".join(
-        (
-            _HEAD.pack(sequence, stage, phase, step, micro, occurrence, has),
-            _U16.pack(len(name)),
-            name,
-            _U16.pack(len(dtype)),
-            dtype,
-            struct.pack("<B%dQ" % len(shape), len(shape), *shape),
-            value.digest,
-            *tail,
-        )
-    )
+    kind = dtype.encode("utf-8", "surrogateescape")
+    sizes = struct.pack("<B%dQ" % len(shape), len(shape), *shape)
+    return b"".join((_U16.pack(len(name)), name, _U16.pack(len(kind)), kind, sizes))
 
 
 def unpack_records(payload: bytes) -> List[Record]:

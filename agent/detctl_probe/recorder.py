@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, List, Mapping, Optional, Set, Tuple
+from hashlib import blake2b
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from detctl_probe import chain as chains
 from detctl_probe import contents, frames
@@ -23,7 +24,8 @@ from detctl_probe.paths import Places
 from detctl_probe.prints import Print
 from detctl_probe.say import say
 from detctl_probe.settings import Settings
-from detctl_probe.streams import Stream, hash_of
+from detctl_probe.signals import from_signal
+from detctl_probe.streams import Stream
 
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
@@ -41,6 +43,7 @@ _STDLIB_OBSERVERS = {"files": "files", "listing": "listings"}
 NOTES_BY_KIND_MAX = 100
 NOTE_TEXT_MAX = 2000
 FLUSH_BYTES = 1 << 18
+KEPT_NAMES_MAX = 50_000
 CARRIED_MAX = 200_000  # between two batches of a worker; a foreign worker loop may never drain
 SEAL_WAIT_S = 60.0
 
@@ -100,6 +103,8 @@ class Recorder:
         self.callers = Callers(self.places)
         self.observers: Dict[str, Observer] = {}
         self.facts: Callable[[], Dict[str, Any]] = dict  # facts.py sets it
+        # Whether a batch that is taken now is for training or for evaluation; modules.py sets it.
+        self.batch_phase: Callable[[], Optional[str]] = lambda: None
         self._starts: List[Callable[[], None]] = []
         self.unobserved_parts: Dict[Tuple[str, str], Dict[str, str]] = {}
         self.interventions: Dict[str, Dict[str, Any]] = {}
@@ -119,6 +124,7 @@ class Recorder:
         self._folded: Dict[Tuple[str, str], chains.StepFold] = {}
         self._notes: Set[Tuple[Any, ...]] = set()
         self._notes_by_kind: Dict[str, int] = {}
+        self._kept: Dict[Tuple[str, int, str, Tuple[int, ...]], Tuple[bytes, bytes]] = {}
         self._carried: List[Seen] = []
         self._overflowed = False
         self.steps_finished = 0
@@ -142,6 +148,11 @@ class Recorder:
     def busy(self) -> bool:
         """This thread is inside a digest: observers return at once when it is True."""
         return getattr(self._local, "depth", 0) > 0
+
+    @property
+    def keeps_evidence(self) -> bool:
+        """Whether evidence of a record of the model goes anywhere: level `step` has no place for it."""
+        return self.settings.level != "step"
 
     def working(self) -> _Working:
         """`with recorder.working():` around fingerprinting: sets `busy` for this thread, counts the cost; nests."""
@@ -178,7 +189,26 @@ class Recorder:
                 elif self.role != LAUNCHER and not self._lost and not self.sealed:
                     self._take(stage, frames.short_name(site), value, occurrence, phase or self.phase, evidence)
             except Exception as error:
+                if from_signal(error):
+                    raise
                 self._lose("a record of %s %s: %s: %s" % (stage, site, type(error).__name__, error))
+
+    def record_all(
+        self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str
+    ) -> None:
+        """record() of each (site, value, evidence), in one go; for what the main process sees of the model."""
+        if not seen or not self.wants(stage) or self.role in (WORKER, LAUNCHER):
+            return
+        with self.working(), self._lock:
+            try:
+                for site, value, evidence in seen:
+                    if self._lost or self.sealed:
+                        return
+                    self._take(stage, frames.short_name(site), value, None, phase, evidence)
+            except Exception as error:
+                if from_signal(error):
+                    raise
+                self._lose("records of %s: %s: %s" % (stage, type(error).__name__, error))
 
     def note(self, kind: str, text: str, **fields: Any) -> None:
         """Evidence that hangs on no record; equal notes are sent once, with a limit by kind."""
@@ -198,6 +228,8 @@ class Recorder:
                     self._pack_buffer()
                     self._send(frames.json_frame(frames.NOTE, content), now=False)
             except Exception as error:
+                if from_signal(error):
+                    raise
                 self._lose("a note: %s: %s" % (type(error).__name__, error))
 
     def set_phase(self, phase: str) -> None:
@@ -216,6 +248,8 @@ class Recorder:
             try:
                 self._finish_step(skipped)
             except Exception as error:
+                if from_signal(error):
+                    raise
                 self._lose("the end of step %d: %s: %s" % (self.step, type(error).__name__, error))
         if self.recording:
             self._began = True
@@ -304,6 +338,8 @@ class Recorder:
                         self._connection.drain(SEAL_WAIT_S)
                         self._connection.close()
             except Exception as error:
+                if from_signal(error):
+                    raise
                 self._lose("the seal: %s: %s" % (type(error).__name__, error))
             self.sealed = True
             self.recording = False
@@ -343,8 +379,10 @@ class Recorder:
         if stage in TRAINING_STAGES:
             self.training = True
         if self.settings.level == "step" and stage not in KEPT_STAGES:
-            fold = self._folded.setdefault((stage, phase), chains.StepFold())
-            fold.take(hash_of(site, occurrence, value))
+            fold = self._folded.get((stage, phase))
+            if fold is None:
+                fold = self._folded[(stage, phase)] = chains.StepFold()
+            fold.take(self._named(site, occurrence, value)[1])
             return
         self._write(stage, phase, site, occurrence, value, evidence)
 
@@ -357,6 +395,7 @@ class Recorder:
         value: Print,
         evidence: Optional[Mapping[str, Any]],
     ) -> None:
+        name, hash_ = self._named(site, occurrence, value)
         self._buffer += frames.pack_record(
             self.sequence,
             frames.STAGE_NUMBERS[stage],
@@ -364,7 +403,7 @@ class Recorder:
             self.step,
             self.micro,
             occurrence,
-            site,
+            name,
             value,
             evidence,
         )
@@ -372,11 +411,22 @@ class Recorder:
         stream = self.streams.get((stage, phase))
         if stream is None:
             stream = self.streams[(stage, phase)] = Stream()
-        if stream.take(hash_of(site, occurrence, value)):
+        if stream.take(hash_):
             self._open[(stage, phase)] = stream
         if len(self._buffer) >= FLUSH_BYTES:
             self._pack_buffer()
             self._send(b"")
+
+    def _named(self, site: str, occurrence: int, value: Print) -> Tuple[bytes, bytes]:
+        """(name, dtype and shape packed, record hash); what depends on names alone is kept: it comes again at each step."""
+        key = (site, occurrence, value.dtype, value.shape)
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= KEPT_NAMES_MAX:
+                self._kept.clear()
+            kept = self._kept[key] = (frames.pack_name(site, value.dtype, value.shape), chains.hash_head(*key))
+        hashed = kept[1] + value.digest if value.order_blind is None else kept[1] + value.digest + value.order_blind
+        return kept[0], blake2b(hashed, digest_size=16).digest()
 
     def _finish_step(self, skipped: bool) -> None:
         self._fold_step()
@@ -391,6 +441,7 @@ class Recorder:
         self.steps_finished += 1
         self.step += 1
         self.micro = 0
+        self.phase = "train"  # an evaluation after it sets its own
         self._occurrences.clear()
         self.recording = self.step >= self.settings.window_start and not self._lost
         self._read_stop()
@@ -425,6 +476,8 @@ class Recorder:
             try:
                 callback()
             except Exception as error:
+                if from_signal(error):
+                    raise
                 name = getattr(callback, "__module__", "?")
                 self.note("observer-failed", "%s at a step's start: %s: %s" % (name, type(error).__name__, error))
 

@@ -5,7 +5,8 @@
  "window": [0, 32],                          half open; end null: to the end
  "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
  "interventions": {"listing": "sorted", "workers": "0"},
- "argv_paths": true}                         existing folders among the arguments got names by position (record, audit --)
+ "argv_paths": true,                         existing folders among the arguments got names by position (record, audit --)
+ "main_pid": 4711}                           written by the first process of the run itself: those below it are children
 """
 
 from __future__ import annotations

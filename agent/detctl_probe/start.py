@@ -30,6 +30,7 @@ WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
     ("observe.files", "files"),
     ("observe.rng", "rng"),
     ("observe.seeds", "rng"),
+    ("observe.variables", "code"),
 )
 
 AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Dict, Optional, Union
 
 from detctl_probe import chain as chains
-from detctl_probe.prints import Print
 
 
 class Stream:
@@ -36,8 +35,3 @@ class Stream:
     def total(self) -> Dict[str, Union[int, str]]:
         """The stream's row in the seal."""
         return {"steps": self.steps, "count": self.count, "chain": self.chain.hex()}
-
-
-def hash_of(site: str, occurrence: int, value: Print) -> bytes:
-    """The record hash of a value at its site."""
-    return chains.record_hash(site, occurrence, value.dtype, value.shape, value.digest, value.order_blind)

@@ -23,7 +23,7 @@ from hashlib import blake2b
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from detctl_probe import digest
-from detctl_probe.digest import Unfit
+from detctl_probe.digest import Unfit, fold_rows
 from detctl_probe.prints import Print
 
 __all__ = ["Beyond", "Unfit", "fingerprint", "fold_rows", "gather", "is_opaque", "leaves", "set_places"]
@@ -36,8 +36,6 @@ ROWS_MAX = 4096
 ITEMS_MAX = 1_000_000
 
 _FLOAT = struct.Struct("<d")
-_LANES = struct.Struct("<QQ")
-_MASK = (1 << 64) - 1
 _NUMBERS = (bool, int, float, complex)
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, bytearray, enum.Enum)
 _TIMES = (datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo)
@@ -115,21 +113,6 @@ def gather(prints: Sequence[Print]) -> Print:
     whole, blind = fold_rows(rows)
     kept = rows if len(rows) <= ROWS_MAX else None
     return Print(whole, dtypes.pop() if len(dtypes) == 1 else "mixed", shape, blind, kept)
-
-
-def fold_rows(rows: Sequence[bytes]) -> Tuple[bytes, bytes]:
-    """(digest.digest_rows, digest.order_blind) of rows of 16 bytes; by the kernel where there are many."""
-    kernel = digest.KERNEL
-    if kernel is None or len(rows) < 8:
-        return digest.digest_rows(rows), digest.order_blind(rows)
-    joined = ctypes.create_string_buffer(b"".join(rows), 16 * len(rows))
-    address = ctypes.addressof(joined)
-    a = b = 0
-    for lanes in kernel.rows(address, len(rows), 4, 4):
-        left, right = _LANES.unpack(lanes)
-        a += left
-        b += right
-    return kernel.sums(address, 4 * len(rows), 4, 0), _LANES.pack(a & _MASK, b & _MASK)
 
 
 # -- taking apart --------------------------------------------------------------------------------------------------------

@@ -24,8 +24,9 @@ def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_
 def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress) -> dict[str, object]:
     """Shows progress up to the verdict and returns it. Ctrl-C and SIGTERM cancel the audit and go on to the caller."""
 
-    def gone() -> None:
-        progress.say(f"the coordinator at {coordinator.address} is gone; trying again for {wait_s:.0f} s")
+    def gone(why: str) -> None:
+        where = f"the coordinator at {coordinator.address}"
+        progress.say(f"{f'{where} says: {why}' if why else f'{where} is gone'}; trying again for {wait_s:.0f} s")
 
     def back() -> None:
         progress.say("the coordinator is back")
@@ -41,6 +42,15 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
             coordinator.cancel(audit_id)
         except CliError as problem:
             note(f"it may go on: {clean(problem.message)}")
+        raise
+    except CliError as problem:
+        if problem.code == "not-found" and last.state:
+            raise CliError(
+                "lost",
+                f"the coordinator at {coordinator.address} has lost audit {audit_id}: its store was emptied, deleted or exchanged",
+                "start the audit again",
+                Exit.UNVERIFIED,
+            ) from None
         raise
     if not last.verdict_json:
         raise CliError(

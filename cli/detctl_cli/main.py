@@ -17,13 +17,14 @@ import click
 from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, Terminated
 from detctl_cli.exits import Exit
-from detctl_cli.terminal import write_json
+from detctl_cli.terminal import abandon_stdout, open_closed_streams, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 identical, 1 different, 2 trouble, 3 unverified, 130 Ctrl-C."""
     from detctl_cli.commands import detctl
 
+    open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = _wants_json(arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -48,12 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json)
     except Terminated:
         return _report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json)
-    except BrokenPipeError:
-        # The reader of stdout went away (`detctl runs | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # click makes exit 1 of a broken pipe, which would say "different"
+        abandon_stdout()
         return Exit.TROUBLE
     except OSError as problem:
-        return _report(CliError("system", str(problem)), as_json)
+        what = f"{problem.filename}: " if problem.filename else ""
+        return _report(CliError("system", f"{what}{problem.strerror or problem}"), as_json)
     except Exception as problem:
         if os.environ.get("DETCTL_TRACEBACK"):
             raise
@@ -68,13 +69,19 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 
 
 def _report(problem: CliError, as_json: bool) -> int:
+    """One line on stderr, or one document on stdout under --json; stderr too where stdout takes nothing."""
     message, hint = clean(problem.message), clean(problem.hint)
-    if as_json:
-        error = {"code": problem.code, "message": message, "hint": hint}
-        write_json({"schema": "detctl.error/v1", "error": error})
-    else:
+    try:
+        if as_json:
+            error = {"code": problem.code, "message": message, "hint": hint}
+            write_json({"schema": "detctl.error/v1", "error": error})
+            return problem.exit_code
         sys.stdout.flush()
-        sys.stderr.write(f"detctl: {message}{'; ' + hint if hint else ''}\n")
+    except OSError as trouble:
+        abandon_stdout()
+        if isinstance(trouble, BrokenPipeError) and as_json:
+            return problem.exit_code  # its reader went away
+    sys.stderr.write(f"detctl: {message}{'; ' + hint if hint else ''}\n")
     return problem.exit_code
 
 

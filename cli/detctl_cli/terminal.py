@@ -30,6 +30,25 @@ def write_json(document: Any, stream: IO[str] | None = None) -> None:
     stream.flush()
 
 
+def open_closed_streams() -> None:
+    """Puts the null device where stdin, stdout or stderr were closed (`>&-`): else the next file opened would take their place."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def abandon_stdout() -> None:
+    """The reader of stdout went away (`detctl runs | head -1`): nobody is left to tell, also at the last flush."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+
+
 def note(text: str) -> None:
     """One line of progress on stderr."""
     sys.stderr.write(f"detctl: {text}\n")

@@ -311,6 +311,22 @@ class TestSqliteFile:
         assert len(os.listdir("/proc/self/fd")) <= before + 2
         store.close()
 
+    @pytest.mark.parametrize("replaced", [False, True])
+    def test_a_file_that_was_deleted_takes_nothing_more(self, tmp_path: Path, replaced: bool) -> None:
+        file = tmp_path / "a; b %41?#ü.db"
+        store = SqliteStore(file)
+        opened(store)
+        store.put_segment("run-1", 1, *a_segment(0))
+        assert store.streams("run-1")
+        file.unlink()
+        if replaced:
+            file.touch()
+        for call in (lambda: store.put_segment("run-1", 1, *a_segment(1)), lambda: store.streams("run-1"), store.check):
+            with pytest.raises(StoreError, match="deleted or replaced while it was open"):
+                call()
+        store.close()
+        assert file.exists() == replaced
+
     def test_a_closed_store_says_so(self, tmp_path: Path) -> None:
         store = SqliteStore(tmp_path / "store.db")
         opened(store)

@@ -10,9 +10,11 @@ import ctypes
 import os
 import platform
 import subprocess
+from array import array
 from typing import List, Optional, Tuple
 
 FORMS = ("scalar", "avx2", "avx512")
+_Lanes = ctypes.c_uint64 * 2
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _FLAGS = ["-O3", "-fPIC", "-shared", "-ffreestanding", "-nostdlib", "-fno-stack-protector", "-fvisibility=default"]
 
@@ -48,14 +50,17 @@ class Kernel:
             ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_void_p,
         ]  # fmt: skip
         self._rows.restype = None
+        self._many = library.n6_many
+        self._many.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p]
+        self._many.restype = None
 
     def sums(self, address: int, count: int, width: int, first_index: int) -> bytes:
         """16 bytes over `count` items of `width` (1, 2, 4 or 8) bytes at `address`; first_index counts words."""
         if width == 8:
             count, width = 2 * count, 4
-        out = ctypes.create_string_buffer(16)
+        out = _Lanes()
         self._sum(address, count, width, first_index, self._form, out)
-        return out.raw
+        return bytes(out)
 
     def rows(self, address: int, rows: int, count: int, width: int) -> Tuple[bytes, ...]:
         """16 bytes for each of `rows` rows of `count` items."""
@@ -63,7 +68,16 @@ class Kernel:
             count, width = 2 * count, 4
         out = ctypes.create_string_buffer(max(1, 16 * rows))
         self._rows(address, rows, count, width, self._form, out)
-        return tuple(out.raw[16 * row : 16 * row + 16] for row in range(rows))
+        raw = out.raw
+        return tuple(raw[16 * row : 16 * row + 16] for row in range(rows))
+
+    def many(self, table: "array[int]") -> List[bytes]:
+        """16 bytes for each row of a table of unsigned 64-bit (address, count, width), flat, in one call; widths 1, 2, 4 or 8."""
+        count = len(table) // 3
+        out = ctypes.create_string_buffer(max(1, 16 * count))
+        self._many(table.buffer_info()[0], count, self._form, out)
+        raw = out.raw
+        return [raw[16 * row : 16 * row + 16] for row in range(count)]
 
 
 def load() -> Optional[Kernel]:
@@ -73,7 +87,8 @@ def load() -> Optional[Kernel]:
         return None
     try:
         library = ctypes.CDLL(library_path())
-    except OSError:
+        library.n6_many  # noqa: B018 - a file compiled from an older source has none
+    except (OSError, AttributeError):
         return None
     best = library.n6_best()
     return Kernel(library, min(best, FORMS.index(wanted)) if wanted in FORMS else best)

@@ -160,3 +160,12 @@ void n6_rows(const void *data, uint64_t rows, uint64_t count, int width, int for
     for (uint64_t row = 0; row < rows; row++)
         n6_sum((const uint8_t *)data + row * count * (uint64_t)width, count, width, 0, form, out + 2 * row);
 }
+
+/* table: n rows of address, count, width (8-byte items too); out: two lanes a row. */
+void n6_many(const uint64_t *table, uint64_t n, int form, uint64_t *out) {
+    for (uint64_t row = 0; row < n; row++) {
+        const uint64_t *at = table + 3 * row;
+        int wide = at[2] == 8;
+        n6_sum((const void *)(uintptr_t)at[0], at[1] << wide, wide ? 4 : (int)at[2], 0, form, out + 2 * row);
+    }
+}

@@ -13,10 +13,10 @@ from typing import Any, Callable, Iterator, Tuple
 
 from detctl_probe.digest import Unfit
 from detctl_probe.imports import when_imported
-from detctl_probe.observe.backward import components
-from detctl_probe.observe.modules_tensors import print_plain, print_tensor
+from detctl_probe.observe.modules_tensors import components, print_tensor
 from detctl_probe.observe.steps import Guarded, Model, model_of
 from detctl_probe.recorder import Recorder
+from detctl_probe.values import fingerprint, set_places
 
 DEPTH_MAX = 32
 LEAVES_MAX = 20000
@@ -55,9 +55,14 @@ class Artifacts:
                     continue
                 self._recorder.record("artifact", site + part, value, phase="train", evidence=evidence)
         else:
-            if isinstance(leaf, str) and os.path.isabs(leaf):
-                leaf = self._recorder.logical(leaf)  # where a checkpoint lies is no content
-            self._recorder.record("artifact", site, print_plain(leaf), phase="train", evidence=evidence)
+            try:
+                value = fingerprint(leaf)
+            except Unfit as why:
+                self._recorder.unobserved("artifact", site, str(why))
+                return
+            if not value.dtype.startswith("py:"):
+                value = value._replace(dtype="py:%s" % value.dtype)  # tensors alone decide
+            self._recorder.record("artifact", site, value, phase="train", evidence=evidence)
         self._row.fired += 1
 
     def _name(self, target: Any) -> Tuple[str, str]:
@@ -88,12 +93,11 @@ def leaves(value: Any, torch: Any, path: str = "", depth: int = 0) -> Iterator[T
         for index, item in enumerate(value):
             yield from leaves(item, torch, "%s[%d]" % (path, index), depth + 1)
     elif isinstance(value, (set, frozenset)):
-        # The order of a set is no content.
-        yield path, repr(sorted(repr(item) for item in value if isinstance(item, _PLAIN)))
+        yield path, sorted((item for item in value if isinstance(item, _PLAIN)), key=repr)
     else:
         numpy = sys.modules.get("numpy")
-        if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)) and value.dtype.kind in "biufc":
-            yield path, repr(value.tolist())
+        if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
+            yield path, value
         else:
             yield path, "%s.%s" % (type(value).__module__, type(value).__qualname__)
 
@@ -108,6 +112,7 @@ def install(recorder: Recorder) -> None:
     torch: Any = sys.modules["torch"]
     model = model_of(recorder)
     row = recorder.observer("artifacts", "artifact")
+    set_places(recorder.logical)  # where a checkpoint lies is no content
     watch = Artifacts(model)
     guarded = Guarded(model, row)
     torch.save = _saving(torch.save, ("obj", "f"), watch, guarded)

@@ -15,9 +15,9 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 from detctl_probe.observe import order
 from detctl_probe.observe.loader_evidence import file_names, small
 from detctl_probe.observe.loader_generators import drawn, snapshot
-from detctl_probe.observe.loader_traces import from_signal
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Recorder, recorder
+from detctl_probe.signals import from_signal
 from detctl_probe.values import Unfit, by_path, fingerprint, gather, is_opaque, leaves, set_places
 
 # Transform sites of one batch: a transform that is new for each call must not fill memory.

@@ -18,6 +18,8 @@ from typing import Any, Callable, Optional, TypeVar
 
 from detctl_probe.recorder import Recorder
 
+_COMPILED = (("frames", "ok"), ("stats", "unique_graphs"))
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -101,17 +103,22 @@ def install(recorder: Recorder) -> None:
 
 def is_generated(module: Any) -> bool:
     """A graph module in a process that compiles: where nobody has named it, it is a compiled region's inside."""
-    return type(module).__name__.startswith("GraphModule") and _compiled_frames()
+    kind = getattr(sys.modules.get("torch.fx.graph_module"), "GraphModule", None)  # its classes get other names at will
+    return kind is not None and isinstance(module, kind) and compiled_frames()
 
 
-def _compiled_frames() -> bool:
+def compiled_frames() -> bool:
+    """Whether Dynamo has compiled anything in this process."""
     counters = getattr(sys.modules.get("torch._dynamo.utils"), "counters", None)
-    return counters is not None and "frames" in counters and counters["frames"].get("ok", 0) > 0
+    if counters is None:
+        return False
+    # With fullgraph=True only the second counts; looking a name up must not make it (a Counter by default).
+    return any(name in counters and counters[name].get(key, 0) > 0 for name, key in _COMPILED)
 
 
 def report_compiled_functions(recorder: Recorder) -> None:
     """Frames that Dynamo compiled are coverage to report, whoever asked for them."""
-    if _compiled_frames():
+    if compiled_frames():
         recorder.unobserved("forward", "compiled regions", "torch.compile fuses what modules would return")
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Dict, Iterator, Tuple
 
-from detctl_probe.digest import Unfit
-from detctl_probe.observe.modules_tensors import layout, print_tensor
+from detctl_probe.observe.modules_tensors import record_values
 from detctl_probe.observe.naming import walk
 from detctl_probe.observe.steps import Model, model_of
 from detctl_probe.recorder import Recorder
@@ -44,20 +43,17 @@ class Init:
         recorder = self._recorder
         if not recorder.wants("init"):
             return
-        with recorder.working():
-            for site, tensor in named:
-                known = self._seen.get(id(tensor))
-                if known is not None and known() is tensor:
-                    continue
-                try:
-                    value = print_tensor(tensor)
-                except Unfit as why:
-                    # A lazy parameter comes again, by the optimizer, when it has content.
-                    recorder.unobserved("init", site, str(why))
-                    continue
+        record_values(recorder, self._row, "init", self._new(named), "train")
+
+    def _new(self, named: Iterator[Tuple[str, Any]]) -> Iterator[Tuple[str, Any, None]]:
+        lazy = self._model.torch.nn.parameter.UninitializedTensorMixin
+        for site, tensor in named:
+            known = self._seen.get(id(tensor))
+            if known is not None and known() is tensor:
+                continue
+            if not isinstance(tensor, lazy):  # a lazy parameter comes again, by the optimizer, when it has content
                 self._seen[id(tensor)] = weakref.ref(tensor)
-                recorder.record("init", site, value, phase="train", evidence=layout(tensor))
-                self._row.fired += 1
+            yield site, tensor, None
 
 
 def install(recorder: Recorder) -> None:

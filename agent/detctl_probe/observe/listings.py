@@ -54,7 +54,8 @@ def _later(recorder: Recorder, calls: Listings, module: str, check: Callable[[st
 def fingerprint(names: List[str]) -> Print:
     """Rows, ordered and order-blind digest of names."""
     rows = tuple(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest() for name in names)
-    return Print(digest.digest_rows(rows), "py:names", (len(rows),), digest.order_blind(rows), rows)
+    whole, blind = digest.fold_rows(rows)
+    return Print(whole, "py:names", (len(rows),), blind, rows)
 
 
 def _verify(recorder: Recorder, calls: Listings, module: str, check: Callable[[str], Any]) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from detctl_probe.observe import workers
 from detctl_probe.observe.batches import Collator, Envelope, Seen, inside_fetch
 from detctl_probe.observe.loader_evidence import describe_dataset, describe_sampler, small
-from detctl_probe.observe.loader_traces import from_signal, prune
+from detctl_probe.observe.loader_traces import prune
 from detctl_probe.recorder import LAUNCHER, WORKER, Recorder, recorder
+from detctl_probe.signals import from_signal
 
 _STATE = "_detctl_loader"
 _OBSERVERS = {"order": "loader", "sample": "samples", "batch": "batches"}
@@ -148,6 +149,9 @@ def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
         if seen is None:
             owner.unobserved("batch", known.name, "a worker sent a batch that the probe did not see")
             return
+        phase = owner.batch_phase()
+        if phase is not None:
+            owner.set_phase(phase)
         with owner.working():
             _write(owner, known, seen, number, worker_count)
     except Exception as error:

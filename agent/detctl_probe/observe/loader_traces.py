@@ -1,28 +1,12 @@
-"""Exceptions that pass through the probe: they leave without its lines, and those of signal handlers are never swallowed."""
+"""Exceptions that pass through the probe leave without its lines."""
 
 from __future__ import annotations
 
 import os
-import signal
 from types import TracebackType
 from typing import Optional, Set
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-
-def from_signal(error: BaseException) -> bool:
-    """Whether a signal handler raised this in the middle of the probe's work (torch's SIGCHLD handler tells of a dead worker so)."""
-    handlers = set()
-    for number in signal.Signals:
-        code = getattr(signal.getsignal(number), "__code__", None)
-        if code is not None:
-            handlers.add(code)
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in handlers:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 def prune(error: Optional[BaseException]) -> None:

@@ -33,6 +33,8 @@ class Losses:
             return False
         self._model.settle()
         self._recorder.begin()
+        if self._recorder.phase == "eval":
+            self._model.trains_in_eval = True
         self._recorder.set_phase("train")
         if self._recorder.recording:
             self._record(site, outputs)
@@ -43,6 +45,8 @@ class Losses:
         if not self._model.had_optimizer:
             self._steps.gradients.record(self._steps.update.gradients_by_hand())
             self._model.by_hand = True
+        else:
+            self._model.hidden.backward_ended()
         self._recorder.end_micro()
 
     def grad_ended(self, inputs: Any, result: Any) -> None:

@@ -3,19 +3,20 @@
 The site is the module's path (naming.py); a wrapper (DDP, torch.compile) is recorded only where what it wraps was not. Recomputations
 inside backward, tracing and torch.func leave no record. Where no DataLoader is used, what the first model of a step is called with
 stands for the batch (site `input[0]`). Phase: the outermost call decides, `eval` where the root is in eval mode or
-gradients are off; a module without parameters (a loss) leaves the phase as it was unless gradients are off.
+gradients are off; a module without parameters (a loss) leaves the phase as it was unless gradients are off. A batch is taken
+before the forward that it is for: `batch_phase` tells by the model's mode and by whether gradients are on.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 from typing import Any, Callable, List, Optional, Tuple
 
-from detctl_probe.digest import Unfit
 from detctl_probe.observe import compiled, steps
 from detctl_probe.observe.init import Init
-from detctl_probe.observe.modules_tensors import layout, print_tensor, tensors
+from detctl_probe.observe.modules_tensors import record_values, tensors
 from detctl_probe.observe.naming import Named, stateless
 from detctl_probe.observe.steps import Guarded, Model, model_of
 from detctl_probe.recorder import WORKER, Recorder
@@ -104,7 +105,7 @@ class Modules:
             self._recorder.unobserved("forward", "modules in other threads", "their order depends on timing")
             stack.append(_Call(id(module), "", False, True))
             return
-        self._model.settle()
+        self._model.settle(generated=compiled.is_generated(module))
         self._recorder.begin()
         entry = self._model.names.module(module)
         first = entry is None or not entry.is_root
@@ -135,6 +136,21 @@ class Modules:
                 names.refresh(root, site)
         return names.module(module)
 
+    def batch_phase(self) -> Optional[str]:
+        """The phase of a batch that is taken now: eval where gradients are off or the model is in eval mode, else train.
+
+        The model is the first root with parameters; one that is trained in eval mode tells nothing. Without a root, as before
+        the first batch, gradients alone decide. None inside other threads.
+        """
+        if not self._model.mine():
+            return None
+        if not self._model.torch.is_grad_enabled():
+            return "eval"
+        for root, _ in self._model.names.roots():
+            if not stateless(root):
+                return "train" if root.training or self._model.trains_in_eval else "eval"
+        return "train"
+
     def _set_phase(self, module: Any) -> None:
         if not self._model.torch.is_grad_enabled():
             self._recorder.set_phase("eval")
@@ -142,16 +158,9 @@ class Modules:
             self._recorder.set_phase("train" if module.training else "eval")
 
     def _record(self, site: str, output: Any, stage: str = "forward") -> None:
-        recorder = self._recorder
-        with recorder.working():
-            for path, tensor in tensors(output):
-                try:
-                    value = print_tensor(tensor)
-                except Unfit as why:
-                    recorder.unobserved(stage, site + path, str(why))
-                    continue
-                recorder.record(stage, site + path, value, evidence=layout(tensor))
-                self._row.fired += 1
+        with self._recorder.working():
+            entries = [(site + path, tensor, None) for path, tensor in tensors(output)]
+            record_values(self._recorder, self._row, stage, entries, self._recorder.phase)
 
 
 def install(recorder: Recorder) -> None:
@@ -184,6 +193,7 @@ def install(recorder: Recorder) -> None:
     torch.nn.modules.module.register_module_forward_pre_hook(before)
     # always_call: a forward that raises must leave the stack, else the next root would look nested.
     torch.nn.modules.module.register_module_forward_hook(after, always_call=True)
+    recorder.batch_phase = functools.partial(guarded, watch.batch_phase)
     row.installed = True
 
 

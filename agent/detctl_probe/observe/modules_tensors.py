@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from hashlib import blake2b
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
-from detctl_probe.digest import Unfit, digest_tensor
+from detctl_probe.digest import Unfit, digest_tensor, digest_tensors
 from detctl_probe.prints import Print
+from detctl_probe.recorder import Observer, Recorder
 from detctl_probe.sketch import sketch_tensor
 
 DEPTH_MAX = 16
@@ -46,8 +47,74 @@ def print_tensor(tensor: Any, *, sketch: bool = False) -> Print:
             digest_tensor(plain),
             dtype_name(plain.dtype),
             tuple(int(size) for size in plain.shape),
-            sketch=sketch_tensor(plain) if sketch and floating else None,
+            sketch=sketch_tensor(plain.detach()) if sketch and floating else None,
         )
+
+
+Entry = Tuple[str, Any, Optional[Dict[str, Any]]]
+
+
+def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterable[Entry], phase: str) -> None:
+    """Records each (site, value, evidence) in order: tensors (a sparse one by its parts) by their content, the rest by print_plain.
+
+    One call of the kernel for all; a tensor without a digest is reported unobserved.
+    """
+    with recorder.working():
+        named: List[Entry] = []
+        dense: List[Any] = []
+        kind = sys.modules["torch"].Tensor
+        for site, value, evidence in entries:
+            if isinstance(value, kind):
+                for part, tensor in components(value):
+                    named.append((site + part, tensor, evidence))
+                    dense.append(tensor)
+            else:
+                named.append((site, print_plain(value), evidence))
+        prints = iter(print_tensors(dense))
+        keeps = recorder.keeps_evidence
+        seen = []
+        for site, value, evidence in named:
+            if type(value) is not Print:
+                tensor, value = value, next(prints)
+                if isinstance(value, Unfit):
+                    recorder.unobserved(stage, site, str(value))
+                    continue
+                if keeps and evidence is None:
+                    evidence = layout(tensor)
+            seen.append((site, value, evidence if keeps else None))
+        recorder.record_all(stage, seen, phase)
+        row.fired += len(seen)
+
+
+def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
+    """A sparse tensor's dense parts with a suffix each; a dense tensor itself. A component keeps the order it was made in."""
+    if not tensor.is_sparse:
+        yield "", tensor
+        return
+    yield "[indices]", tensor._indices()
+    yield "[values]", tensor._values()
+
+
+def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
+    """print_tensor of each, or why it has none."""
+    torch = sys.modules["torch"]
+    found: List[Any] = []
+    plain: List[Any] = []
+    with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+        for tensor in values:
+            try:
+                plain.append(_plain(torch, tensor))
+                found.append(plain[-1])
+            except Unfit as why:
+                found.append(why)
+        digests = iter(digest_tensors(plain))
+        for place, tensor in enumerate(found):
+            if not isinstance(tensor, Unfit):
+                digest = next(digests)
+                found[place] = (
+                    Print(digest, dtype_name(tensor.dtype), tuple(tensor.shape)) if type(digest) is bytes else digest
+                )
+    return found
 
 
 def print_plain(value: Any) -> Print:
@@ -78,7 +145,7 @@ def dtype_name(dtype: Any) -> str:
 def _plain(torch: Any, tensor: Any) -> Any:
     kind = type(tensor)
     if kind is torch.Tensor or kind is torch.nn.Parameter:
-        return tensor.detach()
+        return tensor
     if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
         raise Unfit("uninitialised: a lazy module before its first forward")
     # A subclass that dispatches in Python has no storage of its own (FakeTensor), or holds it elsewhere (DTensor).

@@ -30,6 +30,8 @@ class Optimizers:
         self.init = Init(model)
         self.update = Update(model)
         self.guarded = Guarded(model, model.recorder.observer("optimizer", "update"))
+        model.hidden.gradients = functools.partial(self.guarded, self._gradients)
+        model.hidden.update = functools.partial(self.guarded, self._ended)
         self._depth = 0
         self._ready: Any = set()
 
@@ -68,6 +70,7 @@ class Optimizers:
         if self.model.aside() is not None or not self.model.mine():
             return False
         self.model.recorder.begin()
+        self.model.hidden.waiting = False
         if optimizer not in self.model.optimizers:
             self.model.optimizers.add(optimizer)
             self.init.optimizer(self.named(optimizer))
@@ -96,6 +99,7 @@ def install(recorder: Recorder) -> None:
     def patch_step_function(self: Any) -> Any:
         result = original(self)
         model.had_optimizer = True
+        model.made.add(self)
         wrap(type(self), watch, compiled.compiling(torch))
         return result
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Iterator, Tuple
+from itertools import chain
+from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
 
-from detctl_probe.digest import Unfit
-from detctl_probe.observe.backward import components
-from detctl_probe.observe.modules_tensors import layout, print_plain, print_tensor, tensors
+from detctl_probe.observe.modules_tensors import Entry, record_values, tensors
 from detctl_probe.observe.naming import walk
 from detctl_probe.observe.steps import Model
 
@@ -26,40 +25,44 @@ class Update:
         """Parameters and state of this optimizer, its groups' lr, and all buffers."""
         if not self._recorder.recording:
             return
-        with self._recorder.working():
-            for site, parameter in named:
-                self._tensor(site, parameter)
-                state = optimizer.state.get(parameter) if hasattr(optimizer, "state") else None
-                if state:
-                    self._state(site, state)
-            for g, group in enumerate(optimizer.param_groups):
-                if "lr" in group:
-                    self._value("group%d.lr" % g, group["lr"], evidence={"options": options(group)})
-            self._buffers()
+        self._record(self._after(optimizer, named))
+
+    def _after(self, optimizer: Any, named: Iterable[Tuple[str, Any]]) -> Iterator[Entry]:
+        for site, parameter in named:
+            yield site, parameter, None
+            state = optimizer.state.get(parameter) if hasattr(optimizer, "state") else None
+            for key, value in (state or {}).items():
+                yield from self._value("%s.%s" % (site, key), value)
+        for g, group in enumerate(optimizer.param_groups):
+            if "lr" in group:
+                more = {"options": options(group)} if self._recorder.keeps_evidence else None
+                yield from self._value("group%d.lr" % g, group["lr"], more)
+        yield from self._buffers()
 
     def by_hand(self) -> None:
         """Parameters that take gradients and buffers of every root: a training without optimizer."""
         if not self._recorder.recording:
             return
-        with self._recorder.working():
-            for site, parameter in self._of_roots("_parameters"):
-                if parameter.requires_grad:
-                    self._tensor(site, parameter)
-            self._buffers()
+        parameters = (
+            (site, parameter, None) for site, parameter in self._of_roots("_parameters") if parameter.requires_grad
+        )
+        self._record(chain(parameters, self._buffers()))
 
     def skipped(self) -> None:
         """The step changed nothing."""
         if self._recorder.recording:
-            self._recorder.record("update", "skipped", print_plain(True), phase="train")
-            self._row.fired += 1
+            self._record([("skipped", True, None)])
 
     def gradients_by_hand(self) -> Iterator[Tuple[str, Any]]:
         """(site, parameter) of every root."""
         return self._of_roots("_parameters")
 
-    def _buffers(self) -> None:
+    def _record(self, entries: Iterable[Entry]) -> None:
+        record_values(self._recorder, self._row, "update", entries, "train")
+
+    def _buffers(self) -> Iterator[Entry]:
         for site, buffer in self._of_roots("_buffers"):
-            self._tensor(site, buffer)
+            yield site, buffer, None
 
     def _of_roots(self, table: str) -> Iterator[Tuple[str, Any]]:
         seen = set()
@@ -70,27 +73,12 @@ class Update:
                         seen.add(id(tensor))
                         yield self._model.names.tensor(tensor) or "%s.%s" % (below, part), tensor
 
-    def _state(self, site: str, state: Dict[Any, Any]) -> None:
-        for key, value in state.items():
-            self._value("%s.%s" % (site, key), value)
-
-    def _value(self, site: str, value: Any, evidence: Any = None) -> None:
+    def _value(self, site: str, value: Any, evidence: Optional[Dict[str, Any]] = None) -> Iterator[Entry]:
         if isinstance(value, _PLAIN):
-            self._recorder.record("update", site, print_plain(value), phase="train", evidence=evidence)
-            self._row.fired += 1
+            yield site, value, evidence
             return
         for path, tensor in tensors(value):
-            self._tensor(site + path, tensor)
-
-    def _tensor(self, site: str, tensor: Any) -> None:
-        for part, dense in components(tensor):
-            try:
-                value = print_tensor(dense)
-            except Unfit as why:
-                self._recorder.unobserved("update", site + part, str(why))
-                continue
-            self._recorder.record("update", site + part, value, phase="train", evidence=layout(dense))
-            self._row.fired += 1
+            yield site + path, tensor, None
 
 
 def options(group: Dict[str, Any]) -> Dict[str, Any]:

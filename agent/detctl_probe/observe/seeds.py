@@ -9,25 +9,35 @@ numpy.random.RandomState, SeedSequence) cannot be, and are said to be unobserved
 from __future__ import annotations
 
 import functools
+import linecache
 import os
+import re
 import sys
 import threading
 import time
+from collections import deque
 from hashlib import blake2b
 from types import CodeType, FrameType
-from typing import Any, Callable, Dict, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterable, Optional, Set, Tuple
 
 from detctl_probe.callers import PACKAGE, USER
 from detctl_probe.imports import when_imported
 from detctl_probe.observe import rng, uses
 from detctl_probe.patching import Builtin
 from detctl_probe.prints import Print
-from detctl_probe.recorder import Recorder
+from detctl_probe.recorder import WORKER, Recorder
+from detctl_probe.signals import from_signal
 
 CLOCK_SLACK_S = 5
 SOURCES_MAX = 1000  # lines that read the clock or the system's entropy
 # Frames through which a call passes on its way from the user: not the caller that counts.
-_PASSED = ("/random.py", "/uuid.py", "/secrets.py", "/torch/random.py", "/torch/cuda/random.py")
+_PASSED = (
+    "/random.py", "/uuid.py", "/secrets.py", "/torch/random.py", "/torch/cuda/random.py",
+    "/torch/_dynamo/eval_frame.py", "/torch/_compile.py", "/torch/utils/_contextlib.py",
+)  # fmt: skip
+CLOCK_VALUES_MAX = 64
+# numpy's native types take entropy without a frame or a patchable call of their own: the line that makes one tells.
+_UNSEEDED_NATIVE = re.compile(r"\b(RandomState|SeedSequence|PCG64|PCG64DXSM|MT19937|Philox|SFC64)\(\s*\)")
 # Packages that seed and draw for reasons of their own.
 _OWN_BUSINESS = ("/torch/", "/numpy/", "/torchvision/", "/triton/", "/sympy/", "/networkx/")
 
@@ -45,6 +55,7 @@ class _Seeds:
         self._told: Set[Tuple[CodeType, int]] = set()
         self.first_state: Dict[str, bytes] = {}
         self._inside = threading.local()
+        self._clock: Deque[int] = deque(maxlen=CLOCK_VALUES_MAX)  # what time_ns gave last: a seed may be made of it
         when_imported("random", self._random)
         when_imported("numpy.random", self._numpy)
         when_imported("torch", self._torch)
@@ -67,7 +78,7 @@ class _Seeds:
                     self.seeded.add(generator)
                 evidence: Dict[str, Any] = {"call": site, "value": repr(value)[:80]}
                 evidence.update(recorder.callers.describe(frame))
-                source = looks_like(value)
+                source = looks_like(value, self._clock)
                 if source is not None:
                     evidence["looks_like"] = source
                     text = "the seed of %s looks like %s" % (site, source)
@@ -75,6 +86,8 @@ class _Seeds:
                 recorder.record("rng", "seed/" + site, _print(value), evidence=evidence)
                 self.row.fired += 1
         except Exception as error:
+            if from_signal(error):
+                raise
             recorder.note("observer-failed", "seeds: %s: %s: %s" % (site, type(error).__name__, error))
 
     def _unseeded(self, site: str, generator: Optional[str], frame: Optional[FrameType]) -> None:
@@ -85,7 +98,10 @@ class _Seeds:
             self.first_state.pop(generator, None)  # this note says it all
         self.row.fired += 1
         text = "%s without a seed takes one from the system" % site
-        self.recorder.note("unseeded-rng", text, stage="rng", call=site, **self.recorder.callers.describe(frame))
+        # A DataLoader worker has a cause of its own (worker-seeding): the note travels with the batch and loses its process.
+        fields = {"role": WORKER} if self.recorder.role == WORKER else {}
+        fields.update(self.recorder.callers.describe(frame))
+        self.recorder.note("unseeded-rng", text, stage="rng", call=site, **fields)
 
     def _counts(self, frame: Optional[FrameType]) -> bool:
         """The user's own code, or a package at work that is no part of torch or numpy; never the stdlib."""
@@ -168,10 +184,47 @@ class _Seeds:
             call = self._wrap(original, "numpy.random.%s" % name, generator)
             patched = Builtin(original, call, "numpy.random", name)
             setattr(module, name, patched)
+        self._quiet_entropy()
         self._remember("numpy")
         self.recorder.unobserved(
             "rng", "numpy.random.RandomState(), SeedSequence()", "native types: their seeding is not seen"
         )
+
+    def _quiet_entropy(self) -> None:
+        """numpy's native generators draw entropy even where a seed is given (RandomState(3)): only those without one are told."""
+        owner: Any = sys.modules.get("numpy.random.bit_generator")
+        original = getattr(owner, "randbits", None)
+        if original is None:
+            return
+
+        def randbits(*args: Any, **kwargs: Any) -> Any:
+            outer = getattr(self._inside, "call", False)
+            if not outer:
+                self._native_without_seed()
+            self._inside.call = True
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._inside.call = outer
+
+        owner.randbits = randbits
+
+    def _native_without_seed(self) -> None:
+        recorder = self.recorder
+        if recorder.sealed or recorder.busy:
+            return
+        try:
+            with recorder.working():
+                frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+                if frame is None or recorder.callers.kind(frame.f_code.co_filename) != USER:
+                    return
+                found = _UNSEEDED_NATIVE.search(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
+                if found is not None:
+                    self._unseeded("numpy.random.%s" % found.group(1), None, frame)
+        except Exception as error:
+            if from_signal(error):
+                raise
+            recorder.note("observer-failed", "seeds: numpy: %s: %s" % (type(error).__name__, error))
 
     def _torch(self, module: Any) -> None:
         owner: Any = sys.modules["torch.random"]
@@ -198,9 +251,14 @@ class _Seeds:
 
             return patched
 
+        def clock() -> int:
+            now = time_ns()
+            self._clock.append(now)  # to measure with it is nobody's business; to seed with it is (looks_like)
+            return now
+
         urandom, time_ns = os.urandom, time.time_ns
         os.urandom = Builtin(urandom, watched(urandom, "os.urandom"), "os", "urandom")
-        time.time_ns = Builtin(time_ns, watched(time_ns, "time.time_ns"), "time", "time_ns")
+        time.time_ns = Builtin(time_ns, clock, "time", "time_ns")
 
     def _remember(self, generator: str) -> None:
         state = _READERS[generator]()
@@ -217,12 +275,20 @@ _READERS: Dict[str, Callable[[], Optional[Print]]] = {
 _SEED_CALL = {"random": "random.seed", "numpy": "numpy.random.seed", "torch": "torch.manual_seed"}
 
 
-def looks_like(value: Any) -> Optional[str]:
-    """`the clock` or `the process id` where an integer or float seed is next to one; else None."""
+def looks_like(value: Any, clock: Iterable[int] = ()) -> Optional[str]:
+    """`the clock` or `the process id` where an integer or float seed is next to one; else None.
+
+    clock: nanoseconds that the program has read; a seed that is made of one by division or cut is the clock too.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     if value == os.getpid() and value > 100:
         return "the process id"
+    for read in clock:
+        for unit in (1, 10**3, 10**6, 10**9):
+            whole = read // unit
+            if value > 10**6 and value in (whole, whole % 2**32, whole % 2**31, whole % (2**32 - 1)):
+                return "the clock"
     now = time.time()
     for scale in (1, 10**3, 10**6, 10**9):
         # Seeds are often cut to 32 bits.

@@ -15,8 +15,10 @@ from typing import Any, Callable, List, Optional
 from weakref import WeakSet
 
 from detctl_probe.observe import compiled
+from detctl_probe.observe.hidden_steps import HiddenSteps
 from detctl_probe.observe.naming import Names
 from detctl_probe.recorder import Observer, Recorder
+from detctl_probe.signals import from_signal
 
 
 class Model:
@@ -34,6 +36,9 @@ class Model:
         self.ended = 0  # steps that optimizers ended, skipped ones too
         self.scale: Optional[Callable[[], Optional[float]]] = None  # of the GradScaler that scaled last
         self.by_hand = False  # a backward without optimizer waits for its step to end
+        self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
+        self.made: Any = WeakSet()  # every optimizer
+        self.hidden = HiddenSteps(self)
         self._settle: List[Callable[[], None]] = []
         self._thread: Optional[int] = None
 
@@ -48,13 +53,18 @@ class Model:
         """callback() records the update of a step by hand, before the step ends."""
         self._settle.append(callback)
 
-    def settle(self) -> None:
-        """The next step begins: ends one that was left open by hand."""
+    def settle(self, generated: bool = False) -> None:
+        """The next step begins: ends one that was left open by hand, or hidden by the compiler.
+
+        generated: a compiled region's inside is what begins, and that may be the hidden step itself, its versions moved already.
+        """
         if self.by_hand and self.mine():
             self.by_hand = False
             for callback in self._settle:
                 callback()
             self.recorder.end_step()
+        elif self.hidden.waiting and not generated and self.mine():
+            self.hidden.settle()
 
 
 class Guarded:
@@ -71,6 +81,8 @@ class Guarded:
         try:
             return None if recorder.sealed or recorder.busy else work(*args)
         except Exception as error:
+            if from_signal(error):
+                raise
             text = "%s: %s" % (type(error).__name__, error)
             if self._row.failed is None:
                 self._row.failed = text
@@ -109,7 +121,7 @@ def _settling(model: Model, owner: Any, name: str) -> None:
 
     @functools.wraps(original)
     def method(self: Any) -> Any:
-        if model.by_hand:
+        if model.by_hand or model.hidden.waiting:
             model.settle()
         return original(self)
 

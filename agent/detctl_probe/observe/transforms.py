@@ -19,8 +19,8 @@ from typing import Any, Callable, Dict, List, Optional, Set
 from detctl_probe.imports import when_imported
 from detctl_probe.observe.batches import Fetch, current_fetch, inside_fetch
 from detctl_probe.observe.loader_generators import drawn, snapshot
-from detctl_probe.observe.loader_traces import from_signal
 from detctl_probe.recorder import LAUNCHER, WORKER, Recorder, recorder
+from detctl_probe.signals import from_signal
 from detctl_probe.values import Unfit, fingerprint, is_opaque, leaves
 
 __all__ = ["inside_fetch", "inside_transform", "install"]

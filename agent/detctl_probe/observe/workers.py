@@ -14,8 +14,9 @@ from typing import Any, Callable, Optional
 
 from detctl_probe.observe import loader_generators
 from detctl_probe.observe.batches import Collator
-from detctl_probe.observe.loader_traces import from_signal, prune
+from detctl_probe.observe.loader_traces import prune
 from detctl_probe.recorder import CHILD, WORKER, Recorder, recorder
+from detctl_probe.signals import from_signal
 
 _MARK = "_detctl_patched"
 

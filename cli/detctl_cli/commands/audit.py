@@ -15,6 +15,7 @@ from detctl_cli.commands.options import (
     not_configured,
     service_options,
     settings,
+    verbose_option,
 )
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
@@ -58,6 +59,7 @@ WAIT_S = 300.0
     "--wait", "wait_s", metavar="SECONDS", type=click.FloatRange(0), default=WAIT_S, show_default=True,
     help="How long to keep trying while the coordinator is away.",
 )  # fmt: skip
+@verbose_option
 @json_option
 @service_options
 def command(
@@ -77,6 +79,7 @@ def command(
     detach: bool,
     attach: str | None,
     wait_s: float,
+    verbose: bool,
     as_json: bool,
 ) -> Exit:
     """Train twins of RECIPE on machines and say where, why and from which origin they part.
@@ -94,9 +97,9 @@ def command(
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:
         with _configured() as coordinator:
-            return _finish(coordinator, attach, wait_s, as_json)
+            return _finish(coordinator, attach, wait_s, as_json, verbose)
     if typed is not None:
-        return _local(typed, options, copy, in_place, timeout_s, dry_run, as_json)
+        return _local(typed, options, copy, in_place, timeout_s, dry_run, as_json, verbose)
     from detctl_cli.audit_request import request_of
 
     request = request_of(options, recipe or "", names(machines))
@@ -108,7 +111,7 @@ def command(
         audit_id = start(coordinator, request).audit_id
         if detach:
             return _detached(audit_id, as_json)
-        return _finish(coordinator, audit_id, wait_s, as_json)
+        return _finish(coordinator, audit_id, wait_s, as_json, verbose)
 
 
 def _check_fits(
@@ -168,6 +171,7 @@ def _local(
     timeout_s: int | None,
     dry_run: bool,
     as_json: bool,
+    verbose: bool,
 ) -> Exit:
     from detctl_cli.audit_request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
@@ -195,7 +199,7 @@ def _local(
             else []
         )
         quiet = stderr_is_a_file_in(Path.cwd())
-        return _finish(coordinator, audit_id, WAIT_S, as_json, if_unverified=hints, quiet=quiet)
+        return _finish(coordinator, audit_id, WAIT_S, as_json, verbose, if_unverified=hints, quiet=quiet)
 
 
 def _finish(
@@ -203,6 +207,7 @@ def _finish(
     audit_id: str,
     wait_s: float,
     as_json: bool,
+    verbose: bool,
     if_unverified: list[str] | None = None,
     quiet: bool = False,
 ) -> Exit:
@@ -214,7 +219,7 @@ def _finish(
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
     if verdict.get("outcome") == "unverified":
         steps += if_unverified or []
-    return report_verdict(verdict, as_json=as_json, next_steps=steps)
+    return report_verdict(verdict, as_json=as_json, next_steps=steps, verbose=verbose)
 
 
 def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from detctl_cli.commands.options import json_option, names, service, service_options
+from detctl_cli.commands.options import json_option, names, service, service_options, verbose_option
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
 
@@ -17,9 +17,12 @@ from detctl_cli.exits import Exit
 @click.option("--machines", metavar="A,B", help="The latest runs that these machines share.")
 @click.option("--recipe", metavar="NAME", default="", help="With --machines: runs of this recipe.")
 @click.option("--audit", "audit_id", metavar="ID", default="", help="Runs of this audit.")
+@verbose_option
 @json_option
 @service_options
-def command(things: tuple[str, ...], machines: str | None, recipe: str, audit_id: str, as_json: bool) -> Exit:
+def command(
+    things: tuple[str, ...], machines: str | None, recipe: str, audit_id: str, verbose: bool, as_json: bool
+) -> Exit:
     """Compare runs that exist, and say where, why and from which origin they part.
 
     Folders are those of `detctl record`; they need no service.
@@ -38,7 +41,7 @@ def command(things: tuple[str, ...], machines: str | None, recipe: str, audit_id
             raise UsageError("runs or folders do not go with --machines, --recipe or --audit")
         if len(things) < 2:
             raise UsageError(f"one thing to compare ({things[0]})", "name two runs or two folders")
-        return _compare_things(things, as_json)
+        return _compare_things(things, as_json, verbose)
     if not chosen and not audit_id:
         raise UsageError("say what to compare: --machines A,B, --audit ID, two runs or two folders")
     if chosen and len(chosen) < 2 and not audit_id:
@@ -49,15 +52,16 @@ def command(things: tuple[str, ...], machines: str | None, recipe: str, audit_id
 
     with service() as coordinator:
         text = coordinator.compare(CompareRequest(machines=chosen, recipe=recipe, audit_id=audit_id))
-    return report_verdict(parse_verdict(text), as_json=as_json)
+    return report_verdict(parse_verdict(text), as_json=as_json, verbose=verbose)
 
 
-def _compare_things(things: Sequence[str], as_json: bool) -> Exit:
+def _compare_things(things: Sequence[str], as_json: bool, verbose: bool) -> Exit:
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
     folders = [Path(thing) for thing in things]
-    if len(set(things)) < len(things):
-        raise UsageError(f"{things[0]} is named twice", "a run is always identical to itself")
+    for number, thing in enumerate(things):
+        if any(thing == other or _same_folder(thing, other) for other in things[:number]):
+            raise UsageError(f"{thing} is named twice", "a run is always identical to itself")
     named_folders = [thing for thing, folder in zip(things, folders, strict=True) if _means_a_folder(thing, folder)]
     if named_folders:
         for thing, folder in zip(things, folders, strict=True):
@@ -68,7 +72,7 @@ def _compare_things(things: Sequence[str], as_json: bool) -> Exit:
                 from detctl_cli.recordings.folder import open_recording
 
                 open_recording(folder)  # says what is wrong with it
-        return _compare_folders(folders, as_json)
+        return _compare_folders(folders, as_json, verbose)
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
     try:
@@ -82,10 +86,10 @@ def _compare_things(things: Sequence[str], as_json: bool) -> Exit:
                 problem.hint,
             ) from None
         raise
-    return report_verdict(parse_verdict(text), as_json=as_json)
+    return report_verdict(parse_verdict(text), as_json=as_json, verbose=verbose)
 
 
-def _compare_folders(folders: Sequence[Path], as_json: bool) -> Exit:
+def _compare_folders(folders: Sequence[Path], as_json: bool, verbose: bool) -> Exit:
     from detctl_cli.local.session import temporary_store
     from detctl_cli.recordings.folder import open_recording
     from detctl_cli.recordings.send import compare_recordings, with_folders
@@ -94,7 +98,15 @@ def _compare_folders(folders: Sequence[Path], as_json: bool) -> Exit:
     recordings = [open_recording(folder) for folder in folders]
     with temporary_store() as coordinator:
         verdict = parse_verdict(compare_recordings(coordinator, recordings))
-    return report_verdict(with_folders(verdict, recordings), as_json=as_json)
+    return report_verdict(with_folders(verdict, recordings), as_json=as_json, verbose=verbose)
+
+
+def _same_folder(thing: str, other: str) -> bool:
+    """Also by another spelling or through a link."""
+    try:
+        return Path(thing).samefile(other)
+    except OSError:
+        return False
 
 
 def _means_a_folder(thing: str, folder: Path) -> bool:

@@ -55,6 +55,12 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
 
 
+def verbose_option(function: F) -> F:
+    """-v and --verbose, as `verbose`: all that was not observed, also what no run of this version observes."""
+    text = "Say all that was not observed."
+    return click.option("-v", "--verbose", "verbose", is_flag=True, help=text)(function)
+
+
 def service_options(function: F) -> F:
     """--coordinator and --token-file, kept in the context's Settings and not passed on."""
 

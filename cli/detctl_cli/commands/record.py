@@ -68,7 +68,12 @@ def command(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CliError("exists", f"{folder} exists and is not empty", "choose another name; nothing was overwritten")
     options = CaptureOptions(steps, to_end, set_, level, copy, machine, timeout_s)
-    result = capture(folder, typed, options, stdout=sys.stderr.fileno() if as_json else None)
+    try:
+        result = capture(folder, typed, options, stdout=sys.stderr.fileno() if as_json else None)
+    except KeyboardInterrupt:
+        if as_json or not (folder / "run.json").exists():
+            raise
+        return Exit.INTERRUPTED  # the recorder has said so, and what it kept
     captured = result.exit_code is Exit.IDENTICAL
     if as_json and result.run:
         document = {"folder": str(folder), "captured": captured, "because": result.because, "run": result.run}

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from types import FrameType
 
 GRACE_S = 20.0  # an agent may need 10 s to end a training that ignores SIGTERM
 PARENT_FD = "DETCTL_PARENT_FD"
@@ -27,6 +28,10 @@ def _follow(parent_pipe: int) -> None:
     os._exit(1)
 
 
+def _end_quietly(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
 def main() -> None:
     """Never returns normally where MODULE ends by sys.exit."""
     parent_pipe = int(os.environ.pop(PARENT_FD))
@@ -35,6 +40,8 @@ def main() -> None:
     threading.Thread(target=_follow, args=(parent_pipe,), name="follow-parent", daemon=True).start()
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
+    signal.signal(signal.SIGINT, _end_quietly)  # until the module has its own: no traceback of half an import
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # children.py has blocked it until here
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -42,6 +42,8 @@ def start_following(
     variables = dict(os.environ if environ is None else environ)
     variables[PARENT_FD], variables[KEEP_FDS] = str(theirs), ",".join(map(str, keep_fds))
     command = [sys.executable, "-m", "detctl_cli.local.child_main", module, *arguments]
+    # An interpreter that is still starting would show a traceback of Ctrl-C; child_main lets it in when it can take it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         process = subprocess.Popen(command, env=variables, pass_fds=(theirs, *keep_fds), **options)
     except OSError as problem:
@@ -49,6 +51,7 @@ def start_following(
         raise CliError("system", f"cannot start {module}: {problem}") from None
     finally:
         os.close(theirs)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return process, ours
 
 
@@ -113,7 +116,7 @@ def last_line(log: Path) -> str:
 
 
 # What each package needs beyond the base install; asked for by name, imported by the child alone.
-_NEEDS = {"detctl_agent": ("psutil",), "detctl_coordinator": ("numpy", "grpc_health", "grpc_reflection")}
+_NEEDS = {"detctl_coordinator": ("numpy", "grpc_health", "grpc_reflection")}
 
 
 def _lacks_dependencies(package: str) -> bool:

@@ -17,7 +17,7 @@ def print_details(kind: str, content: Any, out: Console) -> None:
     if isinstance(verdict, Mapping) and verdict:
         from detctl_cli.reporters.verdict_text import print_verdict
 
-        print_verdict(verdict, out)
+        print_verdict(verdict, out, verbose=True)
         out.print()
         content = {key: value for key, value in content.items() if key != "verdict"}
     out.print(kind or "item", style="bold")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
+NARROW = 72  # columns of a terminal; from here on rich wraps cells and nothing is lost
 STYLES = {
     "identical": "green",
     "different": "red",
@@ -102,7 +103,7 @@ def print_machines(rows: Sequence[Row], out: Console) -> None:
             clean(hardware),
             clean(row["version"]),
         )
-    out.print(table)
+    _print(table, out)
 
 
 def print_runs(rows: Sequence[Row], out: Console) -> None:
@@ -124,7 +125,7 @@ def print_runs(rows: Sequence[Row], out: Console) -> None:
             ended,
             ago(row["created_unix_s"], now),
         )
-    out.print(table)
+    _print(table, out)
 
 
 def print_audits(rows: Sequence[Row], out: Console) -> None:
@@ -145,7 +146,7 @@ def print_audits(rows: Sequence[Row], out: Console) -> None:
             clean(", ".join(row["causes"])),
             ago(row["created_unix_s"], now),
         )
-    out.print(table)
+    _print(table, out)
 
 
 def short_label(label: str) -> str:
@@ -172,6 +173,28 @@ def _table(*columns: str) -> Table:
         numeric = name in ("step", "records")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=name in ("run", "audit", "machine"))
     return table
+
+
+def _print(table: Table, out: Console) -> None:
+    """The table; on a narrow terminal, where its cells would be cut to nothing, a block of lines a row."""
+    from rich.measure import Measurement
+    from rich.text import Text
+
+    natural = Measurement.get(out, out.options.update(max_width=10_000), table).maximum
+    if not out.is_terminal or out.width >= NARROW or natural <= out.width:
+        out.print(table)
+        return
+    width = max(len(str(column.header)) for column in table.columns)
+    cells = [list(column.cells) for column in table.columns]
+    for number in range(table.row_count):
+        if number:
+            out.print()
+        for column, values in zip(table.columns, cells, strict=True):
+            value = values[number]
+            if str(value):
+                line = Text(f"{column.header!s:<{width}}  ", style="bold").append("", style="not bold")
+                line.append(value if isinstance(value, Text) else Text(str(value), style="not bold"))
+                out.print(line, soft_wrap=True)
 
 
 def _styled(word: str, style: str = "") -> Any:

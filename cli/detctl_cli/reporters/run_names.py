@@ -69,7 +69,7 @@ def groups_sentence(groups: Sequence[Sequence[str]]) -> str:
     if len(labels) < 2:
         return ""
     if len(groups) == 1:
-        return f"all {len(labels)} runs are equal"
+        return "both runs are equal" if len(labels) == 2 else f"all {len(labels)} runs are equal"
     split = [arms[arm] for arm, where in places.items() if len(where) > 1]
     if split:
         return f"twins on {' and '.join(split)} disagree" if len(split) < 4 else "twins disagree"

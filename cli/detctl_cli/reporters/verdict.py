@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
-from detctl_cli.terminal import console, write_json
+from detctl_cli.terminal import abandon_stdout, console, write_json
 
 
 def parse_verdict(text: str) -> dict[str, Any]:
@@ -22,12 +23,21 @@ def parse_verdict(text: str) -> dict[str, Any]:
     return verdict
 
 
-def report_verdict(verdict: dict[str, Any], *, as_json: bool, next_steps: Sequence[str] = ()) -> Exit:
-    """Prints the verdict on stdout and returns its exit code."""
-    if as_json:
-        write_json(verdict)
-    else:
-        from detctl_cli.reporters.verdict_text import print_verdict
+def report_verdict(
+    verdict: dict[str, Any], *, as_json: bool, next_steps: Sequence[str] = (), verbose: bool = False
+) -> Exit:
+    """Prints the verdict on stdout and returns its exit code. verbose: also what no run of this version observes."""
+    try:
+        if as_json:
+            write_json(verdict)
+        else:
+            from detctl_cli.reporters.verdict_text import print_verdict
 
-        print_verdict(verdict, console(), next_steps)
+            print_verdict(verdict, console(), next_steps, verbose=verbose)
+            sys.stdout.flush()
+    except (
+        BrokenPipeError,
+        SystemExit,
+    ):  # rich exits by itself; how fast a reader goes away must not decide on the code
+        abandon_stdout()
     return exit_of_verdict(verdict)

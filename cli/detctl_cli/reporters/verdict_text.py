@@ -18,6 +18,12 @@ Row = tuple[str, str]
 LABEL_WIDTH = 19
 BENIGN_SHOWN = 4
 UNOBSERVED_SHOWN = 3
+# True of every run of this version (README, "What it does not see"): told where somebody asks for all, not in each verdict.
+STANDING = (
+    "files: native readers",
+    "rng: torch.Generator.manual_seed",
+    "rng: numpy.random.RandomState(), SeedSequence()",
+)
 _STYLE = {"identical": "bold green", "different": "bold red", "unverified": "bold yellow"}
 _KIND = {
     "permutation": "the same things in another order",
@@ -26,15 +32,17 @@ _KIND = {
 }
 
 
-def print_verdict(verdict: Mapping[str, Any], out: Console, next_steps: Sequence[str] = ()) -> None:
-    """Writes the verdict (detctl.verdict/v1) to `out`; keys that are missing are left out."""
+def print_verdict(
+    verdict: Mapping[str, Any], out: Console, next_steps: Sequence[str] = (), *, verbose: bool = False
+) -> None:
+    """Writes the verdict (detctl.verdict/v1) to `out`; keys that are missing are left out. verbose: with STANDING."""
     from rich.text import Text
 
     outcome = clean(verdict.get("outcome", "unverified"))
     line = Text(outcome.upper(), style=_STYLE.get(outcome, "bold"))
     line.append(_headline(verdict), style="not bold default")
     out.print(line, soft_wrap=True)
-    for label, text in rows(verdict, next_steps):
+    for label, text in rows(verdict, next_steps, verbose=verbose):
         text = text.replace("{cwd}/", "")  # files of the training itself, as the user names them
         for number, part in enumerate(_wrapped(text, out.width - LABEL_WIDTH - 2, wrap=out.is_terminal)):
             line = Text("  ")
@@ -43,7 +51,7 @@ def print_verdict(verdict: Mapping[str, Any], out: Console, next_steps: Sequence
             out.print(line, soft_wrap=True)
 
 
-def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = ()) -> Iterator[Row]:
+def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose: bool = False) -> Iterator[Row]:
     """(label, text) of every line under the outcome, in the order in which they help."""
     labels = [label for group in verdict.get("groups") or [] for label in group]
     names = short_names(labels)
@@ -73,7 +81,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = ()) -> Iterator
         )
     for reason in verdict.get("unverified_because") or []:
         yield "unverified because", clean(reason)
-    yield from _coverage_rows(verdict.get("coverage") or {})
+    yield from _coverage_rows(verdict.get("coverage") or {}, alone=len(labels) < 2, verbose=verbose)
     for text in verdict.get("notes") or []:
         yield "note", clean(text)
     for text in next_steps:
@@ -145,7 +153,7 @@ def _benign_rows(benign: Sequence[Any]) -> Iterator[Row]:
         yield "", f"and {len(benign) - BENIGN_SHOWN} more benign differences (--json lists them)"
 
 
-def _coverage_rows(coverage: Mapping[str, Any]) -> Iterator[Row]:
+def _coverage_rows(coverage: Mapping[str, Any], *, alone: bool, verbose: bool) -> Iterator[Row]:
     stages = coverage.get("stages")
     if isinstance(stages, list) and stages:
         text = ", ".join(clean(stage) for stage in stages)
@@ -155,17 +163,20 @@ def _coverage_rows(coverage: Mapping[str, Any]) -> Iterator[Row]:
             text += f"   steps {first} to {'the end' if last is None else int(last) - 1}"
         if coverage.get("level"):
             text += f", level {clean(coverage['level'])}"
-        yield "compared", text
+        yield "recorded" if alone else "compared", text
     if coverage.get("comparable_up_to"):
         yield "comparable up to", clean(coverage["comparable_up_to"])
     missing = [clean(stage) for stage in coverage.get("not_observed") or []]
     if missing and stages:
         yield "not observed", ", ".join(missing)
     unobserved = [clean(text) for text in coverage.get("unobserved") or []]
-    for number, text in enumerate(unobserved[:UNOBSERVED_SHOWN]):
+    if not verbose:
+        unobserved = [text for text in unobserved if not text.startswith(STANDING)]
+    shown = unobserved if verbose else unobserved[:UNOBSERVED_SHOWN]
+    for number, text in enumerate(shown):
         yield "" if missing or number else "not observed", text
-    if len(unobserved) > UNOBSERVED_SHOWN:
-        yield "", f"and {len(unobserved) - UNOBSERVED_SHOWN} more (--json lists them)"
+    if len(unobserved) > len(shown):
+        yield "", f"and {len(unobserved) - len(shown)} more (--verbose lists them)"
 
 
 def _place(item: Mapping[str, Any]) -> str:

@@ -114,14 +114,15 @@ class Coordinator:
             raise from_rpc(error, self.address, self._token_file) from None
 
     def watch(
-        self, audit_id: str, wait_s: float, gone: Callable[[], None], back: Callable[[], None]
+        self, audit_id: str, wait_s: float, gone: Callable[[str], None], back: Callable[[], None]
     ) -> Iterator[audits_pb2.AuditProgress]:
         """Progress up to the message with the verdict, through restarts of the coordinator.
 
-        `gone` and `back` are called once an outage; after `wait_s` seconds of one CliError is raised.
+        `gone` and `back` are called once an outage, `gone` with the coordinator's own words where it answered (its store is away); after `wait_s` seconds of one CliError is raised.
         """
         since: float | None = None
         while True:
+            why = ""
             try:
                 call = self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)
                 for progress in unless_silent(call, SILENCE_S):
@@ -134,9 +135,11 @@ class Coordinator:
             except grpc.RpcError as error:
                 if not is_gone(error):
                     raise from_rpc(error, self.address, self._token_file) from None
+                problem = from_rpc(error, self.address, self._token_file)
+                why = problem.message if problem.code == "unavailable" else ""
             if since is None:
                 since = time.monotonic()
-                gone()
+                gone(why)
             while not self._reach(_RETRY_S):
                 if time.monotonic() - since > wait_s:
                     raise CliError(
@@ -147,6 +150,8 @@ class Coordinator:
             # Reached but the stream ended without a verdict: a replica that is about to go. Not a busy loop.
             threading.Event().wait(0.1)
             if time.monotonic() - since > wait_s:
+                if why:
+                    raise CliError("unavailable", why, f"when it is back: detctl audit --attach {audit_id}")
                 raise unreachable(self.address, f"its progress stream ends at once, for {wait_s:.0f} s")
 
     def _call(self, method: Callable[..., Any], request: Any, timeout_s: float = CALL_S) -> Any:

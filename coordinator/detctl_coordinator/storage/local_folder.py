@@ -69,6 +69,30 @@ def refuse_network(file: Path) -> None:
         )
 
 
+class OpenFile:
+    """Knows the file behind a path: SQLite goes on writing into one that was deleted, and what it acknowledged is gone with the process."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._identity = self._now()
+
+    def check(self) -> None:
+        """Raises StoreError where the path leads to another file than at first, or to none."""
+        if self._now() != self._identity:
+            raise StoreError(
+                f"store {self._file} was deleted or replaced while it was open: restart the coordinator; what it held is lost"
+            )
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._file)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"store {self._file} cannot be reached: {error.strerror}") from error
+        return found.st_dev, found.st_ino
+
+
 class FolderLock:
     """An exclusive lock on `FILE.lock`; the kernel drops it when the process ends, however it ends."""
 

@@ -87,8 +87,9 @@ def open_writer(file: Path, busy_s: float = 10.0) -> sqlite3.Connection:
 
 
 def open_reader(file: Path, busy_s: float = 10.0) -> sqlite3.Connection:
-    """A connection that cannot write. Raises sqlite3.Error."""
-    connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=busy_s)
+    """A connection that cannot write, and makes no new file where the old one is gone. Raises sqlite3.Error."""
+    address = f"{file.as_uri()}?mode=rw"  # rw: a reader of a write-ahead log writes its marks into the shared index
+    connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=busy_s)
     connection.execute("PRAGMA query_only = ON")
     return connection
 

@@ -196,6 +196,7 @@ class SqliteStore:
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         """Runs `query` in one read transaction: it sees one state of the store."""
+        self._writer.open_file.check()
         try:
             connection = self._take()
             try:

@@ -16,6 +16,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 from typing import Any, TypeVar
 
+from detctl_coordinator.storage.local_folder import OpenFile
 from detctl_coordinator.storage.sqlite_schema import explain, open_writer
 from detctl_coordinator.storage.store import StoreError
 
@@ -38,6 +39,7 @@ class SqliteWriter:
             self._connection = open_writer(file, timeout_s / 3)  # so that SQLite's own word for the trouble comes first
         except sqlite3.Error as error:
             raise explain(error, file) from error
+        self.open_file = OpenFile(file)
         self._jobs: deque[tuple[Job, Future[Any]]] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -108,6 +110,12 @@ class SqliteWriter:
             for job, future in group:
                 results.append((future, *self._run_one(job)))
             self._connection.execute("COMMIT")
+            self.open_file.check()  # after the commit: what went into a deleted file is not acknowledged
+        except StoreError as error:
+            self._roll_back()
+            for _, future in group:
+                future.set_exception(error)
+            return
         except sqlite3.Error as error:
             self._roll_back()
             if len(group) == 1:

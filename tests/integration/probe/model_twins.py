@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from collector import Collected, Process, collect, script, without_probe
 
@@ -55,30 +57,31 @@ def train(
     timeout_s: float = 240.0,
 ) -> Collected:
     """Runs the body bare and twice probed, in folders of their own; returns the first probed run. See the module's text."""
-    printed = []
-    runs = []
-    for name in ("bare", "a", "b"):
+
+    def one(name: str) -> Any:
         place = folder / name
         place.mkdir()
         plain = script(place, PREAMBLE + body)
         argv = list(command) if command else plain
         variables = {"TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"), "HOME": str(place), **(env or {})}
         if name == "bare":
-            bare = without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s)
-            assert bare.returncode == 0, bare.stderr
-            printed.append(_weights(bare.stdout))
-            continue
-        run = collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s)
+            return without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s)
+        return collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s)
+
+    with ThreadPoolExecutor(2) as pool:  # most of a run is the import of torch
+        bare, *runs = pool.map(one, ("bare", "a", "b"))
+    printed = []
+    for run in (bare, *runs):
         assert run.returncode == 0, run.stderr
         printed.append(_weights(run.stdout))
-        runs.append(run)
     assert printed[0], "the script printed no weights"
     assert printed[0] == printed[1] == printed[2], "the probe changed the training"
     for run in runs:
         for process in run.processes:
             _nothing_failed(process, ok_to_fail)
     assert [compared(process) for process in training(runs[0])] == [compared(process) for process in training(runs[1])]
-    return runs[0]
+    first: Collected = runs[0]
+    return first
 
 
 def training(run: Collected) -> list[Process]:

@@ -20,8 +20,7 @@ if "torch._dynamo" in sys.modules:
 """
 
 
-@pytest.mark.parametrize("backend", ["inductor", "aot_eager"])
-@pytest.mark.parametrize("how", ["function", "method"])
+@pytest.mark.parametrize(("backend", "how"), [("inductor", "function"), ("aot_eager", "method")])
 def test_a_compiled_model_keeps_its_weights_and_shows_its_boundary(tmp_path: Path, backend: str, how: str) -> None:
     make = {
         "function": f"compiled = torch.compile(model, backend='{backend}')",

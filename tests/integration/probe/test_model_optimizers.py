@@ -21,7 +21,6 @@ weights(model)
     ("optimizer", "state"),
     [
         ("SGD(model.parameters(), lr=0.1, momentum=0.9)", ["momentum_buffer"]),
-        ("Adam(model.parameters(), lr=0.01)", ["step", "exp_avg", "exp_avg_sq"]),
         ("AdamW(model.parameters(), lr=0.01, foreach=True)", ["step", "exp_avg", "exp_avg_sq"]),
     ],
 )
@@ -127,11 +126,10 @@ weights(maker, judge)
     assert main.sites("forward", 1) == ["root2"]
 
 
-@pytest.mark.parametrize("make", ["", "momentum=0.9"])
-def test_a_subclass_that_calls_its_parent_and_a_wrapper_count_once(tmp_path: Path, make: str) -> None:
+def test_a_subclass_that_calls_its_parent_and_a_wrapper_count_once(tmp_path: Path) -> None:
     run = train(
         tmp_path,
-        f"""
+        """
 class Careful(torch.optim.SGD):
     def step(self, closure=None):
         return super().step(closure)
@@ -139,14 +137,14 @@ class Careful(torch.optim.SGD):
 class Lookahead(torch.optim.Optimizer):
     def __init__(self, inner):
         self.inner = inner
-        super().__init__(inner.param_groups, {{}})
+        super().__init__(inner.param_groups, {})
     def step(self, closure=None):
         self.inner.step(closure)
         self.inner.step()
 
 torch.optim.SGD([torch.zeros(1)], lr=1.0)
 model = net()
-optimizer = Lookahead(Careful(model.parameters(), lr=0.1, {make}))
+optimizer = Lookahead(Careful(model.parameters(), lr=0.1, momentum=0.9))
 """
         + LOOP,
     )

@@ -126,6 +126,25 @@ def test_an_agreed_stop_is_no_failure() -> None:
     runs = [RunBuilder("gpu1", t).train(5 + t).ended("stop", -15, "stop").build() for t in (0, 1)]
     verdict = judged(*runs)
     assert verdict.outcome == "identical" and verdict.coverage.steps == [0, 5]
+    assert [note for note in verdict.notes if "first 5" in note] == [
+        "compared over the first 5 steps (stopped early once every stage's answer was known; --to-end goes on)"
+    ]
+
+
+@pytest.mark.parametrize("window", [(0, 32), (0, None)])
+def test_the_steps_compared_are_those_that_were_trained(window: tuple[int, int | None]) -> None:
+    verdict = judged(*twins(2), window=window)
+    assert verdict.coverage.steps == [0, 4]
+    assert not any("compared over" in note for note in verdict.notes)
+
+
+def test_runs_that_ended_at_different_steps_are_named_once() -> None:
+    ends = [("exit", 0, "exit"), ("exit", 0, "exit"), ("timeout", -9, "lost")]
+    runs = [RunBuilder("gpu1", t).train(7 - t).ended(*end).build() for t, end in enumerate(ends)]
+    verdict = judged(*runs)
+    assert [note for note in verdict.notes if "compared over" in note] == [
+        "runs ended at different steps: compared over the first 5"
+    ]
 
 
 def test_a_window_that_was_not_filled_is_named() -> None:

@@ -64,6 +64,7 @@ class FakeCoordinator(audits_pb2_grpc.AuditsServicer, agents_pb2_grpc.AgentsServ
     token: str = ""
     watching: threading.Event = field(default_factory=threading.Event)
     calls: queue.Queue[str] = field(default_factory=queue.Queue)
+    release: threading.Event = field(default_factory=threading.Event)  # ends streams that hang
     refuse_ingest: str = ""
 
     def _note(self, name: str, request: Any, context: Any) -> None:
@@ -93,9 +94,10 @@ class FakeCoordinator(audits_pb2_grpc.AuditsServicer, agents_pb2_grpc.AgentsServ
         if script is None:
             yield audits_pb2.AuditProgress(audit_id="a1", state="running")
             self.watching.set()
-            ended = threading.Event()
-            context.add_callback(ended.set)
-            ended.wait()
+            context.add_callback(self.release.set)
+            self.release.wait()
+            if "WatchAudit" in self.fail:
+                context.abort(*self.fail["WatchAudit"])
             return
         yield from script
 

@@ -88,6 +88,31 @@ def test_a_coordinator_that_stays_away_is_given_up(start_cli, served):
     assert "detctl audit --attach a1" in err
 
 
+def test_an_audit_that_the_store_has_lost_is_unverified(start_cli, served):
+    served.fake.watch = [None]
+    process = start_cli("audit", "digits", "--machines", "gpu1", "--coordinator", served.address)
+    assert served.fake.watching.wait(60)
+    served.stop()
+    served.fake.fail["WatchAudit"] = (grpc.StatusCode.NOT_FOUND, "no audit 'a1' is known here; see detctl audits")
+    served.start()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "has lost audit a1: its store was emptied, deleted or exchanged; start the audit again" in err
+
+
+def test_a_store_that_is_away_for_a_while_is_named(start_cli, served):
+    away = (grpc.StatusCode.UNAVAILABLE, "the coordinator's store does not answer: connection refused")
+    served.fake.watch = [None]
+    process = start_cli("audit", "digits", "--machines", "gpu1", "--wait", "0.3", "--coordinator", served.address)
+    assert served.fake.watching.wait(60)
+    served.fake.fail["WatchAudit"] = away
+    served.fake.release.set()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "store does not answer: connection refused; trying again" in err
+    assert err.endswith("connection refused; when it is back: detctl audit --attach a1\n")
+
+
 def test_a_cancelled_audit_is_unverified(cli, served):
     served.fake.watch = [[audits_pb2.AuditProgress(audit_id="a1", state="cancelled", message="cancelled by its user")]]
     ran = cli("audit", "digits", "--machines", "gpu1", "--coordinator", served.address)

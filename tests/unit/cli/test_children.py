@@ -80,6 +80,15 @@ def test_it_ends_with_its_parent(module, tmp_path):
     wait_gone(reader)
 
 
+def test_ctrl_c_before_the_module_is_ready_shows_no_traceback(module):
+    fifo, reader = module
+    child, lifeline = children.start_following("endless", [str(fifo)], stderr=subprocess.PIPE)
+    child.send_signal(signal.SIGINT)  # its interpreter is still starting
+    assert child.communicate(timeout=60)[1] == b""
+    assert child.returncode == 128 + signal.SIGINT
+    os.close(lifeline)
+
+
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(children._NEEDS, "json", ("no_such_module_anywhere",))
     with pytest.raises(CliError) as caught:

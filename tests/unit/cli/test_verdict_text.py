@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
-from detctl_cli.reporters.verdict_text import print_verdict
+from detctl_cli.reporters.verdict_text import STANDING, print_verdict
 from detctl_cli.terminal import console
 
 
@@ -81,6 +83,34 @@ def test_unverified_says_why(verdict):
     text = printed(verdict)
     assert text.startswith("UNVERIFIED\n")
     assert "unverified because gpu1 never sealed" in text
+
+
+def test_limits_of_every_run_are_told_to_who_asks_for_all(verdict):
+    standing = [f"{limit} (why)" for limit in STANDING]
+    verdict["coverage"] |= {
+        "not_observed": ["files", "collective"],
+        "unobserved": [*standing, "forward: compiled regions"],
+    }
+    lines = printed(verdict).splitlines()
+    at = next(number for number, line in enumerate(lines) if "not observed" in line)
+    assert lines[at].split(maxsplit=2)[2] == "files, collective"
+    assert lines[at + 1].strip() == "forward: compiled regions"
+    assert not any(limit in line for limit in STANDING for line in lines)
+    everything = printed(verdict, verbose=True)
+    assert all(text in everything for text in [*standing, "forward: compiled regions"])
+
+
+def test_the_limits_are_the_probes_words():
+    observers = Path(__file__).parents[3] / "agent/detctl_probe/observe"
+    source = "".join(path.read_text() for path in observers.glob("*.py"))
+    for limit in STANDING:
+        stage, what = limit.split(": ", 1)
+        assert re.search(rf'unobserved\(\s*"{stage}",\s*"{re.escape(what)}', source), limit
+
+
+def test_one_run_is_recorded_and_not_compared(verdict):
+    verdict["groups"] = [["gpu1/default/base/twin-0"]]
+    assert "  recorded           listing, init" in printed(verdict)
 
 
 def test_many_benign_differences_are_cut(verdict):

@@ -128,3 +128,23 @@ def test_row_digests_start_at_zero_in_each_row() -> None:
 def test_what_has_no_digest_says_so(tensor: torch.Tensor) -> None:
     with pytest.raises(digest.Unfit):
         digest.digest_tensor(tensor)
+
+
+def test_many_tensors_at_once_are_the_same_as_one_by_one() -> None:
+    tensors = [tensor for tensor, first, _ in VECTORS if first == 0]
+    tensors += [torch.ones(2, 3).t(), torch.empty(0), torch.complex(torch.ones(3), torch.ones(3)).conj().imag]
+    tensors += [(torch.arange(33) % 7).to(kind) for kind in (torch.bool, torch.float64, torch.float8_e4m3fn)]
+    assert digest.digest_tensors(tensors) == [digest.digest_tensor(tensor) for tensor in tensors]
+    assert digest.digest_tensors([]) == []
+    sparse, dense = digest.digest_tensors([torch.eye(3).to_sparse(), torch.ones(2)])
+    assert isinstance(sparse, digest.Unfit)
+    assert dense == digest.digest_tensor(torch.ones(2))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 100])
+def test_rows_fold_as_they_are_defined(count: int) -> None:
+    rows = [digest.digest_tensor(torch.tensor([row])) for row in range(count)]
+    words = [word for row in rows for word in struct.unpack("<4I", row)]
+    for index_of, folded in ((lambda i: i, digest.digest_rows(rows)), (lambda i: i % 4, digest.order_blind(rows))):
+        lanes = [digest._word(index_of(i), word) for i, word in enumerate(words)]
+        assert struct.unpack("<QQ", folded) == tuple(sum(lane[side] for lane in lanes) % 2**64 for side in (0, 1))

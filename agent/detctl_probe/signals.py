@@ -1,0 +1,22 @@
+"""Exceptions that signal handlers raise in the middle of the probe's work: they are the training's, and are never swallowed."""
+
+from __future__ import annotations
+
+import signal
+
+
+def from_signal(error: BaseException) -> bool:
+    """Whether a signal handler raised this (torch's SIGCHLD handler tells of a dead DataLoader worker so)."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    handlers = set()
+    for number in signal.Signals:
+        code = getattr(signal.getsignal(number), "__code__", None)
+        if code is not None:
+            handlers.add(code)
+    while trace is not None:
+        if trace.tb_frame.f_code in handlers:
+            return True
+        trace = trace.tb_next
+    return False
