@@ -49,8 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json)
     except Terminated:
         return _report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json)
-    except (BrokenPipeError, SystemExit):  # click makes exit 1 of a broken pipe, which would say "different"
+    except BrokenPipeError:
         abandon_stdout()
+        return Exit.TROUBLE
+    except SystemExit as ended:
+        # rich-click ends a wrong usage so (2); click and rich make exit 1 of a broken pipe, which would say "different".
+        if ended.code == 1:
+            abandon_stdout()
         return Exit.TROUBLE
     except OSError as problem:
         what = f"{problem.filename}: " if problem.filename else ""

@@ -157,7 +157,7 @@ class Engine:
             yield Cancel("the import was never finished")
         for name in audit.request.machines:
             machine = machines.get(name)
-            if machine is not None and self.leases.alive(machine):
+            if machine is not None and self._is_here(machine):
                 working = frozenset((w.run_id, w.attempt) for w in machine.working)
                 busy = sum(
                     run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
@@ -167,11 +167,19 @@ class Engine:
                 )
                 yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy)
                 continue
+            if machine is not None and self.leases.alive(machine):
+                continue  # not known to be here, nor to be gone: it has a lease to tell
             if machine is None or self.leases.expired(name):
                 yield AgentGone(name)
             missed_s = self.leases.missed_s(audit.audit_id, name)
             if missed_s >= self._machine_timeout_s:
                 yield MachineAbsent(name, self._machine_timeout_s)
+
+    def _is_here(self, machine: Machine) -> bool:
+        """Whether it may be given work. A replica that just started must not believe an old document: another one, which knows that
+        the agent is silent, would take the run back at once, and both go on until the attempts are used up."""
+        connected_here = self.connections.get(machine.name) is not None
+        return self.leases.proven(machine) or (connected_here and self.leases.alive(machine))
 
     async def _advance(self, old: Audit, new: Audit) -> Audit:
         """Stores, logs, wakes who waits. Raises Conflict."""

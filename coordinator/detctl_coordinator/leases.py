@@ -20,6 +20,7 @@ class Leases:
         self.lease_s = lease_s
         self._monotonic = monotonic
         self._seen: dict[str, tuple[str, float]] = {}  # machine -> (beat, when it was new to us)
+        self._proven: set[str] = set()  # machines whose beat we saw change
         self._looked: float | None = None
         self._wanted: dict[
             tuple[str, str], float
@@ -31,6 +32,8 @@ class Leases:
         self._forgive(now)
         for machine in machines:
             if self._seen.get(machine.name, ("", 0.0))[0] != machine.beat or machine.name not in self._seen:
+                if machine.name in self._seen:
+                    self._proven.add(machine.name)
                 self._seen[machine.name] = (machine.beat, now)
 
     def _forgive(self, now: float) -> None:
@@ -49,6 +52,10 @@ class Leases:
     def alive(self, machine: Machine) -> bool:
         """Connected by its own last word, and not silent."""
         return machine.connected and self.silent_s(machine.name) < self.lease_s
+
+    def proven(self, machine: Machine) -> bool:
+        """Alive, and its beat changed while we looked: what a replica finds when it starts may be a dead agent's last word."""
+        return machine.name in self._proven and self.alive(machine)
 
     def expired(self, machine: str) -> bool:
         """Silent for longer than a lease, disconnected or not."""

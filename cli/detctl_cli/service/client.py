@@ -55,6 +55,8 @@ class Coordinator:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            return  # Ctrl-C may have struck while a call was begun: close() would wait for that call for ever (seen)
         self._channel.close()
 
     def plan(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
@@ -118,7 +120,8 @@ class Coordinator:
     ) -> Iterator[audits_pb2.AuditProgress]:
         """Progress up to the message with the verdict, through restarts of the coordinator.
 
-        `gone` and `back` are called once an outage, `gone` with the coordinator's own words where it answered (its store is away); after `wait_s` seconds of one CliError is raised.
+        `gone` and `back` are called once an outage, `gone` with the coordinator's own words where it answered (its store is
+        away); after `wait_s` seconds of one CliError is raised.
         """
         since: float | None = None
         while True:

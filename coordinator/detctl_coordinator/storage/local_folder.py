@@ -85,7 +85,7 @@ class OpenFile:
 
     def _now(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._file)
+            found = self._file.stat()
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -81,7 +81,7 @@ def test_it_ends_with_its_parent(module, tmp_path):
 
 
 def test_ctrl_c_before_the_module_is_ready_shows_no_traceback(module):
-    fifo, reader = module
+    fifo, _reader = module
     child, lifeline = children.start_following("endless", [str(fifo)], stderr=subprocess.PIPE)
     child.send_signal(signal.SIGINT)  # its interpreter is still starting
     assert child.communicate(timeout=60)[1] == b""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -113,3 +115,28 @@ def test_the_outcome_is_the_exit_code(cli, served, outcome, code):
     assert ran.code == code
     assert ran.json == served.fake.verdict
     assert ran.err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("compare", "r1", "r2"), 0), (("compare", "r1", "r2", "--json"), 0), (("audits",), 2)]
+)
+def test_a_reader_that_went_away_makes_no_noise_and_decides_no_verdict(start_cli, served, arguments, code):
+    served.fake.verdict["outcome"] = "identical"
+    process = start_cli(*arguments, "--coordinator", served.address)
+    process.stdout.close()  # before it has written anything: its interpreter is still starting
+    assert process.stderr.read() == ""
+    assert process.wait(60) == code
+
+
+def test_closed_streams_do_no_harm(environ, served):
+    command = [sys.executable, "-m", "detctl_cli", "audits", "--coordinator", served.address]
+    shell = ["sh", "-c", 'exec "$@" <&- >&-', "sh", *command]
+    ran = subprocess.run(shell, env=environ, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_same_folder_by_another_spelling_is_named_twice(start_cli, cli, tmp_path):
+    (tmp_path / "cwd/check").mkdir(parents=True, exist_ok=True)
+    ran = cli("compare", "check", "./check")
+    assert ran.code == 2
+    assert "./check is named twice" in ran.err

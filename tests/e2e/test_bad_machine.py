@@ -1,0 +1,113 @@
+"""A machine that stalls, a store that forgets, a replica that dies: the audit ends well or says that it did not, and the next one works."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import House, catalog, wait_for
+from test_faults import some_records, started
+
+FLAGS = ["--lease", "3", "--heartbeat", "0.5", "--machine-timeout", "60"]
+AUDIT = ("mlp", "--machines", "gpu1", "--twins", "1")
+
+
+def steps(numbers: Path, count: int = 40) -> str:
+    """A training of a tenth of a second a step."""
+    return catalog(numbers, arguments="--pause 0.1").replace("steps = 6", f"steps = {count}")
+
+
+def a_fresh_audit_works(house: House) -> None:
+    house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", "--steps", "0:2", exit_code=0)
+
+
+@pytest.mark.slow
+def test_redis_is_emptied_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) -> None:
+    import redis as client
+
+    house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0", coordinator_options=FLAGS)
+    try:
+        house.coordinator()
+        house.agent("gpu1", steps(numbers))
+        audit = started(house, *AUDIT)
+        wait_for("records arrived", lambda: some_records(house))
+        client.Redis(port=redis.port).flushall()
+        out, errors = audit.communicate(timeout=120)
+        assert audit.returncode == 3, out + errors
+        assert "has lost audit" in json.loads(out)["error"]["message"]
+        a_fresh_audit_works(house)
+    finally:
+        house.close()
+
+
+@pytest.mark.slow
+def test_the_store_is_deleted_in_mid_run(tmp_path: Path, numbers: Path) -> None:
+    house = House(tmp_path, coordinator_options=FLAGS)
+    try:
+        house.coordinator()
+        house.agent("gpu1", steps(numbers))
+        audit = started(house, *AUDIT)
+        wait_for("records arrived", lambda: some_records(house))
+        for file in tmp_path.glob("store.db*"):
+            file.unlink()
+        why = "deleted or replaced while it was open: restart the coordinator"
+        wait_for("it is said", lambda: why in house.detctl("machines").stderr)
+        house.kill("coordinator", signal.SIGTERM)
+        house.coordinator()
+        out, errors = audit.communicate(timeout=120)
+        assert audit.returncode == 3 and why in errors, out + errors
+        assert "has lost audit" in json.loads(out)["error"]["message"]
+        a_fresh_audit_works(house)
+    finally:
+        house.close()
+
+
+@pytest.mark.slow
+def test_an_agent_that_was_stopped_for_longer_than_its_lease(tmp_path: Path, numbers: Path) -> None:
+    house = House(tmp_path, coordinator_options=FLAGS)
+    try:
+        house.coordinator()
+        house.agent("gpu1", steps(numbers))
+        audit = started(house, *AUDIT)
+        wait_for("records arrived", lambda: some_records(house))
+        house.processes["agent-gpu1"].send_signal(signal.SIGSTOP)
+        listed = lambda: json.loads(house.detctl("runs", "--json").stdout)["runs"]  # noqa: E731
+        wait_for("the lease ends", lambda: listed()[0]["state"] == "waiting")
+        house.processes["agent-gpu1"].send_signal(signal.SIGCONT)
+        out, errors = audit.communicate(timeout=120)
+        assert audit.returncode == 3, out + errors  # one run alone is compared with nothing
+        run = listed()[0]
+        assert (run["state"], run["attempt"]) == ("sealed", 2), run
+        a_fresh_audit_works(house)
+    finally:
+        house.close()
+
+
+@pytest.mark.slow
+def test_the_replica_with_the_agent_dies_and_comes_back_while_another_lives(
+    tmp_path: Path, numbers: Path, redis: Any
+) -> None:
+    house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0", coordinator_options=FLAGS)
+    try:
+        house.coordinator()
+        second = house.run_dir / "second.sock"
+        house.start(
+            "second", "detctl_coordinator.main", "--listen", f"unix:{second}", "--store", house.store, *FLAGS
+        )  # fmt: skip
+        house.agent("gpu1", steps(numbers))
+        audit = started(house, *AUDIT, "--coordinator", f"unix:{second}")
+        wait_for("records arrived", lambda: some_records(house))
+        house.kill("coordinator")
+        runs = lambda: house.detctl("runs", "--json", "--coordinator", f"unix:{second}").stdout  # noqa: E731
+        wait_for("the lease ends", lambda: json.loads(runs())["runs"][0]["state"] == "waiting")
+        house.coordinator()
+        out, errors = audit.communicate(timeout=120)
+        assert audit.returncode == 3, out + errors
+        run = json.loads(runs())["runs"][0]
+        assert (run["state"], run["attempt"]) == ("sealed", 2), run
+        a_fresh_audit_works(house)
+    finally:
+        house.close()
