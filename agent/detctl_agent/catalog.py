@@ -43,9 +43,11 @@ def load(path: Path) -> Catalog:
         raise CatalogError(f"{path}: larger than {BYTES_MAX // 1024 // 1024} MiB")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise CatalogError(f"{path}: is no UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
         raise CatalogError(f"{path}: {error}") from error
-    return parse(document, str(path))
+    return parse(_from_folder(document, path.resolve().parent), str(path))
 
 
 def parse(document: Mapping[str, Any], where: str) -> Catalog:
@@ -62,6 +64,41 @@ def parse(document: Mapping[str, Any], where: str) -> Catalog:
     if "default" not in catalog.environments:
         catalog = catalog.model_copy(update={"environments": {"default": Environment(), **catalog.environments}})
     return catalog
+
+
+def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The document with relative places (folders of recipes, parameters in `paths`, interpreters) led to from the catalog's folder.
+
+    What is no place, or of a wrong type, is left for `parse` to say.
+    """
+
+    def led(table: Any, key: Any) -> Any:
+        value = table.get(key) if isinstance(key, str) else None
+        relative = isinstance(value, str) and value and not value.startswith("/")
+        return {**table, key: str(folder / value)} if relative else table
+
+    def recipe(table: Any) -> Any:
+        if not isinstance(table, dict):
+            return table
+        table = led(table, "folder")
+        parameters, places = table.get("parameters"), table.get("paths")
+        if isinstance(parameters, dict) and isinstance(places, list):
+            for name in places:
+                parameters = led(parameters, name)
+            table = {**table, "parameters": parameters}
+        return table
+
+    def environment(table: Any) -> Any:
+        is_place = isinstance(table, dict) and isinstance(table.get("python"), str) and "/" in table["python"]
+        return (
+            led(table, "python") if is_place else table
+        )  # "python3.12" alone is no place: PATH differs by who starts the agent
+
+    changed = dict(document)
+    for kind, change in (("recipes", recipe), ("environments", environment)):
+        if isinstance(changed.get(kind), dict):
+            changed[kind] = {name: change(table) for name, table in changed[kind].items()}
+    return changed
 
 
 class CatalogFile:
@@ -121,6 +158,15 @@ def _check_safe(path: Path, found: os.stat_result) -> None:
         )
 
 
+_TYPES = {
+    "missing": "is missing",
+    "tuple_type": 'must be a list, such as ["one", "two"]',
+    "string_type": 'must be text, such as "one"',
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+}
+
+
 def _one_line(error: ValidationError) -> str:
     lines = []
     for item in error.errors(include_url=False, include_input=False):
@@ -128,8 +174,8 @@ def _one_line(error: ValidationError) -> str:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "is not known here: a typing error, or a key of a newer version"
-        elif item["type"] == "missing":
-            message = "is missing"
+        elif item["type"] in _TYPES:
+            message = _TYPES[item["type"]]
         lines.append(f"{key}: {message}" if key else message)
     first = lines[0].replace("\n", " ")
     return first if len(lines) == 1 else f"{first} (and {len(lines) - 1} more)"

@@ -6,6 +6,7 @@ Commands return an Exit or raise CliError; nothing else of theirs gets to a user
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -46,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json)
+        return _leave(_report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json), argv)
     except Terminated:
-        return _report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json)
+        return _leave(_report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json), argv)
     except BrokenPipeError:
         abandon_stdout()
         return Exit.TROUBLE
@@ -65,6 +66,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         text = f"a defect of detctl: {type(problem).__name__}: {problem}"
         return _report(CliError("defect", text, "DETCTL_TRACEBACK=1 shows where; please report it"), as_json)
+
+
+def _leave(code: int, argv: Sequence[str] | None) -> int:
+    """Ends the process at once after a signal: it may have struck inside gRPC, whose destructors then wait for ever (seen).
+    All clean-up is done by then; a caller inside Python (argv given) gets the code."""
+    if argv is None:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    return code
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:

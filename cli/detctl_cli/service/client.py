@@ -127,8 +127,7 @@ class Coordinator:
         while True:
             why = ""
             try:
-                call = self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)
-                for progress in unless_silent(call, SILENCE_S):
+                for progress in unless_silent(lambda: self._open_watch(audit_id), SILENCE_S):
                     if since is not None:
                         since = None
                         back()
@@ -156,6 +155,9 @@ class Coordinator:
                 if why:
                     raise CliError("unavailable", why, f"when it is back: detctl audit --attach {audit_id}")
                 raise unreachable(self.address, f"its progress stream ends at once, for {wait_s:.0f} s")
+
+    def _open_watch(self, audit_id: str) -> Any:
+        return self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)
 
     def _call(self, method: Callable[..., Any], request: Any, timeout_s: float = CALL_S) -> Any:
         try:

@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 SILENCE_S = 30.0  # the coordinator repeats itself every 5 s
 
 
-def unless_silent(call: Any, silence_s: float) -> Iterator[Any]:
-    """Messages of a gRPC stream; cancels it (RpcError CANCELLED) when none came for `silence_s` seconds, and at the end."""
+def unless_silent(begin: Callable[[], Any], silence_s: float) -> Iterator[Any]:
+    """Messages of the gRPC stream that `begin` opens; cancels it (RpcError CANCELLED) when none came for `silence_s` seconds, and
+    at the end."""
     inbox: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
+    calls: list[Any] = []
 
     def read() -> None:
         try:
-            for message in call:
+            calls.append(begin())
+            for message in calls[0]:
                 inbox.put((message, None))
             inbox.put((None, None))
         except Exception as error:  # raised again where the messages are taken
             inbox.put((None, error))
+
+    def cancel() -> None:
+        for call in calls:
+            call.cancel()
 
     threading.Thread(target=read, name="stream", daemon=True).start()
     try:
@@ -32,7 +39,7 @@ def unless_silent(call: Any, silence_s: float) -> Iterator[Any]:
             try:
                 message, error = inbox.get(timeout=silence_s)
             except queue.Empty:
-                call.cancel()  # the reader tells of it
+                cancel()  # the reader tells of it
                 continue
             if error is not None:
                 raise error
@@ -40,4 +47,4 @@ def unless_silent(call: Any, silence_s: float) -> Iterator[Any]:
                 return
             yield message
     finally:
-        call.cancel()
+        cancel()

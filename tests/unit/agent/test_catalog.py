@@ -52,14 +52,20 @@ def test_a_good_catalog(tmp_path: Path) -> None:
     ("before", "after", "said"),
     [
         ('folder = "/srv/recipes/digits"', "", "recipes.digits.folder: is missing"),
-        ('folder = "/srv/recipes/digits"', 'folder = "here"', "recipes.digits.folder: must be an absolute path"),
+        ('folder = "/srv/recipes/digits"', "folder = 3", "recipes.digits.folder: "),
+        ('"python", "train.py", ', "3, ", 'recipes.digits.command.0: must be text, such as "one"'),
+        (
+            'python = "/opt/venvs/torch213/bin/python"',
+            'python = "python3"',
+            "environments.torch213.python: must be an abs",
+        ),
         ("timeout_s = 600", "timeout_s = 0", "recipes.digits.timeout_s: "),
         ("timeout_s = 600", "timeuot_s = 600", "recipes.digits.timeuot_s: is not known here"),
         ('paths = ["data"]', 'paths = ["date"]', "recipes.digits: paths names 'date'"),
         ('"{workers}"', '"{worker}"', "recipes.digits: command uses {worker}, which is no parameter"),
         ('["0", "2", "4"]', '"["', "recipes.digits.patterns: workers: '[' is no regular expression"),
         ("[recipes.digits]", "[recipes.Digits]", "recipes: 'Digits' is no name"),
-        ('data = "/data/digits"', 'data = "digits"', "parameters.data is a place"),
+        ('data = "/data/digits"', 'data = ""', "parameters.data is a place"),
         ('cpu = "default"', 'cpu = "sse9"', "environments.old.emulate: cpu = 'sse9'"),
         ("OMP_NUM_THREADS = 2", 'HF_TOKEN = "x"', "environments.old.variables: HF_TOKEN looks like a secret"),
         ("OMP_NUM_THREADS = 2", 'HOME = "/x"', "environments.old.variables: HOME is set by detctl"),
@@ -74,6 +80,35 @@ def test_a_bad_catalog_is_one_line_with_file_and_key(tmp_path: Path, before: str
     assert said in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_places_are_relative_to_the_catalog_wherever_the_agent_starts(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    text = GOOD.replace("/srv/recipes/digits", "digits").replace("/data/digits", "../data").replace("/opt", "venvs")
+    write(tmp_path / "there" / "catalog.toml", text)
+    (tmp_path / "link.toml").symlink_to("there/catalog.toml")
+    for path in (tmp_path / "there" / "catalog.toml", tmp_path / "link.toml"):
+        catalog = load(path)
+        assert catalog.recipes["digits"].folder == tmp_path / "there" / "digits"
+        assert catalog.recipes["digits"].parameters["data"] == f"{tmp_path}/there/../data"
+        assert catalog.environments["torch213"].python == tmp_path / "there/venvs/venvs/torch213/bin/python"
+
+
+def test_a_command_that_is_no_list(tmp_path: Path) -> None:
+    with pytest.raises(CatalogError, match=r"recipes.x.command: must be a list, such as"):
+        load(write(tmp_path / "c.toml", '[recipes.x]\ncommand = "python train.py"\nfolder = "."\n'))
+
+
+def test_no_text(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b"a = 1\n\xff")
+    with pytest.raises(CatalogError, match=r"c.toml: is no UTF-8 text \(byte 6\)"):
+        load(tmp_path / "c.toml")
+
+
+def test_the_example_is_good() -> None:
+    folder = Path(__file__).parents[3] / "examples"
+    catalog = load(folder / "catalog.toml")
+    assert all((recipe.folder / "train.py").is_file() for recipe in catalog.recipes.values())
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
