@@ -74,8 +74,9 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def led(table: Any, key: Any) -> Any:
         value = table.get(key) if isinstance(key, str) else None
-        relative = isinstance(value, str) and value and not value.startswith("/")
-        return {**table, key: str(folder / value)} if relative else table
+        if isinstance(value, str) and value and not value.startswith("/"):
+            return {**table, key: str(folder / value)}
+        return table
 
     def recipe(table: Any) -> Any:
         if not isinstance(table, dict):

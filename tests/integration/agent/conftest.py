@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -338,4 +339,7 @@ def agent(tmp_path: Path, served: Served) -> Iterator[Callable[..., AgentProcess
     for one in started:
         one.close()
     for folder in (tmp_path / "state" / "runs").glob("*"):
+        end = time.monotonic() + 60  # the shim ends a tree moments after its agent
+        while pids_of_run(folder.name) and time.monotonic() < end:
+            time.sleep(0.05)
         assert pids_of_run(folder.name) == []
