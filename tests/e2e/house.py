@@ -85,6 +85,8 @@ class House:
         self.store = self.store or f"sqlite:{self.folder}/store.db"
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("DETCTL")},
+            # "python" in a command is the interpreter under test, whether or not its environment is activated
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_RUNTIME_DIR": str(self.run_dir),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
