@@ -35,6 +35,7 @@ class Order:
     step_to: int | None = 32
     expected_source_digest: str = ""
     twin: int = 0
+    budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
 
     @property
     def key(self) -> str:
@@ -66,6 +67,8 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
         raise Refused(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
     if order.step_to is not None and order.step_to <= order.step_from:
         raise Refused(f"the window {order.step_from}:{order.step_to} holds no step")
+    if not 0.0 <= order.budget_share < 1.0:
+        raise Refused(f"a budget of {order.budget_share} of step time: it must be below 1")
     parameters = dict(recipe.parameters)
     for key, value in order.parameters.items():
         if key not in parameters:

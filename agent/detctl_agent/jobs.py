@@ -342,4 +342,5 @@ def _run_json(machine: str, order: Order) -> RunJson:
         level=order.level,
         step_from=order.step_from,
         step_to=order.step_to,
+        budget_share=order.budget_share,
     )

@@ -100,6 +100,7 @@ def prepare(
                 "cwd": str(work),
             },
             "interventions": dict(order.interventions),
+            "budget": order.budget_share or None,
             "argv_paths": inherit,
         },
     )

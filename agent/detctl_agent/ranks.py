@@ -56,6 +56,7 @@ class Process:
     notes_told: bool = False
     notes_bytes: int = 0
     facts_frames: int = 0
+    cost: dict[str, Any] = field(default_factory=dict)  # `share` and `budget` of its seal
 
     @property
     def pid(self) -> int:
@@ -165,6 +166,11 @@ class Ranks:
         return next((process.facts for process in self._processes if process.facts), {})
 
     @property
+    def cost(self) -> dict[str, Any]:
+        """What the lowest rank's seal said of the probe's own cost: `share`, `budget`; empty before it."""
+        return next((process.cost for _, process in sorted(self._by_rank.items()) if process.cost), {})
+
+    @property
     def troubles(self) -> list[str]:
         """`rank 0: …` for each rank that is not complete."""
         return [f"rank {rank}: {process.trouble}" for rank, process in sorted(self._by_rank.items()) if process.trouble]
@@ -258,6 +264,7 @@ class Ranks:
         if reported is not None:
             process.facts["rank"] = reported
             process.facts.setdefault("world_size", seal.get("world_size"))
+        process.cost = {key: seal[key] for key in ("share", "budget") if isinstance(seal.get(key), dict)}
         reason = seal.get("reason")
         reason = reason if reason in ("window", "stop", "exit", "os._exit") else "exit"
         messages = self._assign(process, force=True)

@@ -22,7 +22,7 @@ imports the folder under another run id replaces run_id and attempt in each mess
     {"schema": "detctl.run/v1", "run_id": "…", "attempt": 1, "audit_id": "",
      "label": "gpu1/default/base/twin-0", "machine": "gpu1", "environment": "default", "variation": "base", "twin": 0,
      "recipe": "…", "command": ["python", "train.py"], "parameters": {…}, "variables": {…}, "interventions": {…},
-     "level": "module", "step_from": 0, "step_to": 32 | null,
+     "level": "module", "step_from": 0, "step_to": 32 | null, "budget_share": 0.0,
      "state": "preparing" | "running" | "ended",
      "started_unix_s": 0.0, "ended_unix_s": null | 0.0, "wall_s": 0.0,
      "end": "" | "exit" | "window" | "stop" | "timeout" | "lost" | "cancelled" | "output-limit" | "disk-full",
@@ -70,6 +70,7 @@ class RunJson:
     level: str = "module"
     step_from: int = 0
     step_to: int | None = 32
+    budget_share: float = 0.0
     state: str = "preparing"
     started_unix_s: float = 0.0
     ended_unix_s: float | None = None

@@ -70,6 +70,7 @@ class Outcome:
     spool_records: int = 0
     spool_bytes: int = 0
     torch: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, Any] = field(default_factory=dict)  # what the lowest rank's seal said of it
 
 
 @dataclass
@@ -316,4 +317,5 @@ class Runner:
             spool_records=self._spool.records,
             spool_bytes=self._spool.synced_bytes,
             torch=self._ranks.facts,
+            cost=self._ranks.cost,
         )

@@ -1,4 +1,4 @@
-"""Windows of steps as users write them."""
+"""Windows of steps and shares of time as users write them."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ def parse_steps(text: str) -> tuple[int, int | None]:
     if end is not None and end <= start:
         raise AgentError(f"--steps {text}: holds no step; B is exclusive and must be greater than A")
     return start, end
+
+
+def parse_share(text: str) -> float:
+    """0.02 of `2%` or `0.02`. Raises AgentError."""
+    try:
+        share = float(text.rstrip("% ")) / 100 if text.rstrip().endswith("%") else float(text)
+    except ValueError:
+        share = 0.0
+    if not 0.0 < share < 1.0:
+        raise AgentError(f"--budget {text}: no share of step time; write 2% or 0.02")
+    return share

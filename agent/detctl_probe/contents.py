@@ -61,9 +61,11 @@ def seal(recorder: Recorder, reason: str) -> Dict[str, Any]:
         "unobserved": list(recorder.unobserved_parts.values()),
         "interventions": list(recorder.interventions.values()),
         "facts": facts(recorder),
-        "cost_s": round(recorder.cost_s, 6),
+        **recorder.costs.report(),
         "training": recorder.training,
     }
+    if recorder.sampling.share is not None:
+        content["budget"] = recorder.sampling.report()
     failure = getattr(sys, "last_type", None)
     if reason == "exit" and failure is not None:
         content["exception"] = getattr(failure, "__name__", str(failure))

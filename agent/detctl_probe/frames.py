@@ -32,8 +32,14 @@ SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_siz
         "observers": {"modules": {"stage": "forward", "installed": true, "fired": 1984, "failed": null}, ...},
         "unobserved": [{"stage": "forward", "what": "compiled region of root1", "why": "..."}],
         "interventions": [{"name": "listing", "value": "sorted", "acted": true, "detail": "12 listings sorted"}],
-        "facts": {...}, "cost_s": 0.81, "training": true, "exception": "ValueError"}
+        "facts": {...}, "training": true, "exception": "ValueError",
+        "cost_s": 0.81, "cost_by_stage": {"forward": 0.4, "update": 0.2, ..., "other": 0.01},
+        "worker_cost_by_stage": {"sample": 1.2, ...}, "step_s": {"steps": 31, "total": 12.4, "median": 0.4},
+        "share": {"median": 0.018, "total": 0.019, "by_stage": {"forward": 0.009, ...}},
+        "budget": {"share": 0.02, "kept": true, "plans": [{"from": 0, "periods": {}}, {"from": 3, "periods": {"forward": 4}}]}}
        "exception" stands only where the program ended by one (reason "exit"): the name of its class.
+       "budget" stands only where one was set: from step 3 on, forward was taken in steps that 4 divides (sampling.py).
+       The costs are told in costs.py: seconds of the probe, those of DataLoader workers apart, and shares of step time.
 
 A record (all of a RECORDS payload is records, one after the other):
 
@@ -83,6 +89,7 @@ PHASE_NUMBERS: Dict[str, int] = {name: number for number, name in enumerate(PHAS
 FRAME_BYTES_MAX = 64 << 20  # a listing of two million names with a digest each is 32 MB
 ROWS_MAX = 1 << 20  # more rows than this are left out; digest and order-blind digest still stand for them
 NAME_BYTES_MAX = 4096
+SHORT_NAME_CHARS = NAME_BYTES_MAX // 4  # surely short enough: four bytes a character at most
 SKETCH_DOUBLES = 38
 
 _FRAME = struct.Struct("<IB")
@@ -163,7 +170,7 @@ def load_json(payload: bytes) -> Dict[str, Any]:
 
 def short_name(name: str) -> str:
     """The name as it travels: where it is too long its end is replaced by its hash, so that names stay distinct."""
-    if len(name) <= NAME_BYTES_MAX // 4:
+    if len(name) <= SHORT_NAME_CHARS:
         return name
     raw = name.encode("utf-8", "surrogateescape")
     if len(raw) <= NAME_BYTES_MAX:
@@ -206,6 +213,26 @@ def pack_record(
         has |= _SKETCHED
         tail.append(_SKETCH.pack(*value.sketch))
     return b"".join((_HEAD.pack(sequence, stage, phase, step, micro, occurrence, has), name, value.digest, *tail))
+
+
+class RecordHead:
+    """pack_record for many records of one stage, phase, step and micro-step; stage and phase are words."""
+
+    __slots__ = ("_fixed", "_micro", "_step")
+
+    def __init__(self, stage: str, phase: str, step: int, micro: int) -> None:
+        self._fixed = STAGE_NUMBERS[stage], PHASE_NUMBERS[phase]
+        self._step = step
+        self._micro = micro
+
+    def pack(
+        self, sequence: int, occurrence: int, name: bytes, value: Print, evidence: Optional[Mapping[str, Any]]
+    ) -> bytes:
+        """One record; name: what pack_name made."""
+        stage, phase = self._fixed
+        if evidence or value.order_blind is not None or value.rows is not None or value.sketch is not None:
+            return pack_record(sequence, stage, phase, self._step, self._micro, occurrence, name, value, evidence)
+        return _HEAD.pack(sequence, stage, phase, self._step, self._micro, occurrence, 0) + name + value.digest
 
 
 def pack_name(site: str, dtype: str, shape: Tuple[int, ...]) -> bytes:

@@ -133,7 +133,7 @@ class Listings:
         if self.seen is None:
             return
         try:
-            with self.recorder.working():
+            with self.recorder.working("listing"):
                 self.seen(folder, names, call, whole, self.recorder.callers.user_frame(2))
         except Exception as error:
             self.recorder.note("observer-failed", "listing: %s: %s" % (type(error).__name__, error))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from hashlib import blake2b
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
@@ -20,8 +19,10 @@ from detctl_probe import chain as chains
 from detctl_probe import contents, frames
 from detctl_probe.callers import Callers
 from detctl_probe.connection import Connection
+from detctl_probe.costs import OTHER, Costs
 from detctl_probe.paths import Places
 from detctl_probe.prints import Print
+from detctl_probe.sampling import LEFT_OUT_AT_STEP, Sampling
 from detctl_probe.say import say
 from detctl_probe.settings import Settings
 from detctl_probe.signals import from_signal
@@ -61,25 +62,29 @@ class Observer:
         self.failed: Optional[str] = None
 
 
-class _Working:
-    """Marks a thread as inside the probe and adds the time to the cost."""
+class _Local(threading.local):
+    depth = 0
 
-    def __init__(self, recorder: "Recorder") -> None:
+
+class _Working:
+    """Marks a thread as inside the probe and times it for a stage."""
+
+    __slots__ = ("_outer", "_recorder", "_stage")
+
+    def __init__(self, recorder: "Recorder", stage: str) -> None:
         self._recorder = recorder
+        self._stage = stage
 
     def __enter__(self) -> None:
-        local = self._recorder._local
-        depth = getattr(local, "depth", 0)
-        if not depth:
-            local.since = time.perf_counter()
-        local.depth = depth + 1
+        recorder = self._recorder
+        recorder._local.depth += 1
+        self._outer = recorder.costs.enter(self._stage)
 
     def __exit__(self, *_: object) -> None:
-        local = self._recorder._local
-        local.depth = getattr(local, "depth", 1) - 1  # gone where the thread has forked meanwhile
-        if local.depth <= 0:
-            local.depth = 0
-            self._recorder.cost_s += time.perf_counter() - getattr(local, "since", time.perf_counter())
+        recorder = self._recorder
+        local = recorder._local
+        local.depth = local.depth - 1 if local.depth else 0  # none where the thread has forked meanwhile
+        recorder.costs.leave(self._outer)
 
 
 class Recorder:
@@ -92,7 +97,8 @@ class Recorder:
     phase: str  # "train" or "eval"; model observers set it by set_phase
     recording: bool  # inside the window, not sealed: observers return at once when it is False (see also `wants`)
     sealed: bool
-    cost_s: float  # own time, of all threads
+    costs: Costs  # own time, of all threads
+    sampling: Sampling  # what is left out to keep a budget
 
     def __init__(self, settings: Settings, role: str = MAIN) -> None:
         self.settings = settings
@@ -108,12 +114,17 @@ class Recorder:
         self._starts: List[Callable[[], None]] = []
         self.unobserved_parts: Dict[Tuple[str, str], Dict[str, str]] = {}
         self.interventions: Dict[str, Dict[str, Any]] = {}
+        if settings.level == "step":
+            for stage, what, why in LEFT_OUT_AT_STEP:
+                self.unobserved(stage, what, why)
         self._fresh()
 
     def _fresh(self) -> None:
         """The state of a process that has recorded nothing; a forked child starts with it again."""
         self._lock = threading.RLock()
-        self._local = threading.local()
+        self._local = _Local()
+        self.costs = Costs()
+        self.sampling = Sampling(self.settings.budget)
         self._connection: Optional[Connection] = None
         self._lost = False
         self._buffer = bytearray()
@@ -138,7 +149,6 @@ class Recorder:
         self.phase = "train"
         self.training = False
         self.sealed = False
-        self.cost_s = 0.0
         self.recording = self.settings.window_start <= 0
         for observer in self.observers.values():
             observer.fired = 0
@@ -147,20 +157,22 @@ class Recorder:
     @property
     def busy(self) -> bool:
         """This thread is inside a digest: observers return at once when it is True."""
-        return getattr(self._local, "depth", 0) > 0
+        return self._local.depth > 0
 
     @property
     def keeps_evidence(self) -> bool:
         """Whether evidence of a record of the model goes anywhere: level `step` has no place for it."""
         return self.settings.level != "step"
 
-    def working(self) -> _Working:
-        """`with recorder.working():` around fingerprinting: sets `busy` for this thread, counts the cost; nests."""
-        return _Working(self)
+    def working(self, stage: str = "") -> _Working:
+        """`with recorder.working(stage):` around fingerprinting: sets `busy` for this thread, counts the cost; nests."""
+        return _Working(self, stage)
 
     def wants(self, stage: str, site: str = "") -> bool:
         """Whether a record would be kept now. Before the window begins: code, listing, files, seeds, and init at step 0."""
         if self.sealed:
+            return False
+        if not self.sampling.takes(stage, self.step):
             return False
         return (
             self.recording
@@ -168,6 +180,10 @@ class Recorder:
             or (stage == "rng" and site.startswith("seed/"))
             or (stage == "init" and self.step == 0)
         )
+
+    def takes(self, stage: str) -> bool:
+        """Whether values of a recurring stage are taken in this step: observers ask before they digest."""
+        return self.recording and self.sampling.takes(stage, self.step)
 
     def record(
         self,
@@ -182,7 +198,7 @@ class Recorder:
         """Records one fingerprint at the current step."""
         if not self.wants(stage, site):
             return
-        with self.working(), self._lock:
+        with self.working(stage), self._lock:
             try:
                 if self.role == WORKER:
                     self._carry(("record", stage, site, value, occurrence, phase, evidence))
@@ -199,12 +215,10 @@ class Recorder:
         """record() of each (site, value, evidence), in one go; for what the main process sees of the model."""
         if not seen or not self.wants(stage) or self.role in (WORKER, LAUNCHER):
             return
-        with self.working(), self._lock:
+        with self.working(stage), self._lock:
             try:
-                for site, value, evidence in seen:
-                    if self._lost or self.sealed:
-                        return
-                    self._take(stage, frames.short_name(site), value, None, phase, evidence)
+                if not self._lost and not self.sealed:
+                    self._take_all(stage, seen, phase)
             except Exception as error:
                 if from_signal(error):
                     raise
@@ -244,7 +258,7 @@ class Recorder:
         """A step ended: flushes, moves on, then runs the callbacks of at_step_start; seals where the window is over."""
         if self.sealed or self.role in (WORKER, LAUNCHER):
             return
-        with self.working(), self._lock:
+        with self.working(OTHER), self._lock:
             try:
                 self._finish_step(skipped)
             except Exception as error:
@@ -323,7 +337,7 @@ class Recorder:
     # -- ends ---------------------------------------------------------------------------------------------------------
     def seal(self, reason: str) -> None:
         """Sends the last frame; later records are dropped."""
-        with self.working(), self._lock:
+        with self.working(OTHER), self._lock:
             if self.sealed:
                 return
             try:
@@ -333,6 +347,7 @@ class Recorder:
                     self._fold_step()
                     self._pack_buffer()
                     self._close_streams()
+                    self._tell_budget()
                     self._send(frames.json_frame(frames.SEAL, contents.seal(self, reason)))
                     if self._connection is not None:
                         self._connection.drain(SEAL_WAIT_S)
@@ -373,9 +388,7 @@ class Recorder:
         evidence: Optional[Mapping[str, Any]],
     ) -> None:
         if occurrence is None:
-            key = (stage, phase, site)
-            occurrence = self._occurrences.get(key, 0)
-            self._occurrences[key] = occurrence + 1
+            occurrence = self._occurrence(stage, phase, site)
         if stage in TRAINING_STAGES:
             self.training = True
         if self.settings.level == "step" and stage not in KEPT_STAGES:
@@ -385,6 +398,48 @@ class Recorder:
             fold.take(self._named(site, occurrence, value)[1])
             return
         self._write(stage, phase, site, occurrence, value, evidence)
+
+    def _take_all(
+        self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str
+    ) -> None:
+        """_take of each, with what depends on stage and phase alone looked up once: most of what a step records."""
+        if stage in TRAINING_STAGES:
+            self.training = True
+        key = (stage, phase)
+        if self.settings.level == "step" and stage not in KEPT_STAGES:
+            fold = self._folded.get(key)
+            if fold is None:
+                fold = self._folded[key] = chains.StepFold()
+            for site, value, _ in seen:
+                site = frames.short_name(site)
+                fold.take(self._named(site, self._occurrence(stage, phase, site), value)[1])
+            return
+        stream = self.streams.get(key)
+        if stream is None:
+            stream = self.streams[key] = Stream()
+        self._open[key] = stream
+        head, buffer = frames.RecordHead(stage, phase, self.step, self.micro), self._buffer
+        for site, value, evidence in seen:
+            if len(site) > frames.SHORT_NAME_CHARS:
+                site = frames.short_name(site)
+            occurrence = self._occurrence(stage, phase, site)
+            name, hash_ = self._named(site, occurrence, value)
+            buffer += head.pack(self.sequence, occurrence, name, value, evidence)
+            self.sequence += 1
+            stream.take(hash_)
+            if len(buffer) >= FLUSH_BYTES:
+                self._pack_buffer()
+                self._send(b"")
+                if self._lost:
+                    return
+                buffer = self._buffer
+
+    def _occurrence(self, stage: str, phase: str, site: str) -> int:
+        """How many records this site has had in this step."""
+        key = (stage, phase, site)
+        count = self._occurrences.get(key, 0)
+        self._occurrences[key] = count + 1
+        return count
 
     def _write(
         self,
@@ -438,6 +493,9 @@ class Recorder:
             self._send(frames.json_frame(frames.FACTS, contents.facts(self)), now=False)
         self._send(frames.step_frame(self.step, skipped))
         finished = self.step
+        if self.recording:
+            self.costs.end_step(finished)
+            self.sampling.step_ended(self.costs, finished)
         self.steps_finished += 1
         self.step += 1
         self.micro = 0
@@ -456,6 +514,15 @@ class Recorder:
             fold = self._folded[(stage, phase)]
             self._write(stage, phase, FOLDED_SITE, 0, Print(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
         self._folded.clear()
+
+    def _tell_budget(self) -> None:
+        """Coverage of what was left out, for the seal."""
+        share = self.sampling.share
+        if share is None:
+            return
+        last = max(self.step - 1, 0) if self.settings.window_end is None else min(self.step, self.settings.window_end) - 1
+        for stage, which in self.sampling.left_out(last):
+            self.unobserved(stage, which, "left out to keep the budget of %g %%" % (share * 100))
 
     def _close_streams(self) -> None:
         for stream in self._open.values():

@@ -1,4 +1,4 @@
-"""`--steps A:B`, half open, and `--set`/`--vary NAME=V,W`."""
+"""`--steps A:B`, half open, `--set`/`--vary NAME=V,W`, and `--budget 2%`."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ def assignment_of(option: str, text: str) -> tuple[str, list[str]]:
     if len(values) < 2 or not all(values):
         raise UsageError(f"--vary {text}: needs two values or more", "for example --vary workers=0,2; one value: --set")
     return name.strip(), values
+
+
+def share_of(text: str | None) -> float:
+    """0.02 of `2%` or `0.02`; 0 where nothing was said. Raises UsageError."""
+    if text is None:
+        return 0.0
+    number = text.strip()
+    try:
+        share = float(number.removesuffix("%")) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        share = 0.0
+    if not 0.0 < share < 1.0:
+        raise UsageError(f"--budget {text}: no share of step time", "write --budget 2%")
+    return share

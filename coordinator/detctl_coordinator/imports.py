@@ -31,11 +31,16 @@ def plan_import(label: str, run_json: dict[str, Any], now_unix_s: float) -> Audi
         twin=twin,
         level=limits.clean(str(run_json.get("level") or "module"), 16),
         step_to=None,
+        budget_share=_share(run_json.get("budget_share")),
     )
     request = AuditRequest(recipe=spec.recipe, machines=(), twins=1, step_to=None, to_end=True, requested_by="import")
     audit = Audit(audit_id=audit_id, request=request, created_unix_s=now_unix_s, message="importing")
     run = RunRecord(spec=spec, state=RunState.RUNNING, attempt=1, created_unix_s=now_unix_s)
     return replace(audit, runs={spec.run_id: run})
+
+
+def _share(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) and 0.0 < value < 1.0 else 0.0
 
 
 def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:

@@ -78,6 +78,7 @@ def plan_runs(
                     step_from=request.step_from,
                     step_to=request.step_to,
                     expected_source_digest=recipes[arm.machine].source_digest,
+                    budget_share=request.budget_share,
                 )
             )
     return Planned(tuple(specs), tuple(_warnings(request, recipes, set(connected), fixed)))
@@ -104,6 +105,8 @@ def _check_shape(request: AuditRequest) -> None:
         raise Refusal(Code.INVALID, f"--steps: at most {limits.STEPS_MAX}")
     if request.level not in LEVELS:
         raise Refusal(Code.INVALID, f"--level {limits.clean(request.level)}: {' or '.join(LEVELS)}")
+    if not 0.0 <= request.budget_share < 1.0:  # NaN too
+        raise Refusal(Code.INVALID, "--budget: a share of step time, above 0 and below 100 %")
     for name, values in request.vary:
         if not 1 <= len(values) <= limits.VALUES_MAX or len(set(values)) < len(values):
             raise Refusal(Code.INVALID, f"--vary {limits.clean(name)}: 1 to {limits.VALUES_MAX} values, all different")

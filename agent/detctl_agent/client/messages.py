@@ -32,6 +32,7 @@ def order_from(message: agents_pb2.Assignment) -> Order:
         step_to=message.step_to or None,
         expected_source_digest=message.expected_source_digest,
         twin=message.twin,
+        budget_share=message.budget_share,
     )
 
 

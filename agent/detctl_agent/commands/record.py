@@ -14,6 +14,7 @@ import click
 
 from detctl_agent import arguments, manifest, source
 from detctl_agent.admission import INTERVENTIONS
+from detctl_agent.costs import cost_words
 from detctl_agent.errors import AgentError
 from detctl_agent.interpreter import interpreter_of
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
@@ -23,7 +24,7 @@ from detctl_agent.preparation import add_probe, own_paths, private_variables
 from detctl_agent.run_folder import RunFolder, RunJson
 from detctl_agent.runner import LaunchPlan, Outcome, Runner
 from detctl_agent.sockets import RuntimeFolder
-from detctl_agent.windows import parse_steps
+from detctl_agent.windows import parse_share, parse_steps
 
 EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 
@@ -31,6 +32,7 @@ EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="folder to make")
 @click.option("--level", type=click.Choice(["step", "module"]), default="module", show_default=True)
+@click.option("--budget", metavar="SHARE", help="of step time, that the probe may take: 2% or 0.02")
 @click.option("--steps", help="window A:B of steps, B exclusive [default: 0:32]")
 @click.option("--to-end", is_flag=True, help="let the training finish")
 @click.option(
@@ -53,12 +55,13 @@ def record(context: click.Context, /, **options: Any) -> None:
 
 class _Recording:
     def __init__(
-        self, *, output: Path, level: str, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
+        self, *, output: Path, level: str, budget: str | None, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
         interventions: tuple[str, ...], machine: str | None, timeout_s: float | None, command: tuple[str, ...],
     ) -> None:  # fmt: skip
         if steps and to_end:
             raise AgentError("--steps and --to-end exclude each other: choose one")
         self._start, self._end = (0, None) if to_end else parse_steps(steps or "0:32")
+        self._budget = parse_share(budget) if budget else 0.0
         self._level, self._in_copy, self._timeout_s, self._command = level, in_copy, timeout_s, list(command)
         self._interventions = dict(_pair(text, "--set") for text in interventions)
         for name in self._interventions:
@@ -137,6 +140,7 @@ class _Recording:
                     "cwd": str(work),
                 },
                 "interventions": self._interventions,
+                "budget": self._budget or None,
                 "argv_paths": True,
             },
         )
@@ -153,6 +157,7 @@ class _Recording:
             level=self._level,
             step_from=self._start,
             step_to=self._end,
+            budget_share=self._budget,
             started_unix_s=time.time(),
         )
         interpreter = interpreter_of(argv[0], env["PATH"])
@@ -215,6 +220,8 @@ class _Recording:
             _tell(f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish")
         if outcome.message:
             _tell(outcome.message)
+        if words := cost_words(outcome.cost):
+            _tell(words)
         _tell(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
         if interrupted:
             return EXIT_INTERRUPTED

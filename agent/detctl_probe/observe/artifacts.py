@@ -37,7 +37,7 @@ class Artifacts:
         if not recorder.recording or self._model.aside() not in (None, "backward"):
             return
         name, path = self._name(target)
-        with recorder.working():
+        with recorder.working("artifact"):
             for count, (inner, leaf) in enumerate(leaves(content, self._model.torch)):
                 if count >= LEAVES_MAX:
                     recorder.unobserved("artifact", name, "more than %d leaves" % LEAVES_MAX)

@@ -36,6 +36,7 @@ class Seen(NamedTuple):
     unobserved: List[Tuple[str, str, str]]
     worker: Optional[int]
     carried: List[Any]
+    cost: Mapping[str, float] = {}  # seconds by stage that a worker spent in the probe
 
 
 class Envelope:
@@ -59,14 +60,15 @@ class Envelope:
 class Fetch:
     """Observations of one fetch under way."""
 
-    def __init__(self, dataset: Any, index: Any) -> None:
+    def __init__(self, dataset: Any, index: Any, samples: bool = True) -> None:
         self.dataset = dataset
         self.indices: List[Any] = []
         self.order: Optional[Print] = None
         self.columns: Dict[str, List[Print]] = {}  # transform site -> a print a call
         self.notes: List[Tuple[str, str, Dict[str, Any]]] = []
         self.unobserved: Dict[Tuple[str, str], str] = {}
-        self.generators = snapshot()
+        self.samples = samples  # whether they are taken, and what transforms make of them
+        self.generators = snapshot() if samples else {}
         try:
             self.indices = order.as_list(index)  # a copy: __getitems__ may do with its list what it likes
             self.order = order.order_print(self.indices)
@@ -79,6 +81,8 @@ class Fetch:
 
     def transformed(self, site: str, value: Any) -> None:
         """One call of a transform returned `value`: a row more for its site."""
+        if not self.samples:
+            return
         for path, leaf in leaves(value):
             name = "%s/%s" % (site, path) if path else site
             column = self.columns.get(name)
@@ -131,13 +135,13 @@ class Collator:
         owner = recorder()
         try:
             if owner is None or owner.recording:
-                with _working(owner):
+                with _working(owner, "order"):
                     if self._travels and not self._started:
                         from detctl_probe.observe import workers
 
                         workers.started(owner)
                     self._started = True
-                    fetch = Fetch(dataset, index)
+                    fetch = Fetch(dataset, index, owner is None or _takes_samples(owner))
         except Exception as error:
             if from_signal(error):
                 raise
@@ -159,11 +163,13 @@ class Collator:
         batch = self._collate(samples)
         later, fetch.columns = fetch.columns, before
         _guarded(owner, fetch, "sample", lambda: records.extend(_of_columns(later, "collate")))
+        rows = owner is None or owner.keeps_evidence
         count = len(samples) if self._auto and isinstance(samples, (list, tuple)) else None
-        _guarded(owner, fetch, "batch", lambda: records.extend(_of_batch(fetch, batch, count)))
+        _guarded(owner, fetch, "batch", lambda: records.extend(_of_batch(fetch, batch, count, rows)))
         unobserved = [(stage, what, why) for (stage, what), why in fetch.unobserved.items()]
         carried = owner.drain() if owner is not None and self._travels else []
-        seen = Seen(records, fetch.notes, unobserved, _worker_id(), carried)
+        cost = owner.costs.take_all() if owner is not None and self._travels else {}
+        seen = Seen(records, fetch.notes, unobserved, _worker_id(), carried, cost)
         if self._travels:
             return Envelope(batch, seen)
         self._seen = seen
@@ -175,11 +181,13 @@ class Collator:
         return seen
 
     def _of_samples(self, fetch: Fetch, samples: Any, owner: Optional[Recorder]) -> List[Record]:
-        draws = drawn(fetch.generators, snapshot())
         logical = owner.logical if owner is not None else str
         records: List[Record] = []
         if fetch.order is not None:
             records.append(("order", "", fetch.order, order.order_evidence(fetch.indices)))
+        if not fetch.samples:
+            return records
+        draws = drawn(fetch.generators, snapshot())
         listed = samples if self._auto and isinstance(samples, (list, tuple)) else [samples]
         read: List[Dict[str, Print]] = []
         for sample in listed:
@@ -225,10 +233,15 @@ def _of_columns(columns: Mapping[str, List[Print]], what: str) -> List[Record]:
     return [("sample", site, gather(column), evidence) for site, column in columns.items() if column]
 
 
-def _of_batch(fetch: Fetch, batch: Any, count: Optional[int]) -> List[Record]:
+def _takes_samples(owner: Recorder) -> bool:
+    """Level step takes batches alone. A worker does not know the step: what it took for nothing is dropped where it arrives."""
+    return owner.keeps_evidence and owner.takes("sample")
+
+
+def _of_batch(fetch: Fetch, batch: Any, count: Optional[int], rows: bool) -> List[Record]:
     records: List[Record] = []
     for path, leaf in leaves(batch, count):
-        print_ = fetch.print_of("batch", path or "batch", leaf, rows=True)
+        print_ = fetch.print_of("batch", path or "batch", leaf, rows=rows)
         if print_ is not None:
             records.append(("batch", path or "batch", print_, None))
     return records
@@ -237,7 +250,7 @@ def _of_batch(fetch: Fetch, batch: Any, count: Optional[int]) -> List[Record]:
 def _guarded(owner: Optional[Recorder], fetch: Fetch, stage: str, work: Callable[[], None]) -> None:
     """Runs the probe's own work: what it raises becomes a gap that is said; a signal handler's exception goes through."""
     try:
-        with _working(owner):
+        with _working(owner, stage):
             work()
     except Exception as error:
         if from_signal(error):
@@ -251,8 +264,8 @@ class _Idle:
     def __exit__(self, *_: object) -> None: ...
 
 
-def _working(owner: Optional[Recorder]) -> Any:
-    return owner.working() if owner is not None else _Idle()
+def _working(owner: Optional[Recorder], stage: str) -> Any:
+    return owner.working(stage) if owner is not None else _Idle()
 
 
 def _stack() -> List[Optional[Fetch]]:

@@ -32,7 +32,7 @@ def install(recorder: Recorder) -> None:
         if recorder.sealed or recorder.busy or isinstance(path, int):
             return
         try:
-            with recorder.working():
+            with recorder.working("files"):
                 name = data_name(recorder, path)
                 if name is None:
                     return

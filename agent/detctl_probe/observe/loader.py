@@ -152,7 +152,7 @@ def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
         phase = owner.batch_phase()
         if phase is not None:
             owner.set_phase(phase)
-        with owner.working():
+        with owner.working("order"):
             _write(owner, known, seen, number, worker_count)
     except Exception as error:
         if from_signal(error):
@@ -162,6 +162,7 @@ def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
 
 def _write(owner: Recorder, known: Loader, seen: Seen, number: int, worker_count: int) -> None:
     owner.replay(seen.carried)
+    owner.costs.add_worker(seen.cost)
     _fired(owner, "workers", len(seen.carried))
     told: List[str] = []
     for stage, site, print_, evidence in seen.records:

@@ -62,7 +62,7 @@ class Losses:
             self._model.by_hand = True
 
     def _record(self, site: str, outputs: Any) -> None:
-        with self._recorder.working():
+        with self._recorder.working("loss"):
             for tensor in self._tensors(outputs):
                 try:
                     value = print_tensor(tensor, sketch=True)

@@ -16,7 +16,7 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from detctl_probe.observe import compiled, steps
 from detctl_probe.observe.init import Init
-from detctl_probe.observe.modules_tensors import record_values, tensors
+from detctl_probe.observe.modules_tensors import record_tensor, record_values, tensors
 from detctl_probe.observe.naming import Named, stateless
 from detctl_probe.observe.steps import Guarded, Model, model_of
 from detctl_probe.recorder import WORKER, Recorder
@@ -46,6 +46,7 @@ class Modules:
         self._row = model.recorder.observer("modules", "forward")
         self._init = Init(model)
         self._inside_fetch = inside_fetch
+        self._inside = model.recorder.settings.level != "step"  # whether modules inside a root are recorded
         self._local = threading.local()
         self._batches = model.recorder.observer("batches", "batch")
         self._fed = (-1, -1)  # (step, micro) whose input was recorded
@@ -55,6 +56,11 @@ class Modules:
         stack: Optional[List[_Call]] = getattr(self._local, "stack", None)
         if stack is None:
             stack = self._local.stack = []
+        # Nothing inside a root is recorded: its name need not be known. A root inside itself must be told from its end.
+        if stack and not (self._inside and self._recorder.takes("forward")):
+            key = id(module)
+            if all(call.key != key for call in stack):
+                return
         why = self._model.aside()
         if why is not None:
             if why not in ("backward", "compiling"):
@@ -86,7 +92,7 @@ class Modules:
                 return
             stack.pop()
         call = stack.pop()
-        if call.silent or output is None or not self._recorder.recording:
+        if call.silent or output is None or not self._recorder.takes("forward"):
             return
         if not (call.wrapper and call.recorded):
             self._record(call.site, output)
@@ -158,7 +164,10 @@ class Modules:
             self._recorder.set_phase("train" if module.training else "eval")
 
     def _record(self, site: str, output: Any, stage: str = "forward") -> None:
-        with self._recorder.working():
+        if isinstance(output, self._model.torch.Tensor):
+            record_tensor(self._recorder, self._row, stage, site, output, self._recorder.phase)
+            return
+        with self._recorder.working(stage):
             entries = [(site + path, tensor, None) for path, tensor in tensors(output)]
             record_values(self._recorder, self._row, stage, entries, self._recorder.phase)
 

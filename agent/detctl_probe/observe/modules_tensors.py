@@ -59,12 +59,16 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
 
     One call of the kernel for all; a tensor without a digest is reported unobserved.
     """
-    with recorder.working():
+    with recorder.working(stage):
         named: List[Entry] = []
         dense: List[Any] = []
         kind = sys.modules["torch"].Tensor
-        for site, value, evidence in entries:
-            if isinstance(value, kind):
+        for entry in entries:
+            site, value, evidence = entry
+            if isinstance(value, kind) and not value.is_sparse:
+                named.append(entry)
+                dense.append(value)
+            elif isinstance(value, kind):
                 for part, tensor in components(value):
                     named.append((site + part, tensor, evidence))
                     dense.append(tensor)
@@ -86,6 +90,36 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
         row.fired += len(seen)
 
 
+def record_tensor(recorder: Recorder, row: Observer, stage: str, site: str, tensor: Any, phase: str) -> None:
+    """record_values of one tensor, on a short way where it is a plain one and no mode is on.
+
+    A module's hook runs after operators have emptied the caches, so that each function and object that it touches costs a
+    memory access: what counts is how little this touches.
+    """
+    torch = sys.modules["torch"]
+    if type(tensor) is not torch.Tensor or tensor.is_sparse or modes_active(torch):
+        record_values(recorder, row, stage, [(site, tensor, None)], phase)
+        return
+    with recorder.working(stage):
+        try:
+            digest = digest_tensor(tensor)
+        except Unfit as why:
+            recorder.unobserved(stage, site, str(why))
+            return
+        dtype = _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype)
+        evidence = layout(tensor) if recorder.keeps_evidence else None
+        recorder.record_all(stage, ((site, Print(digest, dtype, tuple(tensor.shape)), evidence),), phase)
+        row.fired += 1
+
+
+def modes_active(torch: Any) -> bool:
+    """Whether a torch function or dispatch mode is on in this thread, of the user's or of anybody's."""
+    try:
+        return bool(torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack())
+    except AttributeError:  # a torch without these: as if one were
+        return True
+
+
 def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
     """A sparse tensor's dense parts with a suffix each; a dense tensor itself. A component keeps the order it was made in."""
     if not tensor.is_sparse:
@@ -98,10 +132,15 @@ def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
 def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
     """print_tensor of each, or why it has none."""
     torch = sys.modules["torch"]
+    own = (torch.Tensor, torch.nn.Parameter)
     found: List[Any] = []
     plain: List[Any] = []
     with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         for tensor in values:
+            if type(tensor) in own:
+                plain.append(tensor)
+                found.append(tensor)
+                continue
             try:
                 plain.append(_plain(torch, tensor))
                 found.append(plain[-1])
@@ -109,11 +148,11 @@ def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
                 found.append(why)
         digests = iter(digest_tensors(plain))
         for place, tensor in enumerate(found):
-            if not isinstance(tensor, Unfit):
+            if type(tensor) is not Unfit:
                 digest = next(digests)
-                found[place] = (
-                    Print(digest, dtype_name(tensor.dtype), tuple(tensor.shape)) if type(digest) is bytes else digest
-                )
+                if type(digest) is bytes:
+                    digest = Print(digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
+                found[place] = digest
     return found
 
 

@@ -23,14 +23,15 @@ class Update:
 
     def record(self, optimizer: Any, named: Iterable[Tuple[str, Any]]) -> None:
         """Parameters and state of this optimizer, its groups' lr, and all buffers."""
-        if not self._recorder.recording:
+        if not self._recorder.takes("update"):
             return
         self._record(self._after(optimizer, named))
 
     def _after(self, optimizer: Any, named: Iterable[Tuple[str, Any]]) -> Iterator[Entry]:
+        states = hasattr(optimizer, "state") and self._recorder.settings.level != "step"
         for site, parameter in named:
             yield site, parameter, None
-            state = optimizer.state.get(parameter) if hasattr(optimizer, "state") else None
+            state = optimizer.state.get(parameter) if states else None
             for key, value in (state or {}).items():
                 yield from self._value("%s.%s" % (site, key), value)
         for g, group in enumerate(optimizer.param_groups):
@@ -41,7 +42,7 @@ class Update:
 
     def by_hand(self) -> None:
         """Parameters that take gradients and buffers of every root: a training without optimizer."""
-        if not self._recorder.recording:
+        if not self._recorder.takes("update"):
             return
         parameters = (
             (site, parameter, None) for site, parameter in self._of_roots("_parameters") if parameter.requires_grad
@@ -50,7 +51,7 @@ class Update:
 
     def skipped(self) -> None:
         """The step changed nothing."""
-        if self._recorder.recording:
+        if self._recorder.takes("update"):
             self._record([("skipped", True, None)])
 
     def gradients_by_hand(self) -> Iterator[Tuple[str, Any]]:

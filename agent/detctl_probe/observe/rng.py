@@ -24,7 +24,7 @@ def install(recorder: Recorder) -> None:
     def started() -> None:
         if not recorder.wants("rng"):
             return
-        with recorder.working():
+        with recorder.working("rng"):
             for site, state in states():
                 recorder.record("rng", site, state)
                 row.fired += 1

@@ -69,7 +69,7 @@ class _Seeds:
         if recorder.busy or getattr(self._inside, "call", False):
             return
         try:
-            with recorder.working():
+            with recorder.working("rng"):
                 frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
                 if unseeded:
                     self._unseeded(site, generator, frame)
@@ -123,7 +123,7 @@ class _Seeds:
             return
         if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._told) < SOURCES_MAX:
             self._told.add((frame.f_code, frame.f_lineno))
-            with recorder.working():
+            with recorder.working("rng"):
                 call = _asked_for(frame) or call
                 text = "%s gives another value in every run" % call
                 recorder.note("identity", text, stage="rng", call=call, **recorder.callers.describe(frame))
@@ -141,7 +141,7 @@ class _Seeds:
                     generator,
                     _SEED_CALL[generator],
                 )
-                with self.recorder.working():
+                with self.recorder.working("rng"):
                     where = uses.first(self.recorder, generator) or dict(self.recorder.caller())
                     self.recorder.note("unseeded-rng", text, stage="rng", generator=generator, **where)
 
@@ -214,7 +214,7 @@ class _Seeds:
         if recorder.sealed or recorder.busy:
             return
         try:
-            with recorder.working():
+            with recorder.working("rng"):
                 frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
                 if frame is None or recorder.callers.kind(frame.f_code.co_filename) != USER:
                     return

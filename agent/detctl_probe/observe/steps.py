@@ -78,6 +78,8 @@ class Guarded:
         """work(*args), or None where it failed, where the recorder is done or inside a digest."""
         prior = self._model.pause(None)  # first: what follows are Python frames too
         recorder = self._model.recorder
+        costs = recorder.costs  # a fork makes new ones
+        outer = costs.enter(self._row.stage)
         try:
             return None if recorder.sealed or recorder.busy else work(*args)
         except Exception as error:
@@ -89,6 +91,7 @@ class Guarded:
                 recorder.note("observer-failed", "%s: %s" % (self._row.name, text), stage=self._row.stage)
             return None
         finally:
+            costs.leave(outer)
             self._model.pause(prior)
 
 

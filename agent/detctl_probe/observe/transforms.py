@@ -153,7 +153,7 @@ def _look(site: str, transform: Any, value: Any, before: Optional[Dict[str, byte
             if fetch is not None:
                 fetch.transformed(site, value)
             return
-        with owner.working():
+        with owner.working("sample"):
             if before is not None:
                 _tell_draws(owner, fetch, site, transform, before)
             if fetch is not None:

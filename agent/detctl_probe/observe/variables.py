@@ -32,7 +32,7 @@ def install(recorder: Recorder) -> None:
         frame = _names_it(recorder, name)
         if frame is not None:
             told.add(name)
-            with recorder.working():
+            with recorder.working("code"):
                 where = recorder.callers.describe(frame)
                 recorder.note("variable", "the variable %s is read" % name, stage="code", name=name, **where)
 

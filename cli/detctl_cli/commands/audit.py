@@ -45,6 +45,7 @@ WAIT_S = 300.0
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
 @click.option("--level", type=click.Choice(["module", "step"]), default="module", show_default=True, help="How fine.")
+@click.option("--budget", metavar="SHARE", help="Share of step time that the probe may take, as 2%: it leaves out what costs more.")
 @click.option(
     "--copy", "copy", is_flag=True, help="With --: each run in its own copy of this folder (default for twins)."
 )
@@ -72,6 +73,7 @@ def command(
     set_: tuple[str, ...],
     vary: tuple[str, ...],
     level: str,
+    budget: str | None,
     copy: bool,
     in_place: bool,
     timeout_s: int | None,
@@ -91,8 +93,9 @@ def command(
     detctl audit --twins 2 -- python train.py --seed 0
     """
     from detctl_cli.audit_request import AuditOptions
+    from detctl_cli.window import share_of
 
-    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level)
+    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget))
     typed = command_after_dashes()
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:

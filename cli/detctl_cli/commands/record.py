@@ -21,6 +21,7 @@ from detctl_cli.exits import Exit
 @click.option("--to-end", is_flag=True, help="Record up to the end of training.")
 @click.option("--set", "set_", metavar="NAME=V", multiple=True, help="env:VAR=V, listing=sorted or workers=0.")
 @click.option("--level", type=click.Choice(["module", "step"]), default="module", show_default=True, help="How fine.")
+@click.option("--budget", metavar="SHARE", help="Share of step time that the probe may take, as 2%: it leaves out what costs more.")
 @click.option("--copy", is_flag=True, help="Train in a copy of this folder.")
 @click.option("--in-place", is_flag=True, help="Train in this folder itself (default).")
 @click.option("--machine", metavar="NAME", help="Under which name to file it; this host's by default.")
@@ -33,6 +34,7 @@ def command(
     to_end: bool,
     set_: tuple[str, ...],
     level: str,
+    budget: str | None,
     copy: bool,
     in_place: bool,
     machine: str | None,
@@ -50,7 +52,7 @@ def command(
     """
     from detctl_cli.recordings.capture import CaptureOptions, capture
     from detctl_cli.terminal import note, write_json
-    from detctl_cli.window import assignment_of, window_of
+    from detctl_cli.window import assignment_of, share_of, window_of
 
     typed = command_after_dashes()
     if not typed:
@@ -67,7 +69,7 @@ def command(
         assignment_of("--set", text)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CliError("exists", f"{folder} exists and is not empty", "choose another name; nothing was overwritten")
-    options = CaptureOptions(steps, to_end, set_, level, copy, machine, timeout_s)
+    options = CaptureOptions(steps, to_end, set_, level, copy, machine, timeout_s, share_of(budget))
     try:
         result = capture(folder, typed, options, stdout=sys.stderr.fileno() if as_json else None)
     except KeyboardInterrupt:

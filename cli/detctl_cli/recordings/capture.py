@@ -30,6 +30,7 @@ class CaptureOptions:
     copy: bool = False
     machine: str | None = None
     timeout_s: int | None = None
+    budget_share: float = 0.0
 
     def arguments(self) -> list[str]:
         """For the agent's record command."""
@@ -39,6 +40,7 @@ class CaptureOptions:
         words += ["--copy"] if self.copy else []
         words += ["--machine", self.machine] if self.machine else []
         words += ["--timeout", str(self.timeout_s)] if self.timeout_s else []
+        words += ["--budget", repr(self.budget_share)] if self.budget_share else []
         changes = [text for text in self.set_ if not text.startswith("env:")]
         return words + [word for text in changes for word in ("--set", text)]
 

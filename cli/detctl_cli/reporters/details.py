@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from detctl_cli.clean import clean, clean_lines
+from detctl_cli.reporters.costs import cost_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +22,9 @@ def print_details(kind: str, content: Any, out: Console) -> None:
         out.print()
         content = {key: value for key, value in content.items() if key != "verdict"}
     out.print(kind or "item", style="bold")
+    if isinstance(content, Mapping):
+        for line in cost_lines(content):
+            out.print(f"  probe  {line}", soft_wrap=True)
     _print_value(content, out, 1)
 
 

@@ -2,15 +2,18 @@
 
 A chain value covers every entry before it, so equal chains at an ordinal mean equal entries up to it: O(log n) entries are
 read. From there step sums decide: a sum is blind to program order, and equal again where one odd record was all.
+Where probes left out steps to keep a budget (schedule.py) chains tell as far as both left out the same; behind it, the sums of the steps
+that both took.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.schedule import ALWAYS, Schedule, schedule_of, since
 from detctl_coordinator.comparison.window import entries_below
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 
@@ -24,7 +27,8 @@ Lasting = Literal["transient", "persistent"]
 
 @dataclass(frozen=True)
 class StreamDifference:
-    """Where two streams part. `equal_from`: the step from which they agree again to the end, None: they never do."""
+    """Where two streams part. `equal_from`: the step from which they agree again to the end, None: they never do.
+    `since`: the earliest step at which it may have begun, where steps before `step` were left out."""
 
     left: StreamKey
     right: StreamKey
@@ -33,6 +37,7 @@ class StreamDifference:
     differing_steps: int  # seen among the examined ones
     examined_steps: int
     equal_from: int | None
+    since: int
 
     @property
     def lasting(self) -> Lasting:
@@ -46,10 +51,15 @@ class Side:
     reader: RunReader
     key: StreamKey
     entries: int
+    schedule: Schedule = ALWAYS
 
     @classmethod
     def of(cls, reader: RunReader, key: StreamKey, limit: int | None) -> Side:
-        return cls(reader, key, entries_below(reader, key, limit))
+        return cls(reader, key, entries_below(reader, key, limit), schedule_of(reader, key))
+
+    def below(self, step: int) -> Side:
+        """The same, cut at a step."""
+        return replace(self, entries=min(self.entries, entries_below(self.reader, self.key, step)))
 
 
 def first_chain_difference(left: Side, right: Side) -> int | None:
@@ -73,11 +83,17 @@ def _chain(side: Side, ordinal: int) -> bytes:
 
 def compare_streams(left: Side, right: Side) -> StreamDifference | None:
     """The first step at which the sums of two streams differ, or None where they agree in every step."""
-    start = first_chain_difference(left, right)
-    if start is None:
-        if left.entries == right.entries:
-            return None
-        start = min(left.entries, right.entries)
+    apart = left.schedule.same_until(right.schedule)
+    if apart is None:
+        start = first_chain_difference(left, right)
+        if start is None:
+            if left.entries == right.entries:
+                return None
+            start = min(left.entries, right.entries)
+    else:
+        alike = left.below(apart), right.below(apart)
+        start = first_chain_difference(*alike)
+        start = min(side.entries for side in alike) if start is None else start
     return _from_ordinal(left, right, start)
 
 
@@ -85,8 +101,8 @@ def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | Non
     first: tuple[int, bool] | None = None
     differing = examined = 0
     equal_from: int | None = None
-    for step, a, b in steps_of_both(left, right, start):
-        same = a is not None and b is not None and a.sum == b.sum and a.count == b.count
+    for step, a, b in compared_steps(left, right, start):
+        same = _same(a, b)
         if first is None:
             if same:
                 continue  # the same records in another program order
@@ -103,15 +119,37 @@ def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | Non
             break
     if first is None:
         return None
-    return StreamDifference(left.key, right.key, first[0], first[1], differing, examined, equal_from)
+    earliest = since(left.schedule, right.schedule, first[0])
+    return StreamDifference(left.key, right.key, first[0], first[1], differing, examined, equal_from, earliest)
 
 
 def _tails_agree(left: Side, right: Side) -> bool:
     tails = []
     for side in (left, right):
         start = max(0, side.entries - TAIL_ENTRIES)
-        tails.append([(e.step, e.count, e.sum) for e in side.reader.entries(side.key, start, side.entries)])
-    return tails[0] == tails[1]
+        tails.append(side.reader.entries(side.key, start, side.entries))
+    if left.schedule.same_until(right.schedule) is None:
+        return [(e.step, e.count, e.sum) for e in tails[0]] == [(e.step, e.count, e.sum) for e in tails[1]]
+    if not tails[0] or not tails[1]:
+        return tails[0] == tails[1]
+    ours, theirs = ({e.step: e for e in tail} for tail in tails)
+    start = max(tail[0].step for tail in tails)
+    for step in (step for step in ours.keys() | theirs.keys() if step >= start):
+        a, b = ours.get(step), theirs.get(step)
+        if left.schedule.took(step, a) and right.schedule.took(step, b) and not _same(a, b):
+            return False
+    return True
+
+
+def _same(a: StepEntry | None, b: StepEntry | None) -> bool:
+    return a is not None and b is not None and a.sum == b.sum and a.count == b.count
+
+
+def compared_steps(left: Side, right: Side, start: int) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:
+    """steps_of_both without those that a side left out to keep a budget."""
+    for step, a, b in steps_of_both(left, right, start):
+        if left.schedule.took(step, a) and right.schedule.took(step, b):
+            yield step, a, b
 
 
 def steps_of_both(left: Side, right: Side, start: int) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:

@@ -13,12 +13,13 @@ from detctl_coordinator.comparison.first_divergence import (
     Side,
     StreamDifference,
     compare_streams,
-    steps_of_both,
+    compared_steps,
 )
 from detctl_coordinator.comparison.generators import live_generators
 from detctl_coordinator.comparison.ranks import match_ranks
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
+from detctl_coordinator.comparison.schedule import steps_taken
 from detctl_coordinator.comparison.window import common_steps, known_steps
 from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
@@ -29,7 +30,8 @@ ARTIFACT_STEPS_MAX = 64
 
 @dataclass(frozen=True)
 class NodeDifference:
-    """One stage (in one phase) that differs, at its first differing step."""
+    """One stage (in one phase) that differs, at its first differing step. `since`: the earliest at which it may have begun,
+    where steps before were left out to keep a budget."""
 
     node: Node
     step: int
@@ -38,6 +40,7 @@ class NodeDifference:
     sites: tuple[SiteDifference, ...]  # of the first rank that differs
     deciding: bool
     rank: int
+    since: int
 
     @property
     def lasting(self) -> Lasting:
@@ -69,7 +72,7 @@ class PairComparison:
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
-        return {node: Extent(d.step, d.equal_from) for node, d in self.differences.items()}
+        return {node: Extent(d.since, d.equal_from) for node, d in self.differences.items()}
 
     @property
     def different(self) -> bool:
@@ -125,13 +128,38 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
             continue
         observed.add(Node(key.stage, key.phase))
         other = StreamKey(matched.pairs[key.rank], key.stage, key.phase)
-        difference = compare_streams(Side.of(left, key, limit), Side.of(right, other, limit))
+        sides = Side.of(left, key, limit), Side.of(right, other, limit)
+        difference = compare_streams(*sides)
+        if not (sides[0].schedule.whole and sides[1].schedule.whole):
+            notes += _left_out(*sides, difference)
+            if difference is None and not any(a and b for _, a, b in compared_steps(*sides, 0)):
+                one_sided.setdefault(key.stage, f"{key.stage.word} was recorded in no step that both runs took")
         if difference is not None:
             found.setdefault(Node(key.stage, key.phase), []).append(difference)
     differences: dict[Node, NodeDifference] = {}
     for node, group in found.items():
         differences |= {d.node: d for d in _node_differences(left, right, node, group, limit)}
-    return PairComparison(left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes))
+    return PairComparison(
+        left, right, limit, differences, frozenset(observed), one_sided, "", tuple(dict.fromkeys(notes))
+    )
+
+
+def _left_out(left: Side, right: Side, difference: StreamDifference | None) -> list[str]:
+    """What was not compared of a stream because a probe kept a budget."""
+    word = left.key.stage.word
+    ends = [side.reader.entry(side.key, side.entries - 1).step + 1 for side in (left, right) if side.entries]
+    known = left.schedule.plans is not None and right.schedule.plans is not None
+    lines = []
+    if known and ends:
+        first = min(side.reader.entry(side.key, 0).step for side in (left, right) if side.entries)
+        taken = steps_taken(left.schedule, right.schedule, first, max(ends))
+        lines.append(f"{word} was compared in {taken} of {max(ends) - first} steps, the rest was left out to keep the budget")
+    if difference is not None and difference.since < difference.step:
+        lines.append(
+            f"{word} differs at step {difference.step}, perhaps since step {difference.since}: "
+            "the steps between were left out to keep the budget"
+        )
+    return lines
 
 
 def incomparable(left: RunReader, right: RunReader) -> str:
@@ -158,7 +186,8 @@ def _another_world_size(left: RunReader, right: RunReader, limit: int | None) ->
     node = Node(Stage.BATCH)
     differences = {}
     if united.first_step is not None:
-        differences[node] = NodeDifference(node, united.first_step, None, "content", (), True, 0)
+        step = united.first_step
+        differences[node] = NodeDifference(node, step, None, "content", (), True, 0, step)
     return PairComparison(left, right, limit, differences, frozenset({node}), {}, "", (note,), united)
 
 
@@ -178,8 +207,9 @@ def _node_differences(
             if live is not None and all(p.node.part != part for p in parts):
                 kind = kind_of(live.sites)
                 parted = Node(node.stage, node.phase, part)
+                rank = stream.left.rank
                 parts.append(
-                    NodeDifference(parted, live.step, whole.equal_from, kind, live.sites, False, stream.left.rank)
+                    NodeDifference(parted, live.step, whole.equal_from, kind, live.sites, False, rank, live.step)
                 )
     return parts or [replace(whole, node=Node(node.stage, node.phase, IDLE))]
 
@@ -195,7 +225,8 @@ def _node_difference(
     if node.stage is Stage.ARTIFACT:
         deciding = any(_tensors_differ(left, right, d, limit) for d in group)
     kind = "structure" if first.structural else kind_of(sites)
-    return NodeDifference(node, first.step, equal_from, kind, sites, deciding, first.left.rank)
+    earliest = min(d.since for d in group)
+    return NodeDifference(node, first.step, equal_from, kind, sites, deciding, first.left.rank, earliest)
 
 
 def _records(reader: RunReader, key: StreamKey, step: int) -> list[Fingerprint]:
@@ -206,7 +237,7 @@ def _tensors_differ(left: RunReader, right: RunReader, d: StreamDifference, limi
     """Whether anything but Python state differs in what was saved; too many steps to look at count as yes."""
     sides = Side.of(left, d.left, limit), Side.of(right, d.right, limit)
     looked = 0
-    for step, a, b in steps_of_both(*sides, 0):
+    for step, a, b in compared_steps(*sides, 0):
         if a is not None and b is not None and a.sum == b.sum:
             continue
         looked += 1

@@ -41,7 +41,8 @@ def _arrived(reader: RunReader, rank: int) -> int:
     if seal is not None:
         return seal.steps_finished
     ends = []
-    for stage in RECURRING:
+    # Under a budget the others are not in every step; the entries of a step arrive together.
+    for stage in (Stage.LOSS,) if reader.run.spec.budget_share else RECURRING:
         key = StreamKey(rank, stage, Phase.TRAIN)
         entries = reader.streams().get(key, 0)
         if entries:

@@ -31,6 +31,7 @@ class AuditRequest:
     set: tuple[tuple[str, str], ...] = ()
     vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
     requested_by: str = ""
+    budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class RunSpec:
     step_from: int = 0
     step_to: int | None = 32
     expected_source_digest: str = ""
+    budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
 
     @property
     def label(self) -> str:

@@ -93,6 +93,7 @@ def instruction_to_proto(instruction: Instruction) -> pb.CoordinatorMessage:
             step_to=spec.step_to or 0,
             expected_source_digest=spec.expected_source_digest,
             twin=spec.twin,
+            budget_share=spec.budget_share,
         )
         return pb.CoordinatorMessage(assignment=assignment)
     stop = pb.StopRun(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_probe.costs import Costs
 from detctl_probe.recorder import Observer
 from detctl_probe.settings import Settings
 
@@ -25,6 +26,8 @@ class FakeRecorder:
     interventions: dict[str, tuple[str, bool, str]] = field(default_factory=dict)
     observers: dict[str, Observer] = field(default_factory=dict)
     begun: int = 0
+    costs: Costs = field(default_factory=Costs)
+    keeps_evidence: bool = True
 
     def record(
         self, stage: str, site: str, value: Any, *, occurrence: Any = None, phase: Any = None, evidence: Any = None
@@ -46,6 +49,9 @@ class FakeRecorder:
     def logical(self, path: str) -> str:
         return path.replace("/mnt/data", "{data}")
 
+    def takes(self, stage: str) -> bool:
+        return self.recording
+
     def begin(self) -> None:
         self.begun += 1
 
@@ -56,5 +62,5 @@ class FakeRecorder:
         return []
 
     @contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self, stage: str = "") -> Iterator[None]:
         yield

@@ -1,0 +1,145 @@
+"""What the probe itself costs: seconds by stage, and the share of step time that they make up.
+
+Every entry into the probe is timed (`recorder.working(stage)`, and Guarded, which does not set `busy`). Entries nest; time goes to
+the innermost stage, once. Work that belongs to no stage (frames, seals) is `other`. What DataLoader workers spend
+travels with their batches and is counted apart: it runs beside the training, not in its step time.
+
+Shares are of the steps after the first that was recorded, whose time is start-up: cost / wall time of the step, the probe included.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from typing import Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence
+
+OTHER = "other"
+STEPS_KEPT = 256  # for medians
+
+
+class StepCost(NamedTuple):
+    """One step: its wall time, and the probe's part of it by stage (stages without any are left out)."""
+
+    step: int
+    step_s: float
+    by_stage: Dict[str, float]
+
+    @property
+    def cost_s(self) -> float:
+        return sum(self.by_stage.values())
+
+
+class _Local(threading.local):
+    depth = 0
+    stage = OTHER
+    since = 0.0
+
+
+class Costs:
+    """The meter of one process."""
+
+    def __init__(self) -> None:
+        self._local = _Local()
+        self.by_stage: Dict[str, float] = {}
+        self.workers: Dict[str, float] = {}
+        self.steps: Deque[StepCost] = deque(maxlen=STEPS_KEPT)
+        self.steps_counted = 0
+        self.steps_s = 0.0  # wall time of the counted steps
+        self.steps_by_stage: Dict[str, float] = {}  # the probe's part of it
+        self._ended_at: Optional[float] = None
+        self._before: Dict[str, float] = {}
+
+    def enter(self, stage: str = "") -> str:
+        """Starts the clock of this thread, for `stage` or, without one, for the stage that is on; leave() takes the result."""
+        local = self._local
+        now = time.perf_counter()
+        outer = local.stage
+        if not local.depth:
+            local.stage = stage or OTHER
+            local.since = now
+        elif stage and stage != outer:
+            self._charge(outer, now - local.since)
+            local.stage = stage
+            local.since = now
+        local.depth += 1
+        return outer
+
+    def leave(self, outer: str) -> None:
+        """Ends what enter() began."""
+        local = self._local
+        if not local.depth:
+            return  # the thread has forked meanwhile
+        local.depth -= 1
+        if not local.depth or outer != local.stage:
+            now = time.perf_counter()
+            self._charge(local.stage, now - local.since)
+            local.since = now
+            local.stage = outer
+
+    def _charge(self, stage: str, seconds: float) -> None:
+        self.by_stage[stage] = self.by_stage.get(stage, 0.0) + seconds
+
+    def take_all(self) -> Dict[str, float]:
+        """What was spent since the last call; for a worker, to travel with a batch."""
+        spent, self.by_stage = self.by_stage, {}
+        return spent
+
+    def add_worker(self, spent: Mapping[str, float]) -> None:
+        """What a worker spent on a batch."""
+        for stage, seconds in spent.items():
+            self.workers[stage] = self.workers.get(stage, 0.0) + seconds
+
+    def end_step(self, step: int) -> None:
+        """A step that was recorded is over."""
+        now = time.perf_counter()
+        before, self._before = self._before, dict(self.by_stage)
+        last, self._ended_at = self._ended_at, now
+        if last is None:
+            return
+        spent = {stage: total - before.get(stage, 0.0) for stage, total in self._before.items()}
+        spent = {stage: seconds for stage, seconds in spent.items() if seconds > 0.0}
+        self.steps.append(StepCost(step, now - last, spent))
+        self.steps_counted += 1
+        self.steps_s += now - last
+        for stage, seconds in spent.items():
+            self.steps_by_stage[stage] = self.steps_by_stage.get(stage, 0.0) + seconds
+
+    def report(self) -> Dict[str, object]:
+        """The seal's keys; frames.py tells them."""
+        return {
+            "cost_s": round(sum(self.by_stage.values()), 6),
+            "cost_by_stage": _rounded(self.by_stage),
+            "worker_cost_by_stage": _rounded(self.workers),
+            "step_s": {
+                "steps": self.steps_counted,
+                "total": round(self.steps_s, 6),
+                "median": round(median([one.step_s for one in self.steps]), 6),
+            },
+            "share": {
+                "median": round(median([one.cost_s / one.step_s for one in self.steps if one.step_s > 0.0]), 6),
+                "total": round(sum(self.steps_by_stage.values()) / self.steps_s, 6) if self.steps_s else 0.0,
+                "by_stage": {
+                    stage: round(seconds / self.steps_s, 6) for stage, seconds in _dearest(self.steps_by_stage)
+                }
+                if self.steps_s
+                else {},
+            },
+        }
+
+
+def median(values: Sequence[float]) -> float:
+    """0 where there is none."""
+    ranked = sorted(values)
+    if not ranked:
+        return 0.0
+    middle = len(ranked) // 2
+    return ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
+
+
+def _dearest(costs: Dict[str, float]) -> "List[tuple[str, float]]":
+    return sorted(costs.items(), key=lambda item: -item[1])
+
+
+def _rounded(costs: Dict[str, float]) -> Dict[str, float]:
+    return {stage: round(seconds, 6) for stage, seconds in _dearest(costs)}

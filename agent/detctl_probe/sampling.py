@@ -1,0 +1,123 @@
+"""What is left out: to keep a budget, and at level `step`.
+
+**Budget.** `--budget 2%` allows the probe that share of step time. Steps 0 to 2 are recorded whole; then, and again after 4, 8, 16 …
+steps, the share is computed from what each stage cost, and while it is too large the dearest stage's *period* is doubled: a
+stage of period 4 is taken in the steps whose number 4 divides. Periods only grow. So a plan is a pure function of the step
+number, the steps of a longer period are steps of a shorter one too, and two runs whose probes decided differently still
+share steps to compare. The seal lists from which step on which periods held; without that list a missing record would be a difference.
+
+Only THINNED stages are left out. Batch, loss, init, rng, order and listings are in every step: cheap, or what says where to look.
+
+**Level step** is for runs that are watched always. It takes each root's output and not what is inside, each parameter and buffer
+and not the optimizer's state (it shows in the next parameters), every fourth gradient in turn, batches and not the samples in them.
+"""
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
+
+from detctl_probe.costs import Costs, StepCost, median
+
+THINNED = ("sample", "forward", "backward", "update")
+PERIOD_MAX = 64
+FIRST_DECISION_AFTER = 2  # counted steps; the first step of all is start-up and not counted
+
+TURNS = 4  # level step: every fourth gradient
+LEFT_OUT_AT_STEP = (
+    ("sample", "samples of a batch", "level step: the batch alone"),
+    ("forward", "modules inside a root", "level step: the roots' outputs alone"),
+    ("backward", "three of four gradients", "level step: in each step every fourth, in turn"),
+    ("update", "optimizer state", "level step: parameters and buffers alone"),
+)
+
+Row = TypeVar("Row")
+
+
+def in_turn(rows: Sequence[Row], step: int) -> Sequence[Row]:
+    """Every fourth row, others in each of four steps; all where there are fewer than four."""
+    return rows[step % TURNS :: TURNS] if len(rows) >= TURNS else rows
+
+
+class Sampling:
+    """Which stages are taken in which steps, in one process. share: the budget, None: everything is taken.
+
+    periods: those that hold for the steps to come; plans: (first step, periods) of each change, the first without any.
+    """
+
+    def __init__(self, share: Optional[float]) -> None:
+        self.share = share
+        self.periods: Dict[str, int] = {}
+        self.plans: List[Tuple[int, Dict[str, int]]] = [(0, {})]
+        self.kept: Optional[bool] = None  # whether the last decision could keep the budget; None: not decided yet
+        self._decide_after = FIRST_DECISION_AFTER
+
+    def takes(self, stage: str, step: int) -> bool:
+        """Whether a stage is taken in the step under way."""
+        return not self.periods or step % self.periods.get(stage, 1) == 0
+
+    def step_ended(self, costs: Costs, step: int) -> bool:
+        """Decides anew where it is time to; True where the plan has changed, from step + 1 on."""
+        if self.share is None or costs.steps_counted < self._decide_after:
+            return False
+        self._decide_after *= 2
+        periods, self.kept = decided(self.share, self.periods, list(costs.steps), self.plans)
+        if periods == self.periods:
+            return False
+        self.periods = periods
+        self.plans.append((step + 1, dict(periods)))
+        return True
+
+    def report(self) -> Dict[str, object]:
+        """The seal's `budget`."""
+        plans = [{"from": first, "periods": dict(periods)} for first, periods in self.plans]
+        return {"share": self.share, "kept": self.kept, "plans": plans}
+
+    def left_out(self, last_step: int) -> Iterable[Tuple[str, str]]:
+        """(stage, which steps) of what was not taken up to last_step."""
+        ends = [first - 1 for first, _ in self.plans[1:]] + [last_step]
+        for stage in THINNED:
+            spans: List[List[int]] = []
+            for (first, periods), last in zip(self.plans, ends):  # noqa: B905 - strict came with Python 3.10
+                period = periods.get(stage, 1)
+                if spans and spans[-1][2] == period:
+                    spans[-1][1] = last
+                elif period > 1:
+                    spans.append([first, last, period])
+            for first, last, period in spans:
+                if any(step % period for step in range(first, min(last, first + 1) + 1)):
+                    yield stage, "steps %d to %d but those that %d divides" % (first, last, period)
+
+
+def decided(
+    share: float, periods: Dict[str, int], steps: Sequence[StepCost], plans: Sequence[Tuple[int, Dict[str, int]]]
+) -> Tuple[Dict[str, int], bool]:
+    """(periods from now on, whether the budget is kept with them). A pure function of what was measured."""
+    own_s = median([one.step_s - one.cost_s for one in steps])  # the training's own time
+    costs: Dict[str, Tuple[float, float]] = {}
+    for stage in THINNED:
+        taken = [one.by_stage.get(stage, 0.0) for one in steps if one.step % _period_at(plans, one.step, stage) == 0]
+        idle = [one.by_stage.get(stage, 0.0) for one in steps if one.step % _period_at(plans, one.step, stage) != 0]
+        costs[stage] = median(taken), median(idle)
+    others = {stage for one in steps for stage in one.by_stage} - set(THINNED)
+    fixed_s = sum(median([one.by_stage.get(stage, 0.0) for one in steps]) for stage in others)
+    now = {stage: periods.get(stage, 1) for stage in THINNED}
+    while True:
+        shares = {stage: max(0.0, costs[stage][0] - costs[stage][1]) / now[stage] for stage in THINNED}
+        total_s = fixed_s + sum(shares.values()) + sum(costs[stage][1] for stage in THINNED)
+        if total_s <= share * (own_s + total_s):
+            kept = True
+            break
+        longer = [stage for stage in THINNED if now[stage] < PERIOD_MAX and shares[stage] > 0.0]
+        if not longer:
+            kept = False
+            break
+        now[max(longer, key=lambda stage: shares[stage])] *= 2
+    return {stage: period for stage, period in now.items() if period > 1}, kept
+
+
+def _period_at(plans: Sequence[Tuple[int, Dict[str, int]]], step: int, stage: str) -> int:
+    period = 1
+    for first, periods in plans:
+        if first <= step:
+            period = periods.get(stage, 1)
+    return period
