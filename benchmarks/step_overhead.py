@@ -32,7 +32,12 @@ HERE = Path(__file__).resolve().parent
 SIDES = ("bare", "module", "step", "debugmode", "md5")
 PROBED = ("module", "step")
 SLOW = ("debugmode", "md5")
-TARGETS = {("resnet18", "module"): 5.0, ("tiny_gpt", "module"): 2.0, ("resnet18", "step"): 1.0, ("tiny_gpt", "step"): 1.0}
+TARGETS = {
+    ("resnet18", "module"): 5.0,
+    ("tiny_gpt", "module"): 2.0,
+    ("resnet18", "step"): 1.0,
+    ("tiny_gpt", "step"): 1.0,
+}
 UNCOUNTED_STEPS = 5  # more than two workers have fetched ahead
 GROWTH_MB_MAX = 50
 
@@ -125,7 +130,9 @@ def report(case: tuple[str, int, int], sides: dict[str, Side]) -> None:
         if name in PROBED:
             more_mb = (side.said["rss_kb"] - sides["bare"].said["rss_kb"]) / 1024
             grown_mb = (side.said["rss_kb"] - side.first_rss_kb) / 1024
-            text += f"   {more_mb:+.0f} MB against bare, {grown_mb:+.0f} MB since its first steps (aim: {GROWTH_MB_MAX})"
+            text += (
+                f"   {more_mb:+.0f} MB against bare, {grown_mb:+.0f} MB since its first steps (aim: {GROWTH_MB_MAX})"
+            )
         else:
             text += f"   {side.said['rss_kb'] / 1024:.0f} MB"
         if target is not None:
@@ -149,7 +156,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--steps", type=int, default=10, help="counted steps a block")
     options = parser.parse_args()
-    print(f"{os.cpu_count()} cores; {options.rounds} rounds of {options.steps} steps a side (a third for {', '.join(SLOW)})")
+    print(
+        f"{os.cpu_count()} cores; {options.rounds} rounds of {options.steps} steps a side (a third for {', '.join(SLOW)})"
+    )
     for model in options.models.split(","):
         for workers in options.workers.split(","):
             for threads in options.threads.split(","):

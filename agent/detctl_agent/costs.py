@@ -16,11 +16,16 @@ def cost_words(seal: Mapping[str, Any]) -> str:
     if not isinstance(share, Mapping) or not isinstance(total, (int, float)) or not total:
         return ""
     by_stage = share.get("by_stage")
-    dearest = sorted(by_stage.items(), key=lambda item: -item[1])[:STAGES_SHOWN] if isinstance(by_stage, Mapping) else []
+    dearest = (
+        sorted(by_stage.items(), key=lambda item: -item[1])[:STAGES_SHOWN] if isinstance(by_stage, Mapping) else []
+    )
     parts = [f"{stage} {percent(part)}" for stage, part in dearest if part >= SHARE_SHOWN_MIN]
     budget = seal.get("budget")
-    kept = isinstance(budget, Mapping) and budget.get("kept") is False
-    more = f"; the budget of {percent(budget['share'])} cannot be kept" if kept and isinstance(budget, Mapping) else ""
+    more = ""
+    if isinstance(budget, Mapping) and isinstance(budget.get("measured"), Mapping):
+        held = budget["measured"]
+        more = f"; {percent(held['share'])} from step {held['from']} on, under a budget of {percent(budget['share'])}"
+        more += ", which cannot be kept" if budget.get("kept") is False else ""
     return f"probe {percent(total)} of step time{': ' if parts else ''}{', '.join(parts)}{more}"
 
 

@@ -93,6 +93,10 @@ class Costs:
     def end_step(self, step: int) -> None:
         """A step that was recorded is over."""
         now = time.perf_counter()
+        local = self._local
+        if local.depth:  # what is under way belongs to the step up to here
+            self._charge(local.stage, now - local.since)
+            local.since = now
         before, self._before = self._before, dict(self.by_stage)
         last, self._ended_at = self._ended_at, now
         if last is None:

@@ -36,9 +36,11 @@ SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_siz
         "cost_s": 0.81, "cost_by_stage": {"forward": 0.4, "update": 0.2, ..., "other": 0.01},
         "worker_cost_by_stage": {"sample": 1.2, ...}, "step_s": {"steps": 31, "total": 12.4, "median": 0.4},
         "share": {"median": 0.018, "total": 0.019, "by_stage": {"forward": 0.009, ...}},
-        "budget": {"share": 0.02, "kept": true, "plans": [{"from": 0, "periods": {}}, {"from": 3, "periods": {"forward": 4}}]}}
+        "budget": {"share": 0.02, "kept": true, "measured": {"from": 3, "share": 0.017},
+                   "plans": [{"from": 0, "periods": {}}, {"from": 3, "periods": {"forward": 4}}]}}
        "exception" stands only where the program ended by one (reason "exit"): the name of its class.
        "budget" stands only where one was set: from step 3 on, forward was taken in steps that 4 divides (sampling.py).
+       "kept" is whether the last decision expected to keep it, "measured" the share since the last plan.
        The costs are told in costs.py: seconds of the probe, those of DataLoader workers apart, and shares of step time.
 
 A record (all of a RECORDS payload is records, one after the other):

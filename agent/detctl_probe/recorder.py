@@ -399,9 +399,7 @@ class Recorder:
             return
         self._write(stage, phase, site, occurrence, value, evidence)
 
-    def _take_all(
-        self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str
-    ) -> None:
+    def _take_all(self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str) -> None:
         """_take of each, with what depends on stage and phase alone looked up once: most of what a step records."""
         if stage in TRAINING_STAGES:
             self.training = True
@@ -520,7 +518,9 @@ class Recorder:
         share = self.sampling.share
         if share is None:
             return
-        last = max(self.step - 1, 0) if self.settings.window_end is None else min(self.step, self.settings.window_end) - 1
+        last = (
+            max(self.step - 1, 0) if self.settings.window_end is None else min(self.step, self.settings.window_end) - 1
+        )
         for stage, which in self.sampling.left_out(last):
             self.unobserved(stage, which, "left out to keep the budget of %g %%" % (share * 100))
 

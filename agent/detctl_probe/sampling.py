@@ -49,6 +49,8 @@ class Sampling:
         self.periods: Dict[str, int] = {}
         self.plans: List[Tuple[int, Dict[str, int]]] = [(0, {})]
         self.kept: Optional[bool] = None  # whether the last decision could keep the budget; None: not decided yet
+        self._since = (0, 0.0, 0.0)  # first step of the last plan; step time and cost up to it
+        self._held = 0.0
         self._decide_after = FIRST_DECISION_AFTER
 
     def takes(self, stage: str, step: int) -> bool:
@@ -57,7 +59,12 @@ class Sampling:
 
     def step_ended(self, costs: Costs, step: int) -> bool:
         """Decides anew where it is time to; True where the plan has changed, from step + 1 on."""
-        if self.share is None or costs.steps_counted < self._decide_after:
+        if self.share is None:
+            return False
+        spent = sum(costs.steps_by_stage.values())
+        _, step_s, cost_s = self._since
+        self._held = (spent - cost_s) / (costs.steps_s - step_s) if costs.steps_s > step_s else 0.0
+        if costs.steps_counted < self._decide_after:
             return False
         self._decide_after *= 2
         periods, self.kept = decided(self.share, self.periods, list(costs.steps), self.plans)
@@ -65,12 +72,14 @@ class Sampling:
             return False
         self.periods = periods
         self.plans.append((step + 1, dict(periods)))
+        self._since = (step + 1, costs.steps_s, spent)
         return True
 
     def report(self) -> Dict[str, object]:
         """The seal's `budget`."""
         plans = [{"from": first, "periods": dict(periods)} for first, periods in self.plans]
-        return {"share": self.share, "kept": self.kept, "plans": plans}
+        held = {"from": self._since[0], "share": round(self._held, 6)}
+        return {"share": self.share, "kept": self.kept, "measured": held, "plans": plans}
 
     def left_out(self, last_step: int) -> Iterable[Tuple[str, str]]:
         """(stage, which steps) of what was not taken up to last_step."""

@@ -149,10 +149,10 @@ def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
         digests = iter(digest_tensors(plain))
         for place, tensor in enumerate(found):
             if type(tensor) is not Unfit:
-                digest = next(digests)
-                if type(digest) is bytes:
-                    digest = Print(digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
-                found[place] = digest
+                made: Any = next(digests)
+                if type(made) is bytes:
+                    made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
+                found[place] = made
     return found
 
 

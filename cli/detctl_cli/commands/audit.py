@@ -45,7 +45,11 @@ WAIT_S = 300.0
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
 @click.option("--level", type=click.Choice(["module", "step"]), default="module", show_default=True, help="How fine.")
-@click.option("--budget", metavar="SHARE", help="Share of step time that the probe may take, as 2%: it leaves out what costs more.")
+@click.option(
+    "--budget",
+    metavar="SHARE",
+    help="Share of step time that the probe may take, as 2%: it leaves out what costs more.",
+)
 @click.option(
     "--copy", "copy", is_flag=True, help="With --: each run in its own copy of this folder (default for twins)."
 )

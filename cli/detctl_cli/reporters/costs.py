@@ -23,7 +23,10 @@ def cost_lines(run: Mapping[str, Any]) -> Iterator[str]:
             line += f"; DataLoader workers {workers:.1f} s beside it"
         budget = detail.get("budget")
         if isinstance(budget, Mapping) and _number(budget.get("share")):
-            line += f"; budget {_percent(budget['share'])}"
+            held = budget.get("measured")
+            if isinstance(held, Mapping) and _number(held.get("share")):
+                line += f"; {_percent(held['share'])} from step {clean(held.get('from'))} on"
+            line += f", under a budget of {_percent(budget['share'])}"
             line += ", which could not be kept" if budget.get("kept") is False else ""
         yield line
 

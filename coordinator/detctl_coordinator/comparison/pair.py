@@ -20,7 +20,7 @@ from detctl_coordinator.comparison.ranks import match_ranks
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
 from detctl_coordinator.comparison.schedule import steps_taken
-from detctl_coordinator.comparison.window import common_steps, known_steps
+from detctl_coordinator.comparison.window import common_steps, known_steps, training_steps
 from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
 
@@ -131,7 +131,7 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
         sides = Side.of(left, key, limit), Side.of(right, other, limit)
         difference = compare_streams(*sides)
         if not (sides[0].schedule.whole and sides[1].schedule.whole):
-            notes += _left_out(*sides, difference)
+            notes += _left_out(*sides, difference, limit)
             if difference is None and not any(a and b for _, a, b in compared_steps(*sides, 0)):
                 one_sided.setdefault(key.stage, f"{key.stage.word} was recorded in no step that both runs took")
         if difference is not None:
@@ -144,16 +144,19 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
     )
 
 
-def _left_out(left: Side, right: Side, difference: StreamDifference | None) -> list[str]:
+def _left_out(left: Side, right: Side, difference: StreamDifference | None, limit: int | None) -> list[str]:
     """What was not compared of a stream because a probe kept a budget."""
     word = left.key.stage.word
-    ends = [side.reader.entry(side.key, side.entries - 1).step + 1 for side in (left, right) if side.entries]
+    extents = [extent for side in (left, right) if (extent := training_steps(side.reader)) is not None]
     known = left.schedule.plans is not None and right.schedule.plans is not None
     lines = []
-    if known and ends:
-        first = min(side.reader.entry(side.key, 0).step for side in (left, right) if side.entries)
-        taken = steps_taken(left.schedule, right.schedule, first, max(ends))
-        lines.append(f"{word} was compared in {taken} of {max(ends) - first} steps, the rest was left out to keep the budget")
+    if known and extents:
+        start = min(start for start, _ in extents)
+        stop = common_steps([limit, max(stop for _, stop in extents)]) or 0
+        taken = steps_taken(left.schedule, right.schedule, start, stop)
+        lines.append(
+            f"{word} was compared in {taken} of {stop - start} steps, the rest was left out to keep the budget"
+        )
     if difference is not None and difference.since < difference.step:
         lines.append(
             f"{word} differs at step {difference.step}, perhaps since step {difference.since}: "

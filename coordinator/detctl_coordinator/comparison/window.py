@@ -41,8 +41,7 @@ def _arrived(reader: RunReader, rank: int) -> int:
     if seal is not None:
         return seal.steps_finished
     ends = []
-    # Under a budget the others are not in every step; the entries of a step arrive together.
-    for stage in (Stage.LOSS,) if reader.run.spec.budget_share else RECURRING:
+    for stage in _recurring(reader):
         key = StreamKey(rank, stage, Phase.TRAIN)
         entries = reader.streams().get(key, 0)
         if entries:
@@ -50,9 +49,17 @@ def _arrived(reader: RunReader, rank: int) -> int:
     return min(ends, default=0)
 
 
+def _recurring(reader: RunReader) -> tuple[Stage, ...]:
+    """Under a budget only the loss is in every step; the entries of a step arrive together."""
+    loss = any(count and key.stage is Stage.LOSS for key, count in reader.streams().items())
+    return (Stage.LOSS,) if reader.run.spec.budget_share and loss else RECURRING
+
+
 def training_steps(reader: RunReader) -> tuple[int, int] | None:
     """(first, last + 1) of the steps in which the run trained, over all ranks; None where it finished none."""
-    for stage in reversed(RECURRING):  # an update ends a step; a run without an optimizer has what comes before it
+    for stage in reversed(
+        _recurring(reader)
+    ):  # an update ends a step; a run without an optimizer has what comes before it
         keys = [k for k, count in reader.streams().items() if count and k.stage is stage and k.phase is Phase.TRAIN]
         if keys:
             first = min(reader.entry(key, 0).step for key in keys)

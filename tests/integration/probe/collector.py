@@ -120,6 +120,7 @@ def collect(
     level: str = "module",
     window: list[int | None] | None = None,
     interventions: dict[str, str] | None = None,
+    budget: float | None = None,
     stop_after: int | None = None,
     timeout_s: float = 120.0,
     check: bool = True,
@@ -142,6 +143,7 @@ def collect(
             "window": window or [0, None],
             "paths": {"cwd": place, **(paths or {})},
             "interventions": interventions or {},
+            "budget": budget,
         }
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
         below = variables.get("PYTHONPATH")
