@@ -8,8 +8,10 @@ share steps to compare. The seal lists from which step on which periods held; wi
 
 Only THINNED stages are left out. Batch, loss, init, rng, order and listings are in every step: cheap, or what says where to look.
 
-**Level step** is for runs that are watched always. It takes each root's output and not what is inside, each parameter and buffer
-and not the optimizer's state (it shows in the next parameters), every fourth gradient in turn, batches and not the samples in them.
+**Level step** is for runs that are watched always: a plain read of all parameters and gradients would take more than a hundredth of
+many a step. It takes each root's output and not what is inside; of gradients, parameters and buffers every fourth in turn, all of them in
+the window's last step; batches and not the samples in them; nothing of the optimizer's state. What a parameter hides for up to
+three steps shows in the next step's output and loss: at this level a difference of the update may be seen as one of the next forward.
 """
 
 from __future__ import annotations
@@ -17,25 +19,28 @@ from __future__ import annotations
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
 
 from detctl_probe.costs import Costs, StepCost, median
+from detctl_probe.settings import Settings
 
 THINNED = ("sample", "forward", "backward", "update")
 PERIOD_MAX = 64
 FIRST_DECISION_AFTER = 2  # counted steps; the first step of all is start-up and not counted
 
-TURNS = 4  # level step: every fourth gradient
+TURNS = 4  # level step: every fourth gradient and parameter
 LEFT_OUT_AT_STEP = (
     ("sample", "samples of a batch", "level step: the batch alone"),
     ("forward", "modules inside a root", "level step: the roots' outputs alone"),
-    ("backward", "three of four gradients", "level step: in each step every fourth, in turn"),
-    ("update", "optimizer state", "level step: parameters and buffers alone"),
+    ("backward", "three of four gradients in each step", "level step: every fourth, in turn"),
+    ("update", "three of four parameters and buffers in each step", "level step: every fourth, in turn"),
+    ("update", "optimizer state", "level step: it shows in the next parameters"),
 )
 
 Row = TypeVar("Row")
 
 
-def in_turn(rows: Sequence[Row], step: int) -> Sequence[Row]:
-    """Every fourth row, others in each of four steps; all where there are fewer than four."""
-    return rows[step % TURNS :: TURNS] if len(rows) >= TURNS else rows
+def in_turn(rows: Sequence[Row], step: int, settings: Settings) -> Sequence[Row]:
+    """At level step every fourth row, others in each of four steps; all at the end of the window, and where they are few."""
+    last = settings.window_end is not None and step >= settings.window_end - 1
+    return rows if settings.level != "step" or last or len(rows) < TURNS else rows[step % TURNS :: TURNS]
 
 
 class Sampling:

@@ -10,7 +10,6 @@ from typing import Any, Iterable, Tuple
 from detctl_probe.observe.modules_tensors import record_values
 from detctl_probe.observe.steps import Model, model_of
 from detctl_probe.recorder import Recorder
-from detctl_probe.sampling import in_turn
 
 
 class Gradients:
@@ -29,10 +28,7 @@ class Gradients:
     def values(self, named: Iterable[Tuple[str, Any]]) -> None:
         """Records each (site, gradient); None is skipped."""
         if self._recorder.takes("backward"):
-            rows = list(named)
-            if self._recorder.settings.level == "step":
-                rows = list(in_turn(rows, self._recorder.step))
-            entries = [(site, grad, None) for site, grad in rows if grad is not None]
+            entries = [(site, grad, None) for site, grad in named if grad is not None]
             record_values(self._recorder, self._row, "backward", entries, "train")
 
 

@@ -65,7 +65,7 @@ class Losses:
         with self._recorder.working("loss"):
             for tensor in self._tensors(outputs):
                 try:
-                    value = print_tensor(tensor, sketch=True)
+                    value = print_tensor(tensor, sketch=self._recorder.keeps_evidence)
                 except Unfit as why:
                     self._recorder.unobserved("loss", site, str(why))
                     continue

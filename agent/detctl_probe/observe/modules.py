@@ -27,13 +27,14 @@ _FOREIGN = ("torchvision.transforms.", "torchaudio.transforms.")
 class _Call:
     """One module under way."""
 
-    __slots__ = ("key", "recorded", "silent", "site", "wrapper")
+    __slots__ = ("inside", "key", "recorded", "silent", "site", "wrapper")
 
-    def __init__(self, key: int, site: str, wrapper: bool, silent: bool) -> None:
+    def __init__(self, key: int, site: str, wrapper: bool, silent: bool, inside: bool = True) -> None:
         self.key = key
         self.site = site
         self.wrapper = wrapper
         self.silent = silent  # inside something that is no part of the model
+        self.inside = inside  # of a root: whether what runs inside is recorded
         self.recorded = False  # a module of the same site was recorded inside
 
 
@@ -47,20 +48,15 @@ class Modules:
         self._init = Init(model)
         self._inside_fetch = inside_fetch
         self._inside = model.recorder.settings.level != "step"  # whether modules inside a root are recorded
-        self._local = threading.local()
+        self.local = threading.local()
         self._batches = model.recorder.observer("batches", "batch")
         self._fed = (-1, -1)  # (step, micro) whose input was recorded
 
     def enter(self, module: Any, args: Any = ()) -> None:
         """A module is about to run on `args`."""
-        stack: Optional[List[_Call]] = getattr(self._local, "stack", None)
+        stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
         if stack is None:
-            stack = self._local.stack = []
-        # Nothing inside a root is recorded: its name need not be known. A root inside itself must be told from its end.
-        if stack and not (self._inside and self._recorder.takes("forward")):
-            key = id(module)
-            if all(call.key != key for call in stack):
-                return
+            stack = self.local.stack = []
         why = self._model.aside()
         if why is not None:
             if why not in ("backward", "compiling"):
@@ -83,7 +79,7 @@ class Modules:
 
     def leave(self, module: Any, output: Any) -> None:
         """A module returned, or raised (output is None)."""
-        stack: Optional[List[_Call]] = getattr(self._local, "stack", None)
+        stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
         if not stack or self._model.aside() is not None:
             return
         key = id(module)
@@ -121,7 +117,8 @@ class Modules:
         if first:
             self._init.module(module, entry.site)
         self._record_input(module, args)
-        stack.append(_Call(id(module), entry.site, entry.wrapper, False))
+        inside = self._inside and self._recorder.takes("forward")
+        stack.append(_Call(id(module), entry.site, entry.wrapper, False, inside))
 
     def _record_input(self, module: Any, args: Any) -> None:
         """Stage batch of a hand-written loop: inputs of the first root with parameters in each micro-step."""
@@ -182,15 +179,22 @@ def install(recorder: Recorder) -> None:
     watch = Modules(model, _inside_fetch())
     guarded = Guarded(model, row)
     is_compiling = compiled.compiling(torch)
-    enter, leave = watch.enter, watch.leave
+    enter, leave, local = watch.enter, watch.leave, watch.local
 
+    # Inside a root of which only the output is taken nothing is called; a root inside itself is told by its id.
     def before(module: Any, args: Any) -> None:
         if is_compiling():
+            return
+        stack = getattr(local, "stack", None)
+        if stack and not stack[0].inside and stack[-1].key != id(module):
             return
         guarded(enter, module, args)
 
     def after(module: Any, args: Any, output: Any) -> None:
         if is_compiling():
+            return
+        stack = getattr(local, "stack", None)
+        if not stack or (not stack[0].inside and stack[-1].key != id(module)):
             return
         guarded(leave, module, output)
 

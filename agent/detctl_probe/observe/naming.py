@@ -58,6 +58,20 @@ def walk(module: Any, site: str) -> Iterator[Tuple[Any, str, bool]]:
         stack.extend(reversed(below))
 
 
+def tree(module: Any) -> Iterator[Any]:
+    """The modules of walk() in its order, without their names: those are kept since the first walk."""
+    seen = set()
+    stack = [module]
+    while stack:
+        one = stack.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if one._modules:
+            stack.extend(reversed(list(one._modules.values())))
+
+
 def join(site: str, part: str) -> str:
     """`root1` + `layer1` is `root1/layer1`, `root1/layer1` + `0` is `root1/layer1.0`."""
     return site + (("." if "/" in site else "/") + part)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 
 from detctl_probe.observe import closures, compiled
 from detctl_probe.observe.backward import Gradients
@@ -19,6 +19,7 @@ from detctl_probe.observe.init import Init
 from detctl_probe.observe.optimizer_update import Update
 from detctl_probe.observe.steps import Guarded, Model, model_of
 from detctl_probe.recorder import Recorder
+from detctl_probe.sampling import in_turn
 
 
 class Optimizers:
@@ -60,11 +61,16 @@ class Optimizers:
         self.model.ended += 1
         self.model.recorder.end_step(skipped=True)
 
-    def named(self, optimizer: Any) -> Iterator[Tuple[str, Any]]:
-        """(site, parameter) of every group: the module's name for it, else `group0.3`."""
-        for g, group in enumerate(optimizer.param_groups):
-            for p, parameter in enumerate(group["params"]):
-                yield self.model.names.tensor(parameter) or "group%d.%d" % (g, p), parameter
+    def named(self, optimizer: Any, *, whole: bool = False) -> Iterator[Tuple[str, Any]]:
+        """(site, parameter) of every group: the module's name for it, else `group0.3`. Of the step's turn, or of the whole."""
+        recorder, name_of = self.model.recorder, self.model.names.tensor
+        rows: Sequence[Tuple[int, int, Any]] = [
+            (g, p, parameter)
+            for g, group in enumerate(optimizer.param_groups)
+            for p, parameter in enumerate(group["params"])
+        ]
+        for g, p, parameter in rows if whole else in_turn(rows, recorder.step, recorder.settings):
+            yield name_of(parameter) or "group%d.%d" % (g, p), parameter
 
     def _begins(self, optimizer: Any) -> bool:
         if self.model.aside() is not None or not self.model.mine():
@@ -73,7 +79,7 @@ class Optimizers:
         self.model.hidden.waiting = False
         if optimizer not in self.model.optimizers:
             self.model.optimizers.add(optimizer)
-            self.init.optimizer(self.named(optimizer))
+            self.init.optimizer(self.named(optimizer, whole=True))
         return True
 
     def _gradients(self, optimizer: Any) -> None:

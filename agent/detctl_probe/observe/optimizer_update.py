@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, Dict, Iterable, Iterator, Optional, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
 
 from detctl_probe.observe.modules_tensors import Entry, record_values, tensors
-from detctl_probe.observe.naming import walk
+from detctl_probe.observe.naming import tree, walk
 from detctl_probe.observe.steps import Model
+from detctl_probe.sampling import in_turn
 
 _PLAIN = (bool, int, float)
 
@@ -66,13 +67,18 @@ class Update:
             yield site, buffer, None
 
     def _of_roots(self, table: str) -> Iterator[Tuple[str, Any]]:
+        """(site, tensor) of every root, each once; of the step's turn."""
         seen = set()
+        rows: List[Tuple[Any, str, Any, str, Any]] = []
         for root, name in self._model.names.roots():
-            for one, below, _ in walk(root, name):
+            for one in tree(root):
                 for part, tensor in getattr(one, table).items():
                     if tensor is not None and id(tensor) not in seen:
                         seen.add(id(tensor))
-                        yield self._model.names.tensor(tensor) or "%s.%s" % (below, part), tensor
+                        rows.append((root, name, one, part, tensor))
+        name_of = self._model.names.tensor
+        for root, name, one, part, tensor in in_turn(rows, self._recorder.step, self._recorder.settings):
+            yield name_of(tensor) or "%s.%s" % (_path(root, name, one), part), tensor
 
     def _value(self, site: str, value: Any, evidence: Optional[Dict[str, Any]] = None) -> Iterator[Entry]:
         if isinstance(value, _PLAIN):
@@ -80,6 +86,11 @@ class Update:
             return
         for path, tensor in tensors(value):
             yield site + path, tensor, None
+
+
+def _path(root: Any, name: str, wanted: Any) -> str:
+    """Where a module lies below a root; for what has been added since the last walk."""
+    return next(below for one, below, _ in walk(root, name) if one is wanted)
 
 
 def options(group: Dict[str, Any]) -> Dict[str, Any]:

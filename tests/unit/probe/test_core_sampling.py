@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from detctl_probe.costs import Costs, StepCost
 from detctl_probe.sampling import PERIOD_MAX, Sampling, decided, in_turn
+from detctl_probe.settings import Settings
 
 ALL = [(0, {})]
 
@@ -46,7 +49,7 @@ def test_steps_of_a_longer_period_are_steps_of_a_shorter_one() -> None:
         sampling.periods = {"forward": period} if period > 1 else {}
         taken.append({step for step in range(200) if sampling.takes("forward", step)})
         assert all(sampling.takes(stage, step) for stage in ("batch", "loss", "init", "rng") for step in range(9))
-    assert all(longer < shorter for shorter, longer in zip(taken, taken[1:], strict=False))
+    assert all(longer < shorter for shorter, longer in pairwise(taken))
 
 
 def test_plans_begin_behind_the_step_that_decided_and_are_told() -> None:
@@ -71,5 +74,8 @@ def test_without_a_budget_nothing_is_left_out() -> None:
 
 def test_every_row_has_its_turn_in_four_steps() -> None:
     rows = list(range(10))
-    assert sorted(row for step in range(4) for row in in_turn(rows, step)) == rows
-    assert in_turn([1, 2, 3], 7) == [1, 2, 3]
+    level_step = Settings(socket="", level="step", window_end=8)
+    assert sorted(row for step in range(4) for row in in_turn(rows, step, level_step)) == rows
+    assert in_turn([1, 2, 3], 6, level_step) == [1, 2, 3]
+    assert in_turn(rows, 7, level_step) == rows  # the window's last step
+    assert in_turn(rows, 6, Settings(socket="")) == rows
