@@ -1,7 +1,7 @@
 """The training that step_overhead.py times, in a process of its own: `_step_training.py SOCKET SIDE MODEL WORKERS THREADS`.
 
-It connects to SOCKET and obeys lines: `N` runs N steps and answers one JSON line {"steps": [seconds …], "rss_kb": …, "peak_kb": …};
-the end of the connection ends it. A step is all that a training does between two batches: it takes the next batch of a real
+It connects to SOCKET and obeys lines: `N` runs N steps and answers one JSON line
+{"steps": [seconds …], "cpu": [seconds …], "rss_kb": …, "peak_kb": …}; the end of the connection ends it. A step is all that a training does between two batches: it takes the next batch of a real
 DataLoader, forward, loss, backward, optimizer step. SIDE says what hashes: `bare` and the probed sides do nothing here, `md5` and
 `debugmode` do what people do by hand.
 """
@@ -156,12 +156,13 @@ def main() -> None:
         orders.write(side + "\n")
         orders.flush()
         for line in orders:
-            seconds = []
+            seconds, cpu = [], []
             for _ in range(int(line)):
-                start = time.perf_counter()
+                start, cpu_start = time.perf_counter(), time.process_time()
                 step()
                 seconds.append(time.perf_counter() - start)
-            said = {"steps": seconds, "rss_kb": memory_kb("VmRSS"), "peak_kb": memory_kb("VmHWM")}
+                cpu.append(time.process_time() - cpu_start)
+            said = {"steps": seconds, "cpu": cpu, "rss_kb": memory_kb("VmRSS"), "peak_kb": memory_kb("VmHWM")}
             orders.write(json.dumps(said) + "\n")
             orders.flush()
 

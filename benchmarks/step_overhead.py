@@ -1,4 +1,4 @@
-"""Whole-step time on the CPU of one training seen five ways, side by side in one run: python benchmarks/step_overhead.py [--quick]
+"""Whole-step time on the CPU of one training seen five ways, side by side in one run: python benchmarks/step_overhead.py
 
     bare        nothing
     module      the probe at level module: every module output, gradient, parameter, optimizer state, batch and sample
@@ -10,6 +10,8 @@ All sides of a case are processes that live at the same time and of which one ru
 another order each round, so that a machine that slows down slows all of them. The first steps of each block are not counted:
 they eat what the DataLoader's workers fetched while others ran. A ratio is the median over rounds of (the side's median in
 that round / bare's median in that round); the spread is the middle half of these.
+Beside wall time stands the CPU time of the training process itself (its workers' and the recorder's is not in it): on a machine
+that others use too, it moves less.
 Probed sides run under `detctl-agent record --to-end`, which parses and stores what they send on the same cores.
 """
 
@@ -38,7 +40,7 @@ TARGETS = {
     ("resnet18", "step"): 1.0,
     ("tiny_gpt", "step"): 1.0,
 }
-UNCOUNTED_STEPS = 5  # more than two workers have fetched ahead
+UNCOUNTED_STEPS = {0: 1, 2: 5}  # by workers: more than they have fetched ahead
 GROWTH_MB_MAX = 50
 
 
@@ -49,21 +51,24 @@ class Side:
     name: str
     process: subprocess.Popen[bytes]
     orders: Any
+    uncounted: int
     rounds: list[list[float]] = field(default_factory=list)
+    cpu_rounds: list[list[float]] = field(default_factory=list)
     said: dict[str, Any] = field(default_factory=dict)
     first_rss_kb: int = 0
 
-    def run(self, steps: int) -> list[float]:
-        """Seconds of each step of a block."""
-        self.orders.write(f"{steps}\n")
+    def run(self, steps: int) -> None:
+        """A block of counted steps, behind uncounted ones."""
+        self.orders.write(f"{self.uncounted + steps}\n")
         self.orders.flush()
         line = self.orders.readline()
         if not line:
             raise SystemExit(f"the {self.name} training died; its output is above")
         self.said = json.loads(line)
         self.first_rss_kb = self.first_rss_kb or self.said["rss_kb"]
-        seconds: list[float] = self.said["steps"]
-        return seconds
+        if steps:
+            self.rounds.append(self.said["steps"][self.uncounted :])
+            self.cpu_rounds.append(self.said["cpu"][self.uncounted :])
 
     def end(self) -> None:
         self.orders.close()
@@ -88,7 +93,7 @@ def started(side: str, level: list[str], case: tuple[str, int, int], folder: Pat
     orders = connection.makefile("rw")
     connection.close()
     orders.readline()
-    return Side(side, process, orders)
+    return Side(side, process, orders, UNCOUNTED_STEPS.get(workers, 2 * workers + 1))
 
 
 def measured(case: tuple[str, int, int], names: list[str], rounds: int, steps: int) -> dict[str, Side]:
@@ -99,14 +104,13 @@ def measured(case: tuple[str, int, int], names: list[str], rounds: int, steps: i
         try:
             for name in names:
                 sides[name] = started(name, ["--level", name] if name in PROBED else [], case, folder)
-                sides[name].run(UNCOUNTED_STEPS)
+                sides[name].run(0)
             order = list(names)
             for number in range(rounds):
                 random.Random(number).shuffle(order)
                 for name in order:
                     # What hashes slowly needs fewer steps to be known.
-                    count = max(2, steps // 3) if name in SLOW else steps
-                    sides[name].rounds.append(sides[name].run(UNCOUNTED_STEPS + count)[UNCOUNTED_STEPS:])
+                    sides[name].run(max(2, steps // 3) if name in SLOW else steps)
         finally:
             for side in sides.values():
                 side.end()
@@ -116,17 +120,24 @@ def measured(case: tuple[str, int, int], names: list[str], rounds: int, steps: i
 def report(case: tuple[str, int, int], sides: dict[str, Side]) -> None:
     """One table a case."""
     model, workers, threads = case
-    bare = [statistics.median(seconds) for seconds in sides["bare"].rounds]
+    bare, bare_cpu = (
+        [statistics.median(block) for block in rounds] for rounds in (sides["bare"].rounds, sides["bare"].cpu_rounds)
+    )
     whole = statistics.median(second for seconds in sides["bare"].rounds for second in seconds)
     print(f"\n{model}, {workers} workers, {threads} threads: bare {whole * 1000:.1f} ms a step")
-    print("  side        ms a step   overhead   middle half of rounds   steps   memory")
+    print(
+        "  side        ms a step   overhead   middle half of rounds   CPU time   middle half of rounds   steps   memory"
+    )
     for name, side in sides.items():
         every = [second for seconds in side.rounds for second in seconds]
         ratios = [statistics.median(seconds) / base for seconds, base in zip(side.rounds, bare, strict=True)]
         low, ratio, high = quartiles(ratios)
+        cpu = [statistics.median(seconds) / base for seconds, base in zip(side.cpu_rounds, bare_cpu, strict=True)]
+        cpu_low, cpu_ratio, cpu_high = quartiles(cpu)
         target = TARGETS.get((model, name))
         text = f"  {name:10s} {statistics.median(every) * 1000:10.1f}   {(ratio - 1) * 100:+7.1f} %"
-        text += f"   {(low - 1) * 100:+6.1f} to {(high - 1) * 100:+6.1f} %      {len(every):5d}"
+        text += f"   {(low - 1) * 100:+6.1f} to {(high - 1) * 100:+6.1f} %     {(cpu_ratio - 1) * 100:+6.1f} %"
+        text += f"   {(cpu_low - 1) * 100:+6.1f} to {(cpu_high - 1) * 100:+6.1f} %      {len(every):5d}"
         if name in PROBED:
             more_mb = (side.said["rss_kb"] - sides["bare"].said["rss_kb"]) / 1024
             grown_mb = (side.said["rss_kb"] - side.first_rss_kb) / 1024
@@ -153,8 +164,8 @@ def main() -> None:
     parser.add_argument("--workers", default="0,2")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--sides", default=",".join(SIDES))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--steps", type=int, default=10, help="counted steps a block")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8, help="counted steps a block")
     options = parser.parse_args()
     print(
         f"{os.cpu_count()} cores; {options.rounds} rounds of {options.steps} steps a side (a third for {', '.join(SLOW)})"

@@ -40,7 +40,8 @@ def _torch(torch: Any) -> Dict[str, Any]:
     backends = torch.backends
     read(facts, "torch", lambda: str(torch.__version__))
     read(facts, "cuda", lambda: torch.version.cuda)
-    if torch.version.cuda is not None:
+    if torch.version.cuda is not None and "torch.cuda" in sys.modules and torch.cuda.is_initialized():
+        # To ask cuDNN loads it: 50 MB in a process that trains on the CPU and never would.
         read(facts, "cudnn", backends.cudnn.version)
     read(facts, "cpu_capability", backends.cpu.get_cpu_capability)
     read(facts, "mkldnn", backends.mkldnn.is_available)
