@@ -1,9 +1,9 @@
 """The training that step_overhead.py times, in a process of its own: `_step_training.py SOCKET SIDE MODEL WORKERS THREADS`.
 
 It connects to SOCKET and obeys lines: `N` runs N steps and answers one JSON line
-{"steps": [seconds …], "cpu": [seconds …], "rss_kb": …, "peak_kb": …}; the end of the connection ends it. A step is all that a training does between two batches: it takes the next batch of a real
-DataLoader, forward, loss, backward, optimizer step. SIDE says what hashes: `bare` and the probed sides do nothing here, `md5` and
-`debugmode` do what people do by hand.
+{"steps": [seconds …], "cpu": [seconds …], "rss_kb": …, "peak_kb": …}; the end of the connection ends it.
+A step is all that a training does between two batches: it takes the next batch of a real DataLoader, forward, loss, backward,
+optimizer step. SIDE says what hashes: `bare` and the probed sides do nothing here, `md5` and `debugmode` do what people do by hand.
 """
 
 from __future__ import annotations
