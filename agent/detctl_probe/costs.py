@@ -141,6 +141,11 @@ def median(values: Sequence[float]) -> float:
     return ranked[middle] if len(ranked) % 2 else (ranked[middle - 1] + ranked[middle]) / 2
 
 
+def low_median(values: Sequence[float]) -> float:
+    """The lower of the two in the middle; 0 where there is none."""
+    return sorted(values)[(len(values) - 1) // 2] if values else 0.0
+
+
 def _dearest(costs: Dict[str, float]) -> "List[tuple[str, float]]":
     return sorted(costs.items(), key=lambda item: -item[1])
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
 
-from detctl_probe.costs import Costs, StepCost, median
+from detctl_probe.costs import Costs, StepCost, low_median, median
 from detctl_probe.settings import Settings
 
 THINNED = ("sample", "forward", "backward", "update")
@@ -105,15 +105,19 @@ class Sampling:
 def decided(
     share: float, periods: Dict[str, int], steps: Sequence[StepCost], plans: Sequence[Tuple[int, Dict[str, int]]]
 ) -> Tuple[Dict[str, int], bool]:
-    """(periods from now on, whether the budget is kept with them). A pure function of what was measured."""
+    """(periods from now on, whether the budget is kept with them). A pure function of what was measured.
+
+    Of two samples the lower one counts: a step that the machine held up must not thin a run for good, and what is too little is made up
+    for at the next decision.
+    """
     own_s = median([one.step_s - one.cost_s for one in steps])  # the training's own time
     costs: Dict[str, Tuple[float, float]] = {}
     for stage in THINNED:
         taken = [one.by_stage.get(stage, 0.0) for one in steps if one.step % _period_at(plans, one.step, stage) == 0]
         idle = [one.by_stage.get(stage, 0.0) for one in steps if one.step % _period_at(plans, one.step, stage) != 0]
-        costs[stage] = median(taken), median(idle)
+        costs[stage] = low_median(taken), low_median(idle)
     others = {stage for one in steps for stage in one.by_stage} - set(THINNED)
-    fixed_s = sum(median([one.by_stage.get(stage, 0.0) for one in steps]) for stage in others)
+    fixed_s = sum(low_median([one.by_stage.get(stage, 0.0) for one in steps]) for stage in others)
     now = {stage: periods.get(stage, 1) for stage in THINNED}
     while True:
         shares = {stage: max(0.0, costs[stage][0] - costs[stage][1]) / now[stage] for stage in THINNED}

@@ -16,11 +16,11 @@ from detctl_coordinator.comparison.first_divergence import (
     compared_steps,
 )
 from detctl_coordinator.comparison.generators import live_generators
+from detctl_coordinator.comparison.left_out import Thinned, notes_on
 from detctl_coordinator.comparison.ranks import match_ranks
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
-from detctl_coordinator.comparison.schedule import steps_taken
-from detctl_coordinator.comparison.window import common_steps, known_steps, training_steps
+from detctl_coordinator.comparison.window import common_steps, known_steps
 from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
 
@@ -122,6 +122,7 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
     keys = {k for k in ours if k.rank in matched.pairs}
     keys |= {StreamKey(back[k.rank], k.stage, k.phase) for k in theirs if k.rank in back}
     found: dict[Node, list[StreamDifference]] = {}
+    thinned: list[Thinned] = []
     observed: set[Node] = set()
     for key in sorted(keys):
         if key.stage in one_sided:
@@ -131,38 +132,16 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
         sides = Side.of(left, key, limit), Side.of(right, other, limit)
         difference = compare_streams(*sides)
         if not (sides[0].schedule.whole and sides[1].schedule.whole):
-            notes += _left_out(*sides, difference, limit)
+            thinned.append(Thinned(*sides, difference))
             if difference is None and not any(a and b for _, a, b in compared_steps(*sides, 0)):
                 one_sided.setdefault(key.stage, f"{key.stage.word} was recorded in no step that both runs took")
         if difference is not None:
             found.setdefault(Node(key.stage, key.phase), []).append(difference)
+    notes += dict.fromkeys(notes_on(thinned, limit))
     differences: dict[Node, NodeDifference] = {}
     for node, group in found.items():
         differences |= {d.node: d for d in _node_differences(left, right, node, group, limit)}
-    return PairComparison(
-        left, right, limit, differences, frozenset(observed), one_sided, "", tuple(dict.fromkeys(notes))
-    )
-
-
-def _left_out(left: Side, right: Side, difference: StreamDifference | None, limit: int | None) -> list[str]:
-    """What was not compared of a stream because a probe kept a budget."""
-    word = left.key.stage.word
-    extents = [extent for side in (left, right) if (extent := training_steps(side.reader)) is not None]
-    known = left.schedule.plans is not None and right.schedule.plans is not None
-    lines = []
-    if known and extents:
-        start = min(start for start, _ in extents)
-        stop = common_steps([limit, max(stop for _, stop in extents)]) or 0
-        taken = steps_taken(left.schedule, right.schedule, start, stop)
-        lines.append(
-            f"{word} was compared in {taken} of {stop - start} steps, the rest was left out to keep the budget"
-        )
-    if difference is not None and difference.since < difference.step:
-        lines.append(
-            f"{word} differs at step {difference.step}, perhaps since step {difference.since}: "
-            "the steps between were left out to keep the budget"
-        )
-    return lines
+    return PairComparison(left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes))
 
 
 def incomparable(left: RunReader, right: RunReader) -> str:
