@@ -8,26 +8,43 @@ from collections.abc import Sequence
 from detctl_coordinator.attribution.judge import JudgeRequest, judge
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
-from detctl_coordinator.domain.run import RunRecord, RunState
+from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.domain.verdict import Verdict
+from detctl_coordinator.limits import clean
 from detctl_coordinator.storage.reader import StoredRun
 from detctl_coordinator.storage.store import Store, StoreError
 from detctl_coordinator.storage.verify import verify
 
 log = logging.getLogger(__name__)
 
+LAST_LINE_CHARS = 300
 NO_PROBE = "no probe answered from the training (python -I, no torch, or not a training)"
 
 
 def problem_of_run(store: Store, run_id: str) -> str:
     """What is wrong with an ended run's data, one line; empty where all is well. Raises StoreError."""
     if not store.seals(run_id) and not store.streams(run_id):
-        return NO_PROBE
+        run = store.run(run_id)
+        return no_data(run.outcome if run is not None else None)
     problems = _problems(store, run_id)
     if not problems:
         return ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return problems[0] + more
+
+
+def no_data(outcome: RunOutcome | None) -> str:
+    """Why nothing arrived of a run that ended: how the program ended and its last line, which mostly names the mistake; else NO_PROBE."""
+    if outcome is None:
+        return NO_PROBE
+    if outcome.end not in ("exit", "window", "stop"):
+        return outcome.message or f"ended by {outcome.end} before anything was recorded"
+    if not outcome.exit_code:
+        return NO_PROBE
+    how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
+    lines = [line for line in outcome.output_tail.splitlines() if line.strip()]
+    said = f": {clean(lines[-1], LAST_LINE_CHARS)}" if lines else ""
+    return f"ended with {how} before any training was seen{said}"
 
 
 def judge_audit(store: Store, audit: Audit) -> str:
