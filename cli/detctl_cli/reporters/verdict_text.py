@@ -64,7 +64,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
         )
     causes = verdict.get("causes") or []
     for cause in causes:
-        yield from _cause_rows(cause, names, several=len(causes) > 1, first=verdict.get("first_divergence"))
+        yield from _cause_rows(cause, names, several=len(causes) > 1)
     first = verdict.get("first_divergence")
     if first and not causes:
         yield "first difference", _place(first) + "   " + _words(first)
@@ -123,14 +123,10 @@ def _group_rows(verdict: Mapping[str, Any]) -> Iterator[Row]:
     yield "runs", "   ".join(words) + (f"     {sentence}" if sentence else "")
 
 
-def _cause_rows(
-    cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool, first: Mapping[str, Any] | None
-) -> Iterator[Row]:
+def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool) -> Iterator[Row]:
     if several:
         yield "cause", f"{clean(cause.get('cause'))} ({clean(cause.get('confidence'))})"
-    same = first is not None and all(first.get(key) == cause.get(key) for key in ("stage", "step", "site"))
-    words = _words(first) if same and first is not None else _words(cause)
-    yield "root", f"{_place(cause)}   {words}"
+    yield "root", f"{_place(cause)}   {_words(cause)}"
     runs = [names.get(run, clean(run)) for run in cause.get("runs") or []]
     if runs and several:
         yield "shown by", " against ".join(runs)
@@ -185,8 +181,9 @@ def _place(item: Mapping[str, Any]) -> str:
 
 def _words(item: Mapping[str, Any]) -> str:
     kind = clean(item.get("kind") or "")
-    words = clean(item.get("words") or _KIND.get(kind, kind))
-    return words + (" (then equal again)" if item.get("lasting") == "transient" else "")
+    if item.get("words"):
+        return clean(item["words"])
+    return clean(_KIND.get(kind, kind)) + (" (then equal again)" if item.get("lasting") == "transient" else "")
 
 
 def _flat(item: Mapping[str, Any]) -> str:

@@ -53,6 +53,8 @@ class Cause(_Part):
     fix: str = ""
     runs: list[str] = Field(default_factory=list)
     carried_on_to: list[StageWord] = Field(default_factory=list)
+    lasting: Literal["transient", "persistent"] = "persistent"
+    words: str = ""
 
 
 class Divergence(_Part):

@@ -235,7 +235,9 @@ def test_an_instruction_is_repeated_after_a_while_and_not_before():
         (None, "no probe answered"),
         (RunOutcome("exit", 0), "no probe answered"),
         (
-            RunOutcome("exit", 1, output_tail="--- stderr ---\nTraceback …\nModuleNotFoundError: No module named 'torch'\n\n"),
+            RunOutcome(
+                "exit", 1, output_tail="--- stderr ---\nTraceback …\nModuleNotFoundError: No module named 'torch'\n\n"
+            ),
             "ended with exit code 1 before any training was seen: ModuleNotFoundError: No module named 'torch'",
         ),
         (RunOutcome("exit", -11), "ended with signal 11 before any training was seen"),
