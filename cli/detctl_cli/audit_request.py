@@ -25,6 +25,7 @@ class AuditOptions:
     set_: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
     level: str = "module"
+    zoom: bool = True
 
     def arms(self) -> int:
         """How many arms a machine has in one environment."""
@@ -54,6 +55,7 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         set=[_variation("--set", text) for text in options.set_],
         vary=[_variation("--vary", text) for text in options.vary],
         requested_by=_user(),
+        no_zoom=not options.zoom,
     )
 
 

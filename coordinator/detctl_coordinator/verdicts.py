@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from detctl_coordinator.attribution.judge import JudgeRequest, judge
+from detctl_coordinator.attribution.judge import Case, JudgeRequest, judge
+from detctl_coordinator.attribution.report import build_verdict
+from detctl_coordinator.attribution.zoom import look_closer, zoom_specs, zoom_target
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.domain.verdict import Verdict
+from detctl_coordinator.lifecycle_events import Judged
 from detctl_coordinator.limits import clean
 from detctl_coordinator.storage.reader import StoredRun
 from detctl_coordinator.storage.store import Store, StoreError
@@ -47,26 +50,40 @@ def no_data(outcome: RunOutcome | None) -> str:
     return f"ended with {how} before any training was seen{said}"
 
 
-def judge_audit(store: Store, audit: Audit) -> str:
-    """Verdict JSON of a whole audit; a fault of ours makes it unverified, never endless. Raises StoreError."""
+def judge_audit(store: Store, audit: Audit) -> Judged:
+    """The verdict of a whole audit, and the runs that should look closer first (none, once there were some). Raises StoreError.
+
+    A fault of ours makes it unverified, never endless."""
     try:
-        return judge_runs(store, (audit, list(audit.runs.values())))
+        case = Case(_request(store, audit, audit.runs_for("")))
+        verdict = build_verdict(case)
+        zoomed = audit.runs_for("zoom")
+        if zoomed:
+            zoom = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
+            return Judged(verdict.model_copy(update={"zoom": zoom}).to_json())
+        target = zoom_target(case) if audit.request.zoom else None
+        specs = zoom_specs(target, audit.audit_id, len(audit.runs)) if target is not None else ()
+        return Judged(verdict.to_json(), specs)
     except StoreError:
         raise
     except Exception as error:
         log.exception("audit=%s event=judge-failed", audit.audit_id)
         text = f"internal error while comparing ({type(error).__name__}); the coordinator's log has the details"
         recipe = audit.request.recipe
-        return Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text]).to_json()
+        verdict = Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text])
+        return Judged(verdict.to_json())
 
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
     """Verdict JSON of some runs; the audit where they are all of one. Raises StoreError."""
-    audit, runs = chosen
+    return judge(_request(store, *chosen)).to_json()
+
+
+def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> JudgeRequest:
     specs = [run.spec for run in runs]
     ends = [spec.step_to for spec in specs if spec.step_to is not None]
-    whole = audit is not None and len(runs) == len(audit.runs)
-    request = JudgeRequest(
+    whole = audit is not None and len(runs) == len(audit.runs_for(""))
+    return JudgeRequest(
         audit_id=audit.audit_id if audit else "",
         recipe=", ".join(dict.fromkeys(spec.recipe for spec in specs)),
         readers=tuple(StoredRun(store, spec.run_id) for spec in specs),
@@ -77,7 +94,6 @@ def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -
         twins=audit.request.twins if audit and whole else 0,
         planned=tuple(spec.label for spec in specs) if whole else (),
     )
-    return judge(request).to_json()
 
 
 def _problems(store: Store, run_id: str) -> list[str]:

@@ -44,7 +44,13 @@ WAIT_S = 300.0
     "--set", "set_", metavar="NAME=V", multiple=True, help="For all runs: a parameter, env:VAR or listing/workers."
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
-@click.option("--level", type=click.Choice(["module", "step"]), default="module", show_default=True, help="How fine.")
+@click.option(
+    "--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True, help="How fine."
+)
+@click.option(
+    "--zoom/--no-zoom", default=True, show_default=True,
+    help="Where runs part in what is computed, run that step again at level op and name the operation.",
+)
 @click.option(
     "--copy", "copy", is_flag=True, help="With --: each run in its own copy of this folder (default for twins)."
 )
@@ -72,6 +78,7 @@ def command(
     set_: tuple[str, ...],
     vary: tuple[str, ...],
     level: str,
+    zoom: bool,
     copy: bool,
     in_place: bool,
     timeout_s: int | None,
@@ -92,7 +99,7 @@ def command(
     """
     from detctl_cli.audit_request import AuditOptions
 
-    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level)
+    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level, zoom)
     typed = command_after_dashes()
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:

@@ -75,6 +75,10 @@ class Progress:
         if progress.state == "comparing" and "comparing" not in self._said:
             self._said["comparing"] = ""
             self.say("all runs have ended; comparing")
+        zoom = [run for run in progress.runs if "/zoom-" in run.label]
+        if zoom and "zoom" not in self._said:
+            self._said["zoom"] = ""
+            self.say(f"looking closer at the step where they part: {len(zoom)} runs at level op")
 
 
 def progress_table(progress: AuditProgress) -> Any:

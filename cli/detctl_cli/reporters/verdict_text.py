@@ -68,6 +68,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     first = verdict.get("first_divergence")
     if first and not causes:
         yield "first difference", _place(first) + "   " + _words(first)
+    yield from _zoom_rows(verdict.get("zoom"))
     yield from _benign_rows(verdict.get("benign") or [])
     for item in verdict.get("experiments") or []:
         yield "experiment", clean(item.get("words") or item.get("text") or _flat(item))
@@ -139,6 +140,18 @@ def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: 
         yield "confirmed by", clean(cause["confirmed_by"])
     if cause.get("fix"):
         yield "fix", clean(cause["fix"])
+
+
+def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:
+    if not zoom:
+        return
+    if zoom.get("op"):
+        place = f"step {count(int(zoom.get('step') or 0))} · {clean(zoom.get('stage'))} · {clean(zoom.get('site'))}"
+        lines = " against ".join(clean(line) for line in zoom.get("at") or [])
+        yield "operation", f"{place}{f'   {lines}' if lines else ''}"
+        yield "", clean(zoom.get("words"))
+    else:
+        yield "operation", f"not named: {clean(zoom.get('words'))}"
 
 
 def _benign_rows(benign: Sequence[Any]) -> Iterator[Row]:

@@ -50,6 +50,7 @@ def audit_to_json(audit: Audit) -> Json:
             "set": [list(pair) for pair in request.set],
             "vary": [[name, list(values)] for name, values in request.vary],
             "requested_by": request.requested_by,
+            "zoom": request.zoom,
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -63,7 +64,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
         request = AuditRequest(
             recipe=raw["recipe"],
             machines=tuple(raw["machines"]),
-            **_present(raw, "twins", "step_from", "step_to", "to_end", "level", "requested_by"),
+            **_present(raw, "twins", "step_from", "step_to", "to_end", "level", "requested_by", "zoom"),
             environments=tuple(raw.get("environments", ("default",))),
             set=tuple((name, value) for name, value in raw.get("set", ())),
             vary=tuple((name, tuple(values)) for name, values in raw.get("vary", ())),
@@ -99,6 +100,7 @@ def run_to_json(run: RunRecord) -> Json:
             "step_from": spec.step_from,
             "step_to": spec.step_to,
             "expected_source_digest": spec.expected_source_digest,
+            "purpose": spec.purpose,
         },
         "state": run.state.value,
         "attempt": run.attempt,
@@ -137,7 +139,7 @@ def run_from_json(document: Mapping[str, Any]) -> RunRecord:
             arm=arm,
             twin=raw["twin"],
             **_present(raw, "parameters", "variables", "interventions", "level", "step_from", "step_to"),
-            **_present(raw, "expected_source_digest"),
+            **_present(raw, "expected_source_digest", "purpose"),
         )
         outcome = end and RunOutcome(
             end=end["end"], **_present(end, "exit_code", "message", "output_tail", "ranks", "wall_s")

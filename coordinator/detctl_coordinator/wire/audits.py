@@ -41,6 +41,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         set=tuple((variation.name, variation.values[0]) for variation in request.set),
         vary=tuple((variation.name, tuple(variation.values)) for variation in request.vary),
         requested_by=limits.clean(request.requested_by, 128),
+        zoom=not request.no_zoom,
     )
 
 

@@ -1,0 +1,100 @@
+"""Escalation: where two runs part in a computed stage, the same two arms run that one step again at level `op`.
+
+The first verdict stands whatever comes of it: a closer look names the operation, its line and how much it differs, and says so where
+the runs agree this time, or part before the operation that is looked at. Pure, given readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from detctl_coordinator.attribution.evidence import NUMERIC
+from detctl_coordinator.comparison.culprit import Culprit, culprit
+from detctl_coordinator.comparison.pair import NodeDifference, PairComparison, compare_pair
+from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.domain.fingerprint import Phase
+from detctl_coordinator.domain.run import RunRecord, RunSpec, RunState
+from detctl_coordinator.domain.verdict import Zoom
+
+if TYPE_CHECKING:
+    from detctl_coordinator.attribution.judge import Case
+
+LEVEL = "op"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to look at: the two runs that part, and the step."""
+
+    left: RunSpec
+    right: RunSpec
+    step: int
+
+
+def zoom_target(case: Case) -> Target | None:
+    """The earliest root in a computed stage; None where differences enter through data, seeds or files, or where op is the level."""
+    found: list[tuple[NodeDifference, PairComparison]] = []
+    for pair in case.compared:
+        if pair.different and pair.united is None and pair.left.level != LEVEL:
+            roots = [r for r in pair.roots if r.node.stage in NUMERIC and r.node.phase is Phase.TRAIN]
+            found += [(root, pair) for root in roots]
+    if not found:
+        return None
+    root, pair = min(found, key=lambda item: (item[0].step, item[0].node))
+    return Target(pair.left.run.spec, pair.right.run.spec, root.step)
+
+
+def zoom_specs(target: Target, audit_id: str, number: int) -> tuple[RunSpec, RunSpec]:
+    """Specs of the two runs; `number`: how many runs the audit has."""
+    twins = target.left.arm == target.right.arm
+    left, right = (
+        replace(
+            spec,
+            run_id=f"{audit_id}.{number + place:03d}",
+            twin=place if twins else 0,
+            level=LEVEL,
+            step_from=target.step,
+            step_to=target.step + 1,
+            purpose="zoom",
+        )
+        for place, spec in enumerate((target.left, target.right))
+    )
+    return left, right
+
+
+def look_closer(runs: Sequence[RunRecord], readers: Sequence[RunReader]) -> Zoom:
+    """What the two zoom runs show; never raises for what they contain."""
+    left, right = readers
+    step = left.run.spec.step_from
+    said = Zoom(step=step, level=LEVEL, runs=[run.spec.label for run in runs], words="")
+    for run in runs:
+        if run.state is not RunState.SEALED:
+            why = f": {run.message}" if run.message else ""
+            return said.model_copy(update={"words": f"{run.spec.label} came to no end ({run.state.value}{why})"})
+    try:
+        pair = compare_pair(left, right)
+        if pair.incomparable:
+            return said.model_copy(update={"words": pair.incomparable})
+        if not pair.different:
+            return said.model_copy(update={"words": f"run again, the two agree at step {step}: it comes and goes"})
+        return _told(said, culprit(pair))
+    except Damaged as error:
+        return said.model_copy(update={"words": f"stored data is damaged ({error}); run the audit again"})
+
+
+def _told(said: Zoom, found: Culprit | str) -> Zoom:
+    if isinstance(found, str):
+        return said.model_copy(update={"words": found})
+    return said.model_copy(
+        update={
+            "op": found.op,
+            "stage": found.stage.word,
+            "site": found.site,
+            "at": list(found.at),
+            "relative": found.relative,
+            "ulp": found.ulp,
+            "words": found.words,
+        }
+    )
