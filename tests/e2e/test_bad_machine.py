@@ -60,6 +60,7 @@ def test_the_store_is_deleted_in_mid_run(tmp_path: Path, numbers: Path) -> None:
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3 and why in errors, out + errors
         assert "has lost audit" in json.loads(out)["error"]["message"]
+        wait_for("the agent is back in the new store", lambda: house.machine("gpu1").get("connected"))
         a_fresh_audit_works(house)
     finally:
         house.close()

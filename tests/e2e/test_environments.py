@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from house import House, catalog
+
+from tests.support.older_torch import older_torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -53,17 +54,6 @@ def test_two_torch_versions(house: House) -> None:
         assert any("2.13.0" in line for line in verdict["causes"][0]["evidence"])
     else:
         assert verdict["outcome"] == "identical" and not verdict["causes"]
-
-
-def older_torch() -> str:
-    """The interpreter of a venv with torch 2.13, made once in .cache (a CPU wheel where one lies at hand)."""
-    venv = Path(__file__).parents[2] / ".cache" / "torch213"
-    python = venv / "bin" / "python"
-    probe = [str(python), "-c", "import torch, numpy"]
-    if not python.exists() or subprocess.run(probe, capture_output=True).returncode:
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "torch==2.13.0", "numpy"], check=True)
-    return str(python)
 
 
 @pytest.mark.slow

@@ -48,7 +48,9 @@ WAIT_S = 300.0
     "--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True, help="How fine."
 )
 @click.option(
-    "--zoom/--no-zoom", default=True, show_default=True,
+    "--zoom/--no-zoom",
+    default=True,
+    show_default=True,
     help="Where runs part in what is computed, run that step again at level op and name the operation.",
 )
 @click.option(

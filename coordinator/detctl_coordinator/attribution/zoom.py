@@ -6,6 +6,7 @@ the runs agree this time, or part before the operation that is looked at. Pure, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def look_closer(runs: Sequence[RunRecord], readers: Sequence[RunReader]) -> Zoom
             return said.model_copy(update={"words": pair.incomparable})
         if not pair.different:
             return said.model_copy(update={"words": f"run again, the two agree at step {step}: it comes and goes"})
-        return _told(said, culprit(pair))
+        return _told(said, culprit(pair, step))
     except Damaged as error:
         return said.model_copy(update={"words": f"stored data is damaged ({error}); run the audit again"})
 
@@ -93,8 +94,13 @@ def _told(said: Zoom, found: Culprit | str) -> Zoom:
             "stage": found.stage.word,
             "site": found.site,
             "at": list(found.at),
-            "relative": found.relative,
-            "ulp": found.ulp,
+            "relative": _finite(found.relative),
+            "ulp": _finite(found.ulp),
             "words": found.words,
         }
     )
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no Inf."""
+    return value if value is not None and math.isfinite(value) else None
