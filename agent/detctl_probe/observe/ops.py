@@ -167,7 +167,6 @@ def install(recorder: Recorder) -> None:
         return
     from detctl_probe.observe.modules import _inside_fetch
 
-    torch = sys.modules["torch"]
     model = model_of(recorder)
     row = recorder.observer("ops", "forward")
     mode = _mode(model, Ops(model, _inside_fetch()))

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from detctl_coordinator.attribution.judge import Case
 
 LEVEL = "op"
-# What comes and goes by chance is caught more surely in more steps; what sets arms apart is there in the first.
+# Twins part by chance, and may do so earlier the next time: they are looked at from the start where that is near, and in more steps.
 STEPS_OF_TWINS = 4
+NEAR_START = 8
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,14 @@ def zoom_target(case: Case) -> Target | None:
 def zoom_specs(target: Target, audit_id: str, number: int) -> tuple[RunSpec, RunSpec]:
     """Specs of the two runs; `number`: how many runs the audit has."""
     twins = target.left.arm == target.right.arm
+    first = 0 if twins and target.step < NEAR_START else target.step
     left, right = (
         replace(
             spec,
             run_id=f"{audit_id}.{number + place:03d}",
             twin=place if twins else 0,
             level=LEVEL,
-            step_from=target.step,
+            step_from=first,
             step_to=target.step + (STEPS_OF_TWINS if twins else 1),
             purpose="zoom",
         )
@@ -82,12 +84,8 @@ def look_closer(runs: Sequence[RunRecord], readers: Sequence[RunReader]) -> Zoom
             return said.model_copy(update={"words": pair.incomparable})
         computed = [d for d in pair.differences.values() if d.node.stage in NUMERIC and d.node.phase is Phase.TRAIN]
         if not computed:
-            steps = (
-                f"step {step}" if left.run.spec.step_to == step + 1 else f"steps {step} to {left.run.spec.step_to - 1}"
-            )
-            return said.model_copy(
-                update={"words": f"run again, the two agree at {steps}: the difference comes and goes"}
-            )
+            words = f"run again, the two agree from step {step} on: the difference comes and goes"
+            return said.model_copy(update={"words": words})
         first = min(d.step for d in computed)
         return _told(said.model_copy(update={"step": first}), culprit(pair, first))
     except Damaged as error:
