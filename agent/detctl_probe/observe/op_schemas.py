@@ -25,6 +25,8 @@ KEPT_OUTPUTS = {
     "_native_batch_norm_legit": (0, 1, 2),
     "_batch_norm_with_update": (0, 1, 2),
 }
+# A collective is not done when its call returns: what it will have gathered is stage collective's to tell.
+COLLECTIVES = ("c10d", "_c10d_functional", "c10d_functional")
 WORDS_MAX = 200
 DEPTH_MAX = 4
 
@@ -33,7 +35,7 @@ class Schema:
     """silent: no record (views, queries, unwritten memory). draws: uses a random generator."""
 
     def __init__(self, op: Any) -> None:
-        name = op._schema.name.rpartition("::")[2]
+        namespace, _, name = op._schema.name.rpartition("::")
         arguments, returns = op._schema.arguments, op._schema.returns
         self._written = [
             (place, one.name)
@@ -41,7 +43,12 @@ class Schema:
             if one.alias_info is not None and one.alias_info.is_write
         ]
         is_view = any(one.alias_info is not None and not one.alias_info.is_write for one in returns)
-        self.silent = name in UNWRITTEN or (is_view and not self._written) or not (returns or self._written)
+        self.silent = (
+            name in UNWRITTEN
+            or namespace in COLLECTIVES
+            or (is_view and not self._written)
+            or not (returns or self._written)
+        )
         tag = getattr(sys.modules["torch"], "Tag", None)
         self.draws = getattr(tag, "nondeterministic_seeded", None) in getattr(op, "tags", ())
         self._kept = KEPT_OUTPUTS.get(name)

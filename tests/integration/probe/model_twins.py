@@ -3,6 +3,8 @@
     twins = train(tmp_path, BODY)
     twins.main.sites("forward", 0)
 
+DETCTL_TEST_LEVEL=op runs them at level op, where all must hold as well: operations are left out of what is returned.
+
 A script gets PREAMBLE before it and prints the digest of its final weights by `weights(model)`; `train` asserts that the three
 prints are equal (the probe is neutral), that nothing failed, and that both probed runs made the same records.
 """
@@ -57,8 +59,12 @@ def train(
     window: list[int | None] | None = None,
     ok_to_fail: Sequence[str] = (),
     timeout_s: float = 240.0,
+    level: str = os.environ.get("DETCTL_TEST_LEVEL", "module"),
+    operations: bool = False,
 ) -> Collected:
-    """Runs the body bare and twice probed, in folders of their own; returns the first probed run. See the module's text."""
+    """Runs the body bare and twice probed, in folders of their own; returns the first probed run.
+
+    operations: with the records of level op that are operations. See the module's text."""
 
     def one(name: str) -> Any:
         place = folder / name
@@ -68,7 +74,7 @@ def train(
         variables = {"TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"), "HOME": str(place), **(env or {})}
         if name == "bare":
             return without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s)
-        return collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s)
+        return collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s, level=level)
 
     with ThreadPoolExecutor(2) as pool:  # most of a run is the import of torch
         bare, *runs = pool.map(one, ("bare", "a", "b"))
@@ -83,6 +89,9 @@ def train(
             _nothing_failed(process, ok_to_fail)
     assert [compared(process) for process in training(runs[0])] == [compared(process) for process in training(runs[1])]
     first: Collected = runs[0]
+    if not operations:
+        for process in first.processes:
+            process.records = [record for record in process.records if "in" not in (record.evidence or {})]
     return first
 
 
