@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from detctl_coordinator.attribution.judge import Case, JudgeRequest, judge
+from detctl_coordinator.attribution.judge import Case, JudgeRequest
 from detctl_coordinator.attribution.report import build_verdict
-from detctl_coordinator.attribution.zoom import look_closer, zoom_specs, zoom_target
+from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
@@ -61,6 +61,7 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
         if zoomed:
             zoom = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
             return Judged(verdict.model_copy(update={"zoom": zoom}).to_json())
+        verdict = verdict.model_copy(update={"zoom": operation(case)})
         target = zoom_target(case) if audit.request.zoom else None
         specs = zoom_specs(target, audit.audit_id, len(audit.runs)) if target is not None else ()
         return Judged(verdict.to_json(), specs)
@@ -76,7 +77,8 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
     """Verdict JSON of some runs; the audit where they are all of one. Raises StoreError."""
-    return judge(_request(store, *chosen)).to_json()
+    case = Case(_request(store, *chosen))
+    return build_verdict(case).model_copy(update={"zoom": operation(case)}).to_json()
 
 
 def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> JudgeRequest:

@@ -100,7 +100,10 @@ def _read(path: str, index: Any, wanted: Dict[str, Any]) -> Any:
         # flatten: names of nested dictionaries are already the index's
         planner = Planner(flatten_state_dict=False, flatten_sharded_tensors=False)
         dcp.load(wanted, storage_reader=Reader(path), planner=planner, no_dist=True)
-    except (Exception, dcp.api.CheckpointException) as error:  # the second, which holds what a read met, is no Exception
+    except (
+        Exception,
+        dcp.api.CheckpointException,
+    ) as error:  # the second, which holds what a read met, is no Exception
         text = str(error).strip().splitlines()
         return "cannot be read: %s" % (text[-1][:200] if text else type(error).__name__)
     return None

@@ -39,15 +39,35 @@ class Target:
 
 def zoom_target(case: Case) -> Target | None:
     """The earliest root in a computed stage; None where differences enter through data, seeds or files, or where op is the level."""
-    found: list[tuple[NodeDifference, PairComparison]] = []
-    for pair in case.compared:
-        if pair.different and pair.united is None and pair.left.level != LEVEL:
-            roots = [r for r in pair.roots if r.node.stage in NUMERIC and r.node.phase is Phase.TRAIN]
-            found += [(root, pair) for root in roots]
-    if not found:
+    found = _first_computed(case)
+    if found is None or found[1].left.level == LEVEL:
         return None
-    root, pair = min(found, key=lambda item: (item[0].step, item[0].node))
+    root, pair = found
     return Target(pair.left.run.spec, pair.right.run.spec, root.step)
+
+
+def operation(case: Case) -> Zoom | None:
+    """What runs that were recorded at level op show by themselves."""
+    found = _first_computed(case)
+    if found is None or found[1].left.level != LEVEL:
+        return None
+    root, pair = found
+    said = Zoom(step=root.step, level=LEVEL, runs=[case.label(pair.left), case.label(pair.right)], words="")
+    try:
+        return _told(said, culprit(pair, root.step))
+    except Damaged as error:
+        return said.model_copy(update={"words": f"stored data is damaged ({error}); record it again"})
+
+
+def _first_computed(case: Case) -> tuple[NodeDifference, PairComparison] | None:
+    found = [
+        (root, pair)
+        for pair in case.compared
+        if pair.different and pair.united is None
+        for root in pair.roots
+        if root.node.stage in NUMERIC and root.node.phase is Phase.TRAIN
+    ]
+    return min(found, key=lambda item: (item[0].step, item[0].node), default=None)
 
 
 def zoom_specs(target: Target, audit_id: str, number: int) -> tuple[RunSpec, RunSpec]:
