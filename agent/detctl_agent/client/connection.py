@@ -12,7 +12,7 @@ import grpc.aio
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent import logs
-from detctl_agent.client.channel import default_token_file, metadata, open_channel, read_token
+from detctl_agent.client.channel import cancelled, default_token_file, metadata, open_channel, read_token
 from detctl_agent.client.control import ControlStream
 from detctl_agent.client.ingest import IngestStream
 from detctl_agent.errors import AgentError
@@ -73,9 +73,7 @@ class Connection:
                 for task in done:
                     await task
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await cancelled(tasks)
 
     def _token(self) -> str:
         """Read anew for each connection: the coordinator may have made it since."""
