@@ -16,6 +16,11 @@ UNWRITTEN = (
     "resize_",
     "set_",
 )
+# These write all of their first argument and read none of it: what it held before is no input (mostly fresh memory).
+OVERWRITING = (
+    "copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_", "geometric_", "cauchy_",
+    "log_normal_", "eye_", "_foreach_zero_", "_foreach_copy_",
+)  # fmt: skip
 # These return buffers beside their results that no kernel writes.
 KEPT_OUTPUTS = {
     "_scaled_dot_product_flash_attention": (0, 1),
@@ -42,6 +47,11 @@ class Schema:
             for place, one in enumerate(arguments)
             if one.alias_info is not None and one.alias_info.is_write
         ]
+        self._unread = [
+            (place, one.name)
+            for place, one in enumerate(arguments)
+            if getattr(one, "is_out", False) or (name in OVERWRITING and not place)
+        ]
         is_view = any(one.alias_info is not None and not one.alias_info.is_write for one in returns)
         self.silent = (
             name in UNWRITTEN
@@ -52,6 +62,14 @@ class Schema:
         tag = getattr(sys.modules["torch"], "Tag", None)
         self.draws = getattr(tag, "nondeterministic_seeded", None) in getattr(op, "tags", ())
         self._kept = KEPT_OUTPUTS.get(name)
+
+    def inputs(self, args: Sequence[Any], kwargs: Dict[str, Any]) -> List[Any]:
+        """Tensors that the operation reads."""
+        if not self._unread:
+            return tensors_of((args, kwargs))
+        places, names = {place for place, _ in self._unread}, {name for _, name in self._unread}
+        read = [value for place, value in enumerate(args) if place not in places]
+        return tensors_of((read, {name: value for name, value in kwargs.items() if name not in names}))
 
     def written(self, args: Sequence[Any], kwargs: Dict[str, Any]) -> List[Any]:
         """Tensors that the operation writes to, in the order of its arguments."""

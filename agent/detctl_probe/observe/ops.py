@@ -77,9 +77,9 @@ class Ops:
         stage = self._stage(in_backward)
         if not recorder.wants(stage):
             return None
-        inputs = tensors_of((args, kwargs))
-        if any(_has_no_content(tensor) for tensor in inputs):
+        if any(_has_no_content(tensor) for tensor in tensors_of((args, kwargs))):
             return None
+        inputs = schema.inputs(args, kwargs)
         with recorder.working():
             evidence: Dict[str, Any] = {"in": self._inputs(inputs, schema), "args": words_of(args, kwargs)}
             if origin[1] is not None:

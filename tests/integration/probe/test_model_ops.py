@@ -38,7 +38,8 @@ def test_each_stage_has_its_operations_with_module_and_line(tmp_path: Path) -> N
         return text[int(number) - 1].strip()
 
     init = operations(records, "init", 0)
-    assert any("uniform_" in site for site in init)
+    uniform = next(record for site, record in init.items() if "uniform_" in site)
+    assert [one[:4] for one in (uniform.evidence or {})["in"]] == ["rng:"], "memory that it overwrites is no input"
     assert line_of(init["loop:aten.mul.Tensor"]) == "x = x * 2", "what comes before the first forward"
     assert line_of(operations(records, "forward", 3)["loop:aten.mul.Tensor"]) == "x = x * 2"
     for step in (0, 3):
