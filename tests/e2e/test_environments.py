@@ -34,7 +34,7 @@ def test_threads_1_against_2(house: House) -> None:
         pytest.skip("one core: OMP_NUM_THREADS=2 changes nothing here")
     house.agent("gpu1", tiny_gpt(environment("one") + environment("two", threads=2)))
     verdict = house.verdict(
-        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "one,two", "--twins", "2", exit_code=1
+        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "one,two", "--twins", "2", "--no-zoom", exit_code=1
     )
     assert verdict["origin"] == "environment"
     assert verdict["causes"][0]["cause"] == "thread-count"
@@ -45,7 +45,7 @@ def test_two_torch_versions(house: House) -> None:
     other = older_torch()
     house.agent("gpu1", tiny_gpt(environment("newest") + environment("torch213", python=other)))
     verdict = house.verdict(
-        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "newest,torch213", "--twins", "2"
+        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "newest,torch213", "--twins", "2", "--no-zoom"
     )
     # Whether the two versions agree bit for bit is theirs to decide; what detctl says must fit what it saw.
     if verdict["outcome"] == "different":
@@ -68,6 +68,7 @@ def test_manual_isa_is_environment(house: House, numbers: Path) -> None:
         "2",
         "--vary",
         "env:ATEN_CPU_CAPABILITY=default,avx2",
+        "--no-zoom",
         exit_code=1,
     )
     assert verdict["origin"] == "environment"

@@ -63,7 +63,8 @@ def test_emulated_cpu_is_hardware(house: House, numbers: Path) -> None:
     )
     house.agent("gpu1", catalog(numbers, environments=old.format(sys.executable)))
     verdict = house.verdict(
-        "audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", exit_code=1
+        "audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", "--no-zoom",
+        exit_code=1,
     )
     assert verdict["origin"] == "hardware"
     assert verdict["causes"][0]["cause"] == "cpu-isa"
@@ -73,7 +74,7 @@ def test_emulated_cpu_is_hardware(house: House, numbers: Path) -> None:
 
 def test_unseeded_is_code_with_file_and_line(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers, arguments="--unseeded"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "3", exit_code=1)
+    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=1)
     assert verdict["origin"] == "code"
     assert first_cause(verdict)[0] == "unseeded-rng"
     assert any("train.py" in line for line in verdict["causes"][0]["evidence"])
@@ -107,5 +108,5 @@ def test_one_extra_record(house: House, numbers: Path) -> None:
 
 def test_a_twin_never_sees_the_others_checkpoint(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers, arguments="--resume state.pt"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "3", "--to-end", exit_code=0)
+    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", "--to-end", exit_code=0)
     assert verdict["outcome"] == "identical"

@@ -51,11 +51,11 @@ def test_record_twice_and_compare(bare: House, numbers: Path) -> None:
 
 def test_twins_of_a_command(bare: House, numbers: Path) -> None:
     command = ["--", sys.executable, TRAIN, "--data", str(numbers)]
-    done = bare.detctl("audit", "--twins", "3", "--json", *command)
+    done = bare.detctl("audit", "--twins", "2", "--json", *command)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["outcome"] == "identical"
     assert (bare.folder / ".detctl").is_dir()
-    done = bare.detctl("audit", "--twins", "3", "--json", *command, "--unseeded")
+    done = bare.detctl("audit", "--twins", "2", "--json", *command, "--unseeded")
     verdict = json.loads(done.stdout)
     assert done.returncode == 1 and verdict["origin"] == "code"
     assert verdict["causes"][0]["cause"] == "unseeded-rng"

@@ -56,6 +56,9 @@ class Connection:
                 detail = "" if error.code() is grpc.StatusCode.UNAVAILABLE else error.details() or ""
                 why = _WHY.get(error.code(), error.code().name.lower())
                 self._tell("disconnected", f"{why}: {detail}" if detail else why)
+            except asyncio.InvalidStateError:
+                # grpc.aio's word for a write to a call that has ended, where the write came before the call's status was read.
+                self._tell("disconnected", "the coordinator ended the connection")
             except AgentError as error:
                 self._tell("disconnected", str(error))
             await asyncio.sleep(self._back_off_s * random.uniform(0.7, 1.0))

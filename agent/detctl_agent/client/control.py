@@ -23,6 +23,7 @@ from detctl_agent.jobs import Jobs
 HEARTBEAT_S = 1.0
 REPEAT_S = 2.0
 WELCOME_S = 30.0  # a coordinator whose store is slow; beyond, another connection is the better bet
+NO_ANSWER = f"the coordinator did not answer within {WELCOME_S:.0f} s"
 PHASES = {
     JobPhase.PREPARING: agents_pb2.RUN_PHASE_ACCEPTED,
     JobPhase.RUNNING: agents_pb2.RUN_PHASE_RUNNING,
@@ -62,14 +63,19 @@ class ControlStream:
             job.told = JobPhase.QUEUED  # the one at the other end may be another
         call = self._stub.Control(metadata=self._metadata)
         self._offers.clear()
-        await call.write(self._hello())
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                await call.write(self._hello())
+        except TimeoutError:
+            call.cancel()
+            raise AgentError(NO_ANSWER) from None
         hearing = asyncio.create_task(self._hear(call))
         speaking = asyncio.create_task(self._speak(call))
         try:
             first = asyncio.FIRST_COMPLETED
             done, _ = await asyncio.wait((hearing, speaking), timeout=WELCOME_S, return_when=first)
             if not done and not self._welcomed:
-                raise AgentError(f"the coordinator did not answer within {WELCOME_S:.0f} s")
+                raise AgentError(NO_ANSWER)
             done, _ = await asyncio.wait((hearing, speaking), return_when=first)
             for task in done:
                 await task
