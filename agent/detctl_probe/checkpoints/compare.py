@@ -1,9 +1,10 @@
-"""Leaf by leaf, in the order of the first checkpoint.
+"""Leaf by leaf, in the order of the first checkpoint. Keys of the document: docs/checkpoints.schema.json.
 
-    {"schema": "detctl.checkpoints/v1", "outcome": "identical" | "different" | "unverified",
+    {"schema": "detctl.checkpoints/v1", "outcome": "identical" | "different" | "unverified", "scheme": "n6.v1",
      "a": {"path", "format", "leaves"}, "b": {...}, "compared": {"tensors": 62, "values": 8},
-     "differing": [{"name", "kind", "dtype", "shape", "elements", "differing", "relative", "max_abs", "max_ulp"}],
-     "values": [{"name", "a", "b"}], "only_a": [...], "only_b": [...],
+     "sections": [{"section": "model", "tensors": 62, "differing": 2, "values": 0, "other_values": 0}],
+     "differing": [{"name", "section", "kind", "dtype", "shape", "elements", "differing", "relative", "max_abs", "max_ulp", "digests"}],
+     "values": [{"name", "section", "a", "b"}], "only_a": [...], "only_b": [...],
      "unread": [{"name", "why"}], "notes": [...]}
 
 unread: what could not be read on a side; such a comparison is never identical.
@@ -11,14 +12,20 @@ unread: what could not be read on a side; such a comparison is never identical.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+import functools
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from detctl_probe import digest
 from detctl_probe.checkpoints.content import Checkpoint, Leaf, Unread
 from detctl_probe.checkpoints.difference import is_tensor, plain_equal, tensor_difference
+from detctl_probe.checkpoints.folder import file_may_hold
+from detctl_probe.checkpoints.naming import SECTIONS, matched, section_of
 
 SCHEMA = "detctl.checkpoints/v1"
 TEXT_MAX = 200
 Progress = Callable[[int, int], None]
+Leaves = Dict[str, Callable[[], Leaf]]
+_PROBLEMS = (RuntimeError, NotImplementedError, ValueError, TypeError, LookupError, OSError, MemoryError)
 
 
 def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: None) -> Dict[str, Any]:
@@ -26,43 +33,58 @@ def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: 
     notes = ["%s: %s" % (side.path, note) for side in (a, b) for note in side.notes]
     if a.format != b.format:
         notes.append("saved in different formats (%s, %s): compared by content" % (a.format, b.format))
-    prefixes = _prefixes(a.leaves, b.leaves)
-    if prefixes is not None:
-        notes.append("names compared without %s" % " and ".join(repr(one) for one in prefixes if one))
-    ours, theirs = _named(a, prefixes and prefixes[0]), _named(b, prefixes and prefixes[1])
+    our_names, their_names, said = matched(a.leaves, b.leaves)
+    notes += said
+    ours: Leaves = {our_names[name]: read for name, read in a.leaves.items()}
+    theirs: Leaves = {their_names[name]: read for name, read in b.leaves.items()}
+    both = [name for name in ours if name in theirs]
     differing: List[Dict[str, Any]] = []
     values: List[Dict[str, Any]] = []
     unread: List[Dict[str, Any]] = []
-    kinds = [0, 0]
-    both = [name for name in ours if name in theirs]
+    sections = {
+        name: {"section": name, "tensors": 0, "differing": 0, "values": 0, "other_values": 0} for name in SECTIONS
+    }
     for done, name in enumerate(both):
         progress(done, len(both))
         left, right = _read(ours[name]), _read(theirs[name])
-        lost = next((one.why for one in (left, right) if isinstance(one, Unread)), None)
-        if lost is not None:
-            unread.append({"name": name, "why": lost})
-        elif is_tensor(left) and is_tensor(right):
-            kinds[0] += 1
-            try:
-                found = tensor_difference(left, right)
-            except (RuntimeError, NotImplementedError, KeyError) as error:
-                unread.append({"name": name, "why": "cannot be compared: %s" % str(error).splitlines()[0]})
-                continue
-            if found is not None:
-                differing.append({"name": name, **found})
+        why = _lost(left, right)
+        if why is not None:
+            if why:
+                unread.append({"name": name, "why": why})
+            else:
+                notes.append("%s could not be read, and is the same byte for byte" % name.strip("()"))
+            continue
+        tensors = is_tensor(left) and is_tensor(right)
+        section = section_of(name, tensors)
+        counts: Dict[str, Any] = sections[section]
+        counts["tensors" if tensors else "values"] += 1
+        try:
+            found = tensor_difference(left, right) if tensors else _value_difference(left, right)
+        except _PROBLEMS as error:
+            unread.append({"name": name, "why": "cannot be compared: %s" % _first_line(error)})
+            continue
+        if found is None:
+            continue
+        counts["differing" if tensors else "other_values"] += 1
+        if tensors:
+            differing.append({"name": name, "section": section, **found, "digests": [_digest(left), _digest(right)]})
         else:
-            kinds[1] += 1
-            if is_tensor(left) or is_tensor(right) or not plain_equal(left, right):
-                values.append({"name": name, "a": _word(left), "b": _word(right)})
-    only_a, only_b = [n for n in ours if n not in theirs], [n for n in theirs if n not in ours]
+            values.append({"name": name, "section": section, **found})
+    only_a, lost_a = _alone(ours, theirs)
+    only_b, lost_b = _alone(theirs, ours)
+    unread += lost_a + lost_b
+    for only, side, other in ((only_a, ours, b), (only_b, theirs, a)):
+        if only and other.format == "safetensors":
+            notes += _tied(only, side, set(both))
     different = bool(differing or values or only_a or only_b)
-    outcome = "different" if different else "unverified" if unread else "identical"
     return {
         "schema": SCHEMA,
-        "outcome": outcome,
+        "outcome": "different" if different else "unverified" if unread else "identical",
+        "scheme": digest.SCHEME,
         "a": {"path": a.path, "format": a.format, "leaves": len(a.leaves)},
         "b": {"path": b.path, "format": b.format, "leaves": len(b.leaves)},
-        "compared": {"tensors": kinds[0], "values": kinds[1]},
+        "compared": {key: sum(int(one[key]) for one in sections.values()) for key in ("tensors", "values")},
+        "sections": [one for one in sections.values() if one["tensors"] or one["values"]],
         "differing": differing,
         "values": values,
         "only_a": only_a,
@@ -75,29 +97,76 @@ def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: 
 def _read(read: Callable[[], Leaf]) -> Leaf:
     try:
         return read()
-    except (RuntimeError, ValueError, OSError) as error:
-        return Unread(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    except _PROBLEMS as error:
+        return Unread(_first_line(error))
 
 
-def _named(side: Checkpoint, prefix: Optional[str]) -> Dict[str, Callable[[], Leaf]]:
-    """Leaves, those below the prefix without it; the others (an optimizer's) keep their names and have no counterpart."""
-    if not prefix:
-        return side.leaves
-    return {name[len(prefix) :] if name.startswith(prefix) else name: read for name, read in side.leaves.items()}
-
-
-def _prefixes(a: Iterable[str], b: Iterable[str]) -> Optional[Tuple[str, str]]:
-    """("model.", "") where the first side keeps under a name what the second has by itself; None: names fit, or do not at all."""
-    ours, theirs = set(a), set(b)
-    if ours & theirs:
+def _lost(left: Leaf, right: Leaf) -> Optional[str]:
+    """Why the two cannot be compared; "" where they need not be; None where they can."""
+    lost = [one for one in (left, right) if isinstance(one, Unread)]
+    if not lost:
         return None
-    best: Tuple[int, Tuple[str, str]] = (0, ("", ""))
-    for flip, (whole, bare) in enumerate(((ours, theirs), (theirs, ours))):
-        for prefix in {name.split(".")[0] + "." for name in whole if "." in name}:
-            shared = len({name[len(prefix) :] for name in whole if name.startswith(prefix)} & bare)
-            if shared > best[0]:
-                best = (shared, ("", prefix) if flip else (prefix, ""))
-    return best[1] if best[0] else None
+    digests = {one.file_digest for one in lost}
+    if len(lost) == 2 and len(digests) == 1 and digests != {""}:
+        return ""
+    return lost[0].why
+
+
+def _alone(side: Leaves, other: Leaves) -> Tuple[List[str], List[Dict[str, Any]]]:
+    """(names that the other side lacks, and apart from them those of which nobody can say: they are unread here, or may lie in a file
+    that could not be read there)."""
+    files = [name[1:-1] for name in other if name.startswith("(") and isinstance(_read(other[name]), Unread)]
+    only: List[str] = []
+    unread: List[Dict[str, Any]] = []
+    for name, read in side.items():
+        if name in other:
+            continue
+        there = next((file for file in files if file_may_hold(file, name)), None)
+        if isinstance(read, functools.partial) and read.func is Unread:
+            unread.append({"name": name, "why": _read(read).why})
+        elif there is not None:
+            unread.append({"name": name, "why": "the other side's %s could not be read" % there})
+        else:
+            only.append(name)
+    return only, unread
+
+
+def _tied(only: List[str], side: Leaves, both: "set[str]") -> List[str]:
+    """Takes out of `only` the names whose memory another name has that both sides hold: safetensors stores such a tensor once."""
+    places = {}
+    for name in both:
+        tensor = _read(side[name])
+        if is_tensor(tensor) and tensor.numel():
+            places[_place(tensor)] = name
+    notes = []
+    for name in list(only):
+        tensor = _read(side[name])
+        twin = places.get(_place(tensor)) if is_tensor(tensor) and tensor.numel() else None
+        if twin is not None:
+            only.remove(name)
+            notes.append("%s is %s under a second name, which safetensors stores once" % (name, twin))
+    return notes
+
+
+def _place(tensor: Any) -> Tuple[Any, ...]:
+    try:
+        return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype
+    except RuntimeError:
+        return ()
+
+
+def _value_difference(left: Leaf, right: Leaf) -> Optional[Dict[str, Any]]:
+    if not is_tensor(left) and not is_tensor(right) and plain_equal(left, right):
+        return None
+    return {"a": _word(left), "b": _word(right)}
+
+
+def _digest(tensor: Any) -> Optional[str]:
+    """n6.v1 as two hexadecimal lanes' bytes; None where the layout has none."""
+    try:
+        return digest.digest_tensor(tensor.detach()).hex()
+    except _PROBLEMS:
+        return None
 
 
 def _word(value: Any) -> str:
@@ -105,3 +174,7 @@ def _word(value: Any) -> str:
         return "a tensor of shape %s" % list(value.shape)
     text = repr(value)
     return text if len(text) <= TEXT_MAX else text[:TEXT_MAX] + "…"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:TEXT_MAX] or type(error).__name__

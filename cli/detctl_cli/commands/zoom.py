@@ -107,8 +107,7 @@ def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
             raise CliError("not-found", f"--from {path}: no such file or folder")
     if len(given) == 1:
         return given[0]
-    from detctl_cli.checkpoints import is_checkpoint
-    from detctl_cli.local.torch_child import run_module
+    from detctl_cli.checkpoints import checkpoints_document, is_checkpoint
     from detctl_cli.terminal import note
 
     ours, theirs = given
@@ -116,9 +115,7 @@ def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
         raise UsageError("--from given twice names two folders of checkpoints", "or name one checkpoint")
     names = [one for one in ours.iterdir() if is_checkpoint(one) and (theirs / one.name).exists()]
     for one in sorted(names, key=lambda path: path.stat().st_mtime, reverse=True):
-        found = run_module(
-            "detctl_probe.checkpoints", ["--", str(one), str(theirs / one.name)], python, lambda done, of: None
-        )
+        found = checkpoints_document([str(one), str(theirs / one.name)], python)
         if found["outcome"] == "identical":
             return one
         note(f"{one.name}: {found['outcome']}")
