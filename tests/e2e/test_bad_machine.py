@@ -1,4 +1,4 @@
-"""A machine that stalls, a store that forgets, a replica that dies: the audit ends well or says that it did not, and after a loss the next one works."""
+"""A machine stalls, a store forgets, a replica dies: the audit ends well or says that it did not; after a loss the next one works."""
 
 from __future__ import annotations
 

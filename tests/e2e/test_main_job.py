@@ -63,7 +63,15 @@ def test_emulated_cpu_is_hardware(house: House, numbers: Path) -> None:
     )
     house.agent("gpu1", catalog(numbers, environments=old.format(sys.executable)))
     verdict = house.verdict(
-        "audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", "--no-zoom",
+        "audit",
+        "mlp",
+        "--machines",
+        "gpu1",
+        "--environments",
+        "default,old",
+        "--twins",
+        "2",
+        "--no-zoom",
         exit_code=1,
     )
     assert verdict["origin"] == "hardware"

@@ -1,4 +1,4 @@
-"""Leaf by leaf, in the order of the first checkpoint. Keys of the document: docs/checkpoints.schema.json.
+"""Leaf by leaf, in the order of the first checkpoint. The document:
 
     {"schema": "detctl.checkpoints/v1", "outcome": "identical" | "different" | "unverified", "scheme": "n6.v1",
      "a": {"path", "format", "leaves"}, "b": {...}, "compared": {"tensors": 62, "values": 8},
@@ -41,7 +41,7 @@ def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: 
     differing: List[Dict[str, Any]] = []
     values: List[Dict[str, Any]] = []
     unread: List[Dict[str, Any]] = []
-    sections = {
+    sections: Dict[str, Dict[str, Any]] = {
         name: {"section": name, "tensors": 0, "differing": 0, "values": 0, "other_values": 0} for name in SECTIONS
     }
     for done, name in enumerate(both):
@@ -56,7 +56,7 @@ def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: 
             continue
         tensors = is_tensor(left) and is_tensor(right)
         section = section_of(name, tensors)
-        counts: Dict[str, Any] = sections[section]
+        counts = sections[section]
         counts["tensors" if tensors else "values"] += 1
         try:
             found = tensor_difference(left, right) if tensors else _value_difference(left, right)
@@ -135,7 +135,7 @@ def _tied(only: List[str], side: Leaves, both: "set[str]") -> List[str]:
     """Takes out of `only` the names whose memory another name has that both sides hold: safetensors stores such a tensor once."""
     places = {}
     for name in both:
-        tensor = _read(side[name])
+        tensor: Any = _read(side[name])
         if is_tensor(tensor) and tensor.numel():
             places[_place(tensor)] = name
     notes = []

@@ -53,6 +53,15 @@ if __name__ == "__main__":
     open("lfs.pt", "w").write("version https://git-lfs.github.com/spec/v1\\noid sha256:0\\nsize 1\\n")
     open("text.pt", "w").write("not a checkpoint\\n" * 9); open("empty.pt", "w").close()
     os.mkdir("nothing")
+    import shutil
+    shutil.copytree("one_rank", "evil_index")
+    with open("evil_index/.metadata", "wb") as stream:  # os.system, by way of a module that an index does name
+        stream.write(b"\\x80\\x04ctorch.distributed.checkpoint.filesystem\\nos.system\\n(S'touch owned'\\ntR.")
+    torch.save({"layer%d.weight" % n: torch.full((3,), n) for n in range(3000)}, "many.pt")
+    torch.save({"layer%d.weight" % n: torch.full((3,), n + 1) for n in range(3000)}, "many_others.pt")
+    nested = {"model": {"blocks": [fresh, fresh]}, "list": [1, {"x": 2.5}], "optimizer": o.state_dict()}
+    torch.save(nested, "nested.pt"); dcp.save(nested, checkpoint_id="nested_dcp", no_dist=True)
+    torch.save({"module._orig_mod." + name: t for name, t in fresh.items()}, "wrapped.pt")
     import transformers
     torch.manual_seed(0)
     config = transformers.GPT2Config(vocab_size=64, n_positions=16, n_embd=32, n_layer=2, n_head=2)
@@ -88,7 +97,8 @@ def test_equal_and_one_bit_apart(saved: Path) -> None:
     assert same.returncode == 0 and same.stdout.startswith("IDENTICAL") and same.stderr == ""
     other = compare(saved, "a.pt", "c.pt")
     assert other.returncode == 1
-    assert "model.2.weight   1 of 64 elements" in other.stdout and "1 ulp at most" in other.stdout
+    assert "model.2.weight   1 of 64 elements from [1, 2] on" in other.stdout and "1 ulp\n" in other.stdout
+    assert "model      9 tensors, 1 differ" in other.stdout, other.stdout
     assert "step: 3 against 4" in other.stdout
     (row,) = document(saved, "a.pt", "c.pt")["differing"]
     assert (row["name"], row["differing"], row["max_ulp"]) == ("model.2.weight", 1, 1)
@@ -96,12 +106,26 @@ def test_equal_and_one_bit_apart(saved: Path) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [("fresh.pt", "fresh.safetensors"), ("fresh.pt", "one_rank"), ("one_rank", "two_ranks"), ("hub", "hub_whole")],
+    [
+        ("fresh.pt", "fresh.safetensors"),
+        ("fresh.pt", "one_rank"),
+        ("one_rank", "two_ranks"),
+        ("hub", "hub_whole"),
+        ("nested.pt", "nested_dcp"),
+        ("fresh.pt", "wrapped.pt"),
+    ],
 )
 def test_the_same_weights_in_other_formats_are_identical(saved: Path, a: str, b: str) -> None:
     found = document(saved, a, b)
     assert found["outcome"] == "identical", found
     assert found["compared"]["tensors"] >= 9
+
+
+def test_thousands_that_differ_are_all_told(saved: Path) -> None:
+    found = document(saved, "many.pt", "many_others.pt")  # more than a pipe holds
+    assert len(found["differing"]) == 3000
+    shown = compare(saved, "many.pt", "many_others.pt").stdout
+    assert "the 12 largest of them" in shown and "2,988 more (--json lists them)" in shown
 
 
 @pytest.mark.parametrize(
@@ -110,6 +134,7 @@ def test_the_same_weights_in_other_formats_are_identical(saved: Path, a: str, b:
         (("evil.pt", "a.pt"), "loading it would run code"),
         (("named.pt", "a.pt"), "--allow-class __main__.Named"),
         (("--allow-class", "os.system", "evil.pt", "a.pt"), "is never allowed"),
+        (("evil_index", "one_rank"), "which belongs to no index: it is not loaded"),
         (("cut.pt", "a.pt"), "cut.pt: damaged or cut"),
         (("cut.safetensors", "a.pt"), "lies beyond its end"),
         (("lfs.pt", "a.pt"), "git lfs pull"),

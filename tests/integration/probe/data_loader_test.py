@@ -52,7 +52,16 @@ if __name__ == "__main__":
 """
 
 
-def train(folder: Path, workers: int, method: str = "fork", kind: str = "plain", seed: int = 0, *, bare: bool = False, **more: Any) -> Process:
+def train(
+    folder: Path,
+    workers: int,
+    method: str = "fork",
+    kind: str = "plain",
+    seed: int = 0,
+    *,
+    bare: bool = False,
+    **more: Any,
+) -> Process:
     """One watched training; bare: its weights are those of one without the probe."""
     command = [*script(folder, TRAIN), str(workers), method, kind, str(seed)]
     run = collect(command, cwd=folder, **more)

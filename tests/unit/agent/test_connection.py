@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-
 from detctl_agent.client import connection as connection_module
 from detctl_agent.client.connection import Connection
 from detctl_agent.errors import AgentError

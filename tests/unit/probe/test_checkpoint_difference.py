@@ -79,3 +79,26 @@ def test_what_cannot_be_read_is_never_identical() -> None:
 def test_plain_values() -> None:
     assert plain_equal(math.nan, math.nan) and plain_equal((1, "a"), (1, "a"))
     assert not plain_equal(1, True) and not plain_equal(1, 1.0)
+
+
+def test_non_finite_elements_are_counted_apart_and_spoil_no_number() -> None:
+    a, b = torch.ones(4), torch.tensor([1.0, math.nan, math.inf, 1.5])
+    found = tensor_difference(a, b)
+    assert found is not None
+    assert (found["differing"], found["non_finite"], found["max_abs"]) == (3, 2, 0.5)
+
+
+def test_quantised_tensors_differ_by_their_parts() -> None:
+    def quantised(scale: float, value: float = 1.0) -> torch.Tensor:
+        return torch.quantize_per_tensor(torch.full((4,), value), scale, 0, torch.qint8)
+
+    assert compare(held({"w": quantised(0.1)}), held({"w": quantised(0.1)}))["outcome"] == "identical"
+    for other in (quantised(0.2), quantised(0.1, 2.0)):
+        found = compare(held({"w": quantised(0.1)}), held({"w": other}))
+        assert found["outcome"] == "different" and not found["unread"], found
+
+
+def test_signed_zeros_and_empty_containers() -> None:
+    assert not plain_equal(0.0, -0.0)
+    assert compare(held({"x": {}, "y": []}), held({"x": {}, "y": []}))["outcome"] == "identical"
+    assert compare(held({"x": {}}), held({"x": {"a": 1}}))["outcome"] == "different"
