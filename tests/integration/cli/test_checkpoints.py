@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from detctl_probe.checkpoints.compare import compare as compared
+from detctl_probe.checkpoints.content import CheckpointError
+from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
 
 ROOT = Path(__file__).parents[3]
 MAKE = """
@@ -86,8 +89,9 @@ def compare(saved: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=saved, env=environment, capture_output=True, text=True, timeout=120)
 
 
-def document(saved: Path, *words: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(compare(saved, "--json", *words).stdout)
+def document(saved: Path, a: str, b: str) -> dict[str, Any]:
+    """What the command's child makes of two checkpoints, in this process: an import of torch for each pair takes seconds."""
+    found = compared(*(open_checkpoint(str(saved / path)) for path in (a, b)))
     assert found["schema"] == "detctl.checkpoints/v1"
     return found
 
@@ -100,7 +104,7 @@ def test_equal_and_one_bit_apart(saved: Path) -> None:
     assert "model.2.weight   1 of 64 elements from [1, 2] on" in other.stdout and "1 ulp\n" in other.stdout
     assert "model      9 tensors, 1 differ" in other.stdout, other.stdout
     assert "step: 3 against 4" in other.stdout
-    (row,) = document(saved, "a.pt", "c.pt")["differing"]
+    (row,) = json.loads(compare(saved, "--json", "a.pt", "c.pt").stdout)["differing"]
     assert (row["name"], row["differing"], row["max_ulp"]) == ("model.2.weight", 1, 1)
 
 
@@ -122,24 +126,35 @@ def test_the_same_weights_in_other_formats_are_identical(saved: Path, a: str, b:
 
 
 def test_thousands_that_differ_are_all_told(saved: Path) -> None:
-    found = document(saved, "many.pt", "many_others.pt")  # more than a pipe holds
-    assert len(found["differing"]) == 3000
-    shown = compare(saved, "many.pt", "many_others.pt").stdout
+    shown = compare(saved, "many.pt", "many_others.pt").stdout  # the child says more than a pipe holds
     assert "the 12 largest of them" in shown and "2,988 more (--json lists them)" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "says"),
+    [
+        ("evil.pt", [], "loading it would run code"),
+        ("named.pt", [], "--allow-class __main__.Named"),
+        ("evil.pt", ["os.system"], "is never allowed"),
+        ("evil_index", [], "which belongs to no index: it is not loaded"),
+        ("cut.pt", [], "cut.pt: damaged or cut"),
+        ("cut.safetensors", [], "lies beyond its end"),
+        ("lfs.pt", [], "git lfs pull"),
+        ("text.pt", [], "neither a torch.save nor a safetensors file"),
+        ("empty.pt", [], "an empty file"),
+    ],
+)
+def test_what_is_no_checkpoint_is_told_and_not_run(saved: Path, path: str, allowed: list[str], says: str) -> None:
+    with pytest.raises(CheckpointError) as told:
+        open_checkpoint(str(saved / path), allowed)
+    assert says in str(told.value) and "\n" not in str(told.value)
+    assert not (saved / "owned").exists() and not Path("owned").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("evil.pt", "a.pt"), "loading it would run code"),
-        (("named.pt", "a.pt"), "--allow-class __main__.Named"),
-        (("--allow-class", "os.system", "evil.pt", "a.pt"), "is never allowed"),
-        (("evil_index", "one_rank"), "which belongs to no index: it is not loaded"),
-        (("cut.pt", "a.pt"), "cut.pt: damaged or cut"),
-        (("cut.safetensors", "a.pt"), "lies beyond its end"),
-        (("lfs.pt", "a.pt"), "git lfs pull"),
-        (("text.pt", "a.pt"), "neither a torch.save nor a safetensors file"),
-        (("empty.pt", "a.pt"), "an empty file"),
         (("gone.pt", "a.pt"), "no such checkpoint"),
         (("a.pt", "nothing"), "neither a checkpoint nor a recording"),
         (("a.pt", "./a.pt"), "named twice"),
