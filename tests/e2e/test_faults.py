@@ -37,7 +37,7 @@ def some_records(house: House) -> bool:
 @pytest.mark.slow
 def test_kills_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) -> None:
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
-    text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 40")
+    text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 30")
 
     def kill(victim: str) -> None:
         if victim == "store":

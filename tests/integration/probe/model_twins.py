@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +71,12 @@ def train(
         place.mkdir()
         plain = script(place, PREAMBLE + body)
         argv = list(command) if command else plain
-        variables = {"TORCHINDUCTOR_CACHE_DIR": str(place / "inductor"), "HOME": str(place), **(env or {})}
+        variables = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "HOME": str(place), **(env or {})}
         if name == "bare":
             return without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s)
         return collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s, level=level)
 
-    with ThreadPoolExecutor(2) as pool:  # most of a run is the import of torch
-        bare, *runs = pool.map(one, ("bare", "a", "b") if twins else ("bare", "a"))
+    bare, *runs = map(one, ("bare", "a", "b") if twins else ("bare", "a"))
     printed = []
     for run in (bare, *runs):
         assert run.returncode == 0, run.stderr
