@@ -23,7 +23,7 @@ demo: $(VENV)/.demo ## two machines and an emulated CPU on the embedded store, a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: $(VENV)/.dev ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: $(VENV)/.dev ## ruff and the import rules
 	$(BIN)/ruff check .

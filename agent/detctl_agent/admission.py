@@ -12,7 +12,7 @@ from detctl_agent.launcher.variables import remote_problem
 from detctl_agent.names import is_name
 from detctl_agent.recipe import Environment, Recipe
 
-LEVELS = ("step", "module")
+LEVELS = ("step", "module", "op")
 VALUE_CHARACTERS_MAX = 4096
 INTERVENTIONS = ("listing", "workers")
 _INTERVENTION_VALUE = re.compile(r"[A-Za-z0-9._:,=+-]{1,64}", re.ASCII)

@@ -1,7 +1,7 @@
 """What the launcher tells the probe, in one JSON variable, DETCTL_PROBE.
 
 {"socket": "/run/user/0/detctl/1a2b3c4d",    where to send frames; no key: the probe does nothing
- "level": "module",                          step or module
+ "level": "module",                          step, module or op
  "window": [0, 32],                          half open; end null: to the end
  "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
  "interventions": {"listing": "sorted", "workers": "0"},

@@ -47,6 +47,7 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("observe.scaler", "update"),
         ("observe.artifacts", "artifact"),
         ("observe.distributed", "collective"),
+        ("observe.ops", "forward"),
     ),
     "torchvision.transforms": (("observe.transforms", "sample"),),
 }

@@ -26,6 +26,7 @@ class AuditOptions:
     vary: tuple[str, ...] = ()
     level: str = "module"
     budget_share: float = 0.0
+    zoom: bool = True
 
     def arms(self) -> int:
         """How many arms a machine has in one environment."""
@@ -56,6 +57,7 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         vary=[_variation("--vary", text) for text in options.vary],
         requested_by=_user(),
         budget_share=options.budget_share,
+        no_zoom=not options.zoom,
     )
 
 

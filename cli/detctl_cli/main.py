@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -23,6 +24,14 @@ from detctl_cli.terminal import abandon_stdout, open_closed_streams, write_json
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 identical, 1 different, 2 trouble, 3 unverified, 130 Ctrl-C."""
+    try:
+        return _run(argv)
+    finally:
+        # What remains are gRPC's own threads; one that the end of the interpreter catches in mid-work prints a traceback (seen).
+        threading.excepthook = lambda _: None
+
+
+def _run(argv: Sequence[str] | None) -> int:
     from detctl_cli.commands import detctl
 
     open_closed_streams()

@@ -1,5 +1,7 @@
 """The life of an audit, pure: state and event in, state out; state and machine in, instructions out. No I/O, no clock.
 
+An audit goes RUNNING -> COMPARING -> DONE, once more through RUNNING where its first verdict wants a closer look (`Judged.zoom`).
+
 A run goes WAITING -> ASSIGNED -> RUNNING -> (outcome known) -> SEALED | FAILED, or CANCELLED from anywhere before its end.
 ASSIGNED means "told, not yet accepted". RUNNING with an outcome means "ended, to be checked" (`to_verify`). A run whose agent
 restarted or vanished goes back to WAITING and is assigned again under the next attempt number; the store fences off the older
@@ -52,6 +54,8 @@ def apply(audit: Audit, event: Event) -> Audit:
     if isinstance(event, Judged):
         if audit.state is not AuditState.COMPARING:
             return audit
+        if event.zoom:  # with zoom runs in hand it is the first verdict again, told late by another replica
+            return audit if audit.runs_for("zoom") else _zoomed(audit, event)
         return replace(audit, state=AuditState.DONE, verdict_json=event.verdict_json, message="verdict")
     if isinstance(event, Cancel):
         return _cancel(audit, event)
@@ -91,7 +95,7 @@ def wanted(audit: Audit, machine: str) -> list[Instruction]:
             continue
         if run.state is RunState.ASSIGNED:
             instructions.append(Assign(run.spec, run.attempt))
-        elif audit.stop_after_step is not None:
+        elif audit.stop_after_step is not None and not run.spec.purpose:
             reason = "every stage is answered"
             instructions.append(Stop(run.spec.run_id, run.attempt, audit.stop_after_step, reason))
     return instructions
@@ -217,6 +221,20 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
 
 
 # -- the whole audit ----------------------------------------------------------------------------------------------
+
+
+def _zoomed(audit: Audit, event: Judged) -> Audit:
+    """Back to work, with the runs that look closer; the verdict so far is kept."""
+    first = event.zoom[0]
+    runs = {spec.run_id: RunRecord(spec=spec, created_unix_s=audit.created_unix_s) for spec in event.zoom}
+    message = f"zooming into step {first.step_from}: {len(runs)} runs at level {first.level}"
+    return replace(
+        audit,
+        runs={**audit.runs, **runs},
+        state=AuditState.RUNNING,
+        verdict_json=event.verdict_json,
+        message=message,
+    )
 
 
 def _cancel(audit: Audit, event: Cancel) -> Audit:

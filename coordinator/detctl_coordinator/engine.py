@@ -25,7 +25,6 @@ from detctl_coordinator.lifecycle_events import (
     Cancel,
     Event,
     Instruction,
-    Judged,
     MachineAbsent,
     RunVerified,
     StagesAnswered,
@@ -267,8 +266,7 @@ class Engine:
         await self.tell(audit_id, RunVerified(run_id, attempt, problem, step, records))
 
     async def _judge(self, audit: Audit) -> None:
-        verdict_json = await self.store.call(judge_audit, audit)
-        await self.tell(audit.audit_id, Judged(verdict_json))
+        await self.tell(audit.audit_id, await self.store.call(judge_audit, audit))
 
     async def _look_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
         records = sum(w.records for m in machines.values() for w in m.working if w.run_id in audit.runs)

@@ -25,6 +25,8 @@ class Live:
         """Whether stopping early may still come about."""
         if audit.state is not AuditState.RUNNING or audit.request.to_end or audit.stop_after_step is not None:
             return False
+        if audit.runs_for("zoom"):
+            return False
         arms = {run.spec.arm.label for run in audit.runs.values()}
         begun = {run.spec.arm.label for run in audit.runs.values() if run.attempt and run.state is not RunState.FAILED}
         return len(arms) > 1 and arms == begun

@@ -18,7 +18,7 @@ from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.variation_names import Change, check_value, resolve
 
-LEVELS = ("step", "module")
+LEVELS = ("step", "module", "op")
 
 
 @dataclass(frozen=True)

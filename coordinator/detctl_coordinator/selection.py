@@ -57,7 +57,7 @@ def _shared(store: Store, machines: list[str], recipe: str, audit_id: str) -> tu
         if (recipe and audit.request.recipe != recipe) or (audit_id and audit.audit_id != audit_id):
             continue
         finished = [
-            run for run in audit.runs.values() if run.state is RunState.SEALED and run.spec.arm.machine in machines
+            run for run in audit.runs_for("") if run.state is RunState.SEALED and run.spec.arm.machine in machines
         ]
         arms: dict[tuple[object, ...], set[str]] = {}
         for run in finished:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from detctl_coordinator.attribution.judge import JudgeRequest, judge
+from detctl_coordinator.attribution.judge import Case, JudgeRequest
+from detctl_coordinator.attribution.report import build_verdict
+from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
-from detctl_coordinator.domain.run import RunRecord, RunState
+from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.domain.verdict import Verdict
+from detctl_coordinator.lifecycle_events import Judged
+from detctl_coordinator.limits import clean
 from detctl_coordinator.storage.reader import StoredRun
 from detctl_coordinator.storage.store import Store, StoreError
 from detctl_coordinator.storage.verify import verify
 
 log = logging.getLogger(__name__)
 
+LAST_LINE_CHARS = 300
 NO_PROBE = "no probe answered from the training (python -I, no torch, or not a training)"
 
 
 def problem_of_run(store: Store, run_id: str) -> str:
     """What is wrong with an ended run's data, one line; empty where all is well. Raises StoreError."""
     if not store.seals(run_id) and not store.streams(run_id):
-        return NO_PROBE
+        run = store.run(run_id)
+        return no_data(run.outcome if run is not None else None)
     problems = _problems(store, run_id)
     if not problems:
         return ""
@@ -30,26 +36,56 @@ def problem_of_run(store: Store, run_id: str) -> str:
     return problems[0] + more
 
 
-def judge_audit(store: Store, audit: Audit) -> str:
-    """Verdict JSON of a whole audit; a fault of ours makes it unverified, never endless. Raises StoreError."""
+def no_data(outcome: RunOutcome | None) -> str:
+    """Why nothing arrived of a run that ended: how the program ended and its last line, which mostly names the mistake; else NO_PROBE."""
+    if outcome is None:
+        return NO_PROBE
+    if outcome.end not in ("exit", "window", "stop"):
+        return outcome.message or f"ended by {outcome.end} before anything was recorded"
+    if not outcome.exit_code:
+        return NO_PROBE
+    how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
+    lines = [line for line in outcome.output_tail.splitlines() if line.strip()]
+    said = f": {clean(lines[-1], LAST_LINE_CHARS)}" if lines else ""
+    return f"ended with {how} before any training was seen{said}"
+
+
+def judge_audit(store: Store, audit: Audit) -> Judged:
+    """The verdict of a whole audit, and the runs that should look closer first (none, once there were some). Raises StoreError.
+
+    A fault of ours makes it unverified, never endless."""
     try:
-        return judge_runs(store, (audit, list(audit.runs.values())))
+        case = Case(_request(store, audit, audit.runs_for("")))
+        verdict = build_verdict(case)
+        zoomed = audit.runs_for("zoom")
+        if zoomed:
+            zoom = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
+            return Judged(verdict.model_copy(update={"zoom": zoom}).to_json())
+        verdict = verdict.model_copy(update={"zoom": operation(case)})
+        target = zoom_target(case) if audit.request.zoom else None
+        specs = zoom_specs(target, audit.audit_id, len(audit.runs)) if target is not None else ()
+        return Judged(verdict.to_json(), specs)
     except StoreError:
         raise
     except Exception as error:
         log.exception("audit=%s event=judge-failed", audit.audit_id)
         text = f"internal error while comparing ({type(error).__name__}); the coordinator's log has the details"
         recipe = audit.request.recipe
-        return Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text]).to_json()
+        verdict = Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text])
+        return Judged(verdict.to_json())
 
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
     """Verdict JSON of some runs; the audit where they are all of one. Raises StoreError."""
-    audit, runs = chosen
+    case = Case(_request(store, *chosen))
+    return build_verdict(case).model_copy(update={"zoom": operation(case)}).to_json()
+
+
+def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> JudgeRequest:
     specs = [run.spec for run in runs]
     ends = [spec.step_to for spec in specs if spec.step_to is not None]
-    whole = audit is not None and len(runs) == len(audit.runs)
-    request = JudgeRequest(
+    whole = audit is not None and len(runs) == len(audit.runs_for(""))
+    return JudgeRequest(
         audit_id=audit.audit_id if audit else "",
         recipe=", ".join(dict.fromkeys(spec.recipe for spec in specs)),
         readers=tuple(StoredRun(store, spec.run_id) for spec in specs),
@@ -60,7 +96,6 @@ def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -
         twins=audit.request.twins if audit and whole else 0,
         planned=tuple(spec.label for spec in specs) if whole else (),
     )
-    return judge(request).to_json()
 
 
 def _problems(store: Store, run_id: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A machine that stalls, a store that forgets, a replica that dies: the audit ends well or says that it did not, and the next one works."""
+"""A machine stalls, a store forgets, a replica dies: the audit ends well or says that it did not; after a loss the next one works."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def test_redis_is_emptied_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) 
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3, out + errors
         assert "has lost audit" in json.loads(out)["error"]["message"]
+        wait_for("the agent is back in the empty store", lambda: house.machine("gpu1").get("connected"))
         a_fresh_audit_works(house)
     finally:
         house.close()
@@ -60,6 +61,7 @@ def test_the_store_is_deleted_in_mid_run(tmp_path: Path, numbers: Path) -> None:
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3 and why in errors, out + errors
         assert "has lost audit" in json.loads(out)["error"]["message"]
+        wait_for("the agent is back in the new store", lambda: house.machine("gpu1").get("connected"))
         a_fresh_audit_works(house)
     finally:
         house.close()
@@ -81,7 +83,6 @@ def test_an_agent_that_was_stopped_for_longer_than_its_lease(tmp_path: Path, num
         assert audit.returncode == 3, out + errors  # one run alone is compared with nothing
         run = listed()[0]
         assert (run["state"], run["attempt"]) == ("sealed", 2), run
-        a_fresh_audit_works(house)
     finally:
         house.close()
 
@@ -108,6 +109,5 @@ def test_the_replica_with_the_agent_dies_and_comes_back_while_another_lives(
         assert audit.returncode == 3, out + errors
         run = json.loads(runs())["runs"][0]
         assert (run["state"], run["attempt"]) == ("sealed", 2), run
-        a_fresh_audit_works(house)
     finally:
         house.close()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from house import House, catalog
+
+from tests.support.older_torch import older_torch
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -33,7 +34,7 @@ def test_threads_1_against_2(house: House) -> None:
         pytest.skip("one core: OMP_NUM_THREADS=2 changes nothing here")
     house.agent("gpu1", tiny_gpt(environment("one") + environment("two", threads=2)))
     verdict = house.verdict(
-        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "one,two", "--twins", "2", exit_code=1
+        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "one,two", "--twins", "2", "--no-zoom", exit_code=1
     )
     assert verdict["origin"] == "environment"
     assert verdict["causes"][0]["cause"] == "thread-count"
@@ -44,7 +45,7 @@ def test_two_torch_versions(house: House) -> None:
     other = older_torch()
     house.agent("gpu1", tiny_gpt(environment("newest") + environment("torch213", python=other)))
     verdict = house.verdict(
-        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "newest,torch213", "--twins", "2"
+        "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "newest,torch213", "--twins", "2", "--no-zoom"
     )
     # Whether the two versions agree bit for bit is theirs to decide; what detctl says must fit what it saw.
     if verdict["outcome"] == "different":
@@ -53,17 +54,6 @@ def test_two_torch_versions(house: House) -> None:
         assert any("2.13.0" in line for line in verdict["causes"][0]["evidence"])
     else:
         assert verdict["outcome"] == "identical" and not verdict["causes"]
-
-
-def older_torch() -> str:
-    """The interpreter of a venv with torch 2.13, made once in .cache (a CPU wheel where one lies at hand)."""
-    venv = Path(__file__).parents[2] / ".cache" / "torch213"
-    python = venv / "bin" / "python"
-    probe = [str(python), "-c", "import torch, numpy"]
-    if not python.exists() or subprocess.run(probe, capture_output=True).returncode:
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "torch==2.13.0", "numpy"], check=True)
-    return str(python)
 
 
 @pytest.mark.slow
@@ -78,6 +68,7 @@ def test_manual_isa_is_environment(house: House, numbers: Path) -> None:
         "2",
         "--vary",
         "env:ATEN_CPU_CAPABILITY=default,avx2",
+        "--no-zoom",
         exit_code=1,
     )
     assert verdict["origin"] == "environment"

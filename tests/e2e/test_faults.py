@@ -35,18 +35,11 @@ def some_records(house: House) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["coordinator", "agent-gpu1", "store"])
-def test_kill_in_mid_run(tmp_path: Path, numbers: Path, redis: Any, victim: str) -> None:
+def test_kills_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) -> None:
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
-    text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 60")
-    try:
-        house.coordinator()
-        house.agent("gpu1", text)
-        undisturbed = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
-        expected = chains(house, undisturbed["audit"])
+    text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 30")
 
-        audit = started(house, "mlp", "--machines", "gpu1", "--twins", "2")
-        wait_for("records of the second audit arrived", lambda: some_records(house))
+    def kill(victim: str) -> None:
         if victim == "store":
             redis.kill()
             redis.start()
@@ -56,10 +49,20 @@ def test_kill_in_mid_run(tmp_path: Path, numbers: Path, redis: Any, victim: str)
         else:
             house.kill("agent-gpu1")
             house.agent("gpu1", text)
-        out, errors = audit.communicate(timeout=240)
-        assert audit.returncode == 0, out + errors + house.logs()
-        verdict = json.loads(out)
-        assert verdict["outcome"] == "identical"
-        assert chains(house, verdict["audit"]) == expected
+
+    try:
+        house.coordinator()
+        house.agent("gpu1", text)
+        undisturbed = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
+        expected = chains(house, undisturbed["audit"])
+        for victim in ("coordinator", "agent-gpu1", "store"):
+            audit = started(house, "mlp", "--machines", "gpu1", "--twins", "2")
+            wait_for("records of the audit arrived", lambda: some_records(house))
+            kill(victim)
+            out, errors = audit.communicate(timeout=240)
+            assert audit.returncode == 0, victim + out + errors + house.logs()
+            verdict = json.loads(out)
+            assert verdict["outcome"] == "identical", victim
+            assert chains(house, verdict["audit"]) == expected, victim
     finally:
         house.close()

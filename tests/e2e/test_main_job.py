@@ -63,7 +63,16 @@ def test_emulated_cpu_is_hardware(house: House, numbers: Path) -> None:
     )
     house.agent("gpu1", catalog(numbers, environments=old.format(sys.executable)))
     verdict = house.verdict(
-        "audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", exit_code=1
+        "audit",
+        "mlp",
+        "--machines",
+        "gpu1",
+        "--environments",
+        "default,old",
+        "--twins",
+        "2",
+        "--no-zoom",
+        exit_code=1,
     )
     assert verdict["origin"] == "hardware"
     assert verdict["causes"][0]["cause"] == "cpu-isa"
@@ -73,7 +82,7 @@ def test_emulated_cpu_is_hardware(house: House, numbers: Path) -> None:
 
 def test_unseeded_is_code_with_file_and_line(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers, arguments="--unseeded"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "3", exit_code=1)
+    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=1)
     assert verdict["origin"] == "code"
     assert first_cause(verdict)[0] == "unseeded-rng"
     assert any("train.py" in line for line in verdict["causes"][0]["evidence"])
@@ -95,13 +104,17 @@ def test_one_extra_record(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers))
     house.agent("gpu2", catalog(numbers, arguments="--extra-at 3"))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=1)
-    first = verdict["first_divergence"]
-    assert (first["stage"], first["step"], first["kind"]) == ("code", 0, "content") or first["kind"] == "structure"
-    forward = verdict["groups_by_stage"]["forward"]
-    assert forward, verdict
+    (cause,) = verdict["causes"]
+    assert (cause["stage"], cause["step"], cause["kind"]) == ("forward", 3, "structure")
+    assert cause["lasting"] == "transient" and "equal again from step 4 on" in cause["words"]
+    assert cause["carried_on_to"] == []
+    groups = verdict["groups_by_stage"]
+    assert {stage for stage in groups if len(groups[stage]) > 1} == {"code", "forward"}
+    text = house.detctl("compare", "--audit", verdict["audit"]).stdout
+    assert "equal again from step 4 on" in text
 
 
 def test_a_twin_never_sees_the_others_checkpoint(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers, arguments="--resume state.pt"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "3", "--to-end", exit_code=0)
+    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", "--to-end", exit_code=0)
     assert verdict["outcome"] == "identical"

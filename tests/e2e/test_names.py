@@ -16,9 +16,11 @@ def test_a_second_agent_of_the_same_name_is_told(house: House, numbers: Path) ->
     told = "another agent named gpu1 is connected: end it, or give this one another --name"
     wait_for("the second agent is told", lambda: told in (house.folder / "second.log").read_text())
     assert house.machine("gpu1")["connected"]
-    house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
 
     house.kill("agent-gpu1")
-    wait_for("the second takes its place", lambda: " connected to=" in (house.folder / "second.log").read_text())
-    wait_for("it is known", lambda: house.machine("gpu1")["connected"])
+    try:
+        wait_for("the second takes its place", lambda: " connected to=" in (house.folder / "second.log").read_text())
+        wait_for("it is known", lambda: house.machine("gpu1")["connected"])
+    except AssertionError as error:
+        raise AssertionError(house.logs()) from error
     house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)

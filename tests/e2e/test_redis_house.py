@@ -49,7 +49,7 @@ def test_three_agents_on_redis(tmp_path: Path, numbers: Path, redis: Any, in_mem
         house.close()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_no_false_alarm_in_55_comparisons(house: House, numbers: Path) -> None:
     """11 twins make 55 pairs; no alarm bounds the rate of false ones at 1 - 0.05^(1/55) = 5.3 % a comparison (95 %)."""
     house.agent("gpu1", catalog(numbers, arguments="--noise"))

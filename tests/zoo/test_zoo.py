@@ -7,7 +7,7 @@ import pytest
 from tests.zoo.run_zoo import run
 from tests.zoo.zoo_cases import all_cases, load, problems
 
-NAMES = ("set_order", "uuid_urandom", "config_argument")
+NAMES = ("set_order", "config_argument")
 
 
 @pytest.mark.slow

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
 from detctl_agent.errors import AgentError
 
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+CANCEL_S = 10.0
 
 
 def check_address(address: str) -> str:
@@ -82,3 +86,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels tasks and waits for their end, but not for ever: an agent that hangs in a dead connection never comes back."""
+    waiting = list(tasks)
+    for task in waiting:
+        task.cancel()
+    if waiting:
+        done, _ = await asyncio.wait(waiting, timeout=CANCEL_S)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # looked at, so that asyncio does not complain

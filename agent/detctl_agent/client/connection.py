@@ -12,7 +12,7 @@ import grpc.aio
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent import logs
-from detctl_agent.client.channel import default_token_file, metadata, open_channel, read_token
+from detctl_agent.client.channel import cancelled, default_token_file, metadata, open_channel, read_token
 from detctl_agent.client.control import ControlStream
 from detctl_agent.client.ingest import IngestStream
 from detctl_agent.errors import AgentError
@@ -56,6 +56,9 @@ class Connection:
                 detail = "" if error.code() is grpc.StatusCode.UNAVAILABLE else error.details() or ""
                 why = _WHY.get(error.code(), error.code().name.lower())
                 self._tell("disconnected", f"{why}: {detail}" if detail else why)
+            except asyncio.InvalidStateError:
+                # grpc.aio's word for a write to a call that has ended, where the write came before the call's status was read.
+                self._tell("disconnected", "the coordinator ended the connection")
             except AgentError as error:
                 self._tell("disconnected", str(error))
             await asyncio.sleep(self._back_off_s * random.uniform(0.7, 1.0))
@@ -73,9 +76,7 @@ class Connection:
                 for task in done:
                     await task
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await cancelled(tasks)
 
     def _token(self) -> str:
         """Read anew for each connection: the coordinator may have made it since."""

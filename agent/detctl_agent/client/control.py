@@ -15,11 +15,15 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from detctl_agent import logs
 from detctl_agent.client import messages
+from detctl_agent.client.channel import cancelled
+from detctl_agent.errors import AgentError
 from detctl_agent.job import Job, JobPhase
 from detctl_agent.jobs import Jobs
 
 HEARTBEAT_S = 1.0
 REPEAT_S = 2.0
+WELCOME_S = 30.0  # a coordinator whose store is slow; beyond, another connection is the better bet
+NO_ANSWER = f"the coordinator did not answer within {WELCOME_S:.0f} s"
 PHASES = {
     JobPhase.PREPARING: agents_pb2.RUN_PHASE_ACCEPTED,
     JobPhase.RUNNING: agents_pb2.RUN_PHASE_RUNNING,
@@ -51,6 +55,7 @@ class ControlStream:
         self._jobs, self._stub, self._metadata = jobs, stub, metadata
         self._hello, self._offers, self._on_welcome = hello, offers, on_welcome
         self._heartbeat_s = HEARTBEAT_S
+        self._welcomed = False
 
     async def run(self) -> None:
         """Speaks and hears until the stream ends."""
@@ -58,18 +63,25 @@ class ControlStream:
             job.told = JobPhase.QUEUED  # the one at the other end may be another
         call = self._stub.Control(metadata=self._metadata)
         self._offers.clear()
-        await call.write(self._hello())
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                await call.write(self._hello())
+        except TimeoutError:
+            call.cancel()
+            raise AgentError(NO_ANSWER) from None
         hearing = asyncio.create_task(self._hear(call))
         speaking = asyncio.create_task(self._speak(call))
         try:
-            done, _ = await asyncio.wait((hearing, speaking), return_when=asyncio.FIRST_COMPLETED)
+            first = asyncio.FIRST_COMPLETED
+            done, _ = await asyncio.wait((hearing, speaking), timeout=WELCOME_S, return_when=first)
+            if not done and not self._welcomed:
+                raise AgentError(NO_ANSWER)
+            done, _ = await asyncio.wait((hearing, speaking), return_when=first)
             for task in done:
                 await task
         finally:
-            for task in (hearing, speaking):
-                task.cancel()
-            await asyncio.gather(hearing, speaking, return_exceptions=True)
             call.cancel()
+            await cancelled((hearing, speaking))
 
     async def _speak(self, call: Any) -> None:
         last_beat = 0.0
@@ -116,6 +128,7 @@ class ControlStream:
             if kind == "welcome":
                 if 0 < message.welcome.heartbeat_s < HEARTBEAT_S:
                     self._heartbeat_s = max(0.1, message.welcome.heartbeat_s)
+                self._welcomed = True
                 self._on_welcome(message.welcome.coordinator)
             elif kind == "assignment":
                 self._jobs.assign(messages.order_from(message.assignment))

@@ -31,7 +31,7 @@ EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="folder to make")
-@click.option("--level", type=click.Choice(["step", "module"]), default="module", show_default=True)
+@click.option("--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True)
 @click.option("--budget", metavar="SHARE", help="of step time, that the probe may take: 2% or 0.02")
 @click.option("--steps", help="window A:B of steps, B exclusive [default: 0:32]")
 @click.option("--to-end", is_flag=True, help="let the training finish")

@@ -51,6 +51,12 @@ class Modules:
         self.local = threading.local()
         self._batches = model.recorder.observer("batches", "batch")
         self._fed = (-1, -1)  # (step, micro) whose input was recorded
+        model.site = self.site
+
+    def site(self) -> Optional[str]:
+        """Of the module under way in this thread; None outside of all."""
+        stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
+        return stack[-1].site or None if stack else None
 
     def enter(self, module: Any, args: Any = ()) -> None:
         """A module is about to run on `args`."""
@@ -114,6 +120,7 @@ class Modules:
         if entry is None or first:
             entry = self._model.names.add_root(module)
         self._set_phase(module)
+        self._model.entered = (self._recorder.step, self._recorder.micro)
         if first:
             self._init.module(module, entry.site)
         self._record_input(module, args)

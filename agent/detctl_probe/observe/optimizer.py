@@ -54,6 +54,11 @@ class Optimizers:
         self.guarded(self._ended, optimizer)
         return result
 
+    @property
+    def running(self) -> bool:
+        """Whether a step of an optimizer is under way."""
+        return self._depth > 0
+
     def skipped(self, optimizer: Any) -> None:
         """GradScaler found Inf or NaN and left the parameters alone."""
         self._gradients(optimizer)

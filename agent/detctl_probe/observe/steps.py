@@ -11,7 +11,7 @@ import atexit
 import functools
 import sys
 import threading
-from typing import Any, Callable, List, Optional
+from typing import Any, Callable, List, Optional, Tuple
 from weakref import WeakSet
 
 from detctl_probe.observe import compiled
@@ -38,6 +38,10 @@ class Model:
         self.by_hand = False  # a backward without optimizer waits for its step to end
         self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
         self.made: Any = WeakSet()  # every optimizer
+        self.entered: Optional[Tuple[int, int]] = None  # (step, micro) in which a root was called last
+        self.site: Callable[[], Optional[str]] = lambda: (
+            None
+        )  # of the module under way in this thread; modules.py sets it
         self.hidden = HiddenSteps(self)
         self._settle: List[Callable[[], None]] = []
         self._thread: Optional[int] = None

@@ -44,7 +44,15 @@ WAIT_S = 300.0
     "--set", "set_", metavar="NAME=V", multiple=True, help="For all runs: a parameter, env:VAR or listing/workers."
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
-@click.option("--level", type=click.Choice(["module", "step"]), default="module", show_default=True, help="How fine.")
+@click.option(
+    "--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True, help="How fine."
+)
+@click.option(
+    "--zoom/--no-zoom",
+    default=True,
+    show_default=True,
+    help="Where runs part in what is computed, run that step again at level op and name the operation.",
+)
 @click.option(
     "--budget",
     metavar="SHARE",
@@ -78,6 +86,7 @@ def command(
     vary: tuple[str, ...],
     level: str,
     budget: str | None,
+    zoom: bool,
     copy: bool,
     in_place: bool,
     timeout_s: int | None,
@@ -99,7 +108,7 @@ def command(
     from detctl_cli.audit_request import AuditOptions
     from detctl_cli.window import share_of
 
-    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget))
+    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom)
     typed = command_after_dashes()
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:

@@ -7,29 +7,50 @@ from pathlib import Path
 
 import rich_click as click
 
+from detctl_cli.checkpoints import compare_checkpoints, is_checkpoint
 from detctl_cli.commands.options import json_option, names, service, service_options, verbose_option
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
 
 
-@click.command("compare", short_help="Compare runs that exist: of machines, by id, or of two folders.")
-@click.argument("things", metavar="[RUN RUN... | DIR DIR...]", nargs=-1)
+@click.command("compare", short_help="Compare what exists: runs of machines or by id, two folders, two checkpoints.")
+@click.argument("things", metavar="[RUN RUN... | DIR DIR... | CKPT CKPT]", nargs=-1)
 @click.option("--machines", metavar="A,B", help="The latest runs that these machines share.")
 @click.option("--recipe", metavar="NAME", default="", help="With --machines: runs of this recipe.")
 @click.option("--audit", "audit_id", metavar="ID", default="", help="Runs of this audit.")
+@click.option(
+    "--python", metavar="PROGRAM", help="For checkpoints: an interpreter that has torch; default: python on PATH."
+)
+@click.option(
+    "--allow-class",
+    "allowed",
+    metavar="MODULE.CLASS",
+    multiple=True,
+    help="For checkpoints: a class that a torch.save file may hold; give it for files that you trust.",
+)
 @verbose_option
 @json_option
 @service_options
 def command(
-    things: tuple[str, ...], machines: str | None, recipe: str, audit_id: str, verbose: bool, as_json: bool
+    things: tuple[str, ...],
+    machines: str | None,
+    recipe: str,
+    audit_id: str,
+    python: str | None,
+    allowed: tuple[str, ...],
+    verbose: bool,
+    as_json: bool,
 ) -> Exit:
     """Compare runs that exist, and say where, why and from which origin they part.
 
-    Folders are those of `detctl record`; they need no service.
+    Folders are those of `detctl record`; they need no service. Neither do checkpoints: files of torch.save and
+    safetensors, and folders of torch.distributed.checkpoint or of safetensors shards, compared by content.
 
     Examples: detctl compare --machines gpu1,gpu2 --recipe digits
 
     detctl compare check1 check2
+
+    detctl compare monday/last.ckpt tuesday/last.ckpt
     """
     chosen = names(machines)
     if machines is not None and len(chosen) < 1:
@@ -40,7 +61,10 @@ def command(
         if chosen or recipe or audit_id:
             raise UsageError("runs or folders do not go with --machines, --recipe or --audit")
         if len(things) < 2:
-            raise UsageError(f"one thing to compare ({things[0]})", "name two runs or two folders")
+            raise UsageError(f"one thing to compare ({things[0]})", "name two runs, two folders or two checkpoints")
+        if any(is_checkpoint(Path(thing)) for thing in things):
+            _check_checkpoints(things)
+            return compare_checkpoints(things, python, allowed, as_json=as_json)
         return _compare_things(things, as_json, verbose)
     if not chosen and not audit_id:
         raise UsageError("say what to compare: --machines A,B, --audit ID, two runs or two folders")
@@ -53,6 +77,20 @@ def command(
     with service() as coordinator:
         text = coordinator.compare(CompareRequest(machines=chosen, recipe=recipe, audit_id=audit_id))
     return report_verdict(parse_verdict(text), as_json=as_json, verbose=verbose)
+
+
+def _check_checkpoints(things: Sequence[str]) -> None:
+    if len(things) > 2:
+        raise UsageError(f"{len(things)} checkpoints", "compare two at a time")
+    for thing in things:
+        path = Path(thing)
+        if not path.exists():
+            raise CliError("not-found", f"{thing}: no such checkpoint")
+        if not is_checkpoint(path):
+            what = "a recording" if (path / "run.json").exists() else "neither a checkpoint nor a recording"
+            raise UsageError(f"{thing} is {what}, and the other one is a checkpoint", "compare two of a kind")
+    if _same_folder(*things):
+        raise UsageError(f"{things[0]} is named twice", "a checkpoint is always identical to itself")
 
 
 def _compare_things(things: Sequence[str], as_json: bool, verbose: bool) -> Exit:

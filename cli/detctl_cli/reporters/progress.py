@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -75,6 +77,24 @@ class Progress:
         if progress.state == "comparing" and "comparing" not in self._said:
             self._said["comparing"] = ""
             self.say("all runs have ended; comparing")
+        zoom = [run for run in progress.runs if "/zoom-" in run.label]
+        if zoom and "zoom" not in self._said:
+            self._said["zoom"] = ""
+            self.say(f"looking closer at the step where they part: {len(zoom)} runs at level op")
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives a function that takes (done, of): a bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def progress_table(progress: AuditProgress) -> Any:

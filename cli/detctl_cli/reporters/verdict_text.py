@@ -64,10 +64,11 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
         )
     causes = verdict.get("causes") or []
     for cause in causes:
-        yield from _cause_rows(cause, names, several=len(causes) > 1, first=verdict.get("first_divergence"))
+        yield from _cause_rows(cause, names, several=len(causes) > 1)
     first = verdict.get("first_divergence")
     if first and not causes:
         yield "first difference", _place(first) + "   " + _words(first)
+    yield from _zoom_rows(verdict.get("zoom"))
     yield from _benign_rows(verdict.get("benign") or [])
     for item in verdict.get("experiments") or []:
         yield "experiment", clean(item.get("words") or item.get("text") or _flat(item))
@@ -123,14 +124,10 @@ def _group_rows(verdict: Mapping[str, Any]) -> Iterator[Row]:
     yield "runs", "   ".join(words) + (f"     {sentence}" if sentence else "")
 
 
-def _cause_rows(
-    cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool, first: Mapping[str, Any] | None
-) -> Iterator[Row]:
+def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool) -> Iterator[Row]:
     if several:
         yield "cause", f"{clean(cause.get('cause'))} ({clean(cause.get('confidence'))})"
-    same = first is not None and all(first.get(key) == cause.get(key) for key in ("stage", "step", "site"))
-    words = _words(first) if same and first is not None else _words(cause)
-    yield "root", f"{_place(cause)}   {words}"
+    yield "root", f"{_place(cause)}   {_words(cause)}"
     runs = [names.get(run, clean(run)) for run in cause.get("runs") or []]
     if runs and several:
         yield "shown by", " against ".join(runs)
@@ -143,6 +140,18 @@ def _cause_rows(
         yield "confirmed by", clean(cause["confirmed_by"])
     if cause.get("fix"):
         yield "fix", clean(cause["fix"])
+
+
+def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:
+    if not zoom:
+        return
+    if zoom.get("op"):
+        place = f"step {count(int(zoom.get('step') or 0))} · {clean(zoom.get('stage'))} · {clean(zoom.get('site'))}"
+        lines = " against ".join(clean(line) for line in zoom.get("at") or [])
+        yield "operation", f"{place}{f'   {lines}' if lines else ''}"
+        yield "", clean(zoom.get("words"))
+    else:
+        yield "operation", f"not named: {clean(zoom.get('words'))}"
 
 
 def _benign_rows(benign: Sequence[Any]) -> Iterator[Row]:
@@ -185,8 +194,9 @@ def _place(item: Mapping[str, Any]) -> str:
 
 def _words(item: Mapping[str, Any]) -> str:
     kind = clean(item.get("kind") or "")
-    words = clean(item.get("words") or _KIND.get(kind, kind))
-    return words + (" (then equal again)" if item.get("lasting") == "transient" else "")
+    if item.get("words"):
+        return clean(item["words"])
+    return clean(_KIND.get(kind, kind)) + (" (then equal again)" if item.get("lasting") == "transient" else "")
 
 
 def _flat(item: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from detctl_coordinator.attribution.facts import Note, of_kind, place, value_at
 from detctl_coordinator.attribution.suspects import Family, Suspect
 from detctl_coordinator.attribution.words import CAUSES
 from detctl_coordinator.comparison.alignment import Kind
+from detctl_coordinator.comparison.first_divergence import Lasting
 from detctl_coordinator.comparison.generators import is_worker
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
@@ -151,6 +152,8 @@ class CauseFinding:
     fix: str
     runs: tuple[str, ...] = ()
     carried_on_to: tuple[Stage, ...] = field(default=())
+    lasting: Lasting = "persistent"
+    words: str = ""
 
 
 Signature = Callable[[Evidence], list[CauseFinding]]
@@ -173,6 +176,8 @@ def finding(
         fix=fix,
         runs=(evidence.left.label, evidence.right.label),
         carried_on_to=tuple(carried),
+        lasting=root.lasting,
+        words=root.words,
     )
 
 

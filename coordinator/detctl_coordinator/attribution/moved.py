@@ -57,6 +57,8 @@ def moved(evidence: Evidence) -> Moved | None:
         ours, theirs = (
             _rows(reader, key, site, range(start, end)) for reader in (evidence.pair.left, evidence.pair.right)
         )
+        if 2 * len(set(ours)) < len(ours):
+            continue  # labels repeat: where one of eight is met first says nothing of who moved
         shared = (Counter(ours) & Counter(theirs)).keys()
         ways = sorted(
             abs(ours.index(row) - theirs.index(row)) for row in shared if ours.index(row) != theirs.index(row)

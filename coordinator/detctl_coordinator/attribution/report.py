@@ -13,7 +13,6 @@ from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import Damaged
-from detctl_coordinator.comparison.roots import IDLE
 from detctl_coordinator.comparison.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.verdict import (
@@ -76,6 +75,8 @@ def _cause(finding: CauseFinding) -> Cause:
         fix=finding.fix,
         runs=list(finding.runs),
         carried_on_to=[_word(stage) for stage in finding.carried_on_to],
+        lasting=finding.lasting,
+        words=finding.words,
     )
 
 
@@ -107,19 +108,8 @@ def _shared(case: Case, difference: NodeDifference, pair: PairComparison) -> dic
         "kind": difference.kind,
         "runs": [case.label(pair.left), case.label(pair.right)],
         "lasting": difference.lasting,
-        "words": _words(difference),
+        "words": difference.words,
     }
-
-
-def _words(difference: NodeDifference) -> str:
-    words = difference.lead.words if difference.lead is not None else ""
-    if difference.node.part == IDLE:
-        words = "another state in each process, and nobody draws from it"
-    if difference.equal_from is not None:
-        words += f"{'; ' if words else ''}equal again from step {difference.equal_from} on"
-    if difference.node.phase is Phase.EVAL:
-        words += f"{'; ' if words else ''}in evaluation"
-    return words
 
 
 def _machines(case: Case) -> dict[str, Machine]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.schedule import ALWAYS, Schedule, schedule_of, since
-from detctl_coordinator.comparison.window import entries_below
+from detctl_coordinator.comparison.window import entries_below, training_steps
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 
 # Entries read after the first difference to tell transient from persistent; beyond, only the tail is looked at.
@@ -46,20 +46,26 @@ class StreamDifference:
 
 @dataclass(frozen=True)
 class Side:
-    """One stream of one run, cut at a number of entries."""
+    """One stream of one run, cut at a number of entries: those of the steps below `limit`."""
 
     reader: RunReader
     key: StreamKey
     entries: int
+    limit: int | None = None
     schedule: Schedule = ALWAYS
 
     @classmethod
     def of(cls, reader: RunReader, key: StreamKey, limit: int | None) -> Side:
-        return cls(reader, key, entries_below(reader, key, limit), schedule_of(reader, key))
+        return cls(reader, key, entries_below(reader, key, limit), limit, schedule_of(reader, key))
 
     def below(self, step: int) -> Side:
         """The same, cut at a step."""
         return replace(self, entries=min(self.entries, entries_below(self.reader, self.key, step)))
+
+    def ends_before(self) -> int | None:
+        """The step before which the run's training ends, or the limit; None where no training was seen."""
+        extent = training_steps(self.reader)
+        return extent and (extent[1] if self.limit is None else min(extent[1], self.limit))
 
 
 def first_chain_difference(left: Side, right: Side) -> int | None:
@@ -101,6 +107,7 @@ def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | Non
     first: tuple[int, bool] | None = None
     differing = examined = 0
     equal_from: int | None = None
+    lone_at: int | None = None  # the last step that differs, where one side has no record of it at all
     for step, a, b in compared_steps(left, right, start):
         same = _same(a, b)
         if first is None:
@@ -113,14 +120,22 @@ def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | Non
         else:
             differing += 1
             equal_from = None
+            lone_at = step if a is None or b is None else None
         if examined >= LASTING_ENTRIES_MAX:
             if equal_from is not None and not _tails_agree(left, right):
                 equal_from = None
             break
     if first is None:
         return None
+    if equal_from is None and lone_at is not None and _both_go_on(left, right, lone_at):
+        equal_from = lone_at + 1  # neither has anything there, and both trained on: an odd evaluation
     earliest = since(left.schedule, right.schedule, first[0])
     return StreamDifference(left.key, right.key, first[0], first[1], differing, examined, equal_from, earliest)
+
+
+def _both_go_on(left: Side, right: Side, step: int) -> bool:
+    ends = (left.ends_before(), right.ends_before())
+    return all(end is not None and end > step + 1 for end in ends)
 
 
 def _tails_agree(left: Side, right: Side) -> bool:

@@ -22,7 +22,7 @@ from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
 from detctl_coordinator.comparison.window import common_steps, known_steps
 from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
-from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
+from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
 # Artifact steps whose records are read to tell tensors from other content.
 ARTIFACT_STEPS_MAX = 64
@@ -54,6 +54,18 @@ class NodeDifference:
     @property
     def site(self) -> str:
         return f"{self.node.stage.word}/{self.lead.site}" if self.lead and self.lead.site else self.node.stage.word
+
+    @property
+    def words(self) -> str:
+        """What differs and for how long, in one line."""
+        words = [self.lead.words] if self.lead is not None else []
+        if self.node.part == IDLE:
+            words = ["another state in each process, and nobody draws from it"]
+        if self.equal_from is not None:
+            words.append(f"equal again from step {self.equal_from} on")
+        if self.node.phase is Phase.EVAL:
+            words.append("in evaluation")
+        return "; ".join(word for word in words if word)
 
 
 @dataclass(frozen=True)

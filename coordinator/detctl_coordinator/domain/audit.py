@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from detctl_coordinator.domain.run import RunRecord
+from detctl_coordinator.domain.run import Purpose, RunRecord
 
 
 class AuditState(StrEnum):
@@ -32,6 +32,7 @@ class AuditRequest:
     vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
     requested_by: str = ""
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    zoom: bool = True
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,7 @@ class Audit:
     stop_after_step: int | None = None  # live comparison knows every stage's answer
     verdict_json: str = ""
     message: str = ""
+
+    def runs_for(self, purpose: Purpose) -> list[RunRecord]:
+        """Runs of one purpose, in the order of execution."""
+        return [run for run in self.runs.values() if run.spec.purpose == purpose]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
+
+Purpose = Literal["", "zoom"]
 
 
 class RunState(StrEnum):
@@ -42,7 +44,9 @@ class Arm:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What was asked. parameters, variables, interventions: what `--set` and `--vary` came to, by kind."""
+    """What was asked. parameters, variables, interventions: what `--set` and `--vary` came to, by kind.
+
+    `purpose`: "" for a run that the verdict rests on, "zoom" for one that looks closer at where two of those part."""
 
     run_id: str
     audit_id: str
@@ -57,11 +61,12 @@ class RunSpec:
     step_to: int | None = 32
     expected_source_digest: str = ""
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    purpose: Purpose = ""
 
     @property
     def label(self) -> str:
-        """machine/environment/variation/twin-N"""
-        return f"{self.arm.label}/twin-{self.twin}"
+        """machine/environment/variation/twin-N (zoom-N)"""
+        return f"{self.arm.label}/{self.purpose or 'twin'}-{self.twin}"
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class Cause(_Part):
     fix: str = ""
     runs: list[str] = Field(default_factory=list)
     carried_on_to: list[StageWord] = Field(default_factory=list)
+    lasting: Literal["transient", "persistent"] = "persistent"
+    words: str = ""
 
 
 class Divergence(_Part):
@@ -108,6 +110,24 @@ class Emulated(_Part):
     emulates: dict[str, str]
 
 
+class Zoom(_Part):
+    """What a second look at level `op` showed of the first diverging step. `op` null: no operation could be named, `words` says why.
+
+    `at`: source lines, one where both runs name the same. `relative`: size of the difference over the size of the value;
+    `ulp`: the same in units of the last place."""
+
+    step: int
+    level: str
+    runs: list[str]
+    op: str | None = None
+    stage: StageWord | None = None
+    site: str = ""
+    at: list[str] = Field(default_factory=list)
+    relative: float | None = None
+    ulp: float | None = None
+    words: str
+
+
 class Verdict(_Part):
     """See the module's text. `summary` is for people: one line each, no markup."""
 
@@ -129,6 +149,7 @@ class Verdict(_Part):
     experiments: list[dict[str, Any]] = Field(default_factory=list)
     self_test: dict[str, Any] | None = None
     expected: list[dict[str, Any]] = Field(default_factory=list)
+    zoom: Zoom | None = None
     notes: list[str] = Field(default_factory=list)
     summary: list[str] = Field(default_factory=list)
 

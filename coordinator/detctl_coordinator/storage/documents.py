@@ -51,6 +51,7 @@ def audit_to_json(audit: Audit) -> Json:
             "vary": [[name, list(values)] for name, values in request.vary],
             "requested_by": request.requested_by,
             "budget_share": request.budget_share,
+            "zoom": request.zoom,
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -64,7 +65,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
         request = AuditRequest(
             recipe=raw["recipe"],
             machines=tuple(raw["machines"]),
-            **_present(raw, "twins", "step_from", "step_to", "to_end", "level", "requested_by", "budget_share"),
+            **_present(raw, "twins", "step_from", "step_to", "to_end", "level", "requested_by", "budget_share", "zoom"),
             environments=tuple(raw.get("environments", ("default",))),
             set=tuple((name, value) for name, value in raw.get("set", ())),
             vary=tuple((name, tuple(values)) for name, values in raw.get("vary", ())),
@@ -101,6 +102,7 @@ def run_to_json(run: RunRecord) -> Json:
             "step_to": spec.step_to,
             "expected_source_digest": spec.expected_source_digest,
             "budget_share": spec.budget_share,
+            "purpose": spec.purpose,
         },
         "state": run.state.value,
         "attempt": run.attempt,
@@ -139,7 +141,7 @@ def run_from_json(document: Mapping[str, Any]) -> RunRecord:
             arm=arm,
             twin=raw["twin"],
             **_present(raw, "parameters", "variables", "interventions", "level", "step_from", "step_to"),
-            **_present(raw, "expected_source_digest", "budget_share"),
+            **_present(raw, "expected_source_digest", "budget_share", "purpose"),
         )
         outcome = end and RunOutcome(
             end=end["end"], **_present(end, "exit_code", "message", "output_tail", "ranks", "wall_s")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from detctl_proto.v1 import audits_pb2 as pb
 
 from detctl_coordinator import limits
-from detctl_coordinator.domain.audit import Audit, AuditRequest
+from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunSpec
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine
@@ -42,6 +42,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         vary=tuple((variation.name, tuple(variation.values)) for variation in request.vary),
         requested_by=limits.clean(request.requested_by, 128),
         budget_share=request.budget_share,
+        zoom=not request.no_zoom,
     )
 
 
@@ -73,7 +74,8 @@ def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgre
         runs=[status_to_proto(run) for run in audit.runs.values()],
         fingerprints_per_s=fingerprints_per_s,
         message=limits.clean(audit.message),
-        verdict_json=audit.verdict_json,
+        # While it zooms an audit has a verdict that is not its last word.
+        verdict_json=audit.verdict_json if audit.state in (AuditState.DONE, AuditState.CANCELLED) else "",
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.older_torch import older_torch
+
 AGENT = Path(__file__).parents[3] / "agent"
-TWO_TORCHES = [sys.executable, "/opt/venvs/t213/bin/python"]
 
 
 def run(python: str, text: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -25,8 +27,9 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert run(sys.executable, text).stdout == "['detctl_probe']\n"
 
 
-@pytest.mark.parametrize("python", TWO_TORCHES)
-def test_twins_are_equal_and_the_switches_are_set(python: str) -> None:
+@pytest.mark.parametrize("interpreter", [lambda: sys.executable, older_torch], ids=["newest", "2.13"])
+def test_twins_are_equal_and_the_switches_are_set(interpreter: Callable[[], str]) -> None:
+    python = interpreter()
     text = """
 from detctl_probe import set_deterministic
 fixed = set_deterministic(7)

@@ -25,7 +25,7 @@ weights(model)
     ],
 )
 def test_a_plain_loop_has_every_stage_at_every_step(tmp_path: Path, optimizer: str, state: list[str]) -> None:
-    run = train(tmp_path, f"model = net()\noptimizer = torch.optim.{optimizer}\n" + LOOP)
+    run = train(tmp_path, f"model = net()\noptimizer = torch.optim.{optimizer}\n" + LOOP, twins=True)
     main = run.main
     assert main.steps == [(0, False), (1, False), (2, False)]
     assert main.sites("init", 0) == PARAMETERS

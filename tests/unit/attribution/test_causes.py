@@ -349,6 +349,20 @@ def test_hash_order_in_a_label_map() -> None:
     assert first(within(labels))[:3] == ("hash-order", "code", "sample")
 
 
+def test_labels_of_a_set_that_moved_by_little_are_no_race() -> None:
+    def labels(b: RunBuilder, twin: int) -> RunBuilder:
+        b.facts["variables"] = {}
+        b.drop("sample")
+        place = [1, 0, 3, 2, 5, 4, 7, 6] if twin else list(range(8))  # a map of names, by a set in another order
+        for step in range(4):
+            names = [(3 * step + i) % 8 for i in range(5)]
+            b.add("sample", step, "__getitem__/0", rows=[f"x{step}.{i}" for i in range(5)])
+            b.add("sample", step, "__getitem__/1", rows=[f"label{place[n]}" for n in names], dtype="int64")
+        return b.carry("batch", *MODEL, value=twin)
+
+    assert first(within(labels))[:3] == ("hash-order", "code", "sample")
+
+
 def test_hashed_words_are_not_called_an_unseeded_generator() -> None:
     def hashed(b: RunBuilder, twin: int) -> RunBuilder:
         b.facts["variables"] = {}

@@ -33,7 +33,7 @@ VERDICT: dict[str, Any] = {
             "site": "{data}/train", "kind": "permutation", "confirmed_by": None,
             "evidence": ["same 1,797 names, another order", "os.listdir in train.py:31"],
             "fix": "sort the result of os.listdir (train.py:31)", "carried_on_to": ["sample", "batch", "loss"],
-            "runs": ["gpu1/default/base/twin-0", "gpu2/default/base/twin-0"],
+            "runs": ["gpu1/default/base/twin-0", "gpu2/default/base/twin-0"], "words": "same 1,797 names, another order",
         }
     ],
     "groups": [

@@ -27,7 +27,7 @@ import pytest
         (("audit", "--detach", "--", "python", "x.py"), "--detach does not go with"),
         (("audit", "--copy", "--in-place", "--", "python", "x.py"), "exclude each other"),
         (("compare",), "say what to compare"),
-        (("compare", "one"), "name two runs or two folders"),
+        (("compare", "one"), "name two runs, two folders or two checkpoints"),
         (("compare", "./nowhere", "./neither"), "no such folder"),
         (("compare", "a", "b", "--machines", "x,y"), "do not go with"),
         (("record", "-o", "x"), "say what to train"),

@@ -52,6 +52,18 @@ def test_one_extra_record_is_structure_there_and_equal_from_the_next_step_on() -
     assert a.index[key][7].chain != b.index[key][7].chain  # chains never meet again, sums do
 
 
+def test_a_lone_evaluation_in_one_run_is_over_once_both_train_on() -> None:
+    lone = RunBuilder("gpu2").train(8).add("forward", 3, "net", "x", phase="EVAL").build()
+    node = Node(Stage.FORWARD, Phase.EVAL)
+    assert compare_pair(RunBuilder().train(8).build(), lone).differences[node].equal_from == 4
+    last = RunBuilder("gpu2").train(8).add("forward", 7, "net", "x", phase="EVAL").build()
+    assert compare_pair(RunBuilder().train(8).build(), last).differences[node].equal_from is None
+    other = [
+        RunBuilder(name).train(8).add("forward", 3, "net", name, phase="EVAL").build() for name in ("gpu1", "gpu2")
+    ]
+    assert compare_pair(*other).differences[node].equal_from is None  # both evaluated once, and it never was the same
+
+
 def test_last_difference_is_persistent() -> None:
     a, b = RunBuilder().train(4).build(), RunBuilder("gpu2").train(4).change("update", 3, "x").build()
     assert compare_pair(a, b).differences[Node(Stage.UPDATE)].lasting == "persistent"

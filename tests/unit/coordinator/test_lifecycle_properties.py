@@ -39,7 +39,7 @@ def new_audit(twins: int = 2) -> Audit:
     return lifecycle.plan("a", AuditRequest("digits", MACHINES, twins=twins), specs, 1.0)
 
 
-RUNS = st.sampled_from([f"a.{i:03d}" for i in range(5)])  # one of them unknown
+RUNS = st.sampled_from([f"a.{i:03d}" for i in range(7)])  # two of them zoom, one unknown
 ATTEMPTS = st.integers(0, 4)
 MACHINE = st.sampled_from(MACHINES)
 OUTCOMES = st.builds(
@@ -65,13 +65,19 @@ EVENTS = st.one_of(
     st.builds(RunVerified, RUNS, ATTEMPTS, st.sampled_from(["", "segment 3 is missing"])),
     st.builds(StagesAnswered, st.integers(0, 30)),
 )
-RARE = st.one_of(st.just(Cancel()), st.just(Judged("{}")))
+ZOOM = tuple(
+    RunSpec(f"a.{4 + i:03d}", "a", "digits", Arm(machine), 0, level="op", step_from=3, step_to=4, purpose="zoom")
+    for i, machine in enumerate(MACHINES)
+)
+RARE = st.one_of(st.just(Cancel()), st.just(Judged("{}")), st.just(Judged("{}", ZOOM)))
 # A cancellation ends everything: rare, so that long histories are tried too.
 HISTORIES = st.lists(st.one_of(*[EVENTS] * 12, RARE), max_size=60)
 
 
 def check_step(before: Audit, after: Audit) -> None:
-    assert list(before.runs) == list(after.runs), "runs never come, go or move"
+    zooms = not before.runs_for("zoom") and bool(after.runs_for("zoom"))
+    assert list(before.runs) == list(after.runs)[: len(before.runs)], "runs never go or move"
+    assert zooms or len(before.runs) == len(after.runs), "runs come by a closer look alone, once"
     for run_id, old in before.runs.items():
         new = after.runs[run_id]
         assert new.spec == old.spec
@@ -87,7 +93,10 @@ def check_step(before: Audit, after: Audit) -> None:
             assert new.outcome is None and new.boot_id == ""
     order = [AuditState.RUNNING, AuditState.COMPARING, AuditState.DONE]
     if after.state is not AuditState.CANCELLED and before.state is not AuditState.CANCELLED:
-        assert order.index(before.state) <= order.index(after.state) <= order.index(before.state) + 1
+        if zooms:
+            assert before.state is AuditState.COMPARING and after.state is AuditState.RUNNING
+        else:
+            assert order.index(before.state) <= order.index(after.state) <= order.index(before.state) + 1
     if before.state in (AuditState.DONE, AuditState.CANCELLED):
         assert after == before
     if before.stop_after_step is not None:
@@ -229,5 +238,10 @@ def test_every_audit_ends_once_faults_stop(faults: list[tuple[str, str]], random
     assert audit.state is AuditState.COMPARING
     for run in audit.runs.values():
         assert run.state is RunState.SEALED or (run.state is RunState.FAILED and run.attempt == lifecycle.ATTEMPTS_MAX)
+    closer = lifecycle.apply(audit, Judged('{"outcome": "different"}', ZOOM))
+    assert closer.state is AuditState.RUNNING and closer.verdict_json
+    assert {i.spec.run_id for m in MACHINES for i in lifecycle.wanted(closer, m) if isinstance(i, Assign)} == set()
+    closer = lifecycle.apply(closer, AgentSeen("gpu1", "b9"))
+    assert [i.spec.purpose for i in lifecycle.wanted(closer, "gpu1") if isinstance(i, Assign)] == ["zoom"]
     done = lifecycle.apply(audit, Judged('{"outcome": "identical"}'))
     assert done.state is AuditState.DONE and done.verdict_json

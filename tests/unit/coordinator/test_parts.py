@@ -17,6 +17,7 @@ from detctl_coordinator.machine import Machine, Recipe, Working, machine_from_do
 from detctl_coordinator.progress import Speed
 from detctl_coordinator.settings import age_s
 from detctl_coordinator.storage.store import Conflict, StoreError
+from detctl_coordinator.verdicts import no_data
 
 
 class Clock:
@@ -226,3 +227,22 @@ def test_an_instruction_is_repeated_after_a_while_and_not_before():
     connection.push([])
     connection.push([stop])
     assert connection.outbox.qsize() == 3, "what was not wanted in between is news again"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        (None, "no probe answered"),
+        (RunOutcome("exit", 0), "no probe answered"),
+        (
+            RunOutcome(
+                "exit", 1, output_tail="--- stderr ---\nTraceback …\nModuleNotFoundError: No module named 'torch'\n\n"
+            ),
+            "ended with exit code 1 before any training was seen: ModuleNotFoundError: No module named 'torch'",
+        ),
+        (RunOutcome("exit", -11), "ended with signal 11 before any training was seen"),
+        (RunOutcome("timeout", -9, "ended after its time limit of 3 s"), "ended after its time limit of 3 s"),
+    ],
+)
+def test_a_run_without_data_says_how_the_program_ended(outcome: RunOutcome | None, says: str):
+    assert no_data(outcome).startswith(says)

@@ -109,7 +109,7 @@ def test_what_a_name_means(typed, recipe, kind):
         (replace(BOTH, twins=100, vary=(("workers", tuple(map(str, range(6)))),)), Code.INVALID, "1200 runs"),
         (replace(BOTH, step_from=8, step_to=8), Code.INVALID, "holds no step"),
         (replace(BOTH, step_to=2**32), Code.INVALID, "at most"),
-        (replace(BOTH, level="op"), Code.INVALID, "step or module"),
+        (replace(BOTH, level="row"), Code.INVALID, "step or module or op"),
         (replace(BOTH, machines=("gpu1", "gpu1")), Code.INVALID, "named twice"),
         (replace(BOTH, machines=()), Code.INVALID, "no machine"),
         (replace(BOTH, recipe="\x1b[31mevil"), Code.NOT_FOUND, "no recipe"),

@@ -1,0 +1,48 @@
+"""`python -m detctl_probe.checkpoints A B [--allow-class NAME]…`: JSON on stdout, progress (`done of`) on stderr; exit 2 with {"error"}."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import warnings
+
+from detctl_probe.checkpoints.compare import compare
+from detctl_probe.checkpoints.content import CheckpointError
+from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+
+PROGRESS_S = 0.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("a")
+    parser.add_argument("b")
+    parser.add_argument("--allow-class", action="append", default=[])
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # torch's remarks on how it was called are nobody's business here
+    said = time.monotonic()
+
+    def progress(done: int, of: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= PROGRESS_S:
+            said = time.monotonic()
+            print("progress %d %d" % (done, of), file=sys.stderr, flush=True)
+
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        print(json.dumps({"error": "no-torch", "message": "%s has no torch (%s)" % (sys.executable, error)}))
+        return 2
+    try:
+        a, b = (open_checkpoint(path, options.allow_class) for path in (options.a, options.b))
+        print(json.dumps(compare(a, b, progress)))
+    except CheckpointError as error:
+        print(json.dumps({"error": "checkpoint", "message": str(error)}))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

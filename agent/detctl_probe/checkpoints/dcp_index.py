@@ -1,0 +1,70 @@
+"""The index of a distributed checkpoint (`.metadata`), which is a pickle, by an unpickler that can build an index and nothing else.
+
+Every class is allowed by its exact name. A module is not enough: pickle resolves `os.system` inside
+`torch.distributed.checkpoint.filesystem`, which imports os.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+from detctl_probe.checkpoints.content import CheckpointError
+
+_CHECKPOINT = "torch.distributed.checkpoint"
+_METADATA = (
+    "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata", "TensorProperties", "MetadataIndex",
+    "StorageMeta", "_MEM_FORMAT_ENCODING",
+)  # fmt: skip
+_ALLOWED = frozenset(
+    [(module, name) for module in (_CHECKPOINT + ".metadata", "torch.distributed._shard.checkpoint.metadata") for name in _METADATA]
+    + [(_CHECKPOINT + ".filesystem", "_StorageInfo"), (_CHECKPOINT + ".filesystem", "_StoragePrefix")]
+    # torch 2.0 kept the properties of a tensor here.
+    + [("torch.distributed._shard.sharded_tensor.metadata", name) for name in ("TensorProperties", "MEM_FORMAT_ENCODING")]
+    + [("torch", "Size"), ("torch.serialization", "_get_layout"), ("collections", "OrderedDict"), ("builtins", "set")]
+    + [(module, name) for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "PurePosixPath")]
+)  # fmt: skip
+# Whatever a damaged pickle makes of itself.
+_DAMAGE = (
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    ImportError,
+    ValueError,
+    TypeError,
+    LookupError,
+    MemoryError,
+)
+
+
+class _Index(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED:
+            return super().find_class(module, name)
+        if module == "torch" and "." not in name:
+            import torch
+
+            kind = getattr(torch, name, None)
+            if isinstance(kind, torch.dtype):
+                return kind
+        raise CheckpointError("its index holds %s.%s, which belongs to no index: it is not loaded" % (module, name))
+
+
+def read_index(folder: str) -> Any:
+    """torch.distributed.checkpoint's Metadata. Raises CheckpointError with one line, OSError where it cannot be opened."""
+    path = os.path.join(folder, ".metadata")
+    try:
+        import torch.distributed.checkpoint.metadata  # noqa: F401
+    except ImportError:
+        raise CheckpointError("%s: this torch reads no distributed checkpoints" % folder) from None
+    try:
+        with open(path, "rb") as stream:
+            index = _Index(stream).load()
+        if not isinstance(index.state_dict_metadata, dict) or not isinstance(index.storage_data, dict):
+            raise ValueError("no index")
+    except CheckpointError as error:
+        raise CheckpointError("%s: %s" % (path, error)) from None
+    except _DAMAGE as error:
+        raise CheckpointError("%s: damaged or no index: %s" % (path, str(error)[:200])) from None
+    return index

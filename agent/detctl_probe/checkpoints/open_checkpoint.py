@@ -1,0 +1,42 @@
+"""Tells what lies at a path and opens it."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Sequence
+
+from detctl_probe.checkpoints import dcp_folder, folder, safetensors_file, torch_file
+from detctl_probe.checkpoints.content import Checkpoint, CheckpointError
+
+LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def open_checkpoint(path: str, allowed: Sequence[str] = ()) -> Checkpoint:
+    """Raises CheckpointError with one line. allowed: names of classes that a torch.save file may hold beside torch's own."""
+    if not os.path.exists(path):
+        raise CheckpointError("%s: no such file or folder" % path)
+    try:
+        if not os.path.isdir(path):
+            found = _file(path, allowed)
+        elif os.path.exists(os.path.join(path, ".metadata")):
+            found = dcp_folder.load(path)
+        else:
+            found = folder.load(path, functools.partial(_file, allowed=allowed))
+    except OSError as error:
+        raise CheckpointError("%s: %s" % (error.filename or path, error.strerror or error)) from None
+    if not found.leaves:
+        raise CheckpointError("%s: an empty checkpoint: nothing to compare" % path)
+    return found
+
+
+def _file(path: str, allowed: Sequence[str]) -> Checkpoint:
+    with open(path, "rb") as stream:
+        head = stream.read(64)
+    if not head:
+        raise CheckpointError("%s: an empty file" % path)
+    if head.startswith(LFS):
+        raise CheckpointError("%s: a Git LFS pointer, not the file itself: run `git lfs pull`" % path)
+    if safetensors_file.is_one(path):
+        return safetensors_file.load(path)
+    return torch_file.load(path, allowed)
