@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))# of the suite: one more than cores, since tests also wait
 
 .PHONY: help demo test lint types stubs bench zoo soak clean
 
@@ -23,7 +24,7 @@ demo: $(VENV)/.demo ## two machines and an emulated CPU on the embedded store, a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: $(VENV)/.dev ## the whole test suite
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadgroup
 
 lint: $(VENV)/.dev ## ruff and the import rules
 	$(BIN)/ruff check .

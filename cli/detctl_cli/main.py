@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -24,11 +23,7 @@ from detctl_cli.terminal import abandon_stdout, open_closed_streams, write_json
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0 identical, 1 different, 2 trouble, 3 unverified, 130 Ctrl-C."""
-    try:
-        return _run(argv)
-    finally:
-        # What remains are gRPC's own threads; one that the end of the interpreter catches in mid-work prints a traceback (seen).
-        threading.excepthook = lambda _: None
+    return _leave(_run(argv), argv)
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -56,9 +51,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except (click.Abort, KeyboardInterrupt):
-        return _leave(_report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json), argv)
+        return _report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json)
     except Terminated:
-        return _leave(_report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json), argv)
+        return _report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json)
     except BrokenPipeError:
         abandon_stdout()
         return Exit.TROUBLE
@@ -78,8 +73,9 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _leave(code: int, argv: Sequence[str] | None) -> int:
-    """Ends the process at once after a signal: it may have struck inside gRPC, whose destructors then wait for ever (seen).
-    All clean-up is done by then; a caller inside Python (argv given) gets the code."""
+    """Ends the process without tearing the interpreter down: gRPC's threads, caught in mid-work by that, print tracebacks, and its
+    destructors may wait for ever after a signal (both seen). All clean-up is done by now; a caller inside Python (argv given) gets the
+    code."""
     if argv is None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from collector import Collected, Process, collect, script, without_probe
+from warm import warm
 
 PREAMBLE = """
 import hashlib, os, random, sys
@@ -72,6 +73,9 @@ def train(
         plain = script(place, PREAMBLE + body)
         argv = list(command) if command else plain
         variables = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "HOME": str(place), **(env or {})}
+        if name == "bare" and not command and not env:
+            bare = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables}
+            return warm().run(plain[1], cwd=place, env=bare, timeout_s=timeout_s)
         if name == "bare":
             return without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s)
         return collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s, level=level)

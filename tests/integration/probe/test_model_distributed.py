@@ -39,7 +39,7 @@ if __name__ == "__main__":
 def test_torchrun_with_three_ranks(tmp_path: Path) -> None:
     body = BODY + "\nif __name__ == '__main__':\n    dist.init_process_group('gloo')\n    work()\n"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3", "train.py"]
-    run = train(tmp_path, body, command=command, twins=True)
+    run = train(tmp_path, body, command=command)
     _check(run, 3)
 
 

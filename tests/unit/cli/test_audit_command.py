@@ -110,7 +110,7 @@ def test_a_store_that_is_away_for_a_while_is_named(start_cli, served):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "store does not answer: connection refused; trying again" in err
-    assert err.endswith("connection refused; when it is back: detctl audit --attach a1\n")
+    assert err.endswith("connection refused; when it is back: detctl audit --attach a1\n"), err
 
 
 def test_a_cancelled_audit_is_unverified(cli, served):
