@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -302,6 +304,14 @@ def pids_of_run(key: str) -> list[int]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def alone() -> Iterator[None]:
+    """One of these tests at a time, whatever processes the suite has: all call their run r1, and an agent ends what it finds of a run."""
+    with open(Path(tempfile.gettempdir()) / f"detctl-agent-tests-{os.getuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture
 def tools() -> Any:
     """The helpers of this file, for tests in other files."""
@@ -315,8 +325,6 @@ def tools() -> Any:
 
 @pytest.fixture
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="dc") as folder:  # short: a socket's path
         found = Served(Path(folder))
         await found.start()

@@ -14,9 +14,6 @@ from detctl_probe.checkpoints.compare import compare as compared
 from detctl_probe.checkpoints.content import CheckpointError
 from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
 
-# One worker of the suite runs them all, so that what they share is made once.
-pytestmark = pytest.mark.xdist_group("checkpoints")
-
 ROOT = Path(__file__).parents[3]
 MAKE = """
 import os, sys, torch

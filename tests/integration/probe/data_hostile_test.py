@@ -11,9 +11,6 @@ from collector import Process, collect, without_probe
 
 pytest.importorskip("torch")
 
-# One worker of the suite runs them all, so that what they share is made once.
-pytestmark = pytest.mark.xdist_group("hostile")
-
 SCRIPTS = Path(__file__).parent / "data_scripts"
 DATA_STAGES = ("order", "sample", "batch")
 

@@ -12,9 +12,6 @@ from collector import Process, collect, without_probe
 pytest.importorskip("torchvision")
 Image = pytest.importorskip("PIL.Image")
 
-# One worker of the suite runs them all, so that what they share is made once.
-pytestmark = pytest.mark.xdist_group("transforms")
-
 SCRIPTS = Path(__file__).parent / "data_scripts"
 
 
