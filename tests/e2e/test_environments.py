@@ -56,7 +56,7 @@ def test_two_torch_versions(house: House) -> None:
         assert verdict["outcome"] == "identical" and not verdict["causes"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_manual_isa_is_environment(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers))
     verdict = house.verdict(

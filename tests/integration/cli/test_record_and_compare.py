@@ -26,6 +26,10 @@ def test_folders_are_compared_and_damage_is_never_identical(recorded):
     other = recorded.run("compare", "check1", "check3")
     assert other.returncode == 1
     assert "check1 ≠ check3" in other.stdout
+    verdict = json.loads(recorded.run("compare", "check1", "check3", "--json").stdout)
+    assert verdict["first_divergence"]["stage"] in ("code", "init") and verdict["origin"] is None, (
+        "one run a side proves no origin"
+    )
 
     folder = recorded.folder
     log = folder / "check2/spool/log"

@@ -27,7 +27,9 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert run(sys.executable, text).stdout == "['detctl_probe']\n"
 
 
-@pytest.mark.parametrize("interpreter", [lambda: sys.executable, older_torch], ids=["newest", "2.13"])
+@pytest.mark.parametrize(
+    "interpreter", [lambda: sys.executable, pytest.param(older_torch, marks=pytest.mark.soak)], ids=["newest", "2.13"]
+)
 def test_twins_are_equal_and_the_switches_are_set(interpreter: Callable[[], str]) -> None:
     python = interpreter()
     text = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
 from model_twins import LAYERS, PARAMETERS, compared, train, training
 
 BODY = """
@@ -43,6 +44,7 @@ def test_torchrun_with_three_ranks(tmp_path: Path) -> None:
     _check(run, 3)
 
 
+@pytest.mark.soak
 def test_spawned_ranks(tmp_path: Path) -> None:
     run = train(tmp_path, BODY + SPAWN)
     _check(run, 2)
