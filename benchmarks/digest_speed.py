@@ -2,10 +2,10 @@
 
     python benchmarks/digest_speed.py [--seconds 0.15] [--forms avx512 avx2 scalar numpy]
 
-GB/s (share of the plain read). The plain read is torch's sum over the same bytes as int64, the faster of that and numpy's, at one thread. Each figure is
-the best of rounds in which all sides take turns, so that a machine that slows down slows all of them. 62 tensors are those of a
-ResNet-18 in fp32 sizes (47 MB), read in one call of the kernel. The work is a constant number of instructions an element: types of two
-bytes therefore read half the bytes a second of fp32 where memory is not the limit, and one-byte types a quarter.
+GB/s (share of the plain read). The plain read is a sum over the same bytes as int64, torch's or numpy's, whichever is faster. Each figure
+is the best of rounds in which all sides take turns, so that a machine that slows down slows all of them. 62 tensors: the sizes of a
+ResNet-18's parameters (47 MB), in one call of the kernel. The work is a constant number of instructions an element: types of two bytes
+read half the bytes a second of fp32 where memory is not the limit, and one-byte types a quarter.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("observe.optimizer", "update"),
         ("observe.scaler", "update"),
         ("observe.artifacts", "artifact"),
-        ("observe.distributed", "collective"),
+        ("observe.collectives", "collective"),
         ("observe.ops", "forward"),
     ),
     "torchvision.transforms": (("observe.transforms", "sample"),),
