@@ -187,4 +187,15 @@ def describe(evidence: Evidence) -> str:
     lead = root.lead
     words = f": {lead.words}" if lead is not None and lead.words else ""
     more = f" (and {len(root.sites) - 1} more records of this step)" if len(root.sites) > 1 else ""
-    return f"{root.site} at step {root.step}{words}{more}"
+    return f"{root.site} at step {root.step}{_on_ranks(evidence)}{words}{more}"
+
+
+def _on_ranks(evidence: Evidence) -> str:
+    """` on rank 1 of 4`, where there is more than one."""
+    world = len({key.rank for key in evidence.pair.left.streams()})
+    ranks = evidence.root.ranks
+    if world < 2 or not ranks:
+        return ""
+    if len(ranks) == world:
+        return f" on all {world} ranks"
+    return f" first on rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))} of {world}"

@@ -41,6 +41,7 @@ class NodeDifference:
     deciding: bool
     rank: int
     since: int
+    ranks: tuple[int, ...] = ()  # all that differ at `step`; `rank` is the first of them
 
     @property
     def lasting(self) -> Lasting:
@@ -220,7 +221,8 @@ def _node_difference(
         deciding = any(_tensors_differ(left, right, d, limit) for d in group)
     kind = "structure" if first.structural else kind_of(sites)
     earliest = min(d.since for d in group)
-    return NodeDifference(node, first.step, equal_from, kind, sites, deciding, first.left.rank, earliest)
+    ranks = tuple(sorted(d.left.rank for d in group if d.step == first.step))
+    return NodeDifference(node, first.step, equal_from, kind, sites, deciding, first.left.rank, earliest, ranks)
 
 
 def _records(reader: RunReader, key: StreamKey, step: int) -> list[Fingerprint]:

@@ -429,3 +429,20 @@ def test_an_evaluation_that_a_variable_turns_on_is_an_extra_draw() -> None:
     verdict = across(evaluates)
     assert [c.cause for c in verdict.causes] == ["extra-rng-draw"]
     assert any("only the second run evaluates at step 2" in line for line in verdict.causes[0].evidence)
+
+
+def test_the_ranks_that_part_first_are_named() -> None:
+    def ranks(builder: RunBuilder, *, parts: tuple[int, ...]) -> RunBuilder:
+        for rank in range(3):
+            builder.train(rank=rank)
+            for step in range(4):
+                fault = step >= 2 if rank in parts else step >= 3  # the others catch it a step later
+                value = (rank, step, "fault" if parts and fault else "")
+                builder.add("collective", step, "world/all_reduce/in", value, rank=rank)
+        return builder
+
+    for parts, words in (((1,), "at step 2 first on rank 1 of 3"), ((0, 1, 2), "at step 2 on all 3 ranks")):
+        runs = [ranks(RunBuilder("gpu1", twin), parts=()).build() for twin in (0, 1)]
+        runs += [ranks(RunBuilder("gpu2", twin), parts=parts).build() for twin in (0, 1)]
+        cause = judged(*runs).causes[0]
+        assert cause.stage == "collective" and any(words in line for line in cause.evidence), cause.evidence
