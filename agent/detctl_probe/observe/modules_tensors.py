@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe.digest import Unfit, digest_tensor, digest_tensors
+from detctl_probe.observe.shards import shard_of
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Observer, Recorder
 from detctl_probe.sketch import sketch_tensor
@@ -142,13 +143,18 @@ def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
                 found.append(tensor)
                 continue
             try:
+                shard = shard_of(tensor)
+                if shard is not None:
+                    digest = digest_tensor(shard.local, shard.first_index)
+                    found.append(Print(digest, dtype_name(shard.local.dtype), shard.shape))
+                    continue
                 plain.append(_plain(torch, tensor))
                 found.append(plain[-1])
             except Unfit as why:
                 found.append(why)
         digests = iter(digest_tensors(plain))
         for place, tensor in enumerate(found):
-            if type(tensor) is not Unfit:
+            if type(tensor) not in (Unfit, Print):
                 made: Any = next(digests)
                 if type(made) is bytes:
                     made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
@@ -163,13 +169,16 @@ def print_plain(value: Any) -> Print:
 
 
 def layout(tensor: Any) -> Optional[Dict[str, Any]]:
-    """Evidence: strides and address modulo 64, where they are not what a fresh contiguous tensor has."""
+    """Evidence: strides and address modulo 64, where they are not what a fresh contiguous tensor has; of a DTensor its shard."""
     try:
+        shard = shard_of(tensor)
+        if shard is not None:
+            return shard.evidence
         align = tensor.data_ptr() % 64
         if align == 0 and tensor.is_contiguous():
             return None
         return {"layout": {"strides": list(tensor.stride()), "align": align}}
-    except (RuntimeError, AttributeError, NotImplementedError):
+    except (RuntimeError, AttributeError, NotImplementedError, Unfit):
         return None
 
 

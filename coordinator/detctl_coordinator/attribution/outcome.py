@@ -63,8 +63,9 @@ def _reasons(case: Case) -> tuple[str, ...]:
         if pair.incomparable:
             found.append(f"{runs}: {pair.incomparable}")
         if pair.united is not None and not pair.different:
+            words = ", ".join(sorted({node.stage.word for node in pair.observed}))
             found.append(
-                f"{runs}: another number of ranks, so only batches were compared (equal in {pair.united.steps} steps); "
+                f"{runs}: another number of ranks, so only {words} were compared (equal in {pair.united.steps} steps); "
                 "run both with the same number of ranks"
             )
         found += [f"{why}, so it was not compared" for why in pair.one_sided.values()]

@@ -13,6 +13,7 @@ from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.verdict import (
@@ -140,10 +141,18 @@ def _coverage(case: Case) -> Coverage:
         not_observed=[_word(stage) for stage in Stage if stage not in common],
         unobserved=_once(line for r in readers for line in unobserved_parts(r)),
         steps=_steps(case),
-        comparable_up_to="batch" if any(pair.united is not None for pair in case.compared) else None,
+        comparable_up_to=_comparable_up_to(case),
         level=_said_by_all(r.level for r in readers),
         scheme=_said_by_all(r.scheme for r in readers),
     )
+
+
+def _comparable_up_to(case: Case) -> StageWord | None:
+    """The last stage that runs on different numbers of ranks were compared in."""
+    united = [pair for pair in case.compared if pair.united is not None]
+    if not united:
+        return None
+    return "update" if all(Node(Stage.UPDATE) in pair.observed for pair in united) else "batch"
 
 
 def _steps(case: Case) -> list[int | None]:

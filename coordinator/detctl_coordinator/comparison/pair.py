@@ -21,7 +21,7 @@ from detctl_coordinator.comparison.ranks import match_ranks
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
 from detctl_coordinator.comparison.window import common_steps, known_steps
-from detctl_coordinator.comparison.world_size import UnitedBatches, compare_united
+from detctl_coordinator.comparison.world_size import MERGED, UnitedBatches, compare_merged, compare_united
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
 # Artifact steps whose records are read to tell tensors from other content.
@@ -177,13 +177,25 @@ def _one_sided(left: RunReader, right: RunReader) -> dict[Stage, str]:
 
 def _another_world_size(left: RunReader, right: RunReader, limit: int | None) -> PairComparison:
     united = compare_united(left, right, limit)
-    note = "another number of ranks: comparable up to the batch, by the rows that all ranks saw"
-    node = Node(Stage.BATCH)
-    differences = {}
-    if united.first_step is not None:
-        step = united.first_step
-        differences[node] = NodeDifference(node, step, None, "content", (), True, 0, step)
-    return PairComparison(left, right, limit, differences, frozenset({node}), {}, "", (note,), united)
+    notes = ["another number of ranks: compared by the rows that all ranks saw, and by weights added up over the ranks"]
+    nodes, steps = [Node(Stage.BATCH)], {Stage.BATCH: united.first_step}
+    for stage in MERGED:
+        merged = compare_merged(left, right, limit, stage)
+        if merged.why:
+            notes.append(f"{stage.word} was not compared: {merged.why}")
+            continue
+        nodes.append(Node(stage))
+        steps[stage] = merged.first_step
+        if merged.first_step is not None:
+            notes.append(
+                f"{stage.word}: {merged.site} differs first, at step {merged.first_step}; sums over another number of ranks round otherwise"
+            )
+    differences = {
+        node: NodeDifference(node, step, None, "content", (), True, 0, step)
+        for node in nodes
+        if (step := steps[node.stage]) is not None
+    }
+    return PairComparison(left, right, limit, differences, frozenset(nodes), {}, "", tuple(notes), united)
 
 
 def _node_differences(

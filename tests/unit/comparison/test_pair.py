@@ -10,7 +10,7 @@ from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 
-from tests.support.memory_runs import RunBuilder, digest_of
+from tests.support.memory_runs import MemoryRun, RunBuilder, digest_of
 
 DOWNSTREAM = ("forward", "loss", "backward", "update")
 UPDATE = StreamKey(0, Stage.UPDATE)
@@ -222,6 +222,33 @@ def test_other_world_sizes_compare_the_rows_of_all_ranks() -> None:
     pair = compare_pair(two, one)
     assert pair.united is not None and pair.united.first_step is None and not pair.different
     assert compare_pair(two, run("gpu2", [["a", "c", "b", "e"]]).build()).different
+
+
+def test_other_world_sizes_compare_weights_whose_shards_add_up() -> None:
+    def run(machine: str, shards: list[bytes], whole: str = "w", **evidence: object) -> MemoryRun:
+        builder = RunBuilder(machine)
+        for rank, digest in enumerate(shards):
+            builder.add("batch", 0, "0", rows=["x"] if rank == 0 else [], rank=rank)
+            for stage in ("init", "update"):
+                more = {"evidence": {"shard": evidence}} if evidence else {}
+                builder.add(stage, 0, "w", rank=rank, digest=digest, **more)
+                builder.add(stage, 0, "replica", whole, rank=rank)
+        return builder.ended("exit", steps=1).build()
+
+    a, b = (12).to_bytes(8, "little") + bytes(8), (2**64 - 5).to_bytes(8, "little") + bytes(8)
+    added = (7).to_bytes(8, "little") + bytes(8)
+    one, two = run("gpu1", [added]), run("gpu2", [a, b], counts=True)
+    pair = compare_pair(one, two)
+    assert not pair.different and {node.stage for node in pair.observed} == {Stage.BATCH, Stage.INIT, Stage.UPDATE}
+    assert {n.stage for n in compare_pair(one, run("gpu2", [a, a], counts=True)).differences} == {
+        Stage.INIT,
+        Stage.UPDATE,
+    }
+    assert compare_pair(one, run("gpu2", [a, b], "other", counts=True)).different
+
+    inner = compare_pair(one, run("gpu2", [a, b], placements="Shard(dim=1)"))
+    assert {node.stage for node in inner.observed} == {Stage.BATCH}
+    assert any("sharded as Shard(dim=1)" in note for note in inner.notes)
 
 
 def test_a_stage_that_one_side_could_not_watch_is_left_out_and_named() -> None:

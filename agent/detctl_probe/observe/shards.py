@@ -1,0 +1,53 @@
+"""DTensor (FSDP2, tensor parallel): what this rank holds of a tensor, at its place in the whole.
+
+n6 is a sum over the logical index, so a shard is digested with its first index and the digests of all ranks add up to that of the whole
+tensor. Evidence `shard` tells the reader how: {"counts": true} adds up, {"counts": false} is a replica that another rank counts, and
+{"placements": "…"} is the local content alone, which nobody can add up: shards of inner dimensions, strided ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from detctl_probe.digest import Unfit
+
+
+class Shard(NamedTuple):
+    """local: the dense tensor held here; first_index in words; shape: of the whole, or the local one where `evidence` says so."""
+
+    local: Any
+    first_index: int
+    shape: Tuple[int, ...]
+    evidence: Dict[str, Any]
+
+
+def shard_of(tensor: Any) -> Optional[Shard]:
+    """None where the tensor is no DTensor. Raises Unfit for partial sums, which have no value before they are reduced."""
+    if type(tensor).__name__ != "DTensor" or not hasattr(tensor, "_local_tensor"):
+        return None
+    local = tensor._local_tensor.detach()
+    mesh, placements = tensor._spec.mesh, tensor._spec.placements
+    if any(placement.is_partial() for placement in placements):
+        raise Unfit("a partial sum of several ranks")
+    shape = tuple(int(size) for size in tensor.shape)
+    coordinate = mesh.get_coordinate()
+    plain = [type(placement).__name__ in ("Shard", "Replicate") for placement in placements]
+    sharded = [n for n, placement in enumerate(placements) if not placement.is_replicate()]
+    if coordinate is None or not all(plain) or len(sharded) > 1 or any(placements[n].dim != 0 for n in sharded):
+        told = {"shard": {"placements": ", ".join(str(placement) for placement in placements)}}
+        return Shard(local, 0, tuple(int(size) for size in local.shape), told)
+    offset = 0
+    for n in sharded:  # torch.chunk's shares: all of one size, the last ones short or empty
+        share = -(-shape[0] // mesh.size(n))
+        offset = min(shape[0], coordinate[n] * share)
+    row = 1
+    for size in shape[1:]:
+        row *= size
+    counts = all(coordinate[n] == 0 for n in range(len(placements)) if n not in sharded)
+    return Shard(local, offset * row * _words(local), shape, {"shard": {"counts": counts}})
+
+
+def _words(local: Any) -> int:
+    """32-bit words an element, as digest.py counts them."""
+    size = int(local.element_size())
+    return 2 * max(1, size // 8) if local.is_complex() else max(1, size // 4)
