@@ -50,10 +50,10 @@ def seal(recorder: Recorder, reason: str) -> Dict[str, Any]:
         "reason": reason,
         "rank": rank,
         "world_size": world_size,
-        "sequence": recorder.sequence,
+        "sequence": recorder.writer.sequence,
         "steps_finished": recorder.steps_finished,
         "last_step": recorder.step - 1 if recorder.steps_finished else 0,
-        "streams": {"%s/%s" % key: stream.total() for key, stream in recorder.streams.items()},
+        "streams": {"%s/%s" % key: stream.total() for key, stream in recorder.writer.streams.items()},
         "observers": {
             row.name: {"stage": row.stage, "installed": row.installed, "fired": row.fired, "failed": row.failed}
             for row in recorder.observers.values()

@@ -50,6 +50,25 @@ def digest_tensor(tensor: Any, first_index: int = 0) -> bytes:
     return _digest_converted(tensor, first_index)
 
 
+def digest_runs(tensor: Any, first_index: int, runs: int, stride: int) -> bytes:
+    """digest_tensor of a part of a tensor: `runs` equal runs of its content, whose words start at first_index, + stride, + 2 stride …
+
+    Raises Unfit.
+    """
+    if runs == 1:
+        return digest_tensor(tensor, first_index)
+    plain = as_integers(tensor)
+    if runs == 0 or plain.numel() == 0:
+        return EMPTY
+    if KERNEL is not None and plain.device.type == "cpu":
+        return KERNEL.runs(plain.data_ptr(), runs, plain.numel() // runs, plain.element_size(), first_index, stride)
+    a = b = 0
+    for run, part in enumerate(plain.reshape(runs, -1)):
+        left, right = _LANES.unpack(_digest_converted(part, first_index + run * stride))
+        a, b = a + left, b + right
+    return _LANES.pack(a & _MASK, b & _MASK)
+
+
 def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, Unfit]]:
     """digest_tensor of each, or why it has none; those that lie contiguous on the CPU go in one call of the kernel."""
     found: List[Any] = []

@@ -12,39 +12,31 @@ from __future__ import annotations
 
 import os
 import threading
-from hashlib import blake2b
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
-from detctl_probe import chain as chains
-from detctl_probe import contents, frames
+from detctl_probe import contents, device_digests, frames
 from detctl_probe.callers import Callers
 from detctl_probe.connection import Connection
 from detctl_probe.costs import OTHER, Costs
 from detctl_probe.paths import Places
 from detctl_probe.prints import Print
+from detctl_probe.record_writer import Entry, Records, Writer
 from detctl_probe.sampling import LEFT_OUT_AT_STEP, Sampling
 from detctl_probe.say import say
 from detctl_probe.settings import Settings
 from detctl_probe.signals import from_signal
-from detctl_probe.streams import Stream
 
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
 TRAINING_STAGES = frozenset(("init", "forward", "loss", "backward", "update"))
-# Level `step` keeps these as they are and folds every other stage to one record a step.
-KEPT_STAGES = frozenset(("code", "listing", "files", "rng", "order"))
 # These count from the start, whatever the window.
 EARLY_STAGES = frozenset(("code", "listing", "files"))
-FOLDED_SITE = "*"
-FOLDED_DTYPE = "fold"
 
 # What these saw in a worker counts as seen; the loader's observers count for themselves.
 _STDLIB_OBSERVERS = {"files": "files", "listing": "listings"}
 
 NOTES_BY_KIND_MAX = 100
 NOTE_TEXT_MAX = 2000
-FLUSH_BYTES = 1 << 18
-KEPT_NAMES_MAX = 50_000
 CARRIED_MAX = 200_000  # between two batches of a worker; a foreign worker loop may never drain
 SEAL_WAIT_S = 60.0
 
@@ -127,15 +119,10 @@ class Recorder:
         self.sampling = Sampling(self.settings.budget)
         self._connection: Optional[Connection] = None
         self._lost = False
-        self._buffer = bytearray()
-        self.sequence = 0
+        self.writer = Writer(self.settings.level == "step", self._send)
         self._occurrences: Dict[Tuple[str, str, str], int] = {}
-        self.streams: Dict[Tuple[str, str], Stream] = {}
-        self._open: Dict[Tuple[str, str], Stream] = {}
-        self._folded: Dict[Tuple[str, str], chains.StepFold] = {}
         self._notes: Set[Tuple[Any, ...]] = set()
         self._notes_by_kind: Dict[str, int] = {}
-        self._kept: Dict[Tuple[str, int, str, Tuple[int, ...]], Tuple[bytes, bytes]] = {}
         self._carried: List[Seen] = []
         self._overflowed = False
         self.steps_finished = 0
@@ -203,7 +190,11 @@ class Recorder:
                 if self.role == WORKER:
                     self._carry(("record", stage, site, value, occurrence, phase, evidence))
                 elif self.role != LAUNCHER and not self._lost and not self.sealed:
-                    self._take(stage, frames.short_name(site), value, occurrence, phase or self.phase, evidence)
+                    phase = phase or self.phase
+                    site = frames.short_name(site)
+                    if occurrence is None:
+                        occurrence = self._occurrence(stage, phase, site)
+                    self._take(stage, phase, [(site, occurrence, value, evidence)])
             except Exception as error:
                 if from_signal(error):
                     raise
@@ -218,7 +209,12 @@ class Recorder:
         with self.working(stage), self._lock:
             try:
                 if not self._lost and not self.sealed:
-                    self._take_all(stage, seen, phase)
+                    entries: List[Entry] = []
+                    for site, value, evidence in seen:
+                        if len(site) > frames.SHORT_NAME_CHARS:
+                            site = frames.short_name(site)
+                        entries.append((site, self._occurrence(stage, phase, site), value, evidence))
+                    self._take(stage, phase, entries)
             except Exception as error:
                 if from_signal(error):
                     raise
@@ -239,7 +235,7 @@ class Recorder:
                 if self.role == WORKER:
                     self._carry(("note", kind, text, Print(b"", ""), None, None, fields))
                 else:
-                    self._pack_buffer()
+                    self.writer.flush()
                     self._send(frames.json_frame(frames.NOTE, content), now=False)
             except Exception as error:
                 if from_signal(error):
@@ -343,10 +339,8 @@ class Recorder:
             try:
                 if self.role == WORKER:
                     pass
-                elif not self._lost and (self._connection or self._buffer or self.role in (MAIN, LAUNCHER)):
-                    self._fold_step()
-                    self._pack_buffer()
-                    self._close_streams()
+                elif not self._lost and (self._connection or not self.writer.empty or self.role in (MAIN, LAUNCHER)):
+                    self.writer.finish()
                     self._tell_budget()
                     self._send(frames.json_frame(frames.SEAL, contents.seal(self, reason)))
                     if self._connection is not None:
@@ -363,6 +357,7 @@ class Recorder:
         """In a forked child: drops what belongs to the parent; a connection is opened by the first flush of its own."""
         inherited = self._connection
         role, lost = self.role, self._lost
+        device_digests.forget()
         self._fresh()
         self.role = WORKER if role == WORKER else CHILD
         if lost:  # the run is unverified already: the child has nothing to add, and no second line to say
@@ -378,59 +373,10 @@ class Recorder:
             say("a DataLoader worker saw more than %d things without a batch: the rest of them is lost" % CARRIED_MAX)
 
     # -- inside -------------------------------------------------------------------------------------------------------
-    def _take(
-        self,
-        stage: str,
-        site: str,
-        value: Print,
-        occurrence: Optional[int],
-        phase: str,
-        evidence: Optional[Mapping[str, Any]],
-    ) -> None:
-        if occurrence is None:
-            occurrence = self._occurrence(stage, phase, site)
+    def _take(self, stage: str, phase: str, entries: Sequence[Entry]) -> None:
         if stage in TRAINING_STAGES:
             self.training = True
-        if self.settings.level == "step" and stage not in KEPT_STAGES:
-            fold = self._folded.get((stage, phase))
-            if fold is None:
-                fold = self._folded[(stage, phase)] = chains.StepFold()
-            fold.take(self._named(site, occurrence, value)[1])
-            return
-        self._write(stage, phase, site, occurrence, value, evidence)
-
-    def _take_all(self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str) -> None:
-        """_take of each, with what depends on stage and phase alone looked up once: most of what a step records."""
-        if stage in TRAINING_STAGES:
-            self.training = True
-        key = (stage, phase)
-        if self.settings.level == "step" and stage not in KEPT_STAGES:
-            fold = self._folded.get(key)
-            if fold is None:
-                fold = self._folded[key] = chains.StepFold()
-            for site, value, _ in seen:
-                site = frames.short_name(site)
-                fold.take(self._named(site, self._occurrence(stage, phase, site), value)[1])
-            return
-        stream = self.streams.get(key)
-        if stream is None:
-            stream = self.streams[key] = Stream()
-        self._open[key] = stream
-        head, buffer = frames.RecordHead(stage, phase, self.step, self.micro), self._buffer
-        for site, value, evidence in seen:
-            if len(site) > frames.SHORT_NAME_CHARS:
-                site = frames.short_name(site)
-            occurrence = self._occurrence(stage, phase, site)
-            name, hash_ = self._named(site, occurrence, value)
-            buffer += head.pack(self.sequence, occurrence, name, value, evidence)
-            self.sequence += 1
-            stream.take(hash_)
-            if len(buffer) >= FLUSH_BYTES:
-                self._pack_buffer()
-                self._send(b"")
-                if self._lost:
-                    return
-                buffer = self._buffer
+        self.writer.write(Records(stage, phase, self.step, self.micro, entries))
 
     def _occurrence(self, stage: str, phase: str, site: str) -> int:
         """How many records this site has had in this step."""
@@ -439,57 +385,12 @@ class Recorder:
         self._occurrences[key] = count + 1
         return count
 
-    def _write(
-        self,
-        stage: str,
-        phase: str,
-        site: str,
-        occurrence: int,
-        value: Print,
-        evidence: Optional[Mapping[str, Any]],
-    ) -> None:
-        name, hash_ = self._named(site, occurrence, value)
-        self._buffer += frames.pack_record(
-            self.sequence,
-            frames.STAGE_NUMBERS[stage],
-            frames.PHASE_NUMBERS[phase],
-            self.step,
-            self.micro,
-            occurrence,
-            name,
-            value,
-            evidence,
-        )
-        self.sequence += 1
-        stream = self.streams.get((stage, phase))
-        if stream is None:
-            stream = self.streams[(stage, phase)] = Stream()
-        if stream.take(hash_):
-            self._open[(stage, phase)] = stream
-        if len(self._buffer) >= FLUSH_BYTES:
-            self._pack_buffer()
-            self._send(b"")
-
-    def _named(self, site: str, occurrence: int, value: Print) -> Tuple[bytes, bytes]:
-        """(name, dtype and shape packed, record hash); what depends on names alone is kept: it comes again at each step."""
-        key = (site, occurrence, value.dtype, value.shape)
-        kept = self._kept.get(key)
-        if kept is None:
-            if len(self._kept) >= KEPT_NAMES_MAX:
-                self._kept.clear()
-            kept = self._kept[key] = (frames.pack_name(site, value.dtype, value.shape), chains.hash_head(*key))
-        hashed = kept[1] + value.digest if value.order_blind is None else kept[1] + value.digest + value.order_blind
-        return kept[0], blake2b(hashed, digest_size=16).digest()
-
     def _finish_step(self, skipped: bool) -> None:
-        self._fold_step()
-        self._pack_buffer()
-        self._close_streams()
         self.learn_rank()
         if not self._facts_sent:
             self._facts_sent = True
             self._send(frames.json_frame(frames.FACTS, contents.facts(self)), now=False)
-        self._send(frames.step_frame(self.step, skipped))
+        self.writer.end_step(self.step, skipped)
         finished = self.step
         if self.recording:
             self.costs.end_step(finished)
@@ -506,13 +407,6 @@ class Recorder:
         elif self._stop_after is not None and finished >= self._stop_after:
             self.seal("stop")
 
-    def _fold_step(self) -> None:
-        """Level step: one record a stage and phase, whose digest is the sum of the step's record hashes."""
-        for stage, phase in sorted(self._folded, key=lambda key: (frames.STAGE_NUMBERS[key[0]], key[1])):
-            fold = self._folded[(stage, phase)]
-            self._write(stage, phase, FOLDED_SITE, 0, Print(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
-        self._folded.clear()
-
     def _tell_budget(self) -> None:
         """Coverage of what was left out, for the seal."""
         share = self.sampling.share
@@ -523,11 +417,6 @@ class Recorder:
         )
         for stage, which in self.sampling.left_out(last):
             self.unobserved(stage, which, "left out to keep the budget of %g %%" % (share * 100))
-
-    def _close_streams(self) -> None:
-        for stream in self._open.values():
-            stream.close(self.step)
-        self._open.clear()
 
     def _read_stop(self) -> None:
         if self._connection is None:
@@ -548,11 +437,6 @@ class Recorder:
                 name = getattr(callback, "__module__", "?")
                 self.note("observer-failed", "%s at a step's start: %s: %s" % (name, type(error).__name__, error))
 
-    def _pack_buffer(self) -> None:
-        if self._buffer:
-            data, self._buffer = bytes(self._buffer), bytearray()
-            self._send(frames.frame(frames.RECORDS, data), now=False)
-
     def _send(self, data: bytes, now: bool = True) -> None:
         if self._lost:
             return
@@ -567,7 +451,7 @@ class Recorder:
         if not self._lost:
             self._lost = True
             self.recording = False
-            self._buffer = bytearray()
+            self.writer.drop()
             if self._connection is not None:
                 self._connection.close()
             if why is not None:

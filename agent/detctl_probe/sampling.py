@@ -21,7 +21,7 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar
 from detctl_probe.costs import Costs, StepCost, low_median, median
 from detctl_probe.settings import Settings
 
-THINNED = ("sample", "forward", "backward", "update")
+THINNED = ("sample", "forward", "backward", "collective", "update")
 PERIOD_MAX = 64
 FIRST_DECISION_AFTER = 2  # counted steps; the first step of all is start-up and not counted
 

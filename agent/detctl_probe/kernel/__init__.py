@@ -50,6 +50,12 @@ class Kernel:
             ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_int, ctypes.c_void_p,
         ]  # fmt: skip
         self._rows.restype = None
+        self._runs = library.n6_runs
+        self._runs.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int,
+            ctypes.c_uint64, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p,
+        ]  # fmt: skip
+        self._runs.restype = None
         self._many = library.n6_many
         self._many.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p]
         self._many.restype = None
@@ -71,6 +77,14 @@ class Kernel:
         raw = out.raw
         return tuple(raw[16 * row : 16 * row + 16] for row in range(rows))
 
+    def runs(self, address: int, runs: int, count: int, width: int, first_index: int, stride: int) -> bytes:
+        """16 bytes over `runs` runs of `count` items; first_index of the first run and stride between runs count words."""
+        if width == 8:
+            count, width = 2 * count, 4
+        out = _Lanes()
+        self._runs(address, runs, count, width, first_index, stride, self._form, out)
+        return bytes(out)
+
     def many(self, table: "array[int]") -> List[bytes]:
         """16 bytes for each row of a table of unsigned 64-bit (address, count, width), flat, in one call; widths 1, 2, 4 or 8."""
         count = len(table) // 3
@@ -87,7 +101,7 @@ def load() -> Optional[Kernel]:
         return None
     try:
         library = ctypes.CDLL(library_path())
-        library.n6_many  # noqa: B018 - a file compiled from an older source has none
+        library.n6_runs  # noqa: B018 - a file compiled from an older source has none
     except (OSError, AttributeError):
         return None
     best = library.n6_best()

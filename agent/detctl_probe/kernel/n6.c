@@ -161,6 +161,20 @@ void n6_rows(const void *data, uint64_t rows, uint64_t count, int width, int for
         n6_sum((const uint8_t *)data + row * count * (uint64_t)width, count, width, 0, form, out + 2 * row);
 }
 
+/* out: two lanes over `runs` runs of `count` items, whose indices start at first, first + stride, ... */
+void n6_runs(const void *data, uint64_t runs, uint64_t count, int width, uint64_t first, uint64_t stride, int form,
+             uint64_t *out) {
+    lanes sum = {0, 0};
+    for (uint64_t run = 0; run < runs; run++) {
+        const void *at = (const uint8_t *)data + run * count * (uint64_t)width;
+        lanes more = sum_of(at, count, width, first + run * stride, form);
+        sum.a += more.a;
+        sum.b += more.b;
+    }
+    out[0] = sum.a;
+    out[1] = sum.b;
+}
+
 /* table: n rows of address, count, width (8-byte items too); out: two lanes a row. */
 void n6_many(const uint64_t *table, uint64_t n, int form, uint64_t *out) {
     for (uint64_t row = 0; row < n; row++) {

@@ -10,7 +10,8 @@ import sys
 from hashlib import blake2b
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
-from detctl_probe.digest import Unfit, digest_tensor, digest_tensors
+from detctl_probe import device_digests
+from detctl_probe.digest import Unfit, digest_runs, digest_tensor, digest_tensors
 from detctl_probe.observe.shards import shard_of
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Observer, Recorder
@@ -38,18 +39,36 @@ def tensors(value: Any, path: str = "", depth: int = 0) -> Iterator[Tuple[str, A
             yield from tensors(getattr(value, name, None), "%s[%s]" % (path, name), depth + 1)
 
 
-def print_tensor(tensor: Any, *, sketch: bool = False) -> Print:
-    """The print of a tensor of any layout; raises Unfit (no content, a subclass without storage …)."""
+def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Print:
+    """The print of a tensor of any layout; raises Unfit (no content, a subclass without storage …).
+
+    Digest and sketch of a tensor on a device are Pending, and a large one has no sketch, unless `wait`.
+    """
     torch = sys.modules["torch"]
     with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         plain = _plain(torch, tensor)
         floating = plain.is_floating_point() or plain.is_complex()
         return Print(
-            digest_tensor(plain),
+            digest_tensor(plain) if wait else _digest(plain),
             dtype_name(plain.dtype),
             tuple(int(size) for size in plain.shape),
-            sketch=sketch_tensor(plain.detach()) if sketch and floating else None,
+            sketch=(sketch_tensor if wait else _sketch)(plain.detach()) if sketch and floating else None,
         )
+
+
+def _digest(plain: Any) -> Any:
+    made = device_digests.submit([plain])[0]
+    if isinstance(made, Unfit):
+        raise made
+    return made
+
+
+def _sketch(plain: Any) -> Any:
+    """None where it would have to wait for a device."""
+    try:
+        return device_digests.submit_copy(plain, sketch_tensor)
+    except Unfit:
+        return None
 
 
 Entry = Tuple[str, Any, Optional[Dict[str, Any]]]
@@ -103,7 +122,7 @@ def record_tensor(recorder: Recorder, row: Observer, stage: str, site: str, tens
         return
     with recorder.working(stage):
         try:
-            digest = digest_tensor(tensor)
+            digest = _digest(tensor)
         except Unfit as why:
             recorder.unobserved(stage, site, str(why))
             return
@@ -130,7 +149,7 @@ def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
     yield "[values]", tensor._values()
 
 
-def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
+def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Print, Unfit]]:
     """print_tensor of each, or why it has none."""
     torch = sys.modules["torch"]
     own = (torch.Tensor, torch.nn.Parameter)
@@ -145,18 +164,22 @@ def print_tensors(values: Sequence[Any]) -> List[Union[Print, Unfit]]:
             try:
                 shard = shard_of(tensor)
                 if shard is not None:
-                    digest = digest_tensor(shard.local, shard.first_index)
+                    if shard.whole:
+                        plain.append(shard.local)
+                        found.append(shard.local)
+                        continue
+                    digest = digest_runs(shard.local, shard.first_index, shard.runs, shard.stride)
                     found.append(Print(digest, dtype_name(shard.local.dtype), shard.shape))
                     continue
                 plain.append(_plain(torch, tensor))
                 found.append(plain[-1])
             except Unfit as why:
                 found.append(why)
-        digests = iter(digest_tensors(plain))
+        digests: Iterator[Any] = iter(digest_tensors(plain) if wait else device_digests.submit(plain))
         for place, tensor in enumerate(found):
             if type(tensor) not in (Unfit, Print):
                 made: Any = next(digests)
-                if type(made) is bytes:
+                if type(made) is not Unfit:
                     made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
                 found[place] = made
     return found

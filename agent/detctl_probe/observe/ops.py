@@ -97,7 +97,7 @@ class Ops:
                 where = "%s:%s" % (call.module, op) if len(results) == 1 else "%s:%s[%d]" % (call.module, op, number)
                 for part, dense in components(tensor):
                     try:
-                        value = print_tensor(dense, sketch=True)
+                        value = print_tensor(dense, sketch=True, wait=True)
                     except Unfit as why:
                         recorder.unobserved(call.stage, where + part, str(why))
                         continue
@@ -146,7 +146,10 @@ class Ops:
 
     def _inputs(self, tensors: List[Any], schema: Schema) -> List[str]:
         dense = [part for tensor in tensors for _, part in components(tensor)]
-        found = [print_.digest.hex()[:16] if not isinstance(print_, Unfit) else "?" for print_ in print_tensors(dense)]
+        found = [
+            print_.digest.hex()[:16] if not isinstance(print_, Unfit) else "?"
+            for print_ in print_tensors(dense, wait=True)
+        ]
         if len(found) > INPUTS_MAX:
             found = [blake2b("".join(found).encode(), digest_size=8).hexdigest()]
         if schema.draws:

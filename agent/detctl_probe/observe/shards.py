@@ -1,24 +1,34 @@
 """DTensor (FSDP2, tensor parallel): what this rank holds of a tensor, at its place in the whole.
 
-n6 is a sum over the logical index, so a shard is digested with its first index and the digests of all ranks add up to that of the whole
-tensor. Evidence `shard` tells the reader how: {"counts": true} adds up, {"counts": false} is a replica that another rank counts, and
-{"placements": "…"} is the local content alone, which nobody can add up: shards of inner dimensions, strided ones.
+n6 is a sum over the logical index, so a shard is digested at its indices in the whole tensor, and the digests of all ranks add
+up to that of the whole. Evidence `shard` tells the reader how: {"counts": true} adds up, {"counts": false} is a replica that another
+rank counts, and {"placements": "…"} is the local content alone, which nobody can add up: strided shards, and several that are not
+dimension 0 and another.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 from detctl_probe.digest import Unfit
 
 
 class Shard(NamedTuple):
-    """local: the dense tensor held here; first_index in words; shape: of the whole, or the local one where `evidence` says so."""
+    """local: the dense tensor held here, which is `runs` runs of equal length in the whole; first_index: of the first run, and stride:
+    from one run to the next, in words; shape: of the whole, or the local one where `evidence` says so."""
 
     local: Any
     first_index: int
+    runs: int
+    stride: int
     shape: Tuple[int, ...]
     evidence: Dict[str, Any]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the local content starts the tensor, in one run."""
+        return self.first_index == 0 and self.runs == 1
 
 
 def shard_of(tensor: Any) -> Optional[Shard]:
@@ -32,19 +42,21 @@ def shard_of(tensor: Any) -> Optional[Shard]:
     shape = tuple(int(size) for size in tensor.shape)
     coordinate = mesh.get_coordinate()
     plain = [type(placement).__name__ in ("Shard", "Replicate") for placement in placements]
-    sharded = [n for n, placement in enumerate(placements) if not placement.is_replicate()]
-    if coordinate is None or not all(plain) or len(sharded) > 1 or any(placements[n].dim != 0 for n in sharded):
+    sharded = {n: placement.dim for n, placement in enumerate(placements) if not placement.is_replicate()}
+    dims = sorted(sharded.values())
+    # Runs have one stride where nothing between the outermost dimension and the innermost shard is cut.
+    if coordinate is None or not all(plain) or len(set(dims)) < len(dims) or any(dim != 0 for dim in dims[:-1]):
         told = {"shard": {"placements": ", ".join(str(placement) for placement in placements)}}
-        return Shard(local, 0, tuple(int(size) for size in local.shape), told)
+        return Shard(local, 0, 1, 0, tuple(int(size) for size in local.shape), told)
     offset = 0
-    for n in sharded:  # torch.chunk's shares: all of one size, the last ones short or empty
-        share = -(-shape[0] // mesh.size(n))
-        offset = min(shape[0], coordinate[n] * share)
-    row = 1
-    for size in shape[1:]:
-        row *= size
+    for n, dim in sharded.items():  # torch.chunk's shares: all of one size, the last ones short or empty
+        share = -(-shape[dim] // mesh.size(n))
+        offset += min(shape[dim], coordinate[n] * share) * prod(shape[dim + 1 :])
+    inner = dims[-1] if dims else 0
     counts = all(coordinate[n] == 0 for n in range(len(placements)) if n not in sharded)
-    return Shard(local, offset * row * _words(local), shape, {"shard": {"counts": counts}})
+    words = _words(local)
+    runs = prod(int(size) for size in local.shape[:inner])
+    return Shard(local, offset * words, runs, prod(shape[inner:]) * words, shape, {"shard": {"counts": counts}})
 
 
 def _words(local: Any) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from detctl_coordinator.comparison.reader import Damaged, RunReader
 from detctl_coordinator.domain.fingerprint import Stage, StepEntry, StreamKey
 
-THINNED = frozenset({Stage.SAMPLE, Stage.FORWARD, Stage.BACKWARD, Stage.UPDATE})
+THINNED = frozenset({Stage.SAMPLE, Stage.FORWARD, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
 PLANS_MAX = 64
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import struct
+import subprocess
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
 from detctl_probe import digest, digest_numpy, digest_torch, kernel
+from detctl_probe.observe import shards
 from hypothesis import HealthCheck, given, settings
 
 VECTORS = [
@@ -81,6 +85,86 @@ def test_layout_does_not_matter_and_content_does() -> None:
     assert digest.digest_tensor(torch.complex(torch.ones(3), torch.ones(3)).conj()) == digest.digest_tensor(
         torch.complex(torch.ones(3), -torch.ones(3))
     )
+
+
+def test_the_kernel_needs_no_library(compiled: str) -> None:
+    """One file serves every interpreter and libc: no symbol but its own, and no library beside it."""
+    undefined = subprocess.run(["nm", "-D", "--undefined-only", compiled], capture_output=True, text=True, check=True)
+    assert undefined.stdout.strip() == ""
+    dynamic = subprocess.run(["readelf", "-d", compiled], capture_output=True, text=True, check=True)
+    assert "NEEDED" not in dynamic.stdout and "SONAME" not in dynamic.stdout
+
+
+DTYPES = [torch.uint8, torch.int16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128]
+
+
+@st.composite
+def cut_tensors(draw: st.DrawFn) -> tuple[torch.Tensor, int, int, list[int]]:
+    """(tensor, its dimension to cut, one more that is cut in two (dimension 0, or -1: none), where to cut)."""
+    shape = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    count = int(np.prod(shape))
+    seed = draw(st.integers(0, 2**31))
+    values = torch.randint(-100, 100, (count,), generator=torch.Generator().manual_seed(seed))
+    dim = draw(st.integers(0, len(shape) - 1))
+    cuts = sorted(draw(st.lists(st.integers(0, shape[dim]), max_size=3)))
+    outer = draw(st.sampled_from([-1, 0])) if dim else -1
+    return values.to(draw(st.sampled_from(DTYPES))).view(shape), dim, outer, cuts
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut_tensors())
+def test_shards_of_any_dimension_add_up(cut: tuple[torch.Tensor, int, int, list[int]]) -> None:
+    """Rows, columns and two-dimensional meshes, as shards.py asks for them."""
+    whole, dim, outer, cuts = cut
+    words = shards._words(whole)
+    inner = math.prod(whole.shape[dim + 1 :])
+    a = b = 0
+    halves = [(0, whole)]
+    if outer == 0:
+        middle = whole.shape[0] // 2
+        halves = [(0, whole[:middle]), (middle, whole[middle:])]
+    for first_row, half in halves:
+        for start, end in itertools.pairwise([0, *cuts, whole.shape[dim]]):
+            part = half.narrow(dim, start, end - start)
+            first = (first_row * math.prod(whole.shape[1:]) + start * inner) * words
+            runs = math.prod(half.shape[:dim])
+            made = digest.digest_runs(part, first, runs, whole.shape[dim] * inner * words)
+            left, right = struct.unpack("<QQ", made)
+            a, b = (a + left) % 2**64, (b + right) % 2**64
+    assert struct.pack("<QQ", a, b) == digest.digest_tensor(whole)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut_tensors(), st.data())
+def test_one_bit_or_two_elements_in_other_places_show(
+    cut: tuple[torch.Tensor, int, int, list[int]], data: st.DataObject
+) -> None:
+    whole = cut[0].contiguous()
+    expected = digest.digest_tensor(whole)
+    octets = whole.clone().reshape(-1).view(torch.uint8)
+    bit = data.draw(st.integers(0, 8 * len(octets) - 1))
+    octets[bit // 8] ^= 1 << bit % 8
+    assert digest.digest_tensor(octets.view(whole.dtype).view(whole.shape)) != expected
+    flat = whole.reshape(-1)
+    order = data.draw(st.permutations(range(len(flat))))
+    moved = flat[order]
+    assert (digest.digest_tensor(moved) == digest.digest_tensor(flat)) == torch.equal(moved, flat)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut_tensors(), st.data())
+def test_no_layout_shows(cut: tuple[torch.Tensor, int, int, list[int]], data: st.DataObject) -> None:
+    whole = cut[0]
+    order = data.draw(st.permutations(range(whole.dim())))
+    back = [order.index(dim) for dim in range(whole.dim())]
+    elsewhere = whole.permute(order).contiguous().permute(back)  # the same content in another order of memory
+    assert digest.digest_tensor(elsewhere) == digest.digest_tensor(whole)
+    padded = torch.zeros([size * 2 for size in whole.shape], dtype=whole.dtype)
+    strided = padded[tuple(slice(0, None, 2) for _ in whole.shape)]
+    strided.copy_(whole)
+    assert digest.digest_tensor(strided) == digest.digest_tensor(whole)
+    expanded = whole.unsqueeze(0).expand(3, *whole.shape)
+    assert digest.digest_tensor(expanded) == digest.digest_tensor(expanded.clone())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
