@@ -26,6 +26,8 @@ from detctl_probe.settings import VARIABLE, Settings
 WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
     ("observe.code", "code"),
     ("intervene.listing", "listing"),
+    ("intervene.seed", "rng"),
+    ("intervene.identity", "rng"),
     ("observe.listings", "listing"),
     ("observe.files", "files"),
     ("observe.rng", "rng"),
@@ -37,6 +39,10 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
     # `import torch` imports torch.utils.data, torch.optim, torch.amp and torch.distributed too.
     "torch": (
         ("intervene.workers", "order"),
+        ("intervene.deterministic", "forward"),
+        ("intervene.threads", "forward"),
+        ("intervene.precision", "forward"),
+        ("intervene.attention", "forward"),
         ("observe.loader", "order"),
         ("observe.batches", "batch"),
         ("observe.modules", "forward"),

@@ -41,7 +41,11 @@ WAIT_S = 300.0
 @click.option("--to-end", is_flag=True, help="Compare up to the end of training.")
 @click.option("--environments", metavar="A,B", help="Environments of the machines' catalogs; default: default.")
 @click.option(
-    "--set", "set_", metavar="NAME=V", multiple=True, help="For all runs: a parameter, env:VAR or listing/workers."
+    "--set",
+    "set_",
+    metavar="NAME=V",
+    multiple=True,
+    help="For all runs: a parameter, env:VAR or an intervention (listing, workers, seed …).",
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
 @click.option(

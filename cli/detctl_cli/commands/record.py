@@ -19,7 +19,9 @@ from detctl_cli.exits import Exit
 )
 @click.option("--steps", metavar="A:B", help="Record steps A to B-1; 0:32 by default.")
 @click.option("--to-end", is_flag=True, help="Record up to the end of training.")
-@click.option("--set", "set_", metavar="NAME=V", multiple=True, help="env:VAR=V, listing=sorted or workers=0.")
+@click.option(
+    "--set", "set_", metavar="NAME=V", multiple=True, help="env:VAR=V or an intervention (listing=sorted, workers=0 …)."
+)
 @click.option(
     "--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True, help="How fine."
 )

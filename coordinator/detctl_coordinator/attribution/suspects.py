@@ -43,7 +43,13 @@ COMPUTING = re.compile(
 )
 DIGEST = re.compile(r"^[0-9a-f]{40,}$")
 COMMAND_KEY = "recipe.command"
-INTERVENTIONS: Mapping[str, Family] = {"workers": "workers", "listing": "listing"}
+INTERVENTIONS: Mapping[str, Family] = {
+    "listing": "listing",
+    "precision": "precision",
+    "seed": "seed",
+    "threads": "threads",
+    "workers": "workers",
+}
 HARDWARE_FACTS = re.compile(r"^machine\.(cpu_model|cpu_flags_digest|cores)$|^gpu\.\d+\.(name|memory_bytes)$")
 HOST_FACTS = re.compile(r"^machine\.(os|os_version|kernel)$|^gpu\.\d+\.driver$")
 

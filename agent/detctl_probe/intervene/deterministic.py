@@ -1,0 +1,41 @@
+"""Intervention `deterministic=on`: torch's deterministic algorithms, cuDNN's too, benchmark off. What has none warns and runs as it is.
+
+CUBLAS_WORKSPACE_CONFIG is set where nobody has, before CUDA starts. It masks: it shows that a race of kernels was at work, not which.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict
+
+from detctl_probe.intervene.torch_switches import Switches, hold
+from detctl_probe.recorder import Recorder
+
+NAME = "deterministic"
+_WANTED = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn.benchmark": False}
+
+
+def install(recorder: Recorder) -> None:
+    """Does nothing where the settings do not ask for it. Raises ValueError for a value but `on`."""
+    value = recorder.settings.interventions.get(NAME)
+    if value is None:
+        return
+    if value != "on":
+        recorder.intervention(NAME, value, False, "takes on")
+        raise ValueError("deterministic=%s is not on" % value)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    hold(recorder, NAME, value, Switches(_write, _read, _WANTED))
+
+
+def _write(torch: Any) -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def _read(torch: Any) -> Dict[str, Any]:
+    return {
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+    }

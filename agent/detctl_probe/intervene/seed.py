@@ -1,0 +1,64 @@
+"""Intervention `seed`: N seeds Python's, numpy's and torch's generators as they are imported; N:steps also at the start of each step.
+
+A program that seeds afterwards has its own way, except with `:steps`. It masks: equal runs under it show that randomness without a fixed
+seed was at work, not where.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from types import ModuleType
+from typing import Any, List
+
+from detctl_probe.imports import when_imported
+from detctl_probe.recorder import WORKER, Recorder
+
+NAME = "seed"
+
+
+def install(recorder: Recorder) -> None:
+    """Does nothing where the settings name no seed. Raises ValueError for a value that is none."""
+    value = recorder.settings.interventions.get(NAME)
+    if value is None:
+        return
+    number, _, when = value.partition(":")
+    if not number.isdigit() or when not in ("", "steps"):
+        recorder.intervention(NAME, value, False, "not a number or number:steps")
+        raise ValueError("seed=%s is not N or N:steps" % value)
+    seed = int(number) % 2**32
+    seeded: List[str] = []
+
+    def tell(what: str) -> None:
+        if what not in seeded:
+            seeded.append(what)
+        recorder.intervention(NAME, value, True, "%s seeded with %d" % (", ".join(seeded), seed))
+
+    def of_torch(torch: Any) -> None:
+        torch.manual_seed(seed)
+        tell("torch")
+
+    def of_numpy(_: ModuleType) -> None:
+        sys.modules["numpy"].random.seed(seed)
+        tell("numpy")
+
+    random.seed(seed)
+    tell("random")
+    when_imported("numpy", of_numpy)
+    when_imported("torch", of_torch)
+    if not when:
+        return
+
+    def again() -> None:
+        if recorder.role == WORKER:
+            return
+        own = (seed + recorder.step) % 2**32
+        with recorder.working("rng"):
+            random.seed(own)
+            if "numpy" in sys.modules:
+                sys.modules["numpy"].random.seed(own)
+            if "torch" in sys.modules:
+                sys.modules["torch"].manual_seed(own)
+        tell("each step")
+
+    recorder.at_step_start(again)

@@ -1,0 +1,125 @@
+"""Each intervention acts on a real training, reads back what it did, and says where it did nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from collector import collect
+
+MODEL = """
+import os, platform, random, secrets, socket, sys, time, uuid
+import numpy as np
+import torch
+{head}
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(3):
+    {body}
+    loss = model(x).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+{tail}
+"""
+
+
+def trained(
+    folder: Path, interventions: dict[str, str], head: str = "", body: str = "x = torch.ones(3, 4)", tail: str = ""
+) -> Any:
+    (folder / "train.py").write_text(MODEL.format(head=head, body=body, tail=tail))
+    return collect([sys.executable, "train.py"], cwd=folder, interventions=interventions)
+
+
+def read_back(run: Any, name: str) -> dict[str, Any]:
+    (row,) = [row for row in run.main.seal["interventions"] if row["name"] == name]
+    return row
+
+
+def test_a_seed_makes_unseeded_runs_equal_and_a_seed_of_the_program_wins(tmp_path: Path) -> None:
+    body = "x = torch.full((3, 4), random.random() + float(np.random.rand())) + torch.rand(3, 4)"
+    runs = [trained(tmp_path, {"seed": "5"}, body=body) for _ in range(2)]
+    assert runs[0].main.compared() == runs[1].main.compared()
+    assert read_back(runs[0], "seed")["acted"]
+    assert all(name in read_back(runs[0], "seed")["detail"] for name in ("random", "numpy", "torch"))
+    bare = trained(tmp_path, {}, body=body)
+    assert bare.main.compared() != runs[0].main.compared()
+    own = [trained(tmp_path, {"seed": seed}, "torch.manual_seed(1)", "x = torch.rand(3, 4)") for seed in ("5", "6")]
+    assert own[0].main.of("update")[-1].digest == own[1].main.of("update")[-1].digest
+
+
+def test_seeds_at_each_step_mask_what_is_drawn_in_between(tmp_path: Path) -> None:
+    body = "x = torch.rand(3, 4)\n    torch.rand(1 + os.urandom(1)[0])  # draws an unknown number more"
+    head = "torch.manual_seed(0)"
+    digests = []
+    for seed in ("5:steps", "5:steps"):
+        run = trained(tmp_path, {"seed": seed}, head, body)
+        digests.append([record.digest for record in run.main.of("forward")])
+    assert digests[0] == digests[1] and len(set(digests[0])) == 3
+    assert "each step" in read_back(run, "seed")["detail"]
+
+
+def test_switches_hold_against_the_program_and_say_so(tmp_path: Path) -> None:
+    head = "torch.set_num_threads(2); torch.use_deterministic_algorithms(False)"
+    body = "x = torch.ones(3, 4); torch.set_float32_matmul_precision('medium')"
+    tail = (
+        "print(torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), "
+        "torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled())"
+    )
+    wanted = {"threads": "1", "deterministic": "on", "precision": "highest", "attention": "math"}
+    run = trained(tmp_path, wanted, head, body, tail)
+    assert run.stdout.split() == ["1", "True", "False", "True"]
+    told = {name: read_back(run, name) for name in wanted}
+    assert all(row["acted"] for row in told.values()), told
+    assert "flash: True → False" in told["attention"]["detail"]
+    assert "the program set matmul precision" in told["precision"]["detail"]
+    assert "deterministic algorithms: False → True" in told["deterministic"]["detail"]
+
+
+def test_a_switch_that_is_already_so_says_that_nothing_changed(tmp_path: Path) -> None:
+    row = read_back(trained(tmp_path, {"threads": "1"}), "threads")
+    assert (row["acted"], row["detail"]) == (True, "nothing to change")
+
+
+ASKED = [
+    "time.time()", "time.time_ns()", "socket.gethostname()", "platform.node()", "os.getpid()", "uuid.uuid4()", "uuid.uuid1()",
+    "os.urandom(8)", "secrets.token_hex(4)", "random.SystemRandom().random()", "random.Random().random()",
+    "np.random.default_rng().random()",
+]  # fmt: skip
+
+
+def test_a_frozen_identity_is_the_same_in_each_run(tmp_path: Path) -> None:
+    head = f"random.seed(); got = [repr(value) for value in ({', '.join(ASKED)}, random.random())]"
+    runs = [trained(tmp_path, {"identity": "frozen"}, head, tail="print('\\n'.join(got))") for _ in range(2)]
+    bare = trained(tmp_path, {}, head, tail="print('\\n'.join(got))").stdout.splitlines()
+    first, second = (run.stdout.splitlines() for run in runs)
+    assert len(first) == len(ASKED) + 1
+    assert first == second
+    assert [word for word, a, b in zip([*ASKED, "random.seed()"], first, bare, strict=True) if a == b] == []
+    row = read_back(runs[0], "identity")
+    assert row["acted"] and "os.getpid" in row["detail"], row
+
+
+def test_what_asks_for_no_identity_is_not_said_to_be_frozen(tmp_path: Path) -> None:
+    import_only = "import tempfile; tempfile.mkstemp(); assert sorted([2, 1]) == [1, 2]"
+    row = read_back(trained(tmp_path, {"identity": "frozen"}, import_only), "identity")
+    assert not row["acted"], row
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "x"),
+        ("threads", "0"),
+        ("deterministic", "off"),
+        ("precision", "low"),
+        ("attention", "flash"),
+        ("identity", "x"),
+    ],
+)
+def test_a_value_that_means_nothing_acts_on_nothing(tmp_path: Path, name: str, value: str) -> None:
+    run = trained(tmp_path, {name: value})
+    assert not read_back(run, name)["acted"]
+    assert name in run.stderr and len(run.main.steps) == 3
