@@ -1,7 +1,8 @@
 """Intervention `identity=frozen`: clock, host's name, process ids, uuids and os.urandom are the same in every run, for the user's own code.
 
 Who calls decides: packages and the standard library (locks, temporary files, sockets) keep the real ones, and so does what C code reads.
-Clocks that measure durations (perf_counter, monotonic) go on. The frozen clock goes on by a microsecond a call and by what the program sleeps. Read back: what was asked for, how often.
+Clocks that measure durations (perf_counter, monotonic) are real; the frozen one goes on by a microsecond a call and by what the program
+sleeps. Read back: what was asked for, how often.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ WAIT_S = 300.0
     "set_",
     metavar="NAME=V",
     multiple=True,
-    help="For all runs: a parameter, env:VAR or an intervention (listing, workers, seed …).",
+    help="For all runs: a parameter, env:VAR or an intervention.",
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
 @click.option(
