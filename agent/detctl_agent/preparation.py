@@ -76,7 +76,11 @@ def prepare(
     env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
     env.update({name: fill(value, values) for name, value in environment.variables.items()})
     env.update(environment.emulation)
-    env.update(order.variables)
+    for name, value in order.variables.items():
+        if value:
+            env[name] = value
+        else:  # an experiment takes away what the environment sets
+            env.pop(name, None)
     if argv[0] in PYTHON_WORDS:
         argv[0] = interpreter
     elif shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():

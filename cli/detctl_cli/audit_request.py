@@ -27,6 +27,7 @@ class AuditOptions:
     level: str = "module"
     budget_share: float = 0.0
     zoom: bool = True
+    explain: bool = False
 
     def arms(self) -> int:
         """How many arms a machine has in one environment."""
@@ -58,6 +59,7 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         requested_by=_user(),
         budget_share=options.budget_share,
         no_zoom=not options.zoom,
+        explain=options.explain,
     )
 
 

@@ -1,6 +1,6 @@
 """The life of an audit, pure: state and event in, state out; state and machine in, instructions out. No I/O, no clock.
 
-An audit goes RUNNING -> COMPARING -> DONE, once more through RUNNING where its first verdict wants a closer look (`Judged.zoom`).
+An audit goes RUNNING -> COMPARING -> DONE, through RUNNING again where a verdict wants more runs (`Judged.more`).
 
 A run goes WAITING -> ASSIGNED -> RUNNING -> (outcome known) -> SEALED | FAILED, or CANCELLED from anywhere before its end.
 ASSIGNED means "told, not yet accepted". RUNNING with an outcome means "ended, to be checked" (`to_verify`). A run whose agent
@@ -54,8 +54,8 @@ def apply(audit: Audit, event: Event) -> Audit:
     if isinstance(event, Judged):
         if audit.state is not AuditState.COMPARING:
             return audit
-        if event.zoom:  # with zoom runs in hand it is the first verdict again, told late by another replica
-            return audit if audit.runs_for("zoom") else _zoomed(audit, event)
+        if event.more:  # with these runs in hand it is the same verdict again, told late by another replica
+            return audit if event.more[0].run_id in audit.runs else _run_more(audit, event)
         return replace(audit, state=AuditState.DONE, verdict_json=event.verdict_json, message="verdict")
     if isinstance(event, Cancel):
         return _cancel(audit, event)
@@ -223,11 +223,13 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
 # -- the whole audit ----------------------------------------------------------------------------------------------
 
 
-def _zoomed(audit: Audit, event: Judged) -> Audit:
-    """Back to work, with the runs that look closer; the verdict so far is kept."""
-    first = event.zoom[0]
-    runs = {spec.run_id: RunRecord(spec=spec, created_unix_s=audit.created_unix_s) for spec in event.zoom}
-    message = f"zooming into step {first.step_from}: {len(runs)} runs at level {first.level}"
+def _run_more(audit: Audit, event: Judged) -> Audit:
+    """Back to work, with runs that look closer or try causes; the verdict so far is kept."""
+    first = event.more[0]
+    runs = {spec.run_id: RunRecord(spec=spec, created_unix_s=audit.created_unix_s) for spec in event.more}
+    message = f"trying causes: {len(runs)} runs"
+    if first.purpose == "zoom":
+        message = f"zooming into step {first.step_from}: {len(runs)} runs at level {first.level}"
     return replace(
         audit,
         runs={**audit.runs, **runs},

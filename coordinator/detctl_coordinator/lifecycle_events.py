@@ -120,10 +120,10 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdict was computed. `zoom`: runs that are to look closer first; the verdict stands if they come to nothing."""
+    """The verdict was computed. `more`: runs that are to look closer or try causes first; the verdict stands if they come to nothing."""
 
     verdict_json: str
-    zoom: tuple[RunSpec, ...] = ()
+    more: tuple[RunSpec, ...] = ()
 
 
 Event = (

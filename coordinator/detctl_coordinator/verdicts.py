@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from detctl_coordinator.attribution.experiments import Reading, design_of, readers_of, trials
+from detctl_coordinator.attribution.explained import with_experiments
 from detctl_coordinator.attribution.judge import Case, JudgeRequest
 from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
-from detctl_coordinator.domain.verdict import Verdict
+from detctl_coordinator.domain.verdict import Verdict, Zoom
 from detctl_coordinator.lifecycle_events import Judged
 from detctl_coordinator.limits import clean
 from detctl_coordinator.storage.reader import StoredRun
@@ -59,12 +61,14 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
         verdict = build_verdict(case)
         zoomed = audit.runs_for("zoom")
         if zoomed:
-            zoom = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
-            return Judged(verdict.model_copy(update={"zoom": zoom}).to_json())
-        verdict = verdict.model_copy(update={"zoom": operation(case)})
-        target = zoom_target(case) if audit.request.zoom else None
-        specs = zoom_specs(target, audit.audit_id, len(audit.runs)) if target is not None else ()
-        return Judged(verdict.to_json(), specs)
+            zoom: Zoom | None = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
+        else:
+            zoom = operation(case)
+            target = zoom_target(case) if audit.request.zoom else None
+            if target is not None:
+                return Judged(verdict.to_json(), zoom_specs(target, audit.audit_id, len(audit.runs)))
+        verdict = verdict.model_copy(update={"zoom": zoom})
+        return _explained(store, audit, case, verdict) if audit.request.explain else Judged(verdict.to_json())
     except StoreError:
         raise
     except Exception as error:
@@ -73,6 +77,24 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
         recipe = audit.request.recipe
         verdict = Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text])
         return Judged(verdict.to_json())
+
+
+def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judged:
+    """The verdict with what experiments showed, and those that are still to be run: first everything equal, then each factor by itself."""
+    design = design_of(case) if verdict.outcome == "different" else None
+    if design is None:
+        return Judged(verdict.to_json())
+    planned = trials(design, audit.audit_id, len(audit.runs_for("")) + len(audit.runs_for("zoom")))
+    done = [trial for trial in planned if trial.specs[0].run_id in audit.runs]
+    if not done:
+        return Judged(verdict.to_json(), planned[0].specs)
+    window = (design.specs[0].step_from, design.step_to)
+    readers = (StoredRun(store, design.specs[0].run_id), *readers_of(done, lambda run_id: StoredRun(store, run_id)))
+    reading = Reading(Case(JudgeRequest(audit.audit_id, audit.request.recipe, readers, window=window)), design, done)
+    if len(done) == 1 and reading.equalised:
+        rest = tuple(spec for trial in planned[1:] for spec in trial.specs)
+        return Judged(verdict.to_json(), rest)
+    return Judged(with_experiments(verdict, reading).to_json())
 
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:

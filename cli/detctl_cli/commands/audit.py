@@ -58,6 +58,11 @@ WAIT_S = 300.0
     help="Where runs part in what is computed, run that step again at level op and name the operation.",
 )
 @click.option(
+    "--explain",
+    is_flag=True,
+    help="Confirm causes by experiments: two more runs, and two for each setting in which the arms differ.",
+)
+@click.option(
     "--budget",
     metavar="SHARE",
     help="Share of step time that the probe may take, as 2%: it leaves out what costs more.",
@@ -91,6 +96,7 @@ def command(
     level: str,
     budget: str | None,
     zoom: bool,
+    explain: bool,
     copy: bool,
     in_place: bool,
     timeout_s: int | None,
@@ -112,7 +118,9 @@ def command(
     from detctl_cli.audit_request import AuditOptions
     from detctl_cli.window import share_of
 
-    options = AuditOptions(twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom)
+    options = AuditOptions(
+        twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom, explain
+    )
     typed = command_after_dashes()
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:

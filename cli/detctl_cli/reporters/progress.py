@@ -81,6 +81,11 @@ class Progress:
         if zoom and "zoom" not in self._said:
             self._said["zoom"] = ""
             self.say(f"looking closer at the step where they part: {len(zoom)} runs at level op")
+        trials = [run for run in progress.runs if "/experiment-" in run.label]
+        if trials and self._said.get("trials") != str(len(trials)):
+            self._said["trials"] = str(len(trials))
+            tried = "all that can be set made equal" if len(trials) <= 3 else "each setting by itself"
+            self.say(f"trying causes: {tried}, {len(trials)} experiments so far")
 
 
 @contextmanager

@@ -177,6 +177,10 @@ class Case:
             node for arm, pair in self.twin_pairs if any(arm is a for a in arms) for node in pair.differences
         )
 
+    def compared_as(self, pair: PairComparison, scope: Scope, facts: Sequence[RunFacts]) -> ComparedPair:
+        """A pair of single runs as attribution takes it; the arms of runs that are no twins repeat themselves."""
+        return ComparedPair(pair, scope, facts[0], facts[1], scope != "twins")
+
     def _compared(
         self, pair: PairComparison, scope: Scope, agree: bool | None, elsewhere: bool, by_twins: frozenset[Node]
     ) -> ComparedPair:

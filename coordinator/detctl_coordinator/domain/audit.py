@@ -33,6 +33,7 @@ class AuditRequest:
     requested_by: str = ""
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
     zoom: bool = True
+    explain: bool = False  # confirm causes by experiments
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-Purpose = Literal["", "zoom"]
+Purpose = Literal["", "zoom", "experiment"]
 
 
 class RunState(StrEnum):
@@ -46,7 +46,8 @@ class Arm:
 class RunSpec:
     """What was asked. parameters, variables, interventions: what `--set` and `--vary` came to, by kind.
 
-    `purpose`: "" for a run that the verdict rests on, "zoom" for one that looks closer at where two of those part."""
+    `purpose`: "" for a run that the verdict rests on, "zoom" for one that looks closer at where two of those part,
+    "experiment" for one that tries a cause."""
 
     run_id: str
     audit_id: str
@@ -65,7 +66,7 @@ class RunSpec:
 
     @property
     def label(self) -> str:
-        """machine/environment/variation/twin-N (zoom-N)"""
+        """machine/environment/variation/twin-N (zoom-N, experiment-N)"""
         return f"{self.arm.label}/{self.purpose or 'twin'}-{self.twin}"
 
 

@@ -52,6 +52,7 @@ def audit_to_json(audit: Audit) -> Json:
             "requested_by": request.requested_by,
             "budget_share": request.budget_share,
             "zoom": request.zoom,
+            "explain": request.explain,
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -65,7 +66,18 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
         request = AuditRequest(
             recipe=raw["recipe"],
             machines=tuple(raw["machines"]),
-            **_present(raw, "twins", "step_from", "step_to", "to_end", "level", "requested_by", "budget_share", "zoom"),
+            **_present(
+                raw,
+                "twins",
+                "step_from",
+                "step_to",
+                "to_end",
+                "level",
+                "requested_by",
+                "budget_share",
+                "zoom",
+                "explain",
+            ),
             environments=tuple(raw.get("environments", ("default",))),
             set=tuple((name, value) for name, value in raw.get("set", ())),
             vary=tuple((name, tuple(values)) for name, values in raw.get("vary", ())),

@@ -43,6 +43,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         requested_by=limits.clean(request.requested_by, 128),
         budget_share=request.budget_share,
         zoom=not request.no_zoom,
+        explain=request.explain,
     )
 
 

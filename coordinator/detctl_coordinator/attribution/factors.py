@@ -1,0 +1,118 @@
+"""What runs differ in and an experiment can set: variables, parameters, interventions, the order of listings. Pure.
+
+A factor has a value that makes runs equal and one that is tried by itself. Between arms these are the values that they have natively:
+setting both to one of them is a swap for the other arm. The order of a file system has no value that another machine could take, and what
+twins draw by chance has none either: they can only be made equal (`listing=sorted`, `seed=0`), and be left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from detctl_coordinator import variables
+from detctl_coordinator.attribution.evidence import RunFacts
+from detctl_coordinator.attribution.facts import value_at
+from detctl_coordinator.attribution.suspects import Suspect
+from detctl_coordinator.domain.run import RunSpec
+
+Kind = Literal["env", "param", "probe"]
+# What twins may draw by chance, and what makes that equal.
+CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
+    ("probe", "seed", "seed", "0", ("unseeded-rng", "worker-seeding")),
+    ("probe", "identity", "identity", "frozen", ("identity-seed", "unseeded-rng")),
+    ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
+)
+# The word that a cause gets where its factor is confirmed and no signature says it better.
+WORD_OF_FAMILY: Mapping[str, str] = {
+    "threads": "thread-count",
+    "isa": "cpu-isa",
+    "workers": "worker-count",
+    "hash": "hash-order",
+    "precision": "precision-mode",
+    "listing": "filesystem-order",
+    "seed": "unseeded-rng",
+    "identity": "identity-seed",
+}
+OTHERWISE = "config-drift"
+
+
+@dataclass(frozen=True)
+class Factor:
+    """equal: the value with which runs are made equal; released: the other that is tried, empty: as it is natively (a variable: unset).
+
+    swaps: both values are an arm's own. words: causes that it confirms, where the first signature must have named one."""
+
+    kind: Kind
+    name: str
+    family: str
+    equal: str = ""
+    released: str = ""
+    swaps: bool = True
+    words: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """As `--set` takes it."""
+        return f"env:{self.name}" if self.kind == "env" else self.name
+
+    @property
+    def word(self) -> str:
+        return WORD_OF_FAMILY.get(self.family, OTHERWISE)
+
+    def value_words(self, value: str) -> str:
+        return f"{self.shown}={value}" if value or self.kind != "env" else f"{self.shown} unset"
+
+    def applied(self, spec: RunSpec, value: str) -> RunSpec:
+        """The spec with this factor at a value; an intervention of no value is none."""
+        if self.kind == "env":
+            return replace(spec, variables={**spec.variables, self.name: value})
+        if self.kind == "param":
+            return replace(spec, parameters={**spec.parameters, self.name: value})
+        kept = {name: old for name, old in spec.interventions.items() if name != self.name}
+        return replace(spec, interventions={**kept, self.name: value} if value else kept)
+
+    def read_back(self, value: str, manifest: Mapping[str, Any], interventions: Sequence[Mapping[str, Any]]) -> str:
+        """Empty where a run had the value, else why it counts as not set."""
+        if self.kind == "env":
+            now = str((value_at(manifest, "variables") or {}).get(self.name) or "")
+            return "" if now == value else f"{self.name} was {now!r}"
+        if self.kind == "param":
+            now = str((value_at(manifest, "recipe", "parameters") or {}).get(self.name, ""))
+            return "" if now == value else f"{self.name} was {now!r}"
+        if not value:
+            return ""
+        row = next((row for row in interventions if row.get("name") == self.name), None)
+        if row is None:
+            return f"{self.name} was not read back"
+        return "" if row.get("acted") else f"{self.name} had no effect: {row.get('detail', '')}"
+
+
+def chances(spec: RunSpec) -> list[Factor]:
+    """Factors of twins, less what the audit itself sets."""
+    given = {**spec.variables, **spec.interventions}
+    return [
+        Factor(kind, name, family, equal, swaps=False, words=words)
+        for kind, name, family, equal, words in CHANCES
+        if name not in given
+    ]
+
+
+def factors_of(suspects: Sequence[Suspect], left: RunFacts, right: RunFacts, *, lists: bool) -> list[Factor]:
+    """Factors of two arms, deliberate ones first; `lists`: their listings differ in order."""
+    found: list[Factor] = []
+    if lists:
+        found.append(Factor("probe", "listing", "listing", "sorted", swaps=False))
+    for suspect in sorted(suspects, key=lambda one: not one.deliberate):
+        a, b = suspect.left or "", suspect.right or ""
+        prefix, _, name = suspect.key.partition(".")
+        if prefix == "variables" and name in variables.ALLOWED and all(variables.VALUE.fullmatch(v) for v in (a, b)):
+            found.append(Factor("env", name, suspect.family, a, b))
+        elif suspect.key.startswith("recipe.parameters.") and suspect.left is not None and suspect.right is not None:
+            name = suspect.key.removeprefix("recipe.parameters.")
+            if all(name in (value_at(side.manifest, "recipe", "parameters") or {}) for side in (left, right)):
+                found.append(Factor("param", name, suspect.family, a, b))
+        elif prefix == "probe" and name != "listing":
+            found.append(Factor("probe", name, suspect.family, a, b))
+    return found

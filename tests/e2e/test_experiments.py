@@ -1,0 +1,94 @@
+"""`audit --explain` on real trainings: causes confirmed by setting them, decoys excluded, and nothing confirmed where nothing was shown."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from house import House, catalog, make_numbers
+
+pytestmark = pytest.mark.slow
+
+DECOYS = {"TOKENIZERS_PARALLELISM": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "KMP_BLOCKTIME": "7"}
+
+
+def with_variables(text: str, **more: str) -> str:
+    told = ", ".join(f'{name} = "{value}"' for name, value in {"OMP_NUM_THREADS": "1", **more}.items())
+    return text.replace('variables = { OMP_NUM_THREADS = "1" }', "variables = { " + told + " }")
+
+
+def test_two_causes_are_confirmed_and_decoys_are_not(
+    house: House, numbers: Path, in_memory: Callable[[str], Path]
+) -> None:
+    memory = in_memory("numbers")
+    make_numbers(memory)
+    if os.listdir(numbers) == os.listdir(memory):
+        pytest.skip("both file systems list alike here")
+    house.agent("gpu1", catalog(numbers))
+    house.agent("gpu2", with_variables(catalog(memory), ATEN_CPU_CAPABILITY="default", **DECOYS))
+
+    command = ("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain")
+    verdict = house.verdict(*command, exit_code=1)
+    confirmed = {cause["cause"]: cause["confirmed_by"] for cause in verdict["causes"]}
+    assert confirmed == {"filesystem-order": "equalised", "cpu-isa": "swap"}, verdict
+    assert all(cause["confidence"] == "confirmed" for cause in verdict["causes"])
+    first, *rest = verdict["experiments"]
+    assert first["released"] is None and first["result"] == "equal" and first["set"]["listing"] == "sorted"
+    assert {row["released"] for row in rest} == {
+        "listing",
+        "env:ATEN_CPU_CAPABILITY",
+        *(f"env:{name}" for name in DECOYS),
+    }
+    for name in DECOYS:
+        assert any(f"env:{name} is excluded" in note for note in verdict["notes"]), verdict["notes"]
+
+    shown = house.detctl("show", verdict["audit"]).stdout
+    assert "confirmed" in shown and "env:ATEN_CPU_CAPABILITY=default on both" in shown, shown
+
+
+def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_path: Path) -> None:
+    """Other data and a decoy: with the decoy made equal the machines still part."""
+    others = make_numbers(tmp_path / "others")
+    (others / "3.txt").write_text(" ".join("0.5" for _ in range(16)))
+    house.agent("gpu1", catalog(numbers, arguments="--sort"))
+    house.agent("gpu2", with_variables(catalog(others, arguments="--sort"), **DECOYS))
+    verdict = house.verdict(
+        "audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain", exit_code=1
+    )
+    assert [cause["confidence"] for cause in verdict["causes"]] == ["indicated"] * len(verdict["causes"])
+    assert [row["result"] for row in verdict["experiments"]] == ["different"]
+    assert any("still part" in note for note in verdict["notes"])
+
+
+SCRIPT = """
+import random, sys, time, uuid
+import torch
+torch.manual_seed(int(time.time_ns()) % 1000003 if "clock" in sys.argv else 0)
+model = torch.nn.Linear(4, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(4):
+    x = torch.full((3, 4), random.random() if "random" in sys.argv else 0.5)
+    if "race" in sys.argv:
+        x[0, 0] += time.perf_counter_ns() % 1000
+    loss = model(x).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(("fault", "cause"), [("random", "unseeded-rng"), ("clock", "identity-seed"), ("race", None)])
+def test_what_twins_draw_by_chance(house: House, tmp_path: Path, fault: str, cause: str | None) -> None:
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script" / "train.py").write_text(SCRIPT)
+    folder = tmp_path / "script"
+    recipe = f'[recipes.own]\ncommand = ["python", "train.py", "{fault}"]\nfolder = "{folder}"\ntimeout_s = 120\n'
+    house.agent("gpu1", recipe + f'[environments.default]\npython = "{sys.executable}"\n')
+    verdict = house.verdict("audit", "own", "--machines", "gpu1", "--twins", "2", "--no-zoom", "--explain", exit_code=1)
+    confirmed = [cause["cause"] for cause in verdict["causes"] if cause["confidence"] == "confirmed"]
+    assert confirmed == ([cause] if cause else []), verdict
+    assert verdict["origin"] == "code"
+    assert verdict["experiments"][0]["result"] == ("equal" if cause else "different"), verdict
