@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from detctl_proto.v1 import audits_pb2
 
 from detctl_cli.clean import clean
@@ -59,3 +61,22 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
             exit_code=Exit.UNVERIFIED,
         )
     return parse_verdict(last.verdict_json)
+
+
+def finish(
+    coordinator: Coordinator,
+    audit_id: str,
+    wait_s: float,
+    as_json: bool,
+    verbose: bool,
+    if_unverified: list[str] | None = None,
+    quiet: bool = False,
+) -> Exit:
+    """Follows an audit to its verdict and reports it."""
+    from detctl_cli.reporters.verdict import report_verdict
+
+    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
+    steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
+    if verdict.get("outcome") == "unverified":
+        steps += if_unverified or []
+    return report_verdict(verdict, as_json=as_json, next_steps=steps, verbose=verbose)

@@ -25,6 +25,7 @@ from detctl_coordinator.lifecycle_events import (
     Assign,
     Cancel,
     Event,
+    Explain,
     Instruction,
     Judged,
     MachineAbsent,
@@ -59,6 +60,8 @@ def apply(audit: Audit, event: Event) -> Audit:
         return replace(audit, state=AuditState.DONE, verdict_json=event.verdict_json, message="verdict")
     if isinstance(event, Cancel):
         return _cancel(audit, event)
+    if isinstance(event, Explain):
+        return _explain(audit)
     if audit.state is not AuditState.RUNNING:
         return audit
     if isinstance(event, StagesAnswered):
@@ -237,6 +240,22 @@ def _run_more(audit: Audit, event: Judged) -> Audit:
         verdict_json=event.verdict_json,
         message=message,
     )
+
+
+def _explain(audit: Audit) -> Audit:
+    """Back to judging with experiments, where there is a verdict; experiments that came to no end are run again."""
+    request = replace(audit.request, explain=True)
+    if audit.state not in (AuditState.DONE, AuditState.CANCELLED) or not audit.verdict_json:
+        return audit if audit.request.explain else replace(audit, request=request)
+    again = {
+        run_id: replace(
+            run, state=RunState.WAITING, outcome=None, boot_id="", step=0, records=0, message="to be run again"
+        )
+        for run_id, run in audit.runs.items()
+        if run.spec.purpose and run.state is not RunState.SEALED
+    }
+    state = AuditState.RUNNING if again else AuditState.COMPARING
+    return replace(audit, request=request, runs={**audit.runs, **again}, state=state, message="trying causes")
 
 
 def _cancel(audit: Audit, event: Cancel) -> Audit:

@@ -119,6 +119,11 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Explain:
+    """A user wants causes tried by experiment, after the verdict; what was tried before and sealed is not tried again."""
+
+
+@dataclass(frozen=True)
 class Judged:
     """The verdict was computed. `more`: runs that are to look closer or try causes first; the verdict stands if they come to nothing."""
 
@@ -128,6 +133,7 @@ class Judged:
 
 Event = (
     AgentSeen
+    | Explain
     | AgentGone
     | MachineAbsent
     | RunAccepted

@@ -140,6 +140,10 @@ class House:
             capture_output=True, text=True, timeout=timeout_s, check=check, stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
 
+    def popen(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A command that goes on while the test does; its output goes to command.log."""
+        return self.start("command", "detctl_cli.main", *arguments)
+
     def verdict(self, *arguments: str, exit_code: int | None = None) -> dict[str, Any]:
         """The verdict of a command with --json; checks the exit code where one is given."""
         done = self.detctl(*arguments, "--json")

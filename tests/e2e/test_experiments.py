@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house import House, catalog, make_numbers
+from house import House, catalog, make_numbers, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +49,30 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
 
     shown = house.detctl("show", verdict["audit"]).stdout
     assert "confirmed" in shown and "env:ATEN_CPU_CAPABILITY=default on both" in shown, shown
+
+
+def test_explain_goes_on_from_the_runs_that_it_has(house: House, numbers: Path) -> None:
+    """A verdict first, experiments later; interrupted, the same command goes on."""
+    extra = f'[environments.old]\npython = "{sys.executable}"\nvariables = {{ OMP_NUM_THREADS = "1", ATEN_CPU_CAPABILITY = "default" }}\n'
+    house.agent("gpu1", catalog(numbers, environments=extra))
+    command = ("audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", "--no-zoom")
+    verdict = house.verdict(*command, exit_code=1)
+    audit = verdict["audit"]
+    assert verdict["experiments"] == [] and verdict["causes"][0]["confidence"] == "indicated"
+
+    interrupted = house.popen("explain", audit)
+    wait_for("an experiment runs", lambda: "/experiment-0" in house.detctl("show", audit, "--json").stdout)
+    interrupted.send_signal(signal.SIGINT)
+    assert interrupted.wait(60) == 130
+    assert house.detctl("compare", "--audit", audit).returncode != 0, "a cancelled audit has no verdict to show"
+
+    explained = house.verdict("explain", audit, exit_code=1)
+    assert [(c["cause"], c["confirmed_by"]) for c in explained["causes"]] == [("cpu-isa", "swap")]
+    runs = json.loads(house.detctl("runs", "--json").stdout)["runs"]
+    assert sum("/twin-" in run["label"] for run in runs) == 4, "the twins were not run again"
+
+    nobody = house.detctl("explain", "nobody")
+    assert nobody.returncode == 2 and "nobody" in nobody.stderr and "Traceback" not in nobody.stderr
 
 
 def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_path: Path) -> None:

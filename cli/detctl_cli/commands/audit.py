@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from detctl_cli.commands.options import (
     DashCommand,
     command_after_dashes,
+    configured,
     json_option,
     names,
     not_configured,
@@ -115,6 +116,7 @@ def command(
 
     detctl audit --twins 2 -- python train.py --seed 0
     """
+    from detctl_cli.audit_flow import finish
     from detctl_cli.audit_request import AuditOptions
     from detctl_cli.window import share_of
 
@@ -124,14 +126,14 @@ def command(
     typed = command_after_dashes()
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:
-        with _configured() as coordinator:
-            return _finish(coordinator, attach, wait_s, as_json, verbose)
+        with configured() as coordinator:
+            return finish(coordinator, attach, wait_s, as_json, verbose)
     if typed is not None:
         return _local(typed, options, copy, in_place, timeout_s, dry_run, as_json, verbose)
     from detctl_cli.audit_request import request_of
 
     request = request_of(options, recipe or "", names(machines))
-    with _configured() as coordinator:
+    with configured() as coordinator:
         if dry_run:
             return _show_plan(coordinator, request, as_json)
         from detctl_cli.audit_flow import start
@@ -139,7 +141,7 @@ def command(
         audit_id = start(coordinator, request).audit_id
         if detach:
             return _detached(audit_id, as_json)
-        return _finish(coordinator, audit_id, wait_s, as_json, verbose)
+        return finish(coordinator, audit_id, wait_s, as_json, verbose)
 
 
 def _check_fits(
@@ -182,15 +184,6 @@ def _check_fits(
         raise UsageError("say where: --machines NAME,NAME", "detctl machines lists them")
 
 
-def _configured() -> Coordinator:
-    from detctl_cli.service.client import Coordinator
-
-    config = settings().config()
-    if config.coordinator is None:
-        raise not_configured()
-    return Coordinator(config)
-
-
 def _local(
     typed: list[str],
     options: AuditOptions,
@@ -206,8 +199,8 @@ def _local(
     from detctl_cli.local.session import local_machine
     from detctl_cli.terminal import note, stderr_is_a_file_in
 
-    if (configured := settings().config()).coordinator is not None:
-        note(f"a command after -- runs here; {configured.source} ({configured.coordinator}) is not asked")
+    if (config := settings().config()).coordinator is not None:
+        note(f"a command after -- runs here; {config.source} ({config.coordinator}) is not asked")
     if options.environments not in ((), ("default",)):
         raise UsageError("--environments needs a catalog: a command after -- runs in this environment")
     request_of(options, "checked", ["before-anything-starts"])
@@ -226,28 +219,10 @@ def _local(
             if in_copy
             else []
         )
+        from detctl_cli.audit_flow import finish
+
         quiet = stderr_is_a_file_in(Path.cwd())
-        return _finish(coordinator, audit_id, WAIT_S, as_json, verbose, if_unverified=hints, quiet=quiet)
-
-
-def _finish(
-    coordinator: Coordinator,
-    audit_id: str,
-    wait_s: float,
-    as_json: bool,
-    verbose: bool,
-    if_unverified: list[str] | None = None,
-    quiet: bool = False,
-) -> Exit:
-    from detctl_cli.audit_flow import follow
-    from detctl_cli.reporters.progress import Progress
-    from detctl_cli.reporters.verdict import report_verdict
-
-    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
-    steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
-    if verdict.get("outcome") == "unverified":
-        steps += if_unverified or []
-    return report_verdict(verdict, as_json=as_json, next_steps=steps, verbose=verbose)
+        return finish(coordinator, audit_id, WAIT_S, as_json, verbose, if_unverified=hints, quiet=quiet)
 
 
 def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:

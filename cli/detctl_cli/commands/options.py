@@ -108,3 +108,13 @@ def not_configured(hint: str = "") -> CliError:
 def names(text: str | None) -> list[str]:
     """`a,b` as a list without blanks and doubles."""
     return list(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+
+
+def configured() -> Coordinator:
+    """The configured coordinator. Raises CliError where none is."""
+    from detctl_cli.service.client import Coordinator
+
+    config = settings().config()
+    if config.coordinator is None:
+        raise not_configured()
+    return Coordinator(config)

@@ -17,7 +17,7 @@ from detctl_coordinator.domain.run import RunOutcome
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal, streaming, unary
 from detctl_coordinator.imports import is_import_id, plan_import
-from detctl_coordinator.lifecycle_events import Cancel, RunEnded
+from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded
 from detctl_coordinator.planning import plan_runs
 from detctl_coordinator.progress import Speed, run_with_progress, with_progress
 from detctl_coordinator.selection import choose_runs
@@ -76,6 +76,19 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
         await self._audit(request.audit_id)
         await self._engine.tell(request.audit_id, Cancel("cancelled by its user"))
+        return pb.Empty()
+
+    @unary
+    async def ExplainAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
+        audit = await self._audit(request.audit_id)
+        if audit.state is AuditState.CANCELLED and not audit.verdict_json:
+            raise Refusal(
+                Code.NOT_NOW,
+                f"audit {audit.audit_id} was cancelled before its verdict; run it again: detctl audit {audit.request.recipe} --explain",
+            )
+        if not audit.request.machines:
+            raise Refusal(Code.INVALID, f"audit {audit.audit_id} is an import: no machine could run an experiment")
+        await self._engine.tell(audit.audit_id, Explain())
         return pb.Empty()
 
     @unary

@@ -59,6 +59,11 @@ class AuditsStub(object):
                 request_serializer=detctl__proto_dot_v1_dot_audits__pb2.AuditRef.SerializeToString,
                 response_deserializer=detctl__proto_dot_v1_dot_audits__pb2.Empty.FromString,
                 _registered_method=True)
+        self.ExplainAudit = channel.unary_unary(
+                '/detctl.v1.Audits/ExplainAudit',
+                request_serializer=detctl__proto_dot_v1_dot_audits__pb2.AuditRef.SerializeToString,
+                response_deserializer=detctl__proto_dot_v1_dot_audits__pb2.Empty.FromString,
+                _registered_method=True)
         self.Compare = channel.unary_unary(
                 '/detctl.v1.Audits/Compare',
                 request_serializer=detctl__proto_dot_v1_dot_audits__pb2.CompareRequest.SerializeToString,
@@ -126,6 +131,13 @@ class AuditsServicer(object):
 
     def CancelAudit(self, request, context):
         """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainAudit(self, request, context):
+        """experiments on an audit that has a verdict; WatchAudit ends with the next one
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -200,6 +212,11 @@ def add_AuditsServicer_to_server(servicer, server):
             ),
             'CancelAudit': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelAudit,
+                    request_deserializer=detctl__proto_dot_v1_dot_audits__pb2.AuditRef.FromString,
+                    response_serializer=detctl__proto_dot_v1_dot_audits__pb2.Empty.SerializeToString,
+            ),
+            'ExplainAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainAudit,
                     request_deserializer=detctl__proto_dot_v1_dot_audits__pb2.AuditRef.FromString,
                     response_serializer=detctl__proto_dot_v1_dot_audits__pb2.Empty.SerializeToString,
             ),
@@ -349,6 +366,33 @@ class Audits(object):
             request,
             target,
             '/detctl.v1.Audits/CancelAudit',
+            detctl__proto_dot_v1_dot_audits__pb2.AuditRef.SerializeToString,
+            detctl__proto_dot_v1_dot_audits__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/detctl.v1.Audits/ExplainAudit',
             detctl__proto_dot_v1_dot_audits__pb2.AuditRef.SerializeToString,
             detctl__proto_dot_v1_dot_audits__pb2.Empty.FromString,
             options,
