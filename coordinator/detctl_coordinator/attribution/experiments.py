@@ -153,10 +153,13 @@ class Reading:
     def _row(self, trial: Trial) -> dict[str, Any]:
         problem = self._problem(trial)
         result = "no result" if problem else "equal" if self._agree(trial) else "different"
+        told = problem or ("they agree" if result == "equal" else "they part")
+        if result == "equal" and trial.factor is not None and trial.factor.swaps:
+            told += ", as before" if self._unmoved(trial) else ", on other values than before"
         spec = trial.specs[0]
         variables = {f"env:{name}": value for name, value in spec.variables.items()}
         return {
-            "words": f"{trial.words}: {result}{f' ({problem})' if problem else ''}",
+            "words": f"{trial.words}: {told}",
             "released": trial.factor.shown if trial.factor else None,
             "set": {**variables, **spec.parameters, **spec.interventions},
             "runs": [spec.label for spec in trial.specs],
@@ -172,10 +175,9 @@ class Reading:
                 return Finding(factor, False, f"{factor.shown} is excluded: left as it is, the runs agree")
             words = f"experiment: with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
             return Finding(factor, True, words, self._causes(*self._parted(trial)))
-        star = self.done[0]
         if not self._agree(trial):
             return Finding(factor, None, f"{factor.shown}: with {released} on both they part: shows nothing")
-        if all(self._equal(a, b) for a, b in zip(star.specs, trial.specs, strict=True)):
+        if self._unmoved(trial):
             return Finding(
                 factor, False, f"{factor.shown} is excluded: {equal} and {released} give the same on both arms"
             )
@@ -183,7 +185,11 @@ class Reading:
             f"experiment: all else equal, both arms agree with {equal}, agree with {released}, "
             "and part from one to the other"
         )
-        return Finding(factor, True, words, self._causes(star.specs[0], trial.specs[0]))
+        return Finding(factor, True, words, self._causes(self.done[0].specs[0], trial.specs[0]))
+
+    def _unmoved(self, trial: Trial) -> bool:
+        """Whether each run of it is what it was under E*."""
+        return all(self._equal(a, b) for a, b in zip(self.done[0].specs, trial.specs, strict=True))
 
     def _problem(self, trial: Trial) -> str:
         """Why the runs of a trial show nothing; empty where they do."""

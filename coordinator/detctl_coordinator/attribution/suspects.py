@@ -75,7 +75,7 @@ class Suspect:
 
     @property
     def words(self) -> str:
-        sides = [_short(value) if value is not None else "(unset)" for value in (self.left, self.right)]
+        sides = [_short(value) if value else "(unset)" for value in (self.left, self.right)]
         return f"{self.name}: {sides[0]} against {sides[1]}" + (f", read at {self.read_at}" if self.read_at else "")
 
 
