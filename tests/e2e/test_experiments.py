@@ -118,3 +118,92 @@ def test_what_twins_draw_by_chance(house: House, tmp_path: Path, fault: str, cau
     assert confirmed == ([cause] if cause else []), verdict
     assert verdict["origin"] == "code"
     assert verdict["experiments"][0]["result"] == ("equal" if cause else "different"), verdict
+
+
+MANY = """
+import argparse, os
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+arguments = argparse.ArgumentParser()
+arguments.add_argument("--data")
+arguments.add_argument("--workers", type=int)
+arguments = arguments.parse_args()
+
+
+class Files(Dataset):
+    def __init__(self):
+        self.names = os.listdir(arguments.data)
+
+    def __len__(self):
+        return len(self.names)
+
+    def __getitem__(self, index):
+        with open(os.path.join(arguments.data, self.names[index])) as file:
+            return torch.tensor([float(word) for word in file.read().split()]) + 0.1 * torch.rand(16)
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Linear(16, 256), torch.nn.GELU(), torch.nn.Linear(256, 16))
+        self.wide = torch.nn.Parameter(torch.randn(1 << 20))
+
+    def forward(self, x):
+        return self.body(x).mean() + (self.wide * x.mean()).exp().sum() * 1e-6
+
+
+torch.manual_seed(0)
+model = Model()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+for batch in DataLoader(Files(), batch_size=16, shuffle=True, num_workers=arguments.workers):
+    loss = model(batch).square()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+EIGHT_DECOYS = {
+    "TZ": "Asia/Tokyo", "LC_ALL": "C", "TOKENIZERS_PARALLELISM": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "KMP_BLOCKTIME": "7",
+    "NCCL_ALGO": "Ring", "PYTHONUTF8": "1", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+}  # fmt: skip
+
+
+@pytest.mark.soak
+def test_four_of_twelve_settings(house: House, numbers: Path, in_memory: Callable[[str], Path], tmp_path: Path) -> None:
+    """Must be shown: all four named and confirmed, the other eight excluded, in at most thirty experiments."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one core: threads change nothing here")
+    memory = in_memory("numbers")
+    make_numbers(memory)
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script" / "train.py").write_text(MANY)
+
+    def text(data: Path, workers: int, variables: dict[str, str]) -> str:
+        told = ", ".join(f'{name} = "{value}"' for name, value in variables.items())
+        return (
+            '[recipes.many]\ncommand = ["python", "train.py", "--data", "{data}", "--workers", "{workers}"]\n'
+            f'folder = "{tmp_path / "script"}"\ntimeout_s = 120\npaths = ["data"]\n'
+            f'[recipes.many.parameters]\ndata = "{data}"\nworkers = {workers}\n'
+            f'[environments.default]\npython = "{sys.executable}"\nvariables = {{ {told} }}\n'
+        )
+
+    house.agent("gpu1", text(numbers, 0, {"OMP_NUM_THREADS": "1"}))
+    other = {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default", **EIGHT_DECOYS}
+    house.agent("gpu2", text(memory, 2, other))
+    command = ("audit", "many", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--to-end")
+    audit = json.loads(house.detctl(*command, "--json", timeout_s=600).stdout)
+    roots = {cause["cause"] for cause in audit["causes"]}
+    done = house.detctl("explain", audit["audit"], "--json", timeout_s=1200)
+    verdict = json.loads(done.stdout)
+    told = {cause["cause"]: (cause["confidence"], cause["confirmed_by"]) for cause in verdict["causes"]}
+    assert told == {
+        "filesystem-order": ("confirmed", "equalised"),
+        "worker-count": ("confirmed", "swap"),
+        "thread-count": ("confirmed", "swap"),
+        "cpu-isa": ("confirmed", "swap"),
+    }, verdict
+    assert sum(len(row["runs"]) for row in verdict["experiments"]) <= 30
+    for name in EIGHT_DECOYS:
+        assert any(f"env:{name} is excluded" in note for note in verdict["notes"]), (name, verdict["notes"])
+    assert len(roots & set(told)) >= 2, roots
