@@ -10,7 +10,7 @@ import rich_click as click
 from detctl_cli.commands.options import Settings
 
 # Order of the help page: the order in which people need them.
-_COMMANDS = ("audit", "explain", "compare", "zoom", "record", "doctor", "audits", "runs", "machines", "show")
+_COMMANDS = ("audit", "explain", "compare", "zoom", "record", "doctor", "kat", "audits", "runs", "machines", "show")
 
 
 class LazyGroup(click.RichGroup):

@@ -1,0 +1,86 @@
+"""Documents of the known-answer test (detctl.kat/v1): asked here, read from files, sorted into classes of equal answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from detctl_cli.errors import UsageError
+
+SCHEMA = "detctl.kat/v1"
+RESULT = "detctl.kat-classes/v1"
+MODULE = "detctl_probe.kat"
+
+
+def asked(python: str | None) -> dict[str, Any]:
+    """This machine's answers. Raises CliError where no interpreter has torch."""
+    from detctl_cli.local.torch_child import run_module
+
+    return {"schema": SCHEMA, **run_module(MODULE, [], python, lambda done, of: None)}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A document from a file. Raises UsageError where it is none."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UsageError(f"{path} cannot be read: {problem.strerror}") from None
+    except ValueError:
+        document = None
+    answers = document.get("answers") if isinstance(document, dict) else None
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or not isinstance(answers, dict):
+        raise UsageError(f"{path} holds no answers of the known-answer test", f"detctl kat --json > {path.name}")
+    if not all(isinstance(answer, str) for answer in answers.values()):
+        raise UsageError(f"{path}: its answers are damaged", f"detctl kat --json > {path.name}")
+    return document
+
+
+def compared(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """{"schema", "classes": [[name, …], …], "differ": {question: [[name, …], …]}, "missing": {question: [name, …]}}.
+
+    A question that only some answered tells nothing of the others: it is `missing`, and does not make a class. Raises UsageError for one
+    document, and where no question was answered by all.
+    """
+    if len(documents) < 2:
+        raise UsageError("one file has nothing to be compared with", "detctl kat A.json B.json")
+    questions = sorted({question for document in documents.values() for question in document["answers"]})
+    missing = {
+        question: [name for name, document in documents.items() if question not in document["answers"]]
+        for question in questions
+    }
+    shared = [question for question in questions if not missing[question]]
+    if not shared:
+        raise UsageError("no question was answered in all of these files")
+    differ = {}
+    for question in shared:
+        groups = _groups({name: document["answers"][question] for name, document in documents.items()})
+        if len(groups) > 1:
+            differ[question] = groups
+    whole = {
+        name: json.dumps([document["answers"][question] for question in shared]) for name, document in documents.items()
+    }
+    return {
+        "schema": RESULT,
+        "classes": _groups(whole),
+        "asked": len(shared),
+        "differ": differ,
+        "missing": {question: names for question, names in missing.items() if names},
+        "settings": {name: {"torch": d.get("torch"), **dict(d.get("settings") or {})} for name, d in documents.items()},
+    }
+
+
+def _groups(values: Mapping[str, str]) -> list[list[str]]:
+    """Names with equal values together, in the order of their first."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(value, []).append(name)
+    return list(groups.values())
+
+
+def class_of(document: Mapping[str, Any]) -> str:
+    """A short name of all answers together, for people to compare by eye."""
+    told = json.dumps(dict(document["answers"]), sort_keys=True).encode()
+    return blake2b(told, digest_size=4).hexdigest()

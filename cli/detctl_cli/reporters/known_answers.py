@@ -1,0 +1,48 @@
+"""Known answers for people: one machine's, or the classes of several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from detctl_cli.clean import clean
+from detctl_cli.known_answers import class_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LABEL_WIDTH = 26
+
+
+def print_answers(document: Mapping[str, Any], out: Console) -> None:
+    """The class, the settings, and each answer's first twelve digits."""
+    settings = ", ".join(f"{name} {value}" for name, value in (document.get("settings") or {}).items())
+    out.print(f"class {class_of(document)}   torch {clean(document.get('torch'))}, {clean(settings)}", style="bold")
+    for question, answer in document["answers"].items():
+        out.print(f"  {clean(question):<{LABEL_WIDTH}}{clean(answer)[:12]}", soft_wrap=True)
+    out.print(
+        "  compare machines: detctl kat --json > NAME.json on each, then detctl kat A.json B.json", soft_wrap=True
+    )
+
+
+def print_classes(result: Mapping[str, Any], out: Console) -> None:
+    """Equal or not, what differs, and the settings that differ beside it."""
+    classes = result["classes"]
+    if len(classes) == 1:
+        out.print(f"EQUAL   {result['asked']} answers", style="bold green")
+    else:
+        differing = len(result["differ"])
+        out.print(f"{len(classes)} CLASSES   {differing} of {result['asked']} answers differ", style="bold red")
+    for number, names in enumerate(classes, 1):
+        out.print(f"  {f'class {number}':<{LABEL_WIDTH}}{', '.join(clean(name) for name in names)}", soft_wrap=True)
+    for question, groups in result["differ"].items():
+        told = " ≠ ".join(" = ".join(clean(name) for name in names) for names in groups)
+        out.print(f"  {clean(question):<{LABEL_WIDTH}}{told}", soft_wrap=True)
+    for question, names in result["missing"].items():
+        out.print(f"  {clean(question):<{LABEL_WIDTH}}not answered: {', '.join(map(clean, names))}", soft_wrap=True)
+    keys = dict.fromkeys(key for told in result["settings"].values() for key in told)
+    for key in keys:
+        values = {name: told.get(key) for name, told in result["settings"].items()}
+        if len({str(value) for value in values.values()}) > 1:
+            told = ", ".join(f"{clean(name)}: {clean(str(value))}" for name, value in values.items())
+            out.print(f"  {clean(key):<{LABEL_WIDTH}}{told}", soft_wrap=True)

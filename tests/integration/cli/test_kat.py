@@ -1,0 +1,37 @@
+"""The known-answer test: equal on one machine, told apart where an instruction set changes numbers."""
+
+from __future__ import annotations
+
+import json
+
+
+def test_the_same_machine_is_one_class_and_another_instruction_set_is_not(house) -> None:
+    for name, more in (("a", {}), ("b", {}), ("old", {"ATEN_CPU_CAPABILITY": "default"})):
+        before = dict(house.environ)
+        house.environ.update(more)
+        ran = house.run("kat", "--json")
+        house.environ.clear()
+        house.environ.update(before)
+        assert ran.returncode == 0, ran.stderr
+        document = json.loads(ran.stdout)
+        assert document["seconds"] < 30 and {"cpu/gemm", "cpu/convolution", "cpu/rng-normal", "cpu/denormals"} <= set(
+            document["answers"]
+        )
+        (house.folder / f"{name}.json").write_text(ran.stdout)
+
+    same = house.run("kat", "a.json", "b.json")
+    assert same.returncode == 0 and same.stdout.startswith("EQUAL"), same.stdout
+    other = house.run("kat", "a.json", "b.json", "old.json", "--json")
+    told = json.loads(other.stdout)
+    assert other.returncode == 1 and told["classes"] == [["a.json", "b.json"], ["old.json"]]
+    assert told["differ"] and "cpu/rng-permutation" not in told["differ"]
+    assert told["settings"]["old.json"]["cpu_capability"] == "DEFAULT"
+
+
+def test_what_is_no_answer_is_said_in_one_line(house) -> None:
+    (house.folder / "x.json").write_text("{}")
+    for arguments in (("x.json", "x.json"), ("missing.json", "x.json")):
+        ran = house.run("kat", *arguments)
+        assert ran.returncode == 2 and "Traceback" not in ran.stderr and arguments[0] in ran.stderr
+    ran = house.run("kat", "--python", "/bin/false")
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
