@@ -106,7 +106,10 @@ for step in range(4):
 """
 
 
-@pytest.mark.parametrize(("fault", "cause"), [("random", "unseeded-rng"), ("clock", "identity-seed"), ("race", None)])
+@pytest.mark.parametrize(
+    ("fault", "cause"),
+    [("random", "unseeded-rng"), ("race", None), pytest.param("clock", "identity-seed", marks=pytest.mark.soak)],
+)
 def test_what_twins_draw_by_chance(house: House, tmp_path: Path, fault: str, cause: str | None) -> None:
     (tmp_path / "script").mkdir()
     (tmp_path / "script" / "train.py").write_text(SCRIPT)

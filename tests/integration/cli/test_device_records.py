@@ -30,7 +30,7 @@ for step in range(4):
 """
 
 
-@pytest.mark.parametrize("level", ["module", "step"])
+@pytest.mark.parametrize("level", ["module", pytest.param("step", marks=pytest.mark.soak)])
 def test_records_that_come_later_are_the_same(house, level) -> None:
     pytest.importorskip("triton", reason="no Triton beside this torch")
     (house.folder / "train.py").write_text(SCRIPT)
