@@ -80,7 +80,8 @@ def start() -> None:
     if recorder.role == LAUNCHER:
         return
     for name, stage in WITH_PYTHON:
-        install(recorder, name, stage)
+        if _wanted(recorder, name):
+            install(recorder, name, stage)
     for package, observers in AFTER_IMPORT.items():
         _await(recorder, package, observers)
 
@@ -100,11 +101,18 @@ def install(recorder: Recorder, name: str, stage: str) -> None:
         recorder.unobserved(stage, "all that observer %s sees" % short, why)
 
 
+def _wanted(recorder: Recorder, name: str) -> bool:
+    """Interventions that nobody asked for are not even imported: what they import the training may not have."""
+    package, _, short = name.partition(".")
+    return package != "intervene" or short in recorder.settings.interventions
+
+
 def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], ...]) -> None:
     def imported(_: ModuleType) -> None:
         with recorder.working():
             for name, stage in observers:
-                install(recorder, name, stage)
+                if _wanted(recorder, name):
+                    install(recorder, name, stage)
 
     when_imported(package, imported)
 
