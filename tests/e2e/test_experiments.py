@@ -14,7 +14,7 @@ from house import House, catalog, make_numbers, wait_for
 
 pytestmark = pytest.mark.slow
 
-DECOYS = {"TOKENIZERS_PARALLELISM": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "KMP_BLOCKTIME": "7"}
+DECOYS = {"TOKENIZERS_PARALLELISM": "false", "MKL_DYNAMIC": "FALSE", "KMP_BLOCKTIME": "7"}
 
 
 def with_variables(text: str, **more: str) -> str:

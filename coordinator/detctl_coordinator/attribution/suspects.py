@@ -29,7 +29,7 @@ ISA_VARIABLES = re.compile(
 PRECISION = re.compile(r"tf32|precision|autocast|reduced|NVIDIA_TF32_OVERRIDE", re.IGNORECASE)
 KNOWN_VARIABLES = re.compile(
     r"^(TZ|LANG|LANGUAGE|LC_.*|CUBLAS_.*|CUDA_.*|CUDNN_.*|NCCL_.*|NVIDIA_.*|TORCH_.*|TORCHINDUCTOR_.*|PYTORCH_.*|GLOO_.*|KMP_.*"
-    r"|GOMP_.*|MALLOC_.*|LD_PRELOAD|LD_LIBRARY_PATH|HF_.*|TRANSFORMERS_.*|TOKENIZERS_PARALLELISM|PYTHON[A-Z]+)$"
+    r"|GOMP_.*|MALLOC_.*|LD_PRELOAD|LD_LIBRARY_PATH|HF_.*|TRANSFORMERS_.*|TOKENIZERS_PARALLELISM|MKL_.*|OMP_.*|PYTHON[A-Z0-9]+)$"
 )
 WORKER_NAMES = re.compile(r"^(n_|num_|num|n|data_?|loader_?|dataloader_?)?_?(num_)?workers$", re.IGNORECASE)
 THREAD_NAMES = re.compile(r"^(n_|num_|num|n|omp_|torch_)?_?threads$", re.IGNORECASE)
