@@ -13,7 +13,7 @@ import sys
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe import pending
-from detctl_probe.digest import Unfit, as_integers, digest_tensors
+from detctl_probe.digest import Unfit, as_integers, digest_tensor, digest_tensors
 from detctl_probe.pending import Batch, Pending
 from detctl_probe.say import say
 
@@ -134,7 +134,6 @@ class DeviceDigests:
         self._buffers = self._free.pop() if self._free else _Buffers(self._device)
         self._batch = Batch()
         self._count = 0
-        self._copies: List[Tuple[Any, Any]] = []
 
     def submit(self, tensors: Sequence[Any], first_index: int = 0) -> List[Union[Pending, Unfit]]:
         """A Pending of each, or why it has none; first_index holds for all of them."""
@@ -241,9 +240,23 @@ def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, Unfit]]:
         groups.setdefault(of(tensor), []).append(place)
     for device, places in groups.items():
         chosen = [tensors[place] for place in places]
-        for place, digest in zip(places, device.submit(chosen) if device else digest_tensors(chosen)):  # noqa: B905
+        for place, digest in zip(places, device.submit(chosen) if device else digest_tensors(chosen)):  # noqa: B905 - strict came with Python 3.10
             found[place] = digest
     return found
+
+
+def submit_one(tensor: Any, first_index: int = 0) -> Union[bytes, Pending]:
+    """submit of one tensor, whose words start at first_index. Raises Unfit.
+
+    A module's hook calls it: on the CPU it is digest_tensor and no more.
+    """
+    if tensor.is_cpu and not interpreted:
+        return digest_tensor(tensor, first_index)
+    device = of(tensor)
+    made = device.submit([tensor], first_index)[0] if device else digest_tensor(tensor, first_index)
+    if isinstance(made, Unfit):
+        raise made
+    return made
 
 
 def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:

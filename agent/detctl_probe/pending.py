@@ -48,7 +48,7 @@ class Batch:
 
 
 class Pending:
-    """A digest to come, or one made of what comes (`made`: from a copy of the value on the host)."""
+    """A digest to come, or what `make` gives of a copy of the value on the host."""
 
     __slots__ = ("_make", "batch", "slot")
 
@@ -68,5 +68,5 @@ OPEN: Dict[Any, Callable[[], None]] = {}
 
 def mark() -> None:
     """The step is over: asks each device for its results, without waiting."""
-    for device in list(OPEN):
-        OPEN.pop(device)()
+    for close in list(OPEN.values()):  # each takes itself out
+        close()

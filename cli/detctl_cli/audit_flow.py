@@ -10,7 +10,7 @@ from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, Terminated
 from detctl_cli.exits import Exit
 from detctl_cli.reporters.progress import Progress
-from detctl_cli.reporters.verdict import parse_verdict
+from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 from detctl_cli.service.client import Coordinator
 from detctl_cli.terminal import note
 
@@ -73,8 +73,6 @@ def finish(
     quiet: bool = False,
 ) -> Exit:
     """Follows an audit to its verdict and reports it."""
-    from detctl_cli.reporters.verdict import report_verdict
-
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
     if verdict.get("outcome") == "unverified":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.intervene.torch_switches import Switches, hold
 from detctl_probe.recorder import Recorder
 
@@ -12,13 +13,8 @@ _KERNELS = ("flash", "mem_efficient", "cudnn", "math")  # cudnn came with torch 
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings do not ask for it. Raises ValueError for a value but `math`."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
-    if value != "math":
-        recorder.intervention(NAME, value, False, "takes math")
-        raise ValueError("attention=%s is not math" % value)
+    """Raises ValueError for a value but `math`."""
+    value = value_of(recorder, NAME, "math".__eq__, "math")
     hold(recorder, NAME, value, Switches(_write, _read, {kernel: kernel == "math" for kernel in _KERNELS}))
 
 

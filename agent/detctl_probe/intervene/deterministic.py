@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict
 
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.intervene.torch_switches import Switches, hold
 from detctl_probe.recorder import Recorder
 
@@ -16,13 +17,8 @@ _WANTED = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings do not ask for it. Raises ValueError for a value but `on`."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
-    if value != "on":
-        recorder.intervention(NAME, value, False, "takes on")
-        raise ValueError("deterministic=%s is not on" % value)
+    """Raises ValueError for a value but `on`."""
+    value = value_of(recorder, NAME, "on".__eq__, "on")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     hold(recorder, NAME, value, Switches(_write, _read, _WANTED))
 

@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Callable, Optional
 
 from detctl_probe.callers import USER
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.patching import Builtin, rebind
 from detctl_probe.recorder import Recorder
 
@@ -72,13 +73,8 @@ class _Frozen:
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings do not ask for it. Raises ValueError for a value but `frozen`."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
-    if value != "frozen":
-        recorder.intervention(NAME, value, False, "takes frozen")
-        raise ValueError("identity=%s is not frozen" % value)
+    """Raises ValueError for a value but `frozen`."""
+    value = value_of(recorder, NAME, "frozen".__eq__, "frozen")
     recorder.intervention(NAME, value, False, "the program's own code asked for none of it")
     frozen = _Frozen(recorder)
     _replace(time, "time", frozen, frozen.now_s)

@@ -17,10 +17,8 @@ NAME = "listing"
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings name no listing order; says one line where they name one that is unknown."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
+    """Says one line where the settings name an order that is unknown."""
+    value = recorder.settings.interventions[NAME]
     kind, _, seed = value.partition(":")
     if kind not in ("sorted", "shuffled") or (kind == "sorted" and seed):
         why = "unknown value %r: use sorted or shuffled[:SEED]" % value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.intervene.torch_switches import Switches, hold
 from detctl_probe.recorder import Recorder
 
@@ -16,13 +17,8 @@ _WANTED: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": Fa
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings do not ask for it. Raises ValueError for a value but `highest`."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
-    if value != "highest":
-        recorder.intervention(NAME, value, False, "takes highest")
-        raise ValueError("precision=%s is not highest" % value)
+    """Raises ValueError for a value but `highest`."""
+    value = value_of(recorder, NAME, "highest".__eq__, "highest")
     hold(recorder, NAME, value, Switches(_write, _read, _WANTED))
 
 

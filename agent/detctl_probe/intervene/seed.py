@@ -12,20 +12,16 @@ from types import ModuleType
 from typing import Any, List
 
 from detctl_probe.imports import when_imported
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.recorder import WORKER, Recorder
 
 NAME = "seed"
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings name no seed. Raises ValueError for a value that is none."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
+    """Raises ValueError for a value that is no seed."""
+    value = value_of(recorder, NAME, _is_seed, "N or N:steps")
     number, _, when = value.partition(":")
-    if not number.isdigit() or when not in ("", "steps"):
-        recorder.intervention(NAME, value, False, "not a number or number:steps")
-        raise ValueError("seed=%s is not N or N:steps" % value)
     seed = int(number) % 2**32
     seeded: List[str] = []
 
@@ -62,3 +58,8 @@ def install(recorder: Recorder) -> None:
         tell("each step")
 
     recorder.at_step_start(again)
+
+
+def _is_seed(value: str) -> bool:
+    number, _, when = value.partition(":")
+    return number.isdigit() and when in ("", "steps")

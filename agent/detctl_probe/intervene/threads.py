@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict
 
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.intervene.torch_switches import Switches, hold
 from detctl_probe.recorder import Recorder
 
@@ -12,13 +13,8 @@ THREADS_MAX = 1024
 
 
 def install(recorder: Recorder) -> None:
-    """Does nothing where the settings name no count. Raises ValueError for what is none."""
-    value = recorder.settings.interventions.get(NAME)
-    if value is None:
-        return
-    if not value.isdigit() or not 1 <= int(value) <= THREADS_MAX:
-        recorder.intervention(NAME, value, False, "not a number of threads from 1 to %d" % THREADS_MAX)
-        raise ValueError("threads=%s is not a number from 1 to %d" % (value, THREADS_MAX))
+    """Raises ValueError for a value that is no count."""
+    value = value_of(recorder, NAME, _is_count, "a number from 1 to %d" % THREADS_MAX)
     count = int(value)
 
     def write(torch: Any) -> None:
@@ -30,3 +26,7 @@ def install(recorder: Recorder) -> None:
         return {"threads": torch.get_num_threads()}
 
     hold(recorder, NAME, value, Switches(write, read, {"threads": count}))
+
+
+def _is_count(value: str) -> bool:
+    return value.isdigit() and 1 <= int(value) <= THREADS_MAX

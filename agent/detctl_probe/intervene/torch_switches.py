@@ -6,20 +6,17 @@ What the interventions deterministic, threads, precision and attention have in c
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, NamedTuple
 
 from detctl_probe.recorder import Recorder
 
 
-class Switches:
+class Switches(NamedTuple):
     """Values by the name in which a person would write them; `write` sets all, `read` gives them as they are now."""
 
-    def __init__(
-        self, write: Callable[[Any], None], read: Callable[[Any], Mapping[str, Any]], wanted: Mapping[str, Any]
-    ) -> None:
-        self.write = write
-        self.read = read
-        self.wanted = wanted
+    write: Callable[[Any], None]
+    read: Callable[[Any], Mapping[str, Any]]
+    wanted: Mapping[str, Any]
 
 
 def hold(recorder: Recorder, name: str, value: str, switches: Switches) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from typing import Any, Callable, Dict, Tuple
 
+from detctl_probe.intervene.asked import value_of
 from detctl_probe.recorder import Recorder
 
 NAME = "workers"
@@ -26,16 +27,15 @@ WITHOUT_WORKERS: Dict[str, Any] = {
 
 
 def install(owner: Recorder) -> None:
-    """Patches DataLoader.__init__ where the settings ask for it. Raises ValueError for a value that is no count."""
-    value = owner.settings.interventions.get(NAME)
-    if value is None:
-        return
+    """Patches DataLoader.__init__. Raises ValueError for a value that is no count."""
+    value = value_of(owner, NAME, _is_count, "a number from 0 to %d" % WORKERS_MAX)
     owner.intervention(NAME, value, False, "no DataLoader was built: nothing to change")
-    if not value.isdigit() or int(value) > WORKERS_MAX:
-        owner.intervention(NAME, value, False, "not a number of workers from 0 to %d" % WORKERS_MAX)
-        raise ValueError("workers=%s is not a number from 0 to %d" % (value, WORKERS_MAX))
     kind = sys.modules["torch.utils.data"].DataLoader
     kind.__init__ = _forced(kind.__init__, int(value), ReadBack(owner, value))
+
+
+def _is_count(value: str) -> bool:
+    return value.isdigit() and int(value) <= WORKERS_MAX
 
 
 class ReadBack:

@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 
 from detctl_probe import device_digests
 from detctl_probe.digest import Unfit, digest_runs, digest_tensor, digest_tensors
-from detctl_probe.observe.shards import shard_of
+from detctl_probe.observe.shards import Shard, shard_of
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Observer, Recorder
 from detctl_probe.sketch import sketch_tensor
@@ -48,19 +48,13 @@ def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Pr
     with torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
         plain = _plain(torch, tensor)
         floating = plain.is_floating_point() or plain.is_complex()
+        digest: Any = digest_tensor(plain) if wait else device_digests.submit_one(plain)
         return Print(
-            digest_tensor(plain) if wait else _digest(plain),
+            digest,
             dtype_name(plain.dtype),
             tuple(int(size) for size in plain.shape),
             sketch=(sketch_tensor if wait else _sketch)(plain.detach()) if sketch and floating else None,
         )
-
-
-def _digest(plain: Any) -> Any:
-    made = device_digests.submit([plain])[0]
-    if isinstance(made, Unfit):
-        raise made
-    return made
 
 
 def _sketch(plain: Any) -> Any:
@@ -122,7 +116,7 @@ def record_tensor(recorder: Recorder, row: Observer, stage: str, site: str, tens
         return
     with recorder.working(stage):
         try:
-            digest = _digest(tensor)
+            digest: Any = device_digests.submit_one(tensor)
         except Unfit as why:
             recorder.unobserved(stage, site, str(why))
             return
@@ -164,11 +158,7 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
             try:
                 shard = shard_of(tensor)
                 if shard is not None:
-                    if shard.whole:
-                        plain.append(shard.local)
-                        found.append(shard.local)
-                        continue
-                    digest = digest_runs(shard.local, shard.first_index, shard.runs, shard.stride)
+                    digest: Any = _digest_shard(shard, wait)
                     found.append(Print(digest, dtype_name(shard.local.dtype), shard.shape))
                     continue
                 plain.append(_plain(torch, tensor))
@@ -183,6 +173,13 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
                     made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
                 found[place] = made
     return found
+
+
+def _digest_shard(shard: Shard, wait: bool) -> Any:
+    """Of one run by the way of any tensor; several runs wait for their device."""
+    if wait or shard.runs != 1:
+        return digest_runs(shard.local, shard.first_index, shard.runs, shard.stride)
+    return device_digests.submit_one(shard.local, shard.first_index)
 
 
 def print_plain(value: Any) -> Print:

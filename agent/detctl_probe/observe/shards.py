@@ -25,11 +25,6 @@ class Shard(NamedTuple):
     shape: Tuple[int, ...]
     evidence: Dict[str, Any]
 
-    @property
-    def whole(self) -> bool:
-        """Whether the local content starts the tensor, in one run."""
-        return self.first_index == 0 and self.runs == 1
-
 
 def shard_of(tensor: Any) -> Optional[Shard]:
     """None where the tensor is no DTensor. Raises Unfit for partial sums, which have no value before they are reduced."""

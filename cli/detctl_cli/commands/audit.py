@@ -116,7 +116,7 @@ def command(
 
     detctl audit --twins 2 -- python train.py --seed 0
     """
-    from detctl_cli.audit_flow import finish
+    from detctl_cli.audit_flow import finish, start
     from detctl_cli.audit_request import AuditOptions
     from detctl_cli.window import share_of
 
@@ -136,8 +136,6 @@ def command(
     with configured() as coordinator:
         if dry_run:
             return _show_plan(coordinator, request, as_json)
-        from detctl_cli.audit_flow import start
-
         audit_id = start(coordinator, request).audit_id
         if detach:
             return _detached(audit_id, as_json)
@@ -194,6 +192,7 @@ def _local(
     as_json: bool,
     verbose: bool,
 ) -> Exit:
+    from detctl_cli.audit_flow import finish, start
     from detctl_cli.audit_request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.session import local_machine
@@ -211,16 +210,12 @@ def _local(
         request = request_of(options, recipe.name, [machine])
         if dry_run:
             return _show_plan(coordinator, request, as_json)
-        from detctl_cli.audit_flow import start
-
         audit_id = start(coordinator, request).audit_id
         hints = (
             ["each run trained in a copy of this folder without ignored files; --in-place trains in it"]
             if in_copy
             else []
         )
-        from detctl_cli.audit_flow import finish
-
         quiet = stderr_is_a_file_in(Path.cwd())
         return finish(coordinator, audit_id, WAIT_S, as_json, verbose, if_unverified=hints, quiet=quiet)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from detctl_coordinator.attribution.attribute import causes_of
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.factors import Factor, chances, factors_of
-from detctl_coordinator.attribution.facts import interventions_of
+from detctl_coordinator.attribution.facts import interventions_of, manifest_of
 from detctl_coordinator.attribution.suspects import suspects_of
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.pairing import Scope
@@ -128,12 +128,13 @@ class Reading:
         self._design = design
         self._readers = {reader.run.spec.run_id: reader for reader in case.request.readers}
         self.done = list(done)
+        self._problems = {trial.factor: self._problem(trial) for trial in done}
 
     @property
     def equalised(self) -> bool | None:
         """Whether the runs agree under E*; None: not shown."""
         star = self.done[0]
-        return None if self._problem(star) else self._agree(star)
+        return None if self._problems[None] else self._agree(star)
 
     @property
     def disturbs(self) -> bool:
@@ -151,7 +152,7 @@ class Reading:
         return [self._finding(trial.factor, trial) for trial in self.done[1:] if trial.factor is not None]
 
     def _row(self, trial: Trial) -> dict[str, Any]:
-        problem = self._problem(trial)
+        problem = self._problems[trial.factor]
         result = "no result" if problem else "equal" if self._agree(trial) else "different"
         told = problem or ("they agree" if result == "equal" else "they part")
         if result == "equal" and trial.factor is not None and trial.factor.swaps:
@@ -167,7 +168,7 @@ class Reading:
         }
 
     def _finding(self, factor: Factor, trial: Trial) -> Finding:
-        if problem := self._problem(trial):
+        if problem := self._problems[factor]:
             return Finding(factor, None, f"{factor.shown}: {problem}")
         equal, released = factor.value_words(factor.equal), factor.value_words(factor.released)
         if not factor.swaps:
@@ -197,10 +198,10 @@ class Reading:
             reader = self._readers[spec.run_id]
             if not self._case.sound(reader):
                 return self._case.soundness[spec.run_id].reasons[0]
-            manifest = self._case.facts(reader).manifest
+            manifest, interventions = manifest_of(reader), interventions_of(reader)
             for factor in self._design.factors:
                 value = factor.released if factor is trial.factor else factor.equal
-                if problem := factor.read_back(value, manifest, interventions_of(reader)):
+                if problem := factor.read_back(value, manifest, interventions):
                     return f"{spec.arm.label}: {problem}"
         return ""
 

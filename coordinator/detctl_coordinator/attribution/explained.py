@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.experiments import Finding, Reading
+from detctl_coordinator.attribution.report import cause_of
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.attribution.words import CAUSES
-from detctl_coordinator.domain.verdict import Cause, OriginWord, StageWord, Verdict
+from detctl_coordinator.domain.verdict import Cause, Verdict
 
 STILL_DIFFERENT = "experiments: with all that can be set made equal the arms still part, so no cause is confirmed"
 NOT_SHOWN = "experiments: the runs with everything equal show nothing, so no cause is confirmed"
@@ -49,35 +47,40 @@ def with_experiments(verdict: Verdict, reading: Reading) -> Verdict:
 
 
 def _confirmed(finding: Finding, verdict: Verdict) -> Cause:
-    """The cause of a factor: by the signature that fits it, else by the first, under the factor's own word."""
+    """The cause of a factor: as the first verdict tells it, else by the signature that fits, else under the factor's own word."""
     named = [cause.cause for cause in verdict.causes if cause.cause in finding.factor.words]
     word = named[0] if named else finding.factor.word
-    told = next((one for one in finding.causes if one.cause == word), None)
-    native = next((cause for cause in verdict.causes if cause.cause == word), None)
-    evidence = [finding.words]
-    if native is not None:
-        return native.model_copy(
-            update={
-                "confidence": "confirmed",
-                "confirmed_by": finding.confirmed_by,
-                "evidence": [*evidence, *[line for line in native.evidence if "without an experiment" not in line]],
-            }
+    told = [cause_of(one) for one in finding.causes]
+    base = next((cause for cause in [*verdict.causes, *told] if cause.cause == word), None)
+    if base is None:
+        base = (told[0] if told else _first_divergence(verdict)).model_copy(
+            update={"cause": word, "origin": CAUSES[word], "fix": f"set {finding.factor.shown} alike on both"}
         )
-    shown: CauseFinding | None = told or next(iter(finding.causes), None)
-    fix = told.fix if told is not None else f"set {finding.factor.shown} alike on both"
-    if shown is None:
-        first = verdict.first_divergence
-        assert first is not None
-        return Cause(
-            cause=word, origin=CAUSES[word], confidence="confirmed", confirmed_by=finding.confirmed_by, stage=first.stage, step=first.step,
-            site=first.site, kind=first.kind, evidence=evidence, fix=fix, runs=first.runs,
-        )  # fmt: skip
-    origin: OriginWord | None = told.origin if told is not None else CAUSES[word]
+    lines = base.evidence
+    if base in verdict.causes:  # this was the experiment
+        lines = [line for line in lines if "without an experiment" not in line]
+    return base.model_copy(
+        update={
+            "confidence": "confirmed",
+            "confirmed_by": finding.confirmed_by,
+            "evidence": [finding.words, *lines],
+        }
+    )
+
+
+def _first_divergence(verdict: Verdict) -> Cause:
+    """A cause where the runs of the first verdict part, for want of a signature that speaks."""
+    first = verdict.first_divergence
+    assert first is not None
     return Cause(
-        cause=word, origin=origin, confidence="confirmed", confirmed_by=finding.confirmed_by, stage=cast("StageWord", shown.stage.word),
-        step=shown.step, site=shown.site, kind=shown.kind, evidence=[*evidence, *shown.evidence], fix=fix, runs=list(shown.runs),
-        carried_on_to=[cast("StageWord", stage.word) for stage in shown.carried_on_to], lasting=shown.lasting, words=shown.words,
-    )  # fmt: skip
+        cause="unknown",
+        origin=None,
+        stage=first.stage,
+        step=first.step,
+        site=first.site,
+        kind=first.kind,
+        runs=first.runs,
+    )
 
 
 def _summarised(verdict: Verdict) -> Verdict:

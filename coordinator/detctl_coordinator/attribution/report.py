@@ -42,7 +42,7 @@ def build_verdict(case: Case) -> Verdict:
         outcome=decision.outcome,
         origin=decision.origin,
         not_separated=list(decision.not_separated),
-        causes=[_cause(f) for f in case.causes] if different else [],
+        causes=[cause_of(f) for f in case.causes] if different else [],
         groups=_labels(case, overall),
         groups_by_stage={_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
         first_divergence=_first(case) if different else None,
@@ -64,7 +64,8 @@ def _labels(case: Case, groups: Groups) -> list[list[str]]:
     return [[case.label(reader) for reader in group] for group in groups]
 
 
-def _cause(finding: CauseFinding) -> Cause:
+def cause_of(finding: CauseFinding) -> Cause:
+    """The finding as the verdict says it: indicated."""
     return Cause(
         cause=finding.cause,
         origin=finding.origin,
