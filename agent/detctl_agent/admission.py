@@ -14,7 +14,18 @@ from detctl_agent.recipe import Environment, Recipe
 
 LEVELS = ("step", "module", "op")
 VALUE_CHARACTERS_MAX = 4096
-INTERVENTIONS = ("attention", "deterministic", "identity", "listing", "precision", "seed", "threads", "workers")
+INTERVENTIONS = (
+    "attention",
+    "bare",
+    "deterministic",
+    "fault",
+    "identity",
+    "listing",
+    "precision",
+    "seed",
+    "threads",
+    "workers",
+)
 _INTERVENTION_VALUE = re.compile(r"[A-Za-z0-9._:,=+-]{1,64}", re.ASCII)
 
 

@@ -116,7 +116,8 @@ class Recorder:
         self._lock = threading.RLock()
         self._local = _Local()
         self.costs = Costs()
-        self.sampling = Sampling(self.settings.budget)
+        bare = self.settings.bare
+        self.sampling = Sampling(self.settings.budget, None if bare is None else ("update", bare))
         self._connection: Optional[Connection] = None
         self._lost = False
         self.writer = Writer(self.settings.level == "step", self._send)

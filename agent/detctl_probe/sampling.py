@@ -49,8 +49,9 @@ class Sampling:
     periods: those that hold for the steps to come; plans: (first step, periods) of each change, the first without any.
     """
 
-    def __init__(self, share: Optional[float]) -> None:
+    def __init__(self, share: Optional[float], only: Optional[Tuple[str, int]] = None) -> None:
         self.share = share
+        self._only = only  # a stage and a step: all that a bare run takes
         self.periods: Dict[str, int] = {}
         self.plans: List[Tuple[int, Dict[str, int]]] = [(0, {})]
         self.kept: Optional[bool] = None  # whether the last decision could keep the budget; None: not decided yet
@@ -60,6 +61,8 @@ class Sampling:
 
     def takes(self, stage: str, step: int) -> bool:
         """Whether a stage is taken in the step under way."""
+        if self._only is not None:
+            return (stage, step) == self._only
         return not self.periods or step % self.periods.get(stage, 1) == 0
 
     def step_ended(self, costs: Costs, step: int) -> bool:

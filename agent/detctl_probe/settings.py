@@ -32,6 +32,12 @@ class Settings:
     interventions: Dict[str, str] = field(default_factory=dict)
     budget: Optional[float] = None
 
+    @property
+    def bare(self) -> Optional[int]:
+        """The step after which a run without instruments shows its weights; None: an ordinary run (intervene/bare.py)."""
+        value = self.interventions.get("bare", "")
+        return int(value) if value.isdigit() else None
+
     @classmethod
     def from_environment(cls) -> "Optional[Settings]":
         """Settings of this process, or None where no launcher set any. Raises ValueError on a malformed value."""

@@ -38,11 +38,13 @@ WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
 AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
     # `import torch` imports torch.utils.data, torch.optim, torch.amp and torch.distributed too.
     "torch": (
+        ("intervene.bare", "update"),
         ("intervene.workers", "order"),
         ("intervene.deterministic", "forward"),
         ("intervene.threads", "forward"),
         ("intervene.precision", "forward"),
         ("intervene.attention", "forward"),
+        ("intervene.fault", "forward"),
         ("observe.loader", "order"),
         ("observe.batches", "batch"),
         ("observe.modules", "forward"),
@@ -57,6 +59,19 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
     ),
     "torchvision.transforms": (("observe.transforms", "sample"),),
 }
+
+
+# All that a run without instruments has: what is held equal, and steps that are counted; the weights after one of them are shown.
+BARE = (
+    "intervene.bare",
+    "intervene.deterministic",
+    "intervene.identity",
+    "intervene.listing",
+    "intervene.seed",
+    "intervene.threads",
+    "intervene.workers",
+    "observe.optimizer",
+)
 
 
 def start() -> None:
@@ -79,11 +94,12 @@ def start() -> None:
         return
     if recorder.role == LAUNCHER:
         return
+    bare = settings.bare is not None
     for name, stage in WITH_PYTHON:
-        if _wanted(recorder, name):
+        if _wanted(recorder, name) and not (bare and name not in BARE):
             install(recorder, name, stage)
     for package, observers in AFTER_IMPORT.items():
-        _await(recorder, package, observers)
+        _await(recorder, package, tuple(row for row in observers if not bare or row[0] in BARE))
 
 
 def install(recorder: Recorder, name: str, stage: str) -> None:

@@ -10,7 +10,7 @@ from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, Terminated
 from detctl_cli.exits import Exit
 from detctl_cli.reporters.progress import Progress
-from detctl_cli.reporters.verdict import parse_verdict, report_verdict
+from detctl_cli.reporters.verdict import Form, parse_verdict, report_verdict
 from detctl_cli.service.client import Coordinator
 from detctl_cli.terminal import note
 
@@ -67,14 +67,16 @@ def finish(
     coordinator: Coordinator,
     audit_id: str,
     wait_s: float,
-    as_json: bool,
-    verbose: bool,
+    form: Form,
     if_unverified: list[str] | None = None,
     quiet: bool = False,
+    explain: str = "",
 ) -> Exit:
-    """Follows an audit to its verdict and reports it."""
+    """Follows an audit to its verdict and reports it. explain: the command that would try its causes, where it is no `detctl explain`."""
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
+    if verdict.get("outcome") == "different" and not verdict.get("experiments"):
+        steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms causes by experiment)")
     if verdict.get("outcome") == "unverified":
         steps += if_unverified or []
-    return report_verdict(verdict, as_json=as_json, next_steps=steps, verbose=verbose)
+    return report_verdict(verdict, form, steps)

@@ -28,6 +28,8 @@ class AuditOptions:
     budget_share: float = 0.0
     zoom: bool = True
     explain: bool = False
+    budget_runs: int = 0
+    self_test: bool = False
 
     def arms(self) -> int:
         """How many arms a machine has in one environment."""
@@ -60,6 +62,8 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         budget_share=options.budget_share,
         no_zoom=not options.zoom,
         explain=options.explain,
+        budget_runs=options.budget_runs,
+        self_test=options.self_test,
     )
 
 

@@ -61,7 +61,7 @@ def apply(audit: Audit, event: Event) -> Audit:
     if isinstance(event, Cancel):
         return _cancel(audit, event)
     if isinstance(event, Explain):
-        return _explain(audit)
+        return _explain(audit, event)
     if audit.state is not AuditState.RUNNING:
         return audit
     if isinstance(event, StagesAnswered):
@@ -239,14 +239,20 @@ def _run_more(audit: Audit, event: Judged) -> Audit:
         state=AuditState.RUNNING,
         verdict_json=event.verdict_json,
         message=message,
+        trying=event.why,
     )
 
 
-def _explain(audit: Audit) -> Audit:
+def _explain(audit: Audit, event: Explain) -> Audit:
     """Back to judging with experiments, where there is a verdict; experiments that came to no end are run again."""
-    request = replace(audit.request, explain=True)
+    request = replace(
+        audit.request,
+        explain=True,
+        budget_runs=event.budget_runs or audit.request.budget_runs,
+        self_test=event.self_test or audit.request.self_test,
+    )
     if audit.state not in (AuditState.DONE, AuditState.CANCELLED) or not audit.verdict_json:
-        return audit if audit.request.explain else replace(audit, request=request)
+        return audit if audit.request == request else replace(audit, request=request)
     again = {
         run_id: replace(
             run, state=RunState.WAITING, outcome=None, boot_id="", step=0, records=0, message="to be run again"

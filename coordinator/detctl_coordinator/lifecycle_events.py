@@ -120,15 +120,23 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Explain:
-    """A user wants causes tried by experiment, after the verdict; what was tried before and sealed is not tried again."""
+    """A user wants causes tried by experiment, after the verdict; what was tried before and sealed is not tried again.
+
+    budget_runs: experiments at most, 0: as the audit said before."""
+
+    budget_runs: int = 0
+    self_test: bool = False
 
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdict was computed. `more`: runs that are to look closer or try causes first; the verdict stands if they come to nothing."""
+    """The verdict was computed. `more`: runs that are to look closer or try causes first; the verdict stands if they come to nothing.
+
+    why: what they are for, for people."""
 
     verdict_json: str
     more: tuple[RunSpec, ...] = ()
+    why: str = ""
 
 
 Event = (

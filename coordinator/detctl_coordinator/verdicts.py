@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
-from detctl_coordinator.attribution.experiments import Reading, design_of, readers_of, trials
-from detctl_coordinator.attribution.explained import with_experiments
+from detctl_coordinator.attribution.experiments import explore, held_in
+from detctl_coordinator.attribution.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.judge import Case, JudgeRequest
 from detctl_coordinator.attribution.report import build_verdict
+from detctl_coordinator.attribution.self_test import self_test
+from detctl_coordinator.attribution.trials import Lab, Wanted
 from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.audit import Audit
@@ -68,7 +71,7 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
             if target is not None:
                 return Judged(verdict.to_json(), zoom_specs(target, audit.audit_id, len(audit.runs)))
         verdict = verdict.model_copy(update={"zoom": zoom})
-        return _explained(store, audit, case, verdict) if audit.request.explain else Judged(verdict.to_json())
+        return _explained(store, audit, case, verdict)
     except StoreError:
         raise
     except Exception as error:
@@ -80,21 +83,27 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
 
 
 def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judged:
-    """The verdict with what experiments showed, and those that are still to be run: first everything equal, then each factor by itself."""
-    design = design_of(case) if verdict.outcome == "different" else None
-    if design is None:
+    """The verdict with what experiments showed, and those that are still to be run."""
+    request = audit.request
+    explain = request.explain and verdict.outcome == "different"
+    if not explain and not request.self_test:
         return Judged(verdict.to_json())
-    planned = trials(design, audit.audit_id, len(audit.runs_for("")) + len(audit.runs_for("zoom")))
-    done = [trial for trial in planned if trial.specs[0].run_id in audit.runs]
-    if not done:
-        return Judged(verdict.to_json(), planned[0].specs)
-    window = (design.specs[0].step_from, design.step_to)
-    readers = (StoredRun(store, design.specs[0].run_id), *readers_of(done, lambda run_id: StoredRun(store, run_id)))
-    reading = Reading(Case(JudgeRequest(audit.audit_id, audit.request.recipe, readers, window=window)), design, done)
-    if len(done) == 1 and reading.equalised:
-        rest = tuple(spec for trial in planned[1:] for spec in trial.specs)
-        return Judged(verdict.to_json(), rest)
-    return Judged(with_experiments(verdict, reading).to_json())
+
+    window = (case.request.window[0], case.limit)
+
+    def case_of(experiments: Sequence[str]) -> Case:
+        tried = tuple(StoredRun(store, run_id) for run_id in experiments)
+        return Case(replace(case.request, readers=(*case.request.readers, *tried), planned=(), twins=0, window=window))
+
+    lab = Lab(audit.audit_id, audit.runs, case_of, request.budget_runs)
+    try:
+        rounds = explore(case, lab) if explain else []
+        checks = self_test(case, lab, held_in(rounds)) if request.self_test else []
+    except Wanted as wanted:
+        return Judged(verdict.to_json(), wanted.specs, wanted.why)
+    if explain:
+        verdict = with_experiments(verdict, rounds)
+    return Judged((with_self_test(verdict, checks) if checks else verdict).to_json())
 
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:

@@ -3,7 +3,8 @@
 A header is TOML between `# /// zoo` and `# ///`. Keys: `outcome`; `origin`; `causes`, of which the first must be named first
 (`any_order`: as a set; `any_of`: one of them); `where`, a piece of the line of the script that the verdict must name; `benign`, a stage that
 must be listed as benign; `mode`: `audit` (twins by `detctl audit -- …`), `machines` (two agents), `record` (two recorded
-folders); `options` of audit; `variables`, or `left_variables` and `right_variables`; `data`: what differs between the machines'
+folders); `confirmed`: causes that experiments must confirm; `decoys`: harmless differences are planted in the machines' environments;
+`options` of audit; `variables`, or `left_variables` and `right_variables`; `data`: what differs between the machines'
 folders (`order`, `content`, `missing`); `edit`: [old, new] in the second machine's script; `left_arguments`, `right_arguments`.
 """
 
@@ -38,6 +39,8 @@ class Case:
     right_variables: dict[str, str] = field(default_factory=dict)
     left_arguments: list[str] = field(default_factory=list)
     right_arguments: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
+    decoys: bool = False
     any_order: bool = False
     any_of: bool = False
 
@@ -74,8 +77,8 @@ def all_cases() -> list[Case]:
     return [load(path.name) for path in sorted(CASES.iterdir()) if (path / "train.py").exists()]
 
 
-def problems(case: Case, verdict: dict[str, Any]) -> list[str]:
-    """What of the verdict is not as the header expects, in words; empty: all right."""
+def problems(case: Case, verdict: dict[str, Any], *, explained: bool = False) -> list[str]:
+    """What of the verdict is not as the header expects, in words; empty: all right. explained: experiments were asked for."""
     wrong = []
     if verdict.get("outcome") != case.outcome:
         wrong.append(f"outcome {verdict.get('outcome')}, not {case.outcome}: {verdict.get('unverified_because')}")
@@ -93,6 +96,11 @@ def problems(case: Case, verdict: dict[str, Any]) -> list[str]:
     told = " ".join(str(c.get("fix", "")) + " " + " ".join(c.get("evidence", [])) for c in verdict.get("causes", []))
     if case.line and not re.search(rf"{re.escape(case.line)}(?!\d)", told):
         wrong.append(f"no mention of {case.line}")
+    told_confirmed = {cause["cause"] for cause in verdict.get("causes", []) if cause.get("confidence") == "confirmed"}
+    if false := told_confirmed - set(case.causes):
+        wrong.append(f"falsely confirmed: {sorted(false)}")
+    if explained and (missing := set(case.confirmed) - told_confirmed):
+        wrong.append(f"not confirmed: {sorted(missing)}")
     if case.benign and not any(case.benign in str(item) for item in verdict.get("benign", [])):
         wrong.append(f"{case.benign} is not listed as benign: {verdict.get('benign')}")
     return wrong

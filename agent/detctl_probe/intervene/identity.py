@@ -82,6 +82,7 @@ def install(recorder: Recorder) -> None:
     _sleep(frozen)
     for module, name in ((socket, "gethostname"), (platform, "node")):
         _replace(module, name, frozen, lambda: HOST)
+    _uname(frozen)
     _replace(os, "getpid", frozen, lambda: PID)
     _replace(os, "getppid", frozen, lambda: PID - 1)
     _replace(os, "urandom", frozen, frozen.octets)
@@ -101,6 +102,19 @@ def _replace(module: Any, name: str, frozen: _Frozen, instead: Callable[..., Any
     setattr(module, name, patched)
     if module is os:
         rebind(random, original, patched)  # SystemRandom's, and so that of secrets
+
+
+def _uname(frozen: _Frozen) -> None:
+    """Only the name of the host; what system it runs is real."""
+    original = getattr(os, "uname", None)
+    if original is None:
+        return
+
+    def uname() -> Any:
+        real = original()
+        return os.uname_result((real[0], HOST, *real[2:])) if frozen.for_user("os.uname") else real
+
+    os.uname = Builtin(original, uname, "os", "uname")
 
 
 def _sleep(frozen: _Frozen) -> None:

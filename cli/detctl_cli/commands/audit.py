@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from detctl_cli.commands.options import (
+    WAIT_S,
     DashCommand,
     command_after_dashes,
     configured,
+    experiment_options,
+    html_option,
     json_option,
     names,
     not_configured,
     service_options,
     settings,
     verbose_option,
+    wait_option,
 )
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
@@ -25,9 +29,8 @@ if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditRequest
 
     from detctl_cli.audit_request import AuditOptions
+    from detctl_cli.reporters.verdict import Form
     from detctl_cli.service.client import Coordinator
-
-WAIT_S = 300.0
 
 
 @click.command(
@@ -63,6 +66,7 @@ WAIT_S = 300.0
     is_flag=True,
     help="Confirm causes by experiments: two more runs, and two for each setting in which the arms differ.",
 )
+@experiment_options
 @click.option(
     "--budget",
     metavar="SHARE",
@@ -78,10 +82,8 @@ WAIT_S = 300.0
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
 @click.option("--detach", is_flag=True, help="Start, print the audit's id, and do not wait.")
 @click.option("--attach", metavar="AUDIT", help="Wait for an audit that was started before.")
-@click.option(
-    "--wait", "wait_s", metavar="SECONDS", type=click.FloatRange(0), default=WAIT_S, show_default=True,
-    help="How long to keep trying while the coordinator is away.",
-)  # fmt: skip
+@wait_option
+@html_option
 @verbose_option
 @json_option
 @service_options
@@ -98,6 +100,8 @@ def command(
     budget: str | None,
     zoom: bool,
     explain: bool,
+    budget_runs: int | None,
+    self_test: bool,
     copy: bool,
     in_place: bool,
     timeout_s: int | None,
@@ -105,6 +109,7 @@ def command(
     detach: bool,
     attach: str | None,
     wait_s: float,
+    html: Path | None,
     verbose: bool,
     as_json: bool,
 ) -> Exit:
@@ -118,18 +123,21 @@ def command(
     """
     from detctl_cli.audit_flow import finish, start
     from detctl_cli.audit_request import AuditOptions
+    from detctl_cli.reporters.verdict import Form
     from detctl_cli.window import share_of
 
+    form = Form(as_json, verbose, html)
     options = AuditOptions(
-        twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom, explain
-    )
+        twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom, explain,
+        budget_runs or 0, self_test,
+    )  # fmt: skip
     typed = command_after_dashes()
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:
         with configured() as coordinator:
-            return finish(coordinator, attach, wait_s, as_json, verbose)
+            return finish(coordinator, attach, wait_s, form)
     if typed is not None:
-        return _local(typed, options, copy, in_place, timeout_s, dry_run, as_json, verbose)
+        return _local(typed, options, copy, in_place, timeout_s, dry_run, form)
     from detctl_cli.audit_request import request_of
 
     request = request_of(options, recipe or "", names(machines))
@@ -139,7 +147,7 @@ def command(
         audit_id = start(coordinator, request).audit_id
         if detach:
             return _detached(audit_id, as_json)
-        return finish(coordinator, audit_id, wait_s, as_json, verbose)
+        return finish(coordinator, audit_id, wait_s, form)
 
 
 def _check_fits(
@@ -189,8 +197,7 @@ def _local(
     in_place: bool,
     timeout_s: int | None,
     dry_run: bool,
-    as_json: bool,
-    verbose: bool,
+    form: Form,
 ) -> Exit:
     from detctl_cli.audit_flow import finish, start
     from detctl_cli.audit_request import request_of
@@ -209,15 +216,16 @@ def _local(
     with local_machine(catalog_toml(recipe)) as (coordinator, machine):
         request = request_of(options, recipe.name, [machine])
         if dry_run:
-            return _show_plan(coordinator, request, as_json)
+            return _show_plan(coordinator, request, form.as_json)
         audit_id = start(coordinator, request).audit_id
         hints = (
             ["each run trained in a copy of this folder without ignored files; --in-place trains in it"]
             if in_copy
             else []
         )
+        again = "detctl audit --explain -- …"
         quiet = stderr_is_a_file_in(Path.cwd())
-        return finish(coordinator, audit_id, WAIT_S, as_json, verbose, if_unverified=hints, quiet=quiet)
+        return finish(coordinator, audit_id, WAIT_S, form, if_unverified=hints, quiet=quiet, explain=again)
 
 
 def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:

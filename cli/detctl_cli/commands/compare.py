@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from detctl_cli.checkpoints import compare_checkpoints, is_checkpoint
-from detctl_cli.commands.options import json_option, names, service, service_options, verbose_option
+from detctl_cli.commands.options import html_option, json_option, names, service, service_options, verbose_option
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
+
+if TYPE_CHECKING:
+    from detctl_cli.reporters.verdict import Form
 
 
 @click.command("compare", short_help="Compare what exists: runs of machines or by id, two folders, two checkpoints.")
@@ -28,6 +32,7 @@ from detctl_cli.exits import Exit
     multiple=True,
     help="For checkpoints: a class that a torch.save file may hold; give it for files that you trust.",
 )
+@html_option
 @verbose_option
 @json_option
 @service_options
@@ -38,6 +43,7 @@ def command(
     audit_id: str,
     python: str | None,
     allowed: tuple[str, ...],
+    html: Path | None,
     verbose: bool,
     as_json: bool,
 ) -> Exit:
@@ -52,6 +58,9 @@ def command(
 
     detctl compare monday/last.ckpt tuesday/last.ckpt
     """
+    from detctl_cli.reporters.verdict import Form
+
+    form = Form(as_json, verbose, html)
     chosen = names(machines)
     if machines is not None and len(chosen) < 1:
         raise UsageError("--machines names no machine")
@@ -64,8 +73,10 @@ def command(
             raise UsageError(f"one thing to compare ({things[0]})", "name two runs, two folders or two checkpoints")
         if any(is_checkpoint(Path(thing)) for thing in things):
             _check_checkpoints(things)
+            if html is not None:
+                raise UsageError("--html shows verdicts of runs, not checkpoints", "--json goes with both")
             return compare_checkpoints(things, python, allowed, as_json=as_json)
-        return _compare_things(things, as_json, verbose)
+        return _compare_things(things, form)
     if not chosen and not audit_id:
         raise UsageError("say what to compare: --machines A,B, --audit ID, two runs or two folders")
     if chosen and len(chosen) < 2 and not audit_id:
@@ -76,7 +87,7 @@ def command(
 
     with service() as coordinator:
         text = coordinator.compare(CompareRequest(machines=chosen, recipe=recipe, audit_id=audit_id))
-    return report_verdict(parse_verdict(text), as_json=as_json, verbose=verbose)
+    return report_verdict(parse_verdict(text), form)
 
 
 def _check_checkpoints(things: Sequence[str]) -> None:
@@ -93,7 +104,7 @@ def _check_checkpoints(things: Sequence[str]) -> None:
         raise UsageError(f"{things[0]} is named twice", "a checkpoint is always identical to itself")
 
 
-def _compare_things(things: Sequence[str], as_json: bool, verbose: bool) -> Exit:
+def _compare_things(things: Sequence[str], form: Form) -> Exit:
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
     folders = [Path(thing) for thing in things]
@@ -110,7 +121,7 @@ def _compare_things(things: Sequence[str], as_json: bool, verbose: bool) -> Exit
                 from detctl_cli.recordings.folder import open_recording
 
                 open_recording(folder)  # says what is wrong with it
-        return _compare_folders(folders, as_json, verbose)
+        return _compare_folders(folders, form)
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
     try:
@@ -124,10 +135,10 @@ def _compare_things(things: Sequence[str], as_json: bool, verbose: bool) -> Exit
                 problem.hint,
             ) from None
         raise
-    return report_verdict(parse_verdict(text), as_json=as_json, verbose=verbose)
+    return report_verdict(parse_verdict(text), form)
 
 
-def _compare_folders(folders: Sequence[Path], as_json: bool, verbose: bool) -> Exit:
+def _compare_folders(folders: Sequence[Path], form: Form) -> Exit:
     from detctl_cli.local.session import temporary_store
     from detctl_cli.recordings.folder import open_recording
     from detctl_cli.recordings.send import compare_recordings, with_folders
@@ -136,7 +147,7 @@ def _compare_folders(folders: Sequence[Path], as_json: bool, verbose: bool) -> E
     recordings = [open_recording(folder) for folder in folders]
     with temporary_store() as coordinator:
         verdict = parse_verdict(compare_recordings(coordinator, recordings))
-    return report_verdict(with_folders(verdict, recordings), as_json=as_json, verbose=verbose)
+    return report_verdict(with_folders(verdict, recordings), form)
 
 
 def _same_folder(thing: str, other: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import rich_click as click
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 COMMAND_KEY = "detctl.command"
+WAIT_S = 300.0
 
 
 @dataclass
@@ -59,6 +61,44 @@ def verbose_option(function: F) -> F:
     """-v and --verbose, as `verbose`: all that was not observed, also what no run of this version observes."""
     text = "Say all that was not observed."
     return click.option("-v", "--verbose", "verbose", is_flag=True, help=text)(function)
+
+
+def html_option(function: F) -> F:
+    """--html, as `html`: checked before anything runs."""
+
+    def checked(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+        from detctl_cli.reporters.verdict_html import check_writable
+
+        if value is not None:
+            check_writable(value)
+        return value
+
+    return click.option(
+        "--html", "html", metavar="FILE", type=click.Path(path_type=Path), callback=checked,
+        help="Write the verdict as one page, too.",
+    )(function)  # fmt: skip
+
+
+def wait_option(function: F) -> F:
+    """--wait, as `wait_s`."""
+    return click.option(
+        "--wait", "wait_s", metavar="SECONDS", type=click.FloatRange(0), default=WAIT_S, show_default=True,
+        help="How long to keep trying while the coordinator is away.",
+    )(function)  # fmt: skip
+
+
+def experiment_options(function: F) -> F:
+    """--budget-runs, --self-test."""
+    function = click.option(
+        "--self-test",
+        "self_test",
+        is_flag=True,
+        help="Show that the audit can be believed: a run without instruments ends in the same weights, planted faults are found.",
+    )(function)
+    return click.option(
+        "--budget-runs", "budget_runs", metavar="N", type=click.IntRange(1, 1000), show_default="48",
+        help="With experiments: at most N runs of them.",
+    )(function)  # fmt: skip
 
 
 def service_options(function: F) -> F:
@@ -110,11 +150,11 @@ def names(text: str | None) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
 
 
-def configured() -> Coordinator:
-    """The configured coordinator. Raises CliError where none is."""
+def configured(hint: str = "") -> Coordinator:
+    """The configured coordinator. Raises CliError where none is, with a hint of the command's own."""
     from detctl_cli.service.client import Coordinator
 
     config = settings().config()
     if config.coordinator is None:
-        raise not_configured()
+        raise not_configured(hint)
     return Coordinator(config)

@@ -151,6 +151,6 @@ def _compare(recordings: list[Recording]) -> dict[str, Any]:
 
 
 def _report(verdict: dict[str, Any], as_json: bool, verbose: bool) -> Exit:
-    from detctl_cli.reporters.verdict import report_verdict
+    from detctl_cli.reporters.verdict import Form, report_verdict
 
-    return report_verdict(verdict, as_json=as_json, verbose=verbose)
+    return report_verdict(verdict, Form(as_json, verbose))

@@ -84,8 +84,8 @@ class Progress:
         trials = [run for run in progress.runs if "/experiment-" in run.label]
         if trials and self._said.get("trials") != str(len(trials)):
             self._said["trials"] = str(len(trials))
-            tried = "all that can be set made equal" if len(trials) <= 3 else "each setting by itself"
-            self.say(f"trying causes: {tried}, {len(trials)} experiments so far")
+            why = f": {clean(progress.trying)}" if progress.trying else ""
+            self.say(f"{len(trials)} experiments{why}")
 
 
 @contextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
-from detctl_cli.terminal import abandon_stdout, console, write_json
+from detctl_cli.terminal import abandon_stdout, console, note, write_json
 
 
 def parse_verdict(text: str) -> dict[str, Any]:
@@ -23,21 +25,33 @@ def parse_verdict(text: str) -> dict[str, Any]:
     return verdict
 
 
-def report_verdict(
-    verdict: dict[str, Any], *, as_json: bool, next_steps: Sequence[str] = (), verbose: bool = False
-) -> Exit:
-    """Prints the verdict on stdout and returns its exit code. verbose: also what no run of this version observes."""
+@dataclass(frozen=True)
+class Form:
+    """How a verdict is wanted. verbose: also what no run of this version observes; html: as a page, too."""
+
+    as_json: bool = False
+    verbose: bool = False
+    html: Path | None = None
+
+
+def report_verdict(verdict: dict[str, Any], form: Form, next_steps: Sequence[str] = ()) -> Exit:
+    """Prints the verdict on stdout and returns its exit code. Raises CliError where the page cannot be written."""
     try:
-        if as_json:
+        if form.as_json:
             write_json(verdict)
         else:
             from detctl_cli.reporters.verdict_text import print_verdict
 
-            print_verdict(verdict, console(), next_steps, verbose=verbose)
+            print_verdict(verdict, console(), next_steps, verbose=form.verbose)
             sys.stdout.flush()
     except (
         BrokenPipeError,
         SystemExit,
     ):  # rich exits by itself; how fast a reader goes away must not decide on the code
         abandon_stdout()
+    if form.html is not None:
+        from detctl_cli.reporters.verdict_html import write_page
+
+        write_page(verdict, form.html)
+        note(f"page: {form.html}")
     return exit_of_verdict(verdict)

@@ -72,6 +72,11 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     yield from _benign_rows(verdict.get("benign") or [])
     for item in verdict.get("experiments") or []:
         yield "experiment", clean(item.get("words") or item.get("text") or _flat(item))
+    if fix := verdict.get("cheapest_fix"):
+        yield "cheapest fix", clean(fix.get("words"))
+    for number, check in enumerate((verdict.get("self_test") or {}).get("checks") or []):
+        words = {True: "passed", False: "FAILED"}.get(check.get("passed"), "not made")
+        yield "self-test" if number == 0 else "", f"{words}   {clean(check.get('words'))}"
     for item in verdict.get("expected") or []:
         yield "expected", clean(item.get("words") or item.get("text") or _flat(item))
     folders = verdict.get("folders") or {}

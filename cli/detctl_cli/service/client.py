@@ -73,9 +73,9 @@ class Coordinator:
         """Cancels the audit and its runs."""
         self._call(self._audits.CancelAudit, audits_pb2.AuditRef(audit_id=audit_id), timeout_s=10.0)
 
-    def explain(self, audit_id: str) -> None:
+    def explain(self, request: audits_pb2.ExplainRequest) -> None:
         """Starts experiments on an audit that has a verdict."""
-        self._call(self._audits.ExplainAudit, audits_pb2.AuditRef(audit_id=audit_id), timeout_s=10.0)
+        self._call(self._audits.ExplainAudit, request, timeout_s=10.0)
 
     def compare(self, request: audits_pb2.CompareRequest) -> str:
         """The verdict as JSON text."""

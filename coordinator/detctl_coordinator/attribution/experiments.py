@@ -1,233 +1,335 @@
-"""Causes confirmed by experiment: runs that part are repeated with settings made equal. Pure, given readers.
+"""Causes confirmed by experiment: runs that part are repeated with settings made equal. Pure, given a Lab.
 
-First everything that can be set is made equal, to the first arm's values (E*). Where the runs then agree, each factor is released by
-itself. Between two arms both get the second arm's value: if both then part from E* and agree with each other, the value alone decides on
-either machine: confirmed by *swap*; if nothing changes, the factor is excluded. An order of listings, and what twins draw by chance, is
-released by leaving it as it is: if the runs part, *equalised* confirms it, since all else was equal. Nothing counts that was not read
-back; where E* does not agree, nothing is confirmed. Where E* only says aloud what the first arm has anyway, it is the sham: it must
-change nothing there.
+Rounds peel causes off. First, where twins of one arm part, what they draw by chance is made equal (seeds, identity, hash seed); what that
+removes is kept equal in the rounds after it, between arms. In each round:
+
+Everything that can be set is made equal, to the first arm's values (E*). Where the runs then agree, each factor is released by itself.
+Between two arms both get the second arm's value: if both then part from E* and agree with each other, the value alone decides on either
+machine: confirmed by *swap*; if nothing changes, the factor is excluded. An order of listings, and what twins draw by chance, is released
+by leaving it as it is: if the runs part, *equalised* confirms it, since all else was equal. If no factor acts by itself though all of them
+do, the smallest set that acts together is sought by delta debugging. Where chance outlives E*, masks (one thread, no workers,
+deterministic algorithms) show its class, and confirm nothing. Last, the runs with nothing but the confirmed factors equal: the
+cheapest fix, and what it costs. Nothing counts that was not read back. Where E* only says aloud what the first arm has anyway, it is
+the sham: it must change nothing there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
+from detctl_coordinator.attribution.arms import RunArm
 from detctl_coordinator.attribution.attribute import causes_of
+from detctl_coordinator.attribution.delta_debugging import smallest
 from detctl_coordinator.attribution.evidence import CauseFinding
-from detctl_coordinator.attribution.factors import Factor, chances, factors_of
-from detctl_coordinator.attribution.facts import interventions_of, manifest_of
+from detctl_coordinator.attribution.factors import Factor, chances, factors_of, masks
+from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.attribution.suspects import suspects_of
+from detctl_coordinator.attribution.trials import Lab, Result, Trial
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.pairing import Scope
-from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.run import Purpose, RunSpec
+from detctl_coordinator.domain.run import RunSpec
 
-if TYPE_CHECKING:
-    from detctl_coordinator.attribution.judge import Case
-
-PURPOSE: Purpose = "experiment"
-FACTORS_MAX = 14  # two runs each, and two for E*: thirty experiments
+FACTORS_MAX = 13  # two runs each, two for E*, two for the fix: thirty experiments
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
 
-
-@dataclass(frozen=True)
-class Design:
-    """What can be tried: specs of the runs of a trial (two arms, or twins of one), the factors, and up to which step (exclusive)."""
-
-    specs: tuple[RunSpec, ...]
-    scope: Scope
-    factors: tuple[Factor, ...]
-    step_to: int | None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Runs that should agree. `factor`: the one that is released, None: E*."""
-
-    factor: Factor | None
-    specs: tuple[RunSpec, ...]
-
-    @property
-    def words(self) -> str:
-        if self.factor is None:
-            return "all that can be set is equal"
-        if not self.factor.swaps:
-            return f"all else equal, {self.factor.shown} left as it is"
-        return f"all else equal, {self.factor.value_words(self.factor.released)} on both"
+STILL_DIFFERENT = "with all that can be set made equal the arms still part, so no cause is confirmed"
+STILL_BY_CHANCE = "with seeds, identity and hash seed made equal the twins still part, so no cause is confirmed"
+NOT_SHOWN = "the runs with everything equal show nothing, so no cause is confirmed"
+DISTURBED = "setting its own values changed the first arm, so no cause is confirmed"
+TOGETHER = "no setting parts the arms by itself, though they agree with all of them equal: some act together"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a release showed. effect: True it parts the runs, False it is excluded, None: shows nothing."""
+    """What a release showed. effect: True it parts the runs, False it is excluded, None: shows nothing. `with_`: factors without
+    which it does not act."""
 
     factor: Factor
     effect: bool | None
     words: str
     causes: tuple[CauseFinding, ...] = ()
+    with_: tuple[Factor, ...] = ()
 
     @property
     def confirmed_by(self) -> Literal["swap", "equalised"]:
         return "swap" if self.factor.swaps else "equalised"
 
 
-def design_of(case: Case) -> Design | None:
-    """The first arm whose twins differ; else the first two arms that differ while the twins of each agree; None: nothing can be set."""
-    for _, pair in case.twin_pairs:
-        if pair.different:
-            spec = pair.left.run.spec
-            found = chances(spec)
-            return Design((spec,) * TWINS, "twins", tuple(found), _end(case, spec)) if found else None
+@dataclass(frozen=True)
+class Fix:
+    """What restores equality with nothing else set. cost: share of step time, against the arms as they are (0.14: 14 % more), None: not
+    measured; over how many `steps`; scatter: share by which the slowest run of an arm as it is exceeds its quickest."""
+
+    values: Mapping[Factor, str]
+    suffices: bool
+    cost: float | None
+    scatter: float
+    steps: int
+
+
+@dataclass
+class Round:
+    """One peel. equalised: whether the runs agree under E*, None: not shown. `note`: why nothing more is shown."""
+
+    scope: Scope
+    labels: tuple[str, ...]
+    equalised: bool | None = None
+    findings: list[Finding] = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    note: str = ""
+    fix: Fix | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Each factor had its answer, so a cause that no factor stands for is gone where the runs agree."""
+        return bool(self.equalised) and not self.note and all(one.effect is not None for one in self.findings)
+
+
+def explore(case: Case, lab: Lab) -> list[Round]:
+    """The rounds. Raises trials.Wanted where runs are missing."""
+    rounds: list[Round] = []
+    held: dict[Factor, str] = {}
+    if (arm := next((arm for arm in case.arms if case.repeats(arm) is False), None)) is not None:
+        round_ = _by_chance(lab, case, arm)
+        rounds.append(round_)
+        if not round_.equalised:
+            return rounds  # between arms there would be no telling chance from cause
+        held = held_in(rounds)
+    for left, right, scope, pair in _pairs(case, chance_is_held=bool(held)):
+        if (found := _between(lab, case, (left, right), scope, pair, held)) is not None:
+            rounds.append(found)
+    return rounds
+
+
+def held_in(rounds: Sequence[Round]) -> dict[Factor, str]:
+    """What makes twins equal, as far as a round of twins showed it."""
+    return {
+        one.factor: one.factor.equal
+        for round_ in rounds
+        if round_.scope == "twins" and round_.equalised
+        for one in round_.findings
+        if one.effect
+    }
+
+
+def _pairs(case: Case, *, chance_is_held: bool) -> list[tuple[RunArm, RunArm, Scope, PairComparison]]:
+    """Pairs of arms to explain: the first arm against one of each group that is at odds with it."""
+    found: list[tuple[RunArm, RunArm, Scope, PairComparison]] = []
+    seen: list[RunArm] = []
     for left, right, scope, pair in case.arm_pairs:
-        if not pair.different or scope == "runs" or not (case.repeats(left) and case.repeats(right)):
+        if not pair.different or scope == "runs" or (found and left is not found[0][0]):
             continue
-        facts = case.facts(pair.left), case.facts(pair.right)
-        ours, theirs = pair.left.run.spec, pair.right.run.spec
-        suspects = suspects_of(facts[0].manifest, facts[1].manifest, ours, theirs)
-        lists = any(node.stage is Stage.LISTING for node in pair.differences)
-        found = factors_of(suspects, *facts, lists=lists)[:FACTORS_MAX]
-        if found:
-            return Design((ours, theirs), scope, tuple(found), _end(case, ours))
-    return None
+        if not chance_is_held and not (case.repeats(left) and case.repeats(right)):
+            continue
+        if not chance_is_held and any(not case.between(right, other).different for other in seen):
+            continue  # its group is explained already
+        seen.append(right)
+        found.append((left, right, scope, pair))
+    return found
 
 
-def _end(case: Case, spec: RunSpec) -> int | None:
+# -- chance ----------------------------------------------------------------------------------------------------------
+
+
+def _by_chance(lab: Lab, case: Case, arm: RunArm) -> Round:
+    spec = case.representative(arm).run.spec
+    bases = (_ended(spec, case),) * TWINS
+    round_ = Round("twins", (spec.arm.label,))
+    factors = chances(spec)
+    equal = {factor: factor.equal for factor in factors}
+    star = _star(lab, round_, bases, equal)
+    if round_.equalised is None:
+        return round_
+    live = [factor for factor in factors if factor not in star.inert]
+    round_.findings += [_inert(factor) for factor in factors if factor in star.inert]
+    if not round_.equalised:
+        return _masked(lab, round_, bases, equal, masks(spec))
+    # What no signature has named could not be confirmed: it is released only where the others do not suffice.
+    named = {cause.cause for cause in case.causes}
+    likely = [factor for factor in live if named & {*factor.words}]
+    _release(lab, round_, star, likely)
+    _fix(lab, case, round_, bases, {})
+    if round_.fix is None or not round_.fix.suffices:
+        _release(lab, round_, star, [factor for factor in live if factor not in likely])
+        _fix(lab, case, round_, bases, {})
+    return round_
+
+
+def _masked(
+    lab: Lab, round_: Round, bases: tuple[RunSpec, ...], equal: Mapping[Factor, str], hiding: Sequence[Factor]
+) -> Round:
+    """Which class of chance outlived E*: each mask is taken off while the others are on."""
+    round_.note = STILL_BY_CHANCE
+    everything = {**equal, **{factor: factor.equal for factor in hiding}}
+    star = lab.run(Trial("workers, threads and racing kernels held too", bases, everything))[0]
+    round_.rows.append(lab.row(star))
+    if not lab.agree(star):
+        return round_
+    _release(lab, round_, star, [factor for factor in hiding if factor not in star.inert])
+    return round_
+
+
+# -- arms ------------------------------------------------------------------------------------------------------------
+
+
+def _between(
+    lab: Lab, case: Case, arms: tuple[RunArm, RunArm], scope: Scope, pair: PairComparison, held: Mapping[Factor, str]
+) -> Round | None:
+    """None: they differ in nothing that can be set."""
+    facts = case.facts(pair.left), case.facts(pair.right)
+    natives = pair.left.run.spec, pair.right.run.spec
+    bases = _ended(natives[0], case), _ended(natives[1], case)
+    suspects = suspects_of(facts[0].manifest, facts[1].manifest, *natives)
+    lists = any(node.stage is Stage.LISTING for node in pair.differences)
+    identity = any(cause.cause == "identity-seed" for cause in case.causes) and not any(
+        factor.name == "identity" for factor in held
+    )
+    factors = factors_of(suspects, *facts, lists=lists, identity=identity)[:FACTORS_MAX]
+    if not factors and not held:
+        return None
+    round_ = Round(scope, (arms[0].arm.label, arms[1].arm.label))
+    if held:
+        only = lab.run(Trial(f"nothing equal but {_shown(held)}", bases, held))[0]
+        round_.rows.append(lab.row(only))
+        round_.equalised = lab.agree(only)
+        if round_.equalised or not factors:
+            return round_  # chance was all that parted them, or nothing else can be set
+    equal = {**held, **{factor: factor.equal for factor in factors}}
+    star = _star(lab, round_, bases, equal)
+    if round_.equalised is None:
+        return round_
+    if not round_.equalised:
+        set_ = {factor.name for factor in factors}
+        left = [one.name for one in suspects if one.name.split()[-1] not in set_]
+        round_.note = STILL_DIFFERENT + (f" (not set here: {', '.join(left[:6])})" if left else "")
+        return round_
+    if not held and all(factor.swaps for factor in factors) and not lab.equal(natives[0], star.specs[0]):
+        round_.note = DISTURBED
+        return round_
+    live = [factor for factor in factors if factor not in star.inert]
+    round_.findings += [_inert(factor) for factor in factors if factor in star.inert]
+    _release(lab, round_, star, live)
+    if all(one.effect is False for one in round_.findings):
+        _together(lab, round_, star, [factor for factor in live if factor.swaps])
+    _fix(lab, case, round_, bases, held)
+    return round_
+
+
+def _together(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -> None:
+    """The smallest set of factors that parts the runs where none does by itself."""
+    tried: dict[frozenset[Factor], Result] = {}
+
+    def acts(some: Sequence[Factor]) -> bool | None:
+        values = {**star.trial.settings, **{factor: factor.released for factor in some}}
+        told = ", ".join(factor.value_words(factor.released) for factor in some)
+        if (result := tried.get(frozenset(some))) is None:
+            result = lab.run(Trial(f"all else equal, {told} on both", star.trial.bases, values, tuple(some)))[0]
+            tried[frozenset(some)] = result
+            if len(some) > 1:  # one by itself was tried before
+                round_.rows.append(lab.row(result, star))
+        return None if not lab.agree(result) else not lab.unmoved(star, result)
+
+    found = smallest(factors, acts) if len(factors) > 1 else None
+    if not found:
+        round_.note = TOGETHER
+        return
+    causes = _causes(lab, round_.scope, star.specs[0], tried[frozenset(found)].specs[0])
+    shown = " and ".join(factor.value_words(factor.released) for factor in found)
+    words = f"experiment: all else equal, both arms agree without and with {shown}, and part from one to the other; neither acts alone"
+    others = [one for one in round_.findings if one.factor not in found]
+    round_.findings[:] = [
+        *others,
+        *(Finding(f, True, words, causes, tuple(o for o in found if o is not f)) for f in found),
+    ]
+
+
+# -- trials ----------------------------------------------------------------------------------------------------------
+
+
+def _star(lab: Lab, round_: Round, bases: tuple[RunSpec, ...], equal: Mapping[Factor, str]) -> Result:
+    star = lab.run(Trial("all that can be set is equal", bases, equal))[0]
+    round_.rows.append(lab.row(star))
+    round_.equalised = lab.agree(star)
+    if round_.equalised is None:
+        round_.note = f"{NOT_SHOWN} ({star.problem})"
+    return star
+
+
+def _release(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -> None:
+    """Each factor by itself, all in one batch."""
+    trials = []
+    for factor in factors:
+        words = f"{factor.value_words(factor.released)} on both" if factor.swaps else f"{factor.shown} left as it is"
+        values = {**star.trial.settings, factor: factor.released}
+        trials.append(Trial(f"all else equal, {words}", star.trial.bases, values, (factor,)))
+    for factor, result in zip(factors, lab.run(*trials), strict=True):
+        round_.rows.append(lab.row(result, star if factor.swaps else None))
+        found = _swapped(lab, round_.scope, factor, result, star) if factor.swaps else None
+        round_.findings.append(found or _left_alone(lab, round_.scope, factor, result))
+
+
+def _left_alone(lab: Lab, scope: Scope, factor: Factor, result: Result) -> Finding:
+    if result.problem:
+        return Finding(factor, None, f"{factor.shown}: {result.problem}")
+    if lab.agree(result):
+        return Finding(factor, False, f"{factor.shown} is excluded: left as it is, the runs agree")
+    equal = factor.value_words(factor.equal)
+    words = f"experiment: with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
+    if factor.masks:
+        words += f"; it masks {factor.masks}, and shows no more than that class"
+    return Finding(factor, True, words, _causes(lab, scope, *lab.parted(result)))
+
+
+def _swapped(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Result) -> Finding:
+    if result.problem:
+        return Finding(factor, None, f"{factor.shown}: {result.problem}")
+    equal, released = factor.value_words(factor.equal), factor.value_words(factor.released)
+    if not lab.agree(result):
+        return Finding(factor, None, f"{factor.shown}: with {released} on both they part: shows nothing")
+    if lab.unmoved(star, result):
+        words = f"{factor.shown} is excluded: {equal} and {released} give the same on both arms"
+        if factor.family in ("isa", "threads", "precision"):
+            words += "; set as asked, it changed nothing that was seen: a no-op here"
+        return Finding(factor, False, words)
+    words = (
+        f"experiment: all else equal, both arms agree with {equal}, agree with {released}, "
+        "and part from one to the other"
+    )
+    return Finding(factor, True, words, _causes(lab, scope, star.specs[0], result.specs[0]))
+
+
+def _inert(factor: Factor) -> Finding:
+    return Finding(factor, False, f"{factor.value_words(factor.equal)} was a no-op: there was nothing for it to act on")
+
+
+def _causes(lab: Lab, scope: Scope, left: RunSpec, right: RunSpec) -> tuple[CauseFinding, ...]:
+    pair = lab.pair(left, right)
+    facts = [lab.case.facts(reader) for reader in (pair.left, pair.right)]
+    return tuple(causes_of(lab.case.compared_as(pair, scope, facts)))
+
+
+def _fix(lab: Lab, case: Case, round_: Round, bases: tuple[RunSpec, ...], held: Mapping[Factor, str]) -> None:
+    """The runs with nothing equal but what acts, and what that costs against the arms as they are."""
+    acting = {one.factor: one.factor.equal for one in round_.findings if one.effect}
+    if not acting:
+        return
+    values = {**held, **acting}
+    result = lab.run(Trial(f"nothing equal but {_shown(values)}", bases, values))[0]
+    round_.rows.append(lab.row(result))
+    if result.problem:
+        return
+    natives = [reader for arm in case.arms for reader in arm.readers if arm.arm in {spec.arm for spec in bases}]
+    cost, scatter, steps = lab.cost(result.specs, natives)
+    round_.fix = Fix(values, bool(lab.agree(result)), cost, scatter, steps)
+
+
+def _shown(values: Mapping[Factor, str]) -> str:
+    return ", ".join(factor.value_words(value) for factor, value in values.items())
+
+
+def _ended(spec: RunSpec, case: Case) -> RunSpec:
     """Runs are short: up to the last step that was compared."""
-    return case.limit if case.limit is not None else spec.step_to
-
-
-def trials(design: Design, audit_id: str, number: int) -> list[Trial]:
-    """E* and the releases, in order; their runs are numbered from `number` on."""
-    made: list[Trial] = []
-    for released in (None, *design.factors):
-        specs: list[RunSpec] = []
-        for spec in design.specs:
-            for factor in design.factors:
-                spec = factor.applied(spec, factor.released if factor is released else factor.equal)
-            place = len(design.specs) * len(made) + len(specs)
-            specs.append(
-                replace(
-                    spec,
-                    run_id=f"{audit_id}.{number + place:03d}",
-                    twin=place if design.scope == "twins" else len(made),
-                    step_to=design.step_to,
-                    purpose=PURPOSE,
-                )
-            )
-        made.append(Trial(released, tuple(specs)))
-    return made
-
-
-class Reading:
-    """The trials that were run, read. `case`: of all their runs, and of the first arm's own run."""
-
-    def __init__(self, case: Case, design: Design, done: Sequence[Trial]) -> None:
-        self._case = case
-        self._design = design
-        self._readers = {reader.run.spec.run_id: reader for reader in case.request.readers}
-        self.done = list(done)
-        self._problems = {trial.factor: self._problem(trial) for trial in done}
-
-    @property
-    def equalised(self) -> bool | None:
-        """Whether the runs agree under E*; None: not shown."""
-        star = self.done[0]
-        return None if self._problems[None] else self._agree(star)
-
-    @property
-    def disturbs(self) -> bool:
-        """Whether saying the first arm's own values aloud changed it: then no experiment shows anything."""
-        if not all(factor.swaps for factor in self._design.factors):
-            return False  # a sorted listing may well change it
-        return not self._equal(self._design.specs[0], self.done[0].specs[0])
-
-    def rows(self) -> list[dict[str, Any]]:
-        """For the verdict's `experiments`."""
-        return [self._row(trial) for trial in self.done]
-
-    def findings(self) -> list[Finding]:
-        """Of each release. Call only where E* agrees."""
-        return [self._finding(trial.factor, trial) for trial in self.done[1:] if trial.factor is not None]
-
-    def _row(self, trial: Trial) -> dict[str, Any]:
-        problem = self._problems[trial.factor]
-        result = "no result" if problem else "equal" if self._agree(trial) else "different"
-        told = problem or ("they agree" if result == "equal" else "they part")
-        if result == "equal" and trial.factor is not None and trial.factor.swaps:
-            told += ", as before" if self._unmoved(trial) else ", on other values than before"
-        spec = trial.specs[0]
-        variables = {f"env:{name}": value for name, value in spec.variables.items()}
-        return {
-            "words": f"{trial.words}: {told}",
-            "released": trial.factor.shown if trial.factor else None,
-            "set": {**variables, **spec.parameters, **spec.interventions},
-            "runs": [spec.label for spec in trial.specs],
-            "result": result,
-        }
-
-    def _finding(self, factor: Factor, trial: Trial) -> Finding:
-        if problem := self._problems[factor]:
-            return Finding(factor, None, f"{factor.shown}: {problem}")
-        equal, released = factor.value_words(factor.equal), factor.value_words(factor.released)
-        if not factor.swaps:
-            if self._agree(trial):
-                return Finding(factor, False, f"{factor.shown} is excluded: left as it is, the runs agree")
-            words = f"experiment: with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
-            return Finding(factor, True, words, self._causes(*self._parted(trial)))
-        if not self._agree(trial):
-            return Finding(factor, None, f"{factor.shown}: with {released} on both they part: shows nothing")
-        if self._unmoved(trial):
-            return Finding(
-                factor, False, f"{factor.shown} is excluded: {equal} and {released} give the same on both arms"
-            )
-        words = (
-            f"experiment: all else equal, both arms agree with {equal}, agree with {released}, "
-            "and part from one to the other"
-        )
-        return Finding(factor, True, words, self._causes(self.done[0].specs[0], trial.specs[0]))
-
-    def _unmoved(self, trial: Trial) -> bool:
-        """Whether each run of it is what it was under E*."""
-        return all(self._equal(a, b) for a, b in zip(self.done[0].specs, trial.specs, strict=True))
-
-    def _problem(self, trial: Trial) -> str:
-        """Why the runs of a trial show nothing; empty where they do."""
-        for spec in trial.specs:
-            reader = self._readers[spec.run_id]
-            if not self._case.sound(reader):
-                return self._case.soundness[spec.run_id].reasons[0]
-            manifest, interventions = manifest_of(reader), interventions_of(reader)
-            for factor in self._design.factors:
-                value = factor.released if factor is trial.factor else factor.equal
-                if problem := factor.read_back(value, manifest, interventions):
-                    return f"{spec.arm.label}: {problem}"
-        return ""
-
-    def _agree(self, trial: Trial) -> bool:
-        first, other = self._parted(trial)
-        return first is other
-
-    def _parted(self, trial: Trial) -> tuple[RunSpec, RunSpec]:
-        """The first run, and the first that is not equal to it (itself where all are)."""
-        first = trial.specs[0]
-        return first, next((one for one in trial.specs[1:] if not self._equal(first, one)), first)
-
-    def _pair(self, left: RunSpec, right: RunSpec) -> PairComparison:
-        return self._case.pair(self._readers[left.run_id], self._readers[right.run_id])
-
-    def _equal(self, left: RunSpec, right: RunSpec) -> bool:
-        """Equal through the window; what could not be compared is not."""
-        pair = self._pair(left, right)
-        return not pair.different and not pair.incomparable
-
-    def _causes(self, left: RunSpec, right: RunSpec) -> tuple[CauseFinding, ...]:
-        pair = self._pair(left, right)
-        facts = [self._case.facts(reader) for reader in (pair.left, pair.right)]
-        return tuple(causes_of(self._case.compared_as(pair, self._design.scope, facts)))
-
-
-def readers_of(done: Sequence[Trial], reader: Callable[[str], RunReader]) -> tuple[RunReader, ...]:
-    """Readers of all runs of the trials."""
-    return tuple(reader(spec.run_id) for trial in done for spec in trial.specs)
+    return replace(spec, step_to=case.limit if case.limit is not None else spec.step_to)

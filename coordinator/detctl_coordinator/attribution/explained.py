@@ -1,60 +1,107 @@
-"""A verdict with what experiments showed: confirmed causes first, excluded ones gone, the rest left as indicated. Pure."""
+"""A verdict with what experiments showed: what was confirmed says so, excluded causes are gone, the rest stays indicated. Pure."""
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.experiments import Finding, Reading
+from collections.abc import Sequence
+
+from detctl_coordinator.attribution.experiments import Finding, Fix, Round
 from detctl_coordinator.attribution.report import cause_of
+from detctl_coordinator.attribution.self_test import Check
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.attribution.words import CAUSES
-from detctl_coordinator.domain.verdict import Cause, Verdict
-
-STILL_DIFFERENT = "experiments: with all that can be set made equal the arms still part, so no cause is confirmed"
-NOT_SHOWN = "experiments: the runs with everything equal show nothing, so no cause is confirmed"
-DISTURBED = "experiments: setting its own values changed the first arm, so no cause is confirmed"
-TOGETHER = (
-    "experiments: no setting parts the arms by itself, though they agree with all of them equal: some act together"
-)
+from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
 
 
-def with_experiments(verdict: Verdict, reading: Reading) -> Verdict:
+def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
     """The verdict after experiments; unchanged in its outcome."""
-    equalised = reading.equalised
-    updated = verdict.model_copy(update={"experiments": reading.rows()})
-    if not equalised or reading.disturbs:
-        note = NOT_SHOWN if equalised is None else DISTURBED if equalised else STILL_DIFFERENT
-        return _summarised(updated.model_copy(update={"notes": [*verdict.notes, note]}))
-    found = reading.findings()
-    named = {cause.cause for cause in verdict.causes}
-    # Where chance is at work equal runs may be luck: there a signature must have named the cause too.
-    fits = [one for one in found if one.effect and (not one.factor.words or named & {*one.factor.words})]
-    confirmed = [_confirmed(finding, verdict) for finding in fits]
-    notes = [f"experiments: {finding.words}" for finding in found if finding not in fits]
-    words = {cause.cause for cause in confirmed}
-    # With everything equal that could be set the arms agree, so nothing else is needed; a cause is gone where each factor answered.
-    answered = all(finding.effect is not None for finding in found)
-    rest = [cause for cause in verdict.causes if cause.cause not in words]
-    if answered and confirmed:
-        notes += [f"experiments: {cause.cause} is excluded: the arms agree without it" for cause in rest]
-        rest = []
-    elif answered and not any(finding.effect for finding in found):
-        notes.append(TOGETHER)
-    causes = [*confirmed, *rest]
+    confirmed: list[Cause] = []
+    rest = list(verdict.causes)
+    notes = list(verdict.notes)
+    for round_ in rounds:
+        own = [cause for cause in rest if _shown_by(cause, round_)]
+        others = [cause for cause in rest if cause not in own]
+        found, own, said = _of_round(verdict, round_, own)
+        confirmed += found
+        rest = [*own, *others]
+        notes += [f"experiments: {line}" for line in said]
+    causes = sorted(_once(confirmed) + rest, key=_place)
+    update: dict[str, object] = {
+        "causes": causes,
+        "notes": list(dict.fromkeys(notes)),
+        "experiments": [row for round_ in rounds for row in round_.rows],
+        "cheapest_fix": _fix([round_.fix for round_ in rounds if round_.fix]),
+    }
     origins = {cause.origin for cause in confirmed}
-    update: dict[str, object] = {"causes": causes, "notes": [*verdict.notes, *notes]}
     if confirmed and not rest and len(origins) == 1:
         update |= {"origin": origins.pop(), "not_separated": []}
-    return _summarised(updated.model_copy(update=update))
+    elif confirmed and causes[0].confidence == "confirmed":
+        update["origin"] = causes[0].origin
+    updated = verdict.model_copy(update=update)
+    return updated.model_copy(update={"summary": summary_lines(updated, twins_untested=False)})
 
 
-def _confirmed(finding: Finding, verdict: Verdict) -> Cause:
+def with_self_test(verdict: Verdict, checks: Sequence[Check]) -> Verdict:
+    """With the checks; a verdict whose audit failed one is unverified, whatever it says."""
+    failed = [check.words for check in checks if check.passed is False]
+    update: dict[str, object] = {"self_test": {"passed": not failed, "checks": [check.row() for check in checks]}}
+    if failed:
+        update["outcome"] = "unverified"
+        update["unverified_because"] = [*verdict.unverified_because, *(f"self-test failed: {line}" for line in failed)]
+    updated = verdict.model_copy(update=update)
+    return updated.model_copy(update={"summary": summary_lines(updated, twins_untested=False)})
+
+
+def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[Cause], list[Cause], list[str]]:
+    """(confirmed, what is left of the causes that this round is about, notes)."""
+    named = {cause.cause for cause in own}
+    acting = [one for one in round_.findings if one.effect]
+    # Where chance is at work equal runs may be luck: there a signature must have named the cause too, or all that was tried points to one.
+    alone = len(acting) == 1 and round_.answered and round_.fix is not None and round_.fix.suffices
+    fits = [one for one in acting if alone or not one.factor.words or named & {*one.factor.words}]
+    proves = [one for one in fits if not one.factor.masks]
+    confirmed = [_confirmed(finding, own, verdict) for finding in proves]
+    notes = [finding.words for finding in round_.findings if finding not in fits]
+    if round_.note:
+        notes.insert(0, round_.note)
+    words = {cause.cause for cause in confirmed}
+    rest = [cause for cause in own if cause.cause not in words]
+    for finding in fits:
+        if finding.factor.masks:
+            rest = [_with_evidence(cause, finding) for cause in rest]
+    # With everything equal that could be set the runs agree, so nothing else is needed.
+    if round_.answered and confirmed:
+        notes += [f"{cause.cause} is excluded: the runs agree without it" for cause in rest]
+        rest = []
+    return confirmed, rest, notes
+
+
+def _shown_by(cause: Cause, round_: Round) -> bool:
+    """Whether a cause was seen between the arms of a round (between twins, in a round of twins)."""
+    arms = {run.rpartition("/")[0] for run in cause.runs}
+    return len(arms) == 1 if round_.scope == "twins" else len(arms) != 1
+
+
+def _with_evidence(cause: Cause, finding: Finding) -> Cause:
+    if cause.cause not in finding.factor.words:
+        return cause
+    return cause.model_copy(update={"evidence": [finding.words, *cause.evidence]})
+
+
+def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Cause:
     """The cause of a factor: as the first verdict tells it, else by the signature that fits, else under the factor's own word."""
-    named = [cause.cause for cause in verdict.causes if cause.cause in finding.factor.words]
-    word = named[0] if named else finding.factor.word
+    factor = finding.factor
     told = [cause_of(one) for one in finding.causes]
-    base = next((cause for cause in [*verdict.causes, *told] if cause.cause == word), None)
+    named = [cause.cause for cause in own if cause.cause in factor.words]
+    word = named[0] if named else factor.word_at(told[0].stage if told else "")
+    base = next((cause for cause in [*own, *told] if cause.cause == word), None)
     if base is None:
         base = (told[0] if told else _first_divergence(verdict)).model_copy(
-            update={"cause": word, "origin": CAUSES[word], "fix": f"set {finding.factor.shown} alike on both"}
+            update={
+                "cause": word,
+                "origin": "code" if CAUSES[word] == "code" else "environment",
+                "fix": f"set {factor.shown} alike on both",
+            }
         )
     lines = base.evidence
     if base in verdict.causes:  # this was the experiment
@@ -66,6 +113,22 @@ def _confirmed(finding: Finding, verdict: Verdict) -> Cause:
             "evidence": [finding.words, *lines],
         }
     )
+
+
+def _once(confirmed: Sequence[Cause]) -> list[Cause]:
+    """A cause that two factors or two pairs of arms confirm is one, with the evidence of both."""
+    found: dict[tuple[str, str], Cause] = {}
+    for cause in confirmed:
+        key = (cause.cause, cause.fix)
+        if key in found:
+            lines = list(dict.fromkeys([*found[key].evidence, *cause.evidence]))
+            cause = found[key].model_copy(update={"evidence": lines})
+        found[key] = cause
+    return list(found.values())
+
+
+def _place(cause: Cause) -> tuple[int, Stage]:
+    return cause.step, Stage[cause.stage.upper()]
 
 
 def _first_divergence(verdict: Verdict) -> Cause:
@@ -83,5 +146,20 @@ def _first_divergence(verdict: Verdict) -> Cause:
     )
 
 
-def _summarised(verdict: Verdict) -> Verdict:
-    return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=False)})
+def _fix(fixes: Sequence[Fix]) -> CheapestFix | None:
+    """Of the last round: it holds what the rounds before it found."""
+    if not fixes:
+        return None
+    fix = fixes[-1]
+    values = {factor.shown: value for factor, value in fix.values.items()}
+    shown = ", ".join(factor.value_words(value) for factor, value in fix.values.items())
+    percent = None if fix.cost is None else round(100 * fix.cost, 1)
+    scatter = f"over {fix.steps} steps; runs as they are scatter by {100 * fix.scatter:.0f} %"
+    if percent is None:
+        cost = "its cost was not measured"
+    elif percent <= 100 * fix.scatter:
+        cost = f"no cost in step time to be seen ({percent:+.0f} % {scatter})"
+    else:
+        cost = f"{percent:+.0f} % step time ({scatter})"
+    words = f"{shown}: {cost}" if fix.suffices else f"{shown} alone does not restore equality"
+    return CheapestFix(set=values, suffices=fix.suffices, cost_percent=percent, steps=fix.steps, words=words)

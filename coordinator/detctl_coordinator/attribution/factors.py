@@ -24,6 +24,12 @@ CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
     ("probe", "identity", "identity", "frozen", ("identity-seed", "unseeded-rng")),
     ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
 )
+# What makes whole classes of chance equal: it shows a class, never a cause (docs/causes.md).
+MASKS: tuple[tuple[str, str, str, str], ...] = (
+    ("workers", "0", "concurrency", "what DataLoader workers do beside each other"),
+    ("threads", "1", "concurrency", "what threads of one operation do beside each other"),
+    ("deterministic", "on", "nondeterministic-kernel", "an operation that sums in a racing order"),
+)
 # The word that a cause gets where its factor is confirmed and no signature says it better.
 WORD_OF_FAMILY: Mapping[str, str] = {
     "threads": "thread-count",
@@ -36,6 +42,8 @@ WORD_OF_FAMILY: Mapping[str, str] = {
     "identity": "identity-seed",
 }
 OTHERWISE = "config-drift"
+COMPUTES = ("threads", "precision")  # families that change how a value is computed, never which
+BEFORE_COMPUTING = ("code", "listing", "files", "rng", "order", "sample", "batch")
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,17 @@ class Factor:
     released: str = ""
     swaps: bool = True
     words: tuple[str, ...] = ()
+    masks: str = ""  # the class that it hides where it only masks; then it confirms nothing
 
     @property
     def shown(self) -> str:
         """As `--set` takes it."""
         return f"env:{self.name}" if self.kind == "env" else self.name
 
-    @property
-    def word(self) -> str:
+    def word_at(self, stage: str) -> str:
+        """The word for what it does, where runs first part in `stage`: threads that change data do so by somebody's choice."""
+        if self.family in COMPUTES and stage in BEFORE_COMPUTING:
+            return OTHERWISE
         return WORD_OF_FAMILY.get(self.family, OTHERWISE)
 
     def value_words(self, value: str) -> str:
@@ -83,10 +94,29 @@ class Factor:
             return "" if now == value else f"{self.name} was {now!r}"
         if not value:
             return ""
-        row = next((row for row in interventions if row.get("name") == self.name), None)
+        row = self._row(interventions)
         if row is None:
             return f"{self.name} was not read back"
         return "" if row.get("acted") else f"{self.name} had no effect: {row.get('detail', '')}"
+
+    def idles(self, value: str, interventions: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether it was there and had nothing to act on: no folder was listed, no clock was read. A swap must act."""
+        if self.swaps or self.kind != "probe" or not value:
+            return False
+        row = self._row(interventions)
+        return row is not None and not row.get("acted")
+
+    def _row(self, interventions: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        return next((row for row in interventions if row.get("name") == self.name), None)
+
+
+def masks(spec: RunSpec) -> list[Factor]:
+    """Factors that hide classes of chance, less what the audit itself sets."""
+    return [
+        Factor("probe", name, name, value, swaps=False, words=(word,), masks=text)
+        for name, value, word, text in MASKS
+        if name not in spec.interventions
+    ]
 
 
 def chances(spec: RunSpec) -> list[Factor]:
@@ -99,9 +129,13 @@ def chances(spec: RunSpec) -> list[Factor]:
     ]
 
 
-def factors_of(suspects: Sequence[Suspect], left: RunFacts, right: RunFacts, *, lists: bool) -> list[Factor]:
-    """Factors of two arms, deliberate ones first; `lists`: their listings differ in order."""
+def factors_of(
+    suspects: Sequence[Suspect], left: RunFacts, right: RunFacts, *, lists: bool, identity: bool = False
+) -> list[Factor]:
+    """Factors of two arms, deliberate ones first. lists: their listings differ in order; identity: who they are may be at work."""
     found: list[Factor] = []
+    if identity:
+        found.append(Factor("probe", "identity", "identity", "frozen", swaps=False))
     if lists:
         found.append(Factor("probe", "listing", "listing", "sorted", swaps=False))
     for suspect in sorted(suspects, key=lambda one: not one.deliberate):

@@ -123,6 +123,10 @@ class Case:
             found += [(arm, self.pair(first, other)) for other in arm.readers if other is not first]
         return found
 
+    def between(self, a: RunArm, b: RunArm) -> PairComparison:
+        """Of the runs that stand for two arms."""
+        return self._either_way(self.representative(a), self.representative(b))
+
     def repeats(self, arm: RunArm) -> bool | None:
         """Whether the twins of an arm agree; None: fewer than two sound ones and no difference."""
         pairs = [pair for of, pair in self.twin_pairs if of is arm]

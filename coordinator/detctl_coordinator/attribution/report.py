@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from detctl_coordinator.attribution.bounds import bound_words
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.facts import emulates, interventions_of, value_at
+from detctl_coordinator.attribution.maps import environment_of, maps_of
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
@@ -17,6 +18,7 @@ from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.verdict import (
+    AgreementMap,
     Benign,
     Cause,
     Coverage,
@@ -52,6 +54,8 @@ def build_verdict(case: Case) -> Verdict:
         coverage=_coverage(case),
         emulated=_emulated(case),
         notes=_notes(case),
+        maps=[AgreementMap.model_validate(one) for one in maps_of(case)],
+        environment=environment_of(case) if different else {},
     )
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case))})
 

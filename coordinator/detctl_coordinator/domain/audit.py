@@ -34,6 +34,8 @@ class AuditRequest:
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
     zoom: bool = True
     explain: bool = False  # confirm causes by experiments
+    budget_runs: int = 0  # of them, at most; 0: as many as usual
+    self_test: bool = False  # show that the audit itself can be believed
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Audit:
     stop_after_step: int | None = None  # live comparison knows every stage's answer
     verdict_json: str = ""
     message: str = ""
+    trying: str = ""  # what the experiments under way are for
 
     def runs_for(self, purpose: Purpose) -> list[RunRecord]:
         """Runs of one purpose, in the order of execution."""

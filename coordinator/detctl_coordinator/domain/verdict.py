@@ -128,6 +128,27 @@ class Zoom(_Part):
     words: str
 
 
+class AgreementMap(_Part):
+    """Where two runs agree: stage -> runs of steps [first, last, "equal" | "different" | "one-sided"]; `loss`: [step, relative size of the
+    difference, null where one side alone is NaN or infinite]."""
+
+    runs: list[str]
+    stages: dict[StageWord, list[tuple[int, int, Literal["equal", "different", "one-sided"]]]]
+    loss: list[tuple[int, float | None]] = Field(default_factory=list)
+
+
+class CheapestFix(_Part):
+    """The smallest set of settings that was seen to restore equality.
+
+    `cost_percent`: of step time, on the arm that pays most; null: not measured."""
+
+    set: dict[str, str]
+    suffices: bool
+    cost_percent: float | None = None
+    steps: int = 0
+    words: str
+
+
 class Verdict(_Part):
     """See the module's text. `summary` is for people: one line each, no markup."""
 
@@ -147,6 +168,9 @@ class Verdict(_Part):
     coverage: Coverage = Field(default_factory=Coverage)
     emulated: list[Emulated] = Field(default_factory=list)
     experiments: list[dict[str, Any]] = Field(default_factory=list)
+    cheapest_fix: CheapestFix | None = None
+    maps: list[AgreementMap] = Field(default_factory=list)
+    environment: dict[str, dict[str, str]] = Field(default_factory=dict)
     self_test: dict[str, Any] | None = None
     expected: list[dict[str, Any]] = Field(default_factory=list)
     zoom: Zoom | None = None

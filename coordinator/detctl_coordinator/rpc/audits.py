@@ -79,7 +79,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         return pb.Empty()
 
     @unary
-    async def ExplainAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
+    async def ExplainAudit(self, request: pb.ExplainRequest, context: Any) -> pb.Empty:  # noqa: N802
         audit = await self._audit(request.audit_id)
         if audit.state is AuditState.CANCELLED and not audit.verdict_json:
             raise Refusal(
@@ -88,7 +88,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             )
         if not audit.request.machines:
             raise Refusal(Code.INVALID, f"audit {audit.audit_id} is an import: no machine could run an experiment")
-        await self._engine.tell(audit.audit_id, Explain())
+        await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()
 
     @unary

@@ -38,6 +38,7 @@ def audit_to_json(audit: Audit) -> Json:
         "stop_after_step": audit.stop_after_step,
         "message": audit.message,
         "verdict_json": audit.verdict_json,
+        "trying": audit.trying,
         "request": {
             "recipe": request.recipe,
             "machines": list(request.machines),
@@ -53,6 +54,8 @@ def audit_to_json(audit: Audit) -> Json:
             "budget_share": request.budget_share,
             "zoom": request.zoom,
             "explain": request.explain,
+            "budget_runs": request.budget_runs,
+            "self_test": request.self_test,
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -77,6 +80,8 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
                 "budget_share",
                 "zoom",
                 "explain",
+                "budget_runs",
+                "self_test",
             ),
             environments=tuple(raw.get("environments", ("default",))),
             set=tuple((name, value) for name, value in raw.get("set", ())),
@@ -88,7 +93,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
             request=request,
             runs={run.spec.run_id: run for run in runs},
             state=AuditState(document["state"]),
-            **_present(document, "created_unix_s", "version", "stop_after_step", "verdict_json", "message"),
+            **_present(document, "created_unix_s", "version", "stop_after_step", "verdict_json", "message", "trying"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DocumentError(f"an audit's document in the store is damaged: {error!r}") from error

@@ -44,6 +44,8 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         budget_share=request.budget_share,
         zoom=not request.no_zoom,
         explain=request.explain,
+        budget_runs=request.budget_runs,
+        self_test=request.self_test,
     )
 
 
@@ -75,6 +77,7 @@ def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgre
         runs=[status_to_proto(run) for run in audit.runs.values()],
         fingerprints_per_s=fingerprints_per_s,
         message=limits.clean(audit.message),
+        trying=limits.clean(audit.trying, 400),
         # While it zooms an audit has a verdict that is not its last word.
         verdict_json=audit.verdict_json if audit.state in (AuditState.DONE, AuditState.CANCELLED) else "",
     )

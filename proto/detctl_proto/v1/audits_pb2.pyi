@@ -24,7 +24,7 @@ class Variation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
-    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain")
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,8 @@ class AuditRequest(_message.Message):
     NO_ZOOM_FIELD_NUMBER: _ClassVar[int]
     BUDGET_SHARE_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_RUNS_FIELD_NUMBER: _ClassVar[int]
+    SELF_TEST_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     machines: _containers.RepeatedScalarFieldContainer[str]
     environments: _containers.RepeatedScalarFieldContainer[str]
@@ -53,7 +55,19 @@ class AuditRequest(_message.Message):
     no_zoom: bool
     budget_share: float
     explain: bool
-    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ...) -> None: ...
+    budget_runs: int
+    self_test: bool
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("audit_id", "budget_runs", "self_test")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_RUNS_FIELD_NUMBER: _ClassVar[int]
+    SELF_TEST_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    budget_runs: int
+    self_test: bool
+    def __init__(self, audit_id: _Optional[str] = ..., budget_runs: _Optional[int] = ..., self_test: bool = ...) -> None: ...
 
 class PlannedRun(_message.Message):
     __slots__ = ("run_id", "label", "machine")
@@ -96,20 +110,22 @@ class RunStatus(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
 
 class AuditProgress(_message.Message):
-    __slots__ = ("audit_id", "state", "runs", "fingerprints_per_s", "message", "verdict_json")
+    __slots__ = ("audit_id", "state", "runs", "fingerprints_per_s", "message", "verdict_json", "trying")
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINTS_PER_S_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     VERDICT_JSON_FIELD_NUMBER: _ClassVar[int]
+    TRYING_FIELD_NUMBER: _ClassVar[int]
     audit_id: str
     state: str
     runs: _containers.RepeatedCompositeFieldContainer[RunStatus]
     fingerprints_per_s: float
     message: str
     verdict_json: str
-    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., fingerprints_per_s: _Optional[float] = ..., message: _Optional[str] = ..., verdict_json: _Optional[str] = ...) -> None: ...
+    trying: str
+    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., fingerprints_per_s: _Optional[float] = ..., message: _Optional[str] = ..., verdict_json: _Optional[str] = ..., trying: _Optional[str] = ...) -> None: ...
 
 class CompareRequest(_message.Message):
     __slots__ = ("machines", "recipe", "audit_id", "run_ids")

@@ -61,7 +61,7 @@ class AuditsStub(object):
                 _registered_method=True)
         self.ExplainAudit = channel.unary_unary(
                 '/detctl.v1.Audits/ExplainAudit',
-                request_serializer=detctl__proto_dot_v1_dot_audits__pb2.AuditRef.SerializeToString,
+                request_serializer=detctl__proto_dot_v1_dot_audits__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=detctl__proto_dot_v1_dot_audits__pb2.Empty.FromString,
                 _registered_method=True)
         self.Compare = channel.unary_unary(
@@ -217,7 +217,7 @@ def add_AuditsServicer_to_server(servicer, server):
             ),
             'ExplainAudit': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainAudit,
-                    request_deserializer=detctl__proto_dot_v1_dot_audits__pb2.AuditRef.FromString,
+                    request_deserializer=detctl__proto_dot_v1_dot_audits__pb2.ExplainRequest.FromString,
                     response_serializer=detctl__proto_dot_v1_dot_audits__pb2.Empty.SerializeToString,
             ),
             'Compare': grpc.unary_unary_rpc_method_handler(
@@ -393,7 +393,7 @@ class Audits(object):
             request,
             target,
             '/detctl.v1.Audits/ExplainAudit',
-            detctl__proto_dot_v1_dot_audits__pb2.AuditRef.SerializeToString,
+            detctl__proto_dot_v1_dot_audits__pb2.ExplainRequest.SerializeToString,
             detctl__proto_dot_v1_dot_audits__pb2.Empty.FromString,
             options,
             channel_credentials,
