@@ -47,6 +47,7 @@ class Order:
     expected_source_digest: str = ""
     twin: int = 0
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    known_answers: bool = False  # the manifest is to say which known-answer class the environment belongs to
 
     @property
     def key(self) -> str:

@@ -28,8 +28,11 @@ log = logs.logger("jobs")
 class Jobs:
     """See the module's text. `say` and `send` are set whenever there may be something to say or to send."""
 
-    def __init__(self, machine: str, offers: Offers, state: StateFolder, *, parallel: int, inherit: bool) -> None:
+    def __init__(
+        self, machine: str, offers: Offers, state: StateFolder, *, parallel: int, inherit: bool, answers: bool = False
+    ) -> None:
         self._machine, self._offers, self._state, self._inherit = machine, offers, state, inherit
+        self._answers = state.root / "known-answers" if answers else None
         self._slots = asyncio.Semaphore(parallel)
         self._threads = ThreadPoolExecutor(
             parallel, "run"
@@ -229,6 +232,7 @@ class Jobs:
                 machine=self._machine,
                 inherit=self._inherit,
                 snapshot=self._offers.snapshot(admitted.order.recipe),
+                answers=self._answers,
             )
             job.manifest = prepared.manifest
             job.folder.write_manifest(prepared.manifest)

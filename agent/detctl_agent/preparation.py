@@ -46,9 +46,11 @@ def prepare(
     inherit: bool = False,
     snapshot: source.Source | None = None,
     agent_variables: Mapping[str, str] | None = None,
+    answers: Path | None = None,
 ) -> Prepared:
     """Raises Refused, SourceError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
-    snapshot: copy the source from there instead of looking at the recipe's folder again."""
+    snapshot: copy the source from there instead of looking at the recipe's folder again.
+    answers: where known answers are kept, None: nobody is asked for them."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
     found = snapshot or source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
@@ -129,6 +131,8 @@ def prepare(
         },
         own=own_paths(folder, runtime),
     )
+    if order.known_answers and answers is not None:
+        facts["known_answers"] = manifest.known_answers(interpreter, env, answers)
     plan = LaunchPlan(
         run_id=order.run_id,
         attempt=order.attempt,

@@ -38,9 +38,10 @@ class Service:
         *,
         parallel: int,
         inherit: bool,
+        answers: bool = False,
     ) -> None:
         self._name, self._target, self._token_file, self._offers = name, target, token_file, offers
-        self._state, self._parallel, self._inherit = state, parallel, inherit
+        self._state, self._parallel, self._inherit, self._answers = state, parallel, inherit, answers
         self._boot_id = secrets.token_hex(8)
         self._manifest: dict[str, Any] = {}
 
@@ -52,7 +53,9 @@ class Service:
             loop.add_signal_handler(number, stop.set)
         self._manifest = await asyncio.to_thread(machine_manifest, self._name)
         await asyncio.to_thread(self._offers.refresh)
-        jobs = Jobs(self._name, self._offers, self._state, parallel=self._parallel, inherit=self._inherit)
+        jobs = Jobs(
+            self._name, self._offers, self._state, parallel=self._parallel, inherit=self._inherit, answers=self._answers
+        )
         await jobs.take_over()
         changed = asyncio.Event()
         connection = Connection(self._name, self._target, self._token_file, jobs, self._hello, changed)

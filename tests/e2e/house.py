@@ -92,6 +92,7 @@ class House:
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "DETCTL_COORDINATOR": self.address,
             "COLUMNS": "160",
+            "DETCTL_KNOWN_ANSWERS": "0",  # five seconds an agent; test_kat.py asks
         }
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
@@ -144,9 +145,9 @@ class House:
         """A command that goes on while the test does; its output goes to command.log."""
         return self.start("command", "detctl_cli.main", *arguments)
 
-    def verdict(self, *arguments: str, exit_code: int | None = None) -> dict[str, Any]:
+    def verdict(self, *arguments: str, exit_code: int | None = None, timeout_s: float = 280) -> dict[str, Any]:
         """The verdict of a command with --json; checks the exit code where one is given."""
-        done = self.detctl(*arguments, "--json")
+        done = self.detctl(*arguments, "--json", timeout_s=timeout_s)
         if exit_code is not None:
             assert done.returncode == exit_code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.logs()}"
         return json.loads(done.stdout)

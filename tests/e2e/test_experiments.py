@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import House, catalog, make_numbers, wait_for
@@ -22,6 +23,10 @@ def with_variables(text: str, **more: str) -> str:
     return text.replace('variables = { OMP_NUM_THREADS = "1" }', "variables = { " + told + " }")
 
 
+def excluded(name: str, verdict: dict[str, Any]) -> bool:
+    return any(f"env:{name}" in note and "excluded" in note for note in verdict["notes"])
+
+
 def test_two_causes_are_confirmed_and_decoys_are_not(
     house: House, numbers: Path, in_memory: Callable[[str], Path]
 ) -> None:
@@ -30,7 +35,9 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
     if os.listdir(numbers) == os.listdir(memory):
         pytest.skip("both file systems list alike here")
     house.agent("gpu1", catalog(numbers))
-    house.agent("gpu2", with_variables(catalog(memory), ATEN_CPU_CAPABILITY="default", **DECOYS))
+    house.agent(
+        "gpu2", with_variables(catalog(memory), ATEN_CPU_CAPABILITY="default", MKL_ENABLE_INSTRUCTIONS="AVX2", **DECOYS)
+    )
 
     command = ("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain")
     verdict = house.verdict(*command, exit_code=1)
@@ -39,13 +46,15 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
     assert all(cause["confidence"] == "confirmed" for cause in verdict["causes"])
     first, *rest = verdict["experiments"]
     assert first["released"] is None and first["result"] == "equal" and first["set"]["listing"] == "sorted"
-    assert {row["released"] for row in rest} == {
-        "listing",
-        "env:ATEN_CPU_CAPABILITY",
-        *(f"env:{name}" for name in DECOYS),
-    }
+    released = " ".join(row["released"] or "" for row in rest)
+    assert all(f"env:{name}" in released for name in DECOYS) and "listing" in released, released
     for name in DECOYS:
-        assert any(f"env:{name} is excluded" in note for note in verdict["notes"]), verdict["notes"]
+        assert excluded(name, verdict), verdict["notes"]
+    no_op = [note for note in verdict["notes"] if "MKL_ENABLE_INSTRUCTIONS" in note]
+    if "AuthenticAMD" in Path("/proc/cpuinfo").read_text():  # Intel's own processors obey it
+        assert no_op and "no-op" in no_op[0], verdict["notes"]
+    assert verdict["cheapest_fix"]["suffices"], verdict["cheapest_fix"]
+    assert set(verdict["cheapest_fix"]["set"]) == {"listing", "env:ATEN_CPU_CAPABILITY"}
 
     shown = house.detctl("show", verdict["audit"]).stdout
     assert "confirmed" in shown and "env:ATEN_CPU_CAPABILITY=default on both" in shown, shown
@@ -87,6 +96,33 @@ def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_
     assert [cause["confidence"] for cause in verdict["causes"]] == ["indicated"] * len(verdict["causes"])
     assert [row["result"] for row in verdict["experiments"]] == ["different"]
     assert any("still part" in note for note in verdict["notes"])
+
+
+def test_a_machine_that_vanishes_in_the_middle(house: House, numbers: Path, in_memory: Callable[[str], Path]) -> None:
+    """What was shown before stands, nothing is confirmed by runs that never came; when it is back, explain goes on."""
+    memory = in_memory("numbers")
+    make_numbers(memory)
+    if os.listdir(numbers) == os.listdir(memory):
+        pytest.skip("both file systems list alike here")
+    house.kill("coordinator")
+    house.coordinator_options = ("--machine-timeout", "8", "--lease", "5")
+    house.coordinator()
+    house.agent("gpu1", catalog(numbers))
+    house.agent("gpu2", catalog(memory))
+    command = ("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom")
+    audit = house.verdict(*command, exit_code=1)["audit"]
+    explaining = house.popen("explain", audit, "--html", str(house.folder / "gone.html"))
+    wait_for("an experiment runs", lambda: "/experiment-0" in house.detctl("show", audit, "--json").stdout)
+    house.kill("gpu2")
+    assert explaining.wait(200) == 1, "the difference stands"
+    gone = json.loads(house.detctl("compare", "--audit", audit, "--json").stdout)
+    assert [cause["confidence"] for cause in gone["causes"]] == ["indicated"], gone
+    assert any("gpu2" in row["words"] for row in gone["experiments"]), gone["experiments"]
+    assert "filesystem-order" in (house.folder / "gone.html").read_text()
+
+    house.agent("gpu2", catalog(memory))
+    back = house.verdict("explain", audit, exit_code=1)
+    assert [(c["cause"], c["confidence"]) for c in back["causes"]] == [("filesystem-order", "confirmed")], back
 
 
 SCRIPT = """
@@ -208,5 +244,5 @@ def test_four_of_twelve_settings(house: House, numbers: Path, in_memory: Callabl
     }, verdict
     assert sum(len(row["runs"]) for row in verdict["experiments"]) <= 30
     for name in EIGHT_DECOYS:
-        assert any(f"env:{name} is excluded" in note for note in verdict["notes"]), (name, verdict["notes"])
+        assert excluded(name, verdict), (name, verdict["notes"])
     assert len(roots & set(told)) >= 2, roots

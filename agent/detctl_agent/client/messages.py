@@ -33,6 +33,7 @@ def order_from(message: agents_pb2.Assignment) -> Order:
         expected_source_digest=message.expected_source_digest,
         twin=message.twin,
         budget_share=message.budget_share,
+        known_answers=message.known_answers,
     )
 
 

@@ -32,6 +32,14 @@ from detctl_agent.state_folder import StateFolder, default_state
 @click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="runs at a time")
 @click.option("--inherit-environment", is_flag=True, help="trainings start from this environment, less secrets")
 @click.option(
+    "--known-answers/--no-known-answers",
+    "answers",
+    default=True,
+    show_default=True,
+    envvar="DETCTL_KNOWN_ANSWERS",
+    help="ask each environment for its known answers before its first training: five seconds, once",
+)
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def serve(
@@ -42,6 +50,7 @@ def serve(
     token_file: Path | None,
     parallel: int,
     inherit_environment: bool,
+    answers: bool,
     log_level: str,
 ) -> None:
     """Runs the agent until it is told to end (SIGTERM, SIGINT)."""
@@ -54,7 +63,16 @@ def serve(
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
     try:
         asyncio.run(
-            Service(name, target, token_file, offers, folder, parallel=parallel, inherit=inherit_environment).run()
+            Service(
+                name,
+                target,
+                token_file,
+                offers,
+                folder,
+                parallel=parallel,
+                inherit=inherit_environment,
+                answers=answers,
+            ).run()
         )
     finally:
         folder.close()

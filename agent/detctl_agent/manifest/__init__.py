@@ -8,6 +8,7 @@ from typing import Any
 
 from detctl_agent.launcher.variables import without_secrets
 from detctl_agent.manifest.gpu import gpu_facts
+from detctl_agent.manifest.known_answers import known_answers as known_answers
 from detctl_agent.manifest.locale import locale_facts
 from detctl_agent.manifest.machine import machine_facts
 from detctl_agent.manifest.python import python_facts

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, RunFacts
+from detctl_coordinator.attribution.evidence import NUMERIC, CauseFinding, Evidence, RunFacts
+from detctl_coordinator.attribution.known_answers import answers_compared
 from detctl_coordinator.attribution.signatures import SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
 from detctl_coordinator.attribution.suspects import COMMAND_KEY, Suspect, command_suspects, read_variables, suspects_of
@@ -44,6 +45,7 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
     """Causes of one pair, earliest root first. Roots in stages in which twins differ anyway say nothing across arms."""
     pair = compared.pair
     suspects = [] if compared.scope == "twins" else _suspects(compared)
+    answers = "" if compared.scope == "twins" else answers_compared(compared.left.manifest, compared.right.manifest)
     found: list[CauseFinding] = []
     for root in pair.roots:
         if root.node in compared.by_twins or _drawn_elsewhere(root, found) or _told_by_the_draw(root, found):
@@ -59,6 +61,8 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             compared.elsewhere_agree,
         )
         findings = next((said for signature in SIGNATURES if (said := signature(evidence))), [])
+        if answers and root.node.stage in NUMERIC:
+            findings = [replace(one, evidence=(*one.evidence, answers)) for one in findings]
         found.extend(findings)
     return found
 

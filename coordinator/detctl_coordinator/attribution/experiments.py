@@ -25,6 +25,7 @@ from detctl_coordinator.attribution.delta_debugging import smallest
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.factors import Factor, chances, factors_of, masks
 from detctl_coordinator.attribution.judge import Case
+from detctl_coordinator.attribution.known_answers import answers_compared
 from detctl_coordinator.attribution.suspects import suspects_of
 from detctl_coordinator.attribution.trials import Lab, Result, Trial
 from detctl_coordinator.comparison.pair import PairComparison
@@ -32,7 +33,8 @@ from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.run import RunSpec
 
-FACTORS_MAX = 13  # two runs each, two for E*, two for the fix: thirty experiments
+FACTORS_MAX = 13  # tried by themselves; two runs each, two for E*, two for the fix: thirty experiments
+GROUP_MIN = 3  # so many unlikely factors are tried together first
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
 
 STILL_DIFFERENT = "with all that can be set made equal the arms still part, so no cause is confirmed"
@@ -52,6 +54,7 @@ class Finding:
     words: str
     causes: tuple[CauseFinding, ...] = ()
     with_: tuple[Factor, ...] = ()
+    acted_on: str = ""  # what the factor read back while it held
 
     @property
     def confirmed_by(self) -> Literal["swap", "equalised"]:
@@ -80,6 +83,7 @@ class Round:
     findings: list[Finding] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
+    fault: str = ""  # one machine at odds with itself and not with its peer, with all held equal
     fix: Fix | None = None
 
     @property
@@ -146,7 +150,7 @@ def _by_chance(lab: Lab, case: Case, arm: RunArm) -> Round:
     live = [factor for factor in factors if factor not in star.inert]
     round_.findings += [_inert(factor) for factor in factors if factor in star.inert]
     if not round_.equalised:
-        return _masked(lab, round_, bases, equal, masks(spec))
+        return _masked(lab, case, round_, arm, equal)
     # What no signature has named could not be confirmed: it is released only where the others do not suffice.
     named = {cause.cause for cause in case.causes}
     likely = [factor for factor in live if named & {*factor.words}]
@@ -158,18 +162,41 @@ def _by_chance(lab: Lab, case: Case, arm: RunArm) -> Round:
     return round_
 
 
-def _masked(
-    lab: Lab, round_: Round, bases: tuple[RunSpec, ...], equal: Mapping[Factor, str], hiding: Sequence[Factor]
-) -> Round:
-    """Which class of chance outlived E*: each mask is taken off while the others are on."""
+def _masked(lab: Lab, case: Case, round_: Round, arm: RunArm, equal: Mapping[Factor, str]) -> Round:
+    """Which class of chance outlived E*: each mask is taken off while the others are on. Where it outlives them too, a peer is asked."""
     round_.note = STILL_BY_CHANCE
+    spec = case.representative(arm).run.spec
+    hiding = masks(spec)
     everything = {**equal, **{factor: factor.equal for factor in hiding}}
-    star = lab.run(Trial("workers, threads and racing kernels held too", bases, everything))[0]
+    words = "workers, threads and racing kernels held too"
+    star = lab.run(Trial(words, (_ended(spec, case),) * TWINS, everything))[0]
     round_.rows.append(lab.row(star))
-    if not lab.agree(star):
-        return round_
-    _release(lab, round_, star, [factor for factor in hiding if factor not in star.inert])
+    if lab.agree(star):
+        _release(lab, round_, star, [factor for factor in hiding if factor not in star.inert])
+    elif lab.agree(star) is False and (peer := _peer(case, arm)) is not None:
+        other = _ended(case.representative(peer).run.spec, case)
+        on_peer = lab.run(Trial(f"{words}, on {other.arm.machine}", (other,) * TWINS, everything))[0]
+        round_.rows.append(lab.row(on_peer))
+        if lab.agree(on_peer):
+            round_.fault = (
+                f"experiment: with seeds, identity, threads, workers and deterministic algorithms held equal {spec.arm.machine} still "
+                f"disagrees with itself in {TWINS} fresh runs, {other.arm.machine} repeats itself in {TWINS}, and no fact of their "
+                "environments differs"
+            )
     return round_
+
+
+def _peer(case: Case, arm: RunArm) -> RunArm | None:
+    """An arm of another machine that is the same in all that is known, and repeats itself."""
+    mine = case.representative(arm)
+    for other in case.arms:
+        theirs = case.representative(other)
+        if other.arm.machine == arm.arm.machine or not case.repeats(other):
+            continue
+        specs = mine.run.spec, theirs.run.spec
+        if not suspects_of(case.facts(mine).manifest, case.facts(theirs).manifest, *specs):
+            return other
+    return None
 
 
 # -- arms ------------------------------------------------------------------------------------------------------------
@@ -187,7 +214,9 @@ def _between(
     identity = any(cause.cause == "identity-seed" for cause in case.causes) and not any(
         factor.name == "identity" for factor in held
     )
-    factors = factors_of(suspects, *facts, lists=lists, identity=identity)[:FACTORS_MAX]
+    factors = factors_of(suspects, *facts, lists=lists, identity=identity)
+    alone = [factor for factor in factors if factor.likely][:FACTORS_MAX]
+    factors = [*alone, *(factor for factor in factors if not factor.likely)]
     if not factors and not held:
         return None
     round_ = Round(scope, (arms[0].arm.label, arms[1].arm.label))
@@ -205,13 +234,16 @@ def _between(
         set_ = {factor.name for factor in factors}
         left = [one.name for one in suspects if one.name.split()[-1] not in set_]
         round_.note = STILL_DIFFERENT + (f" (not set here: {', '.join(left[:6])})" if left else "")
+        answers = answers_compared(facts[0].manifest, facts[1].manifest)
+        round_.note += f"; {answers}" if answers else ""
         return round_
     if not held and all(factor.swaps for factor in factors) and not lab.equal(natives[0], star.specs[0]):
         round_.note = DISTURBED
         return round_
     live = [factor for factor in factors if factor not in star.inert]
     round_.findings += [_inert(factor) for factor in factors if factor in star.inert]
-    _release(lab, round_, star, live)
+    _release(lab, round_, star, [factor for factor in live if factor.likely])
+    _release_group(lab, round_, star, [factor for factor in live if not factor.likely])
     if all(one.effect is False for one in round_.findings):
         _together(lab, round_, star, [factor for factor in live if factor.swaps])
     _fix(lab, case, round_, bases, held)
@@ -267,11 +299,28 @@ def _release(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -
         trials.append(Trial(f"all else equal, {words}", star.trial.bases, values, (factor,)))
     for factor, result in zip(factors, lab.run(*trials), strict=True):
         round_.rows.append(lab.row(result, star if factor.swaps else None))
-        found = _swapped(lab, round_.scope, factor, result, star) if factor.swaps else None
-        round_.findings.append(found or _left_alone(lab, round_.scope, factor, result))
+        if factor.swaps:
+            round_.findings.append(_swapped(lab, round_.scope, factor, result, star))
+        else:
+            round_.findings.append(_left_alone(lab, round_.scope, factor, result, star))
 
 
-def _left_alone(lab: Lab, scope: Scope, factor: Factor, result: Result) -> Finding:
+def _release_group(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -> None:
+    """Unlikely factors, all at once: where that changes nothing they are excluded together, else each is tried by itself."""
+    if len(factors) >= GROUP_MIN:
+        values = {**star.trial.settings, **{factor: factor.released for factor in factors}}
+        words = f"all else equal, {len(factors)} other settings at the second arm's values on both"
+        result = lab.run(Trial(words, star.trial.bases, values, tuple(factors)))[0]
+        round_.rows.append(lab.row(result, star))
+        if lab.agree(result) and lab.unmoved(star, result):
+            shown = ", ".join(factor.shown for factor in factors)
+            words = f"{shown} are excluded: released all at once they give the same on both arms"
+            round_.findings += [Finding(factor, False, words) for factor in factors]
+            return
+    _release(lab, round_, star, factors)
+
+
+def _left_alone(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Result) -> Finding:
     if result.problem:
         return Finding(factor, None, f"{factor.shown}: {result.problem}")
     if lab.agree(result):
@@ -280,7 +329,10 @@ def _left_alone(lab: Lab, scope: Scope, factor: Factor, result: Result) -> Findi
     words = f"experiment: with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
     if factor.masks:
         words += f"; it masks {factor.masks}, and shows no more than that class"
-    return Finding(factor, True, words, _causes(lab, scope, *lab.parted(result)))
+    acted_on = lab.read_back(factor, star)
+    if acted_on:
+        words += f" ({equal} acted: {acted_on})"
+    return Finding(factor, True, words, _causes(lab, scope, *lab.parted(result)), acted_on=acted_on)
 
 
 def _swapped(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Result) -> Finding:

@@ -37,6 +37,9 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
         update |= {"origin": origins.pop(), "not_separated": []}
     elif confirmed and causes[0].confidence == "confirmed":
         update["origin"] = causes[0].origin
+    elif any(round_.fault for round_ in rounds):
+        # What runs on that machine alone, below every container, looks the same.
+        update |= {"origin": causes[0].origin, "not_separated": ["environment", "hardware"]}
     updated = verdict.model_copy(update=update)
     return updated.model_copy(update={"summary": summary_lines(updated, twins_untested=False)})
 
@@ -61,11 +64,13 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     fits = [one for one in acting if alone or not one.factor.words or named & {*one.factor.words}]
     proves = [one for one in fits if not one.factor.masks]
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
-    notes = [finding.words for finding in round_.findings if finding not in fits]
+    notes = list(dict.fromkeys(finding.words for finding in round_.findings if finding not in fits))
     if round_.note:
         notes.insert(0, round_.note)
     words = {cause.cause for cause in confirmed}
     rest = [cause for cause in own if cause.cause not in words]
+    if round_.fault:
+        rest = _with_fault(rest, round_.fault, verdict)
     for finding in fits:
         if finding.factor.masks:
             rest = [_with_evidence(cause, finding) for cause in rest]
@@ -82,6 +87,21 @@ def _shown_by(cause: Cause, round_: Round) -> bool:
     return len(arms) == 1 if round_.scope == "twins" else len(arms) != 1
 
 
+def _with_fault(rest: Sequence[Cause], words: str, verdict: Verdict) -> list[Cause]:
+    """hardware-fault in the place of what named no cause; one that a signature named keeps its place, with the evidence."""
+    named = [cause for cause in rest if cause.cause == "hardware-fault"]
+    base = named[0] if named else (rest[0] if rest else _first_divergence(verdict))
+    fault = base.model_copy(
+        update={
+            "cause": "hardware-fault",
+            "origin": CAUSES["hardware-fault"],
+            "evidence": [words, *base.evidence],
+            "fix": f"test the memory and the devices of {base.runs[0].partition('/')[0]}; let another machine do its work",
+        }
+    )
+    return [fault, *(cause for cause in rest if cause is not base and cause.cause != "unknown")]
+
+
 def _with_evidence(cause: Cause, finding: Finding) -> Cause:
     if cause.cause not in finding.factor.words:
         return cause
@@ -93,7 +113,7 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
     factor = finding.factor
     told = [cause_of(one) for one in finding.causes]
     named = [cause.cause for cause in own if cause.cause in factor.words]
-    word = named[0] if named else factor.word_at(told[0].stage if told else "")
+    word = named[0] if named else factor.word_at(told[0].stage if told else "", finding.acted_on)
     base = next((cause for cause in [*own, *told] if cause.cause == word), None)
     if base is None:
         base = (told[0] if told else _first_divergence(verdict)).model_copy(

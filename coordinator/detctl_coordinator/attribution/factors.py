@@ -7,6 +7,7 @@ twins draw by chance has none either: they can only be made equal (`listing=sort
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -21,7 +22,7 @@ Kind = Literal["env", "param", "probe"]
 # What twins may draw by chance, and what makes that equal.
 CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
     ("probe", "seed", "seed", "0", ("unseeded-rng", "worker-seeding")),
-    ("probe", "identity", "identity", "frozen", ("identity-seed", "unseeded-rng")),
+    ("probe", "identity", "identity", "frozen", ("identity-seed", "unseeded-rng", "worker-seeding")),
     ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
 )
 # What makes whole classes of chance equal: it shows a class, never a cause (docs/causes.md).
@@ -43,6 +44,7 @@ WORD_OF_FAMILY: Mapping[str, str] = {
 }
 OTHERWISE = "config-drift"
 COMPUTES = ("threads", "precision")  # families that change how a value is computed, never which
+SYSTEM_RANDOM = re.compile(r"os\.urandom|random\.seed|uuid\.uuid4")
 BEFORE_COMPUTING = ("code", "listing", "files", "rng", "order", "sample", "batch")
 
 
@@ -59,6 +61,7 @@ class Factor:
     released: str = ""
     swaps: bool = True
     words: tuple[str, ...] = ()
+    likely: bool = True  # tried by itself; the others together first
     masks: str = ""  # the class that it hides where it only masks; then it confirms nothing
 
     @property
@@ -66,8 +69,12 @@ class Factor:
         """As `--set` takes it."""
         return f"env:{self.name}" if self.kind == "env" else self.name
 
-    def word_at(self, stage: str) -> str:
-        """The word for what it does, where runs first part in `stage`: threads that change data do so by somebody's choice."""
+    def word_at(self, stage: str, acted_on: str = "") -> str:
+        """The word for what it does, where runs first part in `stage`: threads that change data do so by somebody's choice.
+
+        acted_on: what it read back; a frozen identity that gave random bytes stood in for a generator's seed."""
+        if self.family == "identity" and SYSTEM_RANDOM.search(acted_on):
+            return WORD_OF_FAMILY["seed"]
         if self.family in COMPUTES and stage in BEFORE_COMPUTING:
             return OTHERWISE
         return WORD_OF_FAMILY.get(self.family, OTHERWISE)
@@ -138,15 +145,21 @@ def factors_of(
         found.append(Factor("probe", "identity", "identity", "frozen", swaps=False))
     if lists:
         found.append(Factor("probe", "listing", "listing", "sorted", swaps=False))
-    for suspect in sorted(suspects, key=lambda one: not one.deliberate):
+    for suspect in sorted(suspects, key=_likely_first):
+        likely = suspect.family != "config" or suspect.deliberate or bool(suspect.read_at)
         a, b = suspect.left or "", suspect.right or ""
         prefix, _, name = suspect.key.partition(".")
         if prefix == "variables" and name in variables.ALLOWED and all(variables.VALUE.fullmatch(v) for v in (a, b)):
-            found.append(Factor("env", name, suspect.family, a, b))
+            found.append(Factor("env", name, suspect.family, a, b, likely=likely))
         elif suspect.key.startswith("recipe.parameters.") and suspect.left is not None and suspect.right is not None:
             name = suspect.key.removeprefix("recipe.parameters.")
             if all(name in (value_at(side.manifest, "recipe", "parameters") or {}) for side in (left, right)):
-                found.append(Factor("param", name, suspect.family, a, b))
+                found.append(Factor("param", name, suspect.family, a, b, likely=True))
         elif prefix == "probe" and name != "listing":
             found.append(Factor("probe", name, suspect.family, a, b))
     return found
+
+
+def _likely_first(suspect: Suspect) -> tuple[bool, bool]:
+    """What the audit itself set apart, then what is known to change numbers, then any other setting."""
+    return not suspect.deliberate, suspect.family == "config" and not suspect.read_at

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, cast
 from detctl_coordinator.attribution.bounds import bound_words
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.facts import emulates, interventions_of, value_at
+from detctl_coordinator.attribution.known_answers import class_of
 from detctl_coordinator.attribution.maps import environment_of, maps_of
+from detctl_coordinator.attribution.partition import partition_notes
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
@@ -130,6 +132,7 @@ def _machines(case: Case) -> dict[str, Machine]:
             runs=[case.label(r) for r in readers],
             repeats_itself=False if False in answers else True if answers and None not in answers else None,
             environments=list(dict.fromkeys(r.run.spec.arm.environment for r in readers)),
+            known_answers=class_of(manifest),
             cpu_model=str(value_at(manifest, "machine", "cpu_model") or ""),
             gpus=[str(gpu.get("name", "")) for gpu in gpus if isinstance(gpu, dict)] if isinstance(gpus, list) else [],
         )
@@ -231,4 +234,5 @@ def _notes(case: Case) -> list[str]:
     clean = [sum(case.sound(r) for r in arm.readers) for arm in case.arms if case.repeats(arm)]
     if clean:
         lines.append(bound_words(min(clean)))
+    lines += partition_notes(case)
     return _once(lines)

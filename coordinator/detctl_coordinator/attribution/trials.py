@@ -167,6 +167,11 @@ class Lab:
         """Whether each run of a trial is what it was in another."""
         return all(self.equal(a, b) for a, b in zip(before.specs, after.specs, strict=True))
 
+    def read_back(self, factor: Factor, result: Result) -> str:
+        """What an intervention told of itself in the first run of a trial; empty where it told nothing."""
+        rows = interventions_of(self.reader(result.specs[0]))
+        return next((str(row.get("detail") or "") for row in rows if row.get("name") == factor.name), "")
+
     def cost(self, specs: Iterable[RunSpec], natives: Iterable[RunReader]) -> tuple[float | None, float, int]:
         """How much longer a step takes than in the native runs of its arm, as a share; by what share those scatter; steps
         measured. On the arm that pays most.

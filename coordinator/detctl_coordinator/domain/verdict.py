@@ -88,6 +88,7 @@ class Machine(_Part):
     repeats_itself: bool | None = None
     environments: list[str] = Field(default_factory=list)
     cpu_model: str = ""
+    known_answers: str = ""  # class of what it computes for inputs that are the same everywhere; empty: not asked
     gpus: list[str] = Field(default_factory=list)
 
 

@@ -94,6 +94,7 @@ def instruction_to_proto(instruction: Instruction) -> pb.CoordinatorMessage:
             expected_source_digest=spec.expected_source_digest,
             twin=spec.twin,
             budget_share=spec.budget_share,
+            known_answers=not spec.purpose,  # an experiment has the environment of a run that told it
         )
         return pb.CoordinatorMessage(assignment=assignment)
     stop = pb.StopRun(

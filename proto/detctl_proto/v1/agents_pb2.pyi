@@ -170,7 +170,7 @@ class Welcome(_message.Message):
     def __init__(self, coordinator: _Optional[str] = ..., heartbeat_s: _Optional[float] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("run_id", "attempt", "audit_id", "recipe", "environment", "parameters", "variables", "interventions", "level", "step_from", "step_to", "expected_source_digest", "twin", "budget_share")
+    __slots__ = ("run_id", "attempt", "audit_id", "recipe", "environment", "parameters", "variables", "interventions", "level", "step_from", "step_to", "expected_source_digest", "twin", "budget_share", "known_answers")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -206,6 +206,7 @@ class Assignment(_message.Message):
     EXPECTED_SOURCE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     TWIN_FIELD_NUMBER: _ClassVar[int]
     BUDGET_SHARE_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_ANSWERS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     audit_id: str
@@ -220,7 +221,8 @@ class Assignment(_message.Message):
     expected_source_digest: str
     twin: int
     budget_share: float
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., environment: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., expected_source_digest: _Optional[str] = ..., twin: _Optional[int] = ..., budget_share: _Optional[float] = ...) -> None: ...
+    known_answers: bool
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., environment: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., expected_source_digest: _Optional[str] = ..., twin: _Optional[int] = ..., budget_share: _Optional[float] = ..., known_answers: bool = ...) -> None: ...
 
 class StopRun(_message.Message):
     __slots__ = ("run_id", "attempt", "after_step", "now", "reason")

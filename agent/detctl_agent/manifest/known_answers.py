@@ -1,0 +1,73 @@
+"""Which known-answer class an environment of this machine belongs to (detctl_probe/kat.py); asked once, kept on disk.
+
+Five seconds, before the first training of an environment, never beside one. What could change the answers is in the key:
+interpreter, packages, variables, processor. An environment that cannot be asked (no torch) has no class, and it says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from detctl_probe import settings as probe_settings
+
+from detctl_agent.manifest.machine import cpu
+
+TIMEOUT_S = 120.0
+# What differs from run to run and computes nothing.
+IDLE = ("HOME", "TMPDIR", "PYTHONPATH", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "PWD", "OLDPWD", "SHLVL", "_")
+
+
+def known_answers(interpreter: str, variables: Mapping[str, str], cache: Path) -> dict[str, Any]:
+    """{"class": "<12 hex>", "answers": {question: "<32 hex>"}}, or {"class": "", "why": "…"}. cache: a folder. Never raises."""
+    env = {name: value for name, value in variables.items() if name != probe_settings.VARIABLE}
+    file = cache / f"{_key(interpreter, env)}.json"
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        if isinstance(found, dict) and "class" in found:
+            return found
+    except (OSError, ValueError):
+        pass
+    found = _asked(interpreter, env)
+    if found["class"]:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            partial = file.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(found), "utf-8")
+            partial.replace(file)
+        except OSError:
+            pass  # a full disk: it is asked again
+    return found
+
+
+def _key(interpreter: str, variables: Mapping[str, str]) -> str:
+    told = {name: value for name, value in variables.items() if name not in IDLE and not name.startswith("DETCTL_")}
+    real = Path(interpreter)
+    # site-packages' own time changes when something is installed there.
+    times = [
+        place.stat().st_mtime_ns
+        for place in [real, *real.parent.parent.glob("lib*/python*/site-packages")]
+        if place.exists()
+    ]
+    text = json.dumps([interpreter, sorted(told.items()), times, cpu()[0]])
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _asked(interpreter: str, env: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        done = subprocess.run(
+            [interpreter, "-s", "-m", "detctl_probe.kat"],
+            env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        answers = json.loads(done.stdout)["answers"]
+    except subprocess.TimeoutExpired:
+        return {"class": "", "why": f"no answer within {TIMEOUT_S:.0f} s"}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"class": "", "why": f"{interpreter} did not answer ({type(error).__name__}); it may have no torch"}
+    digest = blake2b(json.dumps(sorted(answers.items())).encode(), digest_size=6).hexdigest()
+    return {"class": digest, "answers": answers}

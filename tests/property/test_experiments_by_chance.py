@@ -1,0 +1,157 @@
+"""Twins that part, in worlds whose chance is known: what makes it go is confirmed where it may be, masks never confirm, a fault is one
+machine's, and the self-test tells a probe that disturbs and a comparison that is blind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Literal
+
+import pytest
+from detctl_coordinator.attribution.experiments import Round, explore, held_in
+from detctl_coordinator.attribution.explained import with_experiments, with_self_test
+from detctl_coordinator.attribution.judge import Case, JudgeRequest
+from detctl_coordinator.attribution.report import build_verdict
+from detctl_coordinator.attribution.self_test import self_test
+from detctl_coordinator.attribution.trials import Lab, Wanted
+from detctl_coordinator.domain.run import RunSpec
+from detctl_coordinator.domain.verdict import Verdict
+
+from tests.support.memory_runs import MemoryRun, RunBuilder
+
+Chance = Literal["", "seed", "identity", "hash", "race", "fault"]
+
+
+@dataclass
+class World:
+    """chance: what twins draw; between: what parts the machines besides; disturbs, blind: what is wrong with the audit itself."""
+
+    chance: Chance = ""
+    between: str = ""
+    disturbs: bool = False
+    blind: bool = False
+
+    def __post_init__(self) -> None:
+        self._dice = count()
+
+    def run(self, spec: RunSpec) -> MemoryRun:
+        machine, asked = spec.arm.machine, spec.interventions
+        drawn: object = 0
+        held = {"seed": "seed" in asked, "identity": "identity" in asked, "hash": spec.variables.get("PYTHONHASHSEED") == "0",
+                "race": asked.get("threads") == "1", "fault": machine != "gpu1", "": True}  # fmt: skip
+        if not held[self.chance]:
+            drawn = next(self._dice)
+        value: list[object] = [drawn]
+        variables = {
+            "PYTHONHASHSEED": "",
+            "OMP_NUM_THREADS": "8" if self.between and machine == "gpu2" else "1",
+            **spec.variables,
+        }
+        if self.between:
+            value.append(variables[self.between])
+        if self.disturbs and "bare" not in asked:
+            value.append("instrumented")
+        builder = RunBuilder(machine, run_id=spec.run_id).asked(
+            run_id=spec.run_id,
+            twin=spec.twin,
+            variables=spec.variables,
+            interventions=asked,
+            purpose=spec.purpose,
+            step_to=spec.step_to,
+        )
+        builder.fact("variables", {k: v for k, v in variables.items() if v}).train(steps=3)
+        for name, text in asked.items():
+            builder.detail["interventions"].append({"name": name, "value": text, "acted": True})
+        builder.carry("forward", "loss", "backward", "update", value=tuple(value))
+        if not self.blind and asked.get("fault") == "ulp:1":
+            for stage in ("forward", "loss", "backward", "update"):
+                builder.change(stage, 1, "ulp")
+        if not self.blind and asked.get("fault") == "swap:1":
+            builder.change("order", 1, "swapped", onward=False)
+            builder.change("batch", 1, "swapped", onward=False)
+            for stage in ("forward", "loss", "backward", "update"):
+                builder.change(stage, 1, "swapped")
+        return builder.build()
+
+
+def case_of(runs: dict[str, MemoryRun], tried: list[str]) -> Case:
+    natives = [run_id for run_id in runs if run_id.startswith("gpu")]
+    return Case(JudgeRequest("a1", "digits", tuple(runs[one] for one in [*natives, *tried]), window=(0, None)))
+
+
+def explained(
+    world: World, machines: tuple[str, ...] = ("gpu1", "gpu2"), *, test: bool = False
+) -> tuple[Verdict, list[Round]]:
+    natives = [world.run(replace(RunBuilder(m, twin).spec, run_id=f"{m}-{twin}")) for m in machines for twin in (0, 1)]
+    runs = {run.run.spec.run_id: run for run in natives}
+    case = case_of(runs, [])
+    verdict = build_verdict(case)
+    for _ in range(30):
+        wanted, rounds, checks = go(case, runs, verdict, test=test)
+        if wanted is None:
+            verdict = with_experiments(verdict, rounds) if rounds else verdict
+            return (with_self_test(verdict, checks) if checks else verdict), rounds
+        runs |= {spec.run_id: world.run(spec) for spec in wanted.specs}
+    raise AssertionError("the experiments come to no end")
+
+
+def go(case, runs, verdict, *, test):
+    lab = Lab("a1", {k: run.run for k, run in runs.items()}, lambda tried: case_of(runs, list(tried)), 200)
+    try:
+        rounds = explore(case, lab) if verdict.outcome == "different" else []
+        return None, rounds, self_test(case, lab, held_in(rounds)) if test else []
+    except Wanted as wanted:
+        return wanted, [], []
+
+
+@pytest.mark.parametrize(
+    ("chance", "word"), [("seed", "unseeded-rng"), ("identity", "identity-seed"), ("hash", "hash-order")]
+)
+def test_chance_that_can_be_held_is_confirmed_and_peeled_off(chance: Chance, word: str) -> None:
+    verdict, rounds = explained(World(chance))
+    assert [(c.cause, c.confidence, c.confirmed_by) for c in verdict.causes] == [(word, "confirmed", "equalised")]
+    assert verdict.origin == "code" and verdict.cheapest_fix is not None and verdict.cheapest_fix.suffices
+    assert len(rounds) == 2 and rounds[1].equalised and len(rounds[1].rows) == 1, (
+        "with chance held the machines agree: nothing else is tried"
+    )
+
+
+@pytest.mark.parametrize("chance", ["seed", "identity", "hash"])
+def test_the_cause_behind_chance_is_found_too(chance: Chance) -> None:
+    verdict, rounds = explained(World(chance, between="OMP_NUM_THREADS"))
+    confirmed = {c.cause: c.confirmed_by for c in verdict.causes if c.confidence == "confirmed"}
+    assert confirmed.get("thread-count") == "swap" and len(confirmed) == 2, verdict.causes
+    assert rounds[1].fix is not None and rounds[1].fix.suffices
+
+
+def test_a_race_is_masked_and_never_confirmed() -> None:
+    verdict, rounds = explained(World("race"))
+    assert not [cause for cause in verdict.causes if cause.confidence == "confirmed"]
+    assert [one.factor.name for one in rounds[0].findings if one.effect] == ["threads"]
+    assert "masks" in " ".join(verdict.notes) + " ".join(line for cause in verdict.causes for line in cause.evidence)
+
+
+def test_a_machine_at_odds_with_itself_and_not_with_its_peer() -> None:
+    verdict, rounds = explained(World("fault"))
+    assert rounds[0].fault and verdict.causes[0].cause == "hardware-fault"
+    assert verdict.origin == "hardware" and verdict.causes[0].confidence == "indicated"
+
+
+def test_the_self_test_passes_where_the_audit_is_right() -> None:
+    verdict, _ = explained(World(), ("gpu1",), test=True)
+    assert verdict.outcome == "identical" and verdict.self_test is not None
+    assert [check["passed"] for check in verdict.self_test["checks"]] == [True, True, True], verdict.self_test
+
+
+@pytest.mark.parametrize(("world", "failed"), [(World(disturbs=True), ["bare"]), (World(blind=True), ["ulp", "swap"])])
+def test_a_probe_that_disturbs_and_a_blind_comparison_are_unverified(world: World, failed: list[str]) -> None:
+    verdict, _ = explained(world, ("gpu1",), test=True)
+    assert verdict.outcome == "unverified" and verdict.self_test is not None
+    assert [check["name"] for check in verdict.self_test["checks"] if check["passed"] is False] == failed
+    assert any("self-test failed" in reason for reason in verdict.unverified_because)
+
+
+def test_twins_that_part_allow_no_self_test() -> None:
+    verdict, _ = explained(World("race"), ("gpu1",), test=True)
+    assert verdict.outcome == "different" and verdict.self_test is not None
+    assert [check["passed"] for check in verdict.self_test["checks"]] == [None]
