@@ -44,7 +44,7 @@ python = "%s"
 def start_agent(folder, address):
     """Its log goes to agent.log."""
     command = [*(sys.executable, "-m", "detctl_agent.main"), *("--name", "gpu1"), *("--coordinator", address)]
-    command += ["--catalog", str(folder / "catalog.toml"), "--state", str(folder / "state")]
+    command += ["--no-known-answers", "--catalog", str(folder / "catalog.toml"), "--state", str(folder / "state")]
     with (folder / "agent.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=environment())
 

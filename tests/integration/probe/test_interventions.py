@@ -121,3 +121,36 @@ def test_a_value_that_means_nothing_acts_on_nothing(tmp_path: Path) -> None:
         assert not read_back(run, name)["acted"]
         assert name in run.stderr
     assert len(run.main.steps) == 3
+
+
+def test_a_bare_run_shows_the_weights_of_an_observed_one_and_nothing_else(tmp_path: Path) -> None:
+    observed = trained(tmp_path, {}, "torch.manual_seed(0)")
+    bare = trained(tmp_path, {"bare": "2"}, "torch.manual_seed(0)")
+    assert {(record.stage, record.step) for record in bare.main.records} == {("update", 2)}
+    weights = [record.digest for record in observed.main.of("update") if record.step == 2 and record.shape]
+    assert sorted(record.digest for record in bare.main.records if record.shape) == sorted(weights)
+    assert read_back(bare, "bare")["acted"]
+
+
+def test_a_planted_ulp_is_in_its_step_and_a_swap_in_its_batch(tmp_path: Path) -> None:
+    body = "x = torch.rand(3, 4)"
+    clean = trained(tmp_path, {}, "torch.manual_seed(0)", body)
+    nudged = trained(tmp_path, {"fault": "ulp:1"}, "torch.manual_seed(0)", body)
+    assert "one ulp before step 1" in read_back(nudged, "fault")["detail"]
+    at = {
+        step: [r.digest for r in clean.main.of("forward") if r.step == step]
+        == [r.digest for r in nudged.main.of("forward") if r.step == step]
+        for step in range(3)
+    }
+    assert at == {0: True, 1: False, 2: False}
+
+    loader = "from torch.utils.data import DataLoader\ntorch.manual_seed(0)\nbatches = iter(DataLoader(torch.rand(12, 4), batch_size=4))"
+    clean = trained(tmp_path, {}, loader, "x = next(batches)")
+    swapped = trained(tmp_path, {"fault": "swap:1"}, loader, "x = next(batches)")
+    assert read_back(swapped, "fault")["acted"]
+    orders = [[record.digest for record in run.main.of("order")] for run in (clean, swapped)]
+    assert [a == b for a, b in zip(*orders, strict=True)] == [True, False, True]
+    nothing = trained(tmp_path, {"fault": "swap:1"}, "torch.manual_seed(0)", body)
+    assert not read_back(nothing, "fault")["acted"] and "nothing to change" in read_back(nothing, "fault")["detail"]
+    wrong = trained(tmp_path, {"fault": "ulp"}, "torch.manual_seed(0)", body)
+    assert "ulp:STEP or swap:BATCH" in read_back(wrong, "fault")["detail"]
