@@ -98,6 +98,7 @@ def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_
     assert any("still part" in note for note in verdict["notes"])
 
 
+@pytest.mark.soak
 def test_a_machine_that_vanishes_in_the_middle(house: House, numbers: Path, in_memory: Callable[[str], Path]) -> None:
     """What was shown before stands, nothing is confirmed by runs that never came; when it is back, explain goes on."""
     memory = in_memory("numbers")
@@ -113,7 +114,7 @@ def test_a_machine_that_vanishes_in_the_middle(house: House, numbers: Path, in_m
     audit = house.verdict(*command, exit_code=1)["audit"]
     explaining = house.popen("explain", audit, "--html", str(house.folder / "gone.html"))
     wait_for("an experiment runs", lambda: "/experiment-0" in house.detctl("show", audit, "--json").stdout)
-    house.kill("gpu2")
+    house.kill("agent-gpu2")
     assert explaining.wait(200) == 1, "the difference stands"
     gone = json.loads(house.detctl("compare", "--audit", audit, "--json").stdout)
     assert [cause["confidence"] for cause in gone["causes"]] == ["indicated"], gone

@@ -86,7 +86,8 @@ def _cleaned(value: Any) -> Any:
         return {clean(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
-    return clean(value) if isinstance(value, str) else value
+    # Files of the training itself are shown as the user names them.
+    return clean(value).replace("{cwd}/", "") if isinstance(value, str) else value
 
 
 def _headline(verdict: Mapping[str, Any]) -> str:

@@ -145,6 +145,8 @@ def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: 
         yield "confirmed by", clean(cause["confirmed_by"])
     if cause.get("fix"):
         yield "fix", clean(cause["fix"])
+    for line in cause.get("change") or []:
+        yield "", clean(line)
 
 
 def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from detctl_coordinator.attribution.changes import change_of, change_of_setting
 from detctl_coordinator.attribution.experiments import Finding, Fix, Round
 from detctl_coordinator.attribution.report import cause_of
 from detctl_coordinator.attribution.self_test import Check
@@ -11,6 +12,8 @@ from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.attribution.words import CAUSES
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
+
+TIMED_STEPS_MIN = 8  # medians of fewer say nothing of a step's time
 
 
 def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
@@ -121,16 +124,23 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
                 "cause": word,
                 "origin": "code" if CAUSES[word] == "code" else "environment",
                 "fix": f"set {factor.shown} alike on both",
+                "change": change_of(word, [*(told[0].evidence if told else ()), finding.acted_on]),
             }
         )
     lines = base.evidence
     if base in verdict.causes:  # this was the experiment
         lines = [line for line in lines if "without an experiment" not in line]
+    fix, change = base.fix, base.change
+    if factor.swaps:
+        change = change_of_setting(factor.shown, factor.released, factor.equal)
+        fix = fix if factor.name in fix else f"{fix}; here {factor.shown} alike on both does it"
     return base.model_copy(
         update={
             "confidence": "confirmed",
             "confirmed_by": finding.confirmed_by,
             "evidence": [finding.words, *lines],
+            "fix": fix,
+            "change": change,
         }
     )
 
@@ -173,10 +183,10 @@ def _fix(fixes: Sequence[Fix]) -> CheapestFix | None:
     fix = fixes[-1]
     values = {factor.shown: value for factor, value in fix.values.items()}
     shown = ", ".join(factor.value_words(value) for factor, value in fix.values.items())
-    percent = None if fix.cost is None else round(100 * fix.cost, 1)
+    percent = None if fix.cost is None or fix.steps < TIMED_STEPS_MIN else round(100 * fix.cost, 1)
     scatter = f"over {fix.steps} steps; runs as they are scatter by {100 * fix.scatter:.0f} %"
     if percent is None:
-        cost = "its cost was not measured"
+        cost = f"its cost was not measured: {fix.steps} steps are too few"
     elif percent <= 100 * fix.scatter:
         cost = f"no cost in step time to be seen ({percent:+.0f} % {scatter})"
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from detctl_coordinator.attribution.bounds import bound_words
+from detctl_coordinator.attribution.changes import change_of
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.facts import emulates, interventions_of, value_at
 from detctl_coordinator.attribution.known_answers import class_of
@@ -81,6 +82,7 @@ def cause_of(finding: CauseFinding) -> Cause:
         kind=finding.kind,
         evidence=list(finding.evidence),
         fix=finding.fix,
+        change=change_of(finding.cause, finding.evidence),
         runs=list(finding.runs),
         carried_on_to=[_word(stage) for stage in finding.carried_on_to],
         lasting=finding.lasting,

@@ -39,7 +39,7 @@ class _Part(BaseModel):
 
 
 class Cause(_Part):
-    """Why two runs differ. `cause` is a word of docs/causes.md; `runs` are the two runs that show it."""
+    """Why two runs differ. `cause` is a word of docs/causes.md; `runs` are the two that show it; `change`: the fix as lines of a diff."""
 
     cause: str
     origin: OriginWord | None
@@ -51,6 +51,7 @@ class Cause(_Part):
     confirmed_by: Literal["swap", "equalised"] | None = None
     evidence: list[str] = Field(default_factory=list)
     fix: str = ""
+    change: list[str] = Field(default_factory=list)
     runs: list[str] = Field(default_factory=list)
     carried_on_to: list[StageWord] = Field(default_factory=list)
     lasting: Literal["transient", "persistent"] = "persistent"
