@@ -39,7 +39,7 @@ class _Part(BaseModel):
 
 
 class Cause(_Part):
-    """Why two runs differ. `cause` is a word of docs/causes.md; `runs` are the two that show it; `change`: the fix as lines of a diff."""
+    """Why two runs differ. `cause` is a word of docs/causes.md; `runs`: the two that show it; `change`: the fix as a diff."""
 
     cause: str
     origin: OriginWord | None
