@@ -20,12 +20,16 @@ INTERVENTIONS = (
     "deterministic",
     "fault",
     "identity",
+    "keep",
     "listing",
     "precision",
     "seed",
     "threads",
+    "transplant",
     "workers",
 )
+# What carries values of a training to another machine: only where the recipe's owner allows it.
+TRANSPLANTS = ("keep", "transplant")
 _INTERVENTION_VALUE = re.compile(r"[A-Za-z0-9._:,=+-]{1,64}", re.ASCII)
 
 
@@ -95,6 +99,8 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
             raise Refused(f"unknown intervention {_shown(key)} (valid: {', '.join(INTERVENTIONS)})")
         if not _INTERVENTION_VALUE.fullmatch(value):
             raise Refused(f"intervention {key}: {_shown(value)} is no value for it")
+        if key in TRANSPLANTS and not recipe.allow_transplant:
+            raise Refused(f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog")
     return Admitted(order, recipe, environment, parameters)
 
 

@@ -6,9 +6,12 @@ Lives in one event loop; trainings and file work run in threads. Knows nothing o
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 from detctl_agent import logs, manifest, source, spool
 from detctl_agent.admission import Order, admit, check_ids
@@ -33,6 +36,8 @@ class Jobs:
     ) -> None:
         self._machine, self._offers, self._state, self._inherit = machine, offers, state, inherit
         self._answers = state.root / "known-answers" if answers else None
+        # Fetches what a run kept into a folder; the connection sets it while there is one.
+        self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
         self._slots = asyncio.Semaphore(parallel)
         self._threads = ThreadPoolExecutor(
             parallel, "run"
@@ -214,6 +219,13 @@ class Jobs:
         else:
             self._check_sent(job)
 
+    def _fetch(self, run_id: str, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
+        """Raises Refused, AgentError."""
+        if self.fetch is None:
+            raise AgentError(f"what run {run_id} kept could not be fetched: not connected")
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
+        asyncio.run_coroutine_threadsafe(self.fetch(run_id, folder), loop).result()
+
     def _run_in_thread(self, job: Job, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared | None]:
         assert job.order is not None
         if job.stop is not None:
@@ -225,6 +237,8 @@ class Jobs:
         job.folder.write_run(job.run)
         runtime = RuntimeFolder(job.folder.tmp)
         try:
+            if source := job.order.interventions.get("transplant"):
+                self._fetch(source.partition(":")[2], job.folder.given, loop)
             prepared = prepare(
                 admitted,
                 job.folder,

@@ -108,6 +108,7 @@ def prepare(
             "interventions": dict(order.interventions),
             "budget": order.budget_share or None,
             "argv_paths": inherit,
+            "given": str(folder.given) if "transplant" in order.interventions else None,
         },
     )
     facts = manifest.run_manifest(
@@ -123,6 +124,7 @@ def prepare(
             "source_digest": found.digest,
             "git_commit": found.git_commit,
             "timeout_s": recipe.timeout_s,
+            "allow_transplant": recipe.allow_transplant,
         },
         environment={
             "name": order.environment or "default",

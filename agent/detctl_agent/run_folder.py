@@ -121,6 +121,11 @@ class RunFolder:
         return self.root / "probe"
 
     @property
+    def given(self) -> Path:
+        """What is transplanted into the run."""
+        return self.root / "given"
+
+    @property
     def spool(self) -> Path:
         return self.root / "spool"
 

@@ -5,6 +5,7 @@
  "window": [0, 32],                          half open; end null: to the end
  "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
  "interventions": {"listing": "sorted", "workers": "0"},
+ "given": "/…/given",                         with intervention transplant: the folder that holds what is transplanted
  "budget": 0.02,                             share of step time that the probe may take; no key: as much as it needs
  "argv_paths": true,                         existing folders among the arguments got names by position (record, audit --)
  "main_pid": 4711}                           written by the first process of the run itself: those below it are children
@@ -31,6 +32,7 @@ class Settings:
     paths: Dict[str, str] = field(default_factory=dict)
     interventions: Dict[str, str] = field(default_factory=dict)
     budget: Optional[float] = None
+    given: str = ""
 
     @property
     def bare(self) -> Optional[int]:
@@ -55,5 +57,6 @@ class Settings:
             window_end=None if end is None else int(end),
             paths=dict(raw.get("paths", {})),
             interventions=dict(raw.get("interventions", {})),
+            given=str(raw.get("given") or ""),
             budget=float(raw["budget"]) if raw.get("budget") else None,
         )

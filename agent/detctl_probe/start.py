@@ -45,6 +45,8 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("intervene.precision", "forward"),
         ("intervene.attention", "forward"),
         ("intervene.fault", "forward"),
+        ("intervene.keep", "init"),
+        ("intervene.transplant", "init"),
         ("observe.loader", "order"),
         ("observe.batches", "batch"),
         ("observe.modules", "forward"),

@@ -160,6 +160,62 @@ def test_what_twins_draw_by_chance(house: House, tmp_path: Path, fault: str, cau
     assert verdict["experiments"][0]["result"] == ("equal" if cause else "different"), verdict
 
 
+HIDDEN = """
+import sys
+from pathlib import Path
+import torch
+from torch.utils.data import DataLoader
+here = float(Path(sys.argv[2], "scale.txt").read_text())
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
+with torch.no_grad():
+    model[0].weight.mul_(here)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+data = torch.linspace(0, here if "data" in sys.argv else 1, 96).reshape(24, 4)
+for x in DataLoader(data, batch_size=6, shuffle=True, num_workers=1):
+    y = model(x)
+    if "behind" in sys.argv and here > 1:
+        y = y * 1.0001
+    loss = y.square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("faults", "what", "behind"),
+    [
+        (["data"], "initial weights and batches", False),
+        pytest.param(["behind"], "initial weights", True, marks=pytest.mark.soak),
+    ],
+)
+def test_a_transplant_tells_what_lies_behind(
+    house: House, tmp_path: Path, faults: list[str], what: str, behind: bool
+) -> None:
+    """Weights and batches that come from data that differ hide what follows; with the first machine's it shows, or nothing does."""
+    (tmp_path / "script").mkdir()
+    (tmp_path / "script" / "train.py").write_text(HIDDEN)
+    for name, scale in (("gpu1", "1.0"), ("gpu2", "1.5")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scale.txt").write_text(scale)
+        words = json.dumps(["python", "train.py", "--data", "{data}", *faults])
+        house.agent(
+            name,
+            f'[recipes.hidden]\ncommand = {words}\nfolder = "{tmp_path / "script"}"\ntimeout_s = 120\npaths = ["data"]\n'
+            f'allow_transplant = true\n[recipes.hidden.parameters]\ndata = "{tmp_path / name}"\n'
+            f'[environments.default]\npython = "{sys.executable}"\n'
+            f'variables = {{ TZ = "{"UTC" if name == "gpu1" else "Asia/Tokyo"}" }}\n',
+        )
+    command = ("audit", "hidden", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain", "--to-end")
+    verdict = house.verdict(*command, exit_code=1)
+    told = [row for row in verdict["experiments"] if f"takes the {what} of" in row["words"]]
+    assert len(told) == 1, verdict["experiments"]
+    assert told[0]["result"] == ("different" if behind else "equal"), told
+    assert ("from step 0 · loss on" in told[0]["words"]) == behind, told
+    assert not [cause for cause in verdict["causes"] if cause["confidence"] == "confirmed"]
+
+
 MANY = """
 import argparse, os
 import torch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent import logs
 from detctl_agent.client.channel import cancelled, default_token_file, metadata, open_channel, read_token
+from detctl_agent.client.content import fetch
 from detctl_agent.client.control import ControlStream
 from detctl_agent.client.ingest import IngestStream
 from detctl_agent.errors import AgentError
@@ -70,12 +72,14 @@ class Connection:
             stub = agents_pb2_grpc.AgentsStub(channel)
             control = ControlStream(self._jobs, stub, call_metadata, self._hello, self._offers, self._welcome)
             ingest = IngestStream(self._jobs, stub, call_metadata)
+            self._jobs.fetch = functools.partial(fetch, stub, call_metadata)
             tasks = [asyncio.create_task(control.run()), asyncio.create_task(ingest.run())]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     await task
             finally:
+                self._jobs.fetch = None
                 await cancelled(tasks)
 
     def _token(self) -> str:

@@ -53,6 +53,8 @@ class Init:
                 continue
             if not isinstance(tensor, lazy):  # a lazy parameter comes again, by the optimizer, when it has content
                 self._seen[id(tensor)] = weakref.ref(tensor)
+                for look in self._model.before_init:
+                    look(site, tensor)
             yield site, tensor, None
 
 

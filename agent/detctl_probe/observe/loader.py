@@ -63,6 +63,8 @@ class Loaders:
 
 
 _loaders = Loaders()
+# Called with (loader's number, batch's number, data) of each batch that is taken, after it was recorded: keep.py, transplant.py.
+on_batch: List[Callable[[int, int, Any], None]] = []
 
 
 def install(owner: Recorder) -> None:
@@ -133,6 +135,8 @@ def _next_data(original: Callable[..., Any]) -> Callable[..., Any]:
             seen = self._collate_fn.take()
         if known is not None:
             _taken(known, seen, self._num_workers)
+            for look in on_batch:
+                look(known.number, known.batches - 1, data)
         return data
 
     return next_data

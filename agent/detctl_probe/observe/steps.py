@@ -42,6 +42,8 @@ class Model:
         self.site: Callable[[], Optional[str]] = lambda: (
             None
         )  # of the module under way in this thread; modules.py sets it
+        # Called with (site, tensor) of each initial weight before it is digested.
+        self.before_init: List[Callable[[str, Any], None]] = []
         self.hidden = HiddenSteps(self)
         self._settle: List[Callable[[], None]] = []
         self._thread: Optional[int] = None

@@ -22,8 +22,9 @@ from typing import Any, Literal
 from detctl_coordinator.attribution.arms import RunArm
 from detctl_coordinator.attribution.attribute import causes_of
 from detctl_coordinator.attribution.delta_debugging import smallest
-from detctl_coordinator.attribution.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence import DATA, NUMERIC, CauseFinding
 from detctl_coordinator.attribution.factors import Factor, chances, factors_of, masks
+from detctl_coordinator.attribution.facts import value_at
 from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.attribution.known_answers import answers_compared
 from detctl_coordinator.attribution.suspects import suspects_of
@@ -36,6 +37,8 @@ from detctl_coordinator.domain.run import RunSpec
 FACTORS_MAX = 13  # tried by themselves; two runs each, two for E*, two for the fix: thirty experiments
 GROUP_MIN = 3  # so many unlikely factors are tried together first
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
+
+TAKEN = {"init": "initial weights", "batch": "batches", "init+batch": "initial weights and batches"}
 
 STILL_DIFFERENT = "with all that can be set made equal the arms still part, so no cause is confirmed"
 STILL_BY_CHANCE = "with seeds, identity and hash seed made equal the twins still part, so no cause is confirmed"
@@ -85,6 +88,8 @@ class Round:
     note: str = ""
     fault: str = ""  # one machine at odds with itself and not with its peer, with all held equal
     fix: Fix | None = None
+    behind: tuple[CauseFinding, ...] = ()  # what parts the arms with the same initial weights
+    behind_words: str = ""
 
     @property
     def answered(self) -> bool:
@@ -236,6 +241,8 @@ def _between(
         round_.note = STILL_DIFFERENT + (f" (not set here: {', '.join(left[:6])})" if left else "")
         answers = answers_compared(facts[0].manifest, facts[1].manifest)
         round_.note += f"; {answers}" if answers else ""
+        if all(value_at(one.manifest, "recipe", "allow_transplant") for one in facts):
+            _transplant(lab, round_, star)
         return round_
     if not held and all(factor.swaps for factor in factors) and not lab.equal(natives[0], star.specs[0]):
         round_.note = DISTURBED
@@ -248,6 +255,51 @@ def _between(
         _together(lab, round_, star, [factor for factor in live if factor.swaps])
     _fix(lab, case, round_, bases, held)
     return round_
+
+
+def _transplant(lab: Lab, round_: Round, star: Result) -> None:
+    """Where arms part under E* in weights or batches, the second one takes the first one's: what still parts them lies behind."""
+    pair = lab.pair(*star.specs)
+    what = "+".join(
+        word
+        for word, stages in (("init", (Stage.INIT,)), ("batch", DATA))
+        if any(node.stage in stages for node in pair.differences)
+    )
+    if not what:
+        return
+    keep, take = (Factor("probe", name, name, swaps=False) for name in ("keep", "transplant"))
+    first, second = star.trial.bases
+    settings = star.trial.settings
+    kept = lab.run(Trial(f"{first.arm.label} keeps its {TAKEN[what]}", (first,), {**settings, keep: what}, (keep,)))[0]
+    round_.rows.append(lab.row(kept))
+    if kept.problem or kept.inert:
+        return
+    words = f"{second.arm.label} takes the {TAKEN[what]} of {first.arm.label}"
+    values = {**settings, take: f"{what}:{kept.specs[0].run_id}"}
+    given = lab.run(Trial(words, (second,), values, (take,)))[0]
+    row = lab.row(given)
+    round_.rows.append(row)
+    if given.problem or given.inert:
+        why = given.problem or lab.read_back(take, given)
+        row |= {"result": "no result", "words": f"{words}: not all of it was taken ({why})"}
+        return
+    after = lab.pair(star.specs[0], given.specs[0])
+    # What the loader gave is recorded before it is exchanged.
+    parted = sorted(node for node in after.differences if node.stage in NUMERIC)
+    if after.incomparable or (parted and parted[0].stage is Stage.INIT):
+        row |= {"result": "no result", "words": f"{words}: they were not taken over as they are"}
+    elif parted:
+        step, stage = min((after.differences[node].step, node.stage) for node in parted)
+        row |= {
+            "result": "different",
+            "words": f"{words}: it still parts, from step {step} · {stage.word} on: not by these alone",
+        }
+        round_.behind = tuple(
+            one for one in _causes(lab, round_.scope, star.specs[0], given.specs[0]) if one.stage in NUMERIC
+        )
+        round_.behind_words = f"experiment: {row['words']}"
+    else:
+        row |= {"result": "equal", "words": f"{words}: all that is computed is equal, so nothing but these parts them"}
 
 
 def _together(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -> None:

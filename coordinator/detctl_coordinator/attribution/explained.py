@@ -72,6 +72,10 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         notes.insert(0, round_.note)
     words = {cause.cause for cause in confirmed}
     rest = [cause for cause in own if cause.cause not in words]
+    for one in round_.behind:
+        cause = cause_of(one)
+        if cause.cause not in {known.cause for known in rest}:
+            rest = [*rest, cause.model_copy(update={"evidence": [round_.behind_words, *cause.evidence]})]
     if round_.fault:
         rest = _with_fault(rest, round_.fault, verdict)
     for finding in fits:

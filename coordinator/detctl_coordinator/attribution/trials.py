@@ -188,7 +188,7 @@ class Lab:
     def row(self, result: Result, before: Result | None = None) -> dict[str, Any]:
         """For the verdict's `experiments`. before: the trial that it is held against."""
         agree = self.agree(result)
-        told = result.problem or ("they agree" if agree else "they part")
+        told = result.problem or ("done" if len(result.specs) == 1 else "they agree" if agree else "they part")
         if agree and before is not None:
             told += ", as before" if self.unmoved(before, result) else ", on other values than before"
         asked = result.specs[0] if result.specs else result.trial.specs()[0]

@@ -31,6 +31,7 @@ NOT_SUSPECT = (
     "variables.PYTHONPATH",
     "gpu.0.uuid",
     "recipe.name",
+    "recipe.allow_transplant",
 )
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import agents_pb2_grpc
 
+from detctl_coordinator import limits
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import streaming
+from detctl_coordinator.errors import Code, Refusal, streaming
 from detctl_coordinator.rpc.callers import calling_machine
 from detctl_coordinator.rpc.control_stream import ControlStream
 from detctl_coordinator.rpc.ingest_stream import IngestStream
+from detctl_coordinator.transplants import kept_by, may_take
 
 
 class AgentsServicer(agents_pb2_grpc.AgentsServicer):
@@ -28,6 +30,16 @@ class AgentsServicer(agents_pb2_grpc.AgentsServicer):
             request_iterator
         ):
             yield message
+
+    @streaming
+    async def Content(self, request: pb.ContentRef, context: Any) -> AsyncIterator[pb.ContentPart]:  # noqa: N802
+        store = self._engine.store
+        if not may_take(await store.active_audits(), calling_machine(context), request.run_id):
+            raise Refusal(
+                Code.NOT_FOUND, f"no audit under way tells this machine to take from run {limits.clean(request.run_id)}"
+            )
+        for part in await store.call(kept_by, request.run_id):
+            yield pb.ContentPart(site=part.site, dtype=part.dtype, shape=part.shape, content=part.content)
 
     @streaming
     async def Ingest(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.IngestReply]:  # noqa: N802

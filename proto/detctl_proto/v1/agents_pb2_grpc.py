@@ -49,6 +49,11 @@ class AgentsStub(object):
                 request_serializer=detctl__proto_dot_v1_dot_agents__pb2.IngestRequest.SerializeToString,
                 response_deserializer=detctl__proto_dot_v1_dot_agents__pb2.IngestReply.FromString,
                 _registered_method=True)
+        self.Content = channel.unary_stream(
+                '/detctl.v1.Agents/Content',
+                request_serializer=detctl__proto_dot_v1_dot_agents__pb2.ContentRef.SerializeToString,
+                response_deserializer=detctl__proto_dot_v1_dot_agents__pb2.ContentPart.FromString,
+                _registered_method=True)
 
 
 class AgentsServicer(object):
@@ -69,6 +74,13 @@ class AgentsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Content(self, request, context):
+        """What a run kept for a transplant, for the machine that was told to take it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AgentsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +93,11 @@ def add_AgentsServicer_to_server(servicer, server):
                     servicer.Ingest,
                     request_deserializer=detctl__proto_dot_v1_dot_agents__pb2.IngestRequest.FromString,
                     response_serializer=detctl__proto_dot_v1_dot_agents__pb2.IngestReply.SerializeToString,
+            ),
+            'Content': grpc.unary_stream_rpc_method_handler(
+                    servicer.Content,
+                    request_deserializer=detctl__proto_dot_v1_dot_agents__pb2.ContentRef.FromString,
+                    response_serializer=detctl__proto_dot_v1_dot_agents__pb2.ContentPart.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +153,33 @@ class Agents(object):
             '/detctl.v1.Agents/Ingest',
             detctl__proto_dot_v1_dot_agents__pb2.IngestRequest.SerializeToString,
             detctl__proto_dot_v1_dot_agents__pb2.IngestReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Content(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/detctl.v1.Agents/Content',
+            detctl__proto_dot_v1_dot_agents__pb2.ContentRef.SerializeToString,
+            detctl__proto_dot_v1_dot_agents__pb2.ContentPart.FromString,
             options,
             channel_credentials,
             insecure,

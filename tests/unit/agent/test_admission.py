@@ -53,6 +53,8 @@ def test_overrides_take_the_place_of_defaults() -> None:
         ({"variables": {"HF_HUB_CACHE_DIR": "/x"}}, "may not be set"),
         ({"variables": {"TZ": "UTC; rm"}}, "its value may hold"),
         ({"interventions": {"listing": "sorted\n"}}, "is no value for it"),
+        ({"interventions": {"keep": "init"}}, "allows no transplant: set allow_transplant = true"),
+        ({"interventions": {"transplant": "init:a1.004"}}, "allows no transplant"),
         ({"level": "row"}, "unknown level 'row'"),
         ({"step_from": 4, "step_to": 4}, "holds no step"),
     ],

@@ -1,0 +1,44 @@
+"""What another run kept, fetched for a transplant and laid out as the probe takes it (detctl_probe/intervene/transplant.py)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
+
+from detctl_agent.errors import AgentError, Refused
+
+TIMEOUT_S = 120.0
+BYTES_MAX = 64 << 20  # a probe keeps far less
+TENSORS_MAX = 65_536
+
+
+async def fetch(
+    stub: agents_pb2_grpc.AgentsStub, metadata: tuple[tuple[str, str], ...], run_id: str, folder: Path
+) -> None:
+    """Writes index.json and a file a tensor into `folder`. Raises Refused where nothing can be taken, AgentError where nobody answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index: dict[str, Any] = {}
+    size = 0
+    try:
+        async for part in stub.Content(agents_pb2.ContentRef(run_id=run_id), metadata=metadata, timeout=TIMEOUT_S):
+            size += len(part.content)
+            if size > BYTES_MAX or len(index) > TENSORS_MAX:
+                raise Refused(f"what run {run_id} kept is larger than {BYTES_MAX >> 20} MiB")
+            # Names are the sender's: files get numbers.
+            row = index.setdefault(
+                part.site, {"dtype": part.dtype, "shape": list(part.shape), "file": f"{len(index)}.bin"}
+            )
+            with open(folder / row["file"], "ab") as file:
+                file.write(part.content)
+    except grpc.aio.AioRpcError as error:
+        raise AgentError(
+            f"what run {run_id} kept could not be fetched: {error.details() or error.code().name.lower()}"
+        ) from None
+    if not index:
+        raise Refused(f"run {run_id} kept nothing that could be transplanted")
+    (folder / "index.json").write_text(json.dumps(index), "utf-8")

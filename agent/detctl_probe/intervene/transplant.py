@@ -1,0 +1,72 @@
+"""Intervention `transplant=init:RUN` (`batch:RUN`, `init+batch:RUN`): this run takes the initial weights, or the batches, of another.
+
+The agent has put them into the folder `given` of the settings: index.json, name -> {"dtype", "shape", "file"}, and files of plain
+bytes. Weights are copied in before they are digested: the records of stage init read back what the run really began with. Batches are
+copied over those that the loader gave, after these were recorded: what was computed from them follows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any, Dict, Set
+
+from detctl_probe.intervene.asked import value_of
+from detctl_probe.intervene.keep import BATCH, WHAT
+from detctl_probe.observe import loader
+from detctl_probe.observe.modules_tensors import dtype_name, tensors
+from detctl_probe.observe.steps import model_of
+from detctl_probe.recorder import Recorder
+
+NAME = "transplant"
+
+
+class _Given:
+    """What there is to take, and what was taken."""
+
+    def __init__(self, recorder: Recorder, value: str) -> None:
+        self._recorder, self._value = recorder, value
+        self._folder = recorder.settings.given
+        with open(os.path.join(self._folder, "index.json"), encoding="utf-8") as file:
+            self._given: Dict[str, Any] = json.load(file)
+        self._taken: Set[str] = set()
+        self._without: Set[str] = set()
+        self._tell()
+
+    def tensor(self, name: str, tensor: Any) -> None:
+        torch = sys.modules["torch"]
+        one = self._given.get(name)
+        if one is None or one["dtype"] != dtype_name(tensor.dtype) or one["shape"] != list(tensor.shape):
+            self._without.add(name)
+        else:
+            with open(os.path.join(self._folder, one["file"]), "rb") as file:
+                content = bytearray(file.read())
+            with torch.no_grad():
+                if content:
+                    tensor.data.copy_(torch.frombuffer(content, dtype=tensor.dtype).reshape(tensor.shape))
+            self._taken.add(name)
+        self._tell()
+
+    def batch(self, loader_number: int, number: int, data: Any) -> None:
+        if self._recorder.recording:
+            with self._recorder.working("batch"):
+                for path, tensor in tensors(data):
+                    self.tensor(BATCH % (loader_number, number, path), tensor)
+
+    def _tell(self) -> None:
+        told = "%d of %d tensors given" % (len(self._taken), len(self._given))
+        if self._without:
+            told += "; not given, or of another shape: " + ", ".join(sorted(self._without)[:5])
+        self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, told)
+
+
+def install(recorder: Recorder) -> None:
+    """Raises ValueError for a value that is no transplant; OSError where nothing was given."""
+    value = value_of(recorder, NAME, lambda text: text.partition(":")[0] in WHAT, "init:RUN or batch:RUN")
+    given = _Given(recorder, value)
+    what = value.partition(":")[0]
+    if "init" in what:
+        model_of(recorder).before_init.append(given.tensor)
+    if "batch" in what:
+        loader.on_batch.append(given.batch)
