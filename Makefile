@@ -42,7 +42,7 @@ bench: $(VENV)/.dev ## every benchmark; prints ratios measured in one run
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
 zoo: $(VENV)/.dev ## training scripts with planted causes, through the command line: a table of verdicts
-	$(BIN)/python tests/zoo/run_zoo.py
+	$(BIN)/python tests/zoo/run_zoo.py --explain
 
 soak: $(VENV)/.dev ## long tests
 	$(BIN)/python -m pytest -m soak --timeout 7200

@@ -17,6 +17,7 @@ VALUE_CHARACTERS_MAX = 4096
 INTERVENTIONS = (
     "attention",
     "bare",
+    "ddp_buckets",
     "deterministic",
     "fault",
     "identity",
@@ -26,6 +27,7 @@ INTERVENTIONS = (
     "seed",
     "threads",
     "transplant",
+    "worker_seeds",
     "workers",
 )
 # What carries values of a training to another machine: only where the recipe's owner allows it.

@@ -44,6 +44,8 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("intervene.threads", "forward"),
         ("intervene.precision", "forward"),
         ("intervene.attention", "forward"),
+        ("intervene.worker_seeds", "rng"),
+        ("intervene.ddp_buckets", "collective"),
         ("intervene.fault", "forward"),
         ("intervene.keep", "init"),
         ("intervene.transplant", "init"),

@@ -27,6 +27,7 @@ CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
 )
 # What makes whole classes of chance equal: it shows a class, never a cause (docs/causes.md).
 MASKS: tuple[tuple[str, str, str, str], ...] = (
+    ("worker_seeds", "0", "worker-seeding", "what workers draw from their generators"),
     ("workers", "0", "concurrency", "what DataLoader workers do beside each other"),
     ("threads", "1", "concurrency", "what threads of one operation do beside each other"),
     ("deterministic", "on", "nondeterministic-kernel", "an operation that sums in a racing order"),

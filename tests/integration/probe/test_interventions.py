@@ -154,3 +154,30 @@ def test_a_planted_ulp_is_in_its_step_and_a_swap_in_its_batch(tmp_path: Path) ->
     assert not read_back(nothing, "fault")["acted"] and "nothing to change" in read_back(nothing, "fault")["detail"]
     wrong = trained(tmp_path, {"fault": "ulp"}, "torch.manual_seed(0)", body)
     assert "ulp:STEP or swap:BATCH" in read_back(wrong, "fault")["detail"]
+
+
+def test_worker_seeds_make_draws_in_workers_equal(tmp_path: Path) -> None:
+    head = """from torch.utils.data import DataLoader
+class Noisy:
+    def __len__(self): return 12
+    def __getitem__(self, index): return torch.rand(4) + random.random() + float(np.random.rand())
+torch.seed()  # the seeds of the workers come from it
+batches = iter(DataLoader(Noisy(), batch_size=4, num_workers=2))"""
+    masked = [trained(tmp_path, {"worker_seeds": "3"}, head, "x = next(batches)") for _ in range(2)]
+    assert [r.digest for r in masked[0].main.of("batch")] == [r.digest for r in masked[1].main.of("batch")]
+    assert (
+        "2 workers" in read_back(masked[0], "worker_seeds")["detail"] and read_back(masked[0], "worker_seeds")["acted"]
+    )
+    bare = [trained(tmp_path, {}, head, "x = next(batches)") for _ in range(2)]
+    assert [r.digest for r in bare[0].main.of("batch")] != [r.digest for r in bare[1].main.of("batch")]
+    alone = trained(tmp_path, {"worker_seeds": "3"}, "torch.manual_seed(0)")
+    assert not read_back(alone, "worker_seeds")["acted"]
+
+
+def test_ddp_has_one_bucket(tmp_path: Path) -> None:
+    head = """import torch.distributed as dist
+dist.init_process_group("gloo", init_method="file://" + os.path.abspath("meet"), rank=0, world_size=1)"""
+    body = "x = torch.ones(3, 4)\n    if step == 0: model = torch.nn.parallel.DistributedDataParallel(model)"
+    run = trained(tmp_path, {"ddp_buckets": "one"}, head, body, "dist.destroy_process_group()")
+    assert read_back(run, "ddp_buckets")["acted"] and "bucket_cap_mb" in read_back(run, "ddp_buckets")["detail"]
+    assert not read_back(trained(tmp_path, {"ddp_buckets": "one"}), "ddp_buckets")["acted"]

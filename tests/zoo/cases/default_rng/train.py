@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["unseeded-rng"]
+# confirmed = ["unseeded-rng"]
 # where = "np.random.default_rng()"
 # mode = "audit"
 # ///

@@ -4,6 +4,7 @@
 # origin = "code"
 # causes = ["hash-order", "unknown"]
 # any_of = true
+# confirmed = ["hash-order"]
 # mode = "audit"
 # ///
 import torch

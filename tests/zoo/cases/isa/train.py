@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "environment"
 # causes = ["cpu-isa"]
+# confirmed = ["cpu-isa"]
 # mode = "machines"
 # right_variables = { ATEN_CPU_CAPABILITY = "default" }
 # ///

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "environment"
 # causes = ["filesystem-order"]
+# confirmed = ["filesystem-order"]
 # where = "os.listdir(folder)"
 # mode = "machines"
 # data = "order"

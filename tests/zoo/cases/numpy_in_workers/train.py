@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["worker-seeding"]
+# confirmed = ["worker-seeding"]
 # mode = "audit"
 # ///
 import numpy as np

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["identity-seed"]
+# confirmed = ["identity-seed"]
 # where = "random.seed(os.getpid())"
 # mode = "audit"
 # ///

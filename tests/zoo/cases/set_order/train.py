@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["hash-order"]
+# confirmed = ["hash-order"]
 # mode = "audit"
 # ///
 import torch

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "environment"
 # causes = ["thread-count"]
+# confirmed = ["thread-count"]
 # mode = "machines"
 # left_variables = { OMP_NUM_THREADS = "1" }
 # right_variables = { OMP_NUM_THREADS = "2" }

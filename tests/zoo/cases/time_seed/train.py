@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["identity-seed"]
+# confirmed = ["identity-seed"]
 # where = "torch.manual_seed(int(time.time()"
 # mode = "audit"
 # ///

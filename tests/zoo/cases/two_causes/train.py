@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "environment"
 # causes = ["filesystem-order", "unseeded-rng"]
+# confirmed = ["filesystem-order", "unseeded-rng"]
 # where = "np.random.randn"
 # mode = "machines"
 # data = "order"

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["unseeded-rng"]
+# confirmed = ["unseeded-rng"]
 # where = "uuid.uuid4()"
 # mode = "audit"
 # ///

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "environment"
 # causes = ["filesystem-order"]
+# confirmed = ["filesystem-order"]
 # where = "in os.walk(root)"
 # mode = "machines"
 # data = "order"

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "environment"
 # causes = ["worker-count"]
+# confirmed = ["worker-count"]
 # mode = "audit"
 # options = ["--vary", "workers=0,2"]
 # ///
