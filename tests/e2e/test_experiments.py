@@ -166,8 +166,8 @@ from pathlib import Path
 import torch
 from torch.utils.data import DataLoader
 here = float(Path(sys.argv[2], "scale.txt").read_text())
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Linear(8, 1))
+torch.manual_seed(int(here * 2) if "seed" in sys.argv else 0)
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(), torch.nn.Linear(8, 1))
 with torch.no_grad():
     model[0].weight.mul_(here)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -188,6 +188,7 @@ for x in DataLoader(data, batch_size=6, shuffle=True, num_workers=1):
     [
         (["data"], "initial weights and batches", False),
         pytest.param(["behind"], "initial weights", True, marks=pytest.mark.soak),
+        pytest.param(["seed"], "initial weights and batches and generator states", False, marks=pytest.mark.soak),
     ],
 )
 def test_a_transplant_tells_what_lies_behind(

@@ -49,6 +49,11 @@ def make_data(folder: Path, kind: str, side: str) -> None:
         (folder / f"{number:02}.txt").write_text(" ".join(f"{word:.6f}" for word in words))
 
 
+def has_cuda() -> bool:
+    """Whether a training here would find a GPU."""
+    return shutil.which("nvidia-smi") is not None
+
+
 class Zoo:
     """Runs cases below `folder`; `data` must be a tmpfs, so that the order of a listing is the order of creation."""
 
@@ -151,6 +156,9 @@ def run(
         try:
             zoo.start(cases)
             for case in cases:
+                if case.needs_cuda and not has_cuda():
+                    print(f"{case.name:22} skipped: it needs an NVIDIA GPU", flush=True)
+                    continue
                 begun = time.monotonic()
                 found, text = zoo.verdict(case)
                 seconds = time.monotonic() - begun

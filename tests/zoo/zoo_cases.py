@@ -4,7 +4,7 @@ A header is TOML between `# /// zoo` and `# ///`. Keys: `outcome`; `origin`; `ca
 (`any_order`: as a set; `any_of`: one of them); `where`, a piece of the line of the script that the verdict must name; `benign`, a stage that
 must be listed as benign; `mode`: `audit` (twins by `detctl audit -- …`), `machines` (two agents), `record` (two recorded
 folders); `confirmed`: causes that experiments must confirm; `decoys`: harmless differences are planted in the machines' environments;
-`options` of audit; `variables`, or `left_variables` and `right_variables`; `data`: what differs between the machines'
+`needs_cuda`: skipped, and said, where there is no GPU; `options` of audit; `variables`, or `left_variables` and `right_variables`; `data`: what differs between the machines'
 folders (`order`, `content`, `missing`); `edit`: [old, new] in the second machine's script; `left_arguments`, `right_arguments`.
 """
 
@@ -41,6 +41,7 @@ class Case:
     right_arguments: list[str] = field(default_factory=list)
     confirmed: list[str] = field(default_factory=list)
     decoys: bool = False
+    needs_cuda: bool = False
     any_order: bool = False
     any_of: bool = False
 

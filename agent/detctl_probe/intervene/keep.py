@@ -1,5 +1,6 @@
-"""Intervention `keep=init`, `keep=batch`, `keep=init+batch`: initial weights, or the tensors of batches, travel with their digests, for a
-transplant into another run (transplant.py).
+"""Intervention `keep=init`, `keep=batch`, `keep=rng` or several (`init+batch`): what a run begins with or is fed travels with its digests.
+
+Initial weights, tensors of batches, states of generators at each step, for a transplant into another run (transplant.py).
 
 Only where the recipe's owner allows it (`allow_transplant`), and only in such a run: records of stage init under `kept/NAME#N`, each with
 a part of the bytes. Beyond KEPT_BYTES_MAX in all nothing more is kept, which is said.
@@ -10,19 +11,21 @@ from __future__ import annotations
 import base64
 import ctypes
 from hashlib import blake2b
-from typing import Any
+from typing import Any, List
 
 from detctl_probe.intervene.asked import value_of
+from detctl_probe.intervene.generator_states import states
 from detctl_probe.observe import loader
 from detctl_probe.observe.modules_tensors import dtype_name, tensors
 from detctl_probe.observe.steps import model_of
 from detctl_probe.prints import Print
-from detctl_probe.recorder import Recorder
+from detctl_probe.recorder import WORKER, Recorder
 
 NAME = "keep"
-WHAT = ("init", "batch", "init+batch")
+WHAT = ("init", "batch", "rng")
 SITE = "kept/%s#%d"
 BATCH = "batch/%d/%d%s"  # loader, batch, path inside it
+STATE = "rng/%d/%s"  # step, generator
 KEPT_BYTES_MAX = 16 << 20
 PART_BYTES = 24 << 10  # in base64 and JSON still below what evidence may have
 
@@ -32,27 +35,33 @@ class _Kept:
 
     def __init__(self, recorder: Recorder, value: str) -> None:
         self._recorder, self._value = recorder, value
-        self._tensors = self._bytes = 0
+        self._kept = self._bytes = 0
         self._full = ""
         recorder.intervention(NAME, value, False, "nothing was seen to keep")
 
     def tensor(self, name: str, tensor: Any) -> None:
         size = tensor.numel() * tensor.element_size()
+        if self._has_room(name, size):
+            self._keep(name, content_of(tensor), dtype_name(tensor.dtype), [int(one) for one in tensor.shape])
+
+    def _has_room(self, name: str, size: int) -> bool:
         if self._full or self._bytes + size > KEPT_BYTES_MAX:
             self._full = self._full or name
             why = "more than %d MiB: %s and what follows is not kept" % (KEPT_BYTES_MAX >> 20, self._full)
             self._recorder.intervention(NAME, self._value, False, why)
-            return
-        content = content_of(tensor)
-        about = {"dtype": dtype_name(tensor.dtype), "shape": [int(one) for one in tensor.shape]}
+            return False
+        return True
+
+    def _keep(self, name: str, content: bytes, dtype: str, shape: List[int]) -> None:
+        about = {"dtype": dtype, "shape": shape}
         for number, at in enumerate(range(0, max(len(content), 1), PART_BYTES)):
             part = content[at : at + PART_BYTES]
             told = {**about, "content": base64.b64encode(part).decode("ascii")}
             print_ = Print(blake2b(part, digest_size=16).digest(), "py:kept", (len(part),))
             self._recorder.record("init", SITE % (name, number), print_, evidence=told)
-        self._tensors += 1
-        self._bytes += size
-        self._recorder.intervention(NAME, self._value, True, "%d tensors, %d bytes" % (self._tensors, self._bytes))
+        self._kept += 1
+        self._bytes += len(content)
+        self._recorder.intervention(NAME, self._value, True, "%d values, %d bytes" % (self._kept, self._bytes))
 
     def batch(self, loader_number: int, number: int, data: Any) -> None:
         if self._recorder.recording:
@@ -60,15 +69,30 @@ class _Kept:
                 for path, tensor in tensors(data):
                     self.tensor(BATCH % (loader_number, number, path), tensor)
 
+    def states(self) -> None:
+        if self._recorder.recording and self._recorder.role != WORKER:
+            with self._recorder.working("rng"):
+                for name, state in states().items():
+                    site = STATE % (self._recorder.step, name)
+                    if self._has_room(site, len(state)):
+                        self._keep(site, state, "uint8", [len(state)])
+
+
+def is_what(text: str) -> bool:
+    """One of WHAT, or several with + between."""
+    return all(part in WHAT for part in text.split("+"))
+
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but WHAT."""
-    value = value_of(recorder, NAME, WHAT.__contains__, " or ".join(WHAT))
+    """Raises ValueError for a value but those of WHAT."""
+    value = value_of(recorder, NAME, is_what, " or ".join(WHAT))
     kept = _Kept(recorder, value)
     if "init" in value:
         model_of(recorder).before_init.append(kept.tensor)
     if "batch" in value:
         loader.on_batch.append(kept.batch)
+    if "rng" in value:
+        recorder.at_step_start(kept.states)
 
 
 def content_of(tensor: Any) -> bytes:

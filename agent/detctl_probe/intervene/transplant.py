@@ -1,8 +1,8 @@
-"""Intervention `transplant=init:RUN` (`batch:RUN`, `init+batch:RUN`): this run takes the initial weights, or the batches, of another.
+"""Intervention `transplant=init:RUN` (`batch:RUN`, `rng:RUN`, `init+batch:RUN`): this run takes what another one had, and kept (keep.py).
 
 The agent has put them into the folder `given` of the settings: index.json, name -> {"dtype", "shape", "file"}, and files of plain
 bytes. Weights are copied in before they are digested: the records of stage init read back what the run really began with. Batches are
-copied over those that the loader gave, after these were recorded: what was computed from them follows.
+copied over those that the loader gave, after these were recorded, and so are states of generators: what is computed from them follows.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, Dict, Set
+from typing import Any, Dict, Mapping, Set
 
 from detctl_probe.intervene.asked import value_of
-from detctl_probe.intervene.keep import BATCH, WHAT
+from detctl_probe.intervene.generator_states import restore, states
+from detctl_probe.intervene.keep import BATCH, STATE, is_what
 from detctl_probe.observe import loader
 from detctl_probe.observe.modules_tensors import dtype_name, tensors
 from detctl_probe.observe.steps import model_of
-from detctl_probe.recorder import Recorder
+from detctl_probe.recorder import WORKER, Recorder
 
 NAME = "transplant"
 
@@ -40,8 +41,7 @@ class _Given:
         if one is None or one["dtype"] != dtype_name(tensor.dtype) or one["shape"] != list(tensor.shape):
             self._without.add(name)
         else:
-            with open(os.path.join(self._folder, one["file"]), "rb") as file:
-                content = bytearray(file.read())
+            content = bytearray(self._content(one))
             with torch.no_grad():
                 if content:
                     tensor.data.copy_(torch.frombuffer(content, dtype=tensor.dtype).reshape(tensor.shape))
@@ -54,8 +54,26 @@ class _Given:
                 for path, tensor in tensors(data):
                     self.tensor(BATCH % (loader_number, number, path), tensor)
 
+    def states(self) -> None:
+        if not self._recorder.recording or self._recorder.role == WORKER:
+            return
+        with self._recorder.working("rng"):
+            for generator in states():
+                name = STATE % (self._recorder.step, generator)
+                one = self._given.get(name)
+                if one is None:
+                    self._without.add(name)
+                    continue
+                restore(generator, self._content(one))
+                self._taken.add(name)
+            self._tell()
+
+    def _content(self, one: Mapping[str, Any]) -> bytes:
+        with open(os.path.join(self._folder, one["file"]), "rb") as file:
+            return file.read()
+
     def _tell(self) -> None:
-        told = "%d of %d tensors given" % (len(self._taken), len(self._given))
+        told = "%d of %d values given" % (len(self._taken), len(self._given))
         if self._without:
             told += "; not given, or of another shape: " + ", ".join(sorted(self._without)[:5])
         self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, told)
@@ -63,10 +81,12 @@ class _Given:
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is no transplant; OSError where nothing was given."""
-    value = value_of(recorder, NAME, lambda text: text.partition(":")[0] in WHAT, "init:RUN or batch:RUN")
+    value = value_of(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
     given = _Given(recorder, value)
     what = value.partition(":")[0]
     if "init" in what:
         model_of(recorder).before_init.append(given.tensor)
     if "batch" in what:
         loader.on_batch.append(given.batch)
+    if "rng" in what:
+        recorder.at_step_start(given.states)

@@ -38,7 +38,7 @@ FACTORS_MAX = 13  # tried by themselves; two runs each, two for E*, two for the 
 GROUP_MIN = 3  # so many unlikely factors are tried together first
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
 
-TAKEN = {"init": "initial weights", "batch": "batches", "init+batch": "initial weights and batches"}
+TAKEN = {"init": "initial weights", "batch": "batches", "rng": "generator states"}
 
 STILL_DIFFERENT = "with all that can be set made equal the arms still part, so no cause is confirmed"
 STILL_BY_CHANCE = "with seeds, identity and hash seed made equal the twins still part, so no cause is confirmed"
@@ -262,19 +262,20 @@ def _transplant(lab: Lab, round_: Round, star: Result) -> None:
     pair = lab.pair(*star.specs)
     what = "+".join(
         word
-        for word, stages in (("init", (Stage.INIT,)), ("batch", DATA))
+        for word, stages in (("init", (Stage.INIT,)), ("batch", DATA), ("rng", (Stage.RNG,)))
         if any(node.stage in stages for node in pair.differences)
     )
+    told = " and ".join(TAKEN[word] for word in what.split("+") if word)
     if not what:
         return
     keep, take = (Factor("probe", name, name, swaps=False) for name in ("keep", "transplant"))
     first, second = star.trial.bases
     settings = star.trial.settings
-    kept = lab.run(Trial(f"{first.arm.label} keeps its {TAKEN[what]}", (first,), {**settings, keep: what}, (keep,)))[0]
+    kept = lab.run(Trial(f"{first.arm.label} keeps its {told}", (first,), {**settings, keep: what}, (keep,)))[0]
     round_.rows.append(lab.row(kept))
     if kept.problem or kept.inert:
         return
-    words = f"{second.arm.label} takes the {TAKEN[what]} of {first.arm.label}"
+    words = f"{second.arm.label} takes the {told} of {first.arm.label}"
     values = {**settings, take: f"{what}:{kept.specs[0].run_id}"}
     given = lab.run(Trial(words, (second,), values, (take,)))[0]
     row = lab.row(given)

@@ -59,6 +59,7 @@ def build_verdict(case: Case) -> Verdict:
         notes=_notes(case),
         maps=[AgreementMap.model_validate(one) for one in maps_of(case)],
         environment=environment_of(case) if different else {},
+        expected=_expected(case) if different else [],
     )
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case))})
 
@@ -181,6 +182,26 @@ def _said_by_all(words: Iterable[str]) -> str:
 
 def _once(lines: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(lines))
+
+
+def _expected(case: Case) -> list[dict[str, object]]:
+    """Differences that vendors declare, with their size: named, never pardoned (a wrong kernel on a new device looks expected too)."""
+    found: list[dict[str, object]] = []
+    for cause in case.causes:
+        if cause.cause not in ("cpu-isa", "gpu-architecture") or cause.origin != "hardware":
+            continue
+        sizes = [
+            site.relative
+            for pair in case.compared
+            for root in pair.roots
+            if (root.node.stage, root.step) == (cause.stage, cause.step)
+            for site in root.sites
+            if site.relative is not None
+        ]
+        size = f"{max(sizes):.1g} relative at {cause.site}" if sizes else "of a size that was not estimated"
+        words = f"{cause.cause}: other hardware rounds otherwise, as its vendor says; here by {size}. Too large for rounding is a fault"
+        found.append({"cause": cause.cause, "relative": max(sizes, default=None), "words": words})
+    return found
 
 
 def _emulated(case: Case) -> list[Emulated]:
