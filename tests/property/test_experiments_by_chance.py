@@ -3,6 +3,7 @@ machine's, and the self-test tells a probe that disturbs and a comparison that i
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Literal
@@ -19,7 +20,7 @@ from detctl_coordinator.domain.verdict import Verdict
 
 from tests.support.memory_runs import MemoryRun, RunBuilder
 
-Chance = Literal["", "seed", "identity", "hash", "race", "fault"]
+Chance = Literal["", "seed", "identity", "hash", "race", "fault", "coin"]
 
 
 @dataclass
@@ -30,17 +31,19 @@ class World:
     between: str = ""
     disturbs: bool = False
     blind: bool = False
+    tossed: int = 0  # of the coin
 
     def __post_init__(self) -> None:
         self._dice = count()
+        self._coin = random.Random(self.tossed)
 
     def run(self, spec: RunSpec) -> MemoryRun:
         machine, asked = spec.arm.machine, spec.interventions
         drawn: object = 0
         held = {"seed": "seed" in asked, "identity": "identity" in asked, "hash": spec.variables.get("PYTHONHASHSEED") == "0",
-                "race": asked.get("threads") == "1", "fault": machine != "gpu1", "": True}  # fmt: skip
+                "race": asked.get("threads") == "1", "fault": machine != "gpu1", "coin": False, "": True}  # fmt: skip
         if not held[self.chance]:
-            drawn = next(self._dice)
+            drawn = self._coin.random() < 0.5 if self.chance == "coin" else next(self._dice)
         value: list[object] = [drawn]
         variables = {
             "PYTHONHASHSEED": "",
@@ -62,6 +65,13 @@ class World:
         builder.fact("variables", {k: v for k, v in variables.items() if v}).train(steps=3)
         for name, text in asked.items():
             builder.detail["interventions"].append({"name": name, "value": text, "acted": True})
+        if self.chance == "coin":  # what a signature says of it is wrong
+            builder.note(
+                "unseeded-rng",
+                "numpy.random.default_rng without a seed takes one from the system",
+                file="train.py",
+                line=3,
+            )
         builder.carry("forward", "loss", "backward", "update", value=tuple(value))
         if not self.blind and asked.get("fault") == "ulp:1":
             for stage in ("forward", "loss", "backward", "update"):
@@ -129,6 +139,14 @@ def test_a_race_is_masked_and_never_confirmed() -> None:
     assert not [cause for cause in verdict.causes if cause.confidence == "confirmed"]
     assert [one.factor.name for one in rounds[0].findings if one.effect] == ["threads"]
     assert "masks" in " ".join(verdict.notes) + " ".join(line for cause in verdict.causes for line in cause.evidence)
+
+
+def test_a_kernel_of_two_choices_is_hardly_ever_taken_for_a_seed() -> None:
+    """The worst case: a 50:50 choice that nothing influences, under a signature that names the seed."""
+    verdicts = [explained(World("coin", tossed=number), ("gpu1",))[0] for number in range(150)]
+    different = [verdict for verdict in verdicts if verdict.outcome == "different"]
+    false = [verdict for verdict in different if any(cause.confidence == "confirmed" for cause in verdict.causes)]
+    assert len(different) > 50 and len(false) <= 0.05 * len(different), (len(false), len(different))
 
 
 def test_a_machine_at_odds_with_itself_and_not_with_its_peer() -> None:

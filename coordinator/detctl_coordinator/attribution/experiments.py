@@ -37,6 +37,7 @@ from detctl_coordinator.domain.run import RunSpec
 FACTORS_MAX = 13  # tried by themselves; two runs each, two for E*, two for the fix: thirty experiments
 GROUP_MIN = 3  # so many unlikely factors are tried together first
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
+PROOF_TWINS = 6  # of the last one, on which a confirmation rests: six agree by a 50:50 chance in 3 % of cases
 
 TAKEN = {"init": "initial weights", "batch": "batches", "rng": "generator states"}
 
@@ -160,10 +161,12 @@ def _by_chance(lab: Lab, case: Case, arm: RunArm) -> Round:
     named = {cause.cause for cause in case.causes}
     likely = [factor for factor in live if named & {*factor.words}]
     _release(lab, round_, star, likely)
-    _fix(lab, case, round_, bases, {})
+    _fix(lab, case, round_, bases[:1] * PROOF_TWINS, {})
     if round_.fix is None or not round_.fix.suffices:
+        acting = _acting(round_)
         _release(lab, round_, star, [factor for factor in live if factor not in likely])
-        _fix(lab, case, round_, bases, {})
+        if _acting(round_) != acting:
+            _fix(lab, case, round_, bases[:1] * PROOF_TWINS, {})
     return round_
 
 
@@ -210,7 +213,7 @@ def _peer(case: Case, arm: RunArm) -> RunArm | None:
 def _between(
     lab: Lab, case: Case, arms: tuple[RunArm, RunArm], scope: Scope, pair: PairComparison, held: Mapping[Factor, str]
 ) -> Round | None:
-    """None: they differ in nothing that can be set."""
+    """None: they differ in nothing that can be set, and nothing may be transplanted."""
     facts = case.facts(pair.left), case.facts(pair.right)
     natives = pair.left.run.spec, pair.right.run.spec
     bases = _ended(natives[0], case), _ended(natives[1], case)
@@ -222,15 +225,16 @@ def _between(
     factors = factors_of(suspects, *facts, lists=lists, identity=identity)
     alone = [factor for factor in factors if factor.likely][:FACTORS_MAX]
     factors = [*alone, *(factor for factor in factors if not factor.likely)]
-    if not factors and not held:
+    transplants = all(value_at(one.manifest, "recipe", "allow_transplant") for one in facts)
+    if not factors and not held and not transplants:
         return None
     round_ = Round(scope, (arms[0].arm.label, arms[1].arm.label))
     if held:
         only = lab.run(Trial(f"nothing equal but {_shown(held)}", bases, held))[0]
         round_.rows.append(lab.row(only))
         round_.equalised = lab.agree(only)
-        if round_.equalised or not factors:
-            return round_  # chance was all that parted them, or nothing else can be set
+        if round_.equalised or not (factors or transplants):
+            return round_  # chance was all that parted them, or nothing else can be tried
     equal = {**held, **{factor: factor.equal for factor in factors}}
     star = _star(lab, round_, bases, equal)
     if round_.equalised is None:
@@ -241,7 +245,7 @@ def _between(
         round_.note = STILL_DIFFERENT + (f" (not set here: {', '.join(left[:6])})" if left else "")
         answers = answers_compared(facts[0].manifest, facts[1].manifest)
         round_.note += f"; {answers}" if answers else ""
-        if all(value_at(one.manifest, "recipe", "allow_transplant") for one in facts):
+        if transplants:
             _transplant(lab, round_, star)
         return round_
     if not held and all(factor.swaps for factor in factors) and not lab.equal(natives[0], star.specs[0]):
@@ -418,7 +422,7 @@ def _causes(lab: Lab, scope: Scope, left: RunSpec, right: RunSpec) -> tuple[Caus
 
 def _fix(lab: Lab, case: Case, round_: Round, bases: tuple[RunSpec, ...], held: Mapping[Factor, str]) -> None:
     """The runs with nothing equal but what acts, and what that costs against the arms as they are."""
-    acting = {one.factor: one.factor.equal for one in round_.findings if one.effect}
+    acting = _acting(round_)
     if not acting:
         return
     values = {**held, **acting}
@@ -429,6 +433,10 @@ def _fix(lab: Lab, case: Case, round_: Round, bases: tuple[RunSpec, ...], held: 
     natives = [reader for arm in case.arms for reader in arm.readers if arm.arm in {spec.arm for spec in bases}]
     cost, scatter, steps = lab.cost(result.specs, natives)
     round_.fix = Fix(values, bool(lab.agree(result)), cost, scatter, steps)
+
+
+def _acting(round_: Round) -> dict[Factor, str]:
+    return {one.factor: one.factor.equal for one in round_.findings if one.effect}
 
 
 def _shown(values: Mapping[Factor, str]) -> str:

@@ -65,9 +65,15 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     # Where chance is at work equal runs may be luck: there a signature must have named the cause too, or all that was tried points to one.
     alone = len(acting) == 1 and round_.answered and round_.fix is not None and round_.fix.suffices
     fits = [one for one in acting if alone or not one.factor.words or named & {*one.factor.words}]
-    proves = [one for one in fits if not one.factor.masks]
+    # Runs that agree by chance in E* would hardly do so again with nothing but these equal.
+    again = round_.scope != "twins" or (round_.fix is not None and round_.fix.suffices)
+    proves = [one for one in fits if again and not one.factor.masks]
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
-    notes = list(dict.fromkeys(finding.words for finding in round_.findings if finding not in fits))
+    notes = list(
+        dict.fromkeys(
+            one.words for one in round_.findings if one not in proves and not (one in fits and one.factor.masks)
+        )
+    )
     if round_.note:
         notes.insert(0, round_.note)
     words = {cause.cause for cause in confirmed}
