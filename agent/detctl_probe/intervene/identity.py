@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any, Callable, Optional
 
 from detctl_probe.callers import USER
+from detctl_probe.intervene import frozen_datetime
 from detctl_probe.intervene.asked import value_of
 from detctl_probe.patching import Builtin, rebind
 from detctl_probe.recorder import Recorder
@@ -29,7 +30,15 @@ EPOCH_S = 1_700_000_000.0
 HOST = "frozen-host"
 PID = 4242
 # What draws for somebody else, and what stands in for functions.
-_BETWEEN = ("/random.py", "/secrets.py", "/uuid.py", "/identity.py", "/patching.py", "/observe/seeds.py")
+_BETWEEN = (
+    "/random.py",
+    "/secrets.py",
+    "/uuid.py",
+    "/identity.py",
+    "/frozen_datetime.py",
+    "/patching.py",
+    "/observe/seeds.py",
+)
 
 
 class _Frozen:
@@ -79,6 +88,7 @@ def install(recorder: Recorder) -> None:
     frozen = _Frozen(recorder)
     _replace(time, "time", frozen, frozen.now_s)
     _replace(time, "time_ns", frozen, lambda: int(frozen.now_s() * 1e6) * 1000)
+    frozen_datetime.install(frozen.now_s, frozen.for_user)
     _sleep(frozen)
     for module, name in ((socket, "gethostname"), (platform, "node")):
         _replace(module, name, frozen, lambda: HOST)

@@ -181,3 +181,17 @@ dist.init_process_group("gloo", init_method="file://" + os.path.abspath("meet"),
     run = trained(tmp_path, {"ddp_buckets": "one"}, head, body, "dist.destroy_process_group()")
     assert read_back(run, "ddp_buckets")["acted"] and "bucket_cap_mb" in read_back(run, "ddp_buckets")["detail"]
     assert not read_back(trained(tmp_path, {"ddp_buckets": "one"}), "ddp_buckets")["acted"]
+
+
+def test_a_frozen_datetime_is_a_datetime_in_all_else(tmp_path: Path) -> None:
+    head = """import datetime, pickle, copy
+from datetime import datetime as dt, date
+now, day, fixed = dt.now(), date.today(), dt(2020, 1, 2, 3)
+assert isinstance(now, dt) and isinstance(now, date) and isinstance(day, date) and not isinstance(day, dt) and isinstance(fixed, dt)
+assert fixed == pickle.loads(pickle.dumps(fixed)) == copy.copy(fixed) and dt.fromisoformat("2020-01-02T03:00:00") == fixed
+assert (now - fixed).days > 0 and now.year == 2023 and dt.now(datetime.timezone.utc).tzinfo is not None and dt.utcnow().tzinfo is None
+assert np.datetime64(fixed).astype(object) == fixed and dt.strptime("2020", "%Y") < now
+torch.manual_seed(int(now.timestamp() * 1000) % 2**31)"""
+    runs = [trained(tmp_path, {"identity": "frozen"}, head) for _ in range(2)]
+    assert runs[0].returncode == 0 and runs[0].main.compared() == runs[1].main.compared()
+    assert "datetime.now" in read_back(runs[0], "identity")["detail"]
