@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -19,8 +20,11 @@ from detctl_probe import settings as probe_settings
 from detctl_agent.manifest.machine import cpu
 
 TIMEOUT_S = 120.0
-# What differs from run to run and computes nothing.
-IDLE = ("HOME", "TMPDIR", "PYTHONPATH", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "PWD", "OLDPWD", "SHLVL", "_")
+# Variables that may change how something is computed; a shell has dozens of others, and new ones in each session.
+COMPUTING = re.compile(
+    r"^(OMP|MKL|KMP|GOMP|ATEN|ONEDNN|DNNL|OPENBLAS|NPY|BLIS|TORCH|PYTORCH|CUDA|CUDNN|CUBLAS|NVIDIA|LD|MALLOC|GLIBC)_"
+    r"|^(TORCHINDUCTOR_(?!CACHE_DIR)|PYTHONHASHSEED$)"
+)
 
 
 def known_answers(interpreter: str, variables: Mapping[str, str], cache: Path) -> dict[str, Any]:
@@ -46,7 +50,7 @@ def known_answers(interpreter: str, variables: Mapping[str, str], cache: Path) -
 
 
 def _key(interpreter: str, variables: Mapping[str, str]) -> str:
-    told = {name: value for name, value in variables.items() if name not in IDLE and not name.startswith("DETCTL_")}
+    told = {name: value for name, value in variables.items() if COMPUTING.match(name)}
     real = Path(interpreter)
     # site-packages' own time changes when something is installed there.
     times = [

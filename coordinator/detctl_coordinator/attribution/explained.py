@@ -15,12 +15,18 @@ from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
 
 TIMED_STEPS_MIN = 8  # medians of fewer say nothing of a step's time
 
+NONE_RUN = (
+    "experiments: none was run: the arms that differ have no twins that agree, or differ in nothing that can be set"
+)
+
 
 def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
     """The verdict after experiments; unchanged in its outcome."""
     confirmed: list[Cause] = []
     rest = list(verdict.causes)
     notes = list(verdict.notes)
+    if not rounds:
+        notes.append(NONE_RUN)
     for round_ in rounds:
         own = [cause for cause in rest if _shown_by(cause, round_)]
         others = [cause for cause in rest if cause not in own]
@@ -109,6 +115,7 @@ def _with_fault(rest: Sequence[Cause], words: str, verdict: Verdict) -> list[Cau
             "cause": "hardware-fault",
             "origin": CAUSES["hardware-fault"],
             "evidence": [words, *base.evidence],
+            "change": [],
             "fix": f"test the memory and the devices of {base.runs[0].partition('/')[0]}; let another machine do its work",
         }
     )
