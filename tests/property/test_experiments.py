@@ -176,3 +176,24 @@ def test_delta_debugging_finds_the_smallest_set(culprits: frozenset[int]) -> Non
     assert set(smallest(range(10), lambda some: culprits <= set(some)) or []) == culprits
     assert smallest(range(10), lambda some: False) is None
     assert smallest(range(10), lambda some: None) is None
+
+
+def test_processors_that_dispatch_by_themselves_are_told_by_their_lowest_common_set() -> None:
+    """Two CPUs, no variable set: with what both can do they agree, left alone they part."""
+
+    class Processors(World):
+        def run(self, spec: RunSpec) -> MemoryRun:
+            machine = spec.arm.machine
+            dispatched = spec.variables.get("ATEN_CPU_CAPABILITY") or ("AVX2" if machine == "gpu1" else "AVX512")
+            builder = RunBuilder(machine, run_id=spec.run_id).asked(
+                run_id=spec.run_id, twin=spec.twin, variables=spec.variables, purpose=spec.purpose, step_to=spec.step_to
+            )
+            builder.fact("torch/cpu_capability", dispatched)
+            builder.fact("variables", {name: value for name, value in spec.variables.items() if value})
+            builder.train(steps=2).carry("forward", "loss", "backward", "update", value=dispatched)
+            return builder.build()
+
+    verdict, rounds = explained(Processors())
+    assert [(c.cause, c.origin, c.confirmed_by) for c in verdict.causes] == [("cpu-isa", "hardware", "equalised")]
+    assert verdict.origin == "hardware"
+    assert effects(rounds) == {"ATEN_CPU_CAPABILITY": True, "ONEDNN_MAX_CPU_ISA": False, "MKL_CBWR": False}

@@ -32,6 +32,9 @@ MASKS: tuple[tuple[str, str, str, str], ...] = (
     ("threads", "1", "concurrency", "what threads of one operation do beside each other"),
     ("deterministic", "on", "nondeterministic-kernel", "an operation that sums in a racing order"),
 )
+# What every x86 processor can do, for machines whose processors dispatch to different instruction sets by themselves.
+LOWEST_ISA = (("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("MKL_CBWR", "COMPATIBLE"))
+DISPATCHED = ("torch.cpu_capability", "torch.mkldnn_isa", "machine.cpu_isa")
 # The word that a cause gets where its factor is confirmed and no signature says it better.
 WORD_OF_FAMILY: Mapping[str, str] = {
     "threads": "thread-count",
@@ -146,6 +149,9 @@ def factors_of(
         found.append(Factor("probe", "identity", "identity", "frozen", swaps=False))
     if lists:
         found.append(Factor("probe", "listing", "listing", "sorted", swaps=False))
+    keys = {suspect.key for suspect in suspects}
+    if keys & set(DISPATCHED) and not any(f"variables.{name}" in keys for name, _ in LOWEST_ISA):
+        found += [Factor("env", name, "isa", value, swaps=False) for name, value in LOWEST_ISA]
     for suspect in sorted(suspects, key=_likely_first):
         likely = suspect.family != "config" or suspect.deliberate or bool(suspect.read_at)
         a, b = suspect.left or "", suspect.right or ""
