@@ -28,3 +28,5 @@ HINTS = {
     "worker_seeds": "a number",
     "workers": "a number from 0 to 999",
 }
+# Of experiments and self-tests alone: nobody sets them by name.
+OWN = frozenset(("bare", "fault", "keep", "transplant"))

@@ -82,7 +82,6 @@ class Round:
     """One peel. equalised: whether the runs agree under E*, None: not shown. `note`: why nothing more is shown."""
 
     scope: Scope
-    labels: tuple[str, ...]
     equalised: bool | None = None
     findings: list[Finding] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -108,8 +107,8 @@ def explore(case: Case, lab: Lab) -> list[Round]:
         if not round_.equalised:
             return rounds  # between arms there would be no telling chance from cause
         held = held_in(rounds)
-    for left, right, scope, pair in _pairs(case, chance_is_held=bool(held)):
-        if (found := _between(lab, case, (left, right), scope, pair, held)) is not None:
+    for scope, pair in _pairs(case, chance_is_held=bool(held)):
+        if (found := _between(lab, case, scope, pair, held)) is not None:
             rounds.append(found)
     return rounds
 
@@ -125,19 +124,21 @@ def held_in(rounds: Sequence[Round]) -> dict[Factor, str]:
     }
 
 
-def _pairs(case: Case, *, chance_is_held: bool) -> list[tuple[RunArm, RunArm, Scope, PairComparison]]:
+def _pairs(case: Case, *, chance_is_held: bool) -> list[tuple[Scope, PairComparison]]:
     """Pairs of arms to explain: the first arm against one of each group that is at odds with it."""
-    found: list[tuple[RunArm, RunArm, Scope, PairComparison]] = []
+    found: list[tuple[Scope, PairComparison]] = []
+    first: RunArm | None = None
     seen: list[RunArm] = []
     for left, right, scope, pair in case.arm_pairs:
-        if not pair.different or scope == "runs" or (found and left is not found[0][0]):
+        if not pair.different or scope == "runs" or (first is not None and left is not first):
             continue
         if not chance_is_held and not (case.repeats(left) and case.repeats(right)):
             continue
         if not chance_is_held and any(not case.between(right, other).different for other in seen):
             continue  # its group is explained already
+        first = left
         seen.append(right)
-        found.append((left, right, scope, pair))
+        found.append((scope, pair))
     return found
 
 
@@ -147,7 +148,7 @@ def _pairs(case: Case, *, chance_is_held: bool) -> list[tuple[RunArm, RunArm, Sc
 def _by_chance(lab: Lab, case: Case, arm: RunArm) -> Round:
     spec = case.representative(arm).run.spec
     bases = (_ended(spec, case),) * TWINS
-    round_ = Round("twins", (spec.arm.label,))
+    round_ = Round("twins")
     factors = chances(spec)
     equal = {factor: factor.equal for factor in factors}
     star = _star(lab, round_, bases, equal)
@@ -210,9 +211,7 @@ def _peer(case: Case, arm: RunArm) -> RunArm | None:
 # -- arms ------------------------------------------------------------------------------------------------------------
 
 
-def _between(
-    lab: Lab, case: Case, arms: tuple[RunArm, RunArm], scope: Scope, pair: PairComparison, held: Mapping[Factor, str]
-) -> Round | None:
+def _between(lab: Lab, case: Case, scope: Scope, pair: PairComparison, held: Mapping[Factor, str]) -> Round | None:
     """None: they differ in nothing that can be set, and nothing may be transplanted."""
     facts = case.facts(pair.left), case.facts(pair.right)
     natives = pair.left.run.spec, pair.right.run.spec
@@ -228,7 +227,7 @@ def _between(
     transplants = all(value_at(one.manifest, "recipe", "allow_transplant") for one in facts)
     if not factors and not held and not transplants:
         return None
-    round_ = Round(scope, (arms[0].arm.label, arms[1].arm.label))
+    round_ = Round(scope)
     if held:
         only = lab.run(Trial(f"nothing equal but {_shown(held)}", bases, held))[0]
         round_.rows.append(lab.row(only))

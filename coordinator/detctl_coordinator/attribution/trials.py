@@ -85,7 +85,6 @@ class Lab:
         self._used: set[str] = set()
         self.case = case_of([spec.run_id for made in self._made.values() for spec in made])
         self._readers = {reader.run.spec.run_id: reader for reader in self.case.request.readers}
-        self.results: list[Result] = []  # of all trials that were run, in order
 
     def run(self, *trials: Trial) -> list[Result]:
         """Results in order. Raises Wanted where runs are missing."""
@@ -101,9 +100,7 @@ class Lab:
             planned.append((trial, specs))
         if missing:
             raise Wanted(missing, trials)
-        found = [self._read(trial, specs) for trial, specs in planned]
-        self.results += found
-        return found
+        return [self._read(trial, specs) for trial, specs in planned]
 
     def _numbered(self, trial: Trial, others: Sequence[RunSpec]) -> tuple[tuple[RunSpec, ...], list[RunSpec]]:
         """The runs of a trial, and those of them that are new; `others`: new ones of this batch."""
