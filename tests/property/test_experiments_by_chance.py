@@ -61,6 +61,7 @@ class World:
             interventions=asked,
             purpose=spec.purpose,
             step_to=spec.step_to,
+            level=spec.level,
         )
         builder.fact("variables", {k: v for k, v in variables.items() if v}).train(steps=3)
         for name, text in asked.items():
@@ -167,6 +168,21 @@ def test_a_probe_that_disturbs_and_a_blind_comparison_are_unverified(world: Worl
     assert verdict.outcome == "unverified" and verdict.self_test is not None
     assert [check["name"] for check in verdict.self_test["checks"] if check["passed"] is False] == failed
     assert any("self-test failed" in reason for reason in verdict.unverified_because)
+
+
+def test_a_level_that_leaves_weights_out_is_tested_at_one_that_does_not() -> None:
+    world = World()
+    asked: list[RunSpec] = []
+    run = world.run
+    world.run = lambda spec: asked.append(spec) or run(spec)  # type: ignore[method-assign, func-returns-value]
+    natives = [run(replace(RunBuilder("gpu1", twin).spec, run_id=f"gpu1-{twin}", level="step")) for twin in (0, 1)]
+    runs = {one.run.spec.run_id: one for one in natives}
+    case = case_of(runs, [])
+    for _ in range(3):
+        wanted, _, checks = go(case, runs, build_verdict(case), test=True)
+        runs |= {spec.run_id: world.run(spec) for spec in (wanted.specs if wanted else ())}
+    assert {spec.level for spec in asked} == {"module"} and len(asked) == 4
+    assert [check.passed for check in checks] == [True, True, True]
 
 
 def test_twins_that_part_allow_no_self_test() -> None:

@@ -216,4 +216,4 @@ def _asked(spec: RunSpec) -> str:
     """What makes two runs the same experiment."""
     settings = (spec.parameters, spec.variables, spec.interventions)
     told = [sorted(part.items()) for part in settings]
-    return json.dumps([spec.arm.label, told, spec.level, spec.step_from, spec.step_to, spec.purpose])
+    return json.dumps([spec.arm.label, told, spec.level, spec.step_from, spec.step_to, spec.budget_share, spec.purpose])
