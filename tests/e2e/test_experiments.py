@@ -84,6 +84,7 @@ def test_explain_goes_on_from_the_runs_that_it_has(house: House, numbers: Path) 
     assert nobody.returncode == 2 and "nobody" in nobody.stderr and "Traceback" not in nobody.stderr
 
 
+@pytest.mark.soak
 def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_path: Path) -> None:
     """Other data and a decoy: with the decoy made equal the machines still part."""
     others = make_numbers(tmp_path / "others")
@@ -143,10 +144,8 @@ for step in range(4):
 """
 
 
-@pytest.mark.parametrize(
-    ("fault", "cause"),
-    [("random", "unseeded-rng"), ("race", None), pytest.param("clock", "identity-seed", marks=pytest.mark.soak)],
-)
+@pytest.mark.soak
+@pytest.mark.parametrize(("fault", "cause"), [("random", "unseeded-rng"), ("race", None), ("clock", "identity-seed")])
 def test_what_twins_draw_by_chance(house: House, tmp_path: Path, fault: str, cause: str | None) -> None:
     (tmp_path / "script").mkdir()
     (tmp_path / "script" / "train.py").write_text(SCRIPT)
