@@ -198,8 +198,8 @@ def _expected(case: Case) -> list[dict[str, object]]:
             for site in root.sites
             if site.relative is not None
         ]
-        size = f"{max(sizes):.1g} relative at {cause.site}" if sizes else "of a size that was not estimated"
-        words = f"{cause.cause}: other hardware rounds otherwise, as its vendor says; here by {size}. Too large for rounding is a fault"
+        size = f"here by {max(sizes):.1g} relative at {cause.site}" if sizes else "its size was not estimated here"
+        words = f"{cause.cause}: other hardware rounds otherwise, as its vendor says; {size}; too large for rounding is a fault"
         found.append({"cause": cause.cause, "relative": max(sizes, default=None), "words": words})
     return found
 
