@@ -65,19 +65,6 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
 }
 
 
-# All that a run without instruments has: what is held equal, and steps that are counted; the weights after one of them are shown.
-BARE = (
-    "intervene.bare",
-    "intervene.deterministic",
-    "intervene.identity",
-    "intervene.listing",
-    "intervene.seed",
-    "intervene.threads",
-    "intervene.workers",
-    "observe.optimizer",
-)
-
-
 def start() -> None:
     """Called by inject/sitecustomize.py. Never raises."""
     try:
@@ -98,12 +85,11 @@ def start() -> None:
         return
     if recorder.role == LAUNCHER:
         return
-    bare = settings.bare is not None
     for name, stage in WITH_PYTHON:
-        if _wanted(recorder, name) and not (bare and name not in BARE):
+        if _wanted(recorder, name):
             install(recorder, name, stage)
     for package, observers in AFTER_IMPORT.items():
-        _await(recorder, package, tuple(row for row in observers if not bare or row[0] in BARE))
+        _await(recorder, package, observers)
 
 
 def install(recorder: Recorder, name: str, stage: str) -> None:
@@ -122,9 +108,12 @@ def install(recorder: Recorder, name: str, stage: str) -> None:
 
 
 def _wanted(recorder: Recorder, name: str) -> bool:
-    """Interventions that nobody asked for are not even imported: what they import the training may not have."""
+    """Interventions that nobody asked for are not even imported: what they import the training may not have. A bare run has what was asked
+    for like any other, and of observers the one that counts steps and shows the weights."""
     package, _, short = name.partition(".")
-    return package != "intervene" or short in recorder.settings.interventions
+    if package == "intervene":
+        return short in recorder.settings.interventions
+    return recorder.settings.bare is None or short == "optimizer"
 
 
 def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], ...]) -> None:

@@ -48,6 +48,6 @@ def install(now_s: Callable[[], float], for_user: Callable[[str], bool]) -> None
         kind.__name__ = kind.__qualname__ = name
         kind.__module__ = "datetime"
         setattr(datetime, name, kind)
-    # pickle finds types by name: under theirs it finds those that stand in for them now.
+    # pickle finds types by name: under theirs it finds those that stand in for them now. typeshed knows functions of any object alone.
     copyreg.pickle(real, lambda value: (Datetime, value.__reduce_ex__(2)[1]))  # type: ignore[arg-type, return-value]
     copyreg.pickle(real_date, lambda value: (Date, value.__reduce_ex__(2)[1]))  # type: ignore[arg-type, return-value]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import ctypes
 from hashlib import blake2b
-from typing import Any, List
+from typing import Any, Callable, List
 
 from detctl_probe.intervene.asked import value_of
 from detctl_probe.intervene.generator_states import states
@@ -63,19 +63,11 @@ class _Kept:
         self._bytes += len(content)
         self._recorder.intervention(NAME, self._value, True, "%d values, %d bytes" % (self._kept, self._bytes))
 
-    def batch(self, loader_number: int, number: int, data: Any) -> None:
-        if self._recorder.recording:
-            with self._recorder.working("batch"):
-                for path, tensor in tensors(data):
-                    self.tensor(BATCH % (loader_number, number, path), tensor)
-
     def states(self) -> None:
-        if self._recorder.recording and self._recorder.role != WORKER:
-            with self._recorder.working("rng"):
-                for name, state in states().items():
-                    site = STATE % (self._recorder.step, name)
-                    if self._has_room(site, len(state)):
-                        self._keep(site, state, "uint8", [len(state)])
+        for name, state in states().items():
+            site = STATE % (self._recorder.step, name)
+            if self._has_room(site, len(state)):
+                self._keep(site, state, "uint8", [len(state)])
 
 
 def is_what(text: str) -> bool:
@@ -83,16 +75,33 @@ def is_what(text: str) -> bool:
     return all(part in WHAT for part in text.split("+"))
 
 
+def watch(recorder: Recorder, what: str, tensor: Callable[[str, Any], None], at_step: Callable[[], None]) -> None:
+    """Calls tensor(name, value) for initial weights and tensors of batches, at_step() at each step's start: as far as `what` says so."""
+
+    def batch(loader_number: int, number: int, data: Any) -> None:
+        if recorder.recording:
+            with recorder.working("batch"):
+                for path, value in tensors(data):
+                    tensor(BATCH % (loader_number, number, path), value)
+
+    def step() -> None:
+        if recorder.recording and recorder.role != WORKER:
+            with recorder.working("rng"):
+                at_step()
+
+    if "init" in what:
+        model_of(recorder).before_init.append(tensor)
+    if "batch" in what:
+        loader.on_batch.append(batch)
+    if "rng" in what:
+        recorder.at_step_start(step)
+
+
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value but those of WHAT."""
     value = value_of(recorder, NAME, is_what, " or ".join(WHAT))
     kept = _Kept(recorder, value)
-    if "init" in value:
-        model_of(recorder).before_init.append(kept.tensor)
-    if "batch" in value:
-        loader.on_batch.append(kept.batch)
-    if "rng" in value:
-        recorder.at_step_start(kept.states)
+    watch(recorder, value, kept.tensor, kept.states)
 
 
 def content_of(tensor: Any) -> bytes:

@@ -50,14 +50,19 @@ def install(recorder: Recorder) -> None:
             return
         own = (seed + recorder.step) % 2**32
         with recorder.working("rng"):
-            random.seed(own)
-            if "numpy" in sys.modules:
-                sys.modules["numpy"].random.seed(own)
-            if "torch" in sys.modules:
-                sys.modules["torch"].manual_seed(own)
+            seed_all(own)
         tell("each step")
 
     recorder.at_step_start(again)
+
+
+def seed_all(seed: int) -> None:
+    """Python's generator, and numpy's and torch's where they are imported. seed: below 2^32."""
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
 
 
 def _is_seed(value: str) -> bool:

@@ -14,11 +14,9 @@ from typing import Any, Dict, Mapping, Set
 
 from detctl_probe.intervene.asked import value_of
 from detctl_probe.intervene.generator_states import restore, states
-from detctl_probe.intervene.keep import BATCH, STATE, is_what
-from detctl_probe.observe import loader
-from detctl_probe.observe.modules_tensors import dtype_name, tensors
-from detctl_probe.observe.steps import model_of
-from detctl_probe.recorder import WORKER, Recorder
+from detctl_probe.intervene.keep import STATE, is_what, watch
+from detctl_probe.observe.modules_tensors import dtype_name
+from detctl_probe.recorder import Recorder
 
 NAME = "transplant"
 
@@ -48,25 +46,16 @@ class _Given:
             self._taken.add(name)
         self._tell()
 
-    def batch(self, loader_number: int, number: int, data: Any) -> None:
-        if self._recorder.recording:
-            with self._recorder.working("batch"):
-                for path, tensor in tensors(data):
-                    self.tensor(BATCH % (loader_number, number, path), tensor)
-
     def states(self) -> None:
-        if not self._recorder.recording or self._recorder.role == WORKER:
-            return
-        with self._recorder.working("rng"):
-            for generator in states():
-                name = STATE % (self._recorder.step, generator)
-                one = self._given.get(name)
-                if one is None:
-                    self._without.add(name)
-                    continue
-                restore(generator, self._content(one))
-                self._taken.add(name)
-            self._tell()
+        for generator in states():
+            name = STATE % (self._recorder.step, generator)
+            one = self._given.get(name)
+            if one is None:
+                self._without.add(name)
+                continue
+            restore(generator, self._content(one))
+            self._taken.add(name)
+        self._tell()
 
     def _content(self, one: Mapping[str, Any]) -> bytes:
         with open(os.path.join(self._folder, one["file"]), "rb") as file:
@@ -83,10 +72,4 @@ def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is no transplant; OSError where nothing was given."""
     value = value_of(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
     given = _Given(recorder, value)
-    what = value.partition(":")[0]
-    if "init" in what:
-        model_of(recorder).before_init.append(given.tensor)
-    if "batch" in what:
-        loader.on_batch.append(given.batch)
-    if "rng" in what:
-        recorder.at_step_start(given.states)
+    watch(recorder, value.partition(":")[0], given.tensor, given.states)

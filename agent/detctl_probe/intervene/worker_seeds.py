@@ -7,12 +7,12 @@ which. In the main process nothing is seeded.
 from __future__ import annotations
 
 import functools
-import random
 import sys
 from hashlib import blake2b
 from typing import Any
 
 from detctl_probe.intervene.asked import value_of
+from detctl_probe.intervene.seed import seed_all
 from detctl_probe.recorder import Recorder
 
 NAME = "worker_seeds"
@@ -44,11 +44,7 @@ def _seeding(original: Any, value: str, worker_info: Any) -> Any:
         if info is not None:
             first = index[0] if isinstance(index, list) and index else index
             text = "%s %d %r" % (value, info.id, first)
-            seed = int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big")
-            random.seed(seed)
-            if "numpy" in sys.modules:
-                sys.modules["numpy"].random.seed(seed)
-            sys.modules["torch"].manual_seed(seed)
+            seed_all(int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big"))
         return original(self, index)
 
     return fetch

@@ -130,6 +130,10 @@ def test_a_bare_run_shows_the_weights_of_an_observed_one_and_nothing_else(tmp_pa
     weights = [record.digest for record in observed.main.of("update") if record.step == 2 and record.shape]
     assert sorted(record.digest for record in bare.main.records if record.shape) == sorted(weights)
     assert read_back(bare, "bare")["acted"]
+    held = trained(tmp_path, {"bare": "2", "precision": "highest", "attention": "math"}, "torch.manual_seed(0)")
+    assert read_back(held, "precision")["acted"] and read_back(held, "attention")["acted"], (
+        "what the audit sets holds here too"
+    )
 
 
 def test_a_planted_ulp_is_in_its_step_and_a_swap_in_its_batch(tmp_path: Path) -> None:
