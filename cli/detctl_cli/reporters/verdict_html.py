@@ -50,8 +50,8 @@ def page(verdict: Mapping[str, Any]) -> str:
     zoom = shown.get("zoom") or {}
     environment = shown.get("environment") or {}
     outcome = str(shown.get("outcome", "unverified"))
-    environment_of = Environment(loader=PackageLoader("detctl_cli.reporters", "."), autoescape=True, trim_blocks=True)
-    text: str = environment_of.get_template("verdict.html.j2").render(
+    templates = Environment(loader=PackageLoader("detctl_cli.reporters", "."), autoescape=True, trim_blocks=True)
+    text: str = templates.get_template("verdict.html.j2").render(
         outcome=outcome,
         colour=COLOURS.get(outcome, "one-sided"),
         headline=_headline(shown),

@@ -268,9 +268,9 @@ def _transplant(lab: Lab, round_: Round, star: Result) -> None:
         for word, stages in (("init", (Stage.INIT,)), ("batch", DATA), ("rng", (Stage.RNG,)))
         if any(node.stage in stages for node in pair.differences)
     )
-    told = " and ".join(TAKEN[word] for word in what.split("+") if word)
     if not what:
         return
+    told = " and ".join(TAKEN[word] for word in what.split("+"))
     keep, take = (Factor("probe", name, name, swaps=False) for name in ("keep", "transplant"))
     first, second = star.trial.bases
     settings = star.trial.settings

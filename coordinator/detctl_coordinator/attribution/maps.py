@@ -6,7 +6,7 @@ From the step sums alone, so a map costs no record; sizes are estimated from the
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from detctl_coordinator.comparison.pair import PairComparison
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 PAIRS_MAX = 8
 STEPS_MAX = 4096
 SIZES_MAX = 256
-# Facts that belong to a run, not to an environment.
-OF_A_RUN = ("run", "started", "pid", "host.pid")
 VALUE_CHARS = 200
 
 
@@ -96,13 +94,9 @@ def environment_of(case: Case) -> dict[str, dict[str, str]]:
     """Dotted fact -> label of an arm -> its value; only facts in which arms differ."""
     arms = {arm.arm.label: case.facts(case.representative(arm)).manifest for arm in case.arms}
     flat: Mapping[str, Mapping[str, str]] = {label: dict(flatten(manifest)) for label, manifest in arms.items()}
-    keys = sorted({key for facts in flat.values() for key in facts if not key.startswith(OF_A_RUN)})
+    keys = sorted({key for facts in flat.values() for key in facts})
     return {
         key: {label: str(facts.get(key, ""))[:VALUE_CHARS] for label, facts in flat.items()}
         for key in keys
-        if _differ([facts.get(key) for facts in flat.values()])
+        if len({facts.get(key) for facts in flat.values()}) > 1
     }
-
-
-def _differ(values: Sequence[str | None]) -> bool:
-    return len(set(values)) > 1

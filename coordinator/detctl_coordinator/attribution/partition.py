@@ -67,13 +67,7 @@ def _split(values: Mapping[str, object]) -> Split:
 
 def _groups(case: Case, arms: Sequence[RunArm]) -> list[list[str]]:
     """Labels of arms, equal ones together."""
-    groups: list[list[RunArm]] = []
-    for arm in arms:
-        for group in groups:
-            pair = case.between(group[0], arm)
-            if not pair.different and not pair.incomparable:
-                group.append(arm)
-                break
-        else:
-            groups.append([arm])
-    return [[arm.arm.label for arm in group] for group in groups]
+    overall, _ = case.groups
+    stands_for = {case.representative(arm).run.spec.run_id: arm.arm.label for arm in arms}
+    groups = [[stands_for[r.run.spec.run_id] for r in group if r.run.spec.run_id in stands_for] for group in overall]
+    return [group for group in groups if group]

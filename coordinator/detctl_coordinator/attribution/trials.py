@@ -145,8 +145,7 @@ class Lab:
 
     def equal(self, left: RunSpec, right: RunSpec) -> bool:
         """Equal through the window; what could not be compared is not."""
-        pair = self.pair(left, right)
-        return not pair.different and not pair.incomparable
+        return self.pair(left, right).equal
 
     def parted(self, result: Result) -> tuple[RunSpec, RunSpec]:
         """The first run, and the first that is not equal to it (itself where all are)."""

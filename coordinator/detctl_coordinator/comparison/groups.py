@@ -21,17 +21,13 @@ Groups = list[list[RunReader]]
 def group_runs(readers: Sequence[RunReader], compare: Compare) -> tuple[Groups, dict[Stage, Groups]]:
     """(groups overall: equal in all that decides the outcome; groups of each observed stage). `compare` should remember."""
     stages = sorted({key.stage for reader in readers for key in reader.streams()})
-    overall = _partition(readers, lambda a, b: _equal(compare(a, b)))
+    overall = _partition(readers, lambda a, b: compare(a, b).equal)
     by_stage = {stage: _partition(_having(readers, stage), _stage_equal(compare, stage)) for stage in stages}
     return overall, by_stage
 
 
 def _having(readers: Sequence[RunReader], stage: Stage) -> list[RunReader]:
     return [reader for reader in readers if any(key.stage is stage for key in reader.streams())]
-
-
-def _equal(pair: PairComparison) -> bool:
-    return not pair.incomparable and not pair.different
 
 
 def _stage_equal(compare: Compare, stage: Stage) -> Callable[[RunReader, RunReader], bool]:

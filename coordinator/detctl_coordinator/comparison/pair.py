@@ -92,6 +92,11 @@ class PairComparison:
         """Whether a stage that decides the outcome differs (rulings, 6)."""
         return any(d.deciding for d in self.differences.values())
 
+    @property
+    def equal(self) -> bool:
+        """Compared, and equal in all that decides the outcome."""
+        return not self.incomparable and not self.different
+
     @cached_property
     def benign(self) -> list[NodeDifference]:
         deciding = {node for node, d in self.differences.items() if d.deciding}
