@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from time import sleep  # by name: an intervention may replace time.sleep
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from detctl_probe import contents, device_digests, frames
@@ -39,6 +40,7 @@ NOTES_BY_KIND_MAX = 100
 NOTE_TEXT_MAX = 2000
 CARRIED_MAX = 200_000  # between two batches of a worker; a foreign worker loop may never drain
 SEAL_WAIT_S = 60.0
+END_WAIT_S = 2.0  # an agent that does not end the run (a rank is still out) must not hold it for long
 
 Seen = Tuple[str, str, str, Print, Optional[int], Optional[str], Optional[Mapping[str, Any]]]
 
@@ -404,9 +406,15 @@ class Recorder:
         self.recording = self.step >= self.settings.window_start and not self._lost
         self._read_stop()
         if self.settings.window_end is not None and self.step >= self.settings.window_end:
-            self.seal("window")
+            self._seal_and_await_end("window")
         elif self._stop_after is not None and finished >= self._stop_after:
-            self.seal("stop")
+            self._seal_and_await_end("stop")
+
+    def _seal_and_await_end(self, reason: str) -> None:
+        """The agent ends this process now: here, between two steps, and not in the middle of the script's next checkpoint."""
+        self.seal(reason)
+        if self._connection is not None and not self._lost:
+            sleep(END_WAIT_S)
 
     def _tell_budget(self) -> None:
         """Coverage of what was left out, for the seal."""

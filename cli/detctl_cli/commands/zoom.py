@@ -115,10 +115,15 @@ def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
         raise UsageError("--from given twice names two folders of checkpoints", "or name one checkpoint")
     names = [one for one in ours.iterdir() if is_checkpoint(one) and (theirs / one.name).exists()]
     for one in sorted(names, key=lambda path: path.stat().st_mtime, reverse=True):
-        found = checkpoints_document([str(one), str(theirs / one.name)], python)
-        if found["outcome"] == "identical":
+        try:
+            outcome = checkpoints_document([str(one), str(theirs / one.name)], python)["outcome"]
+        except CliError as problem:
+            if problem.code != "checkpoint":
+                raise
+            outcome = problem.message  # a training that was killed leaves its last one half written
+        if outcome == "identical":
             return one
-        note(f"{one.name}: {found['outcome']}")
+        note(f"{one.name}: {outcome}")
     raise CliError(
         "not-found", f"no checkpoint of {ours} and {theirs} agrees", "replay from the start: leave --from out"
     )

@@ -51,6 +51,22 @@ def test_folders_are_compared_and_damage_is_never_identical(recorded):
     assert "check2: no such folder" in gone.stderr
 
 
+def test_a_window_ends_between_two_steps_and_not_in_the_middle_of_a_checkpoint(house):
+    (house.folder / "saving.py").write_text("""
+import torch
+model = torch.nn.Linear(2, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for step in range(9):
+    optimizer.zero_grad()
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    open("after-%d" % step, "w").close()
+""")
+    ran = house.run("record", "-o", "window", "--steps", "0:3", "--", "python", "saving.py")
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(one.name for one in house.folder.glob("after-*")) == ["after-0", "after-1"]
+
+
 def test_what_is_not_captured_is_said(house):
     (house.folder / "plain.py").write_text("print('no torch here')\n")
     plain = house.run("record", "-o", "plain", "--", "python", "plain.py")

@@ -54,11 +54,13 @@ def test_the_operation_is_named_from_the_start_and_from_a_checkpoint(house):
     assert "they part at step 3" in plain.stderr
 
     parent = house.folder.parent
+    (parent / "saved-a" / "5.pt").write_bytes(b"")  # the newest of both folders, as a killed training leaves it
     resumed = house.run(
         "zoom", "run-a", "run-b", "--from", str(parent / "saved-a"), "--from", str(parent / "saved-b"), "--steps", "2",
         "-o", "again", "--", "--resume", "{from}",
     )  # fmt: skip
     assert resumed.returncode == 1, resumed.stderr
+    assert "saved-a/5.pt: an empty file" in resumed.stderr
     assert "saved-a/3.pt at level op" in resumed.stderr, "weights agree up to the step that parts them"
     assert "operation" in resumed.stdout and "aten.mul.Tensor" in resumed.stdout
     assert (house.folder / "again" / "a" / "run.json").exists()
