@@ -17,6 +17,7 @@ VALUE_CHARACTERS_MAX = 4096
 INTERVENTIONS = (
     "attention",
     "bare",
+    "completion",
     "ddp_buckets",
     "deterministic",
     "fault",

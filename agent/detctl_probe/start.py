@@ -28,11 +28,13 @@ WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
     ("intervene.listing", "listing"),
     ("intervene.seed", "rng"),
     ("intervene.identity", "rng"),
+    ("intervene.completion", "sample"),
     ("observe.listings", "listing"),
     ("observe.files", "files"),
     ("observe.rng", "rng"),
     ("observe.seeds", "rng"),
     ("observe.variables", "code"),
+    ("observe.completions", "sample"),
 )
 
 AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {

@@ -6,6 +6,7 @@ import re
 
 VALUES: dict[str, re.Pattern[str]] = {
     "attention": re.compile(r"math"),
+    "completion": re.compile(r"asked"),
     "ddp_buckets": re.compile(r"one"),
     "deterministic": re.compile(r"on"),
     "identity": re.compile(r"frozen"),
@@ -18,6 +19,7 @@ VALUES: dict[str, re.Pattern[str]] = {
 }
 HINTS = {
     "attention": "math",
+    "completion": "asked",
     "ddp_buckets": "one",
     "deterministic": "on",
     "identity": "frozen",

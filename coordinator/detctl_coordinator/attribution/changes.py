@@ -19,7 +19,6 @@ FIXED: dict[str, tuple[str, ...]] = {
         "+ torch.use_deterministic_algorithms(True)",
         "+ torch.backends.cudnn.benchmark = False",
     ),
-    "concurrency": ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)"),
 }
 
 
@@ -37,6 +36,11 @@ def change_of(cause: str, evidence: Sequence[str]) -> list[str]:
         by = SEEDED_BY.search(told)
         call = (by[1] or by[2]) if by else "torch.manual_seed"
         return [f"- {call}(…clock, process, host or path…)", f"+ {call}(seed)"]
+    if cause == "concurrency":
+        asked = ("- for done in as_completed(futures):", "+ for done in futures:")
+        return list(
+            asked if "as_completed" in told else ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)")
+        )
     return list(FIXED.get(cause, ()))
 
 

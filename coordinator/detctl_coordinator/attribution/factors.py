@@ -24,6 +24,7 @@ CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
     ("probe", "seed", "seed", "0", ("unseeded-rng", "worker-seeding")),
     ("probe", "identity", "identity", "frozen", ("identity-seed", "unseeded-rng", "worker-seeding")),
     ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
+    ("probe", "completion", "completion", "asked", ("concurrency",)),
 )
 # What makes whole classes of chance equal: it shows a class, never a cause (docs/causes.md).
 MASKS: tuple[tuple[str, str, str, str], ...] = (
@@ -45,6 +46,7 @@ WORD_OF_FAMILY: Mapping[str, str] = {
     "listing": "filesystem-order",
     "seed": "unseeded-rng",
     "identity": "identity-seed",
+    "completion": "concurrency",
 }
 OTHERWISE = "config-drift"
 COMPUTES = ("threads", "precision")  # families that change how a value is computed, never which

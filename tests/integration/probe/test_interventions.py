@@ -101,6 +101,43 @@ def test_a_frozen_identity_is_the_same_in_each_run(tmp_path: Path) -> None:
     assert row["acted"] and "os.getpid" in row["detail"], row
 
 
+POOLED = """
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing.pool import ThreadPool
+def work(number):
+    time.sleep(0.05 * (4 - number))
+    return number
+with ThreadPoolExecutor(4) as pool:
+    got = [done.result() for done in as_completed({pool.submit(work, number) for number in range(4)}, timeout=60)]
+with ThreadPool(4) as pool:
+    got += list(pool.imap_unordered(work, range(4)))
+"""
+
+
+def test_results_of_pools_come_as_they_were_asked_for_and_both_are_noted(tmp_path: Path) -> None:
+    asked, bare = (trained(tmp_path, wanted, POOLED, tail="print(*got)") for wanted in ({"completion": "asked"}, {}))
+    assert asked.stdout.split() == list("01230123")
+    assert bare.stdout.split() == list("32103210")
+    assert "2 times" in read_back(asked, "completion")["detail"]
+    noted = [(note["call"], note["file"]) for note in bare.main.notes_of("unordered")]
+    assert noted == [("concurrent.futures.as_completed", "{cwd}/train.py"), ("imap_unordered", "{cwd}/train.py")]
+
+
+def test_a_future_that_is_late_ends_the_wait_as_it_would_have(tmp_path: Path) -> None:
+    head = """
+import concurrent.futures as cf, threading
+pool, wait = cf.ThreadPoolExecutor(1), threading.Event()
+try:
+    list(cf.as_completed([pool.submit(wait.wait)], timeout=0.1))
+except cf.TimeoutError:
+    print("late")
+wait.set()
+"""
+    run = trained(tmp_path, {"completion": "asked"}, head)
+    assert run.stdout == "late\n" and read_back(run, "completion")["acted"]
+
+
 def test_what_asks_for_no_identity_is_not_said_to_be_frozen(tmp_path: Path) -> None:
     import_only = "import tempfile; tempfile.mkstemp(); assert sorted([2, 1]) == [1, 2]"
     row = read_back(trained(tmp_path, {"identity": "frozen"}, import_only), "identity")

@@ -96,7 +96,7 @@ def test_what_a_name_means(typed, recipe, kind):
         (
             replace(BOTH, set=(("momentum", "1"),)),
             Code.INVALID,
-            "valid: attention, data, ddp_buckets, deterministic",
+            "valid: attention, completion, data, ddp_buckets, deterministic",
         ),
         (replace(BOTH, set=(("OMP_NUM_THREADS", "1"),)), Code.INVALID, "did you mean env:OMP_NUM_THREADS?"),
         (replace(BOTH, set=(("env:LD_PRELOAD", "x.so"),)), Code.INVALID, "may not be set from here"),
@@ -105,7 +105,7 @@ def test_what_a_name_means(typed, recipe, kind):
         (
             replace(BOTH, set=(("probe:momentum", "1"),)),
             Code.INVALID,
-            "valid: attention, ddp_buckets, deterministic, identity",
+            "valid: attention, completion, ddp_buckets, deterministic, identity",
         ),
         (replace(BOTH, set=(("what:x", "1"),)), Code.INVALID, "a prefix is one of param:, probe:, env:"),
         (replace(BOTH, set=(("lr", "1; rm -rf /"),)), Code.INVALID, "machine gpu1 takes values like"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.entropy import shuffled_by_system
+from detctl_coordinator.attribution.entropy import entropy, shuffled_by_system
 from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.hashing import hash_seed, pinned
 from detctl_coordinator.attribution.moved import moved, only_labels
@@ -25,6 +25,7 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
     way = moved(evidence)
     ordered = evidence.root.kind == "permutation" or way is not None or only_labels(evidence)
     raced = evidence.within and way is not None and way.nearby and evidence.root.kind != "permutation"
+    raced = raced or bool(evidence.within and evidence.notes("unordered"))
     if not notes and (not ordered or raced or evidence.notes("unseeded-rng") or shuffled_by_system(evidence)):
         return []
     lines = [n.words for n in notes]
@@ -43,24 +44,29 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
 
 
 def concurrency(evidence: Evidence) -> list[CauseFinding]:
-    """Twins see the same samples in another order while no random state differs: overtaking each other, or with hashing pinned."""
-    if not evidence.within or evidence.stage not in (Stage.FILES, Stage.SAMPLE, Stage.BATCH):
+    """Twins see other data while no random state differs, and the program takes results as they are finished; or, without that note,
+    the same samples in another order: overtaking each other, or with hashing pinned."""
+    noted = evidence.notes("unordered")
+    if not evidence.within or evidence.stage not in (STAGES if noted else (Stage.FILES, Stage.SAMPLE, Stage.BATCH)):
         return []
     if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
     way = moved(evidence)
     inside = evidence.root.kind == "permutation" and pinned(evidence)
-    if not inside and not (way is not None and way.nearby):
+    overtaken = way is not None and way.nearby
+    if not inside and not overtaken and (not noted or entropy(evidence)):
         return []
     lines = [
+        *[n.words for n in noted],
         describe(evidence),
         way.words if way is not None else "",
         f"they moved by {way.distance} places at the median, as things do that overtake each other"
-        if way and way.nearby
+        if way is not None and overtaken
         else "",
         "twins differ and no recorded random state does: threads or processes race for the order",
     ]
-    return [finding(evidence, "concurrency", lines, "take results in the order in which they were asked for")]
+    at = next((f" ({n.where})" for n in noted if n.where), "")
+    return [finding(evidence, "concurrency", lines, f"take results in the order in which they were asked for{at}")]
 
 
 def stateful_data(evidence: Evidence) -> list[CauseFinding]:

@@ -144,6 +144,8 @@ def _looks_drawn(evidence: Evidence) -> bool:
     """Without a note: other values where values are drawn. Moved samples look like a race, a model's outputs like a kernel."""
     if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
         return False
+    if evidence.notes("unordered"):
+        return False
     way = moved(evidence)
     if counts_may_be_hashes(evidence) or (way is not None and way.nearby):
         return False

@@ -3,6 +3,7 @@
 # outcome = "different"
 # origin = "code"
 # causes = ["concurrency"]
+# confirmed = ["concurrency"]
 # mode = "audit"
 # ///
 import time

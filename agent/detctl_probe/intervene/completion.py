@@ -1,0 +1,65 @@
+"""Intervention `completion=asked`: results of pools are taken in the order in which they were asked for, not as they are finished.
+
+It acts on concurrent.futures.as_completed and on imap_unordered of multiprocessing's pools (threads' too). Results that a program hands on
+through a queue of its own stay as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any, Iterable, Iterator, Optional
+
+from detctl_probe.imports import when_imported
+from detctl_probe.intervene.asked import value_of
+from detctl_probe.patching import rebind
+from detctl_probe.recorder import Recorder
+
+NAME = "completion"
+NUMBER = "_detctl_number"
+
+
+def install(recorder: Recorder) -> None:
+    """Raises ValueError for another value than `asked`."""
+    value = value_of(recorder, NAME, lambda text: text == "asked", "asked")
+    taken = 0
+
+    def acted() -> None:
+        nonlocal taken
+        taken += 1
+        recorder.intervention(NAME, value, True, "%d times results were taken in the order asked for" % taken)
+
+    recorder.intervention(NAME, value, False, "no pool was asked for results as they are finished")
+    when_imported("concurrent.futures", lambda futures: _order_futures(futures, acted))
+    when_imported("multiprocessing.pool", lambda pools: _order_pools(pools, acted))
+
+
+def _order_futures(futures: Any, acted: Any) -> None:
+    base = futures._base
+    original, numbers, construct = base.as_completed, itertools.count(), futures.Future.__init__
+
+    def __init__(self: Any, *args: Any, **fields: Any) -> None:
+        construct(self, *args, **fields)
+        setattr(self, NUMBER, next(numbers))
+
+    def as_completed(fs: Iterable[Any], timeout: Optional[float] = None) -> Iterator[Any]:
+        end = None if timeout is None else time.monotonic() + timeout
+        acted()
+        # A set has no order of its own: futures are made in the order in which they are asked for.
+        for future in sorted(set(fs), key=lambda one: getattr(one, NUMBER, -1)):
+            base.wait([future], None if end is None else max(0.0, end - time.monotonic()))
+            if not future.done():
+                raise base.TimeoutError("futures unfinished")
+            yield future
+
+    futures.Future.__init__ = __init__
+    for module in (base, futures):
+        rebind(module, original, as_completed)
+
+
+def _order_pools(pools: Any, acted: Any) -> None:
+    def imap_unordered(self: Any, *args: Any, **fields: Any) -> Any:
+        acted()
+        return self.imap(*args, **fields)
+
+    pools.Pool.imap_unordered = imap_unordered
