@@ -6,13 +6,13 @@ import asyncio
 import secrets
 import signal
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from detctl_proto.v1 import agents_pb2
 
 from detctl_agent import logs
 from detctl_agent.client import messages
+from detctl_agent.client.channel import Endpoint
 from detctl_agent.client.connection import Connection
 from detctl_agent.job import JobPhase
 from detctl_agent.jobs import Jobs
@@ -31,8 +31,7 @@ class Service:
     def __init__(
         self,
         name: str,
-        target: str,
-        token_file: Path | None,
+        endpoint: Endpoint,
         offers: Offers,
         state: StateFolder,
         *,
@@ -40,7 +39,7 @@ class Service:
         inherit: bool,
         answers: bool = False,
     ) -> None:
-        self._name, self._target, self._token_file, self._offers = name, target, token_file, offers
+        self._name, self._endpoint, self._offers = name, endpoint, offers
         self._state, self._parallel, self._inherit, self._answers = state, parallel, inherit, answers
         self._boot_id = secrets.token_hex(8)
         self._manifest: dict[str, Any] = {}
@@ -58,9 +57,15 @@ class Service:
         )
         await jobs.take_over()
         changed = asyncio.Event()
-        connection = Connection(self._name, self._target, self._token_file, jobs, self._hello, changed)
+        connection = Connection(self._name, self._endpoint, jobs, self._hello, changed)
         log.info(
-            logs.line("started", name=self._name, coordinator=self._target, state=self._state.root, boot=self._boot_id)
+            logs.line(
+                "started",
+                name=self._name,
+                coordinator=self._endpoint.target,
+                state=self._state.root,
+                boot=self._boot_id,
+            )
         )
         tasks = [
             asyncio.create_task(connection.run(), name="connection"),

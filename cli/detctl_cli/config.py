@@ -2,6 +2,7 @@
 
 $XDG_CONFIG_HOME/detctl/config.toml          DETCTL_CONFIG names another file
     coordinator = "127.0.0.1:7450"
+    tls = "/home/me/.config/detctl/tls"                   tls.crt, tls.key, ca.crt, token
     token_file = "/home/me/.local/state/detctl/token"
 """
 
@@ -13,18 +14,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.credentials import TOKEN
+
 from detctl_cli.errors import CliError
 
-_KEYS = ("coordinator", "token_file")
+_KEYS = ("coordinator", "tls", "token_file")
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the command runs with. coordinator None: none is configured; `source` says who named it."""
+    """What the command runs with. coordinator None: none is configured; `source` says who named it; tls None: plain text."""
 
     coordinator: str | None
     token_file: Path
     source: str = ""
+    tls: Path | None = None
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
@@ -42,7 +46,10 @@ def default_token_file(environ: Mapping[str, str]) -> Path:
 
 
 def load_config(
-    coordinator: str | None = None, token_file: str | None = None, environ: Mapping[str, str] | None = None
+    coordinator: str | None = None,
+    token_file: str | None = None,
+    tls: str | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Config:
     """Flags (None: not given) over DETCTL_* over the file. Raises CliError that names file and key."""
     environ = os.environ if environ is None else environ
@@ -56,8 +63,12 @@ def load_config(
     address, source = next(((value, name) for value, name in choices if value), (None, ""))
     if address is not None:
         check_address(address, source)
-    token = token_file or environ.get("DETCTL_TOKEN_FILE") or stored.get("token_file")
-    return Config(address, Path(token).expanduser() if token else default_token_file(environ), source)
+    folder = tls or environ.get("DETCTL_TLS") or stored.get("tls")
+    held = Path(folder).expanduser() if folder else None
+    # A certificate and its token belong together: the nearer of the two namings wins.
+    token = token_file or (None if tls else environ.get("DETCTL_TOKEN_FILE") or stored.get("token_file"))
+    place = Path(token).expanduser() if token else (held / TOKEN if held is not None else default_token_file(environ))
+    return Config(address, place, source, held)
 
 
 def check_address(address: str, source: str) -> None:

@@ -70,6 +70,18 @@ class AsyncStore:
     async def machines(self) -> dict[str, Mapping[str, Any]]:
         return await self._do(self.inner.machines)
 
+    async def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
+        await self._do(self.inner.put_token, token_id, document)
+
+    async def tokens(self) -> dict[str, Mapping[str, Any]]:
+        return await self._do(self.inner.tokens)
+
+    async def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
+        await self._do(self.inner.append_log, key, entry)
+
+    async def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
+        return await self._do(self.inner.log, before, limit)
+
     async def open_attempt(self, run_id: str, attempt: int) -> None:
         await self._do(self.inner.open_attempt, run_id, attempt)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.async_store import AsyncStore
+from detctl_coordinator.audit_log import entries_of
 from detctl_coordinator.connections import Connection, Connections
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 LIVE_S = 1.0
 IMPORT_S = 6 * 3600.0  # whoever imports a folder is gone by then
+LOGGED_MAX = 100_000  # keys of log entries that are remembered, so that each is sent to the store once
 CONFLICTS_MAX = 50  # a hundred replicas hitting one audit at once still get through
 
 
@@ -66,6 +68,12 @@ class Engine:
         self._live = Live(store)
         self._live_at = 0.0
         self._store_down = False
+        self._logged: set[str] = set()
+
+    @property
+    def store_is_up(self) -> bool:
+        """As the last look at it told."""
+        return not self._store_down
 
     # -- what servicers call --------------------------------------------------------------------------------------
 
@@ -107,6 +115,7 @@ class Engine:
     async def run(self) -> None:
         """Polls for ever. A store that fails is said once and tried again."""
         try:
+            await self._make_up_log()
             while True:
                 self._wake.clear()
                 try:
@@ -143,6 +152,7 @@ class Engine:
                     new = audit
                     self.wake()
             advanced.append(new)
+            await self._write_log(new)
             self._start_jobs(new)
         await self._instruct(advanced)
         if self._monotonic() - self._live_at >= LIVE_S:
@@ -199,7 +209,24 @@ class Engine:
         self.wake()
         async with self._changed:
             self._changed.notify_all()
+        await self._write_log(stored)
         return stored
+
+    async def _write_log(self, audit: Audit) -> None:
+        if len(self._logged) > LOGGED_MAX:
+            self._logged.clear()
+        for key, document in entries_of(audit, time.time()):
+            if key not in self._logged:
+                await self.store.append_log(key, document)
+                self._logged.add(key)
+
+    async def _make_up_log(self) -> None:
+        """What a coordinator that was killed changed and did not write down: active audits are looked at anyway, these are over."""
+        try:
+            for audit in await self.store.audits():
+                await self._write_log(audit)
+        except StoreError as error:
+            self._store_is(up=False, error=error)
 
     # -- agents ---------------------------------------------------------------------------------------------------
 

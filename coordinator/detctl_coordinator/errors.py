@@ -48,7 +48,8 @@ def refusal_of(error: Exception) -> Refusal:
     return Refusal(Code.INTERNAL, "internal error in the coordinator; its log has the details", repr(error))
 
 
-async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
+async def abort(context: Any, error: Exception, method: str) -> NoReturn:
+    """Ends the call with what the caller may hear, and logs the rest."""
     refusal = refusal_of(error)
     if refusal.code is Code.INTERNAL:
         log.error("method=%s code=INTERNAL", method, exc_info=error)
@@ -70,7 +71,7 @@ def unary(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]
         except (grpc.RpcError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _abort(context, error, method.__name__)
+            await abort(context, error, method.__name__)
 
     return translated
 
@@ -86,6 +87,6 @@ def streaming(method: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncI
         except (grpc.RpcError, grpc.aio.AbortError):
             raise
         except Exception as error:
-            await _abort(context, error, method.__name__)
+            await abort(context, error, method.__name__)
 
     return translated

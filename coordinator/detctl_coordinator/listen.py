@@ -16,7 +16,7 @@ class ListenError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """A Unix socket (`path`) or a TCP port on loopback. target: what grpc takes; shown: what clients are given."""
+    """A Unix socket (`path`) or a TCP port. target: what grpc takes; shown: what clients are given."""
 
     host: str = ""
     port: int = 0
@@ -33,8 +33,8 @@ class Address:
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
-def parse(text: str) -> Address:
-    """Raises ListenError: malformed, or off loopback."""
+def parse(text: str, *, tls: bool = False) -> Address:
+    """Raises ListenError: malformed, or plain text off loopback."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
@@ -46,9 +46,9 @@ def parse(text: str) -> Address:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise ListenError(f"--listen {text}: expected HOST:PORT or unix:/path")
-    if not _loopback(host):
+    if not tls and not _loopback(host):
         raise ListenError(
-            f"--listen {text}: plain text off loopback is refused; listen on 127.0.0.1 or a Unix socket, and reach it through a tunnel"
+            f"--listen {text}: plain text off loopback is refused; give --tls DIR (detctl ca init), or use 127.0.0.1 or a socket"
         )
     return Address(host=host, port=int(port))
 

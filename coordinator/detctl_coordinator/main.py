@@ -8,9 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from detctl_proto.credentials import CredentialsError
 from pydantic import ValidationError
 
 from detctl_coordinator import listen, logs
+from detctl_coordinator.health import ask_health
 from detctl_coordinator.logs import say
 from detctl_coordinator.server import serve
 from detctl_coordinator.settings import Settings
@@ -33,15 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _trouble(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})")
     logs.set_up(settings.log_level)
     try:
-        return _check(settings) if command == "check" else _serve(settings)
-    except (StoreError, TokenError, listen.ListenError) as error:
+        return {"check": _check, "health": _health}.get(command or "", _serve)(settings)
+    except (StoreError, TokenError, CredentialsError, listen.ListenError) as error:
         return _trouble(str(error))
     except KeyboardInterrupt:
         return 0
 
 
 def _serve(settings: Settings) -> int:
-    address = listen.parse(settings.listen)
+    address = listen.parse(settings.listen, tls=settings.tls is not None)
     store = open_store(settings.store, allow_volatile=settings.allow_volatile_store)
     try:
         for warning in store.check():
@@ -66,6 +68,14 @@ def _check(settings: Settings) -> int:
     return 0
 
 
+def _health(settings: Settings) -> int:
+    """For an exec probe: asks the coordinator that runs here."""
+    if settings.health_socket is None:
+        return _trouble("health: name the socket of the coordinator that runs here: --health-socket PATH")
+    why = ask_health(settings.health_socket)
+    return _trouble(why) if why else 0
+
+
 def _trouble(text: str) -> int:
     say(f"detctl-coordinator: {text}")
     return TROUBLE
@@ -77,12 +87,33 @@ def _parser() -> argparse.ArgumentParser:
         description="Plans audits, stores fingerprints, compares and attributes. Every flag is also a variable DETCTL_COORDINATOR_*.",
         allow_abbrev=False,
     )
-    parser.add_argument("command", nargs="?", choices=["check"], help="check: open the store, print warnings, exit")
     parser.add_argument(
-        "--listen", metavar="ADDRESS", help="HOST:PORT on loopback or unix:/path (127.0.0.1:7450); port 0: any"
+        "command",
+        nargs="?",
+        choices=["check", "health"],
+        help="check: open the store, print warnings, exit; health: ask the coordinator on --health-socket, exit 0 or 2",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        help="HOST:PORT or unix:/path (127.0.0.1:7450); off loopback with --tls alone; port 0: any",
     )
     parser.add_argument("--store", metavar="STORE", help="sqlite:FILE or redis://HOST:PORT/DB (sqlite:detctl.sqlite)")
-    parser.add_argument("--token-file", type=Path, metavar="FILE", help="0600; made when missing; TCP alone needs it")
+    parser.add_argument(
+        "--tls",
+        type=Path,
+        metavar="DIR",
+        help="tls.crt, tls.key, ca.crt (detctl ca init): callers need a certificate too",
+    )
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="an administrator's token, 0600; made when missing; TCP alone needs it (with --tls: DIR/token)",
+    )
+    parser.add_argument(
+        "--health-socket", type=Path, metavar="PATH", help="answer health checks, and nothing else, on this Unix socket"
+    )
     parser.add_argument(
         "--allow-volatile-store", action="store_true", default=None, help="take a Redis that keeps nothing on disk"
     )

@@ -10,21 +10,25 @@ import signal
 from pathlib import Path
 
 import grpc
-from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from detctl_coordinator import limits, listen, token_file
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.interceptors import TokenInterceptor
+from detctl_coordinator.health import keep_told, serve_health
+from detctl_coordinator.interceptors import IdentityInterceptor
 from detctl_coordinator.logs import say
 from detctl_coordinator.retention import sweep_for_ever
+from detctl_coordinator.rpc.admin import AdminServicer
 from detctl_coordinator.rpc.agents import AgentsServicer
 from detctl_coordinator.rpc.audits import AuditsServicer
 from detctl_coordinator.settings import Settings, age_s
 from detctl_coordinator.storage.store import Store
+from detctl_coordinator.tls import server_credentials
+from detctl_coordinator.token_book import TokenBook
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,7 @@ PARENT_POLL_S = 0.5
 SERVICES = (
     agents_pb2.DESCRIPTOR.services_by_name["Agents"].full_name,
     audits_pb2.DESCRIPTOR.services_by_name["Audits"].full_name,
+    admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
 )
 OPTIONS = [
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
@@ -57,14 +62,20 @@ def version() -> str:
 
 
 async def serve(settings: Settings, store: Store, address: listen.Address) -> None:
-    """Serves until SIGTERM, SIGINT or, with exit_with_parent, the parent's end. Raises ListenError, TokenError."""
+    """Serves until SIGTERM, SIGINT or, with exit_with_parent, the parent's end. Raises ListenError, TokenError,
+    CredentialsError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engine = Engine(AsyncStore(store), lease_s=settings.lease, machine_timeout_s=settings.machine_timeout)
-    server, shown = await _start(settings, engine, address)
-    tasks = [asyncio.create_task(engine.run(), name="engine")]
+    healthy = HealthServicer()
+    server, shown = await _start(settings, engine, address, healthy)
+    servers = [server]
+    if settings.health_socket is not None:
+        servers.append(await _start_health(settings.health_socket, healthy))
+    tasks = [asyncio.create_task(keep_told(healthy, SERVICES, lambda: engine.store_is_up), name="health")]
+    tasks += [asyncio.create_task(engine.run(), name="engine")]
     if settings.max_age:
         tasks.append(asyncio.create_task(sweep_for_ever(engine.store, age_s(settings.max_age)), name="retention"))
     if settings.exit_with_parent or settings.parent_pid:
@@ -74,40 +85,58 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
         await stop.wait()
         log.info("event=stopping")
     finally:
+        await healthy.enter_graceful_shutdown()  # whoever balances calls sends no new one here
         engine.connections.close()
-        await server.stop(GRACE_S)
+        await asyncio.gather(*(one.stop(GRACE_S) for one in servers))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.to_thread(engine.store.close)
-        if address.is_unix:
-            Path(address.path).unlink(missing_ok=True)
+        for socket in (address.path, str(settings.health_socket or "")):
+            if socket:
+                Path(socket).unlink(missing_ok=True)
 
 
-async def _start(settings: Settings, engine: Engine, address: listen.Address) -> tuple[grpc.aio.Server, str]:
+async def _start(
+    settings: Settings, engine: Engine, address: listen.Address, healthy: HealthServicer
+) -> tuple[grpc.aio.Server, str]:
     listen.probe(address)
     interceptors = []
+    tokens = TokenBook(engine.store)
     if not address.is_unix:
-        interceptors.append(TokenInterceptor(token_file.read_or_make(settings.token_file or token_file.default_path())))
+        interceptors.append(IdentityInterceptor(token_file.read_or_make(_token_file(settings)), tokens))
+    credentials = server_credentials(settings.tls) if settings.tls is not None and not address.is_unix else None
     server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
     agents_pb2_grpc.add_AgentsServicer_to_server(AgentsServicer(engine, settings.heartbeat, version()), server)
     audits_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(engine), server)
-    healthy = HealthServicer()
+    admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(engine.store, tokens), server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     # The socket's mode must be 0600 from its first moment on.
     umask = os.umask(0o177) if address.is_unix else None
     try:
-        port = server.add_insecure_port(address.shown(address.port))
+        shown = address.shown(address.port)
+        port = server.add_secure_port(shown, credentials) if credentials else server.add_insecure_port(shown)
         await server.start()
     except RuntimeError as error:
         raise listen.ListenError(f"cannot listen on {address.shown(address.port)}: {error}") from error
     finally:
         if umask is not None:
             os.umask(umask)
-    for service in ("", *SERVICES):
-        await healthy.set(service, health_pb2.HealthCheckResponse.SERVING)
     return server, address.shown(port)
+
+
+async def _start_health(path: Path, healthy: HealthServicer) -> grpc.aio.Server:
+    try:
+        return await serve_health(path, healthy)
+    except (RuntimeError, OSError) as error:
+        raise listen.ListenError(f"--health-socket {path}: {error}") from error
+
+
+def _token_file(settings: Settings) -> Path:
+    if settings.token_file is not None:
+        return settings.token_file
+    return settings.tls / "token" if settings.tls is not None else token_file.default_path()
 
 
 def _announce(settings: Settings, shown: str) -> None:

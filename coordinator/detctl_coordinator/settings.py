@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     listen: str = "127.0.0.1:7450"
     store: str = "sqlite:detctl.sqlite"
     token_file: Path | None = None
+    tls: Path | None = None
+    health_socket: Path | None = None
     allow_volatile_store: bool = False
     max_age: str = ""
     machine_timeout: float = Field(default=60.0, gt=0, le=86_400 * 7)

@@ -1,16 +1,17 @@
-"""Channels to the coordinator: where plain text may go, and how the caller shows who it is."""
+"""Channels to the coordinator: with a certificate, or in plain text where it may go, and how the caller shows who it is."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import os
-import stat
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from detctl_proto.credentials import TOKEN, CredentialsError, read_folder, read_private
 
 from detctl_agent.errors import AgentError
 
@@ -18,7 +19,7 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 CANCEL_S = 10.0
 
 
-def check_address(address: str) -> str:
+def check_address(address: str, *, tls: bool = False) -> str:
     """The gRPC target of `HOST:PORT` or `unix:/path`. Raises AgentError where plain text may not go there."""
     if address.startswith("unix:"):
         path = address.removeprefix("unix:").removeprefix("//")
@@ -29,20 +30,33 @@ def check_address(address: str) -> str:
     host = host.strip("[]")
     if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise AgentError(f"--coordinator {address}: write HOST:PORT or unix:/path")
-    if not _is_loopback(host):
+    if not tls and not _is_loopback(host):
         raise AgentError(
-            f"--coordinator {address}: plain text does not leave this host, and this version has no TLS yet; "
-            "use a coordinator on 127.0.0.1, a Unix socket, or an SSH tunnel to it"
+            f"--coordinator {address}: plain text does not leave this host; give --tls DIR, the folder "
+            "that `detctl machine add` made for this machine"
         )
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def default_token_file(target: str) -> Path | None:
-    """Where a coordinator of the same user puts its token, `$XDG_STATE_HOME/detctl/token`; None for a Unix socket."""
-    if target.startswith("unix:"):
-        return None
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "detctl" / "token"
+@dataclass(frozen=True)
+class Endpoint:
+    """A coordinator and how to show it who calls. target: as gRPC takes it; tls: the folder with the certificate, None: plain text."""
+
+    target: str
+    token_file: Path | None = None
+    tls: Path | None = None
+
+    def token(self) -> str:
+        """Read anew for each connection: the coordinator may have made it since. Raises AgentError."""
+        if self.token_file is not None:
+            return read_token(self.token_file)
+        if self.tls is not None:
+            return read_token(self.tls / TOKEN)
+        if self.target.startswith("unix:"):
+            return ""
+        # Where a coordinator of the same user puts it.
+        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+        return read_token(Path(state).expanduser() / "detctl" / "token", may_be_missing=True)
 
 
 def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:
@@ -50,13 +64,11 @@ def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:
     if path is None or (may_be_missing and not path.exists()):
         return ""
     try:
-        mode = path.stat().st_mode
-        text = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AgentError(f"token file {path}: {getattr(error, 'strerror', None) or 'is no plain text'}") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise AgentError(f"token file {path}: others may read it: chmod 600 {path}")
-    return text
+        return read_private(path).decode("ascii").strip()
+    except CredentialsError as error:
+        raise AgentError(f"token file {error}") from error
+    except UnicodeDecodeError as error:
+        raise AgentError(f"token file {path}: is no plain text") from error
 
 
 def metadata(machine: str, token: str) -> tuple[tuple[str, str], ...]:
@@ -64,19 +76,24 @@ def metadata(machine: str, token: str) -> tuple[tuple[str, str], ...]:
     return (("detctl-machine", machine), *((("authorization", f"Bearer {token}"),) if token else ()))
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel in plain text; TLS takes its place here (issue 4)."""
-    return grpc.aio.insecure_channel(
-        target,
-        options=(
-            ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1
-            ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-            ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-            ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-            ("grpc.use_local_subchannel_pool", 1),  # a channel that failed leaves nothing behind for the next
-        ),
+def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
+    """With the certificate as it is now; in plain text without one. Raises AgentError."""
+    options = (
+        ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1
+        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+        ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.use_local_subchannel_pool", 1),  # a channel that failed leaves nothing behind for the next
     )
+    if endpoint.tls is None or endpoint.target.startswith("unix:"):
+        return grpc.aio.insecure_channel(endpoint.target, options=options)
+    try:
+        held = read_folder(endpoint.tls)
+    except CredentialsError as error:
+        raise AgentError(f"--tls {error}") from error
+    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+    return grpc.aio.secure_channel(endpoint.target, credentials, options=options)
 
 
 def _is_loopback(host: str) -> bool:

@@ -6,14 +6,13 @@ import asyncio
 import functools
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import grpc
 import grpc.aio
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent import logs
-from detctl_agent.client.channel import cancelled, default_token_file, metadata, open_channel, read_token
+from detctl_agent.client.channel import Endpoint, cancelled, metadata, open_channel
 from detctl_agent.client.content import fetch
 from detctl_agent.client.control import ControlStream
 from detctl_agent.client.ingest import IngestStream
@@ -37,14 +36,13 @@ class Connection:
     def __init__(
         self,
         machine: str,
-        target: str,
-        token_file: Path | None,
+        endpoint: Endpoint,
         jobs: Jobs,
         hello: Callable[[], agents_pb2.AgentMessage],
         offers: asyncio.Event,
     ) -> None:
         self._machine = machine
-        self._target, self._token_file, self._jobs, self._hello, self._offers = target, token_file, jobs, hello, offers
+        self._endpoint, self._jobs, self._hello, self._offers = endpoint, jobs, hello, offers
         self._state = ""
         self._back_off_s = BACK_OFF_FIRST_S
 
@@ -67,8 +65,8 @@ class Connection:
             self._back_off_s = min(BACK_OFF_LAST_S, self._back_off_s * BACK_OFF_FACTOR)
 
     async def _once(self) -> None:
-        call_metadata = metadata(self._machine, self._token())
-        async with open_channel(self._target) as channel:
+        call_metadata = metadata(self._machine, self._endpoint.token())
+        async with open_channel(self._endpoint) as channel:
             stub = agents_pb2_grpc.AgentsStub(channel)
             control = ControlStream(self._jobs, stub, call_metadata, self._hello, self._offers, self._welcome)
             ingest = IngestStream(self._jobs, stub, call_metadata)
@@ -82,12 +80,6 @@ class Connection:
                 self._jobs.fetch = None
                 await cancelled(tasks)
 
-    def _token(self) -> str:
-        """Read anew for each connection: the coordinator may have made it since."""
-        if self._token_file is not None:
-            return read_token(self._token_file)
-        return read_token(default_token_file(self._target), may_be_missing=True)
-
     def _welcome(self, version: str) -> None:
         self._back_off_s = BACK_OFF_FIRST_S
         self._tell("connected", "", coordinator=version)
@@ -97,6 +89,12 @@ class Connection:
             told = state if state == "connected" else "not_connected"
             level = log.info if state == "connected" else log.warning
             level(
-                logs.line(told, to=self._target, why=why, retrying="" if state == "connected" else "for ever", **fields)
+                logs.line(
+                    told,
+                    to=self._endpoint.target,
+                    why=why,
+                    retrying="" if state == "connected" else "for ever",
+                    **fields,
+                )
             )
         self._state = state

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from detctl_agent import logs
-from detctl_agent.client.channel import check_address, read_token
+from detctl_agent.client.channel import Endpoint, check_address, read_token
 from detctl_agent.errors import AgentError
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
@@ -27,7 +27,14 @@ from detctl_agent.state_folder import StateFolder, default_state
     "--token-file",
     type=click.Path(path_type=Path),
     envvar="DETCTL_TOKEN_FILE",
-    help="the coordinator's token, mode 0600 [default on TCP: ~/.local/state/detctl/token]",
+    help="the coordinator's token, mode 0600 [default: DIR/token with --tls DIR, else ~/.local/state/detctl/token]",
+)
+@click.option(
+    "--tls",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    envvar="DETCTL_TLS",
+    help="tls.crt, tls.key, ca.crt and token, made by `detctl machine add NAME`; needed off loopback",
 )
 @click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="runs at a time")
 @click.option("--inherit-environment", is_flag=True, help="trainings start from this environment, less secrets")
@@ -48,6 +55,7 @@ def serve(
     catalog: Path,
     state: Path | None,
     token_file: Path | None,
+    tls: Path | None,
     parallel: int,
     inherit_environment: bool,
     answers: bool,
@@ -57,7 +65,7 @@ def serve(
     logs.setup(log_level)
     if not is_name(name):
         raise AgentError(f"--name {name!r}: a machine's name is {NAME_RULE}")
-    target = check_address(coordinator)
+    endpoint = Endpoint(check_address(coordinator, tls=tls is not None), token_file, tls)
     read_token(token_file)
     folder = StateFolder(state or default_state(name))
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
@@ -65,8 +73,7 @@ def serve(
         asyncio.run(
             Service(
                 name,
-                target,
-                token_file,
+                endpoint,
                 offers,
                 folder,
                 parallel=parallel,

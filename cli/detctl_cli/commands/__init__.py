@@ -10,7 +10,10 @@ import rich_click as click
 from detctl_cli.commands.options import Settings
 
 # Order of the help page: the order in which people need them.
-_COMMANDS = ("audit", "explain", "compare", "zoom", "record", "doctor", "kat", "audits", "runs", "machines", "show")
+_COMMANDS = (
+    "audit", "explain", "compare", "zoom", "record", "doctor", "kat", "audits", "runs", "machines", "show", "log", "machine",
+    "token", "ca",
+)  # fmt: skip
 
 
 class LazyGroup(click.RichGroup):
@@ -54,12 +57,13 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.option("--coordinator", metavar="ADDRESS", help="HOST:PORT or unix:PATH; over DETCTL_COORDINATOR and the file.")
 @click.option("--token-file", metavar="FILE", help="The coordinator's token; over DETCTL_TOKEN_FILE and the file.")
+@click.option("--tls", metavar="DIR", help="Certificate, key, authority, token; over DETCTL_TLS and the file.")
 @click.pass_context
-def detctl(ctx: click.Context, coordinator: str | None, token_file: str | None) -> None:
+def detctl(ctx: click.Context, coordinator: str | None, token_file: str | None, tls: str | None) -> None:
     """Why are two trainings that should be identical not? detctl answers by experiment.
 
     Exit codes: 0 identical, 1 different, 2 trouble, 3 unverified, 130 interrupted.
 
     Example: detctl audit -- python train.py --seed 0
     """
-    ctx.obj = Settings(coordinator, token_file)
+    ctx.obj = Settings(coordinator, token_file, tls)

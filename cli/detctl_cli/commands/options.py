@@ -29,10 +29,11 @@ class Settings:
 
     coordinator: str | None = None
     token_file: str | None = None
+    tls: str | None = None
 
     def config(self) -> Config:
         """Flags over variables over file. Raises CliError."""
-        return load_config(self.coordinator, self.token_file)
+        return load_config(self.coordinator, self.token_file, self.tls)
 
 
 class DashCommand(click.RichCommand):
@@ -102,7 +103,7 @@ def experiment_options(function: F) -> F:
 
 
 def service_options(function: F) -> F:
-    """--coordinator and --token-file, kept in the context's Settings and not passed on."""
+    """--coordinator, --tls and --token-file, kept in the context's Settings and not passed on."""
 
     def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
         if value is not None:
@@ -110,6 +111,7 @@ def service_options(function: F) -> F:
 
     for name, metavar, text in (
         ("--token-file", "FILE", "File with the coordinator's token."),
+        ("--tls", "DIR", "Folder with certificate, key, authority and token."),
         ("--coordinator", "ADDRESS", "HOST:PORT or unix:PATH of the coordinator."),
     ):
         function = click.option(name, metavar=metavar, help=text, expose_value=False, callback=keep)(function)

@@ -149,6 +149,40 @@ def print_audits(rows: Sequence[Row], out: Console) -> None:
     _print(table, out)
 
 
+def print_tokens(rows: Sequence[Row], out: Console) -> None:
+    """A table, or one line where there is none."""
+    if not rows:
+        out.print("no tokens: detctl token create makes one")
+        return
+    table = _table("token", "holder", "role", "state", "until", "made by", "age")
+    now = time.time()
+    for row in rows:
+        over = "revoked" if row["revoked_unix_s"] else "expired" if row["expires_unix_s"] <= now else "valid"
+        table.add_row(
+            clean(row["id"]),
+            clean(row["name"]),
+            clean(row["role"]),
+            _styled(over, "green" if over == "valid" else "yellow"),
+            time.strftime("%Y-%m-%d", time.localtime(row["expires_unix_s"])),
+            clean(row["created_by"]),
+            ago(row["created_unix_s"], now),
+        )
+    _print(table, out)
+
+
+def print_log(rows: Sequence[Row], out: Console) -> None:
+    """A table, or one line where there is none."""
+    if not rows:
+        out.print("no entries")
+        return
+    table = _table("number", "time", "who", "event", "audit", "machine", "what")
+    for row in rows:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row["at_unix_s"]))
+        cells = (row["who"], row["event"], row["audit"], row["machine"], row["text"])
+        table.add_row(str(row["number"]), when, *map(clean, cells))
+    _print(table, out)
+
+
 def short_label(label: str) -> str:
     """`gpu1/default/base/twin-0` without what says nothing: `gpu1/twin-0`."""
     parts = label.split("/")
@@ -170,7 +204,7 @@ def _table(*columns: str) -> Table:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in columns:
-        numeric = name in ("step", "records")
+        numeric = name in ("step", "records", "number")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=name in ("run", "audit", "machine"))
     return table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from detctl_cli.errors import CliError
 
 
-def target_of(address: str) -> str:
+def target_of(address: str, *, tls: bool = False) -> str:
     """The gRPC target of HOST:PORT or unix:PATH. Raises CliError for a host off loopback or a missing socket."""
     if address.startswith("unix:"):
         path = Path("/" + address.removeprefix("unix:").lstrip("/")) if "//" in address else None
@@ -17,12 +17,12 @@ def target_of(address: str) -> str:
             raise CliError("unreachable", f"no coordinator listens on {path}", _start_hint(address))
         return f"unix:{path}"
     host = address.rpartition(":")[0]
-    if not is_loopback(host):
+    if not tls and not is_loopback(host):
         port = address.rpartition(":")[2]
         raise CliError(
             "plain-text",
             f"{address} is not on this host, and plain text would show the token to the network",
-            f"tunnel it: ssh -N -L {port}:127.0.0.1:{port} {host}, then --coordinator 127.0.0.1:{port}",
+            f"give --tls DIR, or tunnel it: ssh -N -L {port}:127.0.0.1:{port} {host}, then --coordinator 127.0.0.1:{port}",
         )
     return address
 

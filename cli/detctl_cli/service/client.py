@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from detctl_proto.v1 import agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
+from detctl_proto.credentials import CredentialsError, read_folder
+from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
 
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
@@ -32,6 +34,20 @@ _OPTIONS = (
 )
 
 
+def _open_channel(address: str, tls: Path | None) -> grpc.Channel:
+    target = target_of(address, tls=tls is not None)
+    if tls is None or target.startswith("unix:"):
+        return grpc.insecure_channel(target, options=_OPTIONS)
+    try:
+        held = read_folder(tls)
+    except CredentialsError as problem:
+        raise CliError(
+            "tls", f"--tls {problem}", "it holds tls.crt, tls.key and ca.crt; detctl token create -o DIR"
+        ) from None
+    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+    return grpc.secure_channel(target, credentials, options=_OPTIONS)
+
+
 class Coordinator:
     """A connection, closed by the `with` statement. Every method raises CliError; nothing of gRPC gets out."""
 
@@ -40,8 +56,9 @@ class Coordinator:
         self.address = config.coordinator
         self._token_file = config.token_file
         self._metadata = self._read_token()
-        self._channel = grpc.insecure_channel(target_of(self.address), options=_OPTIONS)
+        self._channel = _open_channel(self.address, config.tls)
         self._audits = audits_pb2_grpc.AuditsStub(self._channel)
+        self._admin = admin_pb2_grpc.AdminStub(self._channel)
 
     def __enter__(self) -> Self:
         try:
@@ -85,6 +102,24 @@ class Coordinator:
             # Machines without shared runs: nothing was compared, so nothing is known (rulings, 14).
             raise from_rpc(error, self.address, self._token_file, no_data=Exit.UNVERIFIED) from None
         return reply.verdict_json
+
+    def create_token(self, request: admin_pb2.TokenRequest) -> admin_pb2.NewToken:
+        reply: admin_pb2.NewToken = self._call(self._admin.CreateToken, request)
+        return reply
+
+    def rotate_token(self, request: admin_pb2.RotateRequest) -> admin_pb2.NewToken:
+        reply: admin_pb2.NewToken = self._call(self._admin.RotateToken, request)
+        return reply
+
+    def revoke_token(self, token_id: str) -> admin_pb2.TokenInfo:
+        reply: admin_pb2.TokenInfo = self._call(self._admin.RevokeToken, admin_pb2.TokenRef(token_id=token_id))
+        return reply
+
+    def tokens(self, name: str = "") -> list[admin_pb2.TokenInfo]:
+        return list(self._call(self._admin.ListTokens, admin_pb2.TokenQuery(name=name)).tokens)
+
+    def log(self, request: admin_pb2.LogRequest) -> list[admin_pb2.LogEntry]:
+        return list(self._call(self._admin.ReadLog, request).entries)
 
     def machines(self, request: audits_pb2.ListRequest) -> list[audits_pb2.MachineInfo]:
         return list(self._call(self._audits.ListMachines, request).machines)

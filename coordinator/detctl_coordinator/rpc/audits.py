@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from detctl_proto.v1 import audits_pb2 as pb
@@ -12,11 +13,14 @@ from detctl_proto.v1 import audits_pb2_grpc
 
 from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator import limits, show
+from detctl_coordinator.audit_log import entry
 from detctl_coordinator.domain.audit import Audit, AuditState
+from detctl_coordinator.domain.identity import LOCAL
 from detctl_coordinator.domain.run import RunOutcome
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal, streaming, unary
 from detctl_coordinator.imports import is_import_id, plan_import
+from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded
 from detctl_coordinator.planning import plan_runs
 from detctl_coordinator.progress import Speed, run_with_progress, with_progress
@@ -49,6 +53,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         asked = wire.request_from_proto(request)
         machines = await self._engine.machines()
         audit_id = "a" + secrets.token_hex(5)
+        if (caller := current_caller()) != LOCAL:
+            asked = replace(asked, requested_by=caller.name)  # shown, not claimed
         planned = plan_runs(asked, machines, self._alive(machines), audit_id)
         await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time()))
         self._engine.wake()
@@ -75,7 +81,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
         await self._audit(request.audit_id)
-        await self._engine.tell(request.audit_id, Cancel("cancelled by its user"))
+        await self._engine.tell(request.audit_id, Cancel(f"cancelled by {_user()}"))
         return pb.Empty()
 
     @unary
@@ -88,6 +94,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             )
         if not audit.request.machines:
             raise Refusal(Code.INVALID, f"audit {audit.audit_id} is an import: no machine could run an experiment")
+        await self._note("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
         await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()
 
@@ -150,6 +157,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def DeleteRuns(self, request: pb.DeleteRequest, context: Any) -> pb.DeleteReply:  # noqa: N802
         if request.older_than_s > 0:
+            await self._note("runs-deleted", f"all that are older than {request.older_than_s:g} s")
             return pb.DeleteReply(run_ids=await self._store.delete_older_than(time.time() - request.older_than_s))
         run_ids = list(request.run_ids)
         if request.audit_id:
@@ -164,6 +172,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             if not run.state.over or (audit is not None and audit.state in (AuditState.RUNNING, AuditState.COMPARING)):
                 text = f"run {run_id} belongs to audit {run.spec.audit_id}, which is not over; cancel it first"
                 raise Refusal(Code.NOT_NOW, text)
+        await self._note(
+            "runs-deleted", ", ".join(run_ids[:20]) + (" …" if len(run_ids) > 20 else ""), request.audit_id
+        )
         return pb.DeleteReply(run_ids=await self._store.delete_runs(run_ids))
 
     @unary
@@ -196,6 +207,10 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             audit = await self._store.audit(run.spec.audit_id)
         return pb.Empty()
 
+    async def _note(self, event: str, text: str, audit_id: str = "") -> None:
+        document = entry(time.time(), current_caller().name, event, text, audit_id=audit_id)
+        await self._store.append_log(f"{event}:{secrets.token_hex(8)}", document)
+
     async def _audit(self, audit_id: str) -> Audit:
         audit = await self._store.audit(audit_id) if limits.ID.fullmatch(audit_id) else None
         if audit is None:
@@ -204,6 +219,11 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     def _alive(self, machines: Any) -> set[str]:
         return {name for name, machine in machines.items() if self._engine.leases.alive(machine)}
+
+
+def _user() -> str:
+    caller = current_caller()
+    return "its user" if caller == LOCAL else caller.name
 
 
 def _limit(request: pb.ListRequest) -> int:

@@ -12,6 +12,9 @@ the pattern to give an ACL user: `~detctl:* +@read +@write +@connection +@script
     detctl:{audits}:runs-by-time                 sorted set of run ids by creation
     detctl:{audits}:deleted                      set of run ids whose data is still to be unlinked
     detctl:machines                              hash: name -> JSON
+    detctl:tokens                                hash: token id -> JSON
+    detctl:{log}:entries                         list of JSON, oldest first; entry N is at N - 1
+    detctl:{log}:keys                            set of keys of its entries
     detctl:{run:ID}:state                        hash: attempt, stale:N for attempts whose data is still to be unlinked
     detctl:{run:ID}:ATTEMPT:ranks                set of ranks
     detctl:{run:ID}:ATTEMPT:metas:RANK           hash: number -> packed SegmentMeta
@@ -36,6 +39,9 @@ RUNS = "detctl:{audits}:runs"
 RUNS_BY_TIME = "detctl:{audits}:runs-by-time"
 DELETED = "detctl:{audits}:deleted"
 MACHINES = "detctl:machines"
+TOKENS = "detctl:tokens"
+LOG = "detctl:{log}:entries"
+LOG_KEYS = "detctl:{log}:keys"
 
 # ordinal + 1 (0: nothing was written here), step, count, digest, sum, chain
 _ENTRY = struct.Struct("<III16s16s16s")

@@ -41,6 +41,12 @@ redis.call('ZREM', KEYS[3], ARGV[2])
 return 'ok'
 """
 
+# KEYS: log, its keys   ARGV: key, document
+APPEND_LOG = """
+if redis.call('SADD', KEYS[2], ARGV[1]) == 1 then redis.call('RPUSH', KEYS[1], ARGV[2]) end
+return 'ok'
+"""
+
 # KEYS: state   ARGV: attempt
 OPEN_ATTEMPT = """
 local now = redis.call('HGET', KEYS[1], 'attempt') or '0'

@@ -8,7 +8,7 @@ from typing import Any
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Seal, SegmentMeta, StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunRecord
-from detctl_coordinator.storage import documents, redis_audits, redis_keys, redis_runs
+from detctl_coordinator.storage import documents, redis_audits, redis_keys, redis_runs, redis_scripts
 from detctl_coordinator.storage.limits import check_segment
 from detctl_coordinator.storage.redis_admission import admit
 from detctl_coordinator.storage.redis_link import RedisLink
@@ -62,6 +62,28 @@ class RedisStore:
     def machines(self) -> dict[str, Mapping[str, Any]]:
         found = dict(self._link.call("HGETALL", redis_keys.MACHINES))
         return {name.decode(): documents.load(text) for name, text in sorted(found.items())}
+
+    # -- who may, and who did -------------------------------------------------------------------------------------
+    def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
+        self._link.call("HSET", redis_keys.TOKENS, token_id, documents.dump(document))
+        self._link.confirm()
+
+    def tokens(self) -> dict[str, Mapping[str, Any]]:
+        found = dict(self._link.call("HGETALL", redis_keys.TOKENS))
+        return {token_id.decode(): documents.load(text) for token_id, text in sorted(found.items())}
+
+    def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
+        keys = (redis_keys.LOG, redis_keys.LOG_KEYS)
+        self._link.script(redis_scripts.APPEND_LOG, keys, (key, documents.dump(entry)))
+        self._link.confirm()
+
+    def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
+        last = before - 1 if before else int(self._link.call("LLEN", redis_keys.LOG))
+        first = max(last - limit, 0) + 1
+        if last < first:
+            return []
+        texts = self._link.call("LRANGE", redis_keys.LOG, first - 1, last - 1)
+        return [(number, documents.load(text)) for number, text in reversed(list(enumerate(texts, first)))]
 
     # -- what a run sent ------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:

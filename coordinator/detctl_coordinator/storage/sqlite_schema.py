@@ -11,9 +11,16 @@ from pathlib import Path
 
 from detctl_coordinator.storage.store import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x64746374  # "dtct": tells our file from any other SQLite database
 
+# Since schema 2. The triggers make the log append-only for whoever opens the file with our code or another's.
+_IDENTITY = """
+CREATE TABLE tokens (token_id TEXT PRIMARY KEY, document TEXT NOT NULL);
+CREATE TABLE log (number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, document TEXT NOT NULL);
+CREATE TRIGGER log_keeps BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER log_stays BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+"""
 _TABLES = """
 CREATE TABLE audits (
     audit_id TEXT PRIMARY KEY, version INTEGER NOT NULL, active INTEGER NOT NULL, created REAL NOT NULL, document TEXT NOT NULL
@@ -78,8 +85,10 @@ def open_writer(file: Path, busy_s: float = 10.0) -> sqlite3.Connection:
         if not tables:
             connection.executescript(
                 f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-                f"{_TABLES} COMMIT;"
+                f"{_TABLES} {_IDENTITY} COMMIT;"
             )
+        elif version < 2:
+            connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA_VERSION}; {_IDENTITY} COMMIT;")
     except BaseException:
         connection.close()
         raise

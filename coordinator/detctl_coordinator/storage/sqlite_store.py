@@ -89,6 +89,28 @@ class SqliteStore:
         )
         return {name: documents.load(text) for name, text in rows}
 
+    # -- who may, and who did -------------------------------------------------------------------------------------
+    def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
+        text = documents.dump(document)
+        sql = "INSERT OR REPLACE INTO tokens (token_id, document) VALUES (?, ?)"
+        self._writer.submit(lambda connection: connection.execute(sql, (token_id, text)) and None)
+
+    def tokens(self) -> dict[str, Mapping[str, Any]]:
+        sql = "SELECT token_id, document FROM tokens ORDER BY token_id"
+        rows = self._read(lambda connection: connection.execute(sql).fetchall())
+        return {token_id: documents.load(text) for token_id, text in rows}
+
+    def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
+        text = documents.dump(entry)
+        # A number is taken only by a row that is written: an ignored one would leave a hole.
+        sql = "INSERT INTO log (key, document) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM log WHERE key = ?)"
+        self._writer.submit(lambda connection: connection.execute(sql, (key, text, key)) and None)
+
+    def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
+        sql = "SELECT number, document FROM log WHERE ? = 0 OR number < ? ORDER BY number DESC LIMIT ?"
+        rows = self._read(lambda connection: connection.execute(sql, (before, before, limit)).fetchall())
+        return [(number, documents.load(text)) for number, text in rows]
+
     # -- what a run sent ------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:
         if self._writer.submit(lambda connection: sqlite_runs.open_attempt(connection, run_id, attempt)):

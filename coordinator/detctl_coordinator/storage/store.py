@@ -78,6 +78,21 @@ class Store(Protocol):
 
     def machines(self) -> dict[str, Mapping[str, Any]]: ...
 
+    # -- who may, and who did ---------------------------------------------------------------------------------------
+    def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
+        """A token as JSON values, new or changed."""
+        ...
+
+    def tokens(self) -> dict[str, Mapping[str, Any]]: ...
+
+    def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
+        """Appends unless an entry of this key is there: two replicas that tell the same thing tell it once. Nothing removes an entry."""
+        ...
+
+    def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
+        """(number from 1, entry), newest first; those below `before` where it is not 0."""
+        ...
+
     # -- what a run sent ------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:
         """From now on only this attempt may write; idempotent; what older attempts wrote is forgotten.

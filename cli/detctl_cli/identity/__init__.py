@@ -1,0 +1,1 @@
+"""Certificates and tokens: what `detctl ca`, `detctl machine` and `detctl token` make."""

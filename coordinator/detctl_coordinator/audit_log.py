@@ -1,0 +1,81 @@
+"""What the log tells of an audit, read off its state: whoever asks again gets the same entries under the same keys. Pure.
+
+So an engine that was killed between a change and its entry makes up for it, and two replicas tell everything once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from detctl_coordinator.domain.audit import Audit, AuditState
+from detctl_coordinator.domain.run import RunRecord, RunState
+
+Entry = tuple[str, Mapping[str, Any]]  # key and document
+
+
+def entry(
+    now: float, who: str, event: str, text: str, *, audit_id: str = "", machine: str = "", **detail: Any
+) -> dict[str, Any]:
+    """One document of the log; `detail`: JSON values, by name."""
+    return {
+        "at": now, "who": who, "event": event, "text": text, "audit": audit_id, "machine": machine, "detail": detail,
+    }  # fmt: skip
+
+
+def entries_of(audit: Audit, now: float) -> Iterator[Entry]:
+    """Start, assignments, ends of runs, verdict or cancellation, as far as they have come; `now` dates those that are new."""
+    asked = audit.request
+    who = asked.requested_by or "local"
+    machines = ", ".join(asked.machines) or "an import"
+    digests = {run.spec.arm.machine: run.spec.expected_source_digest for run in audit.runs.values()}
+    yield (
+        f"audit:{audit.audit_id}:started",
+        entry(
+            audit.created_unix_s, who, "audit-started", f"{asked.recipe} on {machines}", audit_id=audit.audit_id,
+            recipe=asked.recipe, machines=list(asked.machines), environments=list(asked.environments),
+            set=dict(asked.set), vary={name: list(values) for name, values in asked.vary}, source=digests,
+        ),
+    )  # fmt: skip
+    for run in audit.runs.values():
+        yield from _run_entries(audit, run, who, now)
+    if audit.state is AuditState.CANCELLED:
+        text = audit.message or "cancelled"
+        yield (
+            f"audit:{audit.audit_id}:cancelled",
+            entry(now, who, "audit-cancelled", text, audit_id=audit.audit_id),
+        )
+    elif audit.state is AuditState.DONE and audit.verdict_json:
+        digest = hashlib.sha256(audit.verdict_json.encode()).hexdigest()
+        yield (
+            f"audit:{audit.audit_id}:done:{digest[:16]}",
+            entry(now, who, "audit-done", audit.message or "verdict", audit_id=audit.audit_id, verdict_sha256=digest),
+        )
+
+
+def _run_entries(audit: Audit, run: RunRecord, who: str, now: float) -> Iterator[Entry]:
+    spec, machine = run.spec, run.spec.arm.machine
+    key = f"run:{spec.run_id}:{run.attempt}"
+    if run.attempt:
+        yield (
+            f"{key}:assigned",
+            entry(
+                now, who, "run-assigned", f"{spec.run_id} ({spec.label}), attempt {run.attempt}", audit_id=audit.audit_id,
+                machine=machine, run=spec.run_id, attempt=run.attempt, recipe=spec.recipe,
+                source=spec.expected_source_digest, environment=spec.arm.environment, parameters=dict(spec.parameters),
+                variables=dict(spec.variables), interventions=dict(spec.interventions),
+            ),
+        )  # fmt: skip
+    if run.state in (RunState.SEALED, RunState.FAILED, RunState.CANCELLED):
+        outcome = run.outcome
+        end = outcome.end if outcome is not None else run.state.value
+        text = f"{spec.run_id} ({spec.label}): {end}" + (f", exit {outcome.exit_code}" if outcome is not None else "")
+        yield (
+            f"{key}:ended",
+            entry(
+                now, machine, "run-ended", text, audit_id=audit.audit_id, machine=machine, run=spec.run_id,
+                attempt=run.attempt, end=end, exit_code=outcome.exit_code if outcome is not None else None,
+                message=run.message,
+            ),
+        )  # fmt: skip

@@ -1,0 +1,130 @@
+"""Who calls and what they may ask: roles, tokens, and the decision. Pure; the shell is interceptors.py (shared/security.md 3, 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+TOKEN = re.compile(r"dct_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+VALID_S = 365 * 86_400.0
+_AUDITS, _AGENTS = "/detctl.v1.Audits/", "/detctl.v1.Agents/"
+
+
+class Role(Enum):
+    """A submitter may what a viewer may, an admin what a submitter may; a machine's agent speaks of its own runs alone."""
+
+    VIEWER = "viewer"
+    SUBMITTER = "submitter"
+    MACHINE = "machine"
+    ADMIN = "admin"
+
+
+_VIEW = frozenset(
+    _AUDITS + name for name in ("PlanAudit", "WatchAudit", "Compare", "ListMachines", "ListRuns", "ListAudits", "Show")
+)
+_SUBMIT = _VIEW | {
+    *(_AUDITS + name for name in ("StartAudit", "CancelAudit", "ExplainAudit", "ImportRun", "FinishImport")),
+    _AGENTS + "Ingest",  # of imported folders: a run of a machine is refused by its owner's name
+}
+# What no row names is an admin's: a new method is closed until somebody opens it.
+MAY: Mapping[Role, frozenset[str]] = {
+    Role.VIEWER: _VIEW,
+    Role.SUBMITTER: _SUBMIT,
+    Role.MACHINE: frozenset(_AGENTS + name for name in ("Control", "Ingest", "Content")),
+}
+
+
+@dataclass(frozen=True)
+class Caller:
+    """`name`: a machine's for its agent; `local` for whoever reads the coordinator's socket or token file."""
+
+    name: str
+    role: Role
+
+
+LOCAL = Caller("local", Role.ADMIN)
+
+
+@dataclass(frozen=True)
+class Token:
+    """As it is stored: `digest` is the SHA-256 of the token's text, which nobody keeps. Times in seconds since 1970; 0: not revoked."""
+
+    token_id: str
+    role: Role
+    name: str
+    digest: str
+    created_by: str
+    created_unix_s: float
+    expires_unix_s: float
+    revoked_unix_s: float = 0.0
+
+
+class Refused(Exception):
+    """`known`: the caller showed who it is, and may not; else nobody knows who it is. One line for people."""
+
+    def __init__(self, text: str, *, known: bool) -> None:
+        super().__init__(text)
+        self.known = known
+
+
+def new_token(role: Role, name: str, created_by: str, now: float, valid_s: float) -> tuple[Token, str]:
+    """What is stored, and the text that its holder is given."""
+    token_id = secrets.token_hex(6)
+    text = f"dct_{token_id}_{secrets.token_urlsafe(32)}"
+    return Token(token_id, role, name, digest_of(text), created_by, now, now + valid_s), text
+
+
+def digest_of(text: str) -> str:
+    """Unsalted, since the secret has 256 bits of its own."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def token_id_of(text: str) -> str:
+    """Empty where the text is of another form."""
+    match = TOKEN.fullmatch(text)
+    return match[1] if match else ""
+
+
+def caller_of(token: Token | None, text: str, certificate: str | None, now: float) -> Caller:
+    """Who shows the token `text`; `token`: the stored one of its id. certificate: its common name, None without
+    TLS. Raises Refused."""
+    if token is None or not hmac.compare_digest(token.digest, digest_of(text)):
+        raise Refused("wrong token", known=False)
+    if token.revoked_unix_s:
+        raise Refused(f"token {token.token_id} of {token.name} was revoked", known=False)
+    if now >= token.expires_unix_s:
+        raise Refused(f"token {token.token_id} of {token.name} has expired: detctl token rotate", known=False)
+    if certificate is not None and certificate != token.name:
+        raise Refused(
+            f"the token belongs to {token.name}, the certificate to {certificate or 'nobody'}: use those that were made together",
+            known=True,
+        )
+    return Caller(token.name, token.role)
+
+
+def check_call(caller: Caller, method: str, machine: str) -> None:
+    """`machine`: for which machine the call speaks, empty for none. Raises Refused."""
+    if caller.role is not Role.ADMIN and method not in MAY[caller.role]:
+        raise Refused(
+            f"{caller.name} is a {caller.role.value}, who may not call {method.rpartition('/')[2]}", known=True
+        )
+    if caller == LOCAL:
+        return
+    if machine != (caller.name if caller.role is Role.MACHINE else ""):
+        raise Refused(f"{caller.name} may not speak for machine {machine or '(none named)'}", known=True)
+
+
+def token_to_document(token: Token) -> dict[str, Any]:
+    """JSON values, keys as in the dataclass."""
+    return {**token.__dict__, "role": token.role.value}
+
+
+def token_from_document(document: Mapping[str, Any]) -> Token:
+    """The reverse of token_to_document."""
+    return Token(**{**document, "role": Role(document["role"])})

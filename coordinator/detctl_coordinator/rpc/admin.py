@@ -1,0 +1,147 @@
+"""The Admin service: tokens, and the log of who asked for what. Thin: who may is decided before (interceptors.py)."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from dataclasses import replace
+from typing import Any
+
+from detctl_proto.v1 import admin_pb2 as pb
+from detctl_proto.v1 import admin_pb2_grpc
+
+from detctl_coordinator import limits
+from detctl_coordinator.async_store import AsyncStore
+from detctl_coordinator.audit_log import entry
+from detctl_coordinator.domain.identity import (
+    VALID_S,
+    Role,
+    Token,
+    new_token,
+    token_from_document,
+    token_to_document,
+)
+from detctl_coordinator.errors import Code, Refusal, unary
+from detctl_coordinator.interceptors import current_caller
+from detctl_coordinator.token_book import TokenBook
+
+VALID_S_MAX = 10 * VALID_S
+GRACE_S_MAX = 30 * 86_400.0
+
+
+class AdminServicer(admin_pb2_grpc.AdminServicer):
+    """See admin.proto."""
+
+    def __init__(self, store: AsyncStore, tokens: TokenBook) -> None:
+        self._store = store
+        self._tokens = tokens
+
+    @unary
+    async def CreateToken(self, request: pb.TokenRequest, context: Any) -> pb.NewToken:  # noqa: N802
+        try:
+            role = Role(request.role)
+        except ValueError:
+            raise Refusal(Code.INVALID, f"unknown role {limits.clean(request.role, 40)!r}: {_ROLES}") from None
+        if not limits.ID.fullmatch(request.name):
+            raise Refusal(Code.INVALID, f"name {limits.clean(request.name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64")
+        return await self._issue(role, request.name, request.valid_s)
+
+    @unary
+    async def RotateToken(self, request: pb.RotateRequest, context: Any) -> pb.NewToken:  # noqa: N802
+        old = await self._token(request.token_id)
+        if old.revoked_unix_s:
+            raise Refusal(Code.NOT_NOW, f"token {old.token_id} was revoked: create another")
+        if not 0 <= request.grace_s <= GRACE_S_MAX:
+            raise Refusal(Code.INVALID, f"a grace of {request.grace_s:g} s: 0 to {GRACE_S_MAX:g}")
+        made = await self._issue(old.role, old.name, request.valid_s)
+        now = time.time()
+        if request.grace_s:
+            ended = replace(old, expires_unix_s=min(old.expires_unix_s, now + request.grace_s))
+        else:
+            ended = replace(old, revoked_unix_s=now)
+        await self._put(ended, "token-rotated", f"{old.token_id} of {old.name} by {made.info.token_id}")
+        return made
+
+    @unary
+    async def RevokeToken(self, request: pb.TokenRef, context: Any) -> pb.TokenInfo:  # noqa: N802
+        token = await self._token(request.token_id)
+        if not token.revoked_unix_s:
+            token = replace(token, revoked_unix_s=time.time())
+            await self._put(token, "token-revoked", f"{token.token_id} of {token.name} ({token.role.value})")
+        return _info(token)
+
+    @unary
+    async def ListTokens(self, request: pb.TokenQuery, context: Any) -> pb.TokenList:  # noqa: N802
+        tokens = [token_from_document(document) for document in (await self._store.tokens()).values()]
+        wanted = [token for token in tokens if request.name in ("", token.name)]
+        return pb.TokenList(
+            tokens=[_info(one) for one in sorted(wanted, key=lambda one: (one.name, one.created_unix_s))]
+        )
+
+    @unary
+    async def ReadLog(self, request: pb.LogRequest, context: Any) -> pb.LogPage:  # noqa: N802
+        limit = min(request.limit or 100, limits.LIST_MAX)
+        found: list[pb.LogEntry] = []
+        before = request.before
+        while len(found) < limit:
+            rows = await self._store.log(before, limits.LIST_MAX)
+            found += [
+                _entry(number, document)
+                for number, document in rows
+                if request.audit_id in ("", document["audit"]) and request.machine in ("", document["machine"])
+            ]
+            if not rows or rows[-1][0] == 1:
+                break
+            before = rows[-1][0]
+        return pb.LogPage(entries=found[:limit])
+
+    async def _issue(self, role: Role, name: str, valid_s: float) -> pb.NewToken:
+        if not 0 <= valid_s <= VALID_S_MAX:
+            raise Refusal(Code.INVALID, f"valid for {valid_s:g} s: at most {VALID_S_MAX:g}")
+        token, text = new_token(role, name, current_caller().name, time.time(), valid_s or VALID_S)
+        await self._put(token, "token-created", f"{token.token_id} for {name} ({role.value})")
+        return pb.NewToken(info=_info(token), token=text)
+
+    async def _put(self, token: Token, event: str, text: str) -> None:
+        """The log first: a token that nobody wrote down must not work."""
+        document = entry(time.time(), current_caller().name, event, text, token=token.token_id)
+        await self._store.append_log(f"{event}:{secrets.token_hex(8)}", document)
+        await self._store.put_token(token.token_id, token_to_document(token))
+        self._tokens.forget()
+
+    async def _token(self, token_id: str) -> Token:
+        document = (await self._store.tokens()).get(token_id)
+        if document is None:
+            raise Refusal(
+                Code.NOT_FOUND, f"no token {limits.clean(token_id, 40)!r} is known here; see detctl token list"
+            )
+        return token_from_document(document)
+
+
+_ROLES = ", ".join(role.value for role in Role)
+
+
+def _info(token: Token) -> pb.TokenInfo:
+    return pb.TokenInfo(
+        token_id=token.token_id,
+        role=token.role.value,
+        name=token.name,
+        created_by=token.created_by,
+        created_unix_s=token.created_unix_s,
+        expires_unix_s=token.expires_unix_s,
+        revoked_unix_s=token.revoked_unix_s,
+    )
+
+
+def _entry(number: int, document: Any) -> pb.LogEntry:
+    return pb.LogEntry(
+        number=number,
+        at_unix_s=document["at"],
+        who=document["who"],
+        event=document["event"],
+        audit_id=document["audit"],
+        machine=document["machine"],
+        text=limits.clean(document["text"]),
+        detail_json=json.dumps(document["detail"], sort_keys=True),
+    )

@@ -1,0 +1,56 @@
+"""Where both ends of a connection keep what shows who they are: one folder with `tls.crt`, `tls.key`, `ca.crt` and, for callers, `token`.
+
+The names are those of a Kubernetes Secret of type kubernetes.io/tls, so that one can be mounted as it is. Standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+CERTIFICATE, KEY, AUTHORITY, TOKEN = "tls.crt", "tls.key", "ca.crt", "token"
+BYTES_MAX = 1024 * 1024
+
+
+class CredentialsError(Exception):
+    """A file is missing, cannot be read or can be read by others; one line for people."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """PEM texts: own certificate (chain) and key, and the authorities that the other side's certificate must come from."""
+
+    certificate: bytes
+    key: bytes
+    authority: bytes
+
+
+def read_folder(folder: Path) -> Credentials:
+    """Read anew for each connection, so that files may be replaced at any time. Raises CredentialsError."""
+    return Credentials(_read(folder / CERTIFICATE), read_private(folder / KEY), _read(folder / AUTHORITY))
+
+
+def read_private(path: Path) -> bytes:
+    """A file that nobody else may read. Raises CredentialsError.
+
+    A group may where root owns the file: so Kubernetes mounts a Secret for a user that is not root.
+    """
+    content = _read(path)
+    status = path.stat()
+    mine = status.st_uid == os.geteuid()
+    if stat.S_IMODE(status.st_mode) & (0o077 if mine else 0o007):
+        raise CredentialsError(f"{path}: others may read it: chmod 600 {path}")
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(BYTES_MAX)
+    except OSError as error:
+        raise CredentialsError(f"{path}: {error.strerror or error}") from error
+    if not content.strip():
+        raise CredentialsError(f"{path}: is empty")
+    return content
