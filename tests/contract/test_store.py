@@ -358,6 +358,42 @@ class TestRetention:
         assert kept == replace(audit, runs={}, version=audit.version + 1)
 
 
+class TestIdentity:
+    def test_tokens_come_back_and_change(self, store: Store) -> None:
+        assert store.tokens() == {}
+        store.put_token("b", {"name": "gpu2", "revoked_unix_s": 0.0})
+        store.put_token("a", {"name": "gpu1", "revoked_unix_s": 0.0})
+        store.put_token("b", {"name": "gpu2", "revoked_unix_s": 7.5})
+        assert store.tokens() == {
+            "a": {"name": "gpu1", "revoked_unix_s": 0.0},
+            "b": {"name": "gpu2", "revoked_unix_s": 7.5},
+        }
+
+    def test_the_log_is_numbered_and_read_from_its_end(self, store: Store) -> None:
+        assert store.log() == []
+        for number in range(1, 8):
+            store.append_log(f"key-{number}", {"text": f"é {number}"})
+        assert [number for number, _ in store.log()] == [7, 6, 5, 4, 3, 2, 1]
+        assert store.log(limit=2) == [(7, {"text": "é 7"}), (6, {"text": "é 6"})]
+        assert [number for number, _ in store.log(before=3)] == [2, 1]
+        assert store.log(before=1) == []
+
+    def test_of_eight_who_tell_the_same_one_is_written_and_it_stands(self, store: Store) -> None:
+        store.append_log("first", {"text": "first"})
+        in_threads(lambda number: store.append_log("same", {"text": str(number)}))
+        entries = store.log()
+        store.append_log("same", {"text": "late"})
+        assert store.log() == entries and [number for number, _ in entries] == [2, 1]
+
+    def test_token_and_log_outlive_the_process(self, place: Place) -> None:
+        store = place.open()
+        store.put_token("a", {"name": "gpu1"})
+        store.append_log("key", {"text": "made"})
+        store.close()
+        again = place.open()
+        assert again.tokens() == {"a": {"name": "gpu1"}} and again.log() == [(1, {"text": "made"})]
+
+
 class TestService:
     def test_check_of_a_sound_store_warns_of_nothing(self, store: Store) -> None:
         assert [text for text in store.check() if "are free on its disk" not in text] == []

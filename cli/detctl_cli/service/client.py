@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -44,8 +46,23 @@ def _open_channel(address: str, tls: Path | None) -> grpc.Channel:
         raise CliError(
             "tls", f"--tls {problem}", "it holds tls.crt, tls.key and ca.crt; detctl token create -o DIR"
         ) from None
-    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
-    return grpc.secure_channel(target, credentials, options=_OPTIONS)
+    with _quiet():
+        credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+        return grpc.secure_channel(target, credentials, options=_OPTIONS)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """gRPC reads at its first channel how much its C part may write on stderr: nothing, since every failure is told by us. Not left in
+    the environment, which trainings inherit."""
+    name = "GRPC_VERBOSITY"
+    given = os.environ.get(name)
+    os.environ.setdefault(name, "NONE")
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[name]
 
 
 class Coordinator:
@@ -55,6 +72,7 @@ class Coordinator:
         assert config.coordinator is not None
         self.address = config.coordinator
         self._token_file = config.token_file
+        self._tls = config.tls is not None
         self._metadata = self._read_token()
         self._channel = _open_channel(self.address, config.tls)
         self._audits = audits_pb2_grpc.AuditsStub(self._channel)
@@ -63,7 +81,7 @@ class Coordinator:
     def __enter__(self) -> Self:
         try:
             if not self._reach(CONNECT_S):
-                raise unreachable(self.address)
+                raise unreachable(self.address, self._why(), tls=self._tls)
         except BaseException:
             self._channel.close()
             raise
@@ -222,6 +240,14 @@ class Coordinator:
             return up.is_set()
         finally:
             self._channel.unsubscribe(changed)
+
+    def _why(self) -> str:
+        """gRPC's words for a connection that does not come about."""
+        try:
+            self._audits.ListMachines(audits_pb2.ListRequest(), metadata=self._metadata, timeout=_RETRY_S)
+        except grpc.RpcError as error:
+            return str(error.details() or "")  # type: ignore[attr-defined]
+        return ""
 
     def _read_token(self) -> tuple[tuple[str, str], ...]:
         if self.address.startswith("unix:"):

@@ -11,6 +11,14 @@ from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
 
+# As gRPC 1.63 to 1.76 describes a handshake that failed, and a connection in plain text that the other side ended.
+_HANDSHAKE = re.compile(r"ssl handshake|tls handshake|handshake failed|verification check|certificate", re.IGNORECASE)
+_CERTIFICATE = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED: [a-z ]{0,80}|[Hh]ostname [^\n\]}.]{0,120}|Peer name [^\n\]}]{0,80}"
+)
+_CLOSED = re.compile(
+    r"connection reset|socket closed|connection closed|transport closed|endpoint closed", re.IGNORECASE
+)
 _WORDS = {
     grpc.StatusCode.INVALID_ARGUMENT: "invalid",
     grpc.StatusCode.NOT_FOUND: "not-found",
@@ -22,8 +30,22 @@ _WORDS = {
 }
 
 
-def unreachable(address: str, detail: str = "") -> CliError:
-    """Nobody answers at `address`."""
+def unreachable(address: str, detail: str = "", *, tls: bool = False) -> CliError:
+    """Nobody answers at `address`; detail: gRPC's words, where it has some; tls: whether we showed a certificate."""
+    closed = _CLOSED.search(detail)
+    if tls and (closed or _HANDSHAKE.search(detail)):
+        why = _CERTIFICATE.search(detail)
+        return CliError(
+            "tls",
+            f"the coordinator at {address} and --tls do not accept each other{f': {why[0]}' if why else ''}",
+            "both certificates must come from one authority, and the coordinator's must name this host (detctl ca server)",
+        )
+    if closed:
+        return CliError(
+            "unreachable",
+            f"something answers at {address}, but not in plain text",
+            "if the coordinator listens with --tls, give --tls DIR (detctl token create -o DIR makes it)",
+        )
     listen = address if address.startswith("unix:") else address.replace("localhost", "127.0.0.1")
     return CliError(
         "unreachable",

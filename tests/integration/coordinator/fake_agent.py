@@ -51,6 +51,7 @@ class FakeAgent:
     boot_id: str = "boot-1"
     script: Script = sound
     metadata: tuple[tuple[str, str], ...] = ()
+    credentials: grpc.ChannelCredentials | None = None
     parallel_runs: int = 1
     sends_before_hold: bool = False
     recipes: tuple[str, ...] = ("digits",)
@@ -83,6 +84,11 @@ class FakeAgent:
             boot_id=self.boot_id,
         )
 
+    def channel(self) -> grpc.aio.Channel:
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        return grpc.aio.secure_channel(self.address, self.credentials, options=OPTIONS)
+
     def say(self, **message: Any) -> None:
         self._out.put_nowait(pb.AgentMessage(**message))
 
@@ -95,7 +101,7 @@ class FakeAgent:
     async def serve_once(self) -> None:
         """One connection, until it breaks or is cancelled."""
         self._out = asyncio.Queue()
-        async with grpc.aio.insecure_channel(self.address, options=OPTIONS) as channel:
+        async with self.channel() as channel:
             stub = agents_pb2_grpc.AgentsStub(channel)
             self.say(hello=self.hello())
             self.beat()
@@ -192,7 +198,7 @@ class FakeAgent:
 
     async def ingest(self, requests: list[pb.IngestRequest], machine: str | None = None) -> list[pb.IngestReply]:
         """One data stream; returns the replies in order."""
-        async with grpc.aio.insecure_channel(self.address, options=OPTIONS) as channel:
+        async with self.channel() as channel:
             stub = agents_pb2_grpc.AgentsStub(channel)
             metadata = (*self.metadata, ("detctl-machine", machine or self.name))
             return [reply async for reply in stub.Ingest(iter(requests), metadata=metadata)]

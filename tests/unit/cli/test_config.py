@@ -26,8 +26,18 @@ def test_precedence(written):
     environ |= {"DETCTL_COORDINATOR": "127.0.0.1:2", "DETCTL_TOKEN_FILE": "/u"}
     assert load_config(environ=environ).coordinator == "127.0.0.1:2"
     assert str(load_config(environ=environ).token_file) == "/u"
-    flag = load_config("unix:/run/x", "/v", environ)
+    flag = load_config("unix:/run/x", "/v", environ=environ)
     assert (flag.coordinator, str(flag.token_file), flag.source) == ("unix:/run/x", "/v", "--coordinator")
+
+
+def test_a_certificate_brings_its_token_and_the_nearer_naming_wins(written):
+    environ, _ = written('coordinator = "c.example:3"\ntls = "/file"\ntoken_file = "/t"')
+    assert (str(load_config(environ=environ).tls), str(load_config(environ=environ).token_file)) == ("/file", "/t")
+    environ["DETCTL_TLS"] = "/variable"
+    assert str(load_config(environ=environ).tls) == "/variable"
+    flag = load_config(tls="/flag", environ=environ)
+    assert (str(flag.tls), str(flag.token_file)) == ("/flag", "/flag/token")
+    assert str(load_config(token_file="/v", tls="/flag", environ=environ).token_file) == "/v"
 
 
 def test_nothing_configured(tmp_path):
