@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -46,23 +44,8 @@ def _open_channel(address: str, tls: Path | None) -> grpc.Channel:
         raise CliError(
             "tls", f"--tls {problem}", "it holds tls.crt, tls.key and ca.crt; detctl token create -o DIR"
         ) from None
-    with _quiet():
-        credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
-        return grpc.secure_channel(target, credentials, options=_OPTIONS)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """gRPC reads at its first channel how much its C part may write on stderr: nothing, since every failure is told by us. Not left in
-    the environment, which trainings inherit."""
-    name = "GRPC_VERBOSITY"
-    given = os.environ.get(name)
-    os.environ.setdefault(name, "NONE")
-    try:
-        yield
-    finally:
-        if given is None:
-            del os.environ[name]
+    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
+    return grpc.secure_channel(target, credentials, options=_OPTIONS)
 
 
 class Coordinator:
@@ -246,7 +229,7 @@ class Coordinator:
         try:
             self._audits.ListMachines(audits_pb2.ListRequest(), metadata=self._metadata, timeout=_RETRY_S)
         except grpc.RpcError as error:
-            return str(error.details() or "")  # type: ignore[attr-defined]
+            return str(error.details() or "")
         return ""
 
     def _read_token(self) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""Identity over real TLS (shared/security.md 3 to 5, 8): certificates of `detctl ca`, tokens of `detctl token`, each row with its status."""
+"""Identity over real TLS (shared/security.md 3 to 5, 8): certificates and tokens of the command line, each row with its status."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import grpc
 import pytest
+import redis
 from coordinator_processes import CoordinatorProcess, coordinator, environment
 from detctl_proto.credentials import read_folder
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, audits_pb2_grpc
@@ -325,11 +326,8 @@ def test_health_over_a_socket_says_whether_the_store_answers(folder: Path, redis
     with coordinator(folder, "--health-socket", str(socket), listen="127.0.0.1:0", store=redis_url) as process:
         assert socket.stat().st_mode & 0o777 == 0o600
         assert subprocess.run(ask, env=environment(), timeout=30).returncode == 0
-        pid = int(
-            subprocess.run(
-                ["pgrep", "-f", f"unixsocket.*{folder}|{folder}/redis.sock"], capture_output=True, text=True
-            ).stdout.split()[0]
-        )
+        with redis.Redis.from_url(redis_url) as client:
+            pid = client.info("server")["process_id"]
         os.kill(pid, 19)
         try:
             end = time.monotonic() + 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -35,11 +36,8 @@ def may(role: Role, machine: str = "") -> set[str]:
     """Method names that a caller of this role may call."""
     found = set()
     for method in METHODS:
-        try:
+        with contextlib.suppress(Refused):
             check_call(Caller("gpu1", role), method, machine)
-        except Refused as error:
-            assert error.known
-        else:
             found.add(method.rpartition("/")[2])
     return found
 
