@@ -53,7 +53,7 @@ def test_three_causes_three_fixes(house: House, tmp_path: Path, in_memory: Calla
     assert {cause["confidence"] for cause in verdict["causes"]} == {"confirmed"}, verdict
     assert set(told) == {"unseeded-rng", "filesystem-order", "config-drift"}, verdict
     assert "pairs.py:19" in told["unseeded-rng"]["fix"]
-    assert "pairs.py:17" in told["filesystem-order"]["fix"]
+    assert "pairs.py:16" in told["filesystem-order"]["fix"]
     assert "OMP_NUM_THREADS" in told["config-drift"]["fix"]
     assert verdict["cheapest_fix"]["suffices"]
     assert "config-drift" in page.read_text()

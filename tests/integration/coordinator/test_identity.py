@@ -152,9 +152,8 @@ async def test_a_machine_speaks_of_its_own_runs_alone(site: Site) -> None:
     site.add("sue", "submitter")
     for certificate in ("gpu1", "gpu2"):  # gpu1's token, for machine gpu2
         async with site.channel(certificate) as channel:
-            hello = agents.AgentMessage(hello=site.agent("gpu2").hello())
             metadata = [*site.token("gpu1"), ("detctl-machine", "gpu2")]
-            call = agents_rpc.AgentsStub(channel).Control(iter([hello]), metadata=metadata)
+            call = agents_rpc.AgentsStub(channel).Control(metadata=metadata)
             assert await status(call.read()) is DENIED
     ours, theirs = site.agent("gpu1"), site.agent("gpu2")
     ours.hold.clear()
@@ -175,7 +174,7 @@ async def test_a_machine_speaks_of_its_own_runs_alone(site: Site) -> None:
             )
         async with site.channel("sue") as channel:  # a submitter that claims to be the machine
             claim = [*site.token("sue"), ("detctl-machine", "gpu1")]
-            call = agents_rpc.AgentsStub(channel).Ingest(iter(requests), metadata=claim)
+            call = agents_rpc.AgentsStub(channel).Ingest(metadata=claim)  # refused before it says anything
             assert await status(call.read()) is DENIED
     finally:
         for task in tasks:
