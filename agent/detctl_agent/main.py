@@ -7,6 +7,7 @@ import sys
 import click
 
 from detctl_agent.commands.check import check
+from detctl_agent.commands.health import health
 from detctl_agent.commands.record import record
 from detctl_agent.commands.serve import serve
 from detctl_agent.errors import AgentError
@@ -33,6 +34,7 @@ def cli() -> None:
 
 
 cli.add_command(check)
+cli.add_command(health)
 cli.add_command(record)
 cli.add_command(serve)
 

@@ -14,6 +14,7 @@ from detctl_agent import logs
 from detctl_agent.client import messages
 from detctl_agent.client.channel import Endpoint
 from detctl_agent.client.connection import Connection
+from detctl_agent.health import EVERY_S, write_sign
 from detctl_agent.job import JobPhase
 from detctl_agent.jobs import Jobs
 from detctl_agent.manifest import machine_manifest
@@ -70,6 +71,7 @@ class Service:
         tasks = [
             asyncio.create_task(connection.run(), name="connection"),
             asyncio.create_task(self._follow_offers(jobs, changed), name="offers"),
+            asyncio.create_task(self._give_signs(connection), name="signs"),
         ]
         ended = asyncio.create_task(stop.wait())
         try:
@@ -91,6 +93,14 @@ class Service:
             if await asyncio.to_thread(self._offers.refresh):
                 changed.set()
                 jobs.say.set()
+
+    async def _give_signs(self, connection: Connection) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(write_sign, self._state.root, connected=connection.up)
+            except OSError as error:  # a full disk: whoever asks takes the agent for dead, and its runs tell why
+                log.warning(logs.line("no_sign_of_life", why=error.strerror or error))
+            await asyncio.sleep(EVERY_S)
 
     async def _farewell(self, jobs: Jobs) -> None:
         """Waits a moment until the ends of the runs are noted; what is not noted is told by the next start."""

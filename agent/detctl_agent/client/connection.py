@@ -46,6 +46,11 @@ class Connection:
         self._state = ""
         self._back_off_s = BACK_OFF_FIRST_S
 
+    @property
+    def up(self) -> bool:
+        """Whether the coordinator has welcomed this agent and the line still holds."""
+        return self._state == "connected"
+
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:

@@ -17,11 +17,20 @@ from detctl_agent.state_folder import StateFolder, default_state
 
 
 @click.command()
-@click.option("--name", required=True, help="this machine's name in audits")
-@click.option("--coordinator", required=True, metavar="HOST:PORT", help="or unix:/path")
-@click.option("--catalog", type=click.Path(path_type=Path), required=True, help="recipes and environments (TOML)")
+@click.option("--name", required=True, envvar="DETCTL_AGENT_NAME", help="this machine's name in audits")
+@click.option("--coordinator", required=True, envvar="DETCTL_COORDINATOR", metavar="HOST:PORT", help="or unix:/path")
 @click.option(
-    "--state", type=click.Path(path_type=Path), help="where runs lie [default: ~/.local/state/detctl/agents/NAME]"
+    "--catalog",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="DETCTL_AGENT_CATALOG",
+    help="recipes and environments (TOML)",
+)
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    envvar="DETCTL_AGENT_STATE",
+    help="where runs lie [default: ~/.local/state/detctl/agents/NAME]",
 )
 @click.option(
     "--token-file",

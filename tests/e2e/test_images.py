@@ -1,0 +1,117 @@
+"""Images: each target is built from a clean clone and runs as 65532 with a read-only root. Needs a Docker engine that runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = "python:3.11-slim"
+LOCKED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp", "--network=none")
+TARGETS = ("coordinator", "agent", "cli", "probe")
+COORDINATOR_MIB_MAX = 250
+
+
+def docker(*words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout)
+
+
+def why_not() -> str:
+    if shutil.which("docker") is None or docker("info").returncode:
+        return "needs a Docker engine that runs"
+    if docker("image", "inspect", BASE).returncode:
+        return f"needs the image {BASE}"
+    return ""
+
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Target -> image, of a clone of what is committed."""
+    clone = tmp_path_factory.mktemp("clone") / "detctl"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    made = {}
+    for target in TARGETS:
+        made[target] = f"detctl-test/{target}"
+        words = ("build", "--network", "host", "--target", target, "-t", made[target], str(clone))
+        done = docker(*words, timeout=900)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    yield made
+    docker("image", "rm", *made.values())
+
+
+def size_mib(image: str) -> float:
+    return int(docker("image", "inspect", "-f", "{{.Size}}", image).stdout) / 2**20
+
+
+def test_each_runs_locked_down_and_as_nobody(images: dict[str, str]) -> None:
+    for target, command in (("coordinator", "detctl-coordinator"), ("agent", "detctl-agent"), ("cli", "detctl")):
+        done = docker("run", "--rm", *LOCKED, images[target], "--help")
+        assert done.returncode == 0 and command in done.stdout.lower(), done.stderr
+        (config,) = json.loads(docker("image", "inspect", images[target]).stdout)
+        assert config["Config"]["User"] == "65532:65532"
+        assert config["Config"]["Labels"]["org.opencontainers.image.title"].startswith("detctl")
+        who = docker(
+            "run", "--rm", *LOCKED, "--entrypoint", "python", images[target], "-c", "import os; print(os.getuid())"
+        )
+        assert who.stdout.strip() == "65532"
+    for target in ("coordinator", "agent", "cli"):
+        missing = "import importlib.util as u; print([m for m in ('torch', 'pip') if u.find_spec(m)])"
+        assert docker("run", "--rm", "--entrypoint", "python", images[target], "-c", missing).stdout.strip() == "[]"
+    added = size_mib(images["coordinator"]) - size_mib(BASE)
+    print(f"coordinator: {added:.0f} MiB on top of {BASE}")
+    assert added < COORDINATOR_MIB_MAX
+
+
+def test_a_coordinator_serves_with_a_read_only_root_and_says_that_it_is_well(images: dict[str, str]) -> None:
+    name = "detctl-test-coordinator"
+    docker("rm", "-f", name)
+    started = docker("run", "-d", "--name", name, *LOCKED, images["coordinator"])
+    assert started.returncode == 0, started.stderr
+    try:
+        end = time.monotonic() + 60
+        while (asked := docker("exec", name, "detctl-coordinator", "health")).returncode:
+            assert time.monotonic() < end, asked.stderr + docker("logs", name).stderr
+            time.sleep(0.5)
+        token = docker("exec", name, "stat", "-c", "%a", "/var/lib/detctl/.local/state/detctl/token")
+        assert token.stdout.strip() == "600"
+        stopped = time.monotonic()
+        assert docker("stop", "-t", "20", name).returncode == 0
+        assert time.monotonic() - stopped < 15, "SIGTERM ends it, not SIGKILL"
+        assert docker("inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "0"
+    finally:
+        docker("rm", "-f", name)
+
+
+def test_the_probe_is_a_folder_that_an_init_container_copies(images: dict[str, str], tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    done = docker("run", "--rm", *LOCKED, "-v", f"{tmp_path}:/target", images["probe"])
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "detctl_probe" / "inject" / "sitecustomize.py").exists()
+    assert list((tmp_path / "detctl_probe" / "kernel").glob("n6-*.so")), "the C kernel is compiled in the build"
+    docker(
+        "run",
+        "--rm",
+        "-v",
+        f"{tmp_path}:/target",
+        "--user",
+        "0",
+        "--entrypoint",
+        "rm",
+        images["probe"],
+        "-r",
+        "/target/detctl_probe",
+    )
