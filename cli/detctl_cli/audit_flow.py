@@ -70,13 +70,14 @@ def finish(
     form: Form,
     if_unverified: list[str] | None = None,
     quiet: bool = False,
-    explain: str = "",
+    explain: str | None = "",
 ) -> Exit:
-    """Follows an audit to its verdict and reports it. explain: the command that would try its causes, where it is no `detctl explain`."""
+    """Follows an audit to its verdict and reports it. explain: the command that would try its causes, where
+    it is no `detctl explain`; None: nothing could."""
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
     tried = any(str(line).startswith("experiments:") for line in verdict.get("notes") or [])
-    if verdict.get("outcome") == "different" and not tried and not verdict.get("experiments"):
+    if explain is not None and verdict.get("outcome") == "different" and not tried and not verdict.get("experiments"):
         steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms causes by experiment)")
     if verdict.get("outcome") == "unverified":
         steps += if_unverified or []

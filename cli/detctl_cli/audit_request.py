@@ -30,6 +30,7 @@ class AuditOptions:
     explain: bool = False
     budget_runs: int = 0
     self_test: bool = False
+    join_only: bool = False
 
     def arms(self) -> int:
         """How many arms a machine has in one environment."""
@@ -64,6 +65,7 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         explain=options.explain,
         budget_runs=options.budget_runs,
         self_test=options.self_test,
+        join_only=options.join_only,
     )
 
 

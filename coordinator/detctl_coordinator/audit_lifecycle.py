@@ -32,6 +32,7 @@ from detctl_coordinator.lifecycle_events import (
     RunAccepted,
     RunDamaged,
     RunEnded,
+    RunJoined,
     RunProgress,
     RunRefused,
     RunRunning,
@@ -78,6 +79,8 @@ def apply(audit: Audit, event: Event) -> Audit:
         changed = _on_machine(
             audit, event.machine, lambda run: _lost(run, "its agent went silent") if _in_hand(run) else run
         )
+    elif isinstance(event, RunJoined):
+        changed = _joined(audit, event)
     elif isinstance(event, MachineAbsent):
         changed = _on_machine(audit, event.machine, lambda run: _absent(run, event))
     else:
@@ -180,6 +183,19 @@ def _lost(run: RunRecord, why: str) -> RunRecord:
     return replace(
         run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"to be run again: {why}"
     )
+
+
+def _joined(audit: Audit, event: RunJoined) -> Audit:
+    run = audit.runs.get(event.run_id)
+    if run is None or not audit.request.join_only or run.boot_id == event.holder:
+        return audit
+    if run.state is not RunState.WAITING:
+        if not event.again or not _in_hand(run):
+            return audit
+        run = _lost(run, "its holder was gone")
+    if run.state is RunState.WAITING:
+        run = replace(run, state=RunState.RUNNING, attempt=run.attempt + 1, boot_id=event.holder, message="joined")
+    return _with(audit, {event.run_id: run})
 
 
 def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:

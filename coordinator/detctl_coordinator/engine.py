@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 LIVE_S = 1.0
+JOIN_S = 24 * 3600.0  # a queue of a cluster may be long; nobody waits for ever
 IMPORT_S = 6 * 3600.0  # whoever imports a folder is gone by then
 LOGGED_MAX = 100_000  # keys of log entries that are remembered, so that each is sent to the store once
 CONFLICTS_MAX = 50  # a hundred replicas hitting one audit at once still get through
@@ -164,6 +165,10 @@ class Engine:
     def _machine_events(self, audit: Audit, machines: dict[str, Machine], others: Iterable[Audit]) -> Iterable[Event]:
         if lifecycle.is_import(audit) and time.time() - audit.created_unix_s > IMPORT_S:
             yield Cancel("the import was never finished")
+        if audit.request.join_only:
+            if time.time() - audit.created_unix_s > JOIN_S:
+                yield Cancel(f"not every run was joined within {JOIN_S / 3600:.0f} h")
+            return  # an agent of that name has nothing to do with it
         for name in audit.request.machines:
             machine = machines.get(name)
             if machine is not None and self._is_here(machine):

@@ -39,6 +39,15 @@ class MachineAbsent:
 
 
 @dataclass(frozen=True)
+class RunJoined:
+    """Somebody trains this run in an allocation of their own; `holder`: their name for it. again: its earlier holder is gone."""
+
+    run_id: str
+    holder: str
+    again: bool = False
+
+
+@dataclass(frozen=True)
 class RunAccepted:
     """The agent has the assignment and prepares the run."""
 
@@ -144,6 +153,7 @@ Event = (
     | Explain
     | AgentGone
     | MachineAbsent
+    | RunJoined
     | RunAccepted
     | RunRunning
     | RunProgress

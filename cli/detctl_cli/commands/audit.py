@@ -26,7 +26,7 @@ from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
 if TYPE_CHECKING:
-    from detctl_proto.v1.audits_pb2 import AuditRequest
+    from detctl_proto.v1.audits_pb2 import AuditPlan, AuditRequest
 
     from detctl_cli.audit_request import AuditOptions
     from detctl_cli.reporters.verdict import Form
@@ -79,6 +79,11 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout", "timeout_s", metavar="SECONDS", type=click.IntRange(1), help="With --: end a run after that."
 )
+@click.option(
+    "--join-only",
+    is_flag=True,
+    help="No agent trains: wait for `detctl record --join`, typed on each machine; RECIPE is a name for it.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
 @click.option("--detach", is_flag=True, help="Start, print the audit's id, and do not wait.")
 @click.option("--attach", metavar="AUDIT", help="Wait for an audit that was started before.")
@@ -105,6 +110,7 @@ def command(
     copy: bool,
     in_place: bool,
     timeout_s: int | None,
+    join_only: bool,
     dry_run: bool,
     detach: bool,
     attach: str | None,
@@ -120,6 +126,8 @@ def command(
     Examples: detctl audit digits --machines gpu1,gpu2 --vary workers=0,2
 
     detctl audit --twins 2 -- python train.py --seed 0
+
+    detctl audit bert --join-only --machines gpu1,gpu2 --twins 2
     """
     from detctl_cli.audit_flow import finish, start
     from detctl_cli.audit_request import AuditOptions
@@ -129,9 +137,13 @@ def command(
     form = Form(as_json, verbose, html)
     options = AuditOptions(
         twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom, explain,
-        budget_runs or 0, self_test,
+        budget_runs or 0, self_test, join_only,
     )  # fmt: skip
     typed = command_after_dashes()
+    if join_only:
+        if typed is not None or attach:
+            raise UsageError("--join-only goes with --machines alone", "the command is typed with detctl record --join")
+        recipe = recipe or "joined"
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:
         with configured() as coordinator:
@@ -144,10 +156,13 @@ def command(
     with configured() as coordinator:
         if dry_run:
             return _show_plan(coordinator, request, as_json)
-        audit_id = start(coordinator, request).audit_id
+        plan = start(coordinator, request)
+        audit_id = plan.audit_id
+        if join_only:
+            _tell_joins(plan)
         if detach:
             return _detached(audit_id, as_json)
-        return finish(coordinator, audit_id, wait_s, form)
+        return finish(coordinator, audit_id, wait_s, form, explain=None if join_only else "")
 
 
 def _check_fits(
@@ -241,6 +256,22 @@ def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -
     else:
         print_plan(plan, request.recipe, console())
     return Exit.IDENTICAL
+
+
+def _tell_joins(plan: AuditPlan) -> None:
+    """What to type where; on stderr, since the verdict is what goes to stdout."""
+    from collections import Counter
+
+    from detctl_cli.clean import clean
+    from detctl_cli.terminal import note
+
+    note(f"audit {clean(plan.audit_id)} waits for its runs:")
+    arms = Counter((run.machine, run.label.split("/")[1]) for run in plan.runs)
+    several = len({environment for _, environment in arms}) > 1
+    for (machine, environment), count in arms.items():
+        words = f"--machine {clean(machine)}" + (f" --environment {clean(environment)}" if several else "")
+        times = f"{count} times" if count > 1 else "once"
+        note(f"  on {clean(machine)}, {times}: detctl record --join {clean(plan.audit_id)} {words} -- COMMAND")
 
 
 def _detached(audit_id: str, as_json: bool) -> Exit:

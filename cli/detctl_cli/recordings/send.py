@@ -28,6 +28,13 @@ def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
     """Imports one folder under `label` and returns its run id."""
     run = {**recording.run, "label": label}
     run_id = coordinator.import_run(audits_pb2.ImportRequest(label=label, run_json=json.dumps(run)))
+    send_as(coordinator, recording, run_id, 1)
+    return run_id
+
+
+def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt: int) -> None:
+    """Sends all that a folder holds as this run, and how it ended. Raises CliError; 3 where data was refused."""
+    run = recording.run
     sent = acknowledged = 0
 
     def requests() -> Iterator[agents_pb2.IngestRequest]:
@@ -38,7 +45,7 @@ def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
             if kind is None:
                 continue
             part = request.segment if kind == "segment" else request.seal
-            part.run_id, part.attempt = run_id, 1
+            part.run_id, part.attempt = run_id, attempt
             sent += 1
             yield request
 
@@ -65,9 +72,9 @@ def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
             message=clean(run.get("message") or ""),
             ranks=max(_number(run, "ranks"), 0),
             output_tail=recording.output_tail,
+            attempt=attempt,
         )
     )
-    return run_id
 
 
 def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> dict[str, Any]:

@@ -139,6 +139,10 @@ class Coordinator:
         """The ids of the runs that are gone now."""
         return list(self._call(self._audits.DeleteRuns, request).run_ids)
 
+    def join(self, request: audits_pb2.JoinRequest) -> audits_pb2.JoinReply:
+        reply: audits_pb2.JoinReply = self._call(self._audits.JoinAudit, request)
+        return reply
+
     def import_run(self, request: audits_pb2.ImportRequest) -> str:
         """The id under which the folder's segments are to be sent, attempt 1."""
         reply: audits_pb2.ImportReply = self._call(self._audits.ImportRun, request)

@@ -36,6 +36,7 @@ class AuditRequest:
     explain: bool = False  # confirm causes by experiments
     budget_runs: int = 0  # of them, at most; 0: as many as usual
     self_test: bool = False  # show that the audit itself can be believed
+    join_only: bool = False  # users train its runs in their own allocations
 
 
 @dataclass(frozen=True)

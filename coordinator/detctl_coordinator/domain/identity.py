@@ -29,8 +29,11 @@ _VIEW = frozenset(
     _AUDITS + name for name in ("PlanAudit", "WatchAudit", "Compare", "ListMachines", "ListRuns", "ListAudits", "Show")
 )
 _SUBMIT = _VIEW | {
-    *(_AUDITS + name for name in ("StartAudit", "CancelAudit", "ExplainAudit", "ImportRun", "FinishImport")),
-    _AGENTS + "Ingest",  # of imported folders: a run of a machine is refused by its owner's name
+    *(
+        _AUDITS + name
+        for name in ("StartAudit", "CancelAudit", "ExplainAudit", "JoinAudit", "ImportRun", "FinishImport")
+    ),
+    _AGENTS + "Ingest",  # of imported folders and joined runs: a run of a machine is refused by its owner's name
 }
 # What no row names is an admin's: a new method is closed until somebody opens it.
 MAY: Mapping[Role, frozenset[str]] = {

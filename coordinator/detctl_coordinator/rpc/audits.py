@@ -14,15 +14,16 @@ from detctl_proto.v1 import audits_pb2_grpc
 from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator import limits, show
 from detctl_coordinator.audit_log import entry
-from detctl_coordinator.domain.audit import Audit, AuditState
+from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import LOCAL
 from detctl_coordinator.domain.run import RunOutcome
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal, streaming, unary
 from detctl_coordinator.imports import is_import_id, plan_import
 from detctl_coordinator.interceptors import current_caller
-from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded
-from detctl_coordinator.planning import plan_runs
+from detctl_coordinator.joins import expected_machines, run_to_join, still_waiting, without_agents
+from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded, RunJoined
+from detctl_coordinator.planning import Planned, plan_runs
 from detctl_coordinator.progress import Speed, run_with_progress, with_progress
 from detctl_coordinator.selection import choose_runs
 from detctl_coordinator.verdicts import judge_runs
@@ -43,22 +44,45 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     @unary
     async def PlanAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
-        asked = wire.request_from_proto(request)
-        machines = await self._engine.machines()
-        planned = plan_runs(asked, machines, self._alive(machines))
+        planned = await self._plan(_asked(request))
         return wire.plan_to_proto("", planned.specs, planned.warnings)
 
     @unary
     async def StartAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
-        asked = wire.request_from_proto(request)
-        machines = await self._engine.machines()
+        asked = _asked(request)
         audit_id = "a" + secrets.token_hex(5)
         if (caller := current_caller()) != LOCAL:
             asked = replace(asked, requested_by=caller.name)  # shown, not claimed
-        planned = plan_runs(asked, machines, self._alive(machines), audit_id)
+        planned = await self._plan(asked, audit_id)
         await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time()))
         self._engine.wake()
         return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
+
+    async def _plan(self, asked: AuditRequest, audit_id: str = "") -> Planned:
+        if asked.join_only:
+            return plan_runs(asked, expected_machines(asked), asked.machines, audit_id)
+        machines = await self._engine.machines()
+        return plan_runs(asked, machines, self._alive(machines), audit_id)
+
+    @unary
+    async def JoinAudit(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
+        if not limits.ID.fullmatch(request.holder):
+            raise Refusal(Code.INVALID, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters")
+        while True:
+            audit = await self._audit(request.audit_id)
+            run = run_to_join(audit, request.machine, request.environment, request.holder, again=request.again)
+            if run.boot_id == request.holder:
+                break
+            # Of two who ask at once one gets it; the other looks for the next.
+            await self._engine.tell(audit.audit_id, RunJoined(run.spec.run_id, request.holder, request.again))
+        await self._store.open_attempt(run.spec.run_id, run.attempt)
+        key = f"run:{run.spec.run_id}:{run.attempt}:joined"
+        text = f"{run.spec.run_id} ({run.spec.label}), attempt {run.attempt}"
+        document = entry(
+            time.time(), current_caller().name, "run-joined", text, audit_id=audit.audit_id, machine=request.machine
+        )
+        await self._store.append_log(key, document)
+        return wire.join_to_proto(run, still_waiting(audit, request.machine))
 
     @streaming
     async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[pb.AuditProgress]:  # noqa: N802
@@ -92,8 +116,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
                 Code.NOT_NOW,
                 f"audit {audit.audit_id} was cancelled before its verdict; run it again: detctl audit {audit.request.recipe} --explain",
             )
-        if not audit.request.machines:
-            raise Refusal(Code.INVALID, f"audit {audit.audit_id} is an import: no machine could run an experiment")
+        if not audit.request.machines or audit.request.join_only:
+            what = "has no agents" if audit.request.join_only else "is an import"
+            raise Refusal(Code.INVALID, f"audit {audit.audit_id} {what}: no machine could run an experiment")
         await self._note("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
         await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()
@@ -188,21 +213,24 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def FinishImport(self, request: pb.ImportFinished, context: Any) -> pb.Empty:  # noqa: N802
         run = await self._store.run(request.run_id) if limits.ID.fullmatch(request.run_id) else None
-        if run is None or not is_import_id(run.spec.audit_id):
+        audit = await self._store.audit(run.spec.audit_id) if run is not None else None
+        joined = audit is not None and audit.request.join_only
+        if run is None or not (joined or is_import_id(run.spec.audit_id)):
             raise Refusal(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
         if request.end not in ENDS:
             raise Refusal(Code.INVALID, f"unknown end {limits.clean(request.end, 40)!r}")
         outcome = RunOutcome(
-            end=request.end if request.end != "lost" else "exit",
+            end=request.end if request.end != "lost" or joined else "exit",
             exit_code=request.exit_code,
             message=limits.clean(request.message),
             output_tail=request.output_tail[-limits.OUTPUT_TAIL_CHARS_MAX :],
             ranks=request.ranks,
         )
         manifest = json_object(request.manifest_json, limits.MANIFEST_BYTES_MAX, "manifest")
-        audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, run.attempt, outcome, manifest))
+        attempt = request.attempt or run.attempt
+        audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
         # The caller compares next: wait until the data were checked against the seals.
-        while audit is not None and audit.state is AuditState.RUNNING:
+        while audit is not None and _to_check(audit, request.run_id):
             await self._engine.changed(WATCH_S)
             audit = await self._store.audit(run.spec.audit_id)
         return pb.Empty()
@@ -219,6 +247,16 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     def _alive(self, machines: Any) -> set[str]:
         return {name for name, machine in machines.items() if self._engine.leases.alive(machine)}
+
+
+def _asked(request: pb.AuditRequest) -> AuditRequest:
+    asked = wire.request_from_proto(request)
+    return without_agents(asked) if asked.join_only else asked
+
+
+def _to_check(audit: Audit, run_id: str) -> bool:
+    """Whether this run has ended and nobody has looked at its data yet."""
+    return run_id in {waiting for waiting, _ in lifecycle.to_verify(audit)}
 
 
 def _user() -> str:

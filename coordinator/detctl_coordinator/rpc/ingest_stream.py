@@ -97,6 +97,13 @@ class IngestStream:
             reply.refused = await self._refuse(part, audit_id, str(error))
         return reply
 
+    async def _from_users(self, audit_id: str) -> bool:
+        """Whether runs of this audit come from whoever may submit: imported folders, and runs that users launch themselves."""
+        if is_import_id(audit_id):
+            return True
+        audit = await self._engine.store.audit(audit_id)
+        return audit is not None and audit.request.join_only
+
     async def _refuse(self, part: Any, audit_id: str, why: str) -> str:
         """Data that can never be stored make the run damaged: less than everything is not compared."""
         log.warning("run=%s attempt=%d rank=%d refused=%s", limits.clean(part.run_id, 80), part.attempt, part.rank, why)
@@ -112,7 +119,7 @@ class IngestStream:
             if run is None:
                 raise Fenced(f"run {limits.clean(run_id, 80)} is unknown")
             machine = run.spec.arm.machine
-            if machine != self._caller and not (is_import_id(run.spec.audit_id) and not self._caller):
+            if machine != self._caller and not (not self._caller and await self._from_users(run.spec.audit_id)):
                 raise Refusal(
                     Code.NOT_YOURS,
                     f"run {run_id} belongs to another machine than {limits.clean(self._caller, 80) or 'this caller'}",

@@ -56,6 +56,7 @@ def audit_to_json(audit: Audit) -> Json:
             "explain": request.explain,
             "budget_runs": request.budget_runs,
             "self_test": request.self_test,
+            "join_only": request.join_only,
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -82,6 +83,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
                 "explain",
                 "budget_runs",
                 "self_test",
+                "join_only",
             ),
             environments=tuple(raw.get("environments", ("default",))),
             set=tuple((name, value) for name, value in raw.get("set", ())),

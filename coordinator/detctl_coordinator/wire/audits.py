@@ -46,6 +46,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         explain=request.explain,
         budget_runs=request.budget_runs,
         self_test=request.self_test,
+        join_only=request.join_only,
     )
 
 
@@ -53,6 +54,23 @@ def plan_to_proto(audit_id: str, specs: Iterable[RunSpec], warnings: Iterable[st
     """audit_id empty: a plan that was not started."""
     runs = [pb.PlannedRun(run_id=spec.run_id, label=spec.label, machine=spec.arm.machine) for spec in specs]
     return pb.AuditPlan(audit_id=audit_id, runs=runs, warnings=list(warnings))
+
+
+def join_to_proto(run: RunRecord, left: int) -> pb.JoinReply:
+    """What a joiner is to train; left: how many of its machine still wait."""
+    spec = run.spec
+    return pb.JoinReply(
+        run_id=spec.run_id,
+        attempt=run.attempt,
+        label=spec.label,
+        level=spec.level,
+        step_from=spec.step_from,
+        step_to=spec.step_to or 0,
+        budget_share=spec.budget_share,
+        variables=spec.variables,
+        interventions=spec.interventions,
+        left=left,
+    )
 
 
 def status_to_proto(run: RunRecord) -> pb.RunStatus:

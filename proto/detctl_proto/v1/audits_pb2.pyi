@@ -24,7 +24,7 @@ class Variation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
-    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test")
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class AuditRequest(_message.Message):
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     BUDGET_RUNS_FIELD_NUMBER: _ClassVar[int]
     SELF_TEST_FIELD_NUMBER: _ClassVar[int]
+    JOIN_ONLY_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     machines: _containers.RepeatedScalarFieldContainer[str]
     environments: _containers.RepeatedScalarFieldContainer[str]
@@ -57,7 +58,8 @@ class AuditRequest(_message.Message):
     explain: bool
     budget_runs: int
     self_test: bool
-    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ...) -> None: ...
+    join_only: bool
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("audit_id", "budget_runs", "self_test")
@@ -261,6 +263,58 @@ class DeleteReply(_message.Message):
     run_ids: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class JoinRequest(_message.Message):
+    __slots__ = ("audit_id", "machine", "environment", "holder", "again")
+    AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
+    MACHINE_FIELD_NUMBER: _ClassVar[int]
+    ENVIRONMENT_FIELD_NUMBER: _ClassVar[int]
+    HOLDER_FIELD_NUMBER: _ClassVar[int]
+    AGAIN_FIELD_NUMBER: _ClassVar[int]
+    audit_id: str
+    machine: str
+    environment: str
+    holder: str
+    again: bool
+    def __init__(self, audit_id: _Optional[str] = ..., machine: _Optional[str] = ..., environment: _Optional[str] = ..., holder: _Optional[str] = ..., again: bool = ...) -> None: ...
+
+class JoinReply(_message.Message):
+    __slots__ = ("run_id", "attempt", "label", "level", "step_from", "step_to", "budget_share", "variables", "interventions", "left")
+    class VariablesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class InterventionsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    STEP_FROM_FIELD_NUMBER: _ClassVar[int]
+    STEP_TO_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_SHARE_FIELD_NUMBER: _ClassVar[int]
+    VARIABLES_FIELD_NUMBER: _ClassVar[int]
+    INTERVENTIONS_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    attempt: int
+    label: str
+    level: str
+    step_from: int
+    step_to: int
+    budget_share: float
+    variables: _containers.ScalarMap[str, str]
+    interventions: _containers.ScalarMap[str, str]
+    left: int
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., label: _Optional[str] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., budget_share: _Optional[float] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., left: _Optional[int] = ...) -> None: ...
+
 class ImportRequest(_message.Message):
     __slots__ = ("label", "run_json")
     LABEL_FIELD_NUMBER: _ClassVar[int]
@@ -276,7 +330,7 @@ class ImportReply(_message.Message):
     def __init__(self, run_id: _Optional[str] = ...) -> None: ...
 
 class ImportFinished(_message.Message):
-    __slots__ = ("run_id", "manifest_json", "exit_code", "end", "message", "ranks", "output_tail")
+    __slots__ = ("run_id", "manifest_json", "exit_code", "end", "message", "ranks", "output_tail", "attempt")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +338,7 @@ class ImportFinished(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     RANKS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TAIL_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     manifest_json: str
     exit_code: int
@@ -291,4 +346,5 @@ class ImportFinished(_message.Message):
     message: str
     ranks: int
     output_tail: str
-    def __init__(self, run_id: _Optional[str] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., ranks: _Optional[int] = ..., output_tail: _Optional[str] = ...) -> None: ...
+    attempt: int
+    def __init__(self, run_id: _Optional[str] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., ranks: _Optional[int] = ..., output_tail: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...

@@ -94,6 +94,11 @@ class AuditsStub(object):
                 request_serializer=detctl__proto_dot_v1_dot_audits__pb2.DeleteRequest.SerializeToString,
                 response_deserializer=detctl__proto_dot_v1_dot_audits__pb2.DeleteReply.FromString,
                 _registered_method=True)
+        self.JoinAudit = channel.unary_unary(
+                '/detctl.v1.Audits/JoinAudit',
+                request_serializer=detctl__proto_dot_v1_dot_audits__pb2.JoinRequest.SerializeToString,
+                response_deserializer=detctl__proto_dot_v1_dot_audits__pb2.JoinReply.FromString,
+                _registered_method=True)
         self.ImportRun = channel.unary_unary(
                 '/detctl.v1.Audits/ImportRun',
                 request_serializer=detctl__proto_dot_v1_dot_audits__pb2.ImportRequest.SerializeToString,
@@ -179,6 +184,13 @@ class AuditsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def JoinAudit(self, request, context):
+        """User-launched: the next run of an audit that waits for its runs, to be trained by the caller and sent like a folder.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportRun(self, request, context):
         """A folder made by `detctl record`: the run is registered here, its segments go through Agents.Ingest as ever.
         """
@@ -249,6 +261,11 @@ def add_AuditsServicer_to_server(servicer, server):
                     servicer.DeleteRuns,
                     request_deserializer=detctl__proto_dot_v1_dot_audits__pb2.DeleteRequest.FromString,
                     response_serializer=detctl__proto_dot_v1_dot_audits__pb2.DeleteReply.SerializeToString,
+            ),
+            'JoinAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.JoinAudit,
+                    request_deserializer=detctl__proto_dot_v1_dot_audits__pb2.JoinRequest.FromString,
+                    response_serializer=detctl__proto_dot_v1_dot_audits__pb2.JoinReply.SerializeToString,
             ),
             'ImportRun': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportRun,
@@ -557,6 +574,33 @@ class Audits(object):
             '/detctl.v1.Audits/DeleteRuns',
             detctl__proto_dot_v1_dot_audits__pb2.DeleteRequest.SerializeToString,
             detctl__proto_dot_v1_dot_audits__pb2.DeleteReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def JoinAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/detctl.v1.Audits/JoinAudit',
+            detctl__proto_dot_v1_dot_audits__pb2.JoinRequest.SerializeToString,
+            detctl__proto_dot_v1_dot_audits__pb2.JoinReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ METHODS = {
     for method in service.methods
 }
 LOOKS = {"PlanAudit", "WatchAudit", "Compare", "ListMachines", "ListRuns", "ListAudits", "Show"}
-SUBMITS = LOOKS | {"StartAudit", "CancelAudit", "ExplainAudit", "ImportRun", "FinishImport", "Ingest"}
+SUBMITS = LOOKS | {"StartAudit", "CancelAudit", "ExplainAudit", "JoinAudit", "ImportRun", "FinishImport", "Ingest"}
 SPEAKS = {"Control", "Ingest", "Content"}
 
 

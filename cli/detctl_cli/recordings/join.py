@@ -1,0 +1,113 @@
+"""User-launched runs: takes the next run of an audit, trains it here as `detctl record` would, and sends what was recorded."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detctl_proto.v1 import audits_pb2
+
+from detctl_cli.clean import clean
+from detctl_cli.errors import CliError, Terminated
+from detctl_cli.exits import Exit
+from detctl_cli.recordings.capture import Captured, CaptureOptions, capture
+from detctl_cli.recordings.folder import open_recording
+from detctl_cli.recordings.send import send_as
+from detctl_cli.service.client import Coordinator
+from detctl_cli.terminal import note
+
+AGAIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class Join:
+    """Which run is wanted: any of this machine (and environment) that nobody has; again: also one whose holder is gone."""
+
+    audit_id: str
+    machine: str
+    environment: str = ""
+    again: bool = False
+
+
+def take(coordinator: Coordinator, join: Join) -> audits_pb2.JoinReply:
+    """A run that is ours from now on. Raises CliError."""
+    run = coordinator.join(
+        audits_pb2.JoinRequest(
+            audit_id=join.audit_id,
+            machine=join.machine,
+            environment=join.environment,
+            again=join.again,
+            holder=f"join-{secrets.token_hex(8)}",
+        )
+    )
+    left = f"; {run.left} more of {join.machine} wait for somebody" if run.left else ""
+    note(f"audit {clean(join.audit_id)}: this is {clean(run.label)}{left}")
+    return run
+
+
+def options_of(run: audits_pb2.JoinReply, join: Join, *, copy: bool, timeout_s: int | None) -> CaptureOptions:
+    """What the audit says of steps, level, variables and interventions."""
+    changes = [f"env:{name}={value}" for name, value in sorted(run.variables.items())]
+    changes += [f"{name}={value}" for name, value in sorted(run.interventions.items())]
+    steps = f"{run.step_from}:{run.step_to}" if run.step_to else None
+    return CaptureOptions(
+        steps, not run.step_to, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share
+    )
+
+
+def train_and_send(
+    coordinator: Coordinator,
+    run: audits_pb2.JoinReply,
+    folder: Path,
+    command: Sequence[str],
+    options: CaptureOptions,
+    *,
+    wait_s: float,
+    stdout: int | None,
+) -> Captured:
+    """Trains and sends. Raises CliError; the run is given back where the training was interrupted or could not be recorded."""
+    try:
+        result = capture(folder, command, options, stdout=stdout)
+    except (KeyboardInterrupt, Terminated):
+        _give_back(coordinator, run, "its user interrupted it")
+        raise
+    if result.exit_code is Exit.INTERRUPTED or not result.run:
+        _give_back(coordinator, run, result.because or "it was interrupted")
+        return result
+    recording = open_recording(folder)
+    _patiently(lambda: send_as(coordinator, recording, run.run_id, run.attempt), wait_s, folder)
+    note(f"sent: {recording.run.get('records', 0):,} fingerprints")
+    return result
+
+
+def _patiently(send: Any, wait_s: float, folder: Path) -> None:
+    """A training may have taken days: a coordinator that is away when it ends is waited for. Sending again changes nothing."""
+    end = time.monotonic() + wait_s
+    told = False
+    while True:
+        try:
+            return send()  # type: ignore[no-any-return]
+        except CliError as problem:
+            if problem.code not in ("unreachable", "unavailable", "slow") or time.monotonic() > end:
+                kept = f"{problem.hint}; what was recorded lies in {folder}" if problem.hint else f"it lies in {folder}"
+                raise CliError(problem.code, problem.message, kept, problem.exit_code) from None
+            if not told:
+                note(f"{clean(problem.message)}: trying again for {wait_s:.0f} s")
+                told = True
+            time.sleep(AGAIN_S)
+
+
+def _give_back(coordinator: Coordinator, run: audits_pb2.JoinReply, why: str) -> None:
+    """Somebody else may train it."""
+    finished = audits_pb2.ImportFinished(
+        run_id=run.run_id, attempt=run.attempt, end="lost", message=why, manifest_json="{}"
+    )
+    try:
+        coordinator.finish_import(finished)
+        note(f"{clean(run.label)} was given back: the audit waits for another")
+    except CliError as problem:
+        note(f"{clean(run.label)} could not be given back: {clean(problem.message)}; take it over with --again")

@@ -1,0 +1,76 @@
+"""User-launched runs: an audit whose runs wait for `detctl record --join`, in somebody's own allocation; no agent, no catalog. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
+from detctl_coordinator.domain.run import RunRecord, RunState
+from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.machine import Machine, Recipe
+from detctl_coordinator.planning import near
+
+
+def without_agents(request: AuditRequest) -> AuditRequest:
+    """What of a request can be kept where nobody can be told to run more. Raises Refusal."""
+    for asked, option in ((request.explain, "--explain"), (request.self_test, "--self-test")):
+        if asked:
+            raise Refusal(Code.INVALID, f"{option} needs agents that run experiments: it does not go with --join-only")
+    return replace(request, zoom=False)
+
+
+def expected_machines(request: AuditRequest) -> dict[str, Machine]:
+    """Machines as the audit names them: nothing is known of them yet. Raises Refusal for names that cannot be used."""
+    for what, names in (
+        ("machine", request.machines),
+        ("environment", request.environments),
+        ("recipe", [request.recipe]),
+    ):
+        for name in names:
+            if not limits.ID.fullmatch(name):
+                raise Refusal(
+                    Code.INVALID, f"{what} {limits.clean(name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64 characters"
+                )
+    recipe = Recipe(request.recipe)
+    environments: Mapping[str, Mapping[str, str]] = {name: {} for name in request.environments}
+    return {
+        name: Machine(name, recipes={request.recipe: recipe}, environments=environments) for name in request.machines
+    }
+
+
+def run_to_join(audit: Audit, machine: str, environment: str, holder: str, *, again: bool) -> RunRecord:
+    """The run that this holder has or may have. Raises Refusal."""
+    if not audit.request.join_only:
+        raise Refusal(Code.INVALID, f"audit {audit.audit_id} is run by agents: nobody joins it")
+    if audit.state is not AuditState.RUNNING:
+        raise Refusal(Code.NOT_NOW, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody")
+    if machine not in audit.request.machines:
+        known = near(machine, audit.request.machines)
+        raise Refusal(
+            Code.NOT_FOUND,
+            f"audit {audit.audit_id} has no machine {limits.clean(machine, 80)!r}{known}; --machine names it",
+        )
+    here = [run for run in audit.runs.values() if run.spec.arm.machine == machine]
+    environments = audit.request.environments
+    if environment and environment not in environments:
+        known = near(environment, environments)
+        raise Refusal(
+            Code.NOT_FOUND, f"audit {audit.audit_id} has no environment {limits.clean(environment, 80)!r}{known}"
+        )
+    if not environment and len(environments) > 1:
+        raise Refusal(Code.INVALID, f"which environment is this? --environment {' or '.join(environments)}")
+    here = [run for run in here if not environment or run.spec.arm.environment == environment]
+    mine = [run for run in here if run.boot_id == holder and not run.state.over]
+    waiting = [run for run in here if run.state is RunState.WAITING]
+    held = [run for run in here if run.state is RunState.RUNNING and run.outcome is None] if again else []
+    for run in (*mine, *waiting, *held):
+        return run
+    hint = "; one whose record was killed is taken over with --again" if not again else ""
+    raise Refusal(Code.NOT_NOW, f"every run of {machine} in audit {audit.audit_id} is taken or over{hint}")
+
+
+def still_waiting(audit: Audit, machine: str) -> int:
+    """Runs of this machine that nobody has joined."""
+    return sum(run.spec.arm.machine == machine and run.state is RunState.WAITING for run in audit.runs.values())
