@@ -1,0 +1,150 @@
+"""Hosts of their own (network namespaces) over mutual TLS: a cut cable, and runs that users launch without any agent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import catalog, wait_for
+from network import HOSTS, Network, RemoteHouse, why_not
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+
+HF = """
+import os, warnings
+warnings.simplefilter("ignore")
+os.environ["HF_HUB_OFFLINE"] = "1"
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
+set_seed(0)
+model = GPT2LMHeadModel(GPT2Config(vocab_size=32, n_positions=16, n_embd=16, n_layer=1, n_head=2))
+generator = torch.Generator().manual_seed(0)
+data = [{"input_ids": row, "labels": row} for row in torch.randint(32, (16, 8), generator=generator)]
+arguments = TrainingArguments("out", max_steps=3, per_device_train_batch_size=2, use_cpu=True, report_to=[], save_strategy="no",
+                              disable_tqdm=True, logging_strategy="no")
+Trainer(model=model, args=arguments, train_dataset=data).train()
+"""
+LIGHTNING = """
+import warnings
+warnings.simplefilter("ignore")
+import lightning as L
+import torch
+class Lit(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = torch.nn.Linear(4, 1)
+    def training_step(self, batch, index):
+        return self.net(batch[0]).square().mean()
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+L.seed_everything({seed}, verbose=False)
+trainer = L.Trainer(max_epochs=1, accelerator="cpu", devices=2, strategy="ddp", logger=False, enable_checkpointing=False,
+                    enable_progress_bar=False, enable_model_summary=False)
+data = torch.utils.data.TensorDataset(torch.arange(48.0).view(12, 4) / 48)
+trainer.fit(Lit(), torch.utils.data.DataLoader(data, batch_size=2))
+"""
+TORCHRUN = ("torchrun", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", "29617")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[RemoteHouse]:
+    network = Network()
+    house = None
+    try:
+        options = ["--lease", "6", "--heartbeat", "0.5", "--machine-timeout", "12"]
+        house = RemoteHouse(tmp_path, coordinator_options=options, network=network)
+        house.coordinator()
+        yield house
+    finally:
+        if house is not None:
+            house.close()
+        network.close()
+
+
+def started(house: RemoteHouse, who: dict[str, str]) -> subprocess.Popen[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "detctl_cli.main",
+        "audit",
+        "mlp",
+        "--machines",
+        "gpu1,gpu2",
+        "--twins",
+        "2",
+        "--json",
+    ]
+    return subprocess.Popen(
+        [*house.within(""), *command], env={**house.environment, **who}, cwd=house.folder, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def running(house: RemoteHouse, machine: str) -> bool:
+    listed = json.loads(house.detctl("runs", "--machine", machine, "--json").stdout or "{}").get("runs", [])
+    return any(run["state"] == "running" and run["records"] > 0 for run in listed)
+
+
+def test_a_cut_cable_that_is_mended_changes_nothing_and_one_that_is_not_names_its_machine(
+    house: RemoteHouse, numbers: Path
+) -> None:
+    text = catalog(numbers, arguments="--pause 0.2").replace("steps = 6", "steps = 20")
+    for name in HOSTS:
+        house.agent(name, text)
+    sue = house.person("sue", "submitter")
+    audit = started(house, sue)
+    wait_for("gpu2 trains", lambda: running(house, "gpu2"))
+    house.network.link("gpu2", "down")
+    time.sleep(3)
+    house.network.link("gpu2", "up")
+    out, errors = audit.communicate(timeout=240)
+    assert audit.returncode == 0, out + errors + house.logs()
+    assert json.loads(out)["outcome"] == "identical"
+    entries = json.loads(house.detctl("log", "--json", "--limit", "1000").stdout)["entries"]
+    ended = [one for one in entries if one["event"] == "run-ended"]
+    assert len(ended) == 4, "nothing twice"
+
+    audit = started(house, sue)
+    wait_for("gpu2 trains", lambda: running(house, "gpu2"))
+    house.network.link("gpu2", "down")
+    out, errors = audit.communicate(timeout=240)
+    verdict = json.loads(out)
+    assert audit.returncode == 3 and verdict["outcome"] == "unverified", out + errors
+    assert any("gpu2" in reason for reason in verdict["unverified_because"])
+    house.network.link("gpu2", "up")
+    wait_for("gpu2 is back", lambda: house.machine("gpu2").get("connected"))
+    fresh = started(house, sue)  # ten seconds after the fault a fresh audit works
+    out, errors = fresh.communicate(timeout=240)
+    assert fresh.returncode == 0, out + errors + house.logs()
+
+
+@pytest.mark.soak
+def test_scripts_of_hf_and_lightning_under_torchrun_without_an_agent(house: RemoteHouse, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    pytest.importorskip("lightning")
+    sue = house.person("sue", "submitter")
+    for script, exit_code, outcome in (
+        ({"gpu1": HF, "gpu2": HF}, 0, "identical"),
+        ({"gpu1": LIGHTNING.format(seed=0), "gpu2": LIGHTNING.format(seed=1)}, 1, "different"),
+    ):
+        begun = house.detctl(
+            "audit", "users", "--join-only", "--machines", "gpu1,gpu2", "--twins", "1", "--detach", env=sue
+        )
+        assert begun.returncode == 0, begun.stderr
+        audit_id = begun.stdout.strip()
+        for host in HOSTS:
+            folder = tmp_path / f"{host}-{outcome}"
+            folder.mkdir()
+            (folder / "train.py").write_text(script[host])
+            there = {**sue, "DETCTL_COORDINATOR": house.network.address(host)}
+            command = ("record", "--join", audit_id, "--machine", host, "--", *TORCHRUN, "train.py")
+            done = house.detctl(*command, host=host, cwd=folder, env=there)
+            assert done.returncode == 0 and "2 rank(s)" in done.stderr, done.stdout + done.stderr
+        verdict = house.detctl("audit", "--attach", audit_id, "--json", env=sue)
+        assert verdict.returncode == exit_code, verdict.stdout + verdict.stderr
+        assert json.loads(verdict.stdout)["outcome"] == outcome
