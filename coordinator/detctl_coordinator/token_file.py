@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import stat
 from pathlib import Path
+
+from detctl_proto.credentials import CredentialsError, read_private
 
 _FORM = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
@@ -32,21 +33,14 @@ def read_or_make(path: Path) -> str:
 
 
 def _read(path: Path) -> str:
+    if not path.exists():
+        raise FileNotFoundError(path)
+    if not path.is_file():
+        raise TokenError(f"token file {path} is no file")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise TokenError(f"token file {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, encoding="ascii", errors="replace") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise TokenError(f"token file {path} is no file")
-        if status.st_uid not in (os.geteuid(), 0) or status.st_mode & 0o077:
-            raise TokenError(
-                f"token file {path} can be read by others: chmod 600 {path}, and make a new one if it was seen"
-            )
-        token = file.read(1024).strip()
+        token = read_private(path).decode("ascii", "replace").strip()
+    except CredentialsError as error:
+        raise TokenError(f"token file {error}, and make a new one if it was seen") from error
     if not _FORM.fullmatch(token):
         raise TokenError(
             f"token file {path} holds no token: 16 to 256 letters, digits, '-' or '_'; delete it to get a new one"

@@ -41,7 +41,7 @@ def read_private(path: Path) -> bytes:
     status = path.stat()
     mine = status.st_uid == os.geteuid()
     if stat.S_IMODE(status.st_mode) & (0o077 if mine else 0o007):
-        raise CredentialsError(f"{path}: others may read it: chmod 600 {path}")
+        raise CredentialsError(f"{path}: others can read it: chmod 600 {path}")
     return content
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "python:3.11-slim"
@@ -94,6 +98,69 @@ def test_a_coordinator_serves_with_a_read_only_root_and_says_that_it_is_well(ima
         assert docker("inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "0"
     finally:
         docker("rm", "-f", name)
+
+
+def test_the_containers_of_the_kubernetes_manifests_run_as_they_are_written(
+    images: dict[str, str], tmp_path: Path
+) -> None:
+    """Redis and a coordinator with the manifests' own commands, users, read-only roots and modes of secrets; a pod without Kubernetes."""
+    if docker("image", "inspect", "redis:7").returncode:
+        pytest.skip("needs the image redis:7")
+    place = ROOT / "deploy" / "kubernetes"
+    redis = container_of(place / "overlays" / "redis-in-cluster" / "redis.yaml", "StatefulSet")
+    coordinator = container_of(place / "base" / "coordinator.yaml", "Deployment")
+    subprocess.run(
+        [sys.executable, "-m", "detctl_cli.main", "ca", "init", "--server", "coordinator", "--pki", str(tmp_path)],
+        check=True,
+    )
+    secret = tmp_path / "server"
+    tmp_path.chmod(0o755)
+    secret.chmod(0o755)
+    for path in secret.iterdir():
+        os.chown(path, 0, 65532)
+        path.chmod(0o440)  # as a Secret is mounted with fsGroup 65532 and defaultMode 0440
+    names = ("detctl-test-redis", "detctl-test-pod")
+    docker("rm", "-f", *names)
+    docker("network", "rm", "detctl-test")
+    locked = (
+        "--read-only",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--user=65532:65532",
+        "--network=detctl-test",
+    )
+    assert docker("network", "create", "--internal", "detctl-test").returncode == 0
+    try:
+        started = docker(
+            "run", "-d", "--name", names[0], "--network-alias=redis", *locked, "--tmpfs=/run/redis:uid=65532,size=1m",
+            "--tmpfs=/data:uid=65532", "-e", "PASSWORD=secret-1234", "--entrypoint", redis["command"][0], "redis:7",
+            *redis["command"][1:], *redis["args"],
+        )  # fmt: skip
+        assert started.returncode == 0, started.stderr
+        url = "redis://:secret-1234@redis:6379/0"
+        started = docker(
+            "run", "-d", "--name", names[1], *locked, "--tmpfs=/run/detctl:uid=65532", "--tmpfs=/var/lib/detctl:uid=65532",
+            "--tmpfs=/tmp", "-v", f"{secret}:/etc/detctl/tls:ro", "-e", f"DETCTL_COORDINATOR_STORE={url}", "--restart=on-failure",
+            images["coordinator"], *coordinator["args"],
+        )  # fmt: skip
+        assert started.returncode == 0, started.stderr
+        end = time.monotonic() + 60
+        while (asked := docker("exec", names[1], *coordinator["readinessProbe"]["exec"]["command"])).returncode:
+            assert time.monotonic() < end, (
+                asked.stderr + docker("logs", names[1]).stderr + docker("logs", names[0]).stdout
+            )
+            time.sleep(0.5)
+        listed = docker("top", names[0], "-eo", "args").stdout
+        assert "redis-server" in listed and "secret-1234" not in listed
+    finally:
+        docker("rm", "-f", *names)
+        docker("network", "rm", "detctl-test")
+
+
+def container_of(path: Path, kind: str) -> dict[str, Any]:
+    document = next(one for one in yaml.safe_load_all(path.read_text()) if one["kind"] == kind)
+    container: dict[str, Any] = document["spec"]["template"]["spec"]["containers"][0]
+    return container
 
 
 def test_the_probe_is_a_folder_that_an_init_container_copies(images: dict[str, str], tmp_path: Path) -> None:

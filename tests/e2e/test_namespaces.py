@@ -85,6 +85,21 @@ def started(house: RemoteHouse, who: dict[str, str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def assert_no_secret_in_trainings(house: RemoteHouse) -> None:
+    """Neither variables nor command lines of a training tree name a token, a key or where they lie."""
+    secrets = [(house.pki / name / "token").read_bytes().strip() for name in (*HOSTS, "admin")]
+    seen = 0
+    for entry in Path("/proc").iterdir():
+        try:
+            text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"DETCTL_RUN_ID=" in text and str(house.run_dir).encode() in text:
+            seen += 1
+            assert not any(secret in text for secret in (*secrets, b"DETCTL_TLS", str(house.pki).encode())), text
+    assert seen, "no training was looked at"
+
+
 def running(house: RemoteHouse, machine: str) -> bool:
     listed = json.loads(house.detctl("runs", "--machine", machine, "--json").stdout or "{}").get("runs", [])
     return any(run["state"] == "running" and run["records"] > 0 for run in listed)
@@ -99,6 +114,7 @@ def test_a_cut_cable_that_is_mended_changes_nothing_and_one_that_is_not_names_it
     sue = house.person("sue", "submitter")
     audit = started(house, sue)
     wait_for("gpu2 trains", lambda: running(house, "gpu2"))
+    assert_no_secret_in_trainings(house)
     house.network.link("gpu2", "down")
     time.sleep(3)
     house.network.link("gpu2", "up")

@@ -247,6 +247,15 @@ async def test_the_log_tells_who_asked_and_how_it_ended_and_nothing_holds_a_toke
                 store.execute(sql)
 
 
+async def test_a_message_of_five_mebibytes_is_refused(site: Site) -> None:
+    site.add("sue", "submitter")
+    async with site.channel("sue") as channel:
+        big = pb.ImportRequest(label="a/default/base/twin-0", run_json=" " * 5 * 2**20)
+        call = audits_pb2_grpc.AuditsStub(channel).ImportRun(big, metadata=site.token("sue"))
+        assert await status(call) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await listed(site, "sue", site.token("sue")) is grpc.StatusCode.OK
+
+
 async def test_a_renewed_certificate_serves_without_a_restart(site: Site) -> None:
     before = (site.pki / "server" / "tls.crt").read_bytes()
     assert await _served(site) == before
@@ -316,7 +325,7 @@ def test_bad_input_is_one_line_and_nothing_is_overwritten(site: Site) -> None:
     assert mode == (0o600, 0o600)
     os.chmod(site.pki / "admin" / "tls.key", 0o644)
     open_key = site.detctl("machines")
-    assert open_key.returncode == 2 and "others may read it" in open_key.stderr
+    assert open_key.returncode == 2 and "others can read it" in open_key.stderr
 
 
 def test_health_over_a_socket_says_whether_the_store_answers(folder: Path, redis_url: str) -> None:
