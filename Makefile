@@ -5,10 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))# of the suite: one more than cores, since tests also wait
 
-.PHONY: help demo test lint types stubs bench zoo soak clean
+.PHONY: help demo compose-demo test lint types stubs bench zoo soak clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/.demo: pyproject.toml hatch_build.py agent/detctl_probe/kernel/n6.c
 	@echo "setting up $(VENV): torch and torchvision are several GB, once"
@@ -37,6 +37,9 @@ types: $(VENV)/.dev ## mypy --strict
 stubs: ## regenerates the stubs; the diff must be empty
 	proto/regenerate.sh
 	git diff --exit-code -- proto
+
+compose-demo: ## two Debian releases in containers, and a verdict (needs Docker)
+	@deploy/compose/demo.sh
 
 bench: $(VENV)/.dev ## every benchmark; prints ratios measured in one run
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from detctl_coordinator import audit_lifecycle as lifecycle
+from detctl_coordinator import metrics
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.audit_log import entries_of
 from detctl_coordinator.connections import Connection, Connections
@@ -155,6 +156,11 @@ class Engine:
             advanced.append(new)
             await self._write_log(new)
             self._start_jobs(new)
+        metrics.looked(
+            ((name, self.leases.alive(machine)) for name, machine in machines.items()),
+            len(advanced),
+            (run.state.value for audit in advanced for run in audit.runs.values()),
+        )
         await self._instruct(advanced)
         if self._monotonic() - self._live_at >= LIVE_S:
             self._live_at = self._monotonic()
@@ -311,6 +317,7 @@ class Engine:
         if up and self._store_down:
             log.warning("store=back")
         elif not up and not self._store_down:
+            metrics.STORE_UP.set(0)
             log.error("store=down %s; trying again every %.1f s", error, POLL_S)
         self._store_down = not up
 

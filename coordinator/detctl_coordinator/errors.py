@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import grpc
 
+from detctl_coordinator import metrics
 from detctl_coordinator.storage.store import Conflict, StoreError
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def refusal_of(error: Exception) -> Refusal:
 async def abort(context: Any, error: Exception, method: str) -> NoReturn:
     """Ends the call with what the caller may hear, and logs the rest."""
     refusal = refusal_of(error)
+    metrics.REFUSED.labels(method.rpartition("/")[2], refusal.code.name).inc()
     if refusal.code is Code.INTERNAL:
         log.error("method=%s code=INTERNAL", method, exc_info=error)
     else:

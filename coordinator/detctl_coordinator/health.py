@@ -30,7 +30,6 @@ async def keep_told(servicer: HealthServicer, services: Sequence[str], store_is_
 
 async def serve_health(path: Path, servicer: HealthServicer) -> grpc.aio.Server:
     """A started server that answers nothing else. Raises RuntimeError where the socket cannot be made."""
-    path.unlink(missing_ok=True)
     server = grpc.aio.server()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     umask = os.umask(0o177)

@@ -112,6 +112,9 @@ def _parser() -> argparse.ArgumentParser:
         help="an administrator's token, 0600; made when missing; TCP alone needs it (with --tls: DIR/token)",
     )
     parser.add_argument(
+        "--metrics", metavar="HOST:PORT", help="answer Prometheus there, in plain text; default: nowhere"
+    )
+    parser.add_argument(
         "--health-socket", type=Path, metavar="PATH", help="answer health checks, and nothing else, on this Unix socket"
     )
     parser.add_argument(

@@ -21,6 +21,7 @@ from detctl_coordinator.engine import Engine
 from detctl_coordinator.health import keep_told, serve_health
 from detctl_coordinator.interceptors import IdentityInterceptor
 from detctl_coordinator.logs import say
+from detctl_coordinator.metrics import serve_metrics
 from detctl_coordinator.retention import sweep_for_ever
 from detctl_coordinator.rpc.admin import AdminServicer
 from detctl_coordinator.rpc.agents import AgentsServicer
@@ -69,11 +70,16 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engine = Engine(AsyncStore(store), lease_s=settings.lease, machine_timeout_s=settings.machine_timeout)
+    metrics = serve_metrics(settings.metrics) if settings.metrics else None
     healthy = HealthServicer()
     server, shown = await _start(settings, engine, address, healthy)
     servers = [server]
     if settings.health_socket is not None:
-        servers.append(await _start_health(settings.health_socket, healthy))
+        try:
+            servers.append(await _start_health(settings.health_socket, healthy))
+        except listen.ListenError:
+            await server.stop(0)  # left to the garbage collector it complains of the loop that is gone
+            raise
     tasks = [asyncio.create_task(keep_told(healthy, SERVICES, lambda: engine.store_is_up), name="health")]
     tasks += [asyncio.create_task(engine.run(), name="engine")]
     if settings.max_age:
@@ -88,6 +94,8 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
         await healthy.enter_graceful_shutdown()  # whoever balances calls sends no new one here
         engine.connections.close()
         await asyncio.gather(*(one.stop(GRACE_S) for one in servers))
+        if metrics is not None:
+            await asyncio.to_thread(metrics.shutdown)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -128,8 +136,9 @@ async def _start(
 
 async def _start_health(path: Path, healthy: HealthServicer) -> grpc.aio.Server:
     try:
+        listen.probe(listen.Address(path=str(path.absolute())))
         return await serve_health(path, healthy)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, listen.ListenError) as error:
         raise listen.ListenError(f"--health-socket {path}: {error}") from error
 
 

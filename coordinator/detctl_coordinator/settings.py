@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     token_file: Path | None = None
     tls: Path | None = None
     health_socket: Path | None = None
+    metrics: str = ""
     allow_volatile_store: bool = False
     max_age: str = ""
     machine_timeout: float = Field(default=60.0, gt=0, le=86_400 * 7)

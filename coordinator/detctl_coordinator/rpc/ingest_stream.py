@@ -14,7 +14,7 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 
-from detctl_coordinator import limits
+from detctl_coordinator import limits, metrics
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.imports import is_import_id
@@ -91,6 +91,9 @@ class IngestStream:
                 if before is not None:
                     await before
                 await self._engine.store.put_segment(part.run_id, part.attempt, meta, columns, closed)
+                metrics.SEGMENTS.inc()
+                metrics.SEGMENT_BYTES.inc(meta.bytes)
+                metrics.FINGERPRINTS.inc(meta.record_count)
         except Fenced:
             reply.fenced = True
         except (Refusal, Refused) as error:
