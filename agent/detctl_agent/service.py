@@ -63,7 +63,7 @@ class Service:
             logs.line(
                 "started",
                 name=self._name,
-                coordinator=self._endpoint.target,
+                coordinator=",".join(self._endpoint.targets),
                 state=self._state.root,
                 boot=self._boot_id,
             )

@@ -23,7 +23,8 @@ _KEYS = ("coordinator", "tls", "token_file")
 
 @dataclass(frozen=True)
 class Config:
-    """What the command runs with. coordinator None: none is configured; `source` says who named it; tls None: plain text."""
+    """What the command runs with. coordinator: addresses with commas; None: none is configured;
+    `source` says who named it; tls None: plain text."""
 
     coordinator: str | None
     token_file: Path
@@ -62,13 +63,19 @@ def load_config(
     )
     address, source = next(((value, name) for value, name in choices if value), (None, ""))
     if address is not None:
-        check_address(address, source)
+        for one in addresses_of(address):
+            check_address(one, source)
     folder = tls or environ.get("DETCTL_TLS") or stored.get("tls")
     held = Path(folder).expanduser() if folder else None
     # A certificate and its token belong together: the nearer of the two namings wins.
     token = token_file or (None if tls else environ.get("DETCTL_TOKEN_FILE") or stored.get("token_file"))
     place = Path(token).expanduser() if token else (held / TOKEN if held is not None else default_token_file(environ))
     return Config(address, place, source, held)
+
+
+def addresses_of(text: str) -> list[str]:
+    """`a:1,b:1`: replicas of one coordinator, each as good as the other."""
+    return [part.strip() for part in text.split(",") if part.strip()] or [text]
 
 
 def check_address(address: str, source: str) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a clean clone to a verdict in containers: builds the images, starts deploy/compose.yaml, audits the digits on two Debian releases.
 #   deploy/compose/demo.sh [--down]      --down: stops and removes containers and volumes afterwards
-# Needs Docker and docker-compose; images python:3.11-slim, python:3.13-slim, redis:7. torch is several GB on trixie, once.
+# Needs Docker and docker-compose (or docker compose); images python:3.11-slim, python:3.13-slim, redis:7. torch is several GB on trixie, once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 compose() {
@@ -10,13 +10,14 @@ compose() {
 }
 build() { # TAG [ARGUMENTS…]
   printf '\033[1mbuilding %s\033[0m\n' "$1"
-  docker build -q --network host -t "$1" "${@:2}" . >/dev/null
+  docker build -q --network host -t "$1" "${@:2}" . 2>/dev/null >/dev/null || docker build --network host -t "$1" "${@:2}" . >&2
 }
 build detctl/coordinator:demo --target coordinator
 build detctl/cli:demo --target cli
 while read -r name python torch; do
   build "detctl/agent:$name" --target agent --build-arg "PYTHON_IMAGE=$python"
-  build "detctl/agent-torch:$name" -f deploy/compose/agent-torch.Dockerfile --build-arg "AGENT=detctl/agent:$name" --build-arg "TORCH=$torch"
+  build "detctl/agent-torch:$name" -f deploy/compose/agent-torch.Dockerfile \
+    --build-arg "PYTHON_IMAGE=$python" --build-arg "AGENT=detctl/agent:$name" --build-arg "TORCH=$torch"
 done <<'T'
 bookworm python:3.11-slim torch==2.13.0
 trixie python:3.13-slim torch

@@ -40,9 +40,10 @@ def check_address(address: str, *, tls: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A coordinator and how to show it who calls. target: as gRPC takes it; tls: the folder with the certificate, None: plain text."""
+    """A coordinator and how to show it who calls. targets: as gRPC takes them, replicas of each other; tls: the folder with the
+    certificate, None: plain text."""
 
-    target: str
+    targets: tuple[str, ...]
     token_file: Path | None = None
     tls: Path | None = None
 
@@ -52,7 +53,7 @@ class Endpoint:
             return read_token(self.token_file)
         if self.tls is not None:
             return read_token(self.tls / TOKEN)
-        if self.target.startswith("unix:"):
+        if all(target.startswith("unix:") for target in self.targets):
             return ""
         # Where a coordinator of the same user puts it.
         state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
@@ -71,13 +72,18 @@ def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:
         raise AgentError(f"token file {path}: is no plain text") from error
 
 
+def check_addresses(text: str, *, tls: bool) -> tuple[str, ...]:
+    """Of `a:1,b:1`, replicas of one coordinator. Raises AgentError."""
+    return tuple(check_address(part.strip(), tls=tls) for part in text.split(","))
+
+
 def metadata(machine: str, token: str) -> tuple[tuple[str, str], ...]:
     """What goes with each call: the machine that calls, and its token where there is one."""
     return (("detctl-machine", machine), *((("authorization", f"Bearer {token}"),) if token else ()))
 
 
-def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
-    """With the certificate as it is now; in plain text without one. Raises AgentError."""
+def open_channel(endpoint: Endpoint, target: str) -> grpc.aio.Channel:
+    """To one of its targets: with the certificate as it is now; in plain text without one. Raises AgentError."""
     options = (
         ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -86,14 +92,14 @@ def open_channel(endpoint: Endpoint) -> grpc.aio.Channel:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.use_local_subchannel_pool", 1),  # a channel that failed leaves nothing behind for the next
     )
-    if endpoint.tls is None or endpoint.target.startswith("unix:"):
-        return grpc.aio.insecure_channel(endpoint.target, options=options)
+    if endpoint.tls is None or target.startswith("unix:"):
+        return grpc.aio.insecure_channel(target, options=options)
     try:
         held = read_folder(endpoint.tls)
     except CredentialsError as error:
         raise AgentError(f"--tls {error}") from error
     credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
-    return grpc.aio.secure_channel(endpoint.target, credentials, options=options)
+    return grpc.aio.secure_channel(target, credentials, options=options)
 
 
 def _is_loopback(host: str) -> bool:

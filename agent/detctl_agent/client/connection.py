@@ -43,6 +43,7 @@ class Connection:
     ) -> None:
         self._machine = machine
         self._endpoint, self._jobs, self._hello, self._offers = endpoint, jobs, hello, offers
+        self._target = endpoint.targets[0]
         self._state = ""
         self._back_off_s = BACK_OFF_FIRST_S
 
@@ -66,12 +67,18 @@ class Connection:
                 self._tell("disconnected", "the coordinator ended the connection")
             except AgentError as error:
                 self._tell("disconnected", str(error))
+            self._next()
             await asyncio.sleep(self._back_off_s * random.uniform(0.7, 1.0))
             self._back_off_s = min(BACK_OFF_LAST_S, self._back_off_s * BACK_OFF_FACTOR)
 
+    def _next(self) -> None:
+        """The next replica, where there are several."""
+        targets = self._endpoint.targets
+        self._target = targets[(targets.index(self._target) + 1) % len(targets)]
+
     async def _once(self) -> None:
         call_metadata = metadata(self._machine, self._endpoint.token())
-        async with open_channel(self._endpoint) as channel:
+        async with open_channel(self._endpoint, self._target) as channel:
             stub = agents_pb2_grpc.AgentsStub(channel)
             control = ControlStream(self._jobs, stub, call_metadata, self._hello, self._offers, self._welcome)
             ingest = IngestStream(self._jobs, stub, call_metadata)
@@ -96,7 +103,7 @@ class Connection:
             level(
                 logs.line(
                     told,
-                    to=self._endpoint.target,
+                    to=self._target,
                     why=why,
                     retrying="" if state == "connected" else "for ever",
                     **fields,

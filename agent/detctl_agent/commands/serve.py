@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from detctl_agent import logs
-from detctl_agent.client.channel import Endpoint, check_address, read_token
+from detctl_agent.client.channel import Endpoint, check_addresses, read_token
 from detctl_agent.errors import AgentError
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
@@ -18,7 +18,13 @@ from detctl_agent.state_folder import StateFolder, default_state
 
 @click.command()
 @click.option("--name", required=True, envvar="DETCTL_AGENT_NAME", help="this machine's name in audits")
-@click.option("--coordinator", required=True, envvar="DETCTL_COORDINATOR", metavar="HOST:PORT", help="or unix:/path")
+@click.option(
+    "--coordinator",
+    required=True,
+    envvar="DETCTL_COORDINATOR",
+    metavar="HOST:PORT",
+    help="or unix:/path; replicas with commas",
+)
 @click.option(
     "--catalog",
     type=click.Path(path_type=Path),
@@ -74,7 +80,7 @@ def serve(
     logs.setup(log_level)
     if not is_name(name):
         raise AgentError(f"--name {name!r}: a machine's name is {NAME_RULE}")
-    endpoint = Endpoint(check_address(coordinator, tls=tls is not None), token_file, tls)
+    endpoint = Endpoint(check_addresses(coordinator, tls=tls is not None), token_file, tls)
     read_token(token_file)
     folder = StateFolder(state or default_state(name))
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)

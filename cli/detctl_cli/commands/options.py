@@ -112,7 +112,7 @@ def service_options(function: F) -> F:
     for name, metavar, text in (
         ("--token-file", "FILE", "File with the coordinator's token."),
         ("--tls", "DIR", "Folder with certificate, key, authority and token."),
-        ("--coordinator", "ADDRESS", "HOST:PORT or unix:PATH of the coordinator."),
+        ("--coordinator", "ADDRESS", "HOST:PORT or unix:PATH of the coordinator; replicas with commas."),
     ):
         function = click.option(name, metavar=metavar, help=text, expose_value=False, callback=keep)(function)
     return function

@@ -13,7 +13,7 @@ import grpc
 from detctl_proto.credentials import CredentialsError, read_folder
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
 
-from detctl_cli.config import Config
+from detctl_cli.config import Config, addresses_of
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
 from detctl_cli.service.address import target_of
@@ -53,18 +53,23 @@ class Coordinator:
 
     def __init__(self, config: Config) -> None:
         assert config.coordinator is not None
-        self.address = config.coordinator
+        self._addresses = addresses_of(config.coordinator)
+        self._tls = config.tls
+        self.address = self._addresses[0]
         self._token_file = config.token_file
-        self._tls = config.tls is not None
         self._metadata = self._read_token()
-        self._channel = _open_channel(self.address, config.tls)
-        self._audits = audits_pb2_grpc.AuditsStub(self._channel)
-        self._admin = admin_pb2_grpc.AdminStub(self._channel)
+        self._open()
 
     def __enter__(self) -> Self:
         try:
-            if not self._reach(CONNECT_S):
-                raise unreachable(self.address, self._why(), tls=self._tls)
+            first: CliError | None = None
+            for _ in self._addresses:
+                if self._reach(CONNECT_S):
+                    return self
+                first = first or unreachable(self.address, self._why(), tls=self._tls is not None)
+                self._next()
+            assert first is not None
+            raise first
         except BaseException:
             self._channel.close()
             raise
@@ -186,7 +191,9 @@ class Coordinator:
             if since is None:
                 since = time.monotonic()
                 gone(why)
+            self._next()
             while not self._reach(_RETRY_S):
+                self._next()
                 if time.monotonic() - since > wait_s:
                     raise CliError(
                         "unreachable",
@@ -199,6 +206,19 @@ class Coordinator:
                 if why:
                     raise CliError("unavailable", why, f"when it is back: detctl audit --attach {audit_id}")
                 raise unreachable(self.address, f"its progress stream ends at once, for {wait_s:.0f} s")
+
+    def _open(self) -> None:
+        self._channel = _open_channel(self.address, self._tls)
+        self._audits = audits_pb2_grpc.AuditsStub(self._channel)
+        self._admin = admin_pb2_grpc.AdminStub(self._channel)
+
+    def _next(self) -> None:
+        """Turns to the next replica; nothing where there is one alone."""
+        if len(self._addresses) < 2:
+            return
+        self._channel.close()
+        self.address = self._addresses[(self._addresses.index(self.address) + 1) % len(self._addresses)]
+        self._open()
 
     def _open_watch(self, audit_id: str) -> Any:
         return self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)

@@ -27,7 +27,7 @@ async def test_every_end_of_a_connection_leads_to_the_next(monkeypatch: pytest.M
 
     monkeypatch.setattr(Connection, "_once", once)
     never: Any = None
-    task = asyncio.create_task(Connection("gpu1", Endpoint("unix:/nowhere"), never, never, asyncio.Event()).run())
+    task = asyncio.create_task(Connection("gpu1", Endpoint(("unix:/nowhere",)), never, never, asyncio.Event()).run())
     async with asyncio.timeout(10):
         while begun < 5:
             await asyncio.sleep(0.001)
