@@ -1,12 +1,14 @@
-"""Notes where the user's code takes the results of a pool as they are finished (`unordered`): their order is one of timing.
+"""Notes where the user's code takes what several threads or processes finish in the order of timing (`unordered`).
 
-No record: what comes of it is seen where it reaches the data. concurrent.futures.as_completed and imap_unordered of multiprocessing's
-pools are watched; a queue that several threads fill is not.
+No record: what comes of it is seen where it reaches the data. concurrent.futures.as_completed, imap_unordered of multiprocessing's pools
+and queue.Queue with more than one thread that puts are watched; queue.SimpleQueue (a native type) and queues of processes are not.
 """
 
 from __future__ import annotations
 
 import functools
+import threading
+import weakref
 from typing import Any, Callable
 
 from detctl_probe.callers import USER
@@ -39,5 +41,28 @@ def install(recorder: Recorder) -> None:
     def pools(module: Any) -> None:
         module.Pool.imap_unordered = noting(module.Pool.imap_unordered, "imap_unordered")
 
+    def queues(module: Any) -> None:
+        original = module.Queue.put
+        putters: Any = weakref.WeakKeyDictionary()
+
+        @functools.wraps(original)
+        def put(self: Any, *args: Any, **fields: Any) -> Any:
+            known = putters.get(self)
+            name = threading.current_thread().name  # an ident is given to the next thread when one ends
+            if known is None or (name not in known and len(known) < 2):
+                with recorder.working():
+                    frame = recorder.callers.nearest(skip_files=("/queue.py",), depth=2)  # put_nowait is there
+                    if frame is not None and recorder.callers.kind(frame.f_code.co_filename) == USER:
+                        known = putters.setdefault(self, set())
+                        known.add(name)
+                        if len(known) == 2:
+                            text = "queue.Queue gives what several threads put in the order of timing"
+                            where = recorder.callers.describe(frame)
+                            recorder.note("unordered", text, stage="sample", call="queue.Queue", **where)
+            return original(self, *args, **fields)
+
+        module.Queue.put = put
+
+    when_imported("queue", queues)
     when_imported("concurrent.futures", futures)
     when_imported("multiprocessing.pool", pools)

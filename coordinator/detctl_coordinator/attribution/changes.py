@@ -37,6 +37,8 @@ def change_of(cause: str, evidence: Sequence[str]) -> list[str]:
         call = (by[1] or by[2]) if by else "torch.manual_seed"
         return [f"- {call}(…clock, process, host or path…)", f"+ {call}(seed)"]
     if cause == "concurrency":
+        if "queue.Queue" in told:
+            return ["- queue.put(result)", "+ queue.put((number, result))   and take them by number"]
         asked = ("- for done in as_completed(futures):", "+ for done in futures:")
         return list(
             asked if "as_completed" in told else ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)")

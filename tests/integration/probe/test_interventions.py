@@ -124,6 +124,24 @@ def test_results_of_pools_come_as_they_were_asked_for_and_both_are_noted(tmp_pat
     assert noted == [("concurrent.futures.as_completed", "{cwd}/train.py"), ("imap_unordered", "{cwd}/train.py")]
 
 
+def test_a_queue_that_several_threads_fill_is_noted_and_one_that_one_fills_is_not(tmp_path: Path) -> None:
+    head = """
+import queue, threading
+def fill(line):
+    for number in range(3):
+        line.put(number)
+one, two = queue.Queue(), queue.Queue()
+fill(one)
+for _ in range(2):
+    thread = threading.Thread(target=fill, args=({},))
+    thread.start()
+    thread.join()
+"""
+    assert trained(tmp_path, {}, head.replace("{}", "queue.Queue()")).main.notes_of("unordered") == []
+    (note,) = trained(tmp_path, {}, head.replace("{}", "two")).main.notes_of("unordered")
+    assert (note["call"], note["function"]) == ("queue.Queue", "fill")
+
+
 def test_a_future_that_is_late_ends_the_wait_as_it_would_have(tmp_path: Path) -> None:
     head = """
 import concurrent.futures as cf, threading
