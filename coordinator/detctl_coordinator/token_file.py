@@ -37,6 +37,9 @@ def _read(path: Path) -> str:
         raise FileNotFoundError(path)
     if not path.is_file():
         raise TokenError(f"token file {path} is no file")
+    # A Secret is mounted as links of root's; one of somebody else leads wherever they like.
+    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+        raise TokenError(f"token file {path} is a link of another user")
     try:
         token = read_private(path).decode("ascii", "replace").strip()
     except CredentialsError as error:

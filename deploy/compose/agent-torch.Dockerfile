@@ -5,9 +5,9 @@ ARG AGENT=detctl/agent
 
 # A stage of its own: another version of detctl does not fetch torch again.
 FROM ${PYTHON_IMAGE} AS train
-ARG TORCH=torch
+ARG TORCH="torch torchvision"
 RUN python3 -m venv /opt/train \
- && /opt/train/bin/python -m pip install --no-cache-dir --disable-pip-version-check "${TORCH}" numpy pillow scikit-learn
+ && /opt/train/bin/python -m pip install --no-cache-dir --disable-pip-version-check ${TORCH} numpy pillow scikit-learn
 COPY examples/digits /srv/recipes/digits
 RUN /opt/train/bin/python /srv/recipes/digits/prepare.py /data/digits
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a clean clone to a verdict in containers: builds the images, starts deploy/compose.yaml, audits the digits on two Debian releases.
 #   deploy/compose/demo.sh [--down]      --down: stops and removes containers and volumes afterwards
-# Needs Docker and docker-compose (or docker compose); images python:3.11-slim, python:3.13-slim, redis:7. torch is several GB on trixie, once.
+# Needs Docker and docker-compose (or docker compose); images python:3.11-slim, python:3.13-slim, redis:7. torch is several GB an image, once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 compose() {
@@ -14,13 +14,13 @@ build() { # TAG [ARGUMENTS…]
 }
 build detctl/coordinator:demo --target coordinator
 build detctl/cli:demo --target cli
-while read -r name python torch; do
+while read -r name python; do
   build "detctl/agent:$name" --target agent --build-arg "PYTHON_IMAGE=$python"
   build "detctl/agent-torch:$name" -f deploy/compose/agent-torch.Dockerfile \
-    --build-arg "PYTHON_IMAGE=$python" --build-arg "AGENT=detctl/agent:$name" --build-arg "TORCH=$torch"
+    --build-arg "PYTHON_IMAGE=$python" --build-arg "AGENT=detctl/agent:$name"
 done <<'T'
-bookworm python:3.11-slim torch==2.13.0
-trixie python:3.13-slim torch
+bookworm python:3.11-slim
+trixie python:3.13-slim
 T
 [[ ${1:-} != --down ]] || trap 'compose down -v --remove-orphans' EXIT
 compose up -d

@@ -28,7 +28,7 @@ def environment(name: str, python: str = sys.executable, threads: int = 1, more:
     return f'[environments.{name}]\npython = "{python}"\nvariables = {{ OMP_NUM_THREADS = "{threads}" }}\n{more}\n'
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_threads_1_against_2(house: House) -> None:
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one core: OMP_NUM_THREADS=2 changes nothing here")

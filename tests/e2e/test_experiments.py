@@ -185,7 +185,7 @@ for x in DataLoader(data, batch_size=6, shuffle=True, num_workers=1):
 @pytest.mark.parametrize(
     ("faults", "what", "behind"),
     [
-        (["data"], "initial weights and batches", False),
+        pytest.param(["data"], "initial weights and batches", False, marks=pytest.mark.soak),
         pytest.param(["behind"], "initial weights", True, marks=pytest.mark.soak),
         pytest.param(["seed"], "initial weights and batches and generator states", False, marks=pytest.mark.soak),
     ],

@@ -11,7 +11,7 @@ import pytest
 from house import House, catalog, free_port, make_numbers
 
 
-@pytest.mark.slow
+@pytest.mark.soak  # test_replicas.py has two agents on Redis
 def test_three_agents_on_redis(tmp_path: Path, numbers: Path, redis: Any, in_memory: Callable[[str], Path]) -> None:
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
     house.address = f"127.0.0.1:{free_port()}"

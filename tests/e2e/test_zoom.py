@@ -55,7 +55,7 @@ def test_a_fault_on_one_of_two_machines(
     assert relative[0] < zoom["relative"] < relative[1], zoom
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_racing_operation_of_twins(house: House) -> None:
     house.agent("gpu1", catalog("racing"))
     verdict = audit(house, "--machines", "gpu1")
