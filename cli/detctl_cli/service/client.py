@@ -20,7 +20,7 @@ from detctl_cli.service.address import target_of
 from detctl_cli.service.problems import from_rpc, is_gone, unreachable
 from detctl_cli.service.silence import SILENCE_S, unless_silent
 
-CONNECT_S = 4.0
+CONNECT_S = 8.0
 CALL_S = 60.0
 COMPARE_S = 600.0
 _RETRY_S = 0.5
