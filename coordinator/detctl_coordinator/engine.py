@@ -71,6 +71,7 @@ class Engine:
         self._live_at = 0.0
         self._store_down = False
         self._logged: set[str] = set()
+        self._logged_version: dict[str, int] = {}
 
     @property
     def store_is_up(self) -> bool:
@@ -224,12 +225,16 @@ class Engine:
         return stored
 
     async def _write_log(self, audit: Audit) -> None:
+        if self._logged_version.get(audit.audit_id) == audit.version:
+            return  # most looks at an audit find it as it was
         if len(self._logged) > LOGGED_MAX:
             self._logged.clear()
+            self._logged_version.clear()
         for key, document in entries_of(audit, time.time()):
             if key not in self._logged:
                 await self.store.append_log(key, document)
                 self._logged.add(key)
+        self._logged_version[audit.audit_id] = audit.version
 
     async def _make_up_log(self) -> None:
         """What a coordinator that was killed changed and did not write down: active audits are looked at anyway, these are over."""

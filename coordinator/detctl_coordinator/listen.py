@@ -33,22 +33,22 @@ class Address:
         return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
 
 
-def parse(text: str, *, tls: bool = False) -> Address:
-    """Raises ListenError: malformed, or plain text off loopback."""
+def parse(text: str, *, off_loopback: bool = False, flag: str = "--listen") -> Address:
+    """Raises ListenError, which names `flag`: malformed, or off loopback where that may not be."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
-            raise ListenError(f"--listen {text}: a Unix socket needs an absolute path, unix:/run/detctl.sock")
+            raise ListenError(f"{flag} {text}: a Unix socket needs an absolute path, unix:/run/detctl.sock")
         if len(os.fsencode(path)) > 107:
-            raise ListenError(f"--listen {text}: a socket's path has at most 107 bytes")
+            raise ListenError(f"{flag} {text}: a socket's path has at most 107 bytes")
         return Address(path=path)
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ListenError(f"--listen {text}: expected HOST:PORT or unix:/path")
-    if not tls and not _loopback(host):
+        raise ListenError(f"{flag} {text}: expected HOST:PORT or unix:/path")
+    if not off_loopback and not _loopback(host):
         raise ListenError(
-            f"--listen {text}: plain text off loopback is refused; give --tls DIR (detctl ca init), or use 127.0.0.1 or a socket"
+            f"{flag} {text}: plain text off loopback is refused; give --tls DIR (detctl ca init), or use 127.0.0.1 or a socket"
         )
     return Address(host=host, port=int(port))
 

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    address = listen.parse(settings.listen, tls=settings.tls is not None)
+    address = listen.parse(settings.listen, off_loopback=settings.tls is not None)
     store = open_store(settings.store, allow_volatile=settings.allow_volatile_store)
     try:
         for warning in store.check():

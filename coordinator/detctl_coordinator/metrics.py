@@ -42,7 +42,7 @@ def looked(machines: Iterable[tuple[str, bool]], audits: int, runs: Iterable[str
 
 def serve_metrics(address: str) -> WSGIServer:
     """Answers `GET /metrics` from a thread of its own. Raises ListenError."""
-    found = parse(address, tls=True)  # no secret is told here, so it may be off loopback
+    found = parse(address, off_loopback=True, flag="--metrics")  # no secret is told here
     if found.is_unix:
         raise ListenError(f"--metrics {address}: expected HOST:PORT")
     try:

@@ -38,8 +38,11 @@ def _read(path: Path) -> str:
     if not path.is_file():
         raise TokenError(f"token file {path} is no file")
     # A Secret is mounted as links of root's; one of somebody else leads wherever they like.
-    if path.is_symlink() and path.lstat().st_uid not in (0, os.geteuid()):
+    trusted = (0, os.geteuid())
+    if path.is_symlink() and path.lstat().st_uid not in trusted:
         raise TokenError(f"token file {path} is a link of another user")
+    if path.stat().st_uid not in trusted:
+        raise TokenError(f"token file {path} belongs to another user: make a new one")
     try:
         token = read_private(path).decode("ascii", "replace").strip()
     except CredentialsError as error:

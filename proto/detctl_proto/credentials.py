@@ -29,7 +29,9 @@ class Credentials:
 
 def read_folder(folder: Path) -> Credentials:
     """Read anew for each connection, so that files may be replaced at any time. Raises CredentialsError."""
-    return Credentials(_read(folder / CERTIFICATE), read_private(folder / KEY), _read(folder / AUTHORITY))
+    certificate, _ = _read(folder / CERTIFICATE)
+    authority, _ = _read(folder / AUTHORITY)
+    return Credentials(certificate, read_private(folder / KEY), authority)
 
 
 def read_private(path: Path) -> bytes:
@@ -37,20 +39,20 @@ def read_private(path: Path) -> bytes:
 
     A group may where root owns the file: so Kubernetes mounts a Secret for a user that is not root.
     """
-    content = _read(path)
-    status = path.stat()
-    mine = status.st_uid == os.geteuid()
-    if stat.S_IMODE(status.st_mode) & (0o077 if mine else 0o007):
+    content, status = _read(path)
+    mounted = status.st_uid == 0 and os.geteuid() != 0
+    if stat.S_IMODE(status.st_mode) & (0o007 if mounted else 0o077):
         raise CredentialsError(f"{path}: others can read it: chmod 600 {path}")
     return content
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """Content and status of one and the same file, whatever the path leads to a moment later."""
     try:
         with path.open("rb") as file:
-            content = file.read(BYTES_MAX)
+            content, status = file.read(BYTES_MAX), os.fstat(file.fileno())
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror or error}") from error
     if not content.strip():
         raise CredentialsError(f"{path}: is empty")
-    return content
+    return content, status

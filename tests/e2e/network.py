@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ class Network:
 class RemoteHouse(House):
     """A house whose coordinator and agents are hosts of their own and speak TLS; commands are typed on the coordinator's host."""
 
-    network: Network = None  # type: ignore[assignment]
+    network: Network = field(kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,11 +34,12 @@ def why_not() -> str:
     return ""
 
 
+WHY_NOT = why_not()
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.slow,
     pytest.mark.timeout(1800),
-    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
 ]
 
 
@@ -55,6 +56,14 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     yield made
     docker("image", "rm", *made.values())
+
+
+def wait_until_well(name: str, *ask: str) -> None:
+    """Until the container answers well to its own health command; shows its log where it does not within a minute."""
+    end = time.monotonic() + 60
+    while (asked := docker("exec", name, *ask)).returncode:
+        assert time.monotonic() < end, asked.stderr + docker("logs", name).stderr
+        time.sleep(0.5)  # a container tells nobody when it is well
 
 
 def size_mib(image: str) -> float:
@@ -86,10 +95,7 @@ def test_a_coordinator_serves_with_a_read_only_root_and_says_that_it_is_well(ima
     started = docker("run", "-d", "--name", name, *LOCKED, images["coordinator"])
     assert started.returncode == 0, started.stderr
     try:
-        end = time.monotonic() + 60
-        while (asked := docker("exec", name, "detctl-coordinator", "health")).returncode:
-            assert time.monotonic() < end, asked.stderr + docker("logs", name).stderr
-            time.sleep(0.5)
+        wait_until_well(name, "detctl-coordinator", "health")
         token = docker("exec", name, "stat", "-c", "%a", "/var/lib/detctl/.local/state/detctl/token")
         assert token.stdout.strip() == "600"
         stopped = time.monotonic()
@@ -144,12 +150,7 @@ def test_the_containers_of_the_kubernetes_manifests_run_as_they_are_written(
             images["coordinator"], *coordinator["args"],
         )  # fmt: skip
         assert started.returncode == 0, started.stderr
-        end = time.monotonic() + 60
-        while (asked := docker("exec", names[1], *coordinator["readinessProbe"]["exec"]["command"])).returncode:
-            assert time.monotonic() < end, (
-                asked.stderr + docker("logs", names[1]).stderr + docker("logs", names[0]).stdout
-            )
-            time.sleep(0.5)
+        wait_until_well(names[1], *coordinator["readinessProbe"]["exec"]["command"])
         listed = docker("top", names[0]).stdout
         assert "redis-server" in listed and "secret-1234" not in listed
     finally:

@@ -13,7 +13,8 @@ import pytest
 from house import catalog, wait_for
 from network import HOSTS, Network, RemoteHouse, why_not
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+WHY_NOT = why_not()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 
 HF = """
 import os, warnings

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from detctl_proto.v1 import audits_pb2
 
@@ -84,13 +83,14 @@ def train_and_send(
     return result
 
 
-def _patiently(send: Any, wait_s: float, folder: Path) -> None:
+def _patiently(send: Callable[[], None], wait_s: float, folder: Path) -> None:
     """A training may have taken days: a coordinator that is away when it ends is waited for. Sending again changes nothing."""
     end = time.monotonic() + wait_s
     told = False
     while True:
         try:
-            return send()  # type: ignore[no-any-return]
+            send()
+            return
         except CliError as problem:
             if problem.code not in ("unreachable", "unavailable", "slow") or time.monotonic() > end:
                 kept = f"{problem.hint}; what was recorded lies in {folder}" if problem.hint else f"it lies in {folder}"

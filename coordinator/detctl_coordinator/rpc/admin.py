@@ -82,10 +82,11 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
     @unary
     async def ReadLog(self, request: pb.LogRequest, context: Any) -> pb.LogPage:  # noqa: N802
         limit = min(request.limit or 100, limits.LIST_MAX)
+        page = limits.LIST_MAX if request.audit_id or request.machine else limit
         found: list[pb.LogEntry] = []
         before = request.before
         while len(found) < limit:
-            rows = await self._store.log(before, limits.LIST_MAX)
+            rows = await self._store.log(before, page)
             found += [
                 _entry(number, document)
                 for number, document in rows

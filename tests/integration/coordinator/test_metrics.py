@@ -48,6 +48,12 @@ async def test_figures_of_an_audit(folder: Path) -> None:
         )  # fmt: skip
         assert taken.returncode == 2 and "Address already in use" in taken.stderr and taken.stderr.count("\n") == 1
         assert process.stop() == 0
+    wrong = subprocess.run(
+        [sys.executable, "-m", "detctl_coordinator.main", "--listen", f"unix:{folder}/d.sock", "--store",
+         f"sqlite:{folder}/d.sqlite", "--metrics", "nonsense"],
+        capture_output=True, text=True, timeout=60, env=environment(),
+    )  # fmt: skip
+    assert wrong.returncode == 2 and "--metrics nonsense: expected HOST:PORT" in wrong.stderr
 
 
 def test_a_health_socket_that_cannot_be_made_is_one_line(folder: Path) -> None:

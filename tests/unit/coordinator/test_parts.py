@@ -155,6 +155,24 @@ def test_a_token_behind_a_link_of_another_user_is_refused(tmp_path):
         token_file.read_or_make(tmp_path / "token")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to give files away")
+def test_a_group_may_read_what_root_mounts_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "token"
+    path.write_text("x" * 40)
+    path.chmod(0o440)
+    with pytest.raises(token_file.TokenError, match="others can read it"):
+        token_file.read_or_make(path)
+    monkeypatch.setattr(os, "geteuid", lambda: 65532)
+    assert token_file.read_or_make(path) == "x" * 40, "as Kubernetes mounts a Secret"
+    os.chown(path, 65532, 65532)
+    with pytest.raises(token_file.TokenError, match="others can read it"):
+        token_file.read_or_make(path)
+    os.chown(path, 1234, 1234)
+    path.chmod(0o600)
+    with pytest.raises(token_file.TokenError, match="another user"):
+        token_file.read_or_make(path)
+
+
 def test_log_lines_cannot_be_forged():
     record = logging.LogRecord(
         "detctl_coordinator.x", logging.INFO, "", 0, "name=%s", ("a\nroot: fine\x1b[2J\u202e",), None
