@@ -81,7 +81,8 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     def recipe(table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        table = led(table, "folder")
+        if not table.get("source"):
+            table = led(table, "folder")
         parameters, places = table.get("parameters"), table.get("paths")
         if isinstance(parameters, dict) and isinstance(places, list):
             for name in places:

@@ -244,6 +244,7 @@ class Jobs:
                 job.folder,
                 runtime,
                 machine=self._machine,
+                trees=self._state.root / "git",
                 inherit=self._inherit,
                 snapshot=self._offers.snapshot(admitted.order.recipe),
                 answers=self._answers,

@@ -51,6 +51,11 @@ class Offers:
         for name in [name for name in self.sources if name not in recipes]:
             del self.sources[name]
         for name, recipe in recipes.items():
+            if recipe.source:
+                changed |= self.sources.get(name) is not source.NOT_YET
+                self.sources[name] = source.NOT_YET
+                self._signatures.pop(name, None)
+                continue
             if self._snapshots is not None and name in self.sources and not recipe.runs_in_place:
                 continue
             try:

@@ -14,7 +14,7 @@ from typing import Any
 from detctl_probe import settings as probe_settings
 from detctl_probe import stage
 
-from detctl_agent import arguments, manifest, source
+from detctl_agent import arguments, git_source, manifest, source
 from detctl_agent.admission import Admitted
 from detctl_agent.errors import Refused
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
@@ -43,22 +43,29 @@ def prepare(
     runtime: RuntimeFolder,
     *,
     machine: str,
+    trees: Path,
     inherit: bool = False,
     snapshot: source.Source | None = None,
     agent_variables: Mapping[str, str] | None = None,
     answers: Path | None = None,
 ) -> Prepared:
     """Raises Refused, SourceError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
+    trees: where commits of recipes with a source are checked out.
     snapshot: copy the source from there instead of looking at the recipe's folder again.
     answers: where known answers are kept, None: nobody is asked for them."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
-    found = snapshot or source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+    bytes_max = int(recipe.source_mb_max * 1024 * 1024)
+    origin = recipe.folder
+    if recipe.source:
+        commit = admitted.parameters[git_source.PARAMETER]
+        origin = git_source.worktree(recipe.source, commit, trees) / recipe.folder
+    found = snapshot or source.scan(origin, bytes_max)
     # A command in the user's own folder may write there; its second twin finds another folder than was planned.
     fixed = not (inherit and recipe.runs_in_place)
     if fixed and order.expected_source_digest and found.digest != order.expected_source_digest:
         raise Refused(
-            f"the source of recipe {order.recipe} in {recipe.folder} changed after the audit was planned: start the audit again"
+            f"the source of recipe {order.recipe} in {origin} changed after the audit was planned: start the audit again"
         )
     values = {
         **admitted.parameters,
@@ -74,7 +81,7 @@ def prepare(
     else:
         work = folder.work
         source.copy(found, work)
-        argv = arguments.into_copy(argv, recipe.folder, work, int(recipe.source_mb_max * 1024 * 1024))
+        argv = arguments.into_copy(argv, origin, work, bytes_max)
     env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
     env.update({name: fill(value, values) for name, value in environment.variables.items()})
     env.update(environment.emulation)

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from detctl_agent import git_source
 from detctl_agent.launcher.placeholders import OWN, names_in
 from detctl_agent.launcher.variables import is_secret
 from detctl_agent.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
@@ -36,9 +37,13 @@ class _Table(BaseModel):
 
 
 class Recipe(_Table):
-    """What to train. parameters: defaults of this machine, by name; paths: those that are places."""
+    """What to train. parameters: defaults of this machine, by name; paths: those that are places.
+
+    source: a git remote, `git+https://…`; the request names the commit, and `folder` lies within it. Else `folder` is on this machine.
+    """
 
     command: tuple[str, ...] = Field(min_length=1)
+    source: str = ""
     folder: Path
     timeout_s: float = Field(default=3600, gt=0)
     grace_s: float = Field(default=10, ge=0, le=600)  # between SIGTERM and SIGKILL
@@ -62,10 +67,37 @@ class Recipe(_Table):
         given = self.patterns.get(parameter, DEFAULT_PATTERN)
         return given if isinstance(given, str) else "|".join(re.escape(value) for value in given)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _commit(cls, table: Any) -> Any:
+        """A recipe with a source has a parameter `commit`, and no owner can loosen what it may be."""
+        if not isinstance(table, dict) or not table.get("source"):
+            return table
+        parameters, patterns = table.get("parameters", {}), table.get("patterns", {})
+        if not isinstance(parameters, dict) or not isinstance(patterns, dict):
+            return table  # told by their own checks
+        name = git_source.PARAMETER
+        return {
+            "folder": ".",
+            **table,
+            "parameters": {name: "", **parameters},
+            "patterns": {**patterns, name: git_source.COMMIT_PATTERN},
+        }
+
+    @field_validator("source")
+    @classmethod
+    def _remote(cls, source: str) -> str:
+        if source:
+            git_source.url_of(source)
+        return source
+
     @field_validator("folder")
     @classmethod
-    def _absolute(cls, folder: Path) -> Path:
-        if not folder.is_absolute():
+    def _place(cls, folder: Path, others: ValidationInfo) -> Path:
+        if others.data.get("source"):
+            if folder.is_absolute() or ".." in folder.parts:
+                raise ValueError(f"must be a folder of the repository, not {str(folder)!r}")
+        elif not folder.is_absolute():
             raise ValueError(f"must be an absolute path, not {str(folder)!r}")
         return folder
 
@@ -103,6 +135,8 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Recipe:
+        if self.source and self.runs_in_place:
+            raise ValueError("a recipe with a source runs in a copy: leave out copy and in_place")
         for key, used in (("paths", self.paths), ("patterns", self.patterns)):
             for name in used:
                 if name not in self.parameters:

@@ -31,6 +31,10 @@ class Source:
     git_commit: str
 
 
+# Of a recipe whose files are known only once a run names its commit.
+NOT_YET = Source(Path(), "", (), 0, "")
+
+
 def scan(folder: Path, bytes_max: int = DEFAULT_BYTES_MAX) -> Source:
     """Reads the set and its digest. Raises SourceError where the folder is gone, unreadable or too large."""
     paths = _checked_paths(folder)

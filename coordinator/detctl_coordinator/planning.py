@@ -16,7 +16,7 @@ from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.run import Arm, RunSpec
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine, Recipe
-from detctl_coordinator.variation_names import Change, check_value, resolve
+from detctl_coordinator.variation_names import Change, check_given, check_value, resolve
 
 LEVELS = ("step", "module", "op")
 
@@ -52,6 +52,7 @@ def plan_runs(
     ]
     for change, value in [*fixed, *itertools.chain.from_iterable(varied)]:
         check_value(change, value, recipes)
+    check_given({change.name for change in set_changes + vary_changes if change.kind == "param"}, recipes)
     combinations = list(itertools.product(*varied))
     total = len(chosen) * len(request.environments) * len(combinations) * request.twins
     if total > limits.RUNS_MAX:

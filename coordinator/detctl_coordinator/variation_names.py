@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from detctl_coordinator import interventions, limits, variables
@@ -70,6 +70,17 @@ def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> No
             pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
             if not _matches(pattern, value):
                 raise Refusal(Code.INVALID, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}")
+
+
+def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
+    """Raises Refusal where a recipe cannot run without a value of the request: its own is empty and its pattern takes none such."""
+    for machine, recipe in recipes.items():
+        for name, pattern in recipe.patterns.items():
+            if name not in given and recipe.parameters.get(name) == "" and not _matches(pattern, ""):
+                raise Refusal(
+                    Code.INVALID,
+                    f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",
+                )
 
 
 def _matches(pattern: str, value: str) -> bool:

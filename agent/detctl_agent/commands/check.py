@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from detctl_agent import source
+from detctl_agent import git_source, source
 from detctl_agent.catalog import load
 from detctl_agent.errors import CatalogError, SourceError
 from detctl_agent.launcher.placeholders import names_in
@@ -21,10 +21,14 @@ def check(catalog: Path) -> None:
     problems = []
     for name, recipe in found.recipes.items():
         try:
+            if recipe.source:
+                git_source.reachable(recipe.source)
+                click.echo(f"recipe {name}: {recipe.source}, the commit that a request names")
+                continue
             scanned = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
             click.echo(f"recipe {name}: {len(scanned.paths)} files, digest {scanned.digest[:12]}")
         except SourceError as error:
-            problems.append(f"recipes.{name}.folder: {error}")
+            problems.append(f"recipes.{name}.{'source' if recipe.source else 'folder'}: {error}")
         for parameter in recipe.paths:
             if not Path(recipe.parameters[parameter]).exists():
                 problems.append(f"recipes.{name}.parameters.{parameter}: {recipe.parameters[parameter]} does not exist")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,33 @@ async def test_cancel_ends_at_once(served: Any, agent: Any, tools: Any) -> None:
     end = await served.coordinator.ended()
     assert (end.end, end.message) == ("cancelled", "nobody wants it")
     assert tools.pids_of_run("r1.1") == []
+
+
+async def test_a_commit_of_a_remote_is_trained(tmp_path: Path, served: Any, agent: Any, tools: Any) -> None:
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *identity, "-C", str(remote), *words], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    (remote / "sub").mkdir()
+    (remote / "sub" / "emit.py").write_text(tools.EMITTER)
+    git("add", "-A")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "HEAD")
+    recipe = f'source = "git+file://{remote}"\nfolder = "sub"\ncommand = ["python", "emit.py", "4", "2"]'
+    tools.write_catalog(tmp_path, more=f"[recipes.pinned]\n{recipe}\n")
+    agent()
+    served.coordinator.assign(recipe="pinned", parameters={"commit": commit}, step_to=0)
+    end = await served.coordinator.ended()
+    manifest = json.loads(end.manifest_json)
+    assert (end.end, end.exit_code, end.ranks) == ("exit", 0, 1)
+    assert manifest["recipe"]["git_commit"] == commit
+    assert manifest["recipe"]["parameters"]["commit"] == commit
+    served.coordinator.assign("r2", recipe="pinned", parameters={"commit": "0" * 40})
+    refused = await served.coordinator.until(lambda: served.coordinator.state(REFUSED, "r2"))
+    assert "no branch and no tag" in refused.message

@@ -144,3 +144,19 @@ def test_a_hostile_pattern_does_not_stop_the_planner():
     machines = {"gpu1": machine("gpu1", hostile)}
     request = AuditRequest("tiny_gpt", ("gpu1",), twins=1, set=(("lr", "a" * 60 + "!"),))
     assert plan_runs(request, machines, ("gpu1",), "a1").specs
+
+
+def test_a_recipe_that_cannot_run_without_a_value_says_which():
+    pinned = Recipe("pinned", parameters={"commit": ""}, patterns={"commit": "[0-9a-f]{40}"})
+    machines = {"gpu1": machine("gpu1", pinned)}
+    with pytest.raises(Refusal, match="recipe pinned needs commit: --set commit=") as caught:
+        plan_runs(AuditRequest("pinned", ("gpu1",)), machines, ("gpu1",), "a1")
+    assert caught.value.code is Code.INVALID
+    commits = ("a" * 40, "b" * 40)
+    for request in (
+        AuditRequest("pinned", ("gpu1",), set=(("commit", commits[0]),)),
+        AuditRequest("pinned", ("gpu1",), vary=(("commit", commits),)),
+    ):
+        assert {spec.parameters["commit"] for spec in plan_runs(request, machines, ("gpu1",), "a1").specs} <= set(
+            commits
+        )
