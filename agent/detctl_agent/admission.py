@@ -80,8 +80,6 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
     environment = catalog.environments.get(name)
     if environment is None:
         raise Refused(f"unknown environment {_shown(name)} (here: {_listed(catalog.environments)})")
-    if environment.image:
-        raise Refused(f"environment {name} is a container image: this version runs none yet; use one with `python`")
     if order.level and order.level not in LEVELS:
         raise Refused(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
     if order.step_to is not None and order.step_to <= order.step_from:

@@ -92,6 +92,7 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
     def environment(table: Any) -> Any:
         is_place = isinstance(table, dict) and isinstance(table.get("python"), str) and "/" in table["python"]
+        is_place = is_place and not table.get("image")
         return (
             led(table, "python") if is_place else table
         )  # "python3.12" alone is no place: PATH differs by who starts the agent

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from detctl_probe import stage
 from detctl_agent import arguments, git_source, manifest, source
 from detctl_agent.admission import Admitted
 from detctl_agent.errors import Refused
+from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, inherited, passed, prepend
 from detctl_agent.recipe import Environment
@@ -82,7 +83,15 @@ def prepare(
         work = folder.work
         source.copy(found, work)
         argv = arguments.into_copy(argv, origin, work, bytes_max)
-    env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
+    container, inside = None, None
+    if environment.image:
+        container = Container(find_image(environment.image), order.key, network=environment.network or "none")
+        env = image_variables(container.image, recipe.pass_, mine)
+        inside = manifest.image_facts(container, str(environment.python or ""), env)
+        interpreter = str(inside["python"]["executable"])
+        inherit = False  # the agent's own variables speak of the agent's own system
+    else:
+        env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
     env.update({name: fill(value, values) for name, value in environment.variables.items()})
     env.update(environment.emulation)
     for name, value in order.variables.items():
@@ -92,7 +101,7 @@ def prepare(
             env.pop(name, None)
     if argv[0] in PYTHON_WORDS:
         argv[0] = interpreter
-    elif shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
+    elif container is None and shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
         raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
     private = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
     private_variables(env, folder, runtime, home=not inherit)
@@ -118,6 +127,12 @@ def prepare(
             "given": str(folder.given) if "transplant" in order.interventions else None,
         },
     )
+    if container:
+        container = replace(
+            container,
+            writable=(work, folder.home, folder.tmp, folder.out, folder.caches, runtime.path),
+            readable=(folder.probe, folder.given, origin, *(Path(place) for place in places.values())),
+        )
     facts = manifest.run_manifest(
         machine,
         interpreter=interpreter,
@@ -137,22 +152,25 @@ def prepare(
             "name": order.environment or "default",
             "python": interpreter,
             "emulate": dict(environment.emulate),
+            **({"image": container.image.name, "image_id": container.image.id} if container else {}),
         },
         own=own_paths(folder, runtime),
+        inside=inside,
     )
     if order.known_answers and answers is not None:
-        facts["known_answers"] = manifest.known_answers(interpreter, env, answers)
+        facts["known_answers"] = manifest.known_answers(interpreter, env, answers, container)
     plan = LaunchPlan(
         run_id=order.run_id,
         attempt=order.attempt,
-        argv=tuple(argv),
+        argv=container.command(argv, work, env) if container else tuple(argv),
         cwd=work,
-        env=env,
+        env=engine_variables() if container else env,
         timeout_s=recipe.timeout_s,
         output_bytes_max=int(recipe.output_mb_max * 1024 * 1024),
         level=order.level or "module",
         window_end=order.step_to,
         grace_s=recipe.grace_s,
+        container=container,
     )
     return Prepared(plan, facts, None if recipe.runs_in_place or snapshot else found)
 
@@ -181,6 +199,16 @@ def training_variables(
         )
     env.setdefault("PYTHONUNBUFFERED", "1")  # a training that is ended from outside must not lose what it printed
     return env, interpreter
+
+
+def image_variables(image: Image, passes: tuple[str, ...], agent_variables: Mapping[str, str]) -> dict[str, str]:
+    """Variables to begin with in an image: its own, those that the recipe passes, and which GPUs the agent may use."""
+    env = {**image.variables, **passed(agent_variables, passes, always=("CUDA_VISIBLE_DEVICES",))}
+    env.setdefault("PATH", SYSTEM_PATH)
+    env.setdefault("LANG", "C.UTF-8")
+    env.setdefault("USER", "detctl")  # the agent's user has no name in there, and libraries ask for one
+    env.setdefault("PYTHONUNBUFFERED", "1")
+    return env
 
 
 def private_variables(env: dict[str, str], folder: RunFolder, runtime: RuntimeFolder, *, home: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -18,6 +18,7 @@ PATTERN_CHARACTERS_MAX = 500
 # What an environment may stand in for, and the variable that does it.
 EMULATED = {"cpu": "ATEN_CPU_CAPABILITY", "onednn": "ONEDNN_MAX_CPU_ISA", "mkl": "MKL_CBWR"}
 EMULATED_CPU = ("default", "avx2", "avx512", "vsx", "zvector", "sve256")
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", re.ASCII)  # no option of docker's: never a dash first
 # Set for each run by the launcher; a catalog that sets them would break every run.
 RESERVED = frozenset(("HOME", "TMPDIR", "DETCTL_RUN_ID", "DETCTL_PROBE"))
 
@@ -152,17 +153,28 @@ class Recipe(_Table):
 
 
 class Environment(_Table):
-    """Where a recipe trains. python: what "python" in a command means, or None: the agent's own interpreter."""
+    """Where a recipe trains. python: what "python" in a command means, or None: the agent's own interpreter.
+
+    image: a container image that is on this machine; `python` is then a place in it, and `network` what its trainings reach.
+    """
 
     variables: dict[str, Text] = Field(default_factory=dict)
     python: Path | None = None
     image: str = ""
+    network: Literal["none", "host"] | None = None
     emulate: dict[str, str] = Field(default_factory=dict)
 
     @property
     def emulation(self) -> dict[str, str]:
         """The variables that make it stand in for other hardware."""
         return {EMULATED[what]: value for what, value in self.emulate.items()}
+
+    @field_validator("image")
+    @classmethod
+    def _image_name(cls, image: str) -> str:
+        if image and not IMAGE_NAME.fullmatch(image):
+            raise ValueError(f"{image!r} is no name of an image")
+        return image
 
     @field_validator("python")
     @classmethod
@@ -195,8 +207,8 @@ class Environment(_Table):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Environment:
-        if self.image and self.python:
-            raise ValueError("has both python and image: choose one")
+        if self.network and not self.image:
+            raise ValueError("network goes with image alone")
         return self
 
 

@@ -19,6 +19,7 @@ from detctl_agent import logs
 from detctl_agent.errors import AgentError, DiskFull
 from detctl_agent.frame_server import FrameServer
 from detctl_agent.launcher import sweep
+from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.process import Launched
 from detctl_agent.output import OutputCapture
 from detctl_agent.ranks import Message, Ranks
@@ -49,6 +50,7 @@ class LaunchPlan:
     spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that takes nothing must not fill the disk
     grace_s: float = GRACE_S
     umask: int = 0o077
+    container: Container | None = None  # that argv starts
 
     @property
     def key(self) -> str:
@@ -162,6 +164,7 @@ class Runner:
             {**plan.env, sweep.RUN_ID_VARIABLE: plan.key},
             grace_s=plan.grace_s,
             umask=plan.umask,
+            after=plan.container.removal if plan.container else (),
         )
         show = self._show or (None, None)
         outputs = (
@@ -223,7 +226,8 @@ class Runner:
                 self._exit_code = 127
                 self._message = f"cannot start the training: {report['failed']}"
             elif "exit" in report:
-                self._exit_code = report["exit"]
+                container = self._plan.container
+                self._exit_code = container.exit_code(report["exit"]) if container else report["exit"]
             elif "done" in report:
                 self._done = True
                 if report.get("left"):

@@ -68,7 +68,6 @@ def hello(
             environments=[
                 agents_pb2.EnvironmentOffer(name=name, emulate=dict(environment.emulate))
                 for name, environment in catalog.environments.items()
-                if not environment.image
             ],
             manifest_json=json.dumps(manifest),
             parallel_runs=parallel_runs,

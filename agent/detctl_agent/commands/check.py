@@ -9,7 +9,8 @@ import click
 
 from detctl_agent import git_source, source
 from detctl_agent.catalog import load
-from detctl_agent.errors import CatalogError, SourceError
+from detctl_agent.errors import AgentError, CatalogError, SourceError
+from detctl_agent.launcher.container import find_image
 from detctl_agent.launcher.placeholders import names_in
 
 
@@ -38,7 +39,13 @@ def check(catalog: Path) -> None:
                 click.echo(f"recipe {name}: the command does not use parameter {parameter}", err=True)
     for name, environment in found.environments.items():
         if environment.image:
-            problems.append(f"environments.{name}.image: this version runs no container images yet")
+            try:
+                found_image = find_image(environment.image)
+                click.echo(
+                    f"environment {name}: image {environment.image}, {found_image.id.removeprefix('sha256:')[:12]}"
+                )
+            except AgentError as error:
+                problems.append(f"environments.{name}.image: {error}")
         elif environment.python and not os.access(environment.python, os.X_OK):
             problems.append(f"environments.{name}.python: {environment.python} does not exist or may not be run")
         else:

@@ -20,9 +20,16 @@ class Launched:
     """A shim and its pipes. `reports`, `stdout`, `stderr` are descriptors to read from, not blocking."""
 
     def __init__(
-        self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], *, grace_s: float = 10.0, umask: int = UMASK
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        *,
+        grace_s: float = 10.0,
+        umask: int = UMASK,
+        after: Sequence[str] = (),
     ) -> None:
-        """Starts it. Raises AgentError where no process can be started."""
+        """Starts it. after: what the shim runs when nothing of it is left. Raises AgentError where no process can be started."""
         commands_read, self._commands = os.pipe2(os.O_CLOEXEC)
         self.reports, reports_write = os.pipe2(os.O_CLOEXEC)
         self.stdout, stdout_write = os.pipe2(os.O_CLOEXEC)
@@ -48,7 +55,14 @@ class Launched:
         for descriptor in (self.reports, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
         self._tell(
-            {"argv": list(argv), "cwd": str(cwd), "env": dict(env), "grace_s": grace_s, "umask": umask},
+            {
+                "argv": list(argv),
+                "cwd": str(cwd),
+                "env": dict(env),
+                "grace_s": grace_s,
+                "umask": umask,
+                "after": list(after),
+            },
         )
 
     @property

@@ -4,7 +4,8 @@ A process of its own, because a killed agent must not leave a training on a GPU:
 kills its tree. It is a subreaper, so that daemonised grandchildren and torchrun's workers (sessions of their own) stay its
 descendants. It draws on the standard library alone and starts nothing but the training.
 
-    fd given as argv[1]  commands from the agent, one JSON a line: first what to start, then {"end": grace seconds}
+    fd given as argv[1]  commands from the agent, one JSON a line: first what to start (and `after`, a command that clears away
+                         what is no descendant: a container), then {"end": grace seconds}
     fd given as argv[2]  reports to the agent, one JSON a line:
                          {"started": pid} | {"failed": "one line"} | {"exit": code, negative for a signal} | {"done": ended, "left": not}
 
@@ -28,6 +29,7 @@ from detctl_agent.launcher.tree import descendants
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 DEFAULT_GRACE_S = 10.0
 GIVE_UP_S = 120.0  # a process that SIGKILL does not end hangs in the kernel: a dead mount, a broken driver
+AFTER_S = 60.0
 SWEEP_PAUSE_S = 0.05  # between two looks at /proc while something is dying
 
 
@@ -43,6 +45,7 @@ class Shim:
         self._term_at: float | None = None
         self._grace_s = DEFAULT_GRACE_S
         self._killed: dict[int, bool] = {}
+        self._order: dict[str, Any] = {}
 
     def run(self) -> None:
         """Starts the training, waits, ends what is left."""
@@ -71,10 +74,11 @@ class Shim:
                     pass
             if self._commands in ready:
                 self._listen()
+        self._clear_away()
         self._report(done=len(self._killed), left=len(left))
 
     def _start(self) -> None:
-        order = self._first_line()
+        order = self._order = self._first_line()
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -106,6 +110,16 @@ class Shim:
             return
         self._main = process.pid
         self._report(started=process.pid)
+
+    def _clear_away(self) -> None:
+        if after := self._order.get("after"):
+            quiet = subprocess.DEVNULL
+            try:
+                subprocess.run(
+                    after, env=self._order["env"], stdin=quiet, stdout=quiet, stderr=quiet, timeout=AFTER_S, check=False
+                )
+            except (OSError, subprocess.SubprocessError):
+                pass  # the agent's next start sweeps
 
     def _first_line(self) -> dict[str, Any]:
         while b"\n" not in self._buffer:

@@ -45,9 +45,9 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in without_secrets(caller).items() if not name.startswith("DETCTL_")}
 
 
-def passed(agent: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:
-    """What a clean environment takes over from the agent: the default patterns and those of the recipe."""
-    allowed = (*DEFAULT_PASS, *patterns)
+def passed(agent: Mapping[str, str], patterns: Iterable[str], always: Iterable[str] = DEFAULT_PASS) -> dict[str, str]:
+    """What a clean environment takes over from the agent: the patterns of the recipe, and what is `always` taken."""
+    allowed = (*always, *patterns)
     return {
         name: value
         for name, value in inherited(agent).items()

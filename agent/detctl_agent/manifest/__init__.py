@@ -8,6 +8,7 @@ from typing import Any
 
 from detctl_agent.launcher.variables import without_secrets
 from detctl_agent.manifest.gpu import gpu_facts
+from detctl_agent.manifest.image import image_facts as image_facts
 from detctl_agent.manifest.known_answers import known_answers as known_answers
 from detctl_agent.manifest.locale import locale_facts
 from detctl_agent.manifest.machine import machine_facts
@@ -29,14 +30,16 @@ def run_manifest(
     recipe: Mapping[str, Any],
     environment: Mapping[str, Any],
     own: Sequence[tuple[str, Path]] = (),
+    inside: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of one run. own: (placeholder, folder) pairs of the run's private folders, whose paths are told by name."""
+    """The manifest of one run. own: (placeholder, folder) pairs of the run's private folders, whose paths are told by name.
+    inside: what was asked in the run's image (manifest/image.py), which stands over the host's; None: the run has none."""
     shown = without_secrets(variables)
     for placeholder, folder in own:
         shown = {key: value.replace(str(folder), placeholder) for key, value in shown.items()}
     return {
-        "machine": machine_facts(name),
-        "python": python_facts(interpreter, variables),
+        "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},
+        "python": dict(inside["python"]) if inside else python_facts(interpreter, variables),
         "gpu": gpu_facts(),
         "locale": locale_facts(variables),
         "variables": dict(sorted(shown.items())),

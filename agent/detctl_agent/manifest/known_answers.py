@@ -17,6 +17,7 @@ from typing import Any
 
 from detctl_probe import settings as probe_settings
 
+from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
 
 TIMEOUT_S = 120.0
@@ -27,17 +28,21 @@ COMPUTING = re.compile(
 )
 
 
-def known_answers(interpreter: str, variables: Mapping[str, str], cache: Path) -> dict[str, Any]:
-    """{"class": "<12 hex>", "answers": {question: "<32 hex>"}}, or {"class": "", "why": "…"}. cache: a folder. Never raises."""
+def known_answers(
+    interpreter: str, variables: Mapping[str, str], cache: Path, container: Container | None = None
+) -> dict[str, Any]:
+    """{"class": "<12 hex>", "answers": {question: "<32 hex>"}}, or {"class": "", "why": "…"}. cache: a folder. Never raises.
+
+    container: where the interpreter lies, None: on this machine itself."""
     env = {name: value for name, value in variables.items() if name != probe_settings.VARIABLE}
-    file = cache / f"{_key(interpreter, env)}.json"
+    file = cache / f"{_key(interpreter, env, container)}.json"
     try:
         found = json.loads(file.read_text("utf-8"))
         if isinstance(found, dict) and "class" in found:
             return found
     except (OSError, ValueError):
         pass
-    found = _asked(interpreter, env)
+    found = _asked(interpreter, env, container)
     if found["class"]:
         try:
             cache.mkdir(parents=True, exist_ok=True)
@@ -49,8 +54,11 @@ def known_answers(interpreter: str, variables: Mapping[str, str], cache: Path) -
     return found
 
 
-def _key(interpreter: str, variables: Mapping[str, str]) -> str:
+def _key(interpreter: str, variables: Mapping[str, str], container: Container | None) -> str:
     told = {name: value for name, value in variables.items() if COMPUTING.match(name)}
+    if container:
+        text = json.dumps([container.image.id, interpreter, sorted(told.items()), cpu()[0]])
+        return blake2b(text.encode(), digest_size=12).hexdigest()
     real = Path(interpreter)
     # site-packages' own time changes when something is installed there.
     times = [
@@ -62,16 +70,20 @@ def _key(interpreter: str, variables: Mapping[str, str]) -> str:
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _asked(interpreter: str, env: Mapping[str, str]) -> dict[str, Any]:
+def _asked(interpreter: str, env: Mapping[str, str], container: Container | None) -> dict[str, Any]:
+    question = [interpreter, "-s", "-m", "detctl_probe.kat"]
     try:
-        done = subprocess.run(
-            [interpreter, "-s", "-m", "detctl_probe.kat"],
-            env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
-        answers = json.loads(done.stdout)["answers"]
+        if container:
+            said = container.ask(question, env, TIMEOUT_S)
+        else:
+            said = subprocess.run(
+                question,
+                env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+            ).stdout  # fmt: skip
+        answers = json.loads(said)["answers"]
     except subprocess.TimeoutExpired:
         return {"class": "", "why": f"no answer within {TIMEOUT_S:.0f} s"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         return {"class": "", "why": f"{interpreter} did not answer ({type(error).__name__}); it may have no torch"}
     digest = blake2b(json.dumps(sorted(answers.items())).encode(), digest_size=6).hexdigest()
     return {"class": digest, "answers": answers}

@@ -13,7 +13,7 @@ from typing import Any
 
 TIMEOUT_S = 60.0
 # -I: neither PYTHONPATH nor a user's site-packages nor our probe speak here.
-_QUESTION = """
+QUESTION = """
 import json, platform, sys
 try:
     from importlib import metadata
@@ -40,7 +40,7 @@ def python_facts(interpreter: str, variables: Mapping[str, str]) -> dict[str, An
     facts: dict[str, Any] = {"executable": interpreter}
     try:
         answer = subprocess.run(
-            [interpreter, "-I", "-c", _QUESTION],
+            [interpreter, "-I", "-c", QUESTION],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/",
             env={"LANG": "C.UTF-8", **{name: value for name, value in variables.items() if _finds_python(name)}},
         ).stdout  # fmt: skip

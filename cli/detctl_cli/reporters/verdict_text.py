@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detctl_cli.clean import clean
+from detctl_cli.reporters.differing_facts import differing_facts
 from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
 from detctl_cli.times import count
 
@@ -56,6 +57,8 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     labels = [label for group in verdict.get("groups") or [] for label in group]
     names = short_names(labels)
     yield from _group_rows(verdict)
+    if verdict.get("outcome") == "identical" and (text := differing_facts(verdict.get("environment") or {})):
+        yield "although", text
     for emulated in verdict.get("emulated") or []:
         what = ", ".join(f"{key}={value}" for key, value in (emulated.get("emulates") or {}).items())
         yield (

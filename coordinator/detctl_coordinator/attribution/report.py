@@ -58,7 +58,7 @@ def build_verdict(case: Case) -> Verdict:
         emulated=_emulated(case),
         notes=_notes(case),
         maps=[AgreementMap.model_validate(one) for one in maps_of(case)],
-        environment=environment_of(case) if different else {},
+        environment=environment_of(case),
         expected=_expected(case) if different else [],
     )
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case))})

@@ -8,7 +8,7 @@
      "variables": {"OMP_NUM_THREADS": "2", ...},          the whole environment of the training, less secrets
      "storage": {"data": {"file_system": "ext4", "path": "/data/digits"}},
      "recipe":  {"name", "command", "parameters": {...}, "paths": ["data"], "source_digest", "git_commit", "timeout_s"},
-     "environment": {"name", "python", "emulate": {"cpu": "default"}}}
+     "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"}}   image…: of container environments alone
 
 "torch" is what the probe read inside the training (FACTS and the seal); absent where no probe worked.
 """

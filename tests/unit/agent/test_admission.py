@@ -41,7 +41,6 @@ def test_overrides_take_the_place_of_defaults() -> None:
     ("fields", "why"),
     [
         ({"recipe": "x\x1b[31m"}, "unknown recipe 'x\\x1b[31m'"),
-        ({"environment": "box"}, "container image"),
         ({"parameters": {"workers": "3"}}, "does not match 0|2"),
         ({"parameters": {"workers": "0\n"}}, "does not match"),
         ({"parameters": {"data": "/data/../etc"}}, "does not match"),

@@ -70,6 +70,21 @@ def test_a_good_catalog(tmp_path: Path) -> None:
         ("OMP_NUM_THREADS = 2", 'HF_TOKEN = "x"', "environments.old.variables: HF_TOKEN looks like a secret"),
         ("OMP_NUM_THREADS = 2", 'HOME = "/x"', "environments.old.variables: HOME is set by detctl"),
         ("workers = 2", "workers = [", "at line"),
+        (
+            'python = "/opt/venvs/torch213/bin/python"',
+            'image = "--privileged"',
+            "environments.torch213.image: '--privileged'",
+        ),
+        (
+            'python = "/opt/venvs/torch213/bin/python"',
+            'network = "host"',
+            "environments.torch213: network goes with image",
+        ),
+        (
+            'python = "/opt/venvs/torch213/bin/python"',
+            'image = "x"\nnetwork = "container:other"',
+            "environments.torch213.network: ",
+        ),
     ],
 )
 def test_a_bad_catalog_is_one_line_with_file_and_key(tmp_path: Path, before: str, after: str, said: str) -> None:

@@ -131,3 +131,14 @@ def test_escape_codes_of_others_are_not_printed(verdict):
 
 def test_a_verdict_of_a_later_version_with_less_still_prints():
     assert printed({"outcome": "identical"}) == "IDENTICAL\n"
+
+
+def test_equal_runs_of_different_platforms_say_in_what_these_differ():
+    arms = {"gpu1/bookworm/base": "glibc 2.36", "gpu1/trixie/base": "glibc 2.41"}
+    facts = {"machine.libc": arms, "environment.image_id": dict.fromkeys(arms, "x"), "gpu.0.name": {**arms, "c": ""}}
+    text = printed({"outcome": "identical", "environment": facts})
+    assert (
+        "although           libc glibc 2.36 / glibc 2.41   GPU glibc 2.36 / glibc 2.41 / none   and 1 more fact" in text
+    )
+    assert "although" not in printed({"outcome": "different", "environment": facts})
+    assert "although" not in printed({"outcome": "identical", "environment": {"variables.X": arms}})

@@ -1,0 +1,172 @@
+"""Trainings in a container: the image's operating system, Python and libraries; all else of a run as without one.
+
+Folders lie inside where they lie outside, so that nothing that a run is told has to be translated. By the command line of
+Podman or Docker: it speaks for the user's own configuration, rootless or not, which no library of ours would.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from detctl_agent.errors import Refused
+from detctl_agent.launcher.sweep import RUN_ID_VARIABLE
+from detctl_agent.launcher.variables import without_secrets
+
+ENGINES = ("podman", "docker")  # Podman first: it needs no daemon that is root
+ENGINE_TIMEOUT_S = 60.0
+SHARED_MEMORY = "8g"  # a limit, not a reservation: DataLoader workers hand batches over in it, and 64 MiB kill them
+# What the engine's command line needs of the agent's variables; nothing of it reaches the training.
+ENGINE_VARIABLES = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DOCKER_HOST",
+                    "DOCKER_CONFIG", "CONTAINER_HOST", "CONTAINERS_CONF", "TMPDIR")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that is on this machine. engine: absolute path of podman or docker; variables: those that it sets, less secrets."""
+
+    engine: str
+    name: str
+    id: str
+    variables: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Container:
+    """How commands of one run are started in an image. key: the run's; network: what `--network` takes."""
+
+    image: Image
+    key: str
+    writable: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    network: str = "none"
+
+    @property
+    def name(self) -> str:
+        return f"detctl-{self.key}"
+
+    @property
+    def removal(self) -> tuple[str, ...]:
+        """The command that removes the run's container, whatever state it is in."""
+        return (self.image.engine, "rm", "--force", self.name)
+
+    def command(self, argv: Sequence[str], cwd: Path, variables: Mapping[str, str], name: str = "") -> tuple[str, ...]:
+        """What to start outside, for `argv` to be started inside with these variables."""
+        host = socket.gethostname()  # a name of its own would differ between twins
+        words = [
+            self.image.engine, "run", "--rm", "--init", "--pull=never", "--name", name or self.name,
+            "--label", f"detctl.run={self.key}", *_user(self.image.engine),
+            "--cap-drop=ALL", "--security-opt=no-new-privileges",
+            "--security-opt=label=disable",  # SELinux: the run's folders stay labelled as the agent's own
+            f"--network={self.network}", *_host_name(host, self.network),
+            f"--shm-size={SHARED_MEMORY}", *_gpus(self.image.engine),
+        ]  # fmt: skip
+        for path, read_only in self._mounts():
+            words += ["--mount", _mount(path, read_only)]
+        words += ["--workdir", str(cwd)]
+        for variable, value in {**variables, RUN_ID_VARIABLE: self.key}.items():
+            words += ["--env", f"{variable}={value}"]
+        # The image's entrypoint is not run: the recipe's command is, as everywhere else.
+        return (*words, "--entrypoint", argv[0], self.image.id, *argv[1:])
+
+    def ask(self, argv: Sequence[str], variables: Mapping[str, str], timeout_s: float) -> str:
+        """What a command says on stdout, in a container of its own. Raises OSError or subprocess.SubprocessError."""
+        name = f"{self.name}-asked"
+        try:
+            return subprocess.run(
+                self.command(argv, Path("/"), variables, name),
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=True,
+                env=engine_variables(),
+            ).stdout  # fmt: skip
+        except subprocess.TimeoutExpired:
+            _engine(self.image.engine, "rm", "--force", name)
+            raise
+
+    def exit_code(self, code: int) -> int:
+        """As a process without a container would have it: negative for a signal."""
+        return 128 - code if 128 < code < 128 + 65 else code
+
+    def _mounts(self) -> Iterator[tuple[Path, bool]]:
+        chosen = dict.fromkeys(self.writable, False) | {
+            path: True for path in self.readable if path not in self.writable
+        }
+        for path in sorted(chosen):  # parents before what lies in them
+            if path.exists():  # where data is missing the training says so itself
+                yield path, chosen[path]
+
+
+def find_image(name: str) -> Image:
+    """The image of an environment, in the first engine that has it. Raises Refused where it is not on this machine, or nothing
+    can run it."""
+    engines = [found for word in ENGINES if (found := shutil.which(word))]
+    if not engines:
+        raise Refused(f"image {name}: neither podman nor docker is on this machine's PATH")
+    problems = []
+    for engine in engines:
+        try:
+            said = _engine(engine, "image", "inspect", name)
+        except (OSError, subprocess.TimeoutExpired):
+            problems.append(f"{engine} did not answer within {ENGINE_TIMEOUT_S:.0f} s")
+            continue
+        if not said.returncode:
+            return _image(engine, name, said.stdout)
+        why = (said.stderr.strip().splitlines() or [f"exit code {said.returncode}"])[-1]
+        absent = "no such image" in why.lower() or "not known" in why.lower()
+        problems.append(f"is not on this machine: {Path(engine).name} pull {name}" if absent else why)
+    raise Refused(f"image {name} {'; '.join(problems)}")
+
+
+def _image(engine: str, name: str, inspected: str) -> Image:
+    (found,) = json.loads(inspected)
+    settings = found.get("Config") or {}
+    variables = dict(item.partition("=")[::2] for item in settings.get("Env") or ())
+    return Image(engine, name, found["Id"], without_secrets(variables))
+
+
+def engine_variables() -> dict[str, str]:
+    """The variables of the engine's own command line."""
+    return {name: value for name, value in os.environ.items() if name in ENGINE_VARIABLES}
+
+
+def _engine(engine: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [engine, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S,
+        check=False, env=engine_variables(),
+    )  # fmt: skip
+
+
+@cache
+def _user(engine: str) -> tuple[str, ...]:
+    """The agent's own user inside, as the probe's socket asks for and files must belong to."""
+    if Path(engine).name == "podman":
+        return ("--userns=keep-id",) if os.getuid() else ("--user=0:0",)
+    rootless = "rootless" in _engine(engine, "info", "--format", "{{json .SecurityOptions}}").stdout
+    return ("--user=0:0",) if rootless else (f"--user={os.getuid()}:{os.getgid()}",)
+
+
+def _host_name(host: str, network: str) -> tuple[str, ...]:
+    return () if network == "host" else (f"--hostname={host}", f"--add-host={host}:127.0.0.1")
+
+
+@cache
+def _gpus(engine: str) -> tuple[str, ...]:
+    if not Path("/dev/nvidia0").exists():
+        return ()
+    return ("--device=nvidia.com/gpu=all",) if Path(engine).name == "podman" else ("--gpus=all",)
+
+
+def _mount(path: Path, read_only: bool) -> str:
+    """`--mount` takes a line of CSV: a comma or a quote in a path must not end its field."""
+    line = io.StringIO()
+    fields = ["type=bind", f"src={path}", f"dst={path}", *(["readonly"] if read_only else [])]
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()

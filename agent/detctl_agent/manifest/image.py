@@ -1,0 +1,54 @@
+"""Operating system, libc and Python of an image, asked inside of it; kept, since an image's id stands for its content."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from detctl_agent.errors import Refused
+from detctl_agent.launcher.container import Container
+from detctl_agent.manifest.python import QUESTION
+
+TIMEOUT_S = 120.0
+_SYSTEM_QUESTION = """
+release = {}
+try:
+    with open("/etc/os-release") as stream:
+        for line in stream:
+            key, _, value = line.strip().partition("=")
+            release[key] = value.strip("\\"'")
+except OSError:
+    pass
+print(json.dumps({"os": release.get("ID", ""), "os_version": release.get("VERSION_ID", ""),
+                  "libc": " ".join(part for part in platform.libc_ver() if part), "executable": sys.executable}))
+"""
+_answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+
+
+def image_facts(container: Container, python: str, variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """{"machine": {os, os_version, libc}, "python": {…}} of an image. python: the interpreter's place inside, or empty: the
+    image's own `python3`, else `python`. Raises Refused where there is none."""
+    key = (container.image.id, python)
+    if key not in _answers:
+        _answers[key] = _asked(container, [python] if python else ["python3", "python"], variables)
+    return _answers[key]
+
+
+def _asked(container: Container, words: list[str], variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    why = ""
+    for word in words:
+        try:
+            said = container.ask([word, "-I", "-c", QUESTION + _SYSTEM_QUESTION], variables, TIMEOUT_S)
+            python, system = (json.loads(line) for line in said.strip().splitlines()[-2:])
+        except subprocess.CalledProcessError as error:
+            why = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
+            continue
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+            continue
+        python.pop("path")
+        executable = system.pop("executable")
+        return {"machine": system, "python": {**python, "executable": executable}}
+    raise Refused(f"image {container.image.name}: {' and '.join(words)} do not answer in it: {why}")
