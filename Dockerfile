@@ -28,7 +28,8 @@ FROM ${PYTHON_IMAGE} AS agent-files
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=wheel /wheels /wheels
 RUN python -m venv --without-pip /opt/detctl \
- && python -m pip --python /opt/detctl/bin/python install --no-compile "$(echo /wheels/detctl-*.whl)[agent]"
+ && python -m pip --python /opt/detctl/bin/python install --no-compile "$(echo /wheels/detctl-*.whl)[agent]" \
+ && /opt/detctl/bin/python -m detctl_agent.launcher.archive /opt/attach.pyz
 
 FROM ${PYTHON_IMAGE} AS cli-files
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
@@ -67,8 +68,9 @@ LABEL org.opencontainers.image.title="detctl"
 COPY --from=cli-files /opt/detctl /opt/detctl
 ENTRYPOINT ["detctl"]
 
-# `cp -r /probe/. /target`: a training image needs nothing of ours but this folder on PYTHONPATH.
+# `cp -r /probe/. /target`: a training image needs nothing of ours but this folder on PYTHONPATH; or attach.pyz, with a recorder beside it.
 FROM base AS probe
 LABEL org.opencontainers.image.title="detctl probe"
 COPY --from=agent-files /opt/detctl/lib/python3*/site-packages/detctl_probe /probe/detctl_probe
+COPY --from=agent-files /opt/attach.pyz /probe/attach.pyz
 CMD ["cp", "-r", "/probe/.", "/target"]

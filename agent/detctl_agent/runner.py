@@ -19,6 +19,7 @@ from detctl_agent import logs
 from detctl_agent.errors import AgentError, DiskFull
 from detctl_agent.frame_server import FrameServer
 from detctl_agent.launcher import sweep
+from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.process import Launched
 from detctl_agent.output import OutputCapture
@@ -51,6 +52,7 @@ class LaunchPlan:
     grace_s: float = GRACE_S
     umask: int = 0o077
     container: Container | None = None  # that argv starts
+    attached: Attached | None = None  # a shim in another container, that is to start it
 
     @property
     def key(self) -> str:
@@ -107,7 +109,7 @@ class Runner:
         self._spool: SpoolWriter | None = None
         self._unsynced = 0
         self._selector = selectors.DefaultSelector()
-        self._launched: Launched | None = None
+        self._launched: Launched | Attached | None = None
         self._end = ""  # why it was ended from here; empty: it ended by itself
         self._message = ""
         self._exit_code: int | None = None
@@ -158,14 +160,13 @@ class Runner:
         plan, folder = self._plan, self._folder
         self._spool = SpoolWriter(folder.spool)
         self._server = FrameServer(self._runtime.socket, self._selector, self._ranks, self._store)
-        self._launched = Launched(
-            plan.argv,
-            plan.cwd,
-            {**plan.env, sweep.RUN_ID_VARIABLE: plan.key},
-            grace_s=plan.grace_s,
-            umask=plan.umask,
-            after=plan.container.removal if plan.container else (),
-        )
+        env = {**plan.env, sweep.RUN_ID_VARIABLE: plan.key}
+        if plan.attached:
+            self._launched = plan.attached
+            plan.attached.start(plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask)
+        else:
+            after = plan.container.removal if plan.container else ()
+            self._launched = Launched(plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask, after=after)
         show = self._show or (None, None)
         outputs = (
             OutputCapture(self._launched.stdout, folder.stdout, plan.output_bytes_max, show[0]),

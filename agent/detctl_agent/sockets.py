@@ -35,8 +35,9 @@ def runtime_root() -> Path:
 class RuntimeFolder:
     """`<root>/<8 hex>/` of one run: its socket `s`, and `tmp`, a short name for the run's private TMPDIR."""
 
-    def __init__(self, tmp: Path | None = None) -> None:
-        root = runtime_root()
+    def __init__(self, tmp: Path | None = None, root: Path | None = None) -> None:
+        """root: a short folder that this process and the training both see; None: one of this user's own."""
+        root = root or runtime_root()
         while True:
             self.path = root / secrets.token_hex(4)
             try:

@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (PLACE / "overlays").iterdir())
-JOB = PLACE / "audit-job" / "job.yaml"
+JOBS = sorted(PLACE.glob("*-job/job.yaml"))
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, to render overlays")
 
 
@@ -63,10 +63,11 @@ def test_an_overlay_renders_and_is_valid(overlay: str, caplog: pytest.LogCapture
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
-def test_the_job_is_valid() -> None:
+@pytest.mark.parametrize("job", JOBS, ids=lambda job: job.parent.name)
+def test_a_job_is_valid(job: Path) -> None:
     import kubernetes_validate
 
-    kubernetes_validate.validate(yaml.safe_load(JOB.read_text()), "1.32", strict=True)
+    kubernetes_validate.validate(yaml.safe_load(job.read_text()), "1.32", strict=True)
 
 
 @pytest.mark.parametrize(("name", "template"), list(pods(documents())), ids=[name for name, _ in pods(documents())])

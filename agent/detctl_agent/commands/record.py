@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from detctl_agent.admission import INTERVENTIONS
 from detctl_agent.costs import cost_words
 from detctl_agent.errors import AgentError
 from detctl_agent.interpreter import interpreter_of
+from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, inherited
 from detctl_agent.names import machine_name
@@ -46,14 +48,33 @@ EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 )
 @click.option("--machine", help="name to file it under [default: this host's]")
 @click.option("--timeout", "timeout_s", type=click.FloatRange(min=1), help="seconds after which it is ended")
-@click.argument("command", nargs=-1, required=True)
+@click.option(
+    "--attach",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="the training is started in another container, by `python3 DIR/attach.pyz COMMAND`; both see DIR",
+)
+@click.option(
+    "--env", "variables", multiple=True, metavar="NAME=VALUE", help="with --attach: a variable of the training"
+)
+@click.argument("command", nargs=-1)
 @click.pass_context
 def record(context: click.Context, /, **options: Any) -> None:
     """Captures one training into a folder. Exit code: 0 captured, 3 nothing to compare in it, 2 trouble, 130 interrupted."""
-    context.exit(_Recording(**options).run())
+    attach: Path | None = options.pop("attach")
+    variables = options.pop("variables")
+    if attach is None and not options["command"]:
+        raise click.UsageError("give the command behind `--`, as you type it in a shell")
+    if attach is not None:
+        from detctl_agent.commands.record_attached import AttachedRecording
+
+        context.exit(AttachedRecording(attach, variables, **options).run())
+    context.exit(Recording(**options).run())
 
 
-class _Recording:
+class Recording:
+    """One training of this process's own user, in this environment and folder, from its start to the last word about it."""
+
     def __init__(
         self, *, output: Path, level: str, budget: str | None, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
         interventions: tuple[str, ...], machine: str | None, timeout_s: float | None, command: tuple[str, ...],
@@ -63,13 +84,13 @@ class _Recording:
         self._start, self._end = (0, None) if to_end else parse_steps(steps or "0:32")
         self._budget = parse_share(budget) if budget else 0.0
         self._level, self._in_copy, self._timeout_s, self._command = level, in_copy, timeout_s, list(command)
-        self._interventions = dict(_pair(text, "--set") for text in interventions)
+        self._interventions = dict(pair(text, "--set") for text in interventions)
         for name in self._interventions:
             if name not in INTERVENTIONS:
                 raise AgentError(f"--set {name}: no intervention of that name (valid: {', '.join(INTERVENTIONS)})")
         self._paths = {}
         for text in paths:
-            name, place = _pair(text, "--path")
+            name, place = pair(text, "--path")
             if not Path(place).exists():
                 raise AgentError(f"--path {name}: {place} does not exist")
             self._paths[name] = str(Path(place).absolute())
@@ -81,7 +102,7 @@ class _Recording:
     def run(self) -> int:
         self._folder.create()
         self._folder.make_private()
-        runtime = RuntimeFolder(self._folder.tmp)
+        runtime = self._runtime()
         try:
             plan, record, before = self._prepare(runtime)
             runner = Runner(plan, self._folder, runtime, on_started=lambda: self._running(record), show=(1, 2))
@@ -99,6 +120,9 @@ class _Recording:
         outcome = runner.run()
         self._finish(record, outcome, before)
         return self._say(outcome, bool(interrupted))
+
+    def _runtime(self) -> RuntimeFolder:
+        return RuntimeFolder(self._folder.tmp)
 
     def _prepare(self, runtime: RuntimeFolder) -> tuple[LaunchPlan, RunJson, source.Source | None]:
         folder, cwd = self._folder, Path.cwd()
@@ -125,33 +149,46 @@ class _Recording:
             except AgentError:
                 found = None  # a large folder is no trouble where nothing is copied; its digest is then not known
         places = {**arguments.named_folders(argv, work), **self._paths}
-        add_probe(
-            env,
-            folder,
-            {
-                "socket": str(runtime.socket),
-                "level": self._level,
-                "window": [self._start, self._end],
-                "paths": {
-                    "tmp": str(runtime.tmp),
-                    "cache": str(folder.caches),
-                    "out": str(folder.out),
-                    **places,
-                    "cwd": str(work),
-                },
-                "interventions": self._interventions,
-                "budget": self._budget or None,
-                "argv_paths": True,
-            },
+        add_probe(env, folder, self._probe_settings(runtime, places, work))
+        record = self._record(argv)
+        interpreter = interpreter_of(argv[0], env["PATH"])
+        folder.write_manifest(
+            manifest.run_manifest(
+                self._machine,
+                interpreter=interpreter,
+                variables=env,
+                places=places,
+                recipe=self._recipe(record, places, found),
+                environment={"name": "default", "python": interpreter, "emulate": {}},
+                own=own_paths(folder, runtime),
+            )
         )
-        record = RunJson(
+        folder.write_run(record)
+        umask = os.umask(0o077)
+        os.umask(umask)
+        plan = self._plan(record, argv, work, env, umask=0o077 if self._in_copy else umask)
+        return plan, record, found if self._in_copy else None
+
+    def _probe_settings(self, runtime: RuntimeFolder, places: Mapping[str, str], work: Path) -> dict[str, Any]:
+        own = {"tmp": runtime.tmp, "cache": self._folder.caches, "out": self._folder.out}
+        return {
+            "socket": str(runtime.socket),
+            "level": self._level,
+            "window": [self._start, self._end],
+            "paths": {**{name: str(path) for name, path in own.items()}, **places, "cwd": str(work)},
+            "interventions": self._interventions,
+            "budget": self._budget or None,
+            "argv_paths": True,
+        }
+
+    def _record(self, argv: Sequence[str]) -> RunJson:
+        script = argv[-1] if len(argv) == 1 else next((w for w in argv[1:] if not w.startswith("-")), argv[0])
+        return RunJson(
             run_id=os.urandom(8).hex(),
             label=f"{self._machine}/default/{_variation(self._interventions)}/twin-0",
             machine=self._machine,
             variation=_variation(self._interventions),
-            recipe=Path(
-                argv[-1] if len(argv) == 1 else next((w for w in argv[1:] if not w.startswith("-")), argv[0])
-            ).name,
+            recipe=Path(script).name,
             command=self._command,
             interventions=self._interventions,
             level=self._level,
@@ -160,30 +197,23 @@ class _Recording:
             budget_share=self._budget,
             started_unix_s=time.time(),
         )
-        interpreter = interpreter_of(argv[0], env["PATH"])
-        folder.write_manifest(
-            manifest.run_manifest(
-                self._machine,
-                interpreter=interpreter,
-                variables=env,
-                places=places,
-                recipe={
-                    "name": record.recipe,
-                    "command": self._command,
-                    "parameters": {},
-                    "paths": list(places),
-                    "source_digest": found.digest if found else "",
-                    "git_commit": found.git_commit if found else "",
-                    "timeout_s": self._timeout_s or 0,
-                },
-                environment={"name": "default", "python": interpreter, "emulate": {}},
-                own=own_paths(folder, runtime),
-            )
-        )
-        folder.write_run(record)
-        umask = os.umask(0o077)
-        os.umask(umask)
-        plan = LaunchPlan(
+
+    def _recipe(self, record: RunJson, places: Mapping[str, str], found: source.Source | None) -> dict[str, Any]:
+        return {
+            "name": record.recipe,
+            "command": self._command,
+            "parameters": {},
+            "paths": list(places),
+            "source_digest": found.digest if found else "",
+            "git_commit": found.git_commit if found else "",
+            "timeout_s": self._timeout_s or 0,
+        }
+
+    def _plan(
+        self, record: RunJson, argv: Sequence[str], work: Path, env: Mapping[str, str], *, umask: int,
+        attached: Attached | None = None,
+    ) -> LaunchPlan:  # fmt: skip
+        return LaunchPlan(
             run_id=record.run_id,
             attempt=record.attempt,
             argv=tuple(argv),
@@ -193,9 +223,9 @@ class _Recording:
             output_bytes_max=1024**4,  # the user's own terminal and disk
             level=self._level,
             window_end=self._end,
-            umask=0o077 if self._in_copy else umask,
+            umask=umask,
+            attached=attached,
         )
-        return plan, record, found if self._in_copy else None
 
     def _running(self, record: RunJson) -> None:
         record.state = "running"
@@ -217,18 +247,18 @@ class _Recording:
         where = self._folder.root
         steps = "" if outcome.last_step is None else f" to step {outcome.last_step}"
         if outcome.end == "window":
-            _tell(f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish")
+            tell(f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish")
         if outcome.message:
-            _tell(outcome.message)
+            tell(outcome.message)
         if words := cost_words(outcome.cost):
-            _tell(words)
-        _tell(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
+            tell(words)
+        tell(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
         if interrupted:
             return EXIT_INTERRUPTED
         if outcome.end in ("disk-full", "lost") or outcome.exit_code == 127:
             return EXIT_TROUBLE
         if outcome.end == "exit" and outcome.exit_code != 0:
-            _tell(f"the training ended with exit code {outcome.exit_code}")
+            tell(f"the training ended with exit code {outcome.exit_code}")
             return EXIT_UNVERIFIED
         return EXIT_UNVERIFIED if outcome.ranks == 0 or outcome.end in ("timeout", "output-limit") else 0
 
@@ -237,12 +267,14 @@ def _variation(interventions: dict[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(interventions.items())) or "base"
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def pair(text: str, option: str) -> tuple[str, str]:
+    """NAME=VALUE of an option; `probe:` before a name may be left out. Raises AgentError."""
     name, separator, value = text.partition("=")
     if not separator or not name or not value:
         raise AgentError(f"{option} {text}: write NAME=VALUE")
     return name.removeprefix("probe:"), value
 
 
-def _tell(text: str) -> None:
-    print(f"detctl: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the command's own words
+def tell(text: str) -> None:
+    """The command's own words, on stderr."""
+    print(f"detctl: {text}", file=sys.stderr, flush=True)  # noqa: T201

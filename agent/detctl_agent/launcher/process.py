@@ -81,8 +81,8 @@ class Launched:
             return []
         if not data:
             return None
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        return [json.loads(line) for line in lines]
+        found, self._buffer = lines_of(self._buffer + data)
+        return found
 
     def close(self) -> None:
         """Closes the pipes (which ends what is left) and reaps the shim."""
@@ -90,7 +90,7 @@ class Launched:
         self._process.wait()
 
     def _tell(self, order: Mapping[str, Any]) -> None:
-        data = memoryview(json.dumps(order).encode("utf-8") + b"\n")
+        data = memoryview(encoded(order))
         try:
             while data:
                 data = data[os.write(self._commands, data) :]
@@ -104,3 +104,14 @@ class Launched:
                 os.close(descriptor)
             except OSError:
                 pass
+
+
+def encoded(order: Mapping[str, Any]) -> bytes:
+    """A command to a shim, as shim.py reads it."""
+    return json.dumps(order).encode("utf-8") + b"\n"
+
+
+def lines_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """(whole lines as JSON, the rest) of what a shim wrote. Raises ValueError."""
+    *lines, rest = data.split(b"\n")
+    return [json.loads(line) for line in lines], rest

@@ -46,6 +46,8 @@ class Shim:
         self._grace_s = DEFAULT_GRACE_S
         self._killed: dict[int, bool] = {}
         self._order: dict[str, Any] = {}
+        self.exit_code: int | None = None  # of the training, negative for a signal
+        self.ended_from_outside = False  # on the recorder's word, or since it went away
 
     def run(self) -> None:
         """Starts the training, waits, ends what is left."""
@@ -135,12 +137,12 @@ class Shim:
         data = os.read(self._commands, 65536)
         if not data:
             self._open = False
-            self._end(self._grace_s)
+            self._end_from_outside(self._grace_s)
             return
         self._buffer += data
         while b"\n" in self._buffer:
             line, _, self._buffer = self._buffer.partition(b"\n")
-            self._end(float(json.loads(line).get("end", self._grace_s)))
+            self._end_from_outside(float(json.loads(line).get("end", self._grace_s)))
 
     def _end(self, grace_s: float) -> None:
         now = time.monotonic()
@@ -148,6 +150,10 @@ class Shim:
             self._term_at, self._grace_s = now, grace_s
         else:
             self._grace_s = min(self._grace_s, grace_s)
+
+    def _end_from_outside(self, grace_s: float) -> None:
+        self.ended_from_outside = self.ended_from_outside or self.exit_code is None
+        self._end(grace_s)
 
     def _given_up(self) -> bool:
         return self._term_at is not None and time.monotonic() - self._term_at > self._grace_s + GIVE_UP_S
@@ -177,7 +183,8 @@ class Shim:
             if pid == self._main:
                 self._exit_known = True
                 self._killed.pop(pid, None)
-                self._report(exit=os.waitstatus_to_exitcode(status))
+                self.exit_code = os.waitstatus_to_exitcode(status)
+                self._report(exit=self.exit_code)
 
     def _report(self, **fields: Any) -> None:
         try:

@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     "--environment", metavar="NAME", default="", help="With --join: which of the audit's environments this is."
 )
 @click.option("--again", is_flag=True, help="With --join: take over a run whose record was killed.")
+@click.option(
+    "--attach",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="As a sidecar: the training is started in another container by `python3 DIR/attach.pyz COMMAND`; both see DIR.",
+)
 @wait_option
 @json_option
 @service_options
@@ -67,6 +73,7 @@ def command(
     join: str | None,
     environment: str,
     again: bool,
+    attach: Path | None,
     wait_s: float,
     as_json: bool,
 ) -> Exit:
@@ -89,8 +96,10 @@ def command(
     from detctl_cli.terminal import note, write_json
     from detctl_cli.window import assignment_of, share_of, window_of
 
-    typed = command_after_dashes()
-    if not typed:
+    typed = command_after_dashes() or []
+    if attach and (typed or copy):
+        raise UsageError("--attach goes without a command and without --copy", "the other container gives the command")
+    if not typed and not attach:
         raise UsageError("say what to train after --", "detctl record -o check1 -- python train.py")
     if folder is None and not join:
         raise UsageError("say where to: -o DIR, or --join AUDIT", "detctl record -o check1 -- python train.py")
@@ -110,9 +119,11 @@ def command(
         raise CliError("exists", f"{folder} exists and is not empty", "choose another name; nothing was overwritten")
     if join:
         wanted = Join(join, machine or machine_name(), environment, again)
-        return _join(wanted, folder, typed, copy=copy, timeout_s=timeout_s, wait_s=wait_s, as_json=as_json)
+        return _join(
+            wanted, folder, typed, copy=copy, timeout_s=timeout_s, attach=attach, wait_s=wait_s, as_json=as_json
+        )
     assert folder is not None
-    options = CaptureOptions(steps, to_end, set_, level, copy, machine, timeout_s, share_of(budget))
+    options = CaptureOptions(steps, to_end, set_, level, copy, machine, timeout_s, share_of(budget), attach)
     try:
         result = capture(folder, typed, options, stdout=sys.stderr.fileno() if as_json else None)
     except KeyboardInterrupt:
@@ -125,7 +136,7 @@ def command(
         write_json({"schema": "detctl.recording/v1", **document})
     elif as_json or (not captured and not result.told):
         raise CliError("unverified" if result.run else "record", f"{folder}: {result.because}", "", result.exit_code)
-    elif captured:
+    elif captured and typed:
         second = f"{folder}-b"
         note(f"next: {shlex.join(['detctl', 'record', '-o', second, '--', *typed])}")
         note(f"then: {shlex.join(['detctl', 'compare', str(folder), second])}")
@@ -139,6 +150,7 @@ def _join(
     *,
     copy: bool,
     timeout_s: int | None,
+    attach: Path | None,
     wait_s: float,
     as_json: bool,
 ) -> Exit:
@@ -147,9 +159,9 @@ def _join(
 
     with configured("--join needs the coordinator that has the audit") as coordinator:
         run = take(coordinator, join)
-        options = options_of(run, join, copy=copy, timeout_s=timeout_s)
+        options = options_of(run, join, copy=copy, timeout_s=timeout_s, attach=attach)
         # Not removed where sending failed: it may hold days of work.
-        place = folder or Path(tempfile.mkdtemp(prefix="detctl-join-")) / "run"
+        place = folder or Path(tempfile.mkdtemp(prefix="detctl-join-", dir=attach)) / "run"
         stdout = sys.stderr.fileno() if as_json else None
         result = train_and_send(coordinator, run, place, typed, options, wait_s=wait_s, stdout=stdout)
     if folder is None:

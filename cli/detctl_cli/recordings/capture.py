@@ -31,6 +31,7 @@ class CaptureOptions:
     machine: str | None = None
     timeout_s: int | None = None
     budget_share: float = 0.0
+    attach: Path | None = None  # the training is started in another container, which sees this folder too
 
     def arguments(self) -> list[str]:
         """For the agent's record command."""
@@ -41,6 +42,9 @@ class CaptureOptions:
         words += ["--machine", self.machine] if self.machine else []
         words += ["--timeout", str(self.timeout_s)] if self.timeout_s else []
         words += ["--budget", repr(self.budget_share)] if self.budget_share else []
+        if self.attach:
+            words += ["--attach", str(self.attach)]
+            words += [f"--env={name}={value}" for name, value in self.variables().items()]
         changes = [text for text in self.set_ if not text.startswith("env:")]
         return words + [word for text in changes for word in ("--set", text)]
 
@@ -62,8 +66,8 @@ class Captured:
 
 def capture(folder: Path, command: Sequence[str], options: CaptureOptions, *, stdout: int | None = None) -> Captured:
     """Runs the training and waits for it; it writes to our streams (its stdout to `stdout`). Raises CliError."""
-    words = ["record", "-o", str(folder), *options.arguments(), "--", *command]
-    environ = {**os.environ, **options.variables()}
+    words = ["record", "-o", str(folder), *options.arguments(), *(["--", *command] if command else [])]
+    environ = dict(os.environ) if options.attach else {**os.environ, **options.variables()}
     child, lifeline = start_following(AGENT, words, environ=environ, stdout=stdout)
     try:
         code = child.wait()

@@ -48,13 +48,15 @@ def take(coordinator: Coordinator, join: Join) -> audits_pb2.JoinReply:
     return run
 
 
-def options_of(run: audits_pb2.JoinReply, join: Join, *, copy: bool, timeout_s: int | None) -> CaptureOptions:
+def options_of(
+    run: audits_pb2.JoinReply, join: Join, *, copy: bool, timeout_s: int | None, attach: Path | None
+) -> CaptureOptions:
     """What the audit says of steps, level, variables and interventions."""
     changes = [f"env:{name}={value}" for name, value in sorted(run.variables.items())]
     changes += [f"{name}={value}" for name, value in sorted(run.interventions.items())]
     steps = f"{run.step_from}:{run.step_to}" if run.step_to else None
     return CaptureOptions(
-        steps, not run.step_to, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share
+        steps, not run.step_to, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share, attach
     )
 
 

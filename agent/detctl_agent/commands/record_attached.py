@@ -1,0 +1,76 @@
+"""`detctl-agent record -o DIR --attach SHARED`: a sidecar that records a training of another container (launcher/attach.py).
+
+The training's image needs nothing but a Python: both containers see SHARED at the same place, which holds attach.pyz, and in which
+probe, sockets and the run's private folders lie.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from detctl_agent import manifest, source
+from detctl_agent.commands.record import Recording, pair, tell
+from detctl_agent.errors import AgentError
+from detctl_agent.launcher.archive import write_archive
+from detctl_agent.launcher.attached import Attached
+from detctl_agent.launcher.variables import SYSTEM_PATH, inherited
+from detctl_agent.preparation import add_probe, own_paths
+from detctl_agent.run_folder import RunJson, disk_error
+from detctl_agent.runner import LaunchPlan
+from detctl_agent.sockets import RuntimeFolder
+
+WAIT_S = 600.0
+
+
+class AttachedRecording(Recording):
+    """As Recording, of a training that is started elsewhere. What it prints is in its own container's log."""
+
+    def __init__(self, shared: Path, variables: tuple[str, ...], **options: Any) -> None:
+        super().__init__(**options)
+        if self._command or self._in_copy:
+            raise AgentError(
+                "--attach goes without a command and without --copy: the other container gives the command"
+            )
+        self._shared = shared.absolute()
+        if not self._shared.is_dir():
+            raise AgentError(f"{shared} is no folder: give the one that both containers see")
+        if not self._folder.root.is_relative_to(self._shared):
+            raise AgentError(f"-o {self._folder.root} must lie in {self._shared}: the training writes there")
+        self._variables = dict(pair(text, "--env") for text in variables)
+        archive = self._shared / "attach.pyz"
+        try:
+            if not archive.exists():  # an init container has brought it, and the training may be reading it
+                write_archive(archive)
+        except OSError as error:
+            raise disk_error(error, self._shared) from error
+
+    def _runtime(self) -> RuntimeFolder:
+        return RuntimeFolder(self._folder.tmp, root=self._shared)
+
+    def _prepare(self, runtime: RuntimeFolder) -> tuple[LaunchPlan, RunJson, source.Source | None]:
+        tell(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
+        attached = Attached(self._shared, WAIT_S)
+        hello = attached.hello
+        argv, work = [str(word) for word in hello["argv"]], Path(str(hello["cwd"]))
+        self._command = argv
+        env = {**inherited(hello["environ"]), **self._variables}
+        env.setdefault("PATH", SYSTEM_PATH)
+        env.setdefault("PYTHONUNBUFFERED", "1")
+        add_probe(env, self._folder, self._probe_settings(runtime, self._paths, work))
+        record = self._record(argv)
+        facts = manifest.run_manifest(
+            self._machine,
+            interpreter="",
+            variables=env,
+            places=self._paths,
+            recipe=self._recipe(record, self._paths, None),
+            environment={"name": "default", "python": hello["python"]["executable"], "emulate": {}},
+            own=own_paths(self._folder, runtime),
+            inside={"machine": hello["machine"], "python": hello["python"]},
+        )
+        self._folder.write_manifest(facts)
+        self._folder.write_run(record)
+        return self._plan(record, argv, work, env, umask=int(hello["umask"]), attached=attached), record, None
