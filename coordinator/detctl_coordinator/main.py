@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from detctl_proto.credentials import CredentialsError
@@ -16,6 +17,7 @@ from detctl_coordinator.health import ask_health
 from detctl_coordinator.logs import say
 from detctl_coordinator.server import serve
 from detctl_coordinator.settings import Settings
+from detctl_coordinator.storage.copying import copy_store
 from detctl_coordinator.storage.open_store import open_store
 from detctl_coordinator.storage.store import StoreError
 from detctl_coordinator.token_file import TokenError
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _trouble(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})")
     logs.set_up(settings.log_level)
     try:
-        return {"check": _check, "health": _health}.get(command or "", _serve)(settings)
+        return {"check": _check, "copy": _copy, "health": _health}.get(command or "", _serve)(settings)
     except (StoreError, TokenError, CredentialsError, listen.ListenError) as error:
         return _trouble(str(error))
     except KeyboardInterrupt:
@@ -68,6 +70,27 @@ def _check(settings: Settings) -> int:
     return 0
 
 
+def _copy(settings: Settings) -> int:
+    """Backup and restore: everything of --store into --to."""
+    if settings.to is None:
+        return _trouble("copy: name the store to copy to: --to sqlite:FILE or --to redis://HOST:PORT/DB")
+    if settings.to == settings.store:
+        return _trouble("copy: --store and --to name the same store")
+    with (
+        closing(open_store(settings.store, allow_volatile=True, must_exist=True)) as source,  # it is only read
+        closing(open_store(settings.to, allow_volatile=settings.allow_volatile_store)) as target,
+    ):
+        done = copy_store(source, target, say if sys.stderr.isatty() else lambda text: None)
+    for problem in done.problems:
+        say(f"warning: {problem}")
+    sys.stdout.write(
+        f"copied {done.audits} audits, {done.runs} runs ({done.segments} segments, {done.bytes:,} bytes), {done.machines} machines, "
+        f"{done.tokens} tokens, {done.log_entries} log entries; "
+        + ("read back and sound\n" if not done.problems else f"{len(done.problems)} sealed runs are not sound\n")
+    )
+    return TROUBLE if done.problems else 0
+
+
 def _health(settings: Settings) -> int:
     """For an exec probe: asks the coordinator that runs here."""
     if settings.health_socket is None:
@@ -90,8 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=["check", "health"],
-        help="check: open the store, print warnings, exit; health: ask the coordinator on --health-socket, exit 0 or 2",
+        choices=["check", "copy", "health"],
+        help="check: open the store, print warnings, exit; copy: all of --store into --to, an empty one (backup, restore); "
+        "health: ask the coordinator on --health-socket, exit 0 or 2",
     )
     parser.add_argument(
         "--listen",
@@ -99,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         help="HOST:PORT or unix:/path (127.0.0.1:7450); off loopback with --tls alone; port 0: any",
     )
     parser.add_argument("--store", metavar="STORE", help="sqlite:FILE or redis://HOST:PORT/DB (sqlite:detctl.sqlite)")
+    parser.add_argument("--to", metavar="STORE", help="with copy: the store to copy to")
     parser.add_argument(
         "--tls",
         type=Path,

@@ -19,6 +19,7 @@ class Settings(BaseSettings):
 
     listen: str = "127.0.0.1:7450"
     store: str = "sqlite:detctl.sqlite"
+    to: str | None = None  # with copy
     token_file: Path | None = None
     tls: Path | None = None
     health_socket: Path | None = None

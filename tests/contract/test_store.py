@@ -374,7 +374,7 @@ class TestIdentity:
         for number in range(1, 8):
             store.append_log(f"key-{number}", {"text": f"é {number}"})
         assert [number for number, _ in store.log()] == [7, 6, 5, 4, 3, 2, 1]
-        assert store.log(limit=2) == [(7, {"text": "é 7"}), (6, {"text": "é 6"})]
+        assert store.log(limit=2) == [(n, {"key": f"key-{n}", "text": f"é {n}"}) for n in (7, 6)]
         assert [number for number, _ in store.log(before=3)] == [2, 1]
         assert store.log(before=1) == []
 
@@ -391,7 +391,7 @@ class TestIdentity:
         store.append_log("key", {"text": "made"})
         store.close()
         again = place.open()
-        assert again.tokens() == {"a": {"name": "gpu1"}} and again.log() == [(1, {"text": "made"})]
+        assert again.tokens() == {"a": {"name": "gpu1"}} and again.log() == [(1, {"key": "key", "text": "made"})]
 
 
 class TestService:

@@ -72,7 +72,9 @@ def test_what_is_trained_elsewhere_is_a_run_of_the_audit(house: House, shared: P
     told = json.loads(house.detctl("runs", "--audit", audit, "--json").stdout)["runs"][0]["id"]
     shown = house.detctl("show", told, "--json").stdout
     manifest = json.loads(shown)["run"]["manifest"]
-    assert manifest["recipe"]["source_digest"] == "", "the other container's files were not seen, but for its main script"
+    assert manifest["recipe"]["source_digest"] == "", (
+        "the other container's files were not seen, but for its main script"
+    )
     assert manifest["variables"]["OMP_NUM_THREADS"] == "1"
     assert manifest["python"]["packages"]["torch"]
     assert manifest["machine"]["os"] and manifest["machine"]["libc"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from detctl_coordinator.storage.address import FORMS, check_redis_address, redacted
 from detctl_coordinator.storage.store import Store, StoreError
 
 
-def open_store(address: str, allow_volatile: bool = False) -> Store:
+def open_store(address: str, allow_volatile: bool = False, must_exist: bool = False) -> Store:
     """Opens the store at `address` and makes sure that it can hold what it acknowledges.
 
-    allow_volatile: take a Redis that keeps nothing on disk or evicts keys. Raises StoreError with one line that names what is wrong;
+    allow_volatile: take a Redis that keeps nothing on disk or evicts keys. must_exist: make no new file. Raises StoreError with one line that names what is wrong;
     a password in the address never shows in it.
     """
     scheme, colon, rest = address.partition(":")
@@ -19,6 +21,8 @@ def open_store(address: str, allow_volatile: bool = False) -> Store:
         path = rest[2:] if rest.startswith("//") else rest  # sqlite:///var/x is a habit from elsewhere
         if not path or path.endswith("/"):
             raise StoreError(f"store address {address!r} names no file: use sqlite:FILE")
+        if must_exist and not Path(path).is_file():
+            raise StoreError(f"{path} does not exist: name the file of a store")
         from detctl_coordinator.storage.sqlite_store import SqliteStore
 
         return SqliteStore(path)

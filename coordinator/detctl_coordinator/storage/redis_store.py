@@ -74,7 +74,7 @@ class RedisStore:
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
         keys = (redis_keys.LOG, redis_keys.LOG_KEYS)
-        self._link.script(redis_scripts.APPEND_LOG, keys, (key, documents.dump(entry)))
+        self._link.script(redis_scripts.APPEND_LOG, keys, (key, documents.dump({"key": key, **entry})))
         self._link.confirm()
 
     def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:

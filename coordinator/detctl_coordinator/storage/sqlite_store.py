@@ -101,7 +101,7 @@ class SqliteStore:
         return {token_id: documents.load(text) for token_id, text in rows}
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
-        text = documents.dump(entry)
+        text = documents.dump({"key": key, **entry})
         # A number is taken only by a row that is written: an ignored one would leave a hole.
         sql = "INSERT INTO log (key, document) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM log WHERE key = ?)"
         self._writer.submit(lambda connection: connection.execute(sql, (key, text, key)) and None)

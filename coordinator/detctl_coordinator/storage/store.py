@@ -90,7 +90,7 @@ class Store(Protocol):
         ...
 
     def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
-        """(number from 1, entry), newest first; those below `before` where it is not 0."""
+        """(number from 1, entry with its key under `key`), newest first; those below `before` where it is not 0."""
         ...
 
     # -- what a run sent ------------------------------------------------------------------------------------------
