@@ -11,7 +11,8 @@ from detctl_coordinator.storage.store import Store, StoreError
 def open_store(address: str, allow_volatile: bool = False, must_exist: bool = False) -> Store:
     """Opens the store at `address` and makes sure that it can hold what it acknowledges.
 
-    allow_volatile: take a Redis that keeps nothing on disk or evicts keys. must_exist: make no new file. Raises StoreError with one line that names what is wrong;
+    allow_volatile: take a Redis that keeps nothing on disk or evicts keys. must_exist: make no new file.
+    Raises StoreError with one line that names what is wrong;
     a password in the address never shows in it.
     """
     scheme, colon, rest = address.partition(":")
