@@ -8,6 +8,7 @@ from enum import IntEnum
 from typing import Any
 
 from detctl_agent.admission import Order
+from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.run_folder import RunFolder, RunJson
 from detctl_agent.runner import Runner
 from detctl_agent.spool import MAGIC
@@ -33,7 +34,7 @@ class Job:
     folder: RunFolder
     order: Order | None = None  # None: taken over from an earlier start of the agent
     phase: JobPhase = JobPhase.QUEUED
-    runner: Runner | None = None
+    runner: Runner | ClusterRunner | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
     spool_end: int = 0  # everything before is on disk
     acknowledged: int = len(MAGIC)  # everything before is in the store, or is the log's own head

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from detctl_agent import logs, manifest, source, spool
-from detctl_agent.admission import Order, admit, check_ids
+from detctl_agent.admission import Admitted, Order, admit, check_ids
+from detctl_agent.cluster.launching import Cluster
+from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.errors import AgentError, DiskFull, Refused, SourceError
 from detctl_agent.job import Job, JobPhase
 from detctl_agent.offers import Offers
-from detctl_agent.preparation import Prepared, prepare
+from detctl_agent.preparation import Prepared, Taken, prepare, take_source
 from detctl_agent.run_folder import RunJson
 from detctl_agent.runner import Outcome, Runner
 from detctl_agent.sockets import RuntimeFolder
@@ -32,8 +34,17 @@ class Jobs:
     """See the module's text. `say` and `send` are set whenever there may be something to say or to send."""
 
     def __init__(
-        self, machine: str, offers: Offers, state: StateFolder, *, parallel: int, inherit: bool, answers: bool = False
+        self,
+        machine: str,
+        offers: Offers,
+        state: StateFolder,
+        *,
+        parallel: int,
+        inherit: bool,
+        answers: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
+        self._cluster = cluster  # where environments with an image are trained; None: here, by a container engine
         self._machine, self._offers, self._state, self._inherit = machine, offers, state, inherit
         self._answers = state.root / "known-answers" if answers else None
         # Fetches what a run kept into a folder; the connection sets it while there is one.
@@ -159,6 +170,8 @@ class Jobs:
             job.spool_end = run.spool_bytes
             job.acknowledged = max(job.acknowledged, min(spool.read_acknowledged(folder.spool), job.spool_end))
             self.jobs[job.key] = job
+            if self._cluster is not None:
+                await asyncio.to_thread(self._cluster.delete, [job.key])
             log.info(
                 logs.line("taken_over", run=job.key, end=run.end, to_send=max(0, job.spool_end - job.acknowledged))
             )
@@ -235,47 +248,76 @@ class Jobs:
         job.folder.create()
         job.run.started_unix_s = time.time()
         job.folder.write_run(job.run)
+        if source := job.order.interventions.get("transplant"):
+            self._fetch(source.partition(":")[2], job.folder.given, loop)
+        if self._cluster is not None and admitted.environment.image:
+            return self._run_as_job(self._cluster, job, admitted, loop), None
         runtime = RuntimeFolder(job.folder.tmp)
         try:
-            if source := job.order.interventions.get("transplant"):
-                self._fetch(source.partition(":")[2], job.folder.given, loop)
+            taken = self._take_source(job, admitted)
             prepared = prepare(
                 admitted,
+                taken,
                 job.folder,
                 runtime,
                 machine=self._machine,
-                trees=self._state.root / "git",
                 inherit=self._inherit,
-                snapshot=self._offers.snapshot(admitted.order.recipe),
                 answers=self._answers,
             )
             job.manifest = prepared.manifest
             job.folder.write_manifest(prepared.manifest)
-
-            def started() -> None:
-                job.run.state = "running"
-                job.folder.write_run(job.run)
-                loop.call_soon_threadsafe(self._started, job)
-
-            def spooled() -> None:
-                loop.call_soon_threadsafe(self._spooled, job)
-
             runner = Runner(
                 prepared.plan,
                 job.folder,
                 runtime,
-                on_started=started,
-                on_spooled=spooled,
+                on_started=lambda: self._tell_started(job, loop),
+                on_spooled=lambda: self._tell_spooled(job, loop),
             )
         except BaseException:
             runtime.remove()
             raise
+        return self._run_with(job, runner), prepared
+
+    def _run_as_job(self, cluster: Cluster, job: Job, admitted: Admitted, loop: asyncio.AbstractEventLoop) -> Outcome:
+        cluster.check(admitted)
+
+        def started() -> None:
+            job.manifest = job.folder.read_manifest()
+            self._tell_started(job, loop)
+
+        runner = cluster.runner(
+            admitted,
+            self._take_source(job, admitted),
+            job.folder,
+            self._machine,
+            on_started=started,
+            on_spooled=lambda: self._tell_spooled(job, loop),
+        )
+        outcome = self._run_with(job, runner)
+        job.manifest = job.folder.read_manifest()
+        return outcome
+
+    def _run_with(self, job: Job, runner: Runner | ClusterRunner) -> Outcome:
         job.runner = runner
         if job.stop is not None:
             runner.end(*job.stop)
         if job.stop_after is not None:
             runner.stop_after(job.stop_after)
-        return runner.run(), prepared
+        return runner.run()
+
+    def _tell_started(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        job.run.state = "running"
+        job.folder.write_run(job.run)
+        loop.call_soon_threadsafe(self._started, job)
+
+    def _tell_spooled(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._spooled, job)
+
+    def _take_source(self, job: Job, admitted: Admitted) -> Taken:
+        snapshot = self._offers.snapshot(admitted.order.recipe)
+        return take_source(
+            admitted, job.folder, trees=self._state.root / "git", inherit=self._inherit, snapshot=snapshot
+        )
 
     def _started(self, job: Job) -> None:
         if job.phase < JobPhase.RUNNING:

@@ -9,6 +9,7 @@ import click
 from detctl_agent.commands.check import check
 from detctl_agent.commands.health import health
 from detctl_agent.commands.record import record
+from detctl_agent.commands.run import run
 from detctl_agent.commands.serve import serve
 from detctl_agent.errors import AgentError
 
@@ -36,6 +37,7 @@ def cli() -> None:
 cli.add_command(check)
 cli.add_command(health)
 cli.add_command(record)
+cli.add_command(run)
 cli.add_command(serve)
 
 

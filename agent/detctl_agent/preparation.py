@@ -17,6 +17,7 @@ from detctl_probe import stage
 from detctl_agent import arguments, git_source, manifest, source
 from detctl_agent.admission import Admitted
 from detctl_agent.errors import Refused
+from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, inherited, passed, prepend
@@ -38,36 +39,62 @@ class Prepared:
     source: source.Source | None
 
 
-def prepare(
+@dataclass(frozen=True)
+class Taken:
+    """The source of a run, where it is to be trained. origin: where the recipe has it."""
+
+    found: source.Source
+    origin: Path
+    work: Path
+
+
+def take_source(
     admitted: Admitted,
     folder: RunFolder,
-    runtime: RuntimeFolder,
     *,
-    machine: str,
     trees: Path,
     inherit: bool = False,
     snapshot: source.Source | None = None,
-    agent_variables: Mapping[str, str] | None = None,
-    answers: Path | None = None,
-) -> Prepared:
-    """Raises Refused, SourceError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
+) -> Taken:
+    """Looks at the recipe's source, and copies it unless it runs in place. Raises Refused, SourceError or DiskFull.
+
     trees: where commits of recipes with a source are checked out.
-    snapshot: copy the source from there instead of looking at the recipe's folder again.
-    answers: where known answers are kept, None: nobody is asked for them."""
-    order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
-    mine = os.environ if agent_variables is None else agent_variables
-    bytes_max = int(recipe.source_mb_max * 1024 * 1024)
+    snapshot: copy the source from there instead of looking at the recipe's folder again."""
+    order, recipe = admitted.order, admitted.recipe
     origin = recipe.folder
     if recipe.source:
         commit = admitted.parameters[git_source.PARAMETER]
         origin = git_source.worktree(recipe.source, commit, trees) / recipe.folder
-    found = snapshot or source.scan(origin, bytes_max)
+    found = snapshot or source.scan(origin, _bytes_max(admitted))
     # A command in the user's own folder may write there; its second twin finds another folder than was planned.
     fixed = not (inherit and recipe.runs_in_place)
     if fixed and order.expected_source_digest and found.digest != order.expected_source_digest:
         raise Refused(
             f"the source of recipe {order.recipe} in {origin} changed after the audit was planned: start the audit again"
         )
+    if recipe.runs_in_place:
+        return Taken(found, origin, recipe.folder)
+    source.copy(found, folder.work)
+    return Taken(found, origin, folder.work)
+
+
+def prepare(
+    admitted: Admitted,
+    taken: Taken,
+    folder: RunFolder,
+    runtime: RuntimeFolder,
+    *,
+    machine: str,
+    inherit: bool = False,
+    agent_variables: Mapping[str, str] | None = None,
+    answers: Path | None = None,
+    attached: Attached | None = None,
+) -> Prepared:
+    """Raises Refused, AgentError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
+    answers: where known answers are kept, None: nobody is asked for them. attached: the training's container, where it is another."""
+    order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
+    mine = os.environ if agent_variables is None else agent_variables
+    found, work = taken.found, taken.work
     values = {
         **admitted.parameters,
         "out": str(folder.out),
@@ -77,14 +104,17 @@ def prepare(
     if "port" in names_in([*recipe.command, *environment.variables.values()]):
         values["port"] = str(free_port(order.recipe))
     argv = [fill(word, values) for word in recipe.command]
-    if recipe.runs_in_place:
-        work = recipe.folder
-    else:
-        work = folder.work
-        source.copy(found, work)
-        argv = arguments.into_copy(argv, origin, work, bytes_max)
+    if not recipe.runs_in_place:
+        argv = arguments.into_copy(argv, taken.origin, work, _bytes_max(admitted))
     container, inside = None, None
-    if environment.image:
+    if attached:
+        inside = attached.facts
+        env = {**inherited(attached.hello["environ"])}
+        env.setdefault("PATH", SYSTEM_PATH)
+        env.setdefault("PYTHONUNBUFFERED", "1")
+        interpreter = str(environment.python or inside["python"]["executable"])
+        inherit = False
+    elif environment.image:
         container = Container(find_image(environment.image), order.key, network=environment.network or "none")
         env = image_variables(container.image, recipe.pass_, mine)
         inside = manifest.image_facts(container, str(environment.python or ""), env)
@@ -101,7 +131,12 @@ def prepare(
             env.pop(name, None)
     if argv[0] in PYTHON_WORDS:
         argv[0] = interpreter
-    elif container is None and shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
+    elif (
+        container is None
+        and attached is None
+        and shutil.which(argv[0], path=env["PATH"]) is None
+        and not (work / argv[0]).is_file()
+    ):
         raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
     private = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
     private_variables(env, folder, runtime, home=not inherit)
@@ -131,7 +166,7 @@ def prepare(
         container = replace(
             container,
             writable=(work, folder.home, folder.tmp, folder.out, folder.caches, runtime.path),
-            readable=(folder.probe, folder.given, origin, *(Path(place) for place in places.values())),
+            readable=(folder.probe, folder.given, taken.origin, *(Path(place) for place in places.values())),
         )
     facts = manifest.run_manifest(
         machine,
@@ -152,7 +187,8 @@ def prepare(
             "name": order.environment or "default",
             "python": interpreter,
             "emulate": dict(environment.emulate),
-            **({"image": container.image.name, "image_id": container.image.id} if container else {}),
+            **({"image": environment.image} if environment.image else {}),
+            **({"image_id": container.image.id} if container else {}),
         },
         own=own_paths(folder, runtime),
         inside=inside,
@@ -171,8 +207,13 @@ def prepare(
         window_end=order.step_to,
         grace_s=recipe.grace_s,
         container=container,
+        attached=attached,
     )
-    return Prepared(plan, facts, None if recipe.runs_in_place or snapshot else found)
+    return Prepared(plan, facts, None if recipe.runs_in_place or found.folder != taken.origin else found)
+
+
+def _bytes_max(admitted: Admitted) -> int:
+    return int(admitted.recipe.source_mb_max * 1024 * 1024)
 
 
 def training_variables(

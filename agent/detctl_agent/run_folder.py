@@ -155,11 +155,11 @@ class RunFolder:
 
     def write_run(self, run: RunJson) -> None:
         """Replaces run.json atomically and durably. Raises DiskFull or AgentError."""
-        self._write("run.json", asdict(run))
+        self.write("run.json", asdict(run))
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces manifest.json. Raises DiskFull or AgentError."""
-        self._write("manifest.json", manifest)
+        self.write("manifest.json", manifest)
 
     def read_run(self) -> RunJson | None:
         """run.json, or None where there is none or it is damaged."""
@@ -206,7 +206,8 @@ class RunFolder:
             else:
                 entry.unlink(missing_ok=True)
 
-    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+    def write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Replaces a JSON file of the folder atomically and durably. Raises DiskFull or AgentError."""
         target, temporary = self.root / name, self.root / f".{name}.new"
         try:
             with open(temporary, "w", encoding="utf-8") as stream:

@@ -14,6 +14,7 @@ from detctl_agent import logs
 from detctl_agent.client import messages
 from detctl_agent.client.channel import Endpoint
 from detctl_agent.client.connection import Connection
+from detctl_agent.cluster.launching import Cluster
 from detctl_agent.health import EVERY_S, write_sign
 from detctl_agent.job import JobPhase
 from detctl_agent.jobs import Jobs
@@ -39,9 +40,11 @@ class Service:
         parallel: int,
         inherit: bool,
         answers: bool = False,
+        cluster: Cluster | None = None,
     ) -> None:
         self._name, self._endpoint, self._offers = name, endpoint, offers
         self._state, self._parallel, self._inherit, self._answers = state, parallel, inherit, answers
+        self._cluster = cluster
         self._boot_id = secrets.token_hex(8)
         self._manifest: dict[str, Any] = {}
 
@@ -54,7 +57,13 @@ class Service:
         self._manifest = await asyncio.to_thread(machine_manifest, self._name)
         await asyncio.to_thread(self._offers.refresh)
         jobs = Jobs(
-            self._name, self._offers, self._state, parallel=self._parallel, inherit=self._inherit, answers=self._answers
+            self._name,
+            self._offers,
+            self._state,
+            parallel=self._parallel,
+            inherit=self._inherit,
+            answers=self._answers,
+            cluster=self._cluster,
         )
         await jobs.take_over()
         changed = asyncio.Event()

@@ -16,7 +16,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "deploy" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (PLACE / "overlays").iterdir())
-JOBS = sorted(PLACE.glob("*-job/job.yaml"))
+LAUNCHER = PLACE / "overlays" / "launcher"  # applied beside one of the others
+JOBS = [*sorted(PLACE.glob("*-job/job.yaml")), LAUNCHER / "job.yaml"]
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl, to render overlays")
 
 
@@ -58,7 +59,13 @@ def test_an_overlay_renders_and_is_valid(overlay: str, caplog: pytest.LogCapture
         assert document["kind"] == "Namespace" or document["metadata"]["namespace"] == "detctl", document["metadata"]
     names = [(one["kind"], one["metadata"]["name"]) for one in found]
     assert len(names) == len(set(names))
-    assert next(one for one in found if one["kind"] == "Deployment")["spec"]["replicas"] == 2
+    deployments = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "Deployment"}
+    if overlay == LAUNCHER.name:
+        assert deployments["launcher"]["replicas"] == 1 and "Namespace" not in {kind for kind, _ in names}
+        mounted = next(v for v in deployments["launcher"]["template"]["spec"]["volumes"] if v["name"] == "catalog")
+        assert ("ConfigMap", mounted["configMap"]["name"]) in names
+        return
+    assert deployments["coordinator"]["replicas"] == 2
     labels = next(one for one in found if one["kind"] == "Namespace")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
 
@@ -67,13 +74,14 @@ def test_an_overlay_renders_and_is_valid(overlay: str, caplog: pytest.LogCapture
 def test_a_job_is_valid(job: Path) -> None:
     import kubernetes_validate
 
-    kubernetes_validate.validate(yaml.safe_load(job.read_text()), "1.32", strict=True)
+    text = job.read_text().replace("RUN_KEY", "run-1").replace("RUN_FOLDER", "/runs/run-1").replace("IMAGE", "image:1")
+    kubernetes_validate.validate(yaml.safe_load(text), "1.32", strict=True)
 
 
 @pytest.mark.parametrize(("name", "template"), list(pods(documents())), ids=[name for name, _ in pods(documents())])
 def test_every_pod_is_restricted(name: str, template: dict[str, Any]) -> None:
     spec = template["spec"]
-    assert spec["automountServiceAccountToken"] is False
+    assert spec["automountServiceAccountToken"] is (name == "Deployment/launcher"), "the launcher's alone"
     security = spec["securityContext"]
     assert security["runAsNonRoot"] is True and security["runAsUser"] == 65532
     assert security["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -85,9 +93,32 @@ def test_every_pod_is_restricted(name: str, template: dict[str, Any]) -> None:
         assert own["allowPrivilegeEscalation"] is False and own["readOnlyRootFilesystem"] is True
         assert own["capabilities"] == {"drop": ["ALL"]}
         assert "memory" in container["resources"]["limits"] and "cpu" in container["resources"]["requests"]
-        assert not container["image"].endswith(":latest") and ":" in container["image"]
+        assert not container["image"].endswith(":latest") and (
+            ":" in container["image"] or container["image"] == "IMAGE"
+        )
+        asks_for_gpu = any(key.startswith("nvidia.com/") for key in container["resources"]["limits"])
+        assert asks_for_gpu == (container["name"] == "training"), "GPUs are asked for by trainings alone"
         for secret in (one for one in container.get("env", ()) if re.search("PASSWORD|TOKEN|STORE", one["name"])):
             assert "secretKeyRef" in secret.get("valueFrom", {}), "no secret is written into a manifest"
+
+
+def test_the_launcher_may_do_with_jobs_what_it_does_and_no_more() -> None:
+    roles = [one for one in documents() if one["kind"] in ("Role", "ClusterRole")]
+    assert [role["metadata"]["name"] for role in roles] == ["launcher"] and roles[0]["kind"] == "Role"
+    assert roles[0]["rules"] == [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "delete"]}]
+    (binding,) = (one for one in documents() if one["kind"] == "RoleBinding")
+    assert [subject["name"] for subject in binding["subjects"]] == ["launcher"]
+
+
+def test_the_launchers_files_are_files_that_the_agent_takes(tmp_path: Path) -> None:
+    from detctl_agent.catalog import load
+    from detctl_agent.cluster.launching import read_template
+
+    path = tmp_path / "catalog.toml"
+    path.write_text((LAUNCHER / "catalog.toml").read_text())
+    found = load(path)
+    assert all(one.image for name, one in found.environments.items() if name != "default")
+    read_template(LAUNCHER / "job.yaml")
 
 
 def test_nothing_talks_but_along_the_one_way() -> None:
@@ -103,17 +134,26 @@ def test_nothing_talks_but_along_the_one_way() -> None:
     }
     assert ways == {
         ("dns", 53), ("callers-to-coordinator", 7450), ("callers-egress", 7450), ("coordinator-to-redis", 6379),
-        ("coordinator-egress", 6379),
+        ("coordinator-egress", 6379), ("launcher-to-api", 443), ("launcher-to-api", 6443),
     }  # fmt: skip
 
 
 def test_flags_in_manifests_are_flags_of_the_programs() -> None:
+    import click
+    from detctl_agent.commands.health import health
+    from detctl_agent.commands.serve import serve
     from detctl_coordinator.main import _parser
 
-    container = next(one for one in documents() if one["kind"] == "Deployment")["spec"]["template"]["spec"][
-        "containers"
-    ][0]
+    deployments = {one["metadata"]["name"]: one for one in documents() if one["kind"] == "Deployment"}
+    container = deployments["coordinator"]["spec"]["template"]["spec"]["containers"][0]
     _parser().parse_args(container["args"])
+    agent = deployments["launcher"]["spec"]["template"]["spec"]["containers"][0]
+    words, left, _ = serve.make_parser(click.Context(serve)).parse_args(list(agent["args"]))
+    assert {"name", "coordinator", "tls", "catalog", "jobs", "state", "parallel"} == set(words) and left == []
+    for probe in ("startupProbe", "livenessProbe"):
+        command = agent[probe]["exec"]["command"]
+        assert command[:2] == ["detctl-agent", "health"]
+        health.make_parser(click.Context(health)).parse_args(command[2:])
     for probe in ("startupProbe", "readinessProbe"):
         command = container[probe]["exec"]["command"]
         assert command[0] == "detctl-coordinator"

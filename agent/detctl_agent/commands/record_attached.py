@@ -54,6 +54,9 @@ class AttachedRecording(Recording):
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
         attached = Attached(self._shared, WAIT_S)
         hello = attached.hello
+        if not hello["argv"]:
+            attached.close()
+            raise AgentError(f"the other container says no command: python3 {self._shared}/attach.pyz COMMAND")
         argv, work = [str(word) for word in hello["argv"]], Path(str(hello["cwd"]))
         self._command = argv
         env = {**inherited(hello["environ"]), **self._variables}
@@ -69,7 +72,7 @@ class AttachedRecording(Recording):
             recipe=self._recipe(record, self._paths, None),
             environment={"name": "default", "python": hello["python"]["executable"], "emulate": {}},
             own=own_paths(self._folder, runtime),
-            inside={"machine": hello["machine"], "python": hello["python"]},
+            inside=attached.facts,
         )
         self._folder.write_manifest(facts)
         self._folder.write_run(record)

@@ -9,6 +9,8 @@ import click
 
 from detctl_agent import logs
 from detctl_agent.client.channel import Endpoint, check_addresses, read_token
+from detctl_agent.cluster.jobs_api import JobsApi
+from detctl_agent.cluster.launching import Cluster, read_template
 from detctl_agent.errors import AgentError
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
@@ -62,6 +64,14 @@ from detctl_agent.state_folder import StateFolder, default_state
     help="ask each environment for its known answers before its first training: five seconds, once",
 )
 @click.option(
+    "--jobs",
+    type=click.Path(path_type=Path),
+    envvar="DETCTL_AGENT_JOBS",
+    metavar="FILE",
+    help="in a Kubernetes cluster: train environments with an image as Jobs made from this template (docs/deploy.md)",
+)
+@click.option("--namespace", envvar="DETCTL_AGENT_NAMESPACE", default="", help="with --jobs [default: the agent's own]")
+@click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 def serve(
@@ -74,6 +84,8 @@ def serve(
     parallel: int,
     inherit_environment: bool,
     answers: bool,
+    jobs: Path | None,
+    namespace: str,
     log_level: str,
 ) -> None:
     """Runs the agent until it is told to end (SIGTERM, SIGINT)."""
@@ -82,6 +94,7 @@ def serve(
         raise AgentError(f"--name {name!r}: a machine's name is {NAME_RULE}")
     endpoint = Endpoint(check_addresses(coordinator, tls=tls is not None), token_file, tls)
     read_token(token_file)
+    cluster = Cluster(JobsApi(namespace), read_template(jobs)) if jobs else None
     folder = StateFolder(state or default_state(name))
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
     try:
@@ -94,6 +107,7 @@ def serve(
                 parallel=parallel,
                 inherit=inherit_environment,
                 answers=answers,
+                cluster=cluster,
             ).run()
         )
     finally:

@@ -8,18 +8,18 @@ import zipapp
 from pathlib import Path
 from shutil import copyfile
 
-PARTS = ("attach.py", "shim.py", "tree.py")
+PARTS = ("launcher/attach.py", "launcher/shim.py", "launcher/tree.py", "manifest/gpu.py")
 
 
 def write_archive(target: Path) -> None:
     """Writes it, readable for all. Raises OSError."""
     with tempfile.TemporaryDirectory() as place:
-        package = Path(place) / "detctl_agent" / "launcher"
-        package.mkdir(parents=True)
+        package, ours = Path(place) / "detctl_agent", Path(__file__).parents[1]
         for part in PARTS:
-            copyfile(Path(__file__).with_name(part), package / part)
-        for folder in (package, package.parent):
-            (folder / "__init__.py").touch()
+            (package / part).parent.mkdir(parents=True, exist_ok=True)
+            copyfile(ours / part, package / part)
+            (package / part).with_name("__init__.py").touch()  # ours import more than this needs
+        (package / "__init__.py").touch()
         zipapp.create_archive(
             place, target, interpreter="/usr/bin/env python3", main="detctl_agent.launcher.attach:main"
         )

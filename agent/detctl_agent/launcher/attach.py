@@ -1,9 +1,11 @@
 """The training container's side of a sidecar: starts the training there, on the word of a recorder in another container.
 
-`python3 /detctl/attach.pyz COMMAND…` in any image with a Python 3.9 or newer; standard library alone. It connects to the recorder's
-socket, says what it would start and where it is, and is from then on the shim of the run (shim.py), with this socket for its pipes:
+`python3 /detctl/attach.pyz COMMAND…` in any image with a Python 3.9 or newer; standard library alone. Without a command the recorder
+has it: so agents launch Jobs. It connects to the recorder's socket, says what it would start and where it is, and is from then on the
+shim of the run (shim.py), with this socket for its pipes:
 
-    to the recorder    {"argv": […], "cwd": "…", "umask": 18, "environ": {…}, "machine": {…}, "python": {…}}, then the shim's reports
+    to the recorder    {"argv": […], "cwd": "…", "umask": 18, "environ": {…}, "machine": {…}, "python": {…}, "gpu": […]}, then the
+                       shim's reports
     from the recorder  the shim's commands
 
 Exit code: the training's own; 0 where the recorder ended it, since the window was over.
@@ -22,6 +24,7 @@ import sys
 import time
 
 from detctl_agent.launcher.shim import Shim
+from detctl_agent.manifest.gpu import gpu_facts
 
 SOCKET = "attach.sock"
 WAIT_S = 600.0
@@ -34,9 +37,6 @@ def main() -> None:
     command = sys.argv[1:]
     if command[:1] == ["--"]:
         command = command[1:]
-    if not command:
-        _tell("say what to train: python3 attach.pyz python train.py")
-        sys.exit(EXIT_TROUBLE)
     folder = os.path.dirname(os.path.abspath(sys.argv[0]))
     connection = _connected(os.path.join(folder, SOCKET))
     connection.sendall(json.dumps(_hello(command)).encode("utf-8") + b"\n")
@@ -86,6 +86,7 @@ def _hello(command: list[str]) -> dict[str, object]:
             "implementation": platform.python_implementation(),
             "executable": sys.executable,
         },
+        "gpu": gpu_facts(),
     }
 
 

@@ -53,6 +53,11 @@ class Attached:
         self.reports = self._socket.fileno()
         self.stdout, self.stderr = _closed_pipe(), _closed_pipe()
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """{"machine": …, "python": …, "gpu": …} of the training's container, for its manifest."""
+        return {section: self.hello[section] for section in ("machine", "python", "gpu")}
+
     def start(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], *, grace_s: float, umask: int) -> None:
         """Tells the shim what to start."""
         self._tell({"argv": list(argv), "cwd": str(cwd), "env": dict(env), "grace_s": grace_s, "umask": umask})

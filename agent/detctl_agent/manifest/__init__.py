@@ -30,17 +30,17 @@ def run_manifest(
     recipe: Mapping[str, Any],
     environment: Mapping[str, Any],
     own: Sequence[tuple[str, Path]] = (),
-    inside: Mapping[str, Mapping[str, Any]] | None = None,
+    inside: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest of one run. own: (placeholder, folder) pairs of the run's private folders, whose paths are told by name.
-    inside: what was asked in the run's image (manifest/image.py), which stands over the host's; None: the run has none."""
+    inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none."""
     shown = without_secrets(variables)
     for placeholder, folder in own:
         shown = {key: value.replace(str(folder), placeholder) for key, value in shown.items()}
     return {
         "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},
         "python": dict(inside["python"]) if inside else python_facts(interpreter, variables),
-        "gpu": gpu_facts(),
+        "gpu": inside["gpu"] if inside and "gpu" in inside else gpu_facts(),
         "locale": locale_facts(variables),
         "variables": dict(sorted(shown.items())),
         "storage": storage_facts(places),

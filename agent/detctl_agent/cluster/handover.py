@@ -1,0 +1,92 @@
+"""What agent and recorder of a Job tell each other, as files in the run's folder: each is written whole, or not there.
+
+order.json      agent: what is to run, with all values filled in, and the source that lies in work/
+progress.json   recorder, twice a second: how much of the spool is on disk, and how far the training is
+end.json        agent: {"reason": "cancelled", "message": "…", "grace_s": 10.0 | null}
+stop.json       agent: {"after_step": 3}
+outcome.json    recorder, last of all: how it ended; manifest.json was written before it
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from detctl_agent.admission import Admitted, Order
+from detctl_agent.errors import AgentError
+from detctl_agent.preparation import Taken
+from detctl_agent.recipe import Environment, Recipe
+from detctl_agent.run_folder import RunFolder
+from detctl_agent.runner import Outcome, Progress
+from detctl_agent.source import Source
+
+ORDER, PROGRESS, END, STOP, OUTCOME = "order.json", "progress.json", "end.json", "stop.json", "outcome.json"
+
+
+def write_order(folder: RunFolder, admitted: Admitted, taken: Taken, machine: str) -> None:
+    """Raises DiskFull or AgentError."""
+    folder.write(
+        ORDER,
+        {
+            "machine": machine,
+            "order": asdict(admitted.order),
+            "recipe": admitted.recipe.model_dump(mode="json", by_alias=True),
+            "environment": admitted.environment.model_dump(mode="json"),
+            "parameters": dict(admitted.parameters),
+            "source": {"digest": taken.found.digest, "git_commit": taken.found.git_commit, "origin": str(taken.origin)},
+        },
+    )
+
+
+def read_order(folder: RunFolder) -> tuple[Admitted, Taken, str]:
+    """(what is to run, its source in work/, the machine's name). Raises AgentError."""
+    raw = _read(folder, ORDER)
+    if raw is None:
+        raise AgentError(f"{folder.root / ORDER} is missing: this is started by an agent that launches Jobs")
+    admitted = Admitted(
+        Order(**raw["order"]),
+        Recipe.model_validate(raw["recipe"]),
+        Environment.model_validate(raw["environment"]),
+        raw["parameters"],
+    )
+    found = Source(folder.work, raw["source"]["digest"], (), 0, raw["source"]["git_commit"])
+    return admitted, Taken(found, Path(raw["source"]["origin"]), folder.work), raw["machine"]
+
+
+def write_progress(folder: RunFolder, progress: Progress) -> None:
+    """Raises DiskFull or AgentError."""
+    folder.write(PROGRESS, asdict(progress))
+
+
+def read_progress(folder: RunFolder) -> Progress | None:
+    """None before the recorder has written any."""
+    raw = _read(folder, PROGRESS)
+    return None if raw is None else Progress(**raw)
+
+
+def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
+    """Raises DiskFull or AgentError."""
+    folder.write(OUTCOME, asdict(outcome))
+
+
+def read_outcome(folder: RunFolder) -> Outcome | None:
+    """None while the run goes on."""
+    raw = _read(folder, OUTCOME)
+    known = {item.name for item in fields(Outcome)}
+    return None if raw is None else Outcome(**{key: value for key, value in raw.items() if key in known})
+
+
+def read_wish(folder: RunFolder, name: str) -> Mapping[str, Any] | None:
+    """END or STOP, as the agent wrote it."""
+    return _read(folder, name)
+
+
+def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
+    try:
+        raw = json.loads((folder.root / name).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None  # not there yet; writes are atomic, so never half of one
+    return raw if isinstance(raw, dict) else None

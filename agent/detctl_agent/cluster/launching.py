@@ -1,0 +1,72 @@
+"""From an admitted run to its ClusterRunner, and what an earlier agent left in the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from detctl_agent.admission import Admitted
+from detctl_agent.cluster import handover
+from detctl_agent.cluster.jobs_api import JobsApi
+from detctl_agent.cluster.runner import ClusterRunner
+from detctl_agent.cluster.template import START_S, check_template, fill_template, job_name
+from detctl_agent.errors import CatalogError, Refused
+from detctl_agent.preparation import Taken
+from detctl_agent.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where environments with an image are trained as Jobs made from `template`."""
+
+    api: JobsApi
+    template: dict[str, Any]
+
+    def runner(
+        self,
+        admitted: Admitted,
+        taken: Taken,
+        folder: RunFolder,
+        machine: str,
+        on_started: Callable[[], None],
+        on_spooled: Callable[[], None],
+    ) -> ClusterRunner:
+        """Hands the run over. Raises DiskFull or AgentError."""
+        order, recipe = admitted.order, admitted.recipe
+        handover.write_order(folder, admitted, taken, machine)
+        return ClusterRunner(
+            self.api,
+            folder,
+            order.key,
+            job=fill_template(self.template, order.key, folder.root, admitted.environment.image, recipe.timeout_s),
+            start_s=START_S,
+            grace_s=recipe.grace_s,
+            on_started=on_started,
+            on_spooled=on_spooled,
+        )
+
+    def check(self, admitted: Admitted) -> None:
+        """Raises Refused where a run cannot be a Job."""
+        if admitted.recipe.runs_in_place:
+            raise Refused(f"recipe {admitted.order.recipe} runs in place: a Job has no such place; leave out in_place")
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Jobs that an earlier start of the agent left."""
+        for key in keys:
+            self.api.delete(job_name(key))
+
+
+def read_template(path: Path) -> dict[str, Any]:
+    """Raises CatalogError, in one line."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise CatalogError("launching Jobs needs the package kubernetes: pip install 'detctl[kubernetes]'") from error
+    try:
+        return check_template(yaml.safe_load(path.read_text("utf-8")), str(path))
+    except OSError as error:
+        raise CatalogError(f"{path}: {error.strerror}: give the template's place with --jobs") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CatalogError(f"{path}: is no YAML: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,125 @@
+"""A run as a Job, from its order to its outcome: what Runner is for a process of this machine.
+
+Files in the run's folder go both ways (handover.py); the API is asked only whether the Job is still there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from detctl_agent import logs
+from detctl_agent.cluster import handover
+from detctl_agent.cluster.jobs_api import JobsApi
+from detctl_agent.cluster.template import job_name
+from detctl_agent.errors import AgentError, Refused
+from detctl_agent.run_folder import RunFolder
+from detctl_agent.runner import Outcome, Progress
+
+LOOK_S = 0.5
+ASK_S = 5.0
+# A pod that has ended may have written its outcome on another node a moment ago: file systems between nodes tell late.
+LATE_S = 90.0
+END_S = 60.0  # beside the recipe's grace, until a pod that does not end is deleted
+log = logs.logger("job")
+
+
+class ClusterRunner:
+    """`run` blocks; the rest may be called from any thread."""
+
+    def __init__(
+        self,
+        api: JobsApi,
+        folder: RunFolder,
+        key: str,
+        *,
+        job: dict[str, object],
+        start_s: float,
+        grace_s: float,
+        on_started: Callable[[], None],
+        on_spooled: Callable[[], None],
+    ) -> None:
+        """job: what is to be created; start_s: until its recorder must have spoken."""
+        self._api, self._folder, self._key, self._job = api, folder, key, job
+        self._start_s, self._grace_s = start_s, grace_s
+        self._on_started, self._on_spooled = on_started, on_spooled
+        self.progress = Progress()
+        self._changed = threading.Event()
+        self._end: tuple[str, str] | None = None
+        self._end_at = 0.0
+
+    def end(self, reason: str, message: str = "", grace_s: float | None = None) -> None:
+        """Ends the run now, for `reason` (a word of run_folder.py)."""
+        if self._end is None:
+            self._end, self._end_at = (reason, message), time.monotonic()
+            self._wish(handover.END, {"reason": reason, "message": message, "grace_s": grace_s})
+        self._changed.set()
+
+    def stop_after(self, step: int) -> None:
+        """Ends the run after `step` on all ranks."""
+        self._wish(handover.STOP, {"after_step": step})
+
+    def run(self) -> Outcome:
+        """Returns when its recorder has said how it ended, or it is lost. Raises AgentError where no Job can be made."""
+        started = time.monotonic()
+        self._api.create(self._job)
+        log.info(logs.line("job_created", run=self._key, job=job_name(self._key)))
+        try:
+            return self._watched(started)
+        finally:
+            self._api.delete(job_name(self._key))
+
+    def _watched(self, started: float) -> Outcome:
+        spoken, asked, over_at, why = False, 0.0, 0.0, ""
+        while True:
+            outcome = handover.read_outcome(self._folder)
+            if (progress := handover.read_progress(self._folder)) is not None:
+                if not spoken:
+                    spoken = True
+                    self._on_started()
+                spooled, self.progress.spooled_bytes = self.progress.spooled_bytes, progress.spooled_bytes
+                self.progress.step, self.progress.records = progress.step, progress.records
+                self.progress.ranks = progress.ranks
+                if progress.spooled_bytes > spooled:
+                    self._on_spooled()
+            if outcome is not None:
+                self._see(outcome.spool_bytes)
+                if outcome.end == "refused":
+                    raise Refused(outcome.message)
+                return outcome
+            now = time.monotonic()
+            if not over_at and now - asked > ASK_S:
+                asked = now
+                state, why = self._state()
+                over_at = now if state != "running" else 0.0
+            if over_at and now - over_at > (LATE_S if spoken else 0.0):
+                return self._lost(started, why or "its pod ended without a word")
+            if not spoken and now - started > self._start_s:
+                return self._lost(started, f"its pod did not start within {self._start_s:.0f} s: kubectl describe it")
+            if self._end and now - self._end_at > (self._grace_s + END_S if spoken else 0.0):
+                return self._lost(started, self._end[1])
+            self._changed.wait(LOOK_S)
+            self._changed.clear()
+
+    def _state(self) -> tuple[str, str]:
+        try:
+            return self._api.state(job_name(self._key))
+        except AgentError as error:
+            log.warning(logs.line("job_unseen", run=self._key, why=str(error)))
+            return "running", ""  # an API that is away ends no training
+
+    def _see(self, spooled: int) -> None:
+        self.progress.spooled_bytes = spooled
+        self._on_spooled()
+
+    def _lost(self, started: float, why: str) -> Outcome:
+        end = self._end[0] if self._end else "lost"
+        spooled = self.progress.spooled_bytes
+        return Outcome(end=end, exit_code=-9, message=why, wall_s=time.monotonic() - started, spool_bytes=spooled)
+
+    def _wish(self, name: str, content: dict[str, object]) -> None:
+        try:
+            self._folder.write(name, content)
+        except AgentError as error:
+            log.error(logs.line("wish_unwritten", run=self._key, why=str(error)))

@@ -1,0 +1,97 @@
+"""`detctl-agent run FOLDER --attach SHARED`: the recorder of a Job that an agent launched; the training runs beside it (attach.py)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from detctl_agent import logs, manifest
+from detctl_agent.cluster import handover
+from detctl_agent.errors import AgentError, DiskFull, Refused
+from detctl_agent.launcher.attached import Attached
+from detctl_agent.preparation import prepare
+from detctl_agent.run_folder import RunFolder
+from detctl_agent.runner import Outcome, Runner
+from detctl_agent.sockets import RuntimeFolder
+
+WAIT_S = 900.0  # for the training's container: its image may have to be pulled
+EVERY_S = 0.5
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--attach",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    metavar="SHARED",
+    help="the folder that both containers of the pod see, at the same place",
+)
+def run(folder: Path, attach: Path) -> None:
+    """Records one run of an agent that launches Jobs. Not for people: `detctl record --attach` is."""
+    logs.setup("info")
+    place = RunFolder(folder.absolute())
+    try:
+        outcome = _recorded(place, attach.absolute())
+    except Refused as error:
+        outcome = Outcome(end="refused", exit_code=127, message=str(error))
+    except AgentError as error:
+        end = "disk-full" if isinstance(error, DiskFull) else "lost"
+        outcome = Outcome(end=end, exit_code=127, message=str(error))
+    place.clean_private()
+    handover.write_outcome(place, outcome)
+
+
+def _recorded(folder: RunFolder, shared: Path) -> Outcome:
+    admitted, taken, machine = handover.read_order(folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
+    attached = Attached(shared, WAIT_S)
+    runtime = RuntimeFolder(folder.tmp, root=shared)
+    try:
+        prepared = prepare(admitted, taken, folder, runtime, machine=machine, attached=attached)
+        folder.write_manifest(prepared.manifest)
+        runner = Runner(prepared.plan, folder, runtime)
+    except BaseException:
+        attached.close()
+        runtime.remove()
+        raise
+    signal.signal(signal.SIGTERM, lambda number, frame: runner.end("lost", "its pod was ended"))
+    with _telling(folder, runner):
+        outcome = runner.run()
+    folder.write_manifest(manifest.with_told(prepared.manifest, outcome.torch))
+    return outcome
+
+
+@contextmanager
+def _telling(folder: RunFolder, runner: Runner) -> Iterator[None]:
+    """While it runs, the agent hears how far it is, and what it wishes is done."""
+    over = threading.Event()
+
+    def tell() -> None:
+        ended = stopped = False
+        while True:
+            try:
+                handover.write_progress(folder, runner.progress)
+            except AgentError:
+                pass  # a full disk ends the run by the spool itself
+            if not ended and (wish := handover.read_wish(folder, handover.END)):
+                ended = True
+                runner.end(str(wish["reason"]), str(wish["message"]), wish["grace_s"])
+            if not stopped and (wish := handover.read_wish(folder, handover.STOP)):
+                stopped = True
+                runner.stop_after(int(wish["after_step"]))
+            if over.wait(EVERY_S):
+                return
+
+    thread = threading.Thread(target=tell, name="handover", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
