@@ -7,10 +7,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,6 +129,11 @@ class House:
             "--state", str(self.folder / f"agent-{name}"),
         )  # fmt: skip
         wait_for(f"{name} is connected", lambda: self.machine(name).get("connected"))
+
+    def segments(self) -> int:
+        """How many the SQLite store holds, while its coordinator runs."""
+        with closing(sqlite3.connect(f"file:{self.folder}/store.db?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM segments").fetchone()[0])
 
     def machine(self, name: str) -> dict[str, Any]:
         listed = json.loads(self.detctl("machines", "--json").stdout)

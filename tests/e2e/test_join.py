@@ -98,6 +98,8 @@ def test_what_is_interrupted_is_given_back_and_what_is_killed_is_taken_over(hous
             cwd=project, env=house.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         wait_for("the training is up", lambda: (project / "up").exists())
+        # What is recorded is sent while it trains: a host that dies takes none of it along.
+        wait_for("the coordinator has a part of it", lambda: house.segments() > 0)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
         if number is signal.SIGTERM:

@@ -80,7 +80,7 @@ def command(
     """Train the command that follows `--` here, and keep its fingerprints in a folder; no service is needed.
 
     With --join it is a run of an audit that was started with --join-only, whatever started it here: srun, ssh, kubectl. The audit
-    says which steps; what was recorded is sent when the training is over.
+    says which steps; what is recorded is sent while it trains.
 
     Exits 0 when the training was captured, 3 when it was not wholly (a crash, no torch), 2 on trouble.
 

@@ -43,7 +43,7 @@ class Recording:
 
     def payloads(self) -> Iterator[bytes]:
         """The sound records, in the order of writing."""
-        return read_log(self.folder / "spool" / "log")
+        return (payload for payload, _ in read_log(self.folder / "spool" / "log"))
 
 
 def open_recording(folder: Path) -> Recording:
@@ -63,9 +63,8 @@ def open_recording(folder: Path) -> Recording:
     manifest = _document(manifest_path) if manifest_path.exists() else {}
     log = folder / "spool" / "log"
     sound, good_bytes = 0, len(MAGIC)
-    for payload in read_log(log):
+    for _, good_bytes in read_log(log):  # noqa: B007 - the last one's end counts
         sound += 1
-        good_bytes += _HEAD.size + len(payload)
     size = log.stat().st_size if log.exists() else 0
     expected = int(run.get("spool_records") or 0)
     damage = ""
@@ -74,8 +73,8 @@ def open_recording(folder: Path) -> Recording:
     return Recording(folder, run, manifest, sound, damage)
 
 
-def read_log(log: Path) -> Iterator[bytes]:
-    """Payloads up to the first that is cut or fails its CRC; nothing behind it may be used."""
+def read_log(log: Path, start: int = len(MAGIC)) -> Iterator[tuple[bytes, int]]:
+    """(payload, position behind it) from `start` up to the first that is cut or fails its CRC; nothing behind it may be used."""
     try:
         stream = open(log, "rb")  # noqa: SIM115 - closed by the with below
     except OSError:
@@ -83,6 +82,7 @@ def read_log(log: Path) -> Iterator[bytes]:
     with stream:
         if stream.read(len(MAGIC)) != MAGIC:
             return
+        stream.seek(start)
         while len(head := stream.read(_HEAD.size)) == _HEAD.size:
             length, crc = _HEAD.unpack(head)
             if length > RECORD_BYTES_MAX:
@@ -90,7 +90,7 @@ def read_log(log: Path) -> Iterator[bytes]:
             payload = stream.read(length)
             if len(payload) < length or zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length))) != crc:
                 return
-            yield payload
+            yield payload, stream.tell()
 
 
 _RECORD_HINT = "detctl record -o DIR -- COMMAND makes one"

@@ -15,6 +15,7 @@ from detctl_cli.errors import CliError, Terminated
 from detctl_cli.exits import Exit
 from detctl_cli.recordings.capture import Captured, CaptureOptions, capture
 from detctl_cli.recordings.folder import open_recording
+from detctl_cli.recordings.following import AWAY, Following
 from detctl_cli.recordings.send import send_as
 from detctl_cli.service.client import Coordinator
 from detctl_cli.terminal import note
@@ -70,9 +71,12 @@ def train_and_send(
     wait_s: float,
     stdout: int | None,
 ) -> Captured:
-    """Trains and sends. Raises CliError; the run is given back where the training was interrupted or could not be recorded."""
+    """Trains, and sends while it trains. Raises CliError; the run is given back where the training was interrupted or could not
+    be recorded."""
+    following = Following(coordinator, folder, run.run_id, run.attempt)
     try:
-        result = capture(folder, command, options, stdout=stdout)
+        with following:
+            result = capture(folder, command, options, stdout=stdout)
     except (KeyboardInterrupt, Terminated):
         _give_back(coordinator, run, "its user interrupted it")
         raise
@@ -80,7 +84,7 @@ def train_and_send(
         _give_back(coordinator, run, result.because or "it was interrupted")
         return result
     recording = open_recording(folder)
-    _patiently(lambda: send_as(coordinator, recording, run.run_id, run.attempt), wait_s, folder)
+    _patiently(lambda: send_as(coordinator, recording, run.run_id, run.attempt, following.sent), wait_s, folder)
     note(f"sent: {recording.run.get('records', 0):,} fingerprints")
     return result
 
@@ -94,7 +98,7 @@ def _patiently(send: Callable[[], None], wait_s: float, folder: Path) -> None:
             send()
             return
         except CliError as problem:
-            if problem.code not in ("unreachable", "unavailable", "slow") or time.monotonic() > end:
+            if problem.code not in AWAY or time.monotonic() > end:
                 kept = f"{problem.hint}; what was recorded lies in {folder}" if problem.hint else f"it lies in {folder}"
                 raise CliError(problem.code, problem.message, kept, problem.exit_code) from None
             if not told:

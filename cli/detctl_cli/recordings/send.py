@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from detctl_proto.v1 import agents_pb2, audits_pb2
@@ -32,37 +33,11 @@ def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
     return run_id
 
 
-def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt: int) -> None:
-    """Sends all that a folder holds as this run, and how it ended. Raises CliError; 3 where data was refused."""
+def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt: int, sent: int = 0) -> None:
+    """Sends what a folder holds as this run but for its first `sent` records, and how it ended. Raises CliError; 3 where data was
+    refused."""
     run = recording.run
-    sent = acknowledged = 0
-
-    def requests() -> Iterator[agents_pb2.IngestRequest]:
-        nonlocal sent
-        for payload in recording.payloads():
-            request = agents_pb2.IngestRequest.FromString(payload)
-            kind = request.WhichOneof("kind")
-            if kind is None:
-                continue
-            part = request.segment if kind == "segment" else request.seal
-            part.run_id, part.attempt = run_id, attempt
-            sent += 1
-            yield request
-
-    for reply in coordinator.ingest(requests()):
-        if reply.refused or reply.fenced:
-            why = clean(reply.refused) or "the run is gone"
-            raise CliError(
-                "damaged", f"{recording.folder}: refused by the coordinator: {why}", exit_code=Exit.UNVERIFIED
-            )
-        acknowledged += 1
-    if acknowledged < sent:
-        raise CliError(
-            "damaged",
-            f"{recording.folder}: {sent - acknowledged} of {sent} messages were not acknowledged",
-            "compare again",
-            Exit.UNVERIFIED,
-        )
+    ingest(coordinator, itertools.islice(recording.payloads(), sent, None), run_id, attempt, str(recording.folder))
     coordinator.finish_import(
         audits_pb2.ImportFinished(
             run_id=run_id,
@@ -75,6 +50,36 @@ def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt
             attempt=attempt,
         )
     )
+
+
+def ingest(coordinator: Coordinator, payloads: Iterable[bytes], run_id: str, attempt: int, where: str) -> None:
+    """Sends records of a spool as parts of this run; returns when the coordinator has them all. Raises CliError, which names `where`."""
+    sent = acknowledged = 0
+
+    def requests() -> Iterator[agents_pb2.IngestRequest]:
+        nonlocal sent
+        for payload in payloads:
+            request = agents_pb2.IngestRequest.FromString(payload)
+            kind = request.WhichOneof("kind")
+            if kind is None:
+                continue
+            part = request.segment if kind == "segment" else request.seal
+            part.run_id, part.attempt = run_id, attempt
+            sent += 1
+            yield request
+
+    for reply in coordinator.ingest(requests()):
+        if reply.refused or reply.fenced:
+            why = clean(reply.refused) or "the run is gone, or somebody took it over"
+            raise CliError("damaged", f"{where}: refused by the coordinator: {why}", exit_code=Exit.UNVERIFIED)
+        acknowledged += 1
+    if acknowledged < sent:
+        raise CliError(
+            "damaged",
+            f"{where}: {sent - acknowledged} of {sent} messages were not acknowledged",
+            "compare again",
+            Exit.UNVERIFIED,
+        )
 
 
 def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> dict[str, Any]:
