@@ -25,6 +25,7 @@ import time
 
 from detctl_agent.launcher.shim import Shim
 from detctl_agent.manifest.gpu import gpu_facts
+from detctl_agent.manifest.system import system_facts
 
 SOCKET = "attach.sock"
 WAIT_S = 600.0
@@ -76,11 +77,7 @@ def _hello(command: list[str]) -> dict[str, object]:
         "cwd": os.getcwd(),
         "umask": umask,
         "environ": dict(os.environ),
-        "machine": {
-            "hostname": socket.gethostname(),
-            **_release(),
-            "libc": " ".join(part for part in platform.libc_ver() if part),
-        },
+        "machine": {"hostname": socket.gethostname(), **system_facts()},
         "python": {
             "version": platform.python_version(),
             "implementation": platform.python_implementation(),
@@ -88,18 +85,6 @@ def _hello(command: list[str]) -> dict[str, object]:
         },
         "gpu": gpu_facts(),
     }
-
-
-def _release() -> dict[str, str]:
-    found = {}
-    try:
-        with open("/etc/os-release", encoding="utf-8") as stream:
-            for line in stream:
-                key, _, value = line.strip().partition("=")
-                found[key] = value.strip("\"'")
-    except OSError:
-        pass
-    return {"os": found.get("ID", ""), "os_version": found.get("VERSION_ID", "")}
 
 
 def _tell(text: str) -> None:

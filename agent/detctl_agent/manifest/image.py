@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 from collections.abc import Mapping
@@ -9,21 +10,14 @@ from typing import Any
 
 from detctl_agent.errors import Refused
 from detctl_agent.launcher.container import Container
+from detctl_agent.manifest import system
 from detctl_agent.manifest.python import QUESTION
 
 TIMEOUT_S = 120.0
-_SYSTEM_QUESTION = """
-release = {}
-try:
-    with open("/etc/os-release") as stream:
-        for line in stream:
-            key, _, value = line.strip().partition("=")
-            release[key] = value.strip("\\"'")
-except OSError:
-    pass
-print(json.dumps({"os": release.get("ID", ""), "os_version": release.get("VERSION_ID", ""),
-                  "libc": " ".join(part for part in platform.libc_ver() if part), "executable": sys.executable}))
-"""
+# As text: the image has none of our modules.
+_QUESTION = (
+    f"{inspect.getsource(system)}\n{QUESTION}\nprint(json.dumps({{**system_facts(), 'executable': sys.executable}}))"
+)
 _answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 
 
@@ -40,8 +34,8 @@ def _asked(container: Container, words: list[str], variables: Mapping[str, str])
     why = ""
     for word in words:
         try:
-            said = container.ask([word, "-I", "-c", QUESTION + _SYSTEM_QUESTION], variables, TIMEOUT_S)
-            python, system = (json.loads(line) for line in said.strip().splitlines()[-2:])
+            said = container.ask([word, "-I", "-c", _QUESTION], variables, TIMEOUT_S)
+            python, told = (json.loads(line) for line in said.strip().splitlines()[-2:])
         except subprocess.CalledProcessError as error:
             why = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
             continue
@@ -49,6 +43,6 @@ def _asked(container: Container, words: list[str], variables: Mapping[str, str])
             why = f"{type(error).__name__}: {error}"
             continue
         python.pop("path")
-        executable = system.pop("executable")
-        return {"machine": system, "python": {**python, "executable": executable}}
+        executable = told.pop("executable")
+        return {"machine": told, "python": {**python, "executable": executable}}
     raise Refused(f"image {container.image.name}: {' and '.join(words)} do not answer in it: {why}")

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from detctl_agent.manifest.system import system_facts
+
 # From the widest to the narrowest: the first whose flags are all there is what kernels dispatch to, at most.
 _ISA = (
     ("amx", ("amx_tile", "avx512f")),
@@ -32,14 +34,13 @@ def machine_facts(name: str) -> dict[str, Any]:
 @cache
 def _facts() -> dict[str, Any]:
     model, flags = cpu()
-    libc = " ".join(part for part in platform.libc_ver() if part)
-    release = _os_release()
+    system = system_facts()
     return {
         "hostname": socket.gethostname(),
-        "os": release.get("ID", platform.system().lower()),
-        "os_version": release.get("VERSION_ID", ""),
+        "os": system["os"],
+        "os_version": system["os_version"],
         "kernel": platform.release(),
-        "libc": libc,
+        "libc": system["libc"],
         "architecture": platform.machine(),
         "cpu_model": model,
         "cpu_flags_digest": hashlib.blake2b(" ".join(sorted(flags)).encode(), digest_size=8).hexdigest(),
@@ -65,10 +66,3 @@ def cpu() -> tuple[str, frozenset[str]]:
         elif key in ("flags", "features") and not flags:
             flags = frozenset(value.split())
     return model or platform.processor(), flags
-
-
-def _os_release() -> dict[str, str]:
-    try:
-        return platform.freedesktop_os_release()
-    except OSError:
-        return {}
