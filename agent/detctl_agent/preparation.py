@@ -106,22 +106,8 @@ def prepare(
     argv = [fill(word, values) for word in recipe.command]
     if not recipe.runs_in_place:
         argv = arguments.into_copy(argv, taken.origin, work, _bytes_max(admitted))
-    container, inside = None, None
-    if attached:
-        inside = attached.facts
-        env = {**inherited(attached.hello["environ"])}
-        env.setdefault("PATH", SYSTEM_PATH)
-        env.setdefault("PYTHONUNBUFFERED", "1")
-        interpreter = str(environment.python or inside["python"]["executable"])
-        inherit = False
-    elif environment.image:
-        container = Container(find_image(environment.image), order.key, network=environment.network or "none")
-        env = image_variables(container.image, recipe.pass_, mine)
-        inside = manifest.image_facts(container, str(environment.python or ""), env)
-        interpreter = str(inside["python"]["executable"])
-        inherit = False  # the agent's own variables speak of the agent's own system
-    else:
-        env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
+    start = _start_of(admitted, mine, inherit, attached)
+    env, interpreter, container, inherit = start.env, start.interpreter, start.container, start.inherit
     env.update({name: fill(value, values) for name, value in environment.variables.items()})
     env.update(environment.emulation)
     for name, value in order.variables.items():
@@ -131,12 +117,7 @@ def prepare(
             env.pop(name, None)
     if argv[0] in PYTHON_WORDS:
         argv[0] = interpreter
-    elif (
-        container is None
-        and attached is None
-        and shutil.which(argv[0], path=env["PATH"]) is None
-        and not (work / argv[0]).is_file()
-    ):
+    elif start.here and shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
         raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
     private = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
     private_variables(env, folder, runtime, home=not inherit)
@@ -191,7 +172,7 @@ def prepare(
             **({"image_id": container.image.id} if container else {}),
         },
         own=own_paths(folder, runtime),
-        inside=inside,
+        inside=start.inside,
     )
     if order.known_answers and answers is not None:
         facts["known_answers"] = manifest.known_answers(interpreter, env, answers, container)
@@ -210,6 +191,40 @@ def prepare(
         attached=attached,
     )
     return Prepared(plan, facts, None if recipe.runs_in_place or found.folder != taken.origin else found)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a training has before the run's own variables are put in. inside: facts of its image; inherit: as for prepare."""
+
+    env: dict[str, str]
+    interpreter: str
+    container: Container | None = None
+    inside: Mapping[str, Any] | None = None
+    inherit: bool = False  # never inside of an image: the agent's variables speak of the agent's own system
+
+    @property
+    def here(self) -> bool:
+        """Whether it is started as a process of this machine, whose files can be looked at."""
+        return self.inside is None
+
+
+def _start_of(admitted: Admitted, mine: Mapping[str, str], inherit: bool, attached: Attached | None) -> _Start:
+    """Here, in a container of this machine, or in one that has started by itself. Raises Refused."""
+    order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
+    if attached:
+        env = inherited(attached.hello["environ"])
+        env.setdefault("PATH", SYSTEM_PATH)
+        env.setdefault("PYTHONUNBUFFERED", "1")
+        inside = attached.facts
+        return _Start(env, str(environment.python or inside["python"]["executable"]), inside=inside)
+    if environment.image:
+        container = Container(find_image(environment.image), order.key, network=environment.network or "none")
+        env = image_variables(container.image, recipe.pass_, mine)
+        inside = manifest.image_facts(container, str(environment.python or ""), env)
+        return _Start(env, str(inside["python"]["executable"]), container, inside)
+    env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
+    return _Start(env, interpreter, inherit=inherit)
 
 
 def _bytes_max(admitted: Admitted) -> int:

@@ -13,6 +13,7 @@ from detctl_agent.errors import AgentError
 from detctl_agent.launcher.attach import SOCKET
 from detctl_agent.launcher.process import encoded, lines_of
 
+HELLO = frozenset(("argv", "cwd", "umask", "environ", "machine", "python", "gpu"))
 HELLO_BYTES_MAX = 4 << 20
 HELLO_S = 30.0
 _CREDENTIALS = struct.Struct("3i")
@@ -97,6 +98,8 @@ class Attached:
                     break
                 self._buffer += data
             (hello, *_), self._buffer = lines_of(self._buffer)
+            if not HELLO.issubset(hello):
+                raise ValueError
         except (OSError, ValueError) as error:
             self._socket.close()
             raise AgentError("what came to attach.sock is no attach.pyz of this version") from error
