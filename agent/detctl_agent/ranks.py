@@ -150,12 +150,21 @@ class Ranks:
 
     @property
     def over(self) -> str:
-        """`window` or `stop` once every rank of the world has sealed and one of them with that reason, else empty."""
+        """`window` or `stop` once every rank of the world that is here has sealed and one of them with that reason, else empty."""
         reasons = [process.sealed for process in self._by_rank.values()]
-        world = max((_world_size(process) for process in self._by_rank.values()), default=0)
-        if not reasons or not all(reasons) or len(reasons) < world:
+        if not reasons or not all(reasons) or len(reasons) < self._world - self.elsewhere:
             return ""
         return next((reason for reason in sorted(reasons, reverse=True) if reason in ENDING_REASONS), "")
+
+    @property
+    def _world(self) -> int:
+        return max((_number(process, "world_size") for process in self._by_rank.values()), default=0)
+
+    @property
+    def elsewhere(self) -> int:
+        """How many ranks of the world train on other nodes, by torchrun's LOCAL_WORLD_SIZE; 0 where nobody says so."""
+        here = max((_number(process, "local_world_size") for process in self._by_rank.values()), default=0)
+        return max(0, self._world - here) if here else 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -245,7 +254,7 @@ class Ranks:
             return []
         rank = next((value for value in (_rank(process.facts), _rank(process.hello)) if value is not None), 0)
         if rank in self._by_rank:
-            world = max(_world_size(other) for other in [process, *self._by_rank.values()])
+            world = max(_number(other, "world_size") for other in [process, *self._by_rank.values()])
             rank = next(number for number in range(max(1, world), RANK_MAX * 2) if number not in self._by_rank)
         process.rank = rank
         self._by_rank[rank] = process
@@ -358,9 +367,10 @@ def _rank(facts: dict[str, Any]) -> int | None:
     return value if isinstance(value, int) and 0 <= value < RANK_MAX else None
 
 
-def _world_size(process: Process) -> int:
+def _number(process: Process, name: str) -> int:
+    """A number of ranks that a process told; what torch.distributed said stands over the variables."""
     for source in (process.facts, process.hello):
-        value = source.get("world_size")
+        value = source.get(name)
         if isinstance(value, int) and 0 < value < RANK_MAX:
             return value
     return 0

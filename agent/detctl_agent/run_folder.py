@@ -26,7 +26,7 @@ imports the folder under another run id replaces run_id and attempt in each mess
      "state": "preparing" | "running" | "ended",
      "started_unix_s": 0.0, "ended_unix_s": null | 0.0, "wall_s": 0.0,
      "end": "" | "exit" | "window" | "stop" | "timeout" | "lost" | "cancelled" | "output-limit" | "disk-full",
-     "exit_code": 0, "message": "one line", "ranks": 1, "records": 123, "last_step": 31 | null,
+     "exit_code": 0, "message": "one line", "ranks": 1, "ranks_elsewhere": 0, "records": 123, "last_step": 31 | null,
      "spool_records": 40, "spool_bytes": 12345, "noted": false}
 
 exit_code is negative where a signal ended the training, 127 where it never started. spool_records and spool_bytes are
@@ -79,6 +79,7 @@ class RunJson:
     exit_code: int = 0
     message: str = ""
     ranks: int = 0
+    ranks_elsewhere: int = 0  # of the same training, on other nodes
     records: int = 0
     last_step: int | None = None
     spool_records: int = 0

@@ -68,6 +68,7 @@ class Outcome:
     exit_code: int
     message: str = ""
     ranks: int = 0
+    ranks_elsewhere: int = 0
     records: int = 0
     last_step: int | None = None
     wall_s: float = 0.0
@@ -311,11 +312,15 @@ class Runner:
             message = f"no training was seen: {seen} (no torch, python -I, or no backward and optimizer step)"
         if not message and (troubles := self._ranks.troubles):
             message = "; ".join(troubles)[:1000]
+        if elsewhere := self._ranks.elsewhere:
+            seen = f"{elsewhere} of its ranks train on other nodes and are not in this recording"
+            message = f"{message}; {seen}" if message else seen
         return Outcome(
             end=self._end or "exit",
             exit_code=exit_code,
             message=message,
             ranks=self._ranks.count,
+            ranks_elsewhere=elsewhere,
             records=self._ranks.records,
             last_step=self._ranks.last_step,
             wall_s=wall_s,

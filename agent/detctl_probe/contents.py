@@ -26,6 +26,7 @@ def hello(recorder: Recorder) -> Dict[str, Any]:
         "role": recorder.role,
         "rank": _number(os.environ.get("RANK")),
         "world_size": _number(os.environ.get("WORLD_SIZE")),
+        "local_world_size": _number(os.environ.get("LOCAL_WORLD_SIZE")),
         "argv": list(getattr(sys, "orig_argv", None) or getattr(sys, "argv", None) or []),
         "python": "%d.%d.%d" % sys.version_info[:3],
         "executable": sys.executable,

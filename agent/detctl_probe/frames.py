@@ -17,7 +17,7 @@ u8 type, payload. Integers are little-endian. Text is UTF-8 with surrogateescape
 
 HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>", "pid": 1, "ppid": 0,
         "role": "main" | "child" | "worker" | "launcher", "rank": 0 | null, "world_size": 1 | null,
-        "argv": [...], "python": "3.11.7", "executable": "..."}
+        "local_world_size": 1 | null, "argv": [...], "python": "3.11.7", "executable": "..."}
        "rank" here is what the variables said; the rank of a SEAL and of FACTS is what torch.distributed said, if it did.
 NOTE   {"kind": "seed" | "unseeded-rng" | "listing" | "hash-order" | "identity" | "no-op" | "observer-failed" |
         "foreign-worker" | "non-training" | ..., "text": "one line", "file": "{cwd}/train.py", "line": 31,

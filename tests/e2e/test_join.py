@@ -129,6 +129,15 @@ def test_a_crash_is_sent_and_leads_to_unverified_and_a_late_coordinator_is_waite
     assert verdict["outcome"] == "unverified" and any("gpu1" in why for why in verdict["unverified_because"])
 
 
+def test_a_training_on_several_nodes_is_no_run_of_one(house: House, project: Path) -> None:
+    audit_id = start(house, "--twins", "1")
+    nodes = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "1", "RANK": "2"}  # as torchrun sets them
+    done = join(house, audit_id, "gpu1", "0", cwd=project, env=nodes)
+    assert done.returncode == 3 and "3 ranks of this training are on other nodes" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert states(house, audit_id) == {"gpu1": "waiting", "gpu2": "waiting"}
+
+
 def test_wrong_names_are_one_line(house: House, project: Path) -> None:
     audit_id = start(house, "--twins", "1")
     for command, says in (

@@ -234,6 +234,7 @@ class Recording:
     def _finish(self, record: RunJson, outcome: Outcome, before: source.Source | None) -> None:
         record.state, record.ended_unix_s, record.wall_s = "ended", time.time(), outcome.wall_s
         record.end, record.exit_code, record.message = outcome.end, outcome.exit_code, outcome.message
+        record.ranks_elsewhere = outcome.ranks_elsewhere
         record.ranks, record.records, record.last_step = outcome.ranks, outcome.records, outcome.last_step
         record.spool_records, record.spool_bytes = outcome.spool_records, outcome.spool_bytes
         facts = manifest.with_told(self._folder.read_manifest(), outcome.torch)

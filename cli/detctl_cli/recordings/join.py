@@ -83,6 +83,15 @@ def train_and_send(
     if result.exit_code is Exit.INTERRUPTED or not result.run:
         _give_back(coordinator, run, result.because or "it was interrupted")
         return result
+    if elsewhere := result.run.get("ranks_elsewhere"):
+        # As a run it would be held against ranks that it does not have.
+        _give_back(coordinator, run, "it trains on several nodes")
+        raise CliError(
+            "several-nodes",
+            f"{elsewhere} ranks of this training are on other nodes, and a joined run lives on one",
+            "record each node with -o DIR, and compare node by node: detctl compare DIR_A DIR_B",
+            Exit.UNVERIFIED,
+        )
     recording = open_recording(folder)
     _patiently(lambda: send_as(coordinator, recording, run.run_id, run.attempt, following.sent), wait_s, folder)
     note(f"sent: {recording.run.get('records', 0):,} fingerprints")

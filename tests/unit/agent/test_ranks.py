@@ -19,15 +19,24 @@ class Probe:
     """What one process says, with the probe's own chains."""
 
     def __init__(
-        self, ranks: Ranks, *, pid: int = 1, rank: int | None = None, world: int | None = None, role: str = "main"
-    ):
+        self, ranks: Ranks, *, pid: int = 1, rank: int | None = None, world: int | None = None, role: str = "main",
+        local_world: int | None = None,
+    ):  # fmt: skip
         self.ranks, self.process = ranks, ranks.connect()
         self.rank, self.world = rank, world
         self.sequence = self.step = 0
         self.streams: dict[tuple[int, int], dict[str, Any]] = {}
         self.folds: dict[tuple[int, int], chain.StepFold] = {}
         self.said: list[Message] = []
-        hello = {"v": 1, "scheme": "n6.v1", "pid": pid, "rank": rank, "world_size": world, "role": role}
+        hello = {
+            "v": 1,
+            "scheme": "n6.v1",
+            "pid": pid,
+            "rank": rank,
+            "world_size": world,
+            "role": role,
+            "local_world_size": local_world,
+        }
         self.say(HELLO, frames.dump_json(hello))
 
     def say(self, kind: int, payload: bytes) -> list[Message]:
@@ -178,6 +187,17 @@ def test_the_run_is_not_over_before_the_world_is_there(ranks: Ranks) -> None:
     first.train(2)
     first.seal()
     assert ranks.over == ""
+
+
+def test_ranks_of_other_nodes_are_counted_and_not_waited_for(ranks: Ranks) -> None:
+    for rank in (2, 3):
+        probe = Probe(ranks, pid=rank, rank=rank, world=4, local_world=2)
+        probe.record(4, "layer")
+        probe.end_step()
+        assert ranks.over == ""
+        probe.seal()
+    assert ranks.over == "window"
+    assert (ranks.count, ranks.elsewhere) == (2, 2)
 
 
 def test_a_rank_that_vanished_is_lost(ranks: Ranks) -> None:
