@@ -23,9 +23,9 @@ from test_join import TRAIN, start
 pytestmark = pytest.mark.slow
 
 NEWER = "python:3.13-slim"
-# A training without torch, for images that have none: what the probe would see is said by hand.
+# A training without torch, which starts at once and runs in images that have none: what the probe would see is said by hand.
 SPEAKS = """
-import sys
+import os, sys, time
 from hashlib import blake2b
 from detctl_probe.prints import Print
 from detctl_probe.recorder import recorder
@@ -34,6 +34,11 @@ for step in range(3):
         digest = blake2b(f"{stage} {step}".encode(), digest_size=16).digest()
         recorder().record(stage, "layer", Print(digest, "float32", (2, 3)))
     recorder().end_step()
+    if "--crash" in sys.argv and step == 1:
+        raise RuntimeError("as asked")
+    if "--endless" in sys.argv and step == 1:
+        open("up", "w").close()
+        time.sleep(600)
 print("trained", sys.version)
 """
 
@@ -51,6 +56,7 @@ def shared(tmp_path: Path) -> Path:
     folder.mkdir()
     write_archive(folder / "attach.pyz")
     (tmp_path / "train.py").write_text(TRAIN)
+    (tmp_path / "speaks.py").write_text(SPEAKS)
     return folder
 
 
@@ -85,7 +91,7 @@ def test_what_is_trained_elsewhere_is_a_run_of_the_audit(house: House, shared: P
 def test_a_training_that_fails_says_so_with_its_own_exit_code(house: House, shared: Path, tmp_path: Path) -> None:
     audit = start(house, "--twins", "1")
     beside = recorder(house, audit, "gpu1", shared)
-    trained = training(shared, sys.executable, "train.py", "0", "--crash", cwd=tmp_path)
+    trained = training(shared, sys.executable, "speaks.py", "--crash", cwd=tmp_path)
     assert trained.communicate(timeout=120)[1].count("as asked")
     assert trained.returncode == 1
     assert beside.wait(60) == 3
@@ -97,14 +103,14 @@ def test_a_killed_training_container_is_lost_and_a_killed_recorder_ends_its_trai
 ) -> None:
     audit = start(house, "--twins", "1", "--to-end")
     beside = recorder(house, audit, "gpu1", shared)
-    trained = training(shared, sys.executable, "train.py", "0", "--endless", cwd=tmp_path)
+    trained = training(shared, sys.executable, "speaks.py", "--endless", cwd=tmp_path)
     wait_for("two steps", (tmp_path / "up").exists)
     trained.kill()  # as a node does that has no memory left
     assert beside.wait(60) != 0
     (tmp_path / "up").unlink()
 
     beside = recorder(house, audit, "gpu2", shared)
-    trained = training(shared, sys.executable, "train.py", "0", "--endless", cwd=tmp_path)
+    trained = training(shared, sys.executable, "speaks.py", "--endless", cwd=tmp_path)
     wait_for("two steps", (tmp_path / "up").exists)
     os.killpg(beside.pid, signal.SIGKILL)
     trained.communicate(timeout=60)

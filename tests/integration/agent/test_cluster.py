@@ -20,7 +20,7 @@ from detctl_agent.run_folder import RunFolder
 from detctl_agent.runner import Progress
 from detctl_proto.v1 import agents_pb2
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from fake_cluster import FakeCluster, variables
 
 RUNNING, REFUSED = agents_pb2.RUN_PHASE_RUNNING, agents_pb2.RUN_PHASE_REFUSED
