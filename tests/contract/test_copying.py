@@ -103,6 +103,14 @@ def test_a_run_that_is_not_sound_is_named(store: Store, other: Place) -> None:
     assert done.problems == ("run run-1: rank 0: 3 of 3 segments are missing: 0, 1, 2",)
 
 
+def test_a_run_that_was_deleted_is_no_trouble(store: Store, other: Place) -> None:
+    filled(store)
+    assert store.delete_runs(["run-1"]) == ["run-1"]
+    target = other.open()
+    assert copy_store(store, target).problems == ()
+    assert target.attempt("run-1") == 0 and target.seals("run-2") == store.seals("run-2")
+
+
 def test_the_command_backs_up_and_restores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = SqliteStore(tmp_path / "store.db")
     filled(source)

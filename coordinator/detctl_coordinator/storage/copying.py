@@ -53,8 +53,8 @@ def copy_store(source: Store, target: Store, tell: Callable[[str], None] = lambd
         tell(f"audit {number} of {len(audits)}: {audit.audit_id}, {len(audit.runs)} runs")
         target.put_audit(replace(audit, version=0))
         for run_id, run in audit.runs.items():
-            _copy_run(source, target, run_id, done)
-            if run.state is RunState.SEALED and (wrong := verify(target, run_id, blobs=True)):
+            copied = _copy_run(source, target, run_id, done)
+            if copied and run.state is RunState.SEALED and (wrong := verify(target, run_id, blobs=True)):
                 done.problems += (f"run {run_id}: {wrong[0]}",)
         done.audits += 1
     return done
@@ -74,11 +74,11 @@ def _log(source: Store) -> Iterator[tuple[str, dict[str, object]]]:
     return reversed(rows)
 
 
-def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> None:
-    """Under its latest attempt; nothing where none was opened, or the run was deleted."""
+def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> bool:
+    """Under its latest attempt; false where none was opened, or the run was deleted."""
     attempt = source.attempt(run_id)
     if not attempt:
-        return
+        return False
     target.open_attempt(run_id, attempt)
     streams = source.streams(run_id)
     for rank in sorted({key.rank for key in streams}):
@@ -91,13 +91,14 @@ def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> None:
             try:
                 columns = source.segment_columns(run_id, rank, [meta.number])[meta.number]
             except Missing:
-                return  # deleted meanwhile
+                return False  # deleted meanwhile
             target.put_segment(run_id, attempt, meta, columns, list(itertools.islice(entries, share)))
             done.segments += 1
             done.bytes += len(columns)
     for seal in source.seals(run_id).values():
         target.put_seal(run_id, attempt, seal)
     done.runs += 1
+    return True
 
 
 def _entries(source: Store, run_id: str, streams: Mapping[StreamKey, int]) -> Iterator[tuple[StreamKey, StepEntry]]:
