@@ -24,7 +24,7 @@ demo: $(VENV)/.demo ## two machines and an emulated CPU on the embedded store, a
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/demo.sh
 
 test: $(VENV)/.dev ## the whole test suite
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
 
 lint: $(VENV)/.dev ## ruff and the import rules
 	$(BIN)/ruff check .
