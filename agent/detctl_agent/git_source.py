@@ -16,6 +16,7 @@ from pathlib import Path
 
 from detctl_agent.errors import Refused, SourceError
 from detctl_agent.run_folder import disk_error
+from detctl_agent.source_set import HARDENED_GIT
 
 SCHEMES = ("https", "ssh", "file")
 COMMIT_PATTERN = "[0-9a-f]{40}"
@@ -107,15 +108,14 @@ def _last_used(tree: Path) -> float:
 def _git(url: str, *arguments: str) -> bytes:
     """Raises SourceError with the last line that git said."""
     scheme = url.partition("://")[0] or "none"
-    options = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", f"protocol.{scheme}.allow=always",
-               "-c", "advice.detachedHead=false", "-c", "core.fsmonitor=false"]  # fmt: skip
+    options = ("-c", "protocol.allow=never", "-c", f"protocol.{scheme}.allow=always", "-c", "advice.detachedHead=false")
     variables = {
         name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE")
     }
     variables |= {"LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
     try:
         return subprocess.run(
-            ["git", *options, *arguments],
+            [*HARDENED_GIT, *options, *arguments],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=FETCH_TIMEOUT_S, check=True, env=variables,
         ).stdout  # fmt: skip
     except FileNotFoundError as error:

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from detctl_agent import logs, manifest, source, spool
 from detctl_agent.admission import Admitted, Order, admit, check_ids
 from detctl_agent.cluster.launching import Cluster
 from detctl_agent.cluster.runner import ClusterRunner
-from detctl_agent.errors import AgentError, DiskFull, Refused, SourceError
+from detctl_agent.errors import AgentError, Refused, SourceError
 from detctl_agent.job import Job, JobPhase
 from detctl_agent.offers import Offers
 from detctl_agent.preparation import Prepared, Taken, prepare, take_source
 from detctl_agent.run_folder import RunJson
-from detctl_agent.runner import Outcome, Runner
+from detctl_agent.runner import Outcome, Runner, failed, note_end
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.state_folder import StateFolder
 
@@ -30,28 +31,29 @@ QUEUE_MAX = 256
 log = logs.logger("jobs")
 
 
+@dataclass(frozen=True)
+class JobOptions:
+    """How an agent trains. parallel: runs at a time; inherit: from the agent's own environment; answers: ask each environment for its
+    known answers; cluster: where environments with an image are trained, None: here, by a container engine."""
+
+    parallel: int = 1
+    inherit: bool = False
+    answers: bool = False
+    cluster: Cluster | None = None
+
+
 class Jobs:
     """See the module's text. `say` and `send` are set whenever there may be something to say or to send."""
 
-    def __init__(
-        self,
-        machine: str,
-        offers: Offers,
-        state: StateFolder,
-        *,
-        parallel: int,
-        inherit: bool,
-        answers: bool = False,
-        cluster: Cluster | None = None,
-    ) -> None:
-        self._cluster = cluster  # where environments with an image are trained; None: here, by a container engine
-        self._machine, self._offers, self._state, self._inherit = machine, offers, state, inherit
-        self._answers = state.root / "known-answers" if answers else None
+    def __init__(self, machine: str, offers: Offers, state: StateFolder, options: JobOptions) -> None:
+        self._machine, self._offers, self._state = machine, offers, state
+        self._inherit, self._cluster = options.inherit, options.cluster
+        self._answers = state.root / "known-answers" if options.answers else None
         # Fetches what a run kept into a folder; the connection sets it while there is one.
         self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
-        self._slots = asyncio.Semaphore(parallel)
+        self._slots = asyncio.Semaphore(options.parallel)
         self._threads = ThreadPoolExecutor(
-            parallel, "run"
+            options.parallel, "run"
         )  # of their own: runs last long and must not hold up file work
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -171,7 +173,7 @@ class Jobs:
             job.acknowledged = max(job.acknowledged, min(spool.read_acknowledged(folder.spool), job.spool_end))
             self.jobs[job.key] = job
             if self._cluster is not None:
-                await asyncio.to_thread(self._cluster.delete, [job.key])
+                await asyncio.to_thread(self._cluster.delete, job.key)
             log.info(
                 logs.line("taken_over", run=job.key, end=run.end, to_send=max(0, job.spool_end - job.acknowledged))
             )
@@ -203,7 +205,7 @@ class Jobs:
                 self._refuse(job, str(error))
                 return
             except AgentError as error:
-                outcome, prepared = self._failed(job, error), None
+                outcome, prepared = failed(error), None
             except Exception as error:
                 # The agent must outlive any run; what happened is told with the run.
                 log.exception(logs.line("run_broke", run=job.key))
@@ -336,22 +338,14 @@ class Jobs:
         job.folder.forget_data()
         self.say.set()
 
-    def _failed(self, job: Job, error: AgentError) -> Outcome:
-        end = "disk-full" if isinstance(error, DiskFull) else "lost"
-        return Outcome(end=end, exit_code=127, message=str(error))
-
     def _write_end(self, job: Job, outcome: Outcome, prepared: Prepared | None) -> None:
         run = job.run
-        message = outcome.message
+        note_end(run, outcome)
         if prepared is not None:
             job.manifest = manifest.with_told(job.manifest, outcome.torch)
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
-                message = "; ".join(part for part in (message, wrote) if part)
-        run.state, run.ended_unix_s, run.wall_s = "ended", time.time(), outcome.wall_s
-        run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, message
-        run.ranks, run.records, run.last_step = outcome.ranks, outcome.records, outcome.last_step
-        run.spool_records, run.spool_bytes = outcome.spool_records, outcome.spool_bytes
+                run.message = "; ".join(part for part in (run.message, wrote) if part)
         job.folder.clean_private()  # first of all: it makes room where the disk is full
         try:
             job.folder.write_manifest(job.manifest)

@@ -20,7 +20,7 @@ from detctl_agent.errors import Refused
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
-from detctl_agent.launcher.variables import SYSTEM_PATH, inherited, passed, prepend
+from detctl_agent.launcher.variables import SYSTEM_PATH, passed, prepend, taken_over
 from detctl_agent.recipe import Environment
 from detctl_agent.run_folder import RunFolder, disk_error
 from detctl_agent.runner import LaunchPlan
@@ -213,9 +213,7 @@ def _start_of(admitted: Admitted, mine: Mapping[str, str], inherit: bool, attach
     """Here, in a container of this machine, or in one that has started by itself. Raises Refused."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     if attached:
-        env = inherited(attached.hello["environ"])
-        env.setdefault("PATH", SYSTEM_PATH)
-        env.setdefault("PYTHONUNBUFFERED", "1")
+        env = taken_over(attached.hello["environ"])
         inside = attached.facts
         return _Start(env, str(environment.python or inside["python"]["executable"]), inside=inside)
     if environment.image:
@@ -236,8 +234,7 @@ def training_variables(
 ) -> tuple[dict[str, str], str]:
     """(variables to begin with, absolute path of the interpreter). Raises Refused where the interpreter is not there."""
     if inherit:
-        env = inherited(agent_variables)
-        env.setdefault("PATH", SYSTEM_PATH)
+        env = taken_over(agent_variables)
         found = next(
             (place for word in PYTHON_WORDS if (place := shutil.which(word, path=env["PATH"]))), sys.executable
         )

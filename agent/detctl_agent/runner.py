@@ -24,7 +24,7 @@ from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.process import Launched
 from detctl_agent.output import OutputCapture
 from detctl_agent.ranks import Message, Ranks
-from detctl_agent.run_folder import RunFolder
+from detctl_agent.run_folder import RunFolder, RunJson
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.spool import SpoolWriter
 
@@ -86,6 +86,20 @@ class Progress:
     records: int = 0
     spooled_bytes: int = 0
     ranks: int = 0
+
+
+def failed(error: AgentError) -> Outcome:
+    """Of a run that could not be trained, or not to its end."""
+    return Outcome(end="disk-full" if isinstance(error, DiskFull) else "lost", exit_code=127, message=str(error))
+
+
+def note_end(run: RunJson, outcome: Outcome) -> None:
+    """Puts how it ended into run.json's content."""
+    run.state, run.ended_unix_s, run.wall_s = "ended", time.time(), outcome.wall_s
+    run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, outcome.message
+    run.ranks, run.ranks_elsewhere = outcome.ranks, outcome.ranks_elsewhere
+    run.records, run.last_step = outcome.records, outcome.last_step
+    run.spool_records, run.spool_bytes = outcome.spool_records, outcome.spool_bytes
 
 
 class Runner:

@@ -14,10 +14,9 @@ from detctl_agent import logs
 from detctl_agent.client import messages
 from detctl_agent.client.channel import Endpoint
 from detctl_agent.client.connection import Connection
-from detctl_agent.cluster.launching import Cluster
 from detctl_agent.health import EVERY_S, write_sign
 from detctl_agent.job import JobPhase
-from detctl_agent.jobs import Jobs
+from detctl_agent.jobs import JobOptions, Jobs
 from detctl_agent.manifest import machine_manifest
 from detctl_agent.offers import Offers
 from detctl_agent.state_folder import StateFolder
@@ -36,15 +35,10 @@ class Service:
         endpoint: Endpoint,
         offers: Offers,
         state: StateFolder,
-        *,
-        parallel: int,
-        inherit: bool,
-        answers: bool = False,
-        cluster: Cluster | None = None,
+        options: JobOptions,
     ) -> None:
         self._name, self._endpoint, self._offers = name, endpoint, offers
-        self._state, self._parallel, self._inherit, self._answers = state, parallel, inherit, answers
-        self._cluster = cluster
+        self._state, self._options = state, options
         self._boot_id = secrets.token_hex(8)
         self._manifest: dict[str, Any] = {}
 
@@ -56,15 +50,7 @@ class Service:
             loop.add_signal_handler(number, stop.set)
         self._manifest = await asyncio.to_thread(machine_manifest, self._name)
         await asyncio.to_thread(self._offers.refresh)
-        jobs = Jobs(
-            self._name,
-            self._offers,
-            self._state,
-            parallel=self._parallel,
-            inherit=self._inherit,
-            answers=self._answers,
-            cluster=self._cluster,
-        )
+        jobs = Jobs(self._name, self._offers, self._state, self._options)
         await jobs.take_over()
         changed = asyncio.Event()
         connection = Connection(self._name, self._endpoint, jobs, self._hello, changed)
@@ -124,7 +110,7 @@ class Service:
             self._name,
             _version(),
             self._boot_id,
-            self._parallel,
+            self._options.parallel,
             self._offers.catalog,
             self._offers.sources,
             self._manifest,

@@ -14,7 +14,7 @@ EXCLUDED_FOLDERS = frozenset(
 )  # fmt: skip
 EXCLUDED_SUFFIXES = (".pyc", ".pyo", ".swp", "~")
 GIT_TIMEOUT_S = 30.0
-_GIT = (
+HARDENED_GIT = (
     # A repository's own configuration may name programs to run: none of them may.
     "git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*",
 )  # fmt: skip
@@ -86,7 +86,7 @@ def _inside_recorded(folder: Path, path: str, known: dict[str, bool]) -> bool:
 def _git(folder: Path, *arguments: str) -> bytes:
     try:
         return subprocess.run(
-            [*_GIT, "-C", str(folder), *arguments],
+            [*HARDENED_GIT, "-C", str(folder), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

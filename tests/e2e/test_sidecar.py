@@ -38,7 +38,7 @@ for step in range(3):
         raise RuntimeError("as asked")
     if "--endless" in sys.argv and step == 1:
         open("up", "w").close()
-        time.sleep(600)
+        time.sleep(600)  # until somebody ends it
 print("trained", sys.version)
 """
 
@@ -175,7 +175,7 @@ def reachable(tmp_path: Path) -> Iterator[House]:
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 def test_the_sidecar_job_runs_as_it_is_written_in_two_images_without_detctl(
-    images: dict[str, str],  # noqa: F811
+    images: dict[str, str],  # noqa: F811 - the fixture that is imported
     reachable: House,
     tmp_path: Path,
 ) -> None:

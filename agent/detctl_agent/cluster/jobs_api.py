@@ -38,7 +38,9 @@ class JobsApi:
         try:
             body: Any = job  # the client takes plain values too
             self._api.create_namespaced_job(self.namespace, body, _request_timeout=REQUEST_S)
-        except Exception as error:
+        except (
+            Exception
+        ) as error:  # the client's own, urllib3's, those of a broken answer: all mean that it was not made
             if getattr(error, "status", None) != 409:
                 raise AgentError(f"the Job was not made: {_why(error)}") from error
 
@@ -46,7 +48,7 @@ class JobsApi:
         """(state, why it failed). Raises AgentError where nobody answers."""
         try:
             job = self._api.read_namespaced_job(name, self.namespace, _request_timeout=REQUEST_S)
-        except Exception as error:
+        except Exception as error:  # as in create
             if getattr(error, "status", None) == 404:
                 return "gone", "somebody deleted the Job"
             raise AgentError(f"the Job cannot be seen: {_why(error)}") from error
@@ -63,7 +65,7 @@ class JobsApi:
             self._api.delete_namespaced_job(
                 name, self.namespace, propagation_policy="Background", _request_timeout=REQUEST_S
             )
-        except Exception:
+        except Exception:  # as in create; whatever it is, nothing of the run depends on it
             return
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,10 +52,9 @@ class Cluster:
         if admitted.recipe.runs_in_place:
             raise Refused(f"recipe {admitted.order.recipe} runs in place: a Job has no such place; leave out in_place")
 
-    def delete(self, keys: Iterable[str]) -> None:
-        """Jobs that an earlier start of the agent left."""
-        for key in keys:
-            self.api.delete(job_name(key))
+    def delete(self, key: str) -> None:
+        """The Job of a run that an earlier start of the agent left."""
+        self.api.delete(job_name(key))
 
 
 def read_template(path: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ In any text of it, `RUN_FOLDER` becomes the run's folder, `RUN_KEY` its name and
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ def fill_template(template: dict[str, Any], key: str, folder: Path, image: str, 
             text = text.replace(word, value)
         return text
 
-    job: dict[str, Any] = _mapped(copy.deepcopy(template), put_in)
+    job: dict[str, Any] = _mapped(template, put_in)
     metadata = job.setdefault("metadata", {})
     metadata["name"] = job_name(key)
     metadata.setdefault("labels", {})[LABEL] = job_name(key)

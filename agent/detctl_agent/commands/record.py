@@ -20,11 +20,11 @@ from detctl_agent.errors import AgentError
 from detctl_agent.interpreter import interpreter_of
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
-from detctl_agent.launcher.variables import SYSTEM_PATH, inherited
+from detctl_agent.launcher.variables import taken_over
 from detctl_agent.names import machine_name
 from detctl_agent.preparation import add_probe, own_paths, private_variables
 from detctl_agent.run_folder import RunFolder, RunJson
-from detctl_agent.runner import LaunchPlan, Outcome, Runner
+from detctl_agent.runner import LaunchPlan, Outcome, Runner, note_end
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.windows import parse_share, parse_steps
 
@@ -126,9 +126,7 @@ class Recording:
 
     def _prepare(self, runtime: RuntimeFolder) -> tuple[LaunchPlan, RunJson, source.Source | None]:
         folder, cwd = self._folder, Path.cwd()
-        env = inherited(os.environ)
-        env.setdefault("PATH", SYSTEM_PATH)
-        env.setdefault("PYTHONUNBUFFERED", "1")
+        env = taken_over(os.environ)
         values = {"out": str(folder.out), "tmp": str(runtime.tmp), "seed": "0"}
         if "port" in names_in(self._command):
             values["port"] = str(free_port(str(cwd)))
@@ -232,11 +230,7 @@ class Recording:
         self._folder.write_run(record)
 
     def _finish(self, record: RunJson, outcome: Outcome, before: source.Source | None) -> None:
-        record.state, record.ended_unix_s, record.wall_s = "ended", time.time(), outcome.wall_s
-        record.end, record.exit_code, record.message = outcome.end, outcome.exit_code, outcome.message
-        record.ranks_elsewhere = outcome.ranks_elsewhere
-        record.ranks, record.records, record.last_step = outcome.ranks, outcome.records, outcome.last_step
-        record.spool_records, record.spool_bytes = outcome.spool_records, outcome.spool_bytes
+        note_end(record, outcome)
         facts = manifest.with_told(self._folder.read_manifest(), outcome.torch)
         if before and (wrote := source.changes(before)):
             record.message = "; ".join(part for part in (record.message, wrote) if part)
@@ -278,4 +272,4 @@ def pair(text: str, option: str) -> tuple[str, str]:
 
 def tell(text: str) -> None:
     """The command's own words, on stderr."""
-    print(f"detctl: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"detctl: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this command's way to speak to its user

@@ -15,7 +15,7 @@ from detctl_agent.commands.record import Recording, pair, tell
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.archive import write_archive
 from detctl_agent.launcher.attached import Attached
-from detctl_agent.launcher.variables import SYSTEM_PATH, inherited
+from detctl_agent.launcher.variables import taken_over
 from detctl_agent.preparation import add_probe, own_paths
 from detctl_agent.run_folder import RunJson, disk_error
 from detctl_agent.runner import LaunchPlan
@@ -59,9 +59,7 @@ class AttachedRecording(Recording):
             raise AgentError(f"the other container says no command: python3 {self._shared}/attach.pyz COMMAND")
         argv, work = [str(word) for word in hello["argv"]], Path(str(hello["cwd"]))
         self._command = argv
-        env = {**inherited(hello["environ"]), **self._variables}
-        env.setdefault("PATH", SYSTEM_PATH)
-        env.setdefault("PYTHONUNBUFFERED", "1")
+        env = {**taken_over(hello["environ"]), **self._variables}
         add_probe(env, self._folder, self._probe_settings(runtime, self._paths, work))
         record = self._record(argv)
         facts = manifest.run_manifest(

@@ -12,11 +12,11 @@ import click
 
 from detctl_agent import logs, manifest
 from detctl_agent.cluster import handover
-from detctl_agent.errors import AgentError, DiskFull, Refused
+from detctl_agent.errors import AgentError, Refused
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.preparation import prepare
 from detctl_agent.run_folder import RunFolder
-from detctl_agent.runner import Outcome, Runner
+from detctl_agent.runner import Outcome, Runner, failed
 from detctl_agent.sockets import RuntimeFolder
 
 WAIT_S = 900.0  # for the training's container: its image may have to be pulled
@@ -41,8 +41,7 @@ def run(folder: Path, attach: Path) -> None:
     except Refused as error:
         outcome = Outcome(end="refused", exit_code=127, message=str(error))
     except AgentError as error:
-        end = "disk-full" if isinstance(error, DiskFull) else "lost"
-        outcome = Outcome(end=end, exit_code=127, message=str(error))
+        outcome = failed(error)
     place.clean_private()
     handover.write_outcome(place, outcome)
 

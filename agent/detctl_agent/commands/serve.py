@@ -12,6 +12,7 @@ from detctl_agent.client.channel import Endpoint, check_addresses, read_token
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.launching import Cluster, read_template
 from detctl_agent.errors import AgentError
+from detctl_agent.jobs import JobOptions
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
 from detctl_agent.service import Service
@@ -99,16 +100,7 @@ def serve(
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
     try:
         asyncio.run(
-            Service(
-                name,
-                endpoint,
-                offers,
-                folder,
-                parallel=parallel,
-                inherit=inherit_environment,
-                answers=answers,
-                cluster=cluster,
-            ).run()
+            Service(name, endpoint, offers, folder, JobOptions(parallel, inherit_environment, answers, cluster)).run()
         )
     finally:
         folder.close()

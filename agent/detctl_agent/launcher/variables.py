@@ -45,6 +45,11 @@ def inherited(caller: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in without_secrets(caller).items() if not name.startswith("DETCTL_")}
 
 
+def taken_over(caller: Mapping[str, str]) -> dict[str, str]:
+    """A training's variables where they begin with the caller's own: a PATH in any case, and nothing that it printed is lost."""
+    return {"PATH": SYSTEM_PATH, "PYTHONUNBUFFERED": "1", **inherited(caller)}
+
+
 def passed(agent: Mapping[str, str], patterns: Iterable[str], always: Iterable[str] = DEFAULT_PASS) -> dict[str, str]:
     """What a clean environment takes over from the agent: the patterns of the recipe, and what is `always` taken."""
     allowed = (*always, *patterns)

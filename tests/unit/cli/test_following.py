@@ -43,6 +43,10 @@ class Coordinator:
             assert self.changed.wait_for(condition, 20)
 
 
+def follow(coordinator: Coordinator, folder: Path) -> following.Following:
+    return following.Following(coordinator, folder, "r1", 2)  # type: ignore[arg-type]  # it has the one call that is made
+
+
 def record(number: int) -> bytes:
     payload = agents_pb2.IngestRequest(segment=records_pb2.Segment(run_id="own", number=number)).SerializeToString()
     head = struct.pack("<I", len(payload))
@@ -64,7 +68,7 @@ def append(log: Path, data: bytes) -> None:
 
 def test_records_are_sent_once_and_in_order_as_they_come(log: Path, tmp_path: Path) -> None:
     coordinator = Coordinator()
-    with following.Following(coordinator, tmp_path, "r1", 2) as sender:  # type: ignore[arg-type]
+    with follow(coordinator, tmp_path) as sender:
         append(log, MAGIC[:3])  # the recorder is at its very start
         append(log, MAGIC[3:] + b"".join(map(record, range(7))))
         coordinator.until(lambda: len(coordinator.numbers) == 7)
@@ -84,7 +88,7 @@ def test_a_coordinator_that_is_away_is_asked_again_and_told_of_once(
     coordinator = Coordinator()
     coordinator.trouble = CliError("unreachable", "nobody there")
     append(log, MAGIC + record(0))
-    with following.Following(coordinator, tmp_path, "r1", 2) as sender:  # type: ignore[arg-type]
+    with follow(coordinator, tmp_path) as sender:
         coordinator.until(lambda: coordinator.calls > 3)
         assert sender.sent == 0
         coordinator.trouble = None
@@ -98,7 +102,7 @@ def test_a_run_that_is_no_longer_ours_is_sent_no_more_and_trains_on(
     coordinator = Coordinator()
     coordinator.refuse = "a newer attempt"
     append(log, MAGIC + record(0))
-    with following.Following(coordinator, tmp_path, "r1", 2) as sender:  # type: ignore[arg-type]
+    with follow(coordinator, tmp_path) as sender:
         coordinator.until(lambda: coordinator.calls == 1)
         sender._thread.join(20)
         append(log, record(1))
