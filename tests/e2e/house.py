@@ -84,6 +84,7 @@ class House:
         self.run_dir = Path(tempfile.mkdtemp(prefix="dt", dir="/dev/shm"))  # short: Unix sockets end at 107 bytes
         RUN_DIRS.append(str(self.run_dir))
         self.address = f"unix:{self.run_dir}/c.sock"
+        self.gate = self.run_dir / "gate"  # for trainings with --gate
         self.store = self.store or f"sqlite:{self.folder}/store.db"
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("DETCTL")},
@@ -97,10 +98,15 @@ class House:
             "DETCTL_KNOWN_ANSWERS": "0",  # five seconds an agent; test_kat.py asks
         }
 
+    def within(self, host: str) -> list[str]:
+        """A command's beginning that puts it onto a host; empty: the coordinator's. Here there is but one."""
+        return []
+
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
+        host = name.removeprefix("agent-") if name.startswith("agent-") else ""
         with open(self.folder / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                [*self.within(host), sys.executable, "-m", *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=self.environment, cwd=self.folder, start_new_session=True,
             )  # fmt: skip
         self.processes[name] = process
@@ -142,11 +148,30 @@ class House:
     def detctl(
         self, *arguments: str, check: bool = False, timeout_s: float = 280, **options: Any
     ) -> subprocess.CompletedProcess[str]:
+        host = options.pop("host", "")
         environment = {**self.environment, **options.pop("env", {})}
         return subprocess.run(
-            [sys.executable, "-m", "detctl_cli.main", *arguments], env=environment, cwd=options.pop("cwd", self.folder),
-            capture_output=True, text=True, timeout=timeout_s, check=check, stdin=subprocess.DEVNULL, **options,
+            [*self.within(host), sys.executable, "-m", "detctl_cli.main", *arguments], env=environment,
+            cwd=options.pop("cwd", self.folder), capture_output=True, text=True, timeout=timeout_s, check=check,
+            stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
+
+    def audit(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
+        """An audit that goes on while the test does something to it; communicate() gives its verdict's JSON."""
+        return subprocess.Popen(
+            [*self.within(""), sys.executable, "-m", "detctl_cli.main", "audit", *arguments, "--json"],
+            env={**self.environment, **env}, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def until_training(self, audit: subprocess.Popen[str], *machines: str) -> None:
+        """Waits until a run on each machine is at its gate: it is under way, and the records before have arrived."""
+
+        def at_gate() -> bool:
+            assert audit.poll() is None, "the audit ended: " + "".join(audit.communicate()) + self.logs()
+            listed = json.loads(self.detctl("runs", "--json").stdout or "{}").get("runs", [])
+            return {run["machine"] for run in listed if run["state"] == "running" and run["records"]} >= set(machines)
+
+        wait_for(f"training on {', '.join(machines)}", at_gate)
 
     def popen(self, *arguments: str) -> subprocess.Popen[bytes]:
         """A command that goes on while the test does; its output goes to command.log."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from house import House, wait_for
 
@@ -91,27 +89,7 @@ class RemoteHouse(House):
         self.coordinator_options += ["--tls", str(self.pki / "server")]
 
     def within(self, host: str) -> list[str]:
-        """A command's beginning that puts it onto a host; empty: the coordinator's."""
         return ["ip", "netns", "exec", self.network.namespace(host) if host else self.network.centre]
-
-    def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        host = name.removeprefix("agent-") if name.startswith("agent-") else ""
-        with open(self.folder / f"{name}.log", "ab") as log:
-            process = subprocess.Popen(
-                [*self.within(host), sys.executable, "-m", *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                env=self.environment, cwd=self.folder, start_new_session=True,
-            )  # fmt: skip
-        self.processes[name] = process
-        return process
-
-    def detctl(self, *arguments: str, check: bool = False, timeout_s: float = 280, **options: Any) -> Any:
-        host = options.pop("host", "")
-        environment = {**self.environment, **options.pop("env", {})}
-        return subprocess.run(
-            [*self.within(host), sys.executable, "-m", "detctl_cli.main", *arguments], env=environment,
-            cwd=options.pop("cwd", self.folder), capture_output=True, text=True, timeout=timeout_s, check=check,
-            stdin=subprocess.DEVNULL, **options,
-        )  # fmt: skip
 
     def agent(self, name: str, text: str) -> None:
         path = self.folder / f"{name}.toml"

@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 from house import House, catalog, wait_for
-from test_faults import some_records, started
 
 FLAGS = ["--lease", "3", "--heartbeat", "0.5", "--machine-timeout", "60"]
 AUDIT = ("mlp", "--machines", "gpu1", "--twins", "1")
 
 
-def steps(numbers: Path, count: int = 40) -> str:
-    """A training of a tenth of a second a step."""
-    return catalog(numbers, arguments="--pause 0.1").replace("steps = 6", f"steps = {count}")
+def steps(house: House, numbers: Path) -> str:
+    """A training that waits at the gate, and sends more records after it."""
+    return catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
 
 
 def a_fresh_audit_works(house: House) -> None:
@@ -31,10 +30,11 @@ def test_redis_is_emptied_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) 
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0", coordinator_options=FLAGS)
     try:
         house.coordinator()
-        house.agent("gpu1", steps(numbers))
-        audit = started(house, *AUDIT)
-        wait_for("records arrived", lambda: some_records(house))
+        house.agent("gpu1", steps(house, numbers))
+        audit = house.audit(*AUDIT)
+        house.until_training(audit, "gpu1")
         client.Redis(port=redis.port).flushall()
+        house.gate.touch()
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3, out + errors
         assert "has lost audit" in json.loads(out)["error"]["message"]
@@ -49,11 +49,12 @@ def test_the_store_is_deleted_in_mid_run(tmp_path: Path, numbers: Path) -> None:
     house = House(tmp_path, coordinator_options=FLAGS)
     try:
         house.coordinator()
-        house.agent("gpu1", steps(numbers))
-        audit = started(house, *AUDIT)
-        wait_for("records arrived", lambda: some_records(house))
+        house.agent("gpu1", steps(house, numbers))
+        audit = house.audit(*AUDIT)
+        house.until_training(audit, "gpu1")
         for file in tmp_path.glob("store.db*"):
             file.unlink()
+        house.gate.touch()
         why = "deleted or replaced while it was open: restart the coordinator"
         wait_for("it is said", lambda: why in house.detctl("machines").stderr)
         house.kill("coordinator", signal.SIGTERM)
@@ -72,13 +73,14 @@ def test_an_agent_that_was_stopped_for_longer_than_its_lease(tmp_path: Path, num
     house = House(tmp_path, coordinator_options=FLAGS)
     try:
         house.coordinator()
-        house.agent("gpu1", steps(numbers))
-        audit = started(house, *AUDIT)
-        wait_for("records arrived", lambda: some_records(house))
+        house.agent("gpu1", steps(house, numbers))
+        audit = house.audit(*AUDIT)
+        house.until_training(audit, "gpu1")
         house.processes["agent-gpu1"].send_signal(signal.SIGSTOP)
         listed = lambda: json.loads(house.detctl("runs", "--json").stdout)["runs"]  # noqa: E731
         wait_for("the lease ends", lambda: listed()[0]["state"] == "waiting")
         house.processes["agent-gpu1"].send_signal(signal.SIGCONT)
+        house.gate.touch()
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3, out + errors  # one run alone is compared with nothing
         run = listed()[0]
@@ -98,12 +100,15 @@ def test_the_replica_with_the_agent_dies_and_comes_back_while_another_lives(
         house.start(
             "second", "detctl_coordinator.main", "--listen", f"unix:{second}", "--store", house.store, *FLAGS
         )  # fmt: skip
-        house.agent("gpu1", steps(numbers))
-        audit = started(house, *AUDIT, "--coordinator", f"unix:{second}")
-        wait_for("records arrived", lambda: some_records(house))
+        house.agent("gpu1", steps(house, numbers))
+        other = lambda *words: house.detctl(*words, "--coordinator", f"unix:{second}")  # noqa: E731
+        wait_for("the second answers", lambda: other("machines").returncode == 0)
+        audit = house.audit(*AUDIT, "--coordinator", f"unix:{second}")
+        house.until_training(audit, "gpu1")
         house.kill("coordinator")
-        runs = lambda: house.detctl("runs", "--json", "--coordinator", f"unix:{second}").stdout  # noqa: E731
+        runs = lambda: other("runs", "--json").stdout  # noqa: E731
         wait_for("the lease ends", lambda: json.loads(runs())["runs"][0]["state"] == "waiting")
+        house.gate.touch()
         house.coordinator()
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3, out + errors

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, catalog, wait_for
+from house import House, catalog
 
 
 def chains(house: House, audit: str) -> dict[str, Any]:
@@ -22,22 +20,10 @@ def chains(house: House, audit: str) -> dict[str, Any]:
     return found
 
 
-def started(house: House, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "detctl_cli.main", "audit", *arguments, "--json"],
-        env=house.environment, cwd=house.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def some_records(house: House) -> bool:
-    listed = json.loads(house.detctl("runs", "--json").stdout or "{}").get("runs", [])
-    return any(run["state"] == "running" and run["records"] > 0 for run in listed)
-
-
 @pytest.mark.slow
 def test_kills_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) -> None:
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
-    text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 30")
+    text = catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
 
     def kill(victim: str) -> None:
         if victim == "store":
@@ -53,12 +39,15 @@ def test_kills_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) -> None:
     try:
         house.coordinator()
         house.agent("gpu1", text)
+        house.gate.touch()
         undisturbed = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
         expected = chains(house, undisturbed["audit"])
         for victim in ("coordinator", "agent-gpu1", "store"):
-            audit = started(house, "mlp", "--machines", "gpu1", "--twins", "2")
-            wait_for("records of the audit arrived", lambda: some_records(house))
+            house.gate.unlink()
+            audit = house.audit("mlp", "--machines", "gpu1", "--twins", "2")
+            house.until_training(audit, "gpu1")
             kill(victim)
+            house.gate.touch()
             out, errors = audit.communicate(timeout=240)
             assert audit.returncode == 0, victim + out + errors + house.logs()
             verdict = json.loads(out)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,23 +65,7 @@ def house(tmp_path: Path) -> Iterator[RemoteHouse]:
         network.close()
 
 
-def started(house: RemoteHouse, who: dict[str, str]) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "detctl_cli.main",
-        "audit",
-        "mlp",
-        "--machines",
-        "gpu1,gpu2",
-        "--twins",
-        "2",
-        "--json",
-    ]
-    return subprocess.Popen(
-        [*house.within(""), *command], env={**house.environment, **who}, cwd=house.folder, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+AUDIT = ("mlp", "--machines", "gpu1,gpu2", "--twins", "2")
 
 
 def assert_no_secret_in_trainings(house: RemoteHouse) -> None:
@@ -101,23 +83,19 @@ def assert_no_secret_in_trainings(house: RemoteHouse) -> None:
     assert seen, "no training was looked at"
 
 
-def running(house: RemoteHouse, machine: str) -> bool:
-    listed = json.loads(house.detctl("runs", "--machine", machine, "--json").stdout or "{}").get("runs", [])
-    return any(run["state"] == "running" and run["records"] > 0 for run in listed)
-
-
 def test_a_cut_cable_that_is_mended_changes_nothing_and_one_that_is_not_names_its_machine(
     house: RemoteHouse, numbers: Path
 ) -> None:
-    text = catalog(numbers, arguments="--pause 0.2").replace("steps = 6", "steps = 20")
+    text = catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
     for name in HOSTS:
         house.agent(name, text)
     sue = house.person("sue", "submitter")
-    audit = started(house, sue)
-    wait_for("gpu2 trains", lambda: running(house, "gpu2"))
+    audit = house.audit(*AUDIT, **sue)
+    house.until_training(audit, *HOSTS)
     assert_no_secret_in_trainings(house)
     house.network.link("gpu2", "down")
-    time.sleep(3)
+    house.gate.touch()
+    time.sleep(3)  # both train meanwhile, and gpu2 cannot send
     house.network.link("gpu2", "up")
     out, errors = audit.communicate(timeout=240)
     assert audit.returncode == 0, out + errors + house.logs()
@@ -126,16 +104,18 @@ def test_a_cut_cable_that_is_mended_changes_nothing_and_one_that_is_not_names_it
     ended = [one for one in entries if one["event"] == "run-ended"]
     assert len(ended) == 4, "nothing twice"
 
-    audit = started(house, sue)
-    wait_for("gpu2 trains", lambda: running(house, "gpu2"))
+    house.gate.unlink()
+    audit = house.audit(*AUDIT, **sue)
+    house.until_training(audit, *HOSTS)
     house.network.link("gpu2", "down")
+    house.gate.touch()
     out, errors = audit.communicate(timeout=240)
     verdict = json.loads(out)
     assert audit.returncode == 3 and verdict["outcome"] == "unverified", out + errors
     assert any("gpu2" in reason for reason in verdict["unverified_because"])
     house.network.link("gpu2", "up")
     wait_for("gpu2 is back", lambda: house.machine("gpu2").get("connected"))
-    fresh = started(house, sue)  # ten seconds after the fault a fresh audit works
+    fresh = house.audit(*AUDIT, **sue)  # ten seconds after the fault a fresh audit works
     out, errors = fresh.communicate(timeout=240)
     assert fresh.returncode == 0, out + errors + house.logs()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +19,12 @@ def test_one_of_two_replicas_is_killed_under_load(tmp_path: Path, numbers: Path,
         house.start("second", "detctl_coordinator.main", "--listen", second, "--store", house.store)
         wait_for("the second answers", lambda: house.detctl("--coordinator", second, "machines").returncode == 0)
         house.address = house.environment["DETCTL_COORDINATOR"] = f"{first},{second}"
-        text = catalog(numbers, arguments="--pause 0.1").replace("steps = 6", "steps = 20")
+        text = catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
         for name in ("gpu1", "gpu2"):
             house.agent(name, text)
-        audit = subprocess.Popen(
-            [sys.executable, "-m", "detctl_cli.main", "audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--json"],
-            env=house.environment, cwd=house.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
-        def under_way() -> bool:
-            listed = json.loads(house.detctl("runs", "--json").stdout or "{}").get("runs", [])
-            return sum(run["state"] == "running" and run["records"] > 0 for run in listed) == 2
-
-        wait_for("both train", under_way)
+        audit = house.audit("mlp", "--machines", "gpu1,gpu2", "--twins", "2")
+        house.until_training(audit, "gpu1", "gpu2")
+        house.gate.touch()
         house.kill("coordinator")
         out, errors = audit.communicate(timeout=240)
         assert audit.returncode == 0, out + errors + house.logs()

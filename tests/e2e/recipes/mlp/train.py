@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+GATE_STEP = 5
+
 
 class Numbers(Dataset):
     """One file a sample; the label is the file's number modulo 3."""
@@ -52,6 +54,7 @@ def main() -> None:
     parser.add_argument("--extra-at", type=int, help="call the head once more, without use, at this step")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--pause", type=float, default=0.0, help="seconds a step")
+    parser.add_argument("--gate", type=Path, help=f"wait before step {GATE_STEP} until this file is there")
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
 
@@ -70,6 +73,8 @@ def main() -> None:
         print("resumed", flush=True)
     while step < options.steps:
         for x, y in loader:
+            while options.gate and step == GATE_STEP and not options.gate.exists():
+                time.sleep(0.05)  # the test has something to do to a run that is under way
             loss = nn.functional.cross_entropy(net(x), y)
             if step == options.extra_at:
                 with torch.no_grad():
