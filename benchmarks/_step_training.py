@@ -1,7 +1,8 @@
 """The training that step_overhead.py times, in a process of its own: `_step_training.py SOCKET SIDE MODEL WORKERS THREADS`.
 
 It connects to SOCKET and obeys lines: `N` runs N steps and answers one JSON line
-{"steps": [seconds …], "cpu": [seconds …], "rss_kb": …, "peak_kb": …}; the end of the connection ends it.
+{"steps": [seconds …], "cpu": [seconds …], "probe": [seconds …], "faults": [page faults …], "rss_kb": …, "peak_kb": …};
+the end of the connection ends it.
 A step is all that a training does between two batches: it takes the next batch of a real DataLoader, forward, loss, backward,
 optimizer step. SIDE says what hashes: `bare` and the probed sides do nothing here, `md5` and `debugmode` do what people do by hand.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import resource
 import socket
 import sys
 import time
@@ -146,6 +148,17 @@ def memory_kb(what: str) -> int:
     return 0
 
 
+def probe_seconds() -> float:
+    """What the probe has counted of itself so far, in this process; 0 where there is none."""
+    observing = sys.modules.get("detctl_probe.observe.steps")
+    return sum(sum(model.recorder.costs.by_stage.values()) for model in observing._models) if observing else 0.0
+
+
+def page_faults() -> int:
+    """Of this process so far, those that needed no disk: memory that the allocator gave back and asked for again."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
 def main() -> None:
     address, side, model, workers, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
@@ -156,14 +169,15 @@ def main() -> None:
         orders.write(side + "\n")
         orders.flush()
         for line in orders:
-            seconds, cpu = [], []
+            counted: dict[str, list[float]] = {"steps": [], "cpu": [], "probe": [], "faults": []}
+            clocks = (time.perf_counter, time.process_time, probe_seconds, page_faults)
             for _ in range(int(line)):
-                start, cpu_start = time.perf_counter(), time.process_time()
+                before = [clock() for clock in clocks]
                 step()
-                seconds.append(time.perf_counter() - start)
-                cpu.append(time.process_time() - cpu_start)
-            said = {"steps": seconds, "cpu": cpu, "rss_kb": memory_kb("VmRSS"), "peak_kb": memory_kb("VmHWM")}
-            orders.write(json.dumps(said) + "\n")
+                for values, clock, since in zip(counted.values(), clocks, before, strict=True):
+                    values.append(clock() - since)
+            memory = {"rss_kb": memory_kb("VmRSS"), "peak_kb": memory_kb("VmHWM")}
+            orders.write(json.dumps({**counted, **memory}) + "\n")
             orders.flush()
 
 

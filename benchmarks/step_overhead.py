@@ -11,8 +11,10 @@ another order each round, so that a machine that slows down slows all of them. T
 they eat what the DataLoader's workers fetched while others ran. A ratio is the median over rounds of (the side's median in
 that round / bare's median in that round); the spread is the middle half of these.
 Beside wall time stands the CPU time of the training process itself (its workers' and the recorder's is not in it): on a machine
-that others use too, it moves less.
-What the probe itself measured (`probe 1.8 % of step time …`) goes to stderr as a side ends.
+that others use too, it moves less. Page faults are those of a step (median): sides differ in what their allocator gives back and asks
+for again.
+`own count` is what the probe measured of itself in the counted steps. The line `probe 0.8 % of step time …` on stderr is no measure
+here: between two blocks a side waits for the others, and that wait counts as its step time.
 Probed sides run under `detctl-agent record --to-end`, which parses and stores what they send on the same cores.
 """
 
@@ -55,6 +57,8 @@ class Side:
     uncounted: int
     rounds: list[list[float]] = field(default_factory=list)
     cpu_rounds: list[list[float]] = field(default_factory=list)
+    faults: list[int] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)  # the probe's own count, as a share of the step without it
     said: dict[str, Any] = field(default_factory=dict)
 
     def run(self, steps: int) -> None:
@@ -68,6 +72,9 @@ class Side:
         if steps:
             self.rounds.append(self.said["steps"][self.uncounted :])
             self.cpu_rounds.append(self.said["cpu"][self.uncounted :])
+            self.faults.extend(self.said["faults"][self.uncounted :])
+            both = zip(self.said["probe"][self.uncounted :], self.rounds[-1], strict=True)
+            self.own.extend(probe / (whole - probe) for probe, whole in both)
 
     def end(self) -> None:
         self.orders.close()
@@ -125,7 +132,8 @@ def report(case: tuple[str, int, int], sides: dict[str, Side]) -> None:
     whole = statistics.median(second for seconds in sides["bare"].rounds for second in seconds)
     print(f"\n{model}, {workers} workers, {threads} threads: bare {whole * 1000:.1f} ms a step")
     print(
-        "  side        ms a step   overhead   middle half of rounds   CPU time   middle half of rounds   steps   memory"
+        "  side        ms a step   overhead   middle half of rounds   CPU time   middle half of rounds   steps"
+        "   own count   page faults   memory"
     )
     for name, side in sides.items():
         every = [second for seconds in side.rounds for second in seconds]
@@ -137,6 +145,7 @@ def report(case: tuple[str, int, int], sides: dict[str, Side]) -> None:
         text = f"  {name:10s} {statistics.median(every) * 1000:10.1f}   {(ratio - 1) * 100:+7.1f} %"
         text += f"   {(low - 1) * 100:+6.1f} to {(high - 1) * 100:+6.1f} %     {(cpu_ratio - 1) * 100:+6.1f} %"
         text += f"   {(cpu_low - 1) * 100:+6.1f} to {(cpu_high - 1) * 100:+6.1f} %      {len(every):5d}"
+        text += f"   {statistics.median(side.own) * 100:7.1f} %   {statistics.median(side.faults):11.0f}"
         if name in PROBED:
             more_mb = (side.said["rss_kb"] - sides["bare"].said["rss_kb"]) / 1024
             text += f"   {more_mb:+.0f} MB against bare (aim: {GROWTH_MB_MAX})"

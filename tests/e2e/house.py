@@ -23,13 +23,16 @@ RUN_DIRS: list[str] = []  # of every house of this process: trainings that belon
 
 
 def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
-    """Polls until condition() is true and returns its value; fails with `what` after the deadline."""
+    """Polls until condition() is true and returns its value; fails with `what` after the deadline.
+
+    It rests as long as asking took: a command that asks without end would take the core that the trainings need.
+    """
     end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
+    while (asked := time.monotonic()) < end:
         value = condition()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(max(0.05, time.monotonic() - asked))
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 

@@ -41,6 +41,7 @@ def test_threads_1_against_2(house: House) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # the older torch is installed first
 def test_two_torch_versions(house: House) -> None:
     other = older_torch()
     house.agent("gpu1", tiny_gpt(environment("newest") + environment("torch213", python=other)))

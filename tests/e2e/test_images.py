@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.engine import Engine
+
 ROOT = Path(__file__).resolve().parents[2]
 BASE = "python:3.11-slim"
 LOCKED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp", "--network=none")
@@ -23,19 +24,8 @@ TARGETS = ("coordinator", "agent", "cli", "probe")
 COORDINATOR_MIB_MAX = 250
 
 
-def docker(*words: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["docker", *words], capture_output=True, text=True, timeout=timeout)
-
-
-def why_not() -> str:
-    if shutil.which("docker") is None or docker("info").returncode:
-        return "needs a Docker engine that runs"
-    if docker("image", "inspect", BASE).returncode:
-        return f"needs the image {BASE}"
-    return ""
-
-
-WHY_NOT = why_not()
+docker = Engine()
+WHY_NOT = docker.why_not(BASE)
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.slow,
@@ -68,7 +58,7 @@ def wait_until_well(name: str, *ask: str) -> None:
 
 
 def size_mib(image: str) -> float:
-    return int(docker("image", "inspect", "-f", "{{.Size}}", image).stdout) / 2**20
+    return int(docker.out("image", "inspect", "-f", "{{.Size}}", image)) / 2**20
 
 
 def test_each_runs_locked_down_and_as_nobody(images: dict[str, str]) -> None:

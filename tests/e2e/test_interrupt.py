@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ TRAIN = str(RECIPES / "mlp" / "train.py")
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> House:
+def bare(tmp_path: Path) -> Iterator[House]:
     """Commands without any coordinator configured."""
     house = House(tmp_path)
     del house.environment["DETCTL_COORDINATOR"]
-    return house
+    yield house
+    house.close()
 
 
 def test_interrupt_cleans_up(bare: House, numbers: Path) -> None:

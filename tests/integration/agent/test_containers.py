@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,27 +18,16 @@ from typing import Any
 import pytest
 from detctl_proto.v1 import agents_pb2
 
+from tests.support.engine import Engine
+
 RUNNING, REFUSED = agents_pb2.RUN_PHASE_RUNNING, agents_pb2.RUN_PHASE_REFUSED
-ENGINE = os.environ.get("DETCTL_TEST_ENGINE", "docker")
-OF = "localhost/" if ENGINE == "podman" else ""  # what only Podman has
+ENGINE = Engine(os.environ.get("DETCTL_TEST_ENGINE", "docker"))
+OF = "localhost/" if ENGINE.program == "podman" else ""  # what only Podman has
 IMAGES = {"bookworm": f"{OF}python:3.11-slim", "trixie": f"{OF}python:3.13-slim"}
 GONE_S = 60.0
 
 
-def docker(*words: str) -> str:
-    return subprocess.run([ENGINE, *words], check=True, capture_output=True, text=True, timeout=120).stdout
-
-
-def why_not() -> str:
-    if shutil.which(ENGINE) is None or subprocess.run([ENGINE, "info"], capture_output=True).returncode:
-        return f"needs a {ENGINE} engine that runs"
-    missing = [
-        i for i in IMAGES.values() if subprocess.run([ENGINE, "image", "inspect", i], capture_output=True).returncode
-    ]
-    return f"needs the images {', '.join(missing)}" if missing else ""
-
-
-WHY_NOT = why_not()
+WHY_NOT = ENGINE.why_not(*IMAGES.values())
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 
 FACTS = """
@@ -73,13 +61,13 @@ def environments(tmp_path: Path, tools: Any) -> Callable[..., None]:
 
 
 def containers(key: str = "r1.1") -> str:
-    return docker("ps", "--all", "--quiet", "--filter", f"label=detctl.run={key}").strip()
+    return ENGINE.out("ps", "--all", "--quiet", "--filter", f"label=detctl.run={key}")
 
 
 def wait_until_gone(key: str = "r1.1") -> None:
     end = time.monotonic() + GONE_S
     while containers(key):
-        assert time.monotonic() < end, docker("ps", "--all")
+        assert time.monotonic() < end, ENGINE.out("ps", "--all")
         time.sleep(0.2)  # an engine tells nobody of a container's end
 
 
@@ -102,7 +90,7 @@ async def test_two_images_are_two_environments(served: Any, agent: Any, environm
     assert seen["bookworm"]["machine"]["kernel"] == seen["trixie"]["machine"]["kernel"]
     for name, image in IMAGES.items():
         assert seen[name]["environment"]["image"] == image
-        assert seen[name]["environment"]["image_id"] == docker("image", "inspect", "-f", "{{.Id}}", image).strip()
+        assert seen[name]["environment"]["image_id"] == ENGINE.out("image", "inspect", "-f", "{{.Id}}", image)
         assert "PIP_CERT" in seen[name]["variables"], "the image's own variables are facts of the environment"
     assert {name for one in coordinator.hellos[0].environments for name in [one.name]} == {"default", *IMAGES}
 
@@ -188,7 +176,9 @@ async def test_a_killed_agent_and_a_killed_shim_are_made_up_for_at_the_next_star
     coordinator.assign(environment="bookworm", step_to=0)
     await coordinator.until(lambda: coordinator.records() > 50)
     client = [
-        pid for pid in tools.pids_of_run("r1.1") if Path(f"/proc/{pid}/exe").readlink().name in (ENGINE, "conmon")
+        pid
+        for pid in tools.pids_of_run("r1.1")
+        if Path(f"/proc/{pid}/exe").readlink().name in (ENGINE.program, "conmon")
     ]
     assert client
     process.kill()
@@ -203,7 +193,7 @@ async def test_a_killed_agent_and_a_killed_shim_are_made_up_for_at_the_next_star
 @pytest.mark.parametrize(
     ("image", "said"),
     [
-        ("detctl-test/nothing:here", f"{ENGINE} pull detctl-test/nothing:here"),
+        ("detctl-test/nothing:here", f"{ENGINE.program} pull detctl-test/nothing:here"),
         ("detctl-test/empty", "python3 and python do not answer"),
     ],
 )
@@ -211,7 +201,7 @@ async def test_an_image_that_cannot_be_used_is_one_line(
     served: Any, agent: Any, environments: Any, image: str, said: str
 ) -> None:
     nothing = bytes(10240)  # an empty archive: an image without any program
-    subprocess.run([ENGINE, "import", "-", "detctl-test/empty"], input=nothing, check=True, capture_output=True)
+    subprocess.run([ENGINE.program, "import", "-", "detctl-test/empty"], input=nothing, check=True, capture_output=True)
     environments(odd=image)
     agent()
     served.coordinator.assign(environment="odd")
