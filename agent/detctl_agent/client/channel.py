@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,16 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@asynccontextmanager
+async def status_told(call: Any) -> AsyncIterator[None]:
+    """Around what writes to a call: where that has ended, raises AioRpcError with its status. A call that ended well raises nothing."""
+    try:
+        yield
+    except asyncio.InvalidStateError:
+        # grpc.aio's word for a write to a call that has ended, where the write came before the call's status was read.
+        await call.read()
 
 
 async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:

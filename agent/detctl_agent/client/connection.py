@@ -1,4 +1,4 @@
-"""Keeps the agent connected: for ever, with back-off, and says so once whenever that changes."""
+"""Keeps the agent connected: for ever, with back-off, and says so once whenever that, or its reason, changes."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Connection:
         self._machine = machine
         self._endpoint, self._jobs, self._hello, self._offers = endpoint, jobs, hello, offers
         self._target = endpoint.targets[0]
-        self._state = ""
+        self._told = ("", "")  # state and why
         self._back_off_s = BACK_OFF_FIRST_S
 
     @property
     def up(self) -> bool:
         """Whether the coordinator has welcomed this agent and the line still holds."""
-        return self._state == "connected"
+        return self._told[0] == "connected"
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -62,9 +62,6 @@ class Connection:
                 detail = "" if error.code() is grpc.StatusCode.UNAVAILABLE else error.details() or ""
                 why = _WHY.get(error.code(), error.code().name.lower())
                 self._tell("disconnected", f"{why}: {detail}" if detail else why)
-            except asyncio.InvalidStateError:
-                # grpc.aio's word for a write to a call that has ended, where the write came before the call's status was read.
-                self._tell("disconnected", "the coordinator ended the connection")
             except AgentError as error:
                 self._tell("disconnected", str(error))
             self._next()
@@ -97,7 +94,7 @@ class Connection:
         self._tell("connected", "", coordinator=version)
 
     def _tell(self, state: str, why: str, **fields: str) -> None:
-        if (state, why) != (self._state, why) or state != self._state:
+        if (state, why) != self._told:
             told = state if state == "connected" else "not_connected"
             level = log.info if state == "connected" else log.warning
             level(
@@ -109,4 +106,4 @@ class Connection:
                     **fields,
                 )
             )
-        self._state = state
+        self._told = (state, why)

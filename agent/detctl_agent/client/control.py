@@ -15,7 +15,7 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from detctl_agent import logs
 from detctl_agent.client import messages
-from detctl_agent.client.channel import cancelled
+from detctl_agent.client.channel import cancelled, status_told
 from detctl_agent.errors import AgentError
 from detctl_agent.job import Job, JobPhase
 from detctl_agent.jobs import Jobs
@@ -64,7 +64,7 @@ class ControlStream:
         call = self._stub.Control(metadata=self._metadata)
         self._offers.clear()
         try:
-            async with asyncio.timeout(WELCOME_S):
+            async with asyncio.timeout(WELCOME_S), status_told(call):
                 await call.write(self._hello())
         except TimeoutError:
             call.cancel()
@@ -78,7 +78,8 @@ class ControlStream:
                 raise AgentError(NO_ANSWER)
             done, _ = await asyncio.wait((hearing, speaking), return_when=first)
             for task in done:
-                await task
+                async with status_told(call):
+                    await task
         finally:
             call.cancel()
             await cancelled((hearing, speaking))

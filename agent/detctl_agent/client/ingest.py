@@ -13,6 +13,7 @@ from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from detctl_agent import spool
+from detctl_agent.client.channel import status_told
 from detctl_agent.job import Job
 from detctl_agent.jobs import Jobs
 
@@ -51,7 +52,8 @@ class IngestStream:
         try:
             done, _ = await asyncio.wait((hearing, sending), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                await task
+                async with status_told(call):
+                    await task
         finally:
             for task in (hearing, sending):
                 task.cancel()
