@@ -32,7 +32,7 @@ def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
         value = condition()
         if value:
             return value
-        time.sleep(max(0.05, time.monotonic() - asked))
+        time.sleep(max(0.05, time.monotonic() - asked))  # see above
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 
@@ -158,6 +158,10 @@ class House:
             cwd=options.pop("cwd", self.folder), capture_output=True, text=True, timeout=timeout_s, check=check,
             stdin=subprocess.DEVNULL, **options,
         )  # fmt: skip
+
+    def gated(self, data: Path) -> str:
+        """A catalog whose training waits at the gate, and sends more records behind it."""
+        return catalog(data, arguments=f"--gate {self.gate} --pause 0.1").replace("steps = 6", "steps = 20")
 
     def audit(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """An audit that goes on while the test does something to it; communicate() gives its verdict's JSON."""

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, catalog, wait_for
+from house import House, wait_for
 
 FLAGS = ["--lease", "3", "--heartbeat", "0.5", "--machine-timeout", "60"]
 AUDIT = ("mlp", "--machines", "gpu1", "--twins", "1")
-
-
-def steps(house: House, numbers: Path) -> str:
-    """A training that waits at the gate, and sends more records after it."""
-    return catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
 
 
 def a_fresh_audit_works(house: House) -> None:
@@ -30,7 +26,7 @@ def test_redis_is_emptied_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) 
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0", coordinator_options=FLAGS)
     try:
         house.coordinator()
-        house.agent("gpu1", steps(house, numbers))
+        house.agent("gpu1", house.gated(numbers))
         audit = house.audit(*AUDIT)
         house.until_training(audit, "gpu1")
         client.Redis(port=redis.port).flushall()
@@ -49,7 +45,7 @@ def test_the_store_is_deleted_in_mid_run(tmp_path: Path, numbers: Path) -> None:
     house = House(tmp_path, coordinator_options=FLAGS)
     try:
         house.coordinator()
-        house.agent("gpu1", steps(house, numbers))
+        house.agent("gpu1", house.gated(numbers))
         audit = house.audit(*AUDIT)
         house.until_training(audit, "gpu1")
         for file in tmp_path.glob("store.db*"):
@@ -73,7 +69,7 @@ def test_an_agent_that_was_stopped_for_longer_than_its_lease(tmp_path: Path, num
     house = House(tmp_path, coordinator_options=FLAGS)
     try:
         house.coordinator()
-        house.agent("gpu1", steps(house, numbers))
+        house.agent("gpu1", house.gated(numbers))
         audit = house.audit(*AUDIT)
         house.until_training(audit, "gpu1")
         house.processes["agent-gpu1"].send_signal(signal.SIGSTOP)
@@ -100,19 +96,18 @@ def test_the_replica_with_the_agent_dies_and_comes_back_while_another_lives(
         house.start(
             "second", "detctl_coordinator.main", "--listen", f"unix:{second}", "--store", house.store, *FLAGS
         )  # fmt: skip
-        house.agent("gpu1", steps(house, numbers))
-        other = lambda *words: house.detctl(*words, "--coordinator", f"unix:{second}")  # noqa: E731
+        house.agent("gpu1", house.gated(numbers))
+        other = functools.partial(house.detctl, "--coordinator", f"unix:{second}")
         wait_for("the second answers", lambda: other("machines").returncode == 0)
         audit = house.audit(*AUDIT, "--coordinator", f"unix:{second}")
         house.until_training(audit, "gpu1")
         house.kill("coordinator")
-        runs = lambda: other("runs", "--json").stdout  # noqa: E731
-        wait_for("the lease ends", lambda: json.loads(runs())["runs"][0]["state"] == "waiting")
+        wait_for("the lease ends", lambda: json.loads(other("runs", "--json").stdout)["runs"][0]["state"] == "waiting")
         house.gate.touch()
         house.coordinator()
         out, errors = audit.communicate(timeout=120)
         assert audit.returncode == 3, out + errors
-        run = json.loads(runs())["runs"][0]
+        run = json.loads(other("runs", "--json").stdout)["runs"][0]
         assert (run["state"], run["attempt"]) == ("sealed", 2), run
     finally:
         house.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, catalog
+from house import House
 
 
 def chains(house: House, audit: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def chains(house: House, audit: str) -> dict[str, Any]:
 @pytest.mark.slow
 def test_kills_in_mid_run(tmp_path: Path, numbers: Path, redis: Any) -> None:
     house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
-    text = catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
+    text = house.gated(numbers)
 
     def kill(victim: str) -> None:
         if victim == "store":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import catalog, wait_for
+from house import wait_for
 from network import HOSTS, Network, RemoteHouse, why_not
 
 WHY_NOT = why_not()
@@ -86,7 +86,7 @@ def assert_no_secret_in_trainings(house: RemoteHouse) -> None:
 def test_a_cut_cable_that_is_mended_changes_nothing_and_one_that_is_not_names_its_machine(
     house: RemoteHouse, numbers: Path
 ) -> None:
-    text = catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
+    text = house.gated(numbers)
     for name in HOSTS:
         house.agent(name, text)
     sue = house.person("sue", "submitter")

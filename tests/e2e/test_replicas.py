@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, catalog, wait_for
+from house import House, wait_for
 
 
 @pytest.mark.slow
@@ -19,7 +19,7 @@ def test_one_of_two_replicas_is_killed_under_load(tmp_path: Path, numbers: Path,
         house.start("second", "detctl_coordinator.main", "--listen", second, "--store", house.store)
         wait_for("the second answers", lambda: house.detctl("--coordinator", second, "machines").returncode == 0)
         house.address = house.environment["DETCTL_COORDINATOR"] = f"{first},{second}"
-        text = catalog(numbers, arguments=f"--gate {house.gate} --pause 0.1").replace("steps = 6", "steps = 20")
+        text = house.gated(numbers)
         for name in ("gpu1", "gpu2"):
             house.agent(name, text)
         audit = house.audit("mlp", "--machines", "gpu1,gpu2", "--twins", "2")

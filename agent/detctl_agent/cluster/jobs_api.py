@@ -38,9 +38,8 @@ class JobsApi:
         try:
             body: Any = job  # the client takes plain values too
             self._api.create_namespaced_job(self.namespace, body, _request_timeout=REQUEST_S)
-        except (
-            Exception
-        ) as error:  # the client's own, urllib3's, those of a broken answer: all mean that it was not made
+        except Exception as error:
+            # The client's own, urllib3's, those of a broken answer: all mean that it was not made.
             if getattr(error, "status", None) != 409:
                 raise AgentError(f"the Job was not made: {_why(error)}") from error
 

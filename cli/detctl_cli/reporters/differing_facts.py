@@ -14,7 +14,7 @@ TOLD = {
     "machine.libc": "libc",
     "machine.cpu_model": "CPU",
     "gpu.0.name": "GPU",
-    "gpu.0.drive": "drive",
+    "gpu.0.driver": "driver",
     "python.version": "Python",
     "torch.version": "torch",
     "torch.cuda": "CUDA",

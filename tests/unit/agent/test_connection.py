@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import grpc.aio
@@ -10,7 +11,9 @@ import pytest
 from detctl_agent.client import connection as connection_module
 from detctl_agent.client.channel import Endpoint, status_told
 from detctl_agent.client.connection import Connection
+from detctl_agent.client.control import ControlStream
 from detctl_agent.errors import AgentError
+from detctl_proto.v1 import agents_pb2
 
 
 def taken() -> grpc.aio.AioRpcError:
@@ -33,6 +36,14 @@ async def test_a_write_to_an_ended_call_tells_why_it_ended() -> None:
     with pytest.raises(grpc.aio.AioRpcError, match="another agent named gpu1"):
         async with status_told(call):
             await call.write(b"")
+
+
+async def test_a_control_stream_whose_call_has_ended_ends_with_its_status() -> None:
+    jobs: Any = SimpleNamespace(in_hand=list)
+    stub: Any = SimpleNamespace(Control=lambda metadata: EndedCall())
+    hello = agents_pb2.AgentMessage
+    with pytest.raises(grpc.aio.AioRpcError, match="another agent named gpu1"):
+        await ControlStream(jobs, stub, (), hello, asyncio.Event(), print).run()
 
 
 async def test_another_reason_is_told_and_the_same_is_not_told_again(

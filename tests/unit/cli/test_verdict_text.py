@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from detctl_cli.reporters.differing_facts import differing_facts
 from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
 from detctl_cli.reporters.verdict_text import STANDING, print_verdict
 from detctl_cli.terminal import console
@@ -142,3 +143,10 @@ def test_equal_runs_of_different_platforms_say_in_what_these_differ():
     )
     assert "although" not in printed({"outcome": "different", "environment": facts})
     assert "although" not in printed({"outcome": "identical", "environment": {"variables.X": arms}})
+
+
+def test_a_driver_that_differs_under_equal_results_is_told() -> None:
+    told = differing_facts(
+        {"gpu.0.driver": {"gpu1": "550.54", "gpu2": "570.86"}, "gpu.0.uuid": {"gpu1": "a", "gpu2": "b"}}
+    )
+    assert told == "driver 550.54 / 570.86   and 1 more fact (--json lists them)"
