@@ -17,8 +17,9 @@ def why_not() -> str:
     """Empty where namespaces can be made."""
     if os.geteuid() != 0:
         return "needs root, for network namespaces"
-    probe = subprocess.run(["ip", "netns", "add", "detctl-probe"], capture_output=True)
-    subprocess.run(["ip", "netns", "del", "detctl-probe"], capture_output=True)
+    name = f"detctl-probe-{os.getpid()}"  # the workers of a suite ask at the same time
+    probe = subprocess.run(["ip", "netns", "add", name], capture_output=True)
+    subprocess.run(["ip", "netns", "del", name], capture_output=True)
     return "" if probe.returncode == 0 else "needs network namespaces (ip netns)"
 
 
