@@ -68,7 +68,7 @@ def form(name: str, tensors: Sequence[torch.Tensor]) -> Callable[[], object] | N
         return None
     table = array("Q")
     for tensor in tensors:
-        table.extend((tensor.data_ptr(), tensor.numel(), tensor.element_size()))
+        table.extend((tensor.data_ptr(), tensor.numel(), tensor.element_size(), 0))
     return lambda: loaded.many(table)
 
 

@@ -78,7 +78,7 @@ def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, Unfit]]:
         width = _width_in_place(tensor) if KERNEL is not None else 0
         if width:
             places.append(place)
-            table.extend((tensor.data_ptr(), tensor.numel(), width))
+            table.extend((tensor.data_ptr(), tensor.numel(), width, 0))
             found.append(None)
             continue
         try:

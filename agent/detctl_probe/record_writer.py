@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import blake2b
-from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from detctl_probe import chain as chains
 from detctl_probe import frames, pending
@@ -22,6 +22,7 @@ FOLDED_SITE = "*"
 FOLDED_DTYPE = "fold"
 FLUSH_BYTES = 1 << 18
 KEPT_NAMES_MAX = 50_000
+WAITING_MAX = 1024
 
 Entry = Tuple[str, int, Print, Optional[Mapping[str, Any]]]  # site, occurrence, print, evidence
 
@@ -65,20 +66,16 @@ class Writer:
         return not self._buffer and not self._waiting
 
     def write(self, records: Records) -> None:
-        """Takes records in; they are packed at once where their digests are known and nothing waits before them."""
-        if self._waiting or any(_waits(entry[2]) for entry in records.entries):
-            self._waiting.append(records)
-        else:
-            self._pack(records)
+        """Takes records in; they are packed at the step's end, or once there are many."""
+        self._waiting.append(records)
+        if len(self._waiting) % WAITING_MAX == 0:
+            self._drain(wait=False)
 
     def end_step(self, step: int, skipped: bool) -> None:
         """The step's records are complete: flushes what can be, and asks devices for the rest."""
         pending.mark()
-        if self._waiting:
-            self._waiting.append(StepEnd(step, skipped))
-            self._drain(wait=False)
-        else:
-            self._end(step, skipped)
+        self._waiting.append(StepEnd(step, skipped))
+        self._drain(wait=False)
 
     def finish(self) -> None:
         """Waits for devices and packs all that is left; a step under way counts as it is."""
@@ -105,14 +102,18 @@ class Writer:
             if isinstance(item, StepEnd):
                 self._end(item.step, item.skipped)
             else:
-                batches = {one.batch for entry in item.entries for one in _pending(entry[2])}
-                if wait:
-                    for batch in batches:
-                        batch.wait()
-                elif not all(batch.known for batch in batches):
-                    return
-                known = [(site, occurrence, _known(print_), more) for site, occurrence, print_, more in item.entries]
-                self._pack(item._replace(entries=known))
+                pendings = [one for entry in item.entries for one in _pending(entry[2])]
+                if pendings:
+                    if wait:
+                        for one in pendings:
+                            one.batch.wait()
+                    elif not all(one.batch.known for one in pendings):
+                        return
+                    known = [
+                        (site, occurrence, _known(print_), more) for site, occurrence, print_, more in item.entries
+                    ]
+                    item = item._replace(entries=known)
+                self._pack(item)
             self._waiting.popleft()
 
     def _pack(self, records: Records) -> None:
@@ -178,8 +179,11 @@ def _waits(print_: Print) -> bool:
     return isinstance(print_.digest, Pending) or isinstance(print_.sketch, Pending)
 
 
-def _pending(print_: Print) -> List[Pending]:
-    parts: Tuple[Any, Any] = (print_.digest, print_.sketch)
+def _pending(print_: Print) -> Sequence[Pending]:
+    digest: Any = print_.digest
+    if type(digest) is bytes and print_.sketch is None:
+        return ()
+    parts: Tuple[Any, Any] = (digest, print_.sketch)
     return [one for one in parts if isinstance(one, Pending)]
 
 

@@ -13,7 +13,9 @@ import subprocess
 from array import array
 from typing import List, Optional, Tuple
 
+INTERFACE = 2  # n6.c's, which a library left over from an older source does not have
 FORMS = ("scalar", "avx2", "avx512")
+_SHARED_FROM = 8 * 16384  # items; n6.c shares out no less
 _Lanes = ctypes.c_uint64 * 2
 _HERE = os.path.dirname(os.path.abspath(__file__))
 _FLAGS = ["-O3", "-fPIC", "-shared", "-ffreestanding", "-nostdlib", "-fno-stack-protector", "-fvisibility=default"]
@@ -28,7 +30,8 @@ def compile_into(folder: str = _HERE) -> str:
     """Compiles the kernel with $CC (else cc) and returns its path. Raises OSError or subprocess.CalledProcessError."""
     target = library_path(folder)
     partial = "%s.%d" % (target, os.getpid())
-    command: List[str] = [os.environ.get("CC", "cc")] + _FLAGS + ["-o", partial, os.path.join(_HERE, "n6.c")]
+    flags = _FLAGS + (["-mno-outline-atomics"] if platform.machine() == "aarch64" else [])  # they live in a library
+    command: List[str] = [os.environ.get("CC", "cc")] + flags + ["-o", partial, os.path.join(_HERE, "n6.c")]
     subprocess.run(command, check=True, stderr=subprocess.PIPE)
     os.replace(partial, target)
     return target
@@ -57,11 +60,24 @@ class Kernel:
         ]  # fmt: skip
         self._runs.restype = None
         self._many = library.n6_many
-        self._many.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p]
+        self._many.argtypes = [
+            ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p,
+        ]  # fmt: skip
         self._many.restype = None
+        self.alone()
+
+    def alone(self) -> None:
+        """From now on the calling thread does all the work."""
+        self.share(None, 1)
+
+    def share(self, parallel: Optional[int], threads: int) -> None:
+        """From now on large digests are shared among `threads` of an OpenMP runtime: parallel is the address of its GOMP_parallel."""
+        self._team = (parallel, threads)
 
     def sums(self, address: int, count: int, width: int, first_index: int) -> bytes:
         """16 bytes over `count` items of `width` (1, 2, 4 or 8) bytes at `address`; first_index counts words."""
+        if count >= _SHARED_FROM and self._team[1] > 1:
+            return self.many(array("Q", (address, count, width, first_index)))[0]
         if width == 8:
             count, width = 2 * count, 4
         out = _Lanes()
@@ -86,10 +102,13 @@ class Kernel:
         return bytes(out)
 
     def many(self, table: "array[int]") -> List[bytes]:
-        """16 bytes for each row of a table of unsigned 64-bit (address, count, width), flat, in one call; widths 1, 2, 4 or 8."""
-        count = len(table) // 3
+        """16 bytes for each row of a table of unsigned 64-bit (address, count, width, first index), flat, in one call.
+
+        Widths 1, 2, 4 or 8 bytes; the first index counts words.
+        """
+        count = len(table) // 4
         out = ctypes.create_string_buffer(max(1, 16 * count))
-        self._many(table.buffer_info()[0], count, self._form, out)
+        self._many(table.buffer_info()[0], count, self._form, *self._team, out)
         raw = out.raw
         return [raw[16 * row : 16 * row + 16] for row in range(count)]
 
@@ -101,8 +120,9 @@ def load() -> Optional[Kernel]:
         return None
     try:
         library = ctypes.CDLL(library_path())
-        library.n6_runs  # noqa: B018 - a file compiled from an older source has none
-    except (OSError, AttributeError):
+        if library.n6_interface() != INTERFACE:
+            return None
+    except (OSError, AttributeError):  # the first sources had no n6_interface
         return None
     best = library.n6_best()
     return Kernel(library, min(best, FORMS.index(wanted)) if wanted in FORMS else best)

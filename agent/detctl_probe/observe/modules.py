@@ -14,7 +14,7 @@ import sys
 import threading
 from typing import Any, Callable, List, Optional, Tuple
 
-from detctl_probe.observe import compiled, steps
+from detctl_probe.observe import compiled, openmp, steps
 from detctl_probe.observe.init import Init
 from detctl_probe.observe.modules_tensors import record_tensor, record_values, tensors
 from detctl_probe.observe.naming import Named, stateless
@@ -183,6 +183,7 @@ def install(recorder: Recorder) -> None:
     row = recorder.observer("modules", "forward")
     steps.install(recorder)
     compiled.install(recorder)
+    openmp.install(recorder)
     watch = Modules(model, _inside_fetch())
     guarded = Guarded(model, row)
     is_compiling = compiled.compiling(torch)

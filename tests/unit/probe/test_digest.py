@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import math
+import mmap
 import struct
 import subprocess
 
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from detctl_probe import digest, digest_numpy, digest_torch, kernel
-from detctl_probe.observe import shards
+from detctl_probe.observe import openmp, shards
 from hypothesis import HealthCheck, given, settings
 
 VECTORS = [
@@ -193,6 +195,43 @@ def test_odd_lengths_and_addresses(dtype: torch.dtype, length: int) -> None:
     for offset in (0, 1, 3):
         part = whole[offset : offset + length]
         assert digest.digest_tensor(part) == struct.pack("<QQ", *digest_torch.sums(digest.as_integers(part), 0))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
+def test_nothing_is_read_past_the_end(dtype: torch.dtype) -> None:
+    """The content ends where the process may read no further: one byte more would be a SIGSEGV."""
+    page = mmap.PAGESIZE
+    held = mmap.mmap(-1, 3 * page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(held))
+    mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+    assert mprotect(ctypes.c_void_p(address + 2 * page), ctypes.c_size_t(page), 0) == 0  # PROT_NONE
+    held[: 2 * page] = bytes(i * 37 % 251 for i in range(2 * page))
+    for length in [*range(1, 70), 2 * page // dtype.itemsize]:
+        offset = 2 * page - length * dtype.itemsize
+        part = torch.frombuffer(held, dtype=dtype, count=length, offset=offset)
+        copied = torch.frombuffer(bytearray(held[offset : 2 * page]), dtype=dtype)
+        expected = struct.pack("<QQ", *digest_torch.sums(digest.as_integers(copied), 0))
+        assert digest.digest_tensor(part) == expected
+        assert digest.digest_tensors([part]) == [expected]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_of_a_team_take_all_pieces_once(threads: int) -> None:
+    if digest.KERNEL is None:
+        pytest.skip("the reference has no threads")
+    parallel = openmp.entry(torch)
+    assert parallel is not None, "this torch has no OpenMP"
+    sizes = (0, 1, 16_383, 16_384, 16_385, 8 * 16_384, 1_000_003)
+    tensors = [torch.arange(size) % 251 for size in sizes] + [torch.arange(size).to(torch.bfloat16) for size in sizes]
+    alone = [digest.digest_tensor(tensor, 7) for tensor in tensors], digest.digest_tensors(tensors)
+    digest.KERNEL.share(parallel, threads)
+    for _ in range(20):
+        assert ([digest.digest_tensor(tensor, 7) for tensor in tensors], digest.digest_tensors(tensors)) == alone
+
+
+def test_a_kernel_of_another_source_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "INTERFACE", kernel.INTERFACE + 1)
+    assert kernel.load() is None
 
 
 def test_row_digests_start_at_zero_in_each_row() -> None:

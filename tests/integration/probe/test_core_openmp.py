@@ -1,0 +1,62 @@
+"""Large digests on the training's own threads: equal to one thread's, with no thread more, and no harm to a process that forks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from model_twins import train
+
+pytest.importorskip("torch")
+
+BODY = """
+import signal
+torch.set_num_threads(2)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(600, 700), nn.ReLU(), nn.Linear(700, 500))  # tensors of more than the 8 pieces that one thread takes
+optimizer = torch.optim.Adam(model.parameters())
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+kernel = getattr(sys.modules.get("detctl_probe.digest"), "KERNEL", None)  # None in the bare run
+for step in range(3):
+    optimizer.zero_grad()
+    output = model(torch.full((700, 600), 0.5 + step))
+    before = threads()
+    output.square().mean().backward()
+    optimizer.step()
+    # Of the step that has ended: in the first one digests are taken alone, and its threads are not counted.
+    print("step", step, kernel and kernel._team[1], step and threads() - before)
+weights(model)
+if kernel is not None:
+    from detctl_probe import digest
+    kernel.alone()
+    for name, tensor in model.named_parameters():
+        print("digest", name, digest.digest_tensor(tensor).hex())
+"""
+
+FORK = """
+    kernel.share(1, 2)  # an address that nobody could call
+    child = os.fork()
+    if not child:
+        signal.alarm(60)
+        digest.digest_tensor(model[0].weight)
+        os._exit(0)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_shared_digests_are_those_of_one_thread(tmp_path: Path) -> None:
+    run = train(tmp_path, BODY + FORK, twins=True)
+    said = [line.split() for line in run.stdout.splitlines()]
+    assert [line for line in said if line[0] == "step"] == [
+        ["step", "0", "2", "0"],
+        ["step", "1", "2", "0"],
+        ["step", "2", "2", "0"],
+    ]
+    last = {f"root1/{name}": value for kind, name, value, *_ in ([*line, ""] for line in said) if kind == "digest"}
+    recorded = {r.site: r.digest.hex() for r in run.main.of("update", 2)}
+    assert len(last) == 4
+    assert last == {site: recorded[site] for site in last}
+    assert said[-1] == ["child", "0"], said[-1]
