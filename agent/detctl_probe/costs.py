@@ -30,10 +30,20 @@ class StepCost(NamedTuple):
         return sum(self.by_stage.values())
 
 
+class _Meter:
+    """Of one thread; a plain object, since a look at a threading.local costs more than all the rest."""
+
+    __slots__ = ("depth", "since", "stage")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.stage = OTHER
+        self.since = 0.0
+
+
 class _Local(threading.local):
-    depth = 0
-    stage = OTHER
-    since = 0.0
+    def __init__(self) -> None:
+        self.meter = _Meter()
 
 
 class Costs:
@@ -52,30 +62,32 @@ class Costs:
 
     def enter(self, stage: str = "") -> str:
         """Starts the clock of this thread, for `stage` or, without one, for the stage that is on; leave() takes the result."""
-        local = self._local
+        meter = self._local.meter
         now = time.perf_counter()
-        outer = local.stage
-        if not local.depth:
-            local.stage = stage or OTHER
-            local.since = now
+        outer = meter.stage
+        if not meter.depth:
+            meter.stage = stage or OTHER
+            meter.since = now
         elif stage and stage != outer:
-            self._charge(outer, now - local.since)
-            local.stage = stage
-            local.since = now
-        local.depth += 1
+            self._charge(outer, now - meter.since)
+            meter.stage = stage
+            meter.since = now
+        meter.depth += 1
         return outer
 
     def leave(self, outer: str) -> None:
         """Ends what enter() began."""
-        local = self._local
-        if not local.depth:
+        meter = self._local.meter
+        if not meter.depth:
             return  # the thread has forked meanwhile
-        local.depth -= 1
-        if not local.depth or outer != local.stage:
-            now = time.perf_counter()
-            self._charge(local.stage, now - local.since)
-            local.since = now
-            local.stage = outer
+        meter.depth -= 1
+        stage = meter.stage
+        if not meter.depth or outer != stage:
+            now, by_stage = time.perf_counter(), self.by_stage
+            # _charge, without the call: a module's hook comes by here.
+            by_stage[stage] = by_stage.get(stage, 0.0) + now - meter.since
+            meter.since = now
+            meter.stage = outer
 
     def _charge(self, stage: str, seconds: float) -> None:
         self.by_stage[stage] = self.by_stage.get(stage, 0.0) + seconds
@@ -93,10 +105,10 @@ class Costs:
     def end_step(self, step: int) -> None:
         """A step that was recorded is over."""
         now = time.perf_counter()
-        local = self._local
-        if local.depth:  # what is under way belongs to the step up to here
-            self._charge(local.stage, now - local.since)
-            local.since = now
+        meter = self._local.meter
+        if meter.depth:  # what is under way belongs to the step up to here
+            self._charge(meter.stage, now - meter.since)
+            meter.since = now
         before, self._before = self._before, dict(self.by_stage)
         last, self._ended_at = self._ended_at, now
         if last is None:

@@ -44,10 +44,16 @@ def digest_array(array: Any, first_index: int = 0) -> bytes:
 
 def digest_tensor(tensor: Any, first_index: int = 0) -> bytes:
     """16 bytes over a dense torch tensor, any layout; first_index counts words. Raises Unfit."""
-    width = _width_in_place(tensor) if KERNEL is not None else 0
-    if KERNEL is not None and width:
-        return KERNEL.sums(tensor.data_ptr(), tensor.numel(), width, first_index)
-    return _digest_converted(tensor, first_index)
+    return digest_in_place(tensor, first_index) or _digest_converted(tensor, first_index)
+
+
+def digest_in_place(tensor: Any, first_index: int = 0) -> Optional[bytes]:
+    """digest_tensor where the kernel can read the tensor's own memory, so that no operator of torch is called; else None."""
+    if KERNEL is not None:
+        width = _width_in_place(tensor)
+        if width:
+            return KERNEL.sums(tensor.data_ptr(), tensor.numel(), width, first_index)
+    return None
 
 
 def digest_runs(tensor: Any, first_index: int, runs: int, stride: int) -> bytes:

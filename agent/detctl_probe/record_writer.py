@@ -24,7 +24,8 @@ FLUSH_BYTES = 1 << 18
 KEPT_NAMES_MAX = 50_000
 WAITING_MAX = 1024
 
-Entry = Tuple[str, int, Print, Optional[Mapping[str, Any]]]  # site, occurrence, print, evidence
+# site, occurrence (None: counted by stage, phase, step and site), print, evidence
+Entry = Tuple[str, Optional[int], Print, Optional[Mapping[str, Any]]]
 
 
 class Records(NamedTuple):
@@ -57,6 +58,7 @@ class Writer:
         self._buffer = bytearray()
         self._open: Dict[Tuple[str, str], Stream] = {}
         self._folded: Dict[Tuple[str, str], chains.StepFold] = {}
+        self._occurrences: Dict[Tuple[str, str, str], int] = {}
         self._kept: Dict[Tuple[str, int, str, Tuple[int, ...]], Tuple[bytes, bytes]] = {}
         self._waiting: Deque[Union[Records, StepEnd]] = deque()
 
@@ -125,6 +127,8 @@ class Writer:
             if fold is None:
                 fold = self._folded[key] = chains.StepFold()
             for site, occurrence, value, _ in entries:
+                if occurrence is None:
+                    occurrence = self._occurrence(stage, phase, site)
                 fold.take(self._named(site, occurrence, value)[1])
             return
         stream = self.streams.get(key)
@@ -133,6 +137,8 @@ class Writer:
         self._open[key] = stream
         head, buffer = frames.RecordHead(stage, phase, step, micro), self._buffer
         for site, occurrence, value, evidence in entries:
+            if occurrence is None:
+                occurrence = self._occurrence(stage, phase, site)
             name, hash_ = self._named(site, occurrence, value)
             buffer += head.pack(self.sequence, occurrence, name, value, evidence)
             self.sequence += 1
@@ -142,6 +148,13 @@ class Writer:
                 self._send(b"", True)
                 buffer = self._buffer
 
+    def _occurrence(self, stage: str, phase: str, site: str) -> int:
+        """How many records this site has had in this step."""
+        key = (stage, phase, site)
+        count = self._occurrences.get(key, 0)
+        self._occurrences[key] = count + 1
+        return count
+
     def _named(self, site: str, occurrence: int, value: Print) -> Tuple[bytes, bytes]:
         """(name, dtype and shape packed, record hash); what depends on names alone is kept: it comes again at each step."""
         key = (site, occurrence, value.dtype, value.shape)
@@ -149,12 +162,15 @@ class Writer:
         if kept is None:
             if len(self._kept) >= KEPT_NAMES_MAX:
                 self._kept.clear()
-            kept = self._kept[key] = (frames.pack_name(site, value.dtype, value.shape), chains.hash_head(*key))
+            site = frames.short_name(site)
+            head = chains.hash_head(site, occurrence, value.dtype, value.shape)
+            kept = self._kept[key] = (frames.pack_name(site, value.dtype, value.shape), head)
         hashed = kept[1] + value.digest if value.order_blind is None else kept[1] + value.digest + value.order_blind
         return kept[0], blake2b(hashed, digest_size=16).digest()
 
     def _end(self, step: int, skipped: bool) -> None:
         self._fold(step)
+        self._occurrences.clear()
         self.flush()
         self._close(step)
         self._send(frames.step_frame(step, skipped), True)

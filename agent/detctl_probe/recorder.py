@@ -123,7 +123,6 @@ class Recorder:
         self._connection: Optional[Connection] = None
         self._lost = False
         self.writer = Writer(self.settings.level == "step", self._send)
-        self._occurrences: Dict[Tuple[str, str, str], int] = {}
         self._notes: Set[Tuple[Any, ...]] = set()
         self._notes_by_kind: Dict[str, int] = {}
         self._carried: List[Seen] = []
@@ -188,20 +187,11 @@ class Recorder:
         """Records one fingerprint at the current step."""
         if not self.wants(stage, site):
             return
-        with self.working(stage), self._lock:
-            try:
-                if self.role == WORKER:
-                    self._carry(("record", stage, site, value, occurrence, phase, evidence))
-                elif self.role != LAUNCHER and not self._lost and not self.sealed:
-                    phase = phase or self.phase
-                    site = frames.short_name(site)
-                    if occurrence is None:
-                        occurrence = self._occurrence(stage, phase, site)
-                    self._take(stage, phase, [(site, occurrence, value, evidence)])
-            except Exception as error:
-                if from_signal(error):
-                    raise
-                self._lose("a record of %s %s: %s: %s" % (stage, site, type(error).__name__, error))
+        with self.working(stage):
+            if self.role == WORKER:
+                self._carry(("record", stage, site, value, occurrence, phase, evidence))
+            elif self.role != LAUNCHER:
+                self.keep(stage, [(site, occurrence, value, evidence)], phase or self.phase)
 
     def record_all(
         self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str
@@ -209,15 +199,17 @@ class Recorder:
         """record() of each (site, value, evidence), in one go; for what the main process sees of the model."""
         if not seen or not self.wants(stage) or self.role in (WORKER, LAUNCHER):
             return
-        with self.working(stage), self._lock:
+        with self.working(stage):
+            self.keep(stage, [(site, None, value, evidence) for site, value, evidence in seen], phase)
+
+    def keep(self, stage: str, entries: Sequence[Entry], phase: str) -> None:
+        """The end of record and record_all, for a hook that has asked `takes` and is timed itself."""
+        with self._lock:
             try:
                 if not self._lost and not self.sealed:
-                    entries: List[Entry] = []
-                    for site, value, evidence in seen:
-                        if len(site) > frames.SHORT_NAME_CHARS:
-                            site = frames.short_name(site)
-                        entries.append((site, self._occurrence(stage, phase, site), value, evidence))
-                    self._take(stage, phase, entries)
+                    if not self.training and stage in TRAINING_STAGES:
+                        self.training = True
+                    self.writer.write(Records(stage, phase, self.step, self.micro, entries))
             except Exception as error:
                 if from_signal(error):
                     raise
@@ -369,25 +361,15 @@ class Recorder:
             inherited.close()
 
     def _carry(self, seen: Seen) -> None:
-        if len(self._carried) < CARRIED_MAX:
-            self._carried.append(seen)
-        elif not self._overflowed:
-            self._overflowed = True
+        with self._lock:
+            if len(self._carried) < CARRIED_MAX:
+                self._carried.append(seen)
+                return
+            told, self._overflowed = self._overflowed, True
+        if not told:
             say("a DataLoader worker saw more than %d things without a batch: the rest of them is lost" % CARRIED_MAX)
 
     # -- inside -------------------------------------------------------------------------------------------------------
-    def _take(self, stage: str, phase: str, entries: Sequence[Entry]) -> None:
-        if stage in TRAINING_STAGES:
-            self.training = True
-        self.writer.write(Records(stage, phase, self.step, self.micro, entries))
-
-    def _occurrence(self, stage: str, phase: str, site: str) -> int:
-        """How many records this site has had in this step."""
-        key = (stage, phase, site)
-        count = self._occurrences.get(key, 0)
-        self._occurrences[key] = count + 1
-        return count
-
     def _finish_step(self, skipped: bool) -> None:
         self.learn_rank()
         if not self._facts_sent:
@@ -402,7 +384,6 @@ class Recorder:
         self.step += 1
         self.micro = 0
         self.phase = "train"  # an evaluation after it sets its own
-        self._occurrences.clear()
         self.recording = self.step >= self.settings.window_start and not self._lost
         self._read_stop()
         if self.settings.window_end is not None and self.step >= self.settings.window_end:

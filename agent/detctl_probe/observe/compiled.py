@@ -64,7 +64,22 @@ def hide(function: F) -> F:
 
 
 def aside(torch: Any) -> Callable[[], Optional[str]]:
-    """A function that says why records must not be made now (a word), or None. Cheap: called for every module.
+    """A function that says why records must not be made now (a word), or None."""
+    inner, is_compiling = inner_aside(torch), compiling(torch)
+    has_cuda = bool(getattr(torch._C, "_cuda_isCurrentStreamCapturing", None))
+
+    def why() -> Optional[str]:
+        if is_compiling():
+            return "compiling"
+        if has_cuda and torch.cuda.is_initialized() and torch._C._cuda_isCurrentStreamCapturing():
+            return "CUDA graph capture"
+        return inner()
+
+    return why
+
+
+def inner_aside(torch: Any) -> Callable[[], Optional[str]]:
+    """`aside` inside a root that was not aside, for a hook that has asked whether the compiler is at work: called for every module.
 
     `backward`: the autograd engine runs, so a forward is a recomputation (checkpointing) and a backward a nested one.
     """
@@ -72,20 +87,14 @@ def aside(torch: Any) -> Callable[[], Optional[str]]:
     tracing = torch._C._get_tracing_state
     functorch = getattr(torch._C, "_functorch", None)
     peek = getattr(functorch, "peek_interpreter_stack", None) or (lambda: None)
-    is_compiling = compiling(torch)
-    has_cuda = bool(getattr(torch._C, "_cuda_isCurrentStreamCapturing", None))
 
     def why() -> Optional[str]:
         if graph_task() != -1:
             return "backward"
-        if is_compiling():
-            return "compiling"
         if tracing() is not None:
             return "torch.jit.trace"
         if peek() is not None:
             return "torch.func transform"
-        if has_cuda and torch.cuda.is_initialized() and torch._C._cuda_isCurrentStreamCapturing():
-            return "CUDA graph capture"
         return None
 
     return why

@@ -16,7 +16,7 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from detctl_probe.observe import compiled, openmp, steps
 from detctl_probe.observe.init import Init
-from detctl_probe.observe.modules_tensors import record_tensor, record_values, tensors
+from detctl_probe.observe.modules_tensors import record_output, record_values, tensors
 from detctl_probe.observe.naming import Named, stateless
 from detctl_probe.observe.steps import Guarded, Model, model_of
 from detctl_probe.recorder import WORKER, Recorder
@@ -41,12 +41,12 @@ class _Call:
 class Modules:
     """The stack of calls of each thread, and what is recorded of them."""
 
-    def __init__(self, model: Model, inside_fetch: Callable[[], bool]) -> None:
+    def __init__(self, model: Model, inside_data: Callable[[], bool]) -> None:
         self._model = model
         self._recorder = model.recorder
         self._row = model.recorder.observer("modules", "forward")
         self._init = Init(model)
-        self._inside_fetch = inside_fetch
+        self._inside_data = inside_data
         self._inside = model.recorder.settings.level != "step"  # whether modules inside a root are recorded
         self.local = threading.local()
         self._batches = model.recorder.observer("batches", "batch")
@@ -63,15 +63,11 @@ class Modules:
         stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
         if stack is None:
             stack = self.local.stack = []
-        why = self._model.aside()
-        if why is not None:
-            if why not in ("backward", "compiling"):
-                self._recorder.unobserved("forward", "modules under %s" % why, "no values of their own there")
-            return
-        if self._inside_fetch() or self._recorder.role == WORKER:
+        if self._inside_data() or self._recorder.role == WORKER:
             return
         if not stack:
-            self._enter_root(module, stack, args)
+            if not self._told(self._model.aside()):
+                self._enter_root(module, stack, args)
             return
         caller = stack[-1]
         entry = self._model.names.module(module)
@@ -86,7 +82,7 @@ class Modules:
     def leave(self, module: Any, output: Any) -> None:
         """A module returned, or raised (output is None)."""
         stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
-        if not stack or self._model.aside() is not None:
+        if not stack:
             return
         key = id(module)
         while stack and stack[-1].key != key:
@@ -96,12 +92,20 @@ class Modules:
         call = stack.pop()
         if call.silent or output is None or not self._recorder.takes("forward"):
             return
+        if self._told(self._model.inner_aside()):
+            return
         if not (call.wrapper and call.recorded):
             self._record(call.site, output)
             if call.wrapper and type(module).__name__ == "OptimizedModule":
                 self._recorder.unobserved("forward", "inside %s" % call.site, "compiled: only its output is seen")
         if stack and stack[-1].site == call.site:
             stack[-1].recorded = True
+
+    def _told(self, aside: Optional[str]) -> bool:
+        """Whether there is a reason not to record; it becomes coverage where the values are nowhere else."""
+        if aside is not None and aside not in ("backward", "compiling"):
+            self._recorder.unobserved("forward", "modules under %s" % aside, "no values of their own there")
+        return aside is not None
 
     def _enter_root(self, module: Any, stack: List[_Call], args: Any) -> None:
         if type(module).__module__.startswith(_FOREIGN) or (
@@ -168,8 +172,8 @@ class Modules:
             self._recorder.set_phase("train" if module.training else "eval")
 
     def _record(self, site: str, output: Any, stage: str = "forward") -> None:
-        if isinstance(output, self._model.torch.Tensor):
-            record_tensor(self._recorder, self._row, stage, site, output, self._recorder.phase)
+        if stage == "forward" and isinstance(output, self._model.torch.Tensor):
+            record_output(self._recorder, self._row, site, output, self._recorder.phase)
             return
         with self._recorder.working(stage):
             entries = [(site + path, tensor, None) for path, tensor in tensors(output)]
@@ -184,7 +188,7 @@ def install(recorder: Recorder) -> None:
     steps.install(recorder)
     compiled.install(recorder)
     openmp.install(recorder)
-    watch = Modules(model, _inside_fetch())
+    watch = Modules(model, _inside_data())
     guarded = Guarded(model, row)
     is_compiling = compiled.compiling(torch)
     enter, leave, local = watch.enter, watch.leave, watch.local
@@ -218,11 +222,10 @@ def install(recorder: Recorder) -> None:
     row.installed = True
 
 
-def _inside_fetch() -> Callable[[], bool]:
+def _inside_data() -> Callable[[], bool]:
     """Whether a dataset or a transform is at work: what runs there is the data half's."""
     try:
         from detctl_probe.observe import transforms
     except ImportError:
         return lambda: False
-    fetch, transform = transforms.inside_fetch, transforms.inside_transform
-    return lambda: bool(fetch() or transform())
+    return transforms.inside_data

@@ -11,13 +11,14 @@ from hashlib import blake2b
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe import device_digests
-from detctl_probe.digest import Unfit, digest_runs, digest_tensor, digest_tensors
+from detctl_probe.digest import Unfit, digest_in_place, digest_runs, digest_tensor, digest_tensors
 from detctl_probe.observe.shards import Shard, shard_of
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Observer, Recorder
 from detctl_probe.sketch import sketch_tensor
 
 DEPTH_MAX = 16
+ALIGNED = 64  # bytes, as torch's allocators do
 _dtypes: Dict[Any, str] = {}
 
 
@@ -104,26 +105,25 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
         row.fired += len(seen)
 
 
-def record_tensor(recorder: Recorder, row: Observer, stage: str, site: str, tensor: Any, phase: str) -> None:
-    """record_values of one tensor, on a short way where it is a plain one and no mode is on.
+def record_output(recorder: Recorder, row: Observer, site: str, tensor: Any, phase: str) -> None:
+    """record_values of one tensor that a module returned, for a hook that has asked `takes` and is timed as stage forward.
 
-    A module's hook runs after operators have emptied the caches, so that each function and object that it touches costs a
-    memory access: what counts is how little this touches.
+    The hook runs after operators have emptied the caches, so that each function and object that it touches costs a memory access: what
+    counts is how little this touches. A tensor that lies as it should on the CPU goes the short way: nothing of torch is called that
+    an observer could see.
     """
     torch = sys.modules["torch"]
-    if type(tensor) is not torch.Tensor or tensor.is_sparse or modes_active(torch):
-        record_values(recorder, row, stage, [(site, tensor, None)], phase)
-        return
-    with recorder.working(stage):
-        try:
-            digest: Any = device_digests.submit_one(tensor)
-        except Unfit as why:
-            recorder.unobserved(stage, site, str(why))
+    if type(tensor) is torch.Tensor and not device_digests.interpreted and not modes_active(torch):
+        digest = digest_in_place(tensor)
+        if digest is not None:
+            evidence = None
+            if recorder.keeps_evidence and tensor.data_ptr() % ALIGNED:
+                evidence = layout(tensor)
+            print_ = Print(digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
+            recorder.keep("forward", ((site, None, print_, evidence),), phase)
+            row.fired += 1
             return
-        dtype = _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype)
-        evidence = layout(tensor) if recorder.keeps_evidence else None
-        recorder.record_all(stage, ((site, Print(digest, dtype, tuple(tensor.shape)), evidence),), phase)
-        row.fired += 1
+    record_values(recorder, row, "forward", [(site, tensor, None)], phase)
 
 
 def modes_active(torch: Any) -> bool:
@@ -194,7 +194,7 @@ def layout(tensor: Any) -> Optional[Dict[str, Any]]:
         shard = shard_of(tensor)
         if shard is not None:
             return shard.evidence
-        align = tensor.data_ptr() % 64
+        align = tensor.data_ptr() % ALIGNED
         if align == 0 and tensor.is_contiguous():
             return None
         return {"layout": {"strides": list(tensor.stride()), "align": align}}

@@ -51,11 +51,11 @@ class _Call:
 class Ops:
     """Decides which operations are recorded, and records them."""
 
-    def __init__(self, model: Model, inside_fetch: Callable[[], bool]) -> None:
+    def __init__(self, model: Model, inside_data: Callable[[], bool]) -> None:
         self._model = model
         self._recorder = model.recorder
         self._row = model.recorder.observer("ops", "forward")
-        self._inside_fetch = inside_fetch
+        self._inside_data = inside_data
         self._optimizers = optimizers_of(model)
         self._backward_of: Callable[[], int] = model.torch._C._current_graph_task_id
         self._origins: Dict[int, Origin] = {}
@@ -69,7 +69,7 @@ class Ops:
         in_backward = self._backward_of() != -1
         if recorder.role == WORKER or not (in_backward or self._model.mine()):
             return None
-        if (not in_backward and self._model.aside() is not None) or self._inside_fetch():
+        if (not in_backward and self._model.aside() is not None) or self._inside_data():
             return None
         origin = self._origin(in_backward)
         if schema.silent:
@@ -168,11 +168,11 @@ def install(recorder: Recorder) -> None:
     """Enters the mode now or where the window begins; nothing at other levels."""
     if recorder.settings.level != LEVEL:
         return
-    from detctl_probe.observe.modules import _inside_fetch
+    from detctl_probe.observe.modules import _inside_data
 
     model = model_of(recorder)
     row = recorder.observer("ops", "forward")
-    mode = _mode(model, Ops(model, _inside_fetch()))
+    mode = _mode(model, Ops(model, _inside_data()))
     entered: List[bool] = []
 
     def enter() -> None:

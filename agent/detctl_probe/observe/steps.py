@@ -30,6 +30,7 @@ class Model:
         self.recorder = recorder
         self.names = Names()
         self.aside = compiled.aside(torch)
+        self.inner_aside = compiled.inner_aside(torch)
         self.pause = compiled.pausing(torch)
         self.optimizers: Any = WeakSet()
         self.had_optimizer = False

@@ -4,8 +4,8 @@ The number is the position in a Compose; a nested one reads `transform/2.Compose
 has no number. Inside a DataLoader's fetch the outputs are gathered as rows of one record a batch (in the order of the calls, so
 a transform that is called once a sample has one row a sample); outside, each call is a record of its own.
 
-For observers of modules: most transforms are nn.Modules, and global module hooks see them. `inside_transform()` and
-`inside_fetch()` are True on the thread that is inside one; what happens there is data, not forward: step aside.
+For observers of modules: most transforms are nn.Modules, and global module hooks see them. `inside_data()` is True on the thread
+that is inside a transform or a fetch; what happens there is data, not forward: step aside.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from detctl_probe.recorder import LAUNCHER, WORKER, Recorder, recorder
 from detctl_probe.signals import from_signal
 from detctl_probe.values import Unfit, fingerprint, is_opaque, leaves
 
-__all__ = ["inside_fetch", "inside_transform", "install"]
-
 # Whether a transform draws shows in its first calls; to look at generators costs 20 µs a call.
 DRAW_CALLS_MAX = 8
 
@@ -33,9 +31,9 @@ _calls: Dict[str, int] = {}
 _draws: Dict[str, Set[str]] = {}
 
 
-def inside_transform() -> bool:
-    """Whether this thread is inside a torchvision transform."""
-    return getattr(_local, "depth", 0) > 0
+def inside_data() -> bool:
+    """Whether this thread is inside a torchvision transform or a DataLoader's fetch."""
+    return getattr(_local, "depth", 0) > 0 or inside_fetch()
 
 
 def install(owner: Recorder) -> None:

@@ -55,13 +55,13 @@ try:
 except RuntimeError as error:
     print(error)
 from detctl_probe.recorder import recorder
-class Name(str):
-    def __len__(self):
+class Stage(str):
+    def __hash__(self):  # asked in the middle of what the recorder guards
         os.kill(os.getpid(), signal.SIGUSR1)
-        return 3
+        return super().__hash__()
 from detctl_probe.prints import Print
 try:
-    recorder().record("forward", Name("abc"), Print(bytes(16), "float32"))
+    recorder().record(Stage("forward"), "abc", Print(bytes(16), "float32"))
 except RuntimeError as error:
     print(error)
 """
