@@ -22,7 +22,7 @@ FOLDED_SITE = "*"
 FOLDED_DTYPE = "fold"
 FLUSH_BYTES = 1 << 18
 KEPT_NAMES_MAX = 50_000
-WAITING_MAX = 1024
+WAITING_MAX = 1024  # calls of write between two packings: an evaluation may be long
 
 # site, occurrence (None: counted by stage, phase, step and site), print, evidence
 Entry = Tuple[str, Optional[int], Print, Optional[Mapping[str, Any]]]

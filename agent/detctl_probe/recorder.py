@@ -230,7 +230,6 @@ class Recorder:
                 if self.role == WORKER:
                     self._carry(("note", kind, text, Print(b"", ""), None, None, fields))
                 else:
-                    self.writer.flush()
                     self._send(frames.json_frame(frames.NOTE, content), now=False)
             except Exception as error:
                 if from_signal(error):

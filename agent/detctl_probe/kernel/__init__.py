@@ -10,11 +10,13 @@ import ctypes
 import os
 import platform
 import subprocess
+import threading
 from array import array
 from typing import List, Optional, Tuple
 
 INTERFACE = 2  # n6.c's, which a library left over from an older source does not have
 FORMS = ("scalar", "avx2", "avx512")
+_ALONE: Tuple[Optional[int], int] = (None, 1)
 _SHARED_FROM = 8 * 16384  # items; n6.c shares out no less
 _Lanes = ctypes.c_uint64 * 2
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -67,12 +69,16 @@ class Kernel:
         self.alone()
 
     def alone(self) -> None:
-        """From now on the calling thread does all the work."""
-        self.share(None, 1)
+        """From now on each thread does all of its own work."""
+        self.share(*_ALONE)
 
     def share(self, parallel: Optional[int], threads: int) -> None:
-        """From now on large digests are shared among `threads` of an OpenMP runtime: parallel is the address of its GOMP_parallel."""
+        """From now on this thread shares large digests among `threads` of an OpenMP runtime: parallel is the address of its GOMP_parallel.
+
+        Another thread would be given a pool of its own by the runtime: it works alone.
+        """
         self._team = (parallel, threads)
+        self._leader = threading.get_ident()
 
     def sums(self, address: int, count: int, width: int, first_index: int) -> bytes:
         """16 bytes over `count` items of `width` (1, 2, 4 or 8) bytes at `address`; first_index counts words."""
@@ -108,7 +114,8 @@ class Kernel:
         """
         count = len(table) // 4
         out = ctypes.create_string_buffer(max(1, 16 * count))
-        self._many(table.buffer_info()[0], count, self._form, *self._team, out)
+        parallel, threads = self._team if threading.get_ident() == self._leader else _ALONE
+        self._many(table.buffer_info()[0], count, self._form, parallel, threads, out)
         raw = out.raw
         return [raw[16 * row : 16 * row + 16] for row in range(count)]
 

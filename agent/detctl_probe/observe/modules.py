@@ -66,7 +66,7 @@ class Modules:
         if self._inside_data() or self._recorder.role == WORKER:
             return
         if not stack:
-            if not self._told(self._model.aside()):
+            if not self._left_out(self._model.aside()):
                 self._enter_root(module, stack, args)
             return
         caller = stack[-1]
@@ -92,7 +92,7 @@ class Modules:
         call = stack.pop()
         if call.silent or output is None or not self._recorder.takes("forward"):
             return
-        if self._told(self._model.inner_aside()):
+        if self._left_out(self._model.inner_aside()):
             return
         if not (call.wrapper and call.recorded):
             self._record(call.site, output)
@@ -101,7 +101,7 @@ class Modules:
         if stack and stack[-1].site == call.site:
             stack[-1].recorded = True
 
-    def _told(self, aside: Optional[str]) -> bool:
+    def _left_out(self, aside: Optional[str]) -> bool:
         """Whether there is a reason not to record; it becomes coverage where the values are nowhere else."""
         if aside is not None and aside not in ("backward", "compiling"):
             self._recorder.unobserved("forward", "modules under %s" % aside, "no values of their own there")

@@ -10,24 +10,32 @@ from model_twins import train
 pytest.importorskip("torch")
 
 BODY = """
-import signal
+import signal, threading
 torch.set_num_threads(2)
 torch.manual_seed(0)
 model = nn.Sequential(nn.Linear(600, 700), nn.ReLU(), nn.Linear(700, 500))  # tensors of more than the 8 pieces that one thread takes
 optimizer = torch.optim.Adam(model.parameters())
 
-def threads():
+def count_threads():
     return len(os.listdir("/proc/self/task"))
+
+def elsewhere(before):
+    kernel.sums(model[0].weight.data_ptr(), 420_000, 4, 0)  # the runtime would give this thread a pool of its own
+    print("other", count_threads() - before)
 
 kernel = getattr(sys.modules.get("detctl_probe.digest"), "KERNEL", None)  # None in the bare run
 for step in range(3):
     optimizer.zero_grad()
     output = model(torch.full((700, 600), 0.5 + step))
-    before = threads()
+    before = count_threads()
     output.square().mean().backward()
     optimizer.step()
     # Of the step that has ended: in the first one digests are taken alone, and its threads are not counted.
-    print("step", step, kernel and kernel._team[1], step and threads() - before)
+    print("step", step, kernel and kernel._team[1], step and count_threads() - before)
+    if kernel is not None and step == 2:
+        other = threading.Thread(target=elsewhere, args=(before,))
+        other.start()
+        other.join()
 weights(model)
 if kernel is not None:
     from detctl_probe import digest
@@ -59,4 +67,5 @@ def test_shared_digests_are_those_of_one_thread(tmp_path: Path) -> None:
     recorded = {r.site: r.digest.hex() for r in run.main.of("update", 2)}
     assert len(last) == 4
     assert last == {site: recorded[site] for site in last}
+    assert ["other", "1"] in said, "itself"
     assert said[-1] == ["child", "0"], said[-1]
