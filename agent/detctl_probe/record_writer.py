@@ -1,7 +1,7 @@
 """What a process has recorded, on its way out: records are named, numbered, chained and packed into frames, in the order they were made.
 
-A record whose digest a device still computes holds up those behind it, step ends included, until its results are known; without such
-records nothing waits.
+Records wait for the step's end: packed one by one between the training's operators, each would find the caches empty. A record whose digest
+a device still computes holds up those behind it, step ends included, until its results are known.
 """
 
 from __future__ import annotations
@@ -101,22 +101,22 @@ class Writer:
     def _drain(self, wait: bool) -> None:
         while self._waiting:
             item = self._waiting[0]
+            pendings = (
+                [] if isinstance(item, StepEnd) else [one for entry in item.entries for one in _pending(entry[2])]
+            )
+            if wait:
+                for one in pendings:
+                    one.batch.wait()
+            elif not all(one.batch.known for one in pendings):
+                return
+            self._waiting.popleft()  # before it is packed: a signal's exception in the middle must not have it packed twice
             if isinstance(item, StepEnd):
                 self._end(item.step, item.skipped)
+            elif pendings:
+                known = [(site, occurrence, _known(print_), more) for site, occurrence, print_, more in item.entries]
+                self._pack(item._replace(entries=known))
             else:
-                pendings = [one for entry in item.entries for one in _pending(entry[2])]
-                if pendings:
-                    if wait:
-                        for one in pendings:
-                            one.batch.wait()
-                    elif not all(one.batch.known for one in pendings):
-                        return
-                    known = [
-                        (site, occurrence, _known(print_), more) for site, occurrence, print_, more in item.entries
-                    ]
-                    item = item._replace(entries=known)
                 self._pack(item)
-            self._waiting.popleft()
 
     def _pack(self, records: Records) -> None:
         stage, phase, step, micro, entries = records
@@ -189,10 +189,6 @@ class Writer:
         for stream in self._open.values():
             stream.close(self._step if step is None else step)
         self._open.clear()
-
-
-def _waits(print_: Print) -> bool:
-    return isinstance(print_.digest, Pending) or isinstance(print_.sketch, Pending)
 
 
 def _pending(print_: Print) -> Sequence[Pending]:
