@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -338,3 +339,22 @@ def test_the_code_stage_names_the_command_by_places(tmp_path: Path, data: Path) 
     words = run.main.of("code")[0].evidence
     assert words == {"command": ["python", "{cwd}/train.py", "--data", "{data}", "--out={cwd}/o", "--lr", "{cwd}/1/2"]}
     assert sys.executable not in str(words)
+
+
+def test_records_of_a_long_evaluation_go_out_within_its_step(tmp_path: Path) -> None:
+    text = """
+import os, signal, torch
+model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+with torch.no_grad():
+    for _ in range(5000):
+        model(torch.ones(1, 2))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    run = collect(script(tmp_path, text), cwd=tmp_path)
+    assert run.returncode == -signal.SIGKILL
+    assert run.main.seal is None
+    records = run.main.of("forward")
+    assert len(records) > 10_000, "of 15,000; the rest waited for the step's end"
+    assert [(r.site, r.occurrence) for r in records[:6]] == [
+        (site, n) for n in (0, 1) for site in ("root1/0", "root1/1", "root1")
+    ]
