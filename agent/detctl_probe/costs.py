@@ -83,9 +83,8 @@ class Costs:
         meter.depth -= 1
         stage = meter.stage
         if not meter.depth or outer != stage:
-            now, by_stage = time.perf_counter(), self.by_stage
-            # _charge, without the call: a module's hook comes by here.
-            by_stage[stage] = by_stage.get(stage, 0.0) + now - meter.since
+            now = time.perf_counter()
+            self._charge(stage, now - meter.since)
             meter.since = now
             meter.stage = outer
 

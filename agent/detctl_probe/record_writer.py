@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from hashlib import blake2b
-from typing import Any, Callable, Deque, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from detctl_probe import chain as chains
 from detctl_probe import frames, pending
@@ -101,9 +101,7 @@ class Writer:
     def _drain(self, wait: bool) -> None:
         while self._waiting:
             item = self._waiting[0]
-            pendings = (
-                [] if isinstance(item, StepEnd) else [one for entry in item.entries for one in _pending(entry[2])]
-            )
+            pendings = [] if isinstance(item, StepEnd) else _pendings(item)
             if wait:
                 for one in pendings:
                     one.batch.wait()
@@ -191,12 +189,10 @@ class Writer:
         self._open.clear()
 
 
-def _pending(print_: Print) -> Sequence[Pending]:
-    digest: Any = print_.digest
-    if type(digest) is bytes and print_.sketch is None:
-        return ()
-    parts: Tuple[Any, Any] = (digest, print_.sketch)
-    return [one for one in parts if isinstance(one, Pending)]
+def _pendings(records: Records) -> List[Pending]:
+    """What devices still compute for these, or have computed."""
+    parts: List[Any] = [part for entry in records.entries for part in (entry[2].digest, entry[2].sketch)]
+    return [part for part in parts if isinstance(part, Pending)]
 
 
 def _known(print_: Print) -> Print:

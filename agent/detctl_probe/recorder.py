@@ -189,7 +189,8 @@ class Recorder:
             return
         with self.working(stage):
             if self.role == WORKER:
-                self._carry(("record", stage, site, value, occurrence, phase, evidence))
+                with self._lock:
+                    self._carry(("record", stage, site, value, occurrence, phase, evidence))
             elif self.role != LAUNCHER:
                 self.keep(stage, [(site, occurrence, value, evidence)], phase or self.phase)
 
@@ -360,12 +361,10 @@ class Recorder:
             inherited.close()
 
     def _carry(self, seen: Seen) -> None:
-        with self._lock:
-            if len(self._carried) < CARRIED_MAX:
-                self._carried.append(seen)
-                return
-            told, self._overflowed = self._overflowed, True
-        if not told:
+        if len(self._carried) < CARRIED_MAX:
+            self._carried.append(seen)
+        elif not self._overflowed:
+            self._overflowed = True
             say("a DataLoader worker saw more than %d things without a batch: the rest of them is lost" % CARRIED_MAX)
 
     # -- inside -------------------------------------------------------------------------------------------------------

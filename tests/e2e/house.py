@@ -32,7 +32,7 @@ def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
         value = condition()
         if value:
             return value
-        time.sleep(max(0.05, time.monotonic() - asked))  # see above
+        time.sleep(max(0.05, time.monotonic() - asked))  # other processes are polled; as long as asking took
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 

@@ -208,9 +208,9 @@ static void take_pieces(void *argument) {
     uint64_t row = 0, before = 0; /* pieces of the rows before this one */
     for (;;) {
         uint64_t piece = __atomic_fetch_add(&all->next, 1, __ATOMIC_RELAXED);
-        while (row < all->rows && piece - before >= pieces_of(all->table + 4 * row)) before += pieces_of(all->table + 4 * row++);
-        if (row == all->rows) return;
         const uint64_t *at = all->table + 4 * row;
+        for (; row < all->rows && piece - before >= pieces_of(at); row++, at += 4) before += pieces_of(at);
+        if (row == all->rows) return;
         uint64_t from = (piece - before) * PIECE, left = words_of(at) - from;
         int width = at[2] == 8 ? 4 : (int)at[2];
         const uint8_t *data = (const uint8_t *)(uintptr_t)at[0] + from * (uint64_t)width;

@@ -63,17 +63,18 @@ def hide(function: F) -> F:
     return function
 
 
-def aside(torch: Any) -> Callable[[], Optional[str]]:
-    """A function that says why records must not be made now (a word), or None."""
-    inner, is_compiling = inner_aside(torch), compiling(torch)
+def aside(torch: Any, inner: Callable[[], Optional[str]]) -> Callable[[], Optional[str]]:
+    """A function that says why records must not be made now (a word), or None; inner: what inner_aside gave."""
+    is_compiling = compiling(torch)
     has_cuda = bool(getattr(torch._C, "_cuda_isCurrentStreamCapturing", None))
 
     def why() -> Optional[str]:
         if is_compiling():
             return "compiling"
-        if has_cuda and torch.cuda.is_initialized() and torch._C._cuda_isCurrentStreamCapturing():
+        found = inner()
+        if not found and has_cuda and torch.cuda.is_initialized() and torch._C._cuda_isCurrentStreamCapturing():
             return "CUDA graph capture"
-        return inner()
+        return found
 
     return why
 

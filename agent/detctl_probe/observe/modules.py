@@ -140,7 +140,7 @@ class Modules:
         if recorder.phase != "train":
             return
         self._fed = now
-        self._record("input", args, "batch")
+        self._record_parts("batch", "input", args)
 
     def _learn(self, module: Any, stack: List[_Call]) -> Optional[Named]:
         """A module that no walk has seen: one added since is found by walking its caller again."""
@@ -171,12 +171,15 @@ class Modules:
         elif not stateless(module):
             self._recorder.set_phase("train" if module.training else "eval")
 
-    def _record(self, site: str, output: Any, stage: str = "forward") -> None:
-        if stage == "forward" and isinstance(output, self._model.torch.Tensor):
+    def _record(self, site: str, output: Any) -> None:
+        if isinstance(output, self._model.torch.Tensor):
             record_output(self._recorder, self._row, site, output, self._recorder.phase)
-            return
+        else:
+            self._record_parts("forward", site, output)
+
+    def _record_parts(self, stage: str, site: str, value: Any) -> None:
         with self._recorder.working(stage):
-            entries = [(site + path, tensor, None) for path, tensor in tensors(output)]
+            entries = [(site + path, tensor, None) for path, tensor in tensors(value)]
             record_values(self._recorder, self._row, stage, entries, self._recorder.phase)
 
 

@@ -29,8 +29,8 @@ class Model:
         self.torch = torch
         self.recorder = recorder
         self.names = Names()
-        self.aside = compiled.aside(torch)
         self.inner_aside = compiled.inner_aside(torch)
+        self.aside = compiled.aside(torch, self.inner_aside)
         self.pause = compiled.pausing(torch)
         self.optimizers: Any = WeakSet()
         self.had_optimizer = False
