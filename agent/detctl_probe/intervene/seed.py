@@ -30,12 +30,15 @@ def install(recorder: Recorder) -> None:
             seeded.append(what)
         recorder.intervention(NAME, value, True, "%s seeded with %d" % (", ".join(seeded), seed))
 
+    # Each at work for the probe: a seeding of ours must not be recorded as one of the program's.
     def of_torch(torch: Any) -> None:
-        torch.manual_seed(seed)
+        with recorder.working("rng"):
+            torch.manual_seed(seed)
         tell("torch")
 
     def of_numpy(_: ModuleType) -> None:
-        sys.modules["numpy"].random.seed(seed)
+        with recorder.working("rng"):
+            sys.modules["numpy"].random.seed(seed)
         tell("numpy")
 
     random.seed(seed)

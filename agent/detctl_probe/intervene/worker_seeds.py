@@ -25,7 +25,7 @@ def install(recorder: Recorder) -> None:
     data = sys.modules["torch.utils.data"]
     fetchers = sys.modules["torch.utils.data._utils.fetch"]
     for kind in (fetchers._MapDatasetFetcher, fetchers._IterableDatasetFetcher):
-        kind.fetch = _seeding(kind.fetch, value, data.get_worker_info)
+        kind.fetch = _seeding(recorder, kind.fetch, value, data.get_worker_info)
     iterator = sys.modules["torch.utils.data.dataloader"]._MultiProcessingDataLoaderIter
     original = iterator.__init__
 
@@ -37,14 +37,15 @@ def install(recorder: Recorder) -> None:
     iterator.__init__ = __init__
 
 
-def _seeding(original: Any, value: str, worker_info: Any) -> Any:
+def _seeding(recorder: Recorder, original: Any, value: str, worker_info: Any) -> Any:
     @functools.wraps(original)
     def fetch(self: Any, index: Any) -> Any:
         info = worker_info()
         if info is not None:
             first = index[0] if isinstance(index, list) and index else index
             text = "%s %d %r" % (value, info.id, first)
-            seed_all(int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big"))
+            with recorder.working("rng"):  # a seeding of ours is none of the program's
+                seed_all(int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big"))
         return original(self, index)
 
     return fetch

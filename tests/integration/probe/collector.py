@@ -24,6 +24,7 @@ from typing import Any
 
 from detctl_probe import chain, frames
 from detctl_probe.stage import stage
+from warm import SCRIPT, Training, warm
 
 
 @dataclass
@@ -124,12 +125,13 @@ def collect(
     stop_after: int | None = None,
     timeout_s: float = 120.0,
     check: bool = True,
+    start_warm: bool = False,
 ) -> Collected:
     """Runs `command` to its end under a freshly staged probe; see the module's text.
 
     paths gets {"cwd": cwd} where it names none; stop_after: a STOP frame is sent to every process as soon as it
-    connects. check: raises AssertionError where a process that sealed does not add up. Raises
-    subprocess.TimeoutExpired (the process is killed) after timeout_s.
+    connects. check: raises AssertionError where a process that sealed does not add up. start_warm: `python train.py`,
+    and nothing else, starts from the Python of warm.py. Raises subprocess.TimeoutExpired (the process is killed) after timeout_s.
     """
     folder = Path(tempfile.mkdtemp(prefix="dt-"))
     try:
@@ -149,19 +151,15 @@ def collect(
         below = variables.get("PYTHONPATH")
         variables["PYTHONPATH"] = stage(str(folder / "probe")) + (os.pathsep + below if below else "")
         variables["DETCTL_PROBE"] = json.dumps(settings)
-        with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err, listener:
-            training = subprocess.Popen(
-                command, cwd=place, env=variables, stdout=out, stderr=err, stdin=subprocess.DEVNULL
-            )
+        with listener:
+            training = _started(command, Path(place), variables, folder, start_warm)
             reader = _Reader(listener, stop_after)
             try:
                 reader.until_ended(training, timeout_s)
             finally:
                 training.kill()
-                training.wait()
-            out.seek(0)
-            err.seek(0)
-            collected = Collected(reader.processes, training.returncode, out.read(), err.read())
+                code = training.wait()
+            collected = Collected(reader.processes, code, (folder / "out").read_text(), (folder / "err").read_text())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if check:
@@ -177,22 +175,34 @@ def without_probe(
     cwd: str | os.PathLike[str] | None = None,
     env: dict[str, str] | None = None,
     timeout_s: float = 120.0,
+    start_warm: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """The same command bare, for the tests of neutrality."""
+    """The same command bare, for the tests of neutrality; start_warm as for collect."""
     variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
-    return subprocess.run(
-        command,
-        cwd=cwd,
-        env=variables,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        training = _started(command, Path(cwd or Path.cwd()), variables, folder, start_warm)
+        try:
+            code = training.wait(timeout_s)
+        finally:
+            training.kill()
+            training.wait()
+        out, err = (folder / "out").read_text(), (folder / "err").read_text()
+    return subprocess.CompletedProcess(command, code, out, err)
 
 
-def script(folder: Path, text: str, name: str = "train.py") -> list[str]:
+def _started(
+    command: list[str], cwd: Path, env: dict[str, str], folder: Path, start_warm: bool
+) -> subprocess.Popen[bytes] | Training:
+    """The command under way; it writes into folder/out and folder/err."""
+    if start_warm:
+        assert command == [sys.executable, SCRIPT], f"no command for warm.py: {command}"
+        return warm().start(cwd=cwd, env=env, out=folder / "out", err=folder / "err")
+    with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+        return subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+
+
+def script(folder: Path, text: str, name: str = SCRIPT) -> list[str]:
     """Writes a script and returns the command that runs it by this interpreter."""
     (folder / name).write_text(text)
     return [sys.executable, name]
@@ -209,7 +219,7 @@ class _Reader:
         self._selector.register(listener, selectors.EVENT_READ, None)
         self._open = 0
 
-    def until_ended(self, training: subprocess.Popen[bytes], timeout_s: float) -> None:
+    def until_ended(self, training: subprocess.Popen[bytes] | Training, timeout_s: float) -> None:
         ended = os.pidfd_open(training.pid)
         self._selector.register(ended, selectors.EVENT_READ, "ended")
         running = True

@@ -12,7 +12,6 @@ pytest.importorskip("torch")
 
 TRAIN = """
 import random
-import sys
 import numpy
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -33,7 +32,7 @@ def seeded(worker):
     numpy.random.seed(worker)
 
 def main():
-    workers, method, noisy, seed = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "noisy", int(sys.argv[4])
+    workers, method, noisy, seed = CASE
     torch.manual_seed(seed)
     keywords = dict(multiprocessing_context=method, worker_init_fn=seeded) if workers else {}
     loader = DataLoader(Digits(noisy), 4, shuffle=True, num_workers=workers, **keywords)
@@ -63,11 +62,11 @@ def train(
     **more: Any,
 ) -> Process:
     """One watched training; bare: its weights are those of one without the probe."""
-    command = [*script(folder, TRAIN), str(workers), method, kind, str(seed)]
-    run = collect(command, cwd=folder, **more)
+    command = script(folder, TRAIN.replace("CASE", repr((workers, method, kind == "noisy", seed))))
+    run = collect(command, cwd=folder, start_warm=True, **more)
     assert run.returncode == 0, run.stderr
     if bare:
-        assert run.stdout == without_probe(command, cwd=folder).stdout
+        assert run.stdout == without_probe(command, cwd=folder, start_warm=True).stdout
     assert not run.main.notes_of("observer-failed")
     return run.main
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from collector import Collected, Process, collect, script, without_probe
-from warm import warm
 
 PREAMBLE = """
 import hashlib, os, random, sys
@@ -62,9 +61,11 @@ def train(
     level: str = os.environ.get("DETCTL_TEST_LEVEL", "module"),
     operations: bool = False,
     twins: bool = False,
+    start_warm: bool = True,
 ) -> Collected:
     """Runs the body bare and probed (twins: twice), in folders of their own; returns the first probed run.
 
+    start_warm: by warm.py, unless the command or a variable asks for a Python of its own.
     operations: with the records of level op that are operations. See the module's text."""
 
     def one(name: str) -> Any:
@@ -73,12 +74,13 @@ def train(
         plain = script(place, PREAMBLE + body)
         argv = list(command) if command else plain
         variables = {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"), "HOME": str(place), **(env or {})}
-        if name == "bare" and not command and not env:
-            bare = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables}
-            return warm().run(plain[1], cwd=place, env=bare, timeout_s=timeout_s)
+        forked = start_warm and not command and not env
         if name == "bare":
-            return without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s)
-        return collect(argv, cwd=place, env=variables, window=window, timeout_s=timeout_s, level=level)
+            return without_probe(argv, cwd=place, env=variables, timeout_s=timeout_s, start_warm=forked)
+        forked &= name == "a"  # the twin comes from a Python of its own: both kinds of start make the same records
+        return collect(
+            argv, cwd=place, env=variables, window=window, timeout_s=timeout_s, level=level, start_warm=forked
+        )
 
     bare, *runs = map(one, ("bare", "a", "b") if twins else ("bare", "a"))
     printed = []

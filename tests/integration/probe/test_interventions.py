@@ -26,10 +26,15 @@ for step in range(3):
 
 
 def trained(
-    folder: Path, interventions: dict[str, str], head: str = "", body: str = "x = torch.ones(3, 4)", tail: str = ""
+    folder: Path,
+    interventions: dict[str, str],
+    head: str = "",
+    body: str = "x = torch.ones(3, 4)",
+    tail: str = "",
+    start_warm: bool = True,
 ) -> Any:
     (folder / "train.py").write_text(MODEL.format(head=head, body=body, tail=tail))
-    return collect([sys.executable, "train.py"], cwd=folder, interventions=interventions)
+    return collect([sys.executable, "train.py"], cwd=folder, interventions=interventions, start_warm=start_warm)
 
 
 def read_back(run: Any, name: str) -> dict[str, Any]:
@@ -47,6 +52,20 @@ def test_a_seed_makes_unseeded_runs_equal_and_a_seed_of_the_program_wins(tmp_pat
     assert bare.main.compared() != runs[0].main.compared()
     own = [trained(tmp_path, {"seed": seed}, "torch.manual_seed(1)", "x = torch.rand(3, 4)") for seed in ("5", "6")]
     assert own[0].main.of("update")[-1].digest == own[1].main.of("update")[-1].digest
+
+
+def test_seedings_of_an_intervention_are_not_recorded_as_the_programs(tmp_path: Path) -> None:
+    head = """from torch.utils.data import DataLoader
+torch.manual_seed(1)
+np.random.seed(2)
+batches = iter(DataLoader(torch.rand(12, 4), batch_size=4, num_workers=2))"""
+    own = ["seed/torch.manual_seed", "seed/numpy.random.seed"]
+    for start_warm in (False, True):
+        run = trained(
+            tmp_path, {"seed": "5:steps", "worker_seeds": "3"}, head, "x = next(batches)", start_warm=start_warm
+        )
+        assert read_back(run, "seed")["acted"] and read_back(run, "worker_seeds")["acted"]
+        assert [site for site in run.main.sites("rng") if site.startswith("seed/")] == own
 
 
 def test_seeds_at_each_step_mask_what_is_drawn_in_between(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ STEPS = 16
 
 def run(folder: Path, *, workers: int = 0, level: str = "module", budget: float | None = None) -> Collected:
     command = script(folder, PREAMBLE + BODY.replace("WORKERS", str(workers)))
-    found = collect(command, cwd=folder, level=level, budget=budget)
+    found = collect(command, cwd=folder, level=level, budget=budget, start_warm=True)
     assert found.returncode == 0 and found.stderr == ""
-    assert found.stdout == without_probe(command, cwd=folder).stdout
+    assert found.stdout == without_probe(command, cwd=folder, start_warm=True).stdout
     return found
 
 
