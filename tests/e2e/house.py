@@ -161,7 +161,7 @@ class House:
 
     def gated(self, data: Path) -> str:
         """A catalog whose training waits at the gate, and sends more records behind it."""
-        return catalog(data, arguments=f"--gate {self.gate} --pause 0.1").replace("steps = 6", "steps = 20")
+        return catalog(data, arguments=f"--gate {self.gate} --pause 0.1 --by-hand").replace("steps = 6", "steps = 20")
 
     def audit(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
         """An audit that goes on while the test does something to it; communicate() gives its verdict's JSON."""

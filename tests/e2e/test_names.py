@@ -8,7 +8,7 @@ from house import House, catalog, wait_for
 
 
 def test_a_second_agent_of_the_same_name_is_told(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand"))
     house.start(
         "second", "detctl_agent.main", "--name", "gpu1", "--coordinator", house.address,
         "--catalog", str(house.folder / "gpu1.toml"), "--state", str(house.folder / "other"),

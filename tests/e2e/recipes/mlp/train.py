@@ -56,6 +56,9 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=0.0, help="seconds a step")
     parser.add_argument("--gate", type=Path, help=f"wait before step {GATE_STEP} until this file is there")
     parser.add_argument("--save", type=Path)
+    parser.add_argument(
+        "--by-hand", action="store_true", help="descend without torch.optim, which imports torch's compiler: half of the start"
+    )
     options = parser.parse_args()
 
     if not options.unseeded:
@@ -65,7 +68,7 @@ def main() -> None:
         Numbers(options.data, options.sort, options.noise), batch_size=8, shuffle=True, num_workers=options.workers
     )
     net = Net()
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    optimizer = None if options.by_hand else torch.optim.Adam(net.parameters(), lr=0.01)
     step = 0
     if options.resume and options.resume.exists():
         state = torch.load(options.resume)
@@ -79,11 +82,16 @@ def main() -> None:
             if step == options.extra_at:
                 with torch.no_grad():
                     net.head(torch.ones(1, 64))
-            optimizer.zero_grad()
+            net.zero_grad()
             loss.backward()
             if step == options.crash_at:
                 sys.exit("planted crash")
-            optimizer.step()
+            if optimizer:
+                optimizer.step()
+            else:
+                with torch.no_grad():
+                    for parameter in net.parameters():
+                        parameter -= 0.01 * parameter.grad
             print(f"step {step} loss {loss.item():.6f}", flush=True)
             time.sleep(options.pause)
             step += 1
