@@ -63,7 +63,7 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
 def test_explain_goes_on_from_the_runs_that_it_has(house: House, numbers: Path) -> None:
     """A verdict first, experiments later; interrupted, the same command goes on."""
     extra = f'[environments.old]\npython = "{sys.executable}"\nvariables = {{ OMP_NUM_THREADS = "1", ATEN_CPU_CAPABILITY = "default" }}\n'
-    house.agent("gpu1", catalog(numbers, environments=extra))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand", environments=extra))
     command = ("audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", "--no-zoom")
     verdict = house.verdict(*command, exit_code=1)
     audit = verdict["audit"]

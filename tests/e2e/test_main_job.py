@@ -51,8 +51,8 @@ def test_paths_are_not_identity(house: House, numbers: Path, tmp_path: Path) -> 
     elsewhere.mkdir(parents=True)
     for name in sorted(os.listdir(numbers)):
         (elsewhere / name).write_text((numbers / name).read_text())
-    house.agent("gpu1", catalog(numbers, arguments="--sort"))
-    house.agent("gpu2", catalog(elsewhere, arguments="--sort"))
+    house.agent("gpu1", catalog(numbers, arguments="--sort --by-hand"))
+    house.agent("gpu2", catalog(elsewhere, arguments="--sort --by-hand"))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=0)
     assert verdict["outcome"] == "identical" and verdict["first_divergence"] is None
 
@@ -61,7 +61,7 @@ def test_emulated_cpu_is_hardware(house: House, numbers: Path) -> None:
     old = (
         '[environments.old]\npython = "{}"\nvariables = {{ OMP_NUM_THREADS = "1" }}\nemulate = {{ cpu = "default" }}\n'
     )
-    house.agent("gpu1", catalog(numbers, environments=old.format(sys.executable)))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand", environments=old.format(sys.executable)))
     verdict = house.verdict(
         "audit",
         "mlp",
@@ -89,20 +89,20 @@ def test_unseeded_is_code_with_file_and_line(house: House, numbers: Path) -> Non
 
 
 def test_workers_with_random_samples(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers, arguments="--noise"))
+    house.agent("gpu1", catalog(numbers, arguments="--noise --by-hand"))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", "--vary", "workers=0,2", exit_code=1)
     assert first_cause(verdict)[:2] == ("worker-count", "environment")
 
 
 def test_workers_without_randomness_are_benign(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand"))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", "--vary", "workers=0,2", exit_code=0)
     assert verdict["outcome"] == "identical"
 
 
 def test_one_extra_record(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers))
-    house.agent("gpu2", catalog(numbers, arguments="--extra-at 3"))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand"))
+    house.agent("gpu2", catalog(numbers, arguments="--by-hand --extra-at 3"))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=1)
     (cause,) = verdict["causes"]
     assert (cause["stage"], cause["step"], cause["kind"]) == ("forward", 3, "structure")

@@ -45,14 +45,14 @@ def test_no_probe_or_no_training_is_unverified(house: House, tmp_path: Path, com
 
 
 def test_crashed_alike_is_unverified(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers, arguments="--crash-at 3"))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand --crash-at 3"))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=3)
     assert verdict["outcome"] == "unverified"
     assert any("exit" in line for line in verdict["unverified_because"])
 
 
 def test_timeout(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers, arguments="--pause 100", timeout_s=8))
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand --pause 100", timeout_s=8))
     verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=3)
     assert any("time" in line for line in verdict["unverified_because"])
 

@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--gate", type=Path, help=f"wait before step {GATE_STEP} until this file is there")
     parser.add_argument("--save", type=Path)
     parser.add_argument(
-        "--by-hand", action="store_true", help="descend without torch.optim, which imports torch's compiler: half of the start"
+        "--by-hand",
+        action="store_true",
+        help="descend without torch.optim, which imports torch's compiler: half of the start",
     )
     options = parser.parse_args()
 
