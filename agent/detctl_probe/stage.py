@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "inject", "*.c", "*.h", "build")
+# Compiled modules go along (a copy keeps the time that they are checked by), so that a training need not compile the probe;
+# not what another process is just writing.
+_LEFT_OUT = shutil.ignore_patterns("inject", "*.c", "*.h", "build", "*.pyc.*")
 
 
 def stage(folder: str) -> str:

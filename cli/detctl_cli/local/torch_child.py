@@ -44,7 +44,7 @@ def run_module(
     with tempfile.TemporaryDirectory(prefix="detctl", ignore_cleanup_errors=True) as name:
         staged = Path(name)
         shutil.copytree(
-            next(iter(places)), staged / PACKAGE, ignore=shutil.ignore_patterns("__pycache__", "inject", "*.c")
+            next(iter(places)), staged / PACKAGE, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*")
         )
         for program in programs:
             document = _run([program, "-m", module, *arguments], staged, progress, imports_from_here)
