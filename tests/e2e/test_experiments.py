@@ -34,10 +34,9 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
     make_numbers(memory)
     if os.listdir(numbers) == os.listdir(memory):
         pytest.skip("both file systems list alike here")
-    house.agent("gpu1", catalog(numbers))
-    house.agent(
-        "gpu2", with_variables(catalog(memory), ATEN_CPU_CAPABILITY="default", MKL_ENABLE_INSTRUCTIONS="AVX2", **DECOYS)
-    )
+    house.agent("gpu1", catalog(numbers, arguments="--by-hand"))
+    other = catalog(memory, arguments="--by-hand")
+    house.agent("gpu2", with_variables(other, ATEN_CPU_CAPABILITY="default", MKL_ENABLE_INSTRUCTIONS="AVX2", **DECOYS))
 
     command = ("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain")
     verdict = house.verdict(*command, exit_code=1)

@@ -90,7 +90,9 @@ def test_unseeded_is_code_with_file_and_line(house: House, numbers: Path) -> Non
 
 def test_workers_with_random_samples(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers, arguments="--noise --by-hand"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", "--vary", "workers=0,2", exit_code=1)
+    verdict = house.verdict(
+        "audit", "mlp", "--machines", "gpu1", "--twins", "2", "--vary", "workers=0,2", "--no-zoom", exit_code=1
+    )
     assert first_cause(verdict)[:2] == ("worker-count", "environment")
 
 
@@ -103,7 +105,7 @@ def test_workers_without_randomness_are_benign(house: House, numbers: Path) -> N
 def test_one_extra_record(house: House, numbers: Path) -> None:
     house.agent("gpu1", catalog(numbers, arguments="--by-hand"))
     house.agent("gpu2", catalog(numbers, arguments="--by-hand --extra-at 3"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=1)
+    verdict = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", exit_code=1)
     (cause,) = verdict["causes"]
     assert (cause["stage"], cause["step"], cause["kind"]) == ("forward", 3, "structure")
     assert cause["lasting"] == "transient" and "equal again from step 4 on" in cause["words"]

@@ -43,9 +43,7 @@ def run_module(
     programs += [sys.executable] if python is None and sys.executable not in programs else []
     with tempfile.TemporaryDirectory(prefix="detctl", ignore_cleanup_errors=True) as name:
         staged = Path(name)
-        shutil.copytree(
-            next(iter(places)), staged / PACKAGE, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*")
-        )
+        shutil.copytree(next(iter(places)), staged / PACKAGE, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*"))
         for program in programs:
             document = _run([program, "-m", module, *arguments], staged, progress, imports_from_here)
             if document.get("error") != "no-torch":
