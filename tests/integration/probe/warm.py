@@ -74,7 +74,9 @@ class Warm:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return int(self._process.stdout.readline())
+        answer = self._process.stdout.readline()
+        assert answer, "the warm Python died; its last words are in the test's stderr"
+        return int(answer)
 
     def close(self) -> None:
         """Ends it and whatever it runs."""
