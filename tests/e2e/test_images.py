@@ -41,9 +41,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
     subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
     made = {}
     for target in TARGETS:
-        made[target] = (
-            f"detctl-test/{target}:{os.getpid()}"  # another worker of the suite may build, and remove, its own
-        )
+        # Another worker of the suite may build, and remove, its own.
+        made[target] = f"detctl-test/{target}:{os.getpid()}"
         words = ("build", "--network", "host", "--target", target, "-t", made[target], str(clone))
         done = docker(*words, timeout=900)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
