@@ -5,6 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= $(shell echo $$(( $$(nproc) + 1 )))# of the suite: one more than cores, since tests also wait
 
+# In place of pip, which takes one core. Some packages bring templates that are no Python: they stay as they are.
+COMPILE = @$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+unexport PYTHONDONTWRITEBYTECODE # else each of the suite's processes would compile our packages for itself
+
 .PHONY: help demo compose-demo test lint types stubs bench zoo soak clean
 
 help: ## this list
@@ -13,11 +17,13 @@ help: ## this list
 $(VENV)/.demo: pyproject.toml hatch_build.py agent/detctl_probe/kernel/n6.c
 	@echo "setting up $(VENV): torch and torchvision are several GB, once"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[all,demo]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[all,demo]'
+	$(COMPILE)
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.demo
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet --no-compile --editable '.[dev]'
+	$(COMPILE)
 	touch $@
 
 demo: $(VENV)/.demo ## two machines and an emulated CPU on the embedded store, and two verdicts

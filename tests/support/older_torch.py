@@ -19,5 +19,6 @@ def older_torch() -> str:
         works = [str(python), "-c", "import torch, numpy"]
         if not python.exists() or subprocess.run(works, capture_output=True).returncode:
             subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
-            subprocess.run([str(python), "-m", "pip", "install", "-q", "torch==2.13.0", "numpy"], check=True)
+            # What is used is compiled by whoever uses it first: a third of what pip would compile.
+            subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-compile", "torch==2.13.0", "numpy"], check=True)
     return str(python)

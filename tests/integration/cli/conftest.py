@@ -23,15 +23,16 @@ if "--seed" in sys.argv:
 if "--fifo" in sys.argv:  # whoever reads it sees our start, and our end as its end
     fifo = os.open(sys.argv[sys.argv.index("--fifo") + 1], os.O_WRONLY)
 model = torch.nn.Linear(4, 2)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 loader = torch.utils.data.DataLoader(torch.ones(18, 4), batch_size=3)
 step = 0
 while step < 6 or "--endless" in sys.argv:
     for batch in loader:
         loss = model(batch).square().mean()
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
-        optimizer.step()
+        with torch.no_grad():  # torch.optim would import torch's compiler, half of the start
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
         step += 1
         if "--fifo" in sys.argv and step == 2:
             os.write(fifo, b"up\\n")
