@@ -20,5 +20,7 @@ def older_torch() -> str:
         if not python.exists() or subprocess.run(works, capture_output=True).returncode:
             subprocess.run([sys.executable, "-m", "venv", str(VENV)], check=True)
             # What is used is compiled by whoever uses it first: a third of what pip would compile.
-            subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-compile", "torch==2.13.0", "numpy"], check=True)
+            subprocess.run(
+                [str(python), "-m", "pip", "install", "-q", "--no-compile", "torch==2.13.0", "numpy"], check=True
+            )
     return str(python)
