@@ -9,7 +9,7 @@ compose() {
     docker-compose -f deploy/compose.yaml -p detctl-demo "$@"; fi
 }
 build() { # TAG [ARGUMENTS…]
-  printf '\033[1mbuilding %s\033[0m\n' "$1"
+  printf 'building %s\n' "$1"
   docker build -q --network host -t "$1" "${@:2}" . 2>/dev/null >/dev/null || docker build --network host -t "$1" "${@:2}" . >&2
 }
 build detctl/coordinator:demo --target coordinator
