@@ -30,9 +30,8 @@ def install(recorder: Recorder) -> None:
             seeded.append(what)
         recorder.intervention(NAME, value, True, "%s seeded with %d" % (", ".join(seeded), seed))
 
-    # Each at work for the probe: a seeding of ours must not be recorded as one of the program's.
     def of_torch(torch: Any) -> None:
-        with recorder.working("rng"):
+        with recorder.working("rng"):  # as in seed_all
             torch.manual_seed(seed)
         tell("torch")
 
@@ -51,21 +50,23 @@ def install(recorder: Recorder) -> None:
     def again() -> None:
         if recorder.role == WORKER:
             return
-        own = (seed + recorder.step) % 2**32
-        with recorder.working("rng"):
-            seed_all(own)
+        seed_all(recorder, (seed + recorder.step) % 2**32)
         tell("each step")
 
     recorder.at_step_start(again)
 
 
-def seed_all(seed: int) -> None:
-    """Python's generator, and numpy's and torch's where they are imported. seed: below 2^32."""
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)
+def seed_all(recorder: Recorder, seed: int) -> None:
+    """Python's generator, and numpy's and torch's where they are imported. seed: below 2^32.
+
+    At work for the probe: a seeding of ours must not be recorded as one of the program's.
+    """
+    with recorder.working("rng"):
+        random.seed(seed)
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(seed)
+        if "torch" in sys.modules:
+            sys.modules["torch"].manual_seed(seed)
 
 
 def _is_seed(value: str) -> bool:

@@ -44,8 +44,7 @@ def _seeding(recorder: Recorder, original: Any, value: str, worker_info: Any) ->
         if info is not None:
             first = index[0] if isinstance(index, list) and index else index
             text = "%s %d %r" % (value, info.id, first)
-            with recorder.working("rng"):  # a seeding of ours is none of the program's
-                seed_all(int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big"))
+            seed_all(recorder, int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "big"))
         return original(self, index)
 
     return fetch

@@ -27,9 +27,8 @@ def test_a_compiled_model_keeps_its_weights_and_shows_its_boundary(tmp_path: Pat
         "method": f"model.compile(backend='{backend}'); compiled = model",
     }[how]
     body = f"import warnings; warnings.simplefilter('error', UserWarning)\nmodel = net()\n{make}\n" + LOOP
-    run = train(
-        tmp_path, body, start_warm=backend != "inductor"
-    )  # a warm Python has imported the compiler before the probe
+    # One of them in a Python of its own: a warm one has imported the compiler before the probe.
+    run = train(tmp_path, body, start_warm=backend != "inductor")
     main = run.main
     assert main.seal is not None
     assert len(main.steps) == 3
