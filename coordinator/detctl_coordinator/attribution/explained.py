@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detctl_coordinator.attribution.changes import change_of, change_of_setting
-from detctl_coordinator.attribution.experiments import Finding, Fix, Round
+from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Round
 from detctl_coordinator.attribution.report import cause_of
 from detctl_coordinator.attribution.self_test import Check
 from detctl_coordinator.attribution.summary import summary_lines

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from detctl_coordinator.attribution.factors import Factor
+from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.facts import interventions_of, manifest_of
 from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.comparison.pair import PairComparison

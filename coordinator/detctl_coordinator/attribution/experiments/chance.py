@@ -1,0 +1,82 @@
+"""A round of twins: what they draw by chance is made equal, and what outlives that is shown by masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detctl_coordinator.attribution.arms import RunArm
+from detctl_coordinator.attribution.experiments.factors import Factor, chances, masks
+from detctl_coordinator.attribution.experiments.releases import all_equal, find_fix, inert, release, until_compared
+from detctl_coordinator.attribution.experiments.rounds import Round
+from detctl_coordinator.attribution.experiments.trials import Lab, Trial
+from detctl_coordinator.attribution.judge import Case
+from detctl_coordinator.attribution.suspects import suspects_of
+
+TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
+PROOF_TWINS = 6  # of the last one, on which a confirmation rests: six agree by a 50:50 chance in 3 % of cases
+
+STILL_BY_CHANCE = "with seeds, identity and hash seed made equal the twins still part, so no cause is confirmed"
+
+
+def by_chance(lab: Lab, case: Case, arm: RunArm) -> Round:
+    """Of an arm whose twins part. The factors of chance that it finds acting are held in the rounds between arms."""
+    spec = case.representative(arm).run.spec
+    bases = (until_compared(spec, case),) * TWINS
+    round_ = Round("twins")
+    factors = chances(spec)
+    equal = {factor: factor.equal for factor in factors}
+    star = all_equal(lab, round_, bases, equal)
+    if round_.equalised is None:
+        return round_
+    live = [factor for factor in factors if factor not in star.inert]
+    round_.findings += [inert(factor) for factor in factors if factor in star.inert]
+    if not round_.equalised:
+        return _masked(lab, case, round_, arm, equal)
+    # What no signature has named could not be confirmed: it is released only where the others do not suffice.
+    named = {cause.cause for cause in case.causes}
+    likely = [factor for factor in live if named & {*factor.words}]
+    release(lab, round_, star, likely)
+    find_fix(lab, case, round_, bases[:1] * PROOF_TWINS, {})
+    if round_.fix is None or not round_.fix.suffices:
+        acting = round_.acting
+        release(lab, round_, star, [factor for factor in live if factor not in likely])
+        if round_.acting != acting:
+            find_fix(lab, case, round_, bases[:1] * PROOF_TWINS, {})
+    return round_
+
+
+def _masked(lab: Lab, case: Case, round_: Round, arm: RunArm, equal: Mapping[Factor, str]) -> Round:
+    """Which class of chance outlived E*: each mask is taken off while the others are on. Where it outlives them too, a peer is asked."""
+    round_.note = STILL_BY_CHANCE
+    spec = case.representative(arm).run.spec
+    hiding = masks(spec)
+    everything = {**equal, **{factor: factor.equal for factor in hiding}}
+    words = "workers, threads and racing kernels held too"
+    star = lab.run(Trial(words, (until_compared(spec, case),) * TWINS, everything))[0]
+    round_.rows.append(lab.row(star))
+    if lab.agree(star):
+        release(lab, round_, star, [factor for factor in hiding if factor not in star.inert])
+    elif lab.agree(star) is False and (peer := _peer(case, arm)) is not None:
+        other = until_compared(case.representative(peer).run.spec, case)
+        on_peer = lab.run(Trial(f"{words}, on {other.arm.machine}", (other,) * TWINS, everything))[0]
+        round_.rows.append(lab.row(on_peer))
+        if lab.agree(on_peer):
+            round_.fault = (
+                f"experiment: with seeds, identity, threads, workers and deterministic algorithms held equal {spec.arm.machine} still "
+                f"disagrees with itself in {TWINS} fresh runs, {other.arm.machine} repeats itself in {TWINS}, and no fact of their "
+                "environments differs"
+            )
+    return round_
+
+
+def _peer(case: Case, arm: RunArm) -> RunArm | None:
+    """An arm of another machine that is the same in all that is known, and repeats itself."""
+    mine = case.representative(arm)
+    for other in case.arms:
+        theirs = case.representative(other)
+        if other.arm.machine == arm.arm.machine or not case.repeats(other):
+            continue
+        specs = mine.run.spec, theirs.run.spec
+        if not suspects_of(case.facts(mine).manifest, case.facts(theirs).manifest, *specs):
+            return other
+    return None
