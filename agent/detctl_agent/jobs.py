@@ -6,55 +6,31 @@ Lives in one event loop; trainings and file work run in threads. Knows nothing o
 from __future__ import annotations
 
 import asyncio
-import shutil
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from detctl_agent import logs, manifest, source, spool
-from detctl_agent.admission import Admitted, Order, admit, check_ids
-from detctl_agent.cluster.launching import Cluster
-from detctl_agent.cluster.runner import ClusterRunner
+from detctl_agent import logs, spool
+from detctl_agent.admission import Order, check_ids
 from detctl_agent.errors import AgentError, Refused, SourceError
-from detctl_agent.job import Job, JobPhase
+from detctl_agent.job import Job, JobPhase, run_json
+from detctl_agent.job_training import JobOptions, JobTraining
 from detctl_agent.offers import Offers
-from detctl_agent.preparation import Prepared, Taken, prepare, take_source
-from detctl_agent.run_folder import RunJson
-from detctl_agent.runner import Outcome, Runner, failed, note_end
-from detctl_agent.sockets import RuntimeFolder
+from detctl_agent.runner import Outcome, failed
 from detctl_agent.state_folder import StateFolder
 
 QUEUE_MAX = 256
 log = logs.logger("jobs")
 
 
-@dataclass(frozen=True)
-class JobOptions:
-    """How an agent trains. parallel: runs at a time; inherit: from the agent's own environment; answers: ask each environment for its
-    known answers; cluster: where environments with an image are trained, None: here, by a container engine."""
-
-    parallel: int = 1
-    inherit: bool = False
-    answers: bool = False
-    cluster: Cluster | None = None
-
-
 class Jobs:
     """See the module's text. `say` and `send` are set whenever there may be something to say or to send."""
 
     def __init__(self, machine: str, offers: Offers, state: StateFolder, options: JobOptions) -> None:
-        self._machine, self._offers, self._state = machine, offers, state
-        self._inherit, self._cluster = options.inherit, options.cluster
-        self._answers = state.root / "known-answers" if options.answers else None
-        # Fetches what a run kept into a folder; the connection sets it while there is one.
-        self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
+        self._machine, self._state, self._cluster = machine, state, options.cluster
+        self.training = JobTraining(machine, offers, state, options, on_started=self._started, on_spooled=self._spooled)
         self._slots = asyncio.Semaphore(options.parallel)
-        self._threads = ThreadPoolExecutor(
-            options.parallel, "run"
-        )  # of their own: runs last long and must not hold up file work
+        # Of their own: runs last long and must not hold up file work.
+        self._threads = ThreadPoolExecutor(options.parallel, "run")
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.jobs: dict[str, Job] = {}
@@ -69,7 +45,7 @@ class Jobs:
             known.told = JobPhase.QUEUED  # say it again
             self.say.set()
             return
-        job = Job(run=_run_json(self._machine, order), folder=self._state.folder(order.key), order=order)
+        job = Job(run=run_json(self._machine, order), folder=self._state.folder(order.key), order=order)
         if problem := check_ids(order):
             log.error(logs.line("assignment_refused", why=problem))
             return
@@ -200,7 +176,7 @@ class Jobs:
         async with self._slots:
             loop = asyncio.get_running_loop()
             try:
-                outcome, prepared = await loop.run_in_executor(self._threads, self._run_in_thread, job, loop)
+                outcome, prepared = await loop.run_in_executor(self._threads, self.training.train, job, loop)
             except (Refused, SourceError) as error:
                 self._refuse(job, str(error))
                 return
@@ -213,7 +189,7 @@ class Jobs:
                     end="lost", exit_code=-9, message=f"the agent failed: {type(error).__name__}: {error}"
                 )
                 prepared = None
-            await asyncio.to_thread(self._write_end, job, outcome, prepared)
+            await asyncio.to_thread(self.training.write_end, job, outcome, prepared)
         job.runner = None
         job.phase = JobPhase.SENDING
         job.spool_end = outcome.spool_bytes
@@ -234,93 +210,6 @@ class Jobs:
         else:
             self._check_sent(job)
 
-    def _fetch(self, run_id: str, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
-        """Raises Refused, AgentError."""
-        if self.fetch is None:
-            raise AgentError(f"what run {run_id} kept could not be fetched: not connected")
-        shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
-        asyncio.run_coroutine_threadsafe(self.fetch(run_id, folder), loop).result()
-
-    def _run_in_thread(self, job: Job, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared | None]:
-        assert job.order is not None
-        if job.stop is not None:
-            return Outcome(end=job.stop[0], exit_code=0, message=job.stop[1]), None
-        admitted = admit(self._offers.catalog, job.order)
-        job.folder.forget_data()
-        job.folder.create()
-        job.run.started_unix_s = time.time()
-        job.folder.write_run(job.run)
-        if source := job.order.interventions.get("transplant"):
-            self._fetch(source.partition(":")[2], job.folder.given, loop)
-        if self._cluster is not None and admitted.environment.image:
-            return self._run_as_job(self._cluster, job, admitted, loop), None
-        runtime = RuntimeFolder(job.folder.tmp)
-        try:
-            taken = self._take_source(job, admitted)
-            prepared = prepare(
-                admitted,
-                taken,
-                job.folder,
-                runtime,
-                machine=self._machine,
-                inherit=self._inherit,
-                answers=self._answers,
-            )
-            job.manifest = prepared.manifest
-            job.folder.write_manifest(prepared.manifest)
-            runner = Runner(
-                prepared.plan,
-                job.folder,
-                runtime,
-                on_started=lambda: self._tell_started(job, loop),
-                on_spooled=lambda: self._tell_spooled(job, loop),
-            )
-        except BaseException:
-            runtime.remove()
-            raise
-        return self._run_with(job, runner), prepared
-
-    def _run_as_job(self, cluster: Cluster, job: Job, admitted: Admitted, loop: asyncio.AbstractEventLoop) -> Outcome:
-        cluster.check(admitted)
-
-        def started() -> None:
-            job.manifest = job.folder.read_manifest()
-            self._tell_started(job, loop)
-
-        runner = cluster.runner(
-            admitted,
-            self._take_source(job, admitted),
-            job.folder,
-            self._machine,
-            on_started=started,
-            on_spooled=lambda: self._tell_spooled(job, loop),
-        )
-        outcome = self._run_with(job, runner)
-        job.manifest = job.folder.read_manifest()
-        return outcome
-
-    def _run_with(self, job: Job, runner: Runner | ClusterRunner) -> Outcome:
-        job.runner = runner
-        if job.stop is not None:
-            runner.end(*job.stop)
-        if job.stop_after is not None:
-            runner.stop_after(job.stop_after)
-        return runner.run()
-
-    def _tell_started(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        job.run.state = "running"
-        job.folder.write_run(job.run)
-        loop.call_soon_threadsafe(self._started, job)
-
-    def _tell_spooled(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_soon_threadsafe(self._spooled, job)
-
-    def _take_source(self, job: Job, admitted: Admitted) -> Taken:
-        snapshot = self._offers.snapshot(admitted.order.recipe)
-        return take_source(
-            admitted, job.folder, trees=self._state.root / "git", inherit=self._inherit, snapshot=snapshot
-        )
-
     def _started(self, job: Job) -> None:
         if job.phase < JobPhase.RUNNING:
             job.phase = JobPhase.RUNNING
@@ -337,21 +226,6 @@ class Jobs:
         job.phase = JobPhase.REFUSED
         job.folder.forget_data()
         self.say.set()
-
-    def _write_end(self, job: Job, outcome: Outcome, prepared: Prepared | None) -> None:
-        run = job.run
-        note_end(run, outcome)
-        if prepared is not None:
-            job.manifest = manifest.with_told(job.manifest, outcome.torch)
-            before = None if outcome.end in ("disk-full", "lost") else prepared.source
-            if before is not None and (wrote := source.changes(before)):
-                run.message = "; ".join(part for part in (run.message, wrote) if part)
-        job.folder.clean_private()  # first of all: it makes room where the disk is full
-        try:
-            job.folder.write_manifest(job.manifest)
-            job.folder.write_run(run)
-        except AgentError as error:
-            log.error(logs.line("run_json", run=job.key, why=str(error)))
 
     def _check_sent(self, job: Job) -> None:
         """A run whose spool is acknowledged to its end, or that lost its data, has ended."""
@@ -376,26 +250,3 @@ class Jobs:
             except AgentError as error:
                 log.error(logs.line("run_json", run=job.key, why=str(error)))
             self._state.prune()
-
-
-def _run_json(machine: str, order: Order) -> RunJson:
-    varied = {**order.parameters, **order.variables, **order.interventions}
-    variation = ",".join(f"{name}={value}" for name, value in sorted(varied.items())) or "base"
-    return RunJson(
-        run_id=order.run_id,
-        attempt=order.attempt,
-        audit_id=order.audit_id,
-        label=f"{machine}/{order.environment}/{variation}/twin-{order.twin}",
-        machine=machine,
-        environment=order.environment,
-        variation=variation,
-        twin=order.twin,
-        recipe=order.recipe,
-        parameters=dict(order.parameters),
-        variables=dict(order.variables),
-        interventions=dict(order.interventions),
-        level=order.level,
-        step_from=order.step_from,
-        step_to=order.step_to,
-        budget_share=order.budget_share,
-    )

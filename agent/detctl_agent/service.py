@@ -16,7 +16,8 @@ from detctl_agent.client.channel import Endpoint
 from detctl_agent.client.connection import Connection
 from detctl_agent.health import EVERY_S, write_sign
 from detctl_agent.job import JobPhase
-from detctl_agent.jobs import JobOptions, Jobs
+from detctl_agent.job_training import JobOptions
+from detctl_agent.jobs import Jobs
 from detctl_agent.manifest import machine_manifest
 from detctl_agent.offers import Offers
 from detctl_agent.state_folder import StateFolder

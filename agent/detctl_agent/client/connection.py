@@ -79,14 +79,14 @@ class Connection:
             stub = agents_pb2_grpc.AgentsStub(channel)
             control = ControlStream(self._jobs, stub, call_metadata, self._hello, self._offers, self._welcome)
             ingest = IngestStream(self._jobs, stub, call_metadata)
-            self._jobs.fetch = functools.partial(fetch, stub, call_metadata)
+            self._jobs.training.fetch = functools.partial(fetch, stub, call_metadata)
             tasks = [asyncio.create_task(control.run()), asyncio.create_task(ingest.run())]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     await task
             finally:
-                self._jobs.fetch = None
+                self._jobs.training.fetch = None
                 await cancelled(tasks)
 
     def _welcome(self, version: str) -> None:

@@ -12,7 +12,7 @@ from detctl_agent.client.channel import Endpoint, check_addresses, read_token
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.launching import Cluster, read_template
 from detctl_agent.errors import AgentError
-from detctl_agent.jobs import JobOptions
+from detctl_agent.job_training import JobOptions
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
 from detctl_agent.service import Service
