@@ -180,6 +180,22 @@ def test_delta_debugging_finds_the_smallest_set(culprits: frozenset[int]) -> Non
     assert smallest(range(10), lambda some: None) is None
 
 
+def test_what_the_owner_alone_can_set_is_named() -> None:
+    runs = {}
+    for machine, rate in (("gpu1", "0.1"), ("gpu2", "0.5")):
+        for twin in (0, 1):
+            builder = RunBuilder(machine, twin, run_id=f"{machine}-{twin}").fact("variables/DROP_RATE", rate)
+            builder.note("variable", "the variable DROP_RATE is read", name="DROP_RATE", file="{cwd}/train.py", line=5)
+            builder.train(steps=2).carry("forward", "loss", "backward", "update", value=rate)
+            runs[f"{machine}-{twin}"] = builder.build()
+    case = case_of(runs, [])
+    rounds = wanted_or(case, runs, 0)
+    assert isinstance(rounds, list)
+    verdict = with_experiments(build_verdict(case), rounds)
+    assert confirmed(verdict) == [] and verdict.experiments == []
+    assert "experiments: none was run: what the arms differ in cannot be set from here (DROP_RATE)" in verdict.notes
+
+
 def test_processors_that_dispatch_by_themselves_are_told_by_their_lowest_common_set() -> None:
     """Two CPUs, no variable set: with what both can do they agree, left alone they part."""
 

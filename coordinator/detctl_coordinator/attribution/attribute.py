@@ -44,7 +44,7 @@ class ComparedPair:
 def causes_of(compared: ComparedPair) -> list[CauseFinding]:
     """Causes of one pair, earliest root first. Roots in stages in which twins differ anyway say nothing across arms."""
     pair = compared.pair
-    suspects = [] if compared.scope == "twins" else _suspects(compared)
+    suspects = [] if compared.scope == "twins" else suspects_between(compared)
     answers = "" if compared.scope == "twins" else answers_compared(compared.left.manifest, compared.right.manifest)
     found: list[CauseFinding] = []
     for root in pair.roots:
@@ -67,7 +67,8 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
     return found
 
 
-def _suspects(compared: ComparedPair) -> list[Suspect]:
+def suspects_between(compared: ComparedPair) -> list[Suspect]:
+    """What could part the two runs: facts, what was asked of them, variables that their code reads, options of their commands."""
     left, right = compared.pair.left.run.spec, compared.pair.right.run.spec
     found = suspects_of(compared.left.manifest, compared.right.manifest, left, right)
     read_at = {

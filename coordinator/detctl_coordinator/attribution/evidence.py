@@ -69,6 +69,11 @@ class Evidence:
         found = {(n.kind, n.text, n.where): n for side in (self.left, self.right) for n in side.note(*kinds)}
         return list(found.values())
 
+    @property
+    def variables_read(self) -> list[str]:
+        """A line for each variable that differs and that the training's own code asks for."""
+        return [f"the script asks for a variable that differs: {s.words}" for s in self.suspects if s.read_at]
+
     def differs(self, stage: Stage, phase: Phase = Phase.TRAIN) -> bool:
         """Whether a stage differs at or before the root's step."""
         difference = self.pair.differences.get(Node(stage, phase))

@@ -16,7 +16,7 @@ from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
 TIMED_STEPS_MIN = 8  # medians of fewer say nothing of a step's time
 
 NONE_RUN = (
-    "experiments: none was run: the arms that differ have no twins that agree, or differ in nothing that can be set"
+    "experiments: none was run: the arms that differ have no twins that agree, or differ in nothing that is known"
 )
 
 

@@ -114,6 +114,17 @@ def test_identity_seed_from_the_host_is_code_though_twins_agree() -> None:
     assert first(verdict)[:2] == ("identity-seed", "code") and verdict.origin == "code"
 
 
+def test_a_seed_that_comes_from_a_variable_names_the_variable_and_its_line() -> None:
+    def seeded(b: RunBuilder) -> RunBuilder:
+        name = b.spec.arm.machine
+        value = {"value": name, "file": "{cwd}/train.py", "line": 3}
+        return reads("NODE_NAME", name)(b).add("rng", 0, "seed/random.seed", name, evidence=value, dtype="py:str")
+
+    verdict = across(lambda b: b.carry("rng", *EVERYTHING), both=seeded)
+    assert [c.cause for c in verdict.causes] == ["identity-seed"]
+    assert any("NODE_NAME: gpu1 against gpu2, read at {cwd}/train.py:5" in line for line in verdict.causes[0].evidence)
+
+
 def test_extra_rng_draw() -> None:
     def draws(b: RunBuilder, twin: int) -> RunBuilder:
         return b.carry("rng", "order", *MODEL, step=2) if twin == 1 else b

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from detctl_coordinator.attribution.attribute import suspects_between
 from detctl_coordinator.attribution.experiments.factors import Factor, factors_of
 from detctl_coordinator.attribution.experiments.releases import (
     all_equal,
@@ -21,23 +22,25 @@ from detctl_coordinator.attribution.experiments.trials import Lab, Trial
 from detctl_coordinator.attribution.facts import value_at
 from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.attribution.known_answers import answers_compared
-from detctl_coordinator.attribution.suspects import suspects_of
+from detctl_coordinator.attribution.suspects import Suspect
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.fingerprint import Stage
 
+NAMED_MAX = 6
 FACTORS_MAX = 13  # tried by themselves; two runs each, two for E*, two for the fix: thirty experiments
 
+NOTHING_TO_SET = "none was run: what the arms differ in cannot be set from here"
 STILL_DIFFERENT = "with all that can be set made equal the arms still part, so no cause is confirmed"
 DISTURBED = "setting its own values changed the first arm, so no cause is confirmed"
 
 
 def between_arms(lab: Lab, case: Case, scope: Scope, pair: PairComparison, held: Mapping[Factor, str]) -> Round | None:
-    """None: they differ in nothing that can be set, and nothing may be transplanted."""
+    """None: they differ in nothing that is known, and nothing may be transplanted."""
     facts = case.facts(pair.left), case.facts(pair.right)
     natives = pair.left.run.spec, pair.right.run.spec
     bases = until_compared(natives[0], case), until_compared(natives[1], case)
-    suspects = suspects_of(facts[0].manifest, facts[1].manifest, *natives)
+    suspects = suspects_between(case.compared_as(pair, scope, facts))
     lists = any(node.stage is Stage.LISTING for node in pair.differences)
     identity = any(cause.cause == "identity-seed" for cause in case.causes) and not any(
         factor.name == "identity" for factor in held
@@ -46,9 +49,12 @@ def between_arms(lab: Lab, case: Case, scope: Scope, pair: PairComparison, held:
     alone = [factor for factor in factors if factor.likely][:FACTORS_MAX]
     factors = [*alone, *(factor for factor in factors if not factor.likely)]
     transplants = all(value_at(one.manifest, "recipe", "allow_transplant") for one in facts)
-    if not factors and not held and not transplants:
-        return None
     round_ = Round(scope)
+    if not factors and not held and not transplants:
+        if not suspects:
+            return None
+        round_.note = f"{NOTHING_TO_SET} ({_names(suspects)})"
+        return round_
     if held:
         only = lab.run(Trial(f"nothing equal but {settings_words(held)}", bases, held))[0]
         round_.rows.append(lab.row(only))
@@ -61,8 +67,8 @@ def between_arms(lab: Lab, case: Case, scope: Scope, pair: PairComparison, held:
         return round_
     if not round_.equalised:
         set_ = {factor.name for factor in factors}
-        left = [one.name for one in suspects if one.name.split()[-1] not in set_]
-        round_.note = STILL_DIFFERENT + (f" (not set here: {', '.join(left[:6])})" if left else "")
+        left = [one for one in suspects if one.name.split()[-1] not in set_]
+        round_.note = STILL_DIFFERENT + (f" (not set here: {_names(left)})" if left else "")
         answers = answers_compared(facts[0].manifest, facts[1].manifest)
         round_.note += f"; {answers}" if answers else ""
         if transplants:
@@ -79,3 +85,7 @@ def between_arms(lab: Lab, case: Case, scope: Scope, pair: PairComparison, held:
         find_together(lab, round_, star, [factor for factor in live if factor.swaps])
     find_fix(lab, case, round_, bases, held)
     return round_
+
+
+def _names(suspects: Sequence[Suspect]) -> str:
+    return ", ".join([suspect.name for suspect in suspects[:NAMED_MAX]]) + (", …" if len(suspects) > NAMED_MAX else "")

@@ -29,7 +29,7 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
     likely = noted and not evidence.notes("unseeded-rng") and _random_root(evidence)
     if not sure and not likely:
         return []
-    lines = [*changed, *noted, describe(evidence)]
+    lines = [*changed, *noted, *evidence.variables_read, describe(evidence)]
     if evidence.twins_agree:
         lines.append(
             "twins agree and machines do not: the value comes from the machine (hostname, path), not from a clock"
@@ -123,7 +123,7 @@ def _who_may_draw(evidence: Evidence) -> list[str]:
     """What one run did and the other did not about then: an evaluation, or a variable that the script asks for."""
     alone = evidence.evaluates_alone
     lines = [alone] if alone else []
-    return lines + [f"the script asks for a variable that differs: {s.words}" for s in evidence.suspects if s.read_at]
+    return lines + evidence.variables_read
 
 
 def _draw_fix(evidence: Evidence) -> str:
