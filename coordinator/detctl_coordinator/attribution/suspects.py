@@ -43,6 +43,14 @@ COMPUTING = re.compile(
 )
 DIGEST = re.compile(r"^[0-9a-f]{40,}$")
 COMMAND_KEY = "recipe.command"
+SHOWN_AS = (
+    ("variables.", ""),
+    ("recipe.parameters.", "parameter "),
+    ("python.packages.", ""),
+    ("recipe.source_digest", "the recipe's source"),
+    ("recipe.git_commit", "the recipe's commit"),
+    (COMMAND_KEY, "the recipe's command"),
+)
 INTERVENTIONS: Mapping[str, Family] = {
     "listing": "listing",
     "precision": "precision",
@@ -68,7 +76,7 @@ class Suspect:
     @property
     def name(self) -> str:
         """The key as people say it: `OMP_NUM_THREADS`, `torch`, `--workers`."""
-        for prefix, shown in (("variables.", ""), ("recipe.parameters.", "parameter "), ("python.packages.", "")):
+        for prefix, shown in SHOWN_AS:
             if self.key.startswith(prefix):
                 return shown + self.key[len(prefix) :]
         return self.key
