@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from detctl_agent.catalog import Catalog
 from detctl_agent.errors import Refused
 from detctl_agent.launcher.variables import remote_problem
 from detctl_agent.names import is_name
-from detctl_agent.recipe import Environment, Recipe
+
+if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording has no use
+    from detctl_agent.catalog import Catalog
+    from detctl_agent.recipe import Environment, Recipe
 
 LEVELS = ("step", "module", "op")
 VALUE_CHARACTERS_MAX = 4096

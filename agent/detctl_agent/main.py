@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 import click
 
-from detctl_agent.commands.check import check
-from detctl_agent.commands.health import health
-from detctl_agent.commands.record import record
-from detctl_agent.commands.run import run
-from detctl_agent.commands.serve import serve
 from detctl_agent.errors import AgentError
 
 EXIT_TROUBLE = 2
+_COMMANDS = ("check", "health", "record", "run", "serve")
 
 
 class _Group(click.Group):
-    """`detctl-agent --name …` is `detctl-agent serve --name …`."""
+    """Finds a command NAME as `NAME` in detctl_agent/commands/NAME.py when it is asked for: a recording would wait for what only
+    the daemon needs. `detctl-agent --name …` is `detctl-agent serve --name …`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"detctl_agent.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "--version"):
+        if args and args[0] not in _COMMANDS and args[0] not in ("-h", "--help", "--version"):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
@@ -32,13 +40,6 @@ def cli() -> None:
 
     Without a command: serve.
     """
-
-
-cli.add_command(check)
-cli.add_command(health)
-cli.add_command(record)
-cli.add_command(run)
-cli.add_command(serve)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detctl_probe import settings as probe_settings
 from detctl_probe import stage
@@ -21,10 +21,12 @@ from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, passed, prepend, taken_over
-from detctl_agent.recipe import Environment
 from detctl_agent.run_folder import RunFolder, disk_error
 from detctl_agent.runner import LaunchPlan
 from detctl_agent.sockets import RuntimeFolder
+
+if TYPE_CHECKING:  # see admission.py
+    from detctl_agent.recipe import Environment
 
 PYTHON_WORDS = ("python", "python3")
 

@@ -24,7 +24,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("example", "arguments"),
     [
-        ("digits", "--data {digits} --workers 0 --steps 3"),
+        pytest.param("digits", "--data {digits} --workers 0 --steps 3", marks=pytest.mark.soak),
         ("digits", "--data {digits} --workers 2 --steps 3"),
         ("tiny_gpt", "--steps 3"),
     ],

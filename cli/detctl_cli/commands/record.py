@@ -90,9 +90,7 @@ def command(
 
     srun -w gpu1 detctl record --join a1b2c3d4e5 --machine gpu1 -- torchrun --nproc-per-node 2 train.py
     """
-    from detctl_cli.local.session import machine_name
     from detctl_cli.recordings.capture import CaptureOptions, capture
-    from detctl_cli.recordings.join import Join
     from detctl_cli.terminal import note, write_json
     from detctl_cli.window import assignment_of, share_of, window_of
 
@@ -118,6 +116,9 @@ def command(
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CliError("exists", f"{folder} exists and is not empty", "choose another name; nothing was overwritten")
     if join:
+        from detctl_cli.local.session import machine_name
+        from detctl_cli.recordings.join import Join  # with gRPC, which takes a while
+
         wanted = Join(join, machine or machine_name(), environment, again)
         return _join(
             wanted, folder, typed, copy=copy, timeout_s=timeout_s, attach=attach, wait_s=wait_s, as_json=as_json

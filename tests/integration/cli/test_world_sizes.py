@@ -40,7 +40,7 @@ dist.destroy_process_group()
 def test_shards_add_up_to_the_weights_of_one_rank(house):
     pytest.importorskip("torch.distributed.fsdp", reason="fully_shard came with torch 2.6")
     (house.folder / "train.py").write_text(SCRIPT)
-    for name, ranks, more in (("one", 1, ()), ("two", 2, ()), ("four", 4, ()), ("faulty", 4, ("--fault",))):
+    for name, ranks, more in (("one", 1, ()), ("two", 2, ()), ("four", 4, ()), ("faulty", 2, ("--fault",))):
         command = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "train.py")
         ran = house.run("record", "-o", name, "--to-end", "--", *command, *more)
         assert ran.returncode == 0, ran.stderr
@@ -57,7 +57,7 @@ def test_shards_add_up_to_the_weights_of_one_rank(house):
     assert faulty["outcome"] == "different"
     assert (faulty["first_divergence"]["stage"], faulty["first_divergence"]["step"]) == ("update", 1)
 
-    named = json.loads(house.run("compare", "four", "faulty", "--json").stdout)
+    named = json.loads(house.run("compare", "two", "faulty", "--json").stdout)
     (cause,) = named["causes"]
     assert (cause["stage"], cause["step"]) == ("loss", 1) and "collective" in cause["carried_on_to"]
-    assert any("first on rank 1 of 4" in line for line in cause["evidence"]), cause
+    assert any("first on rank 1 of 2" in line for line in cause["evidence"]), cause

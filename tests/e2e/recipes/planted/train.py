@@ -47,18 +47,24 @@ class Block(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--fault", default="")
+    parser.add_argument("--by-hand", action="store_true", help="as in ../mlp/train.py")
     options = parser.parse_args()
     torch.manual_seed(0)
     data = torch.utils.data.TensorDataset(torch.randn(40, 8, 32), torch.randn(40, 8, 32))
     block = Block(options.fault)
-    optimizer = torch.optim.AdamW(block.parameters(), lr=1e-2)
+    optimizer = None if options.by_hand else torch.optim.AdamW(block.parameters(), lr=1e-2)
     for step, (x, y) in enumerate(torch.utils.data.DataLoader(data, batch_size=4)):
         if options.fault == "flip" and step == 7:
             with torch.no_grad():
                 block.down.weight.view(torch.int32)[3, 5] ^= 1 << 12
-        optimizer.zero_grad()
+        block.zero_grad()
         functional.mse_loss(block(x), y).backward()
-        optimizer.step()
+        if optimizer is not None:
+            optimizer.step()
+        else:
+            with torch.no_grad():
+                for parameter in block.parameters():
+                    parameter -= 0.1 * parameter.grad
 
 
 if __name__ == "__main__":
