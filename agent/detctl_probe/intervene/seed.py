@@ -6,6 +6,7 @@ seed was at work, not where.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from types import ModuleType
@@ -40,7 +41,12 @@ def install(recorder: Recorder) -> None:
             sys.modules["numpy"].random.seed(seed)
         tell("numpy")
 
-    random.seed(seed)
+    def of_random() -> None:
+        with recorder.working("rng"):
+            random.seed(seed)
+
+    of_random()
+    os.register_at_fork(after_in_child=of_random)  # after Python's own, which takes the system's entropy
     tell("random")
     when_imported("numpy", of_numpy)
     when_imported("torch", of_torch)

@@ -1,19 +1,43 @@
-"""Stage code: the command with logical paths, and the source of the main script. The interpreter's version is a fact, no record."""
+"""Stage code: the command with logical paths, the source of the main script and of the user's modules that it has imported.
+
+The modules are read where the first step begins; one that is imported later is not seen. The interpreter's version is a fact, no record.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from hashlib import blake2b
-from typing import List
+from types import ModuleType
+from typing import Dict, List
 
 from detctl_probe import commandline
+from detctl_probe.callers import USER
 from detctl_probe.prints import Print
-from detctl_probe.recorder import Recorder
+from detctl_probe.recorder import Observer, Recorder
+
+MODULES_MAX = 2000
 
 
 def install(recorder: Recorder) -> None:
     """Records `command` and the main script; the paths of a command are replaced by their logical names."""
     row = recorder.observer("code", "code")
+    _record_main(recorder, row)
+    main, told = os.getpid(), 0
+
+    def begun() -> None:
+        nonlocal told
+        if told != os.getpid():
+            told = os.getpid()
+            with recorder.working("code"):
+                if told != main:  # a forked child that trains: what its parent recorded is the parent's
+                    _record_main(recorder, row)
+                _record_modules(recorder, row)
+
+    recorder.at_step_start(begun)
+
+
+def _record_main(recorder: Recorder, row: Observer) -> None:
     command = commandline.own()
     words = canonical(recorder, command)
     text = "\0".join(words).encode("utf-8", "surrogateescape")
@@ -21,14 +45,42 @@ def install(recorder: Recorder) -> None:
     recorder.record("code", "command", print_, evidence={"command": words})
     row.fired += 1
     path = source(command)
-    if path is None:
-        return
+    if path is not None:
+        _record_file(recorder, row, _name(recorder, path), path)
+
+
+def _record_modules(recorder: Recorder, row: Observer) -> None:
+    main = source(commandline.own())
+    found = {site: path for site, path in modules(recorder).items() if main is None or not os.path.samefile(path, main)}
+    for site in sorted(found)[:MODULES_MAX]:
+        _record_file(recorder, row, site, found[site])
+
+
+def _record_file(recorder: Recorder, row: Observer, site: str, path: str) -> None:
     with open(path, "rb") as file:
         content = file.read()
     print_ = Print(blake2b(content, digest_size=16).digest(), "py:source", (len(content),))
-    site = _name(recorder, path)
     recorder.record("code", site, print_, evidence={"path": os.path.abspath(path)})
     row.fired += 1
+
+
+def modules(recorder: Recorder) -> Dict[str, str]:
+    """Site -> path of the user's own modules: `{cwd}/models/net.py`, or `models/net.py` by its name where it lies under no place."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        if not isinstance(module, ModuleType):
+            continue
+        # A lazy module would be loaded by any other look at it.
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+        if (
+            isinstance(file, str)
+            and file.endswith(".py")
+            and recorder.callers.kind(file) == USER
+            and os.path.isfile(file)
+        ):
+            logical = recorder.logical(os.path.abspath(file))
+            found[logical if logical.startswith("{") else name.replace(".", "/") + ".py"] = file
+    return found
 
 
 def canonical(recorder: Recorder, command: commandline.Command) -> List[str]:

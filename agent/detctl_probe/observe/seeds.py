@@ -54,6 +54,7 @@ class _Seeds:
         self.seeded: Set[str] = set()
         self._told: Set[Tuple[CodeType, int]] = set()
         self.first_state: Dict[str, bytes] = {}
+        self.forked = False
         self._inside = threading.local()
         self._clock: Deque[int] = deque(maxlen=CLOCK_VALUES_MAX)  # what time_ns gave last: a seed may be made of it
         when_imported("random", self._random)
@@ -137,10 +138,8 @@ class _Seeds:
             now = _READERS[generator]()
             if now is not None and now.digest != first:
                 del self.first_state[generator]
-                text = "the global generator of %s is used, and %s was never called" % (
-                    generator,
-                    _SEED_CALL[generator],
-                )
+                never = "not called after the fork" if generator == "random" and self.forked else "never called"
+                text = "the global generator of %s is used, and %s was %s" % (generator, _SEED_CALL[generator], never)
                 with self.recorder.working("rng"):
                     where = uses.first(self.recorder, generator) or dict(self.recorder.caller())
                     self.recorder.note("unseeded-rng", text, stage="rng", generator=generator, **where)
@@ -174,6 +173,13 @@ class _Seeds:
 
         module.Random.seed = seed
         module.seed = inst.seed
+        self._remember("random")
+        # After Python's own, which has just been registered: it seeds `random` anew, from the system, in each forked child.
+        os.register_at_fork(after_in_child=self._random_forked)
+
+    def _random_forked(self) -> None:
+        self.seeded.discard("random")
+        self.forked = True
         self._remember("random")
 
     def _numpy(self, module: Any) -> None:

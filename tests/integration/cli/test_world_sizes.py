@@ -10,30 +10,36 @@ pytestmark = pytest.mark.slow
 
 # Integers in floats, and powers of two to divide by: every sum is exact, whatever the order.
 SCRIPT = """
-import sys, torch, torch.distributed as dist
+import os, sys, torch, torch.distributed as dist, torch.multiprocessing as processes
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-dist.init_process_group("gloo")
-rank, size = dist.get_rank(), dist.get_world_size()
-mesh = init_device_mesh("cpu", (size,))
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 3))
-with torch.no_grad():
-    for parameter in model.parameters():
-        parameter.copy_((parameter * 8).round())
-for layer in model:
-    fully_shard(layer, mesh=mesh)
-optimizer = torch.optim.SGD(fully_shard(model, mesh=mesh).parameters(), lr=1.0, momentum=0.5)
-for step in range(2):
-    batch = torch.arange(16.0).view(4, 4) + step
-    mine = batch[rank * 4 // size : (rank + 1) * 4 // size]
-    loss = model(mine).sum() * size
-    if step == 1 and "--fault" in sys.argv and rank == 1:
-        loss = loss * 2
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-dist.destroy_process_group()
+
+def train(rank, size):
+    dist.init_process_group("gloo", init_method="file://" + os.path.abspath("meeting%d" % os.getppid()), rank=rank, world_size=size)
+    mesh = init_device_mesh("cpu", (size,))
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Linear(6, 3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_((parameter * 8).round())
+    for layer in model:
+        fully_shard(layer, mesh=mesh)
+    optimizer = torch.optim.SGD(fully_shard(model, mesh=mesh).parameters(), lr=1.0, momentum=0.5)
+    for step in range(2):
+        batch = torch.arange(16.0).view(4, 4) + step
+        mine = batch[rank * 4 // size : (rank + 1) * 4 // size]
+        loss = model(mine).sum() * size
+        if step == 1 and "--fault" in sys.argv and rank == 1:
+            loss = loss * 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    dist.destroy_process_group()
+
+if __name__ == "__main__":
+    size = int(sys.argv[1])
+    # All ranks come of one import of torch.
+    processes.start_processes(train, (size,), size, start_method="fork")
 """
 
 
@@ -41,8 +47,7 @@ def test_shards_add_up_to_the_weights_of_one_rank(house):
     pytest.importorskip("torch.distributed.fsdp", reason="fully_shard came with torch 2.6")
     (house.folder / "train.py").write_text(SCRIPT)
     for name, ranks, more in (("one", 1, ()), ("two", 2, ()), ("four", 4, ()), ("faulty", 2, ("--fault",))):
-        command = ("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks), "train.py")
-        ran = house.run("record", "-o", name, "--to-end", "--", *command, *more)
+        ran = house.run("record", "-o", name, "--to-end", "--", "python", "train.py", str(ranks), *more)
         assert ran.returncode == 0, ran.stderr
 
     for other in ("two", "four"):

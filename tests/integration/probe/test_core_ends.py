@@ -149,6 +149,20 @@ def test_a_subprocess_is_a_child(tmp_path: Path) -> None:
     assert child.sites("code") == ["command", "{cwd}/other.py"]
 
 
+def test_modules_of_the_user_are_code_and_a_forked_child_that_trains_has_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    for name in ("net/__init__.py", "net/layers.py", "late.py", "unused.py"):
+        (tmp_path / name).write_text(f"# {name}")
+    lines = (
+        "import os, json, net.layers\nif os.fork() == 0:\n    step(0)\n    import late\n    step(1)\n    os._exit(0)\n"
+    )
+    run = collect(script(tmp_path, STEPS + lines + "os.wait()\nstep(0)"), cwd=tmp_path)
+    (child,) = run.children
+    for process in (run.main, child):
+        sites = ["command", "{cwd}/train.py", "{cwd}/net/__init__.py", "{cwd}/net/layers.py"]
+        assert process.sites("code") == sites and not process.notes_of("observer-failed")
+
+
 def test_exec_keeps_the_role(tmp_path: Path) -> None:
     (tmp_path / "other.py").write_text("print('other')")
     text = "import os, sys\nos.execv(sys.executable, [sys.executable, 'other.py'])"

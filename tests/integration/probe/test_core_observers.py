@@ -281,6 +281,32 @@ def test_a_generator_that_nobody_uses_makes_no_difference(tmp_path: Path) -> Non
     assert [note["generator"] for note in used.notes_of("unseeded-rng")] == ["numpy"]
 
 
+@pytest.mark.parametrize(("use", "differing"), [("", []), ("random.random()", ["random"])])
+def test_a_fork_seeds_random_from_the_system_which_counts_where_somebody_draws(
+    tmp_path: Path, use: str, differing: list[str]
+) -> None:
+    text = f"""
+import os, random
+random.seed(1)
+from detctl_probe.recorder import recorder
+if os.fork() == 0:
+    {use}
+    recorder().begin()
+    recorder().end_step()
+    os._exit(0)
+os.wait()
+"""
+    runs = [collect(script(tmp_path, text), cwd=tmp_path) for _ in range(2)]
+    (ours,), (theirs,) = (run.children for run in runs)
+    pairs = zip(ours.of("rng", 0), theirs.of("rng", 0), strict=True)
+    assert [a.site for a, b in pairs if a.digest != b.digest] == differing
+    notes = [note["text"] for note in ours.notes_of("unseeded-rng")]
+    assert (
+        notes
+        == ["the global generator of random is used, and random.seed was not called after the fork"][: len(differing)]
+    )
+
+
 def test_random_sequences_are_the_same_with_and_without_the_probe(tmp_path: Path) -> None:
     text = """
 import random

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from collector import collect
+from collector import collect, script
 
 MODEL = """
 import os, platform, random, secrets, socket, sys, time, uuid
@@ -52,6 +52,21 @@ def test_a_seed_makes_unseeded_runs_equal_and_a_seed_of_the_program_wins(tmp_pat
     assert bare.main.compared() != runs[0].main.compared()
     own = [trained(tmp_path, {"seed": seed}, "torch.manual_seed(1)", "x = torch.rand(3, 4)") for seed in ("5", "6")]
     assert own[0].main.of("update")[-1].digest == own[1].main.of("update")[-1].digest
+
+
+def test_a_seed_reaches_forked_children(tmp_path: Path) -> None:
+    text = """
+import os, random
+if os.fork() == 0:
+    print(random.random(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    bare, forced, again = (
+        collect(script(tmp_path, text), cwd=tmp_path, interventions=asked).stdout
+        for asked in ({}, {"seed": "5"}, {"seed": "5"})
+    )
+    assert bare != forced == again != ""
 
 
 def test_seedings_of_an_intervention_are_not_recorded_as_the_programs(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def _main(path: str) -> None:
     sys.argv = [SCRIPT]
     main = ModuleType("__main__")
     main.__file__ = path
-    sys.modules["__main__"] = main
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = main  # as multiprocessing has it
     exec(compile(Path(path).read_bytes(), path, "exec"), main.__dict__)
 
 
