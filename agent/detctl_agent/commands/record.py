@@ -204,6 +204,7 @@ class Recording:
             "paths": list(places),
             "source_digest": found.digest if found else "",
             "git_commit": found.git_commit if found else "",
+            "in_place": not self._in_copy,
             "timeout_s": self._timeout_s or 0,
         }
 

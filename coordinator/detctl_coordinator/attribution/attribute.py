@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from detctl_coordinator.attribution.evidence import NUMERIC, CauseFinding, Evidence, RunFacts
+from detctl_coordinator.attribution.facts import value_at
 from detctl_coordinator.attribution.known_answers import answers_compared
 from detctl_coordinator.attribution.signatures import SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
@@ -82,6 +83,9 @@ def suspects_between(compared: ComparedPair) -> list[Suspect]:
     found += [s for key, s in read.items() if key not in {other.key for other in found}]
     if Node(Stage.CODE) not in compared.pair.observed:
         return found
+    if any(value_at(side.manifest, "recipe", "in_place") for side in (compared.left, compared.right)):
+        # What runs in its own folder fills it: the modules tell whether the code is the same.
+        found = [replace(s, family="folder") if s.family == "code" else s for s in found]
     # The recorded command has logical names for paths: it tells which words differ, or that only paths do.
     code = compared.pair.differences.get(Node(Stage.CODE))
     site = next((d for d in code.sites if d.site == COMMAND_SITE), None) if code is not None else None

@@ -12,7 +12,19 @@ from detctl_coordinator.domain.manifest import NOT_SUSPECT, differences
 from detctl_coordinator.domain.run import RunSpec
 
 Family = Literal[
-    "code", "library", "threads", "isa", "workers", "seed", "hash", "precision", "config", "listing", "hardware", "host"
+    "code",
+    "folder",
+    "library",
+    "threads",
+    "isa",
+    "workers",
+    "seed",
+    "hash",
+    "precision",
+    "config",
+    "listing",
+    "hardware",
+    "host",
 ]
 
 # Variables of the shell, the launcher and the ranks: they differ from run to run and say nothing of the numbers.

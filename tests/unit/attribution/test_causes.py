@@ -171,6 +171,37 @@ def test_code_version() -> None:
     assert first(verdict)[:2] == ("code-version", "environment")
 
 
+def coded(*words: str, modules: str = "") -> Make:
+    """A recording made in place: its command, and modules each with a letter as its source."""
+
+    def with_code(b: RunBuilder) -> RunBuilder:
+        b.add("code", 0, "command", words, evidence={"command": ["python", "train.py", *words]}, dtype="py:command")
+        for module in modules.split():
+            name, _, source = module.partition("=")
+            b.add("code", 0, f"{{cwd}}/{name}.py", source, dtype="py:source")
+        return b.fact("recipe/in_place", True)
+
+    return with_code
+
+
+def test_what_runs_leave_in_their_folder_is_no_code() -> None:
+    def later(change: Make) -> Make:
+        return lambda b: change(b).fact("recipe/source_digest", "s2").carry(*MODEL)
+
+    same = later(coded("--lr", "0.1", modules="net=a"))
+    option = later(coded("--lr", "0.2", modules="net=a"))
+    edited = later(coded("--lr", "0.2", modules="net=b"))
+    imported = later(coded("--lr", "0.2", modules="net=a extra=a"))
+    found = []
+    for change in (same, option, edited, imported):
+        runs = [coded("--lr", "0.1", modules="net=a")(RunBuilder("gpu1", twin).train()).build() for twin in (0, 1)]
+        runs += [change(RunBuilder("gpu2", twin).train()).build() for twin in (0, 1)]
+        found.append(judged(*runs).causes[0])
+    assert [cause.cause for cause in found] == ["code-version", "config-drift", "code-version", "config-drift"]
+    assert any("other files of the folder differ" in line for line in found[0].evidence)
+    assert "the source of {cwd}/net.py differs" in found[2].evidence
+
+
 def test_library_version_names_both() -> None:
     def newer(b: RunBuilder) -> RunBuilder:
         b.fact("python/packages/torch", "2.15.0").fact("torch/version", "2.15.0")

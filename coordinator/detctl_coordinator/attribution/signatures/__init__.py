@@ -7,7 +7,7 @@ narrowest word wins and config-drift comes last.
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import Signature
-from detctl_coordinator.attribution.signatures.code_version import code_version
+from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
 from detctl_coordinator.attribution.signatures.data_content import data_content
 from detctl_coordinator.attribution.signatures.filesystem_order import filesystem_order
@@ -37,6 +37,7 @@ SIGNATURES: tuple[Signature, ...] = (
     nondeterministic_kernel,
     config_drift,
     extra_rng_draw,
+    other_files,
     unknown,
 )
 

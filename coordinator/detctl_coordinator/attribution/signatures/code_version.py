@@ -15,10 +15,24 @@ def code_version(evidence: Evidence) -> list[CauseFinding]:
         return []
     lines = [s.words for s in evidence.family("code")]
     code = evidence.pair.differences.get(Node(Stage.CODE))
-    files = [d.site for d in code.sites if d.site != COMMAND_SITE] if code is not None else []
+    # A module that one run alone imports is rather a consequence, of an option for example.
+    both = [d for d in code.sites if d.left is not None and d.right is not None] if code is not None else []
+    files = [d.site for d in both if d.site != COMMAND_SITE]
     if files:
         lines.append(f"the source of {', '.join(files)} differs")
     if not lines:
         return []
     fix = "run the same commit of the recipe on both: check it out, or compare the two folders"
+    return [finding(evidence, "code-version", [*lines, describe(evidence)], fix)]
+
+
+def other_files(evidence: Evidence) -> list[CauseFinding]:
+    """The last resort: files of a folder differ in which trainings run in place, and none of them is a module of theirs."""
+    lines = [s.words for s in evidence.family("folder")]
+    if evidence.within or not lines:
+        return []
+    lines.append(
+        "script and modules are the same; other files of the folder differ, which an earlier run may have written"
+    )
+    fix = "compare the two folders; let runs write elsewhere, or ignore what they write in .gitignore"
     return [finding(evidence, "code-version", [*lines, describe(evidence)], fix)]
