@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -232,10 +233,13 @@ def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
 
 
 def _options(words: list[str]) -> dict[str, str]:
-    """`--a 1 --b=2 -c x` as {"a": "1", "b": "2", "c": "", "argument 1": "x"}; a word after a flag is taken as its value."""
+    """`python x.py --a 1 --b=2 --c y` as {"argument 0": "x.py", "a": "1", "b": "2", "c": "y"}: a word after a flag is taken as its value,
+    others have the numbers of sys.argv."""
     found: dict[str, str] = {}
     name = ""
-    for word in words:
+    rest = words[1:] if words[:1] == ["python"] else words
+    numbers = itertools.count(1 if rest[:1] in (["-m"], ["-c"]) else 0)
+    for word in rest:
         if word.startswith("-") and not word.lstrip("-")[:1].isdigit() and word.strip("-"):
             name, equals, value = word.lstrip("-").partition("=")
             name = name.replace("-", "_")
@@ -244,7 +248,7 @@ def _options(words: list[str]) -> dict[str, str]:
         elif name:
             found[name], name = word, ""
         else:
-            found[f"argument {sum(key.startswith('argument ') for key in found)}"] = word
+            found[f"argument {next(numbers)}"] = word
     return found
 
 

@@ -357,6 +357,16 @@ def test_worker_count_is_read_from_a_recorded_command() -> None:
     assert verdict.first_divergence is not None and verdict.first_divergence.stage == "code"
 
 
+@pytest.mark.parametrize(("head", "number"), [(["python", "train.py"], 1), (["python", "-m", "pkg.train"], 1)])
+def test_words_without_a_flag_have_the_numbers_of_argv(head: list[str], number: int) -> None:
+    runs = []
+    for audit, word in (("one", "0.1"), ("two", "0.2")):
+        b = RunBuilder("here", audit=audit).train()
+        runs.append(b.add("code", 0, "command", word, dtype="py:command", evidence={"command": [*head, word]}))
+    verdict = judged(runs[0].build(), runs[1].carry(*MODEL).build())
+    assert f"parameter argument {number}: 0.1 against 0.2" in verdict.causes[0].evidence
+
+
 def test_filesystem_order_and_an_extra_draw_later_show_together() -> None:
     verdict = across(lambda b: permuted_listing(b).carry("sample", "batch", *MODEL).carry("rng", step=2))
     assert [(c.cause, c.step) for c in verdict.causes] == [("filesystem-order", 0), ("extra-rng-draw", 2)]
