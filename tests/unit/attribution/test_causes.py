@@ -361,7 +361,7 @@ def test_worker_count_is_read_from_a_recorded_command() -> None:
 def test_words_without_a_flag_have_the_numbers_of_argv(head: list[str], number: int) -> None:
     runs = []
     for audit, word in (("one", "0.1"), ("two", "0.2")):
-        b = RunBuilder("here", audit=audit).train()
+        b = RunBuilder("here", audit=audit).train().fact("recipe/command", [*head, word])
         runs.append(b.add("code", 0, "command", word, dtype="py:command", evidence={"command": [*head, word]}))
     verdict = judged(runs[0].build(), runs[1].carry(*MODEL).build())
     assert f"parameter argument {number}: 0.1 against 0.2" in verdict.causes[0].evidence
