@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from detctl_coordinator.attribution.facts import manifest_of
-from detctl_coordinator.attribution.suspects import suspects_of
+from detctl_coordinator.attribution.facts import manifest_of, value_at
+from detctl_coordinator.attribution.suspects import Suspect, suspects_of
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Arm
 
@@ -37,13 +37,24 @@ def sort_into_arms(readers: Sequence[RunReader]) -> list[RunArm]:
     return [RunArm(arm, tuple(members)) for arm, members in arms]
 
 
+def kept_apart_by_their_folder(a: RunArm, b: RunArm) -> bool:
+    """Two recordings of one command in one place, that would be twins if files of the place had not changed in between."""
+    first, second = a.readers[0], b.readers[0]
+    same = a.arm.machine == b.arm.machine and first.run.spec.recipe == second.run.spec.recipe
+    if not same or not all(value_at(manifest_of(r), "recipe", "in_place") for r in (first, second)):
+        return False
+    return {suspect.family for suspect in _told_apart(first, second)} == {"code"}
+
+
 def _twins(a: RunReader, b: RunReader) -> bool:
     ours, theirs = a.run.spec, b.run.spec
     if ours.audit_id and ours.audit_id == theirs.audit_id:
         return True
-    if ours.recipe != theirs.recipe:
-        return False
-    return not suspects_of(manifest_of(a), manifest_of(b), ours, theirs)
+    return ours.recipe == theirs.recipe and not _told_apart(a, b)
+
+
+def _told_apart(a: RunReader, b: RunReader) -> list[Suspect]:
+    return suspects_of(manifest_of(a), manifest_of(b), a.run.spec, b.run.spec)
 
 
 def label_runs(readers: Sequence[RunReader], given: Mapping[str, str]) -> dict[str, str]:

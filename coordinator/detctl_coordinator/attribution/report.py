@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
+from detctl_coordinator.attribution.arms import kept_apart_by_their_folder
 from detctl_coordinator.attribution.bounds import bound_words
 from detctl_coordinator.attribution.changes import change_of
 from detctl_coordinator.attribution.evidence import CauseFinding
@@ -243,6 +244,16 @@ def _cut_short(case: Case) -> list[str]:
     return []
 
 
+def _no_twins(case: Case) -> list[str]:
+    pairs = [
+        pair for left, right, _, pair in case.arm_pairs if pair.different and kept_apart_by_their_folder(left, right)
+    ]
+    runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
+    advice = "detctl audit -- COMMAND starts each twin from one snapshot of it"
+    told = f"{' and '.join(runs)} count as no twins: files of their folder changed in between; {advice}"
+    return [told] if runs else []
+
+
 def _notes(case: Case) -> list[str]:
     lines: list[str] = []
     lines += _cut_short(case)
@@ -257,5 +268,6 @@ def _notes(case: Case) -> list[str]:
     clean = [sum(case.sound(r) for r in arm.readers) for arm in case.arms if case.repeats(arm)]
     if clean:
         lines.append(bound_words(min(clean)))
+    lines += _no_twins(case)
     lines += partition_notes(case)
     return _once(lines)

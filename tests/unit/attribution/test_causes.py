@@ -202,6 +202,17 @@ def test_what_runs_leave_in_their_folder_is_no_code() -> None:
     assert "the source of {cwd}/net.py differs" in found[2].evidence
 
 
+def test_recordings_whose_folder_changed_in_between_are_no_twins_and_the_verdict_says_why() -> None:
+    def recorded(number: str, source: str) -> MemoryRun:
+        builder = coded("--lr", "0.1")(RunBuilder("here", audit=number, run_id=number).train())
+        return builder.fact("recipe/source_digest", source).carry("rng", *EVERYTHING, value=number).build()
+
+    told = judged(recorded("one", "s1"), recorded("two", "s2")).notes
+    assert [note for note in told if "count as no twins: files of their folder changed in between" in note], told
+    twins = judged(recorded("one", "s1"), recorded("two", "s1"))
+    assert twins.origin == "code" and not [note for note in twins.notes if "count as no twins" in note]
+
+
 def test_library_version_names_both() -> None:
     def newer(b: RunBuilder) -> RunBuilder:
         b.fact("python/packages/torch", "2.15.0").fact("torch/version", "2.15.0")
