@@ -1,13 +1,15 @@
 """Stage artifact: the logical content of what torch.save (and safetensors) wrote, not the bytes of the file.
 
-Site: the file's logical name, then the path inside: `{out}/model.pt:[model][layer1.weight]`. Tensors and other leaves are records of their
-own: the dtype of the others begins with `py:`, and only tensors decide the outcome.
+Site: the file's name, then the path inside: `model.pt:[model][layer1.weight]`. Folders, and dates, long numbers and uuids in the
+name, are left out: runs are saved to `outputs/2026-11-28/14-20-11`, and where is no content. Tensors and other leaves are records of
+their own: the dtype of the others begins with `py:`, and only tensors decide the outcome.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from typing import Any, Callable, Iterator, Tuple
 
@@ -20,6 +22,10 @@ from detctl_probe.values import fingerprint, set_places
 
 DEPTH_MAX = 32
 LEAVES_MAX = 20000
+# What is another in each run: a uuid, a date or a time of day, seconds since 1970.
+_OF_THE_RUN = re.compile(
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}([-_.])\d\d\1\d\d|(?<!\d)\d\d([-_.:])\d\d\2\d\d(?!\d)|\d{6,}(?:\.\d+)?"
+)
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -36,7 +42,7 @@ class Artifacts:
         recorder = self._recorder
         if not recorder.recording or self._model.aside() not in (None, "backward"):
             return
-        name, path = self._name(target)
+        name, path = named(target)
         with recorder.working("artifact"):
             for count, (inner, leaf) in enumerate(leaves(content, self._model.torch)):
                 if count >= LEAVES_MAX:
@@ -65,15 +71,15 @@ class Artifacts:
             self._recorder.record("artifact", site, value, phase="train", evidence=evidence)
         self._row.fired += 1
 
-    def _name(self, target: Any) -> Tuple[str, str]:
-        """(name for the site, path as evidence): a path outside of every declared place is no identity."""
-        if not isinstance(target, (str, bytes, os.PathLike)):
-            target = getattr(target, "name", None)
-        if not isinstance(target, (str, bytes, os.PathLike)):
-            return "<buffer>", ""
-        path = os.path.abspath(os.fsdecode(target))
-        logical = self._recorder.logical(path)
-        return (logical if logical != path else os.path.basename(path)), path
+
+def named(target: Any) -> Tuple[str, str]:
+    """(name for the site, path as evidence) of a path or a file object."""
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        target = getattr(target, "name", None)
+    if not isinstance(target, (str, bytes, os.PathLike)):
+        return "<buffer>", ""
+    path = os.path.abspath(os.fsdecode(target))
+    return _OF_THE_RUN.sub("#", os.path.basename(path)), path
 
 
 def leaves(value: Any, torch: Any, path: str = "", depth: int = 0) -> Iterator[Tuple[str, Any]]:

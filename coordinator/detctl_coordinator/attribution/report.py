@@ -245,6 +245,9 @@ def _cut_short(case: Case) -> list[str]:
 
 
 def _no_twins(case: Case) -> list[str]:
+    """Why runs of one command prove nothing of the code, where it is the code that they point to."""
+    if not case.causes or case.causes[0].origin not in ("code", None):
+        return []
     pairs = [
         pair for left, right, _, pair in case.arm_pairs if pair.different and kept_apart_by_their_folder(left, right)
     ]

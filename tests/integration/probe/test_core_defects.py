@@ -106,10 +106,13 @@ weights(model)
 
 def test_saved_values_are_told_by_content(tmp_path: Path) -> None:
     text = """
-import datetime, pathlib, sys, torch
+import datetime, pathlib, sys, time, uuid, torch
 model = torch.nn.Linear(2, 2); optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 torch.save({"set": {"a", "b", "c"}, "when": pathlib.Path("x").absolute(), "n": 3, "here": str(pathlib.Path.cwd()),
             "object": object(), "weight": torch.ones(2)}, "model.pt")
+place = pathlib.Path("outputs", str(time.time())); place.mkdir(parents=True)
+for saved in ("best", "epoch=3", datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S"), time.time_ns(), uuid.uuid4()):
+    torch.save([torch.ones(1)], place / ("%s.pt" % saved))
 """
     found = []
     for name in ("a", "b"):
@@ -119,7 +122,9 @@ torch.save({"set": {"a", "b", "c"}, "when": pathlib.Path("x").absolute(), "n": 3
         assert run.returncode == 0, run.stderr
         found.append([(r.site, r.dtype, r.digest) for r in run.main.of("artifact")])
     assert found[0] == found[1]
-    assert [dtype for _, dtype, _ in found[0]] == ["py:list", "py:str", "py:int", "py:str", "py:str", "float32"]
+    assert [dtype for _, dtype, _ in found[0]] == ["py:list", "py:str", "py:int", "py:str", "py:str", *["float32"] * 6]
+    names = [site.partition(":")[0] for site, _, _ in found[0]]
+    assert names == ["model.pt"] * 6 + ["best.pt", "epoch=3.pt", "#_#.pt", "#.pt", "#.pt"]
 
 
 def test_a_step_that_is_compiled_whole_ends_steps_and_is_reported(tmp_path: Path) -> None:
