@@ -1,7 +1,7 @@
 """Checkpoints go to a folder with the time in its name, as Hydra makes one: where they lie is no difference."""
 # /// zoo
 # outcome = "identical"
-# causes = []
+# mode = "audit"
 # ///
 import datetime
 import os
