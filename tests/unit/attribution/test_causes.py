@@ -166,6 +166,25 @@ def test_data_content_of_a_file_under_one_name() -> None:
     assert "{data}/a.png: 10 bytes against 12" in verdict.causes[0].evidence
 
 
+@pytest.mark.parametrize(
+    ("file", "option", "cause"),
+    [
+        ("{cwd}/index.npy", "0.1", "cache-state"),
+        ("{data}/extra.txt", "0.1", "data-content"),
+        ("{cwd}/index.npy", "0.2", "config-drift"),
+    ],
+)
+def test_a_file_that_one_run_alone_opens_is_named(file: str, option: str, cause: str) -> None:
+    def opens(b: RunBuilder) -> RunBuilder:
+        b.add("files", 0, "main", "more", evidence={"file": file, "bytes": 256}, dtype="py:path")
+        return b.fact("recipe/parameters/lr", option).carry("sample", "batch", *MODEL)
+
+    verdict = across(opens, both=lambda b: b.fact("recipe/parameters/lr", "0.1"))
+    assert first(verdict)[:3] == (cause, "environment", "files")
+    line = f"only the second run opens {file} (256 bytes)"
+    assert (line in verdict.causes[0].evidence) == (cause != "config-drift"), verdict.causes[0].evidence
+
+
 def test_code_version() -> None:
     verdict = across(lambda b: b.fact("recipe/source_digest", "s2").carry(*MODEL))
     assert first(verdict)[:2] == ("code-version", "environment")

@@ -7,6 +7,7 @@ narrowest word wins and config-drift comes last.
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import Signature
+from detctl_coordinator.attribution.signatures.cache_state import cache_state
 from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
 from detctl_coordinator.attribution.signatures.data_content import data_content
@@ -31,6 +32,7 @@ SIGNATURES: tuple[Signature, ...] = (
     precision_mode,
     cpu_isa,
     library_version,
+    cache_state,
     data_content,
     concurrency,
     hardware_fault,

@@ -11,8 +11,7 @@ def config_drift(evidence: Evidence) -> list[CauseFinding]:
     """A setting without a word of its own differs and can feed the root; or the same source took another path."""
     if evidence.within:
         return []
-    told = [s for s in evidence.family("config", "seed", "hash", "workers") if _fits(s, evidence)]
-    if told:
+    if told := settings_that_fit(evidence):
         lines = [s.words + (" (varied on purpose)" if s.deliberate else "") for s in told[:6]]
         lines.append(describe(evidence))
         fix = f"set {', '.join(s.name for s in told[:3])} alike on both"
@@ -24,6 +23,11 @@ def config_drift(evidence: Evidence) -> list[CauseFinding]:
         ]
         return [finding(evidence, "config-drift", lines, "write out what the setting resolves to, and set it alike")]
     return []
+
+
+def settings_that_fit(evidence: Evidence) -> list[Suspect]:
+    """Settings without a word of their own that differ and can feed the root."""
+    return [s for s in evidence.family("config", "seed", "hash", "workers") if _fits(s, evidence)]
 
 
 def _fits(suspect: Suspect, evidence: Evidence) -> bool:
