@@ -83,7 +83,7 @@ class Evidence:
     def state_parts_next(self) -> bool:
         """The random state of the main process parts at the start of the next step: somebody drew inside the root's step."""
         state = self.pair.differences.get(Node(Stage.RNG))
-        return state is not None and state.step == self.root.step + 1
+        return state is not None and state.step == self.root.step + 1 and in_both(state)
 
     @property
     def evaluates_alone(self) -> str:
@@ -141,6 +141,11 @@ def _int(value: Any) -> int:
         return int(value)
     except (TypeError, ValueError):
         return -1
+
+
+def in_both(difference: NodeDifference) -> bool:
+    """Whether both runs have a record that differs: of a run that ended earlier the later ones are merely missing."""
+    return any(site.left is not None and site.right is not None for site in difference.sites)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,23 @@ def test_extra_rng_draw() -> None:
     assert any("weights were still equal" in line for line in verdict.causes[0].evidence)
 
 
+def test_a_run_that_ends_earlier_has_drawn_nothing_more() -> None:
+    runs = [RunBuilder("gpu1", twin).train(steps=4).build() for twin in (0, 1)]
+    runs += [RunBuilder("gpu2", twin).train(steps=2).build() for twin in (0, 1)]
+    verdict = judged(*runs)
+    assert verdict.outcome == "different" and "extra-rng-draw" not in [cause.cause for cause in verdict.causes]
+
+
+def test_weights_that_come_from_a_file_of_an_earlier_run_are_its_consequence() -> None:
+    def resumed(b: RunBuilder) -> RunBuilder:
+        b.add("files", 0, "main", "state", evidence={"file": "{cwd}/state.pt", "bytes": 99}, dtype="py:path")
+        return b.carry("init", *MODEL)
+
+    verdict = across(resumed)
+    assert [(cause.cause, cause.stage) for cause in verdict.causes] == [("cache-state", "init")]
+    assert "only the second run opens {cwd}/state.pt (99 bytes)" in verdict.causes[0].evidence
+
+
 def test_hash_order() -> None:
     def hashed(b: RunBuilder, twin: int) -> RunBuilder:
         b.facts["variables"] = {}

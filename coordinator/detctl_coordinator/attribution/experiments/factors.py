@@ -31,7 +31,12 @@ MASKS: tuple[tuple[str, str, str, str], ...] = (
     ("worker_seeds", "0", "worker-seeding", "what workers draw from their generators"),
     ("workers", "0", "concurrency", "what DataLoader workers do beside each other"),
     ("threads", "1", "concurrency", "what threads of one operation do beside each other"),
-    ("deterministic", "on", "nondeterministic-kernel", "an operation that sums in a racing order"),
+    (
+        "deterministic",
+        "on",
+        "nondeterministic-kernel",
+        "an operation that sums in a racing order, or reads memory that nobody has filled",
+    ),
 )
 # What every x86 processor can do, for machines whose processors dispatch to different instruction sets by themselves.
 LOWEST_ISA = (("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("MKL_CBWR", "COMPATIBLE"))

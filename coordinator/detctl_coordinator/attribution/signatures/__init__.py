@@ -7,7 +7,7 @@ narrowest word wins and config-drift comes last.
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import Signature
-from detctl_coordinator.attribution.signatures.cache_state import cache_state
+from detctl_coordinator.attribution.signatures.cache_state import cache_state, what_it_found
 from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
 from detctl_coordinator.attribution.signatures.data_content import data_content
@@ -39,6 +39,7 @@ SIGNATURES: tuple[Signature, ...] = (
     nondeterministic_kernel,
     config_drift,
     extra_rng_draw,
+    what_it_found,
     other_files,
     unknown,
 )

@@ -13,12 +13,16 @@ FIX = "delete what earlier runs leave, or start each run in a folder of its own 
 
 def cache_state(evidence: Evidence) -> list[CauseFinding]:
     """One run alone opens a file of the folder that it trains in, where no option, listing or number of workers explains it."""
-    if (
-        evidence.within
-        or evidence.stage is not Stage.FILES
-        or settings_that_fit(evidence)
-        or evidence.family("workers")
-    ):
+    return _found(evidence) if evidence.stage is Stage.FILES else []
+
+
+def what_it_found(evidence: Evidence) -> list[CauseFinding]:
+    """What no narrower signature explains, after such a file was opened: weights or a step number may come from it."""
+    return _found(evidence) if evidence.differs(Stage.FILES) else []
+
+
+def _found(evidence: Evidence) -> list[CauseFinding]:
+    if evidence.within or settings_that_fit(evidence) or evidence.family("workers"):
         return []
     found = opened_by_one(evidence)
     if not found or evidence.differs(Stage.LISTING) or not all(name.startswith(OWN_FOLDERS) for name in found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from detctl_coordinator.attribution.entropy import entropy, shuffled_by_system
-from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding, in_both
 from detctl_coordinator.attribution.facts import Note, place
 from detctl_coordinator.attribution.hashing import counts_may_be_hashes
 from detctl_coordinator.attribution.moved import moved
@@ -57,7 +57,9 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     elif not notes and not _looks_drawn(evidence):
         return []
     elif not notes:
-        lines.append("the random states that are recorded agree, so the values come from a private generator")
+        lines.append(
+            "the random states that are recorded agree, so the values come from a private generator, or from memory that nobody has filled"
+        )
     lines.append(describe(evidence))
     at = next((n.where for n in notes if n.where), "") or evidence.where
     fix = f"seed the generator at {at}" if at and notes else SEED_FIX
@@ -91,7 +93,7 @@ def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.stage in (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS) and evidence.state_parts_next:
         return [_inside_step(evidence)]
-    if evidence.stage is not Stage.RNG:
+    if evidence.stage is not Stage.RNG or not in_both(root):
         return []
     names = ", ".join(dict.fromkeys(d.site for d in root.sites)) or "a generator"
     before = root.step - 1
