@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from detctl_coordinator.attribution.facts import Note, of_kind, place, value_at
@@ -120,6 +121,12 @@ class Evidence:
         sites = {record.site.partition("/")[0] for key in keys for record in reader.records(key, 0)}
         return {site for site in sites if is_worker(site)}
 
+    @cached_property
+    def workers_seen(self) -> tuple[int, int] | None:
+        """The largest number of DataLoader workers that each run's first step tells; None where one tells of none."""
+        left, right = (max(_workers_told(reader), default=None) for reader in (self.pair.left, self.pair.right))
+        return None if left is None or right is None else (left, right)
+
     def workers(self) -> int | None:
         """The largest number of DataLoader workers that records, parameters or notes of the first run tell."""
         told: list[int] = []
@@ -134,6 +141,12 @@ class Evidence:
         for note in self.left.notes:
             told.extend(_int(note.raw.get(k)) for k in ("workers", "num_workers") if k in note.raw)
         return max((t for t in told if t >= 0), default=None)
+
+
+def _workers_told(reader: RunReader) -> Iterator[int]:
+    for key in reader.streams():
+        if key.stage in (Stage.ORDER, Stage.BATCH):
+            yield from (_int(r.evidence["workers"]) for r in reader.records(key, 0) if "workers" in r.evidence)
 
 
 def _int(value: Any) -> int:

@@ -414,6 +414,19 @@ def test_words_without_a_flag_have_the_numbers_of_argv(head: list[str], number: 
     assert f"parameter argument {number}: 0.1 against 0.2" in verdict.causes[0].evidence
 
 
+def test_worker_count_is_read_from_the_loaders_where_no_option_is_called_so() -> None:
+    def loaded(number: int) -> Make:
+        return lambda b: b.add("order", 0, "loader2", "order", evidence={"workers": number})
+
+    def change(b: RunBuilder) -> RunBuilder:
+        b.rows[-1] = replace(b.rows[-1], evidence={"workers": 2})
+        return b.fact("recipe/parameters/n", "2").carry("sample", "batch", *MODEL)
+
+    verdict = across(change, both=lambda b: loaded(0)(b).fact("recipe/parameters/n", "0"))
+    assert first(verdict)[:3] == ("worker-count", "environment", "sample")
+    assert verdict.causes[0].evidence[:2] == ["DataLoader workers at work: 0 against 2", "parameter n: 0 against 2"]
+
+
 def test_filesystem_order_and_an_extra_draw_later_show_together() -> None:
     verdict = across(lambda b: permuted_listing(b).carry("sample", "batch", *MODEL).carry("rng", step=2))
     assert [(c.cause, c.step) for c in verdict.causes] == [("filesystem-order", 0), ("extra-rng-draw", 2)]
