@@ -19,9 +19,9 @@ from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.domain.run import RunSpec
 from detctl_coordinator.domain.verdict import Verdict
 
-from tests.support.memory_runs import MemoryRun, RunBuilder
+from tests.support.memory_runs import MemoryRun, RunBuilder, sketch_of
 
-Chance = Literal["", "seed", "identity", "hash", "race", "fault", "coin"]
+Chance = Literal["", "seed", "identity", "hash", "race", "fault", "coin", "empty"]
 
 
 @dataclass
@@ -42,7 +42,8 @@ class World:
         machine, asked = spec.arm.machine, spec.interventions
         drawn: object = 0
         held = {"seed": "seed" in asked, "identity": "identity" in asked, "hash": spec.variables.get("PYTHONHASHSEED") == "0",
-                "race": asked.get("threads") == "1", "fault": machine != "gpu1", "coin": False, "": True}  # fmt: skip
+                "race": asked.get("threads") == "1", "fault": machine != "gpu1", "coin": False,
+                "empty": "deterministic" in asked, "": True}  # fmt: skip
         if not held[self.chance]:
             drawn = self._coin.random() < 0.5 if self.chance == "coin" else next(self._dice)
         value: list[object] = [drawn]
@@ -75,6 +76,8 @@ class World:
                 line=3,
             )
         builder.carry("forward", "loss", "backward", "update", value=tuple(value))
+        if self.chance == "empty":  # deterministic algorithms fill memory with NaN
+            builder.change("loss", 1, "", sketch=(float("deterministic" in asked), *sketch_of([0.5])[1:]))
         if not self.blind and asked.get("fault") == "ulp:1":
             for stage in ("forward", "loss", "backward", "update"):
                 builder.change(stage, 1, "ulp")
@@ -141,6 +144,14 @@ def test_a_race_is_masked_and_never_confirmed() -> None:
     assert not [cause for cause in verdict.causes if cause.confidence == "confirmed"]
     assert [one.factor.name for one in rounds[0].findings if one.effect] == ["threads"]
     assert "masks" in " ".join(verdict.notes) + " ".join(line for cause in verdict.causes for line in cause.evidence)
+
+
+def test_memory_that_nobody_fills_shows_when_it_is_filled() -> None:
+    verdict, _ = explained(World("empty"))
+    first = verdict.causes[0]
+    assert (first.cause, first.origin, first.confidence) == ("uninitialised-memory", "code", "indicated")
+    assert "the loss is NaN from step 1 on" in first.evidence[0]
+    assert "uninitialised-memory" not in [cause.cause for cause in explained(World("race"))[0].causes]
 
 
 def test_a_kernel_of_two_choices_is_hardly_ever_taken_for_a_seed() -> None:

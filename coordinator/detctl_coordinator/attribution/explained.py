@@ -77,7 +77,9 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
     notes = list(
         dict.fromkeys(
-            one.words for one in round_.findings if one not in proves and not (one in fits and one.factor.masks)
+            one.words.removeprefix("experiment: ")
+            for one in round_.findings
+            if one not in proves and not (one in fits and one.factor.masks)
         )
     )
     if round_.note:
@@ -89,7 +91,11 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         if cause.cause not in {known.cause for known in rest}:
             rest = [*rest, cause.model_copy(update={"evidence": [round_.behind_words, *cause.evidence]})]
     if round_.fault:
-        rest = _with_fault(rest, round_.fault, verdict)
+        fix = "test the memory and the devices of {machine}; let another machine do its work"
+        rest = _shown(rest, "hardware-fault", round_.fault, fix, verdict)
+    if round_.unfilled:
+        fix = "fill memory before it is read: torch.zeros in the place of torch.empty, or a write to all of it"
+        rest = _shown(rest, "uninitialised-memory", round_.unfilled, fix, verdict)
     for finding in fits:
         if finding.factor.masks:
             rest = [_with_evidence(cause, finding) for cause in rest]
@@ -106,20 +112,21 @@ def _shown_by(cause: Cause, round_: Round) -> bool:
     return len(arms) == 1 if round_.scope == "twins" else len(arms) != 1
 
 
-def _with_fault(rest: Sequence[Cause], words: str, verdict: Verdict) -> list[Cause]:
-    """hardware-fault in the place of what named no cause; one that a signature named keeps its place, with the evidence."""
-    named = [cause for cause in rest if cause.cause == "hardware-fault"]
+def _shown(rest: Sequence[Cause], word: str, words: str, fix: str, verdict: Verdict) -> list[Cause]:
+    """A cause that a round has shown, in the place of what named no cause; one that a signature named keeps its place, with the
+    evidence. fix: {machine} is the one that the first run is of."""
+    named = [cause for cause in rest if cause.cause == word]
     base = named[0] if named else (rest[0] if rest else _first_divergence(verdict))
-    fault = base.model_copy(
+    shown = base.model_copy(
         update={
-            "cause": "hardware-fault",
-            "origin": CAUSES["hardware-fault"],
+            "cause": word,
+            "origin": CAUSES[word],
             "evidence": [words, *base.evidence],
             "change": [],
-            "fix": f"test the memory and the devices of {base.runs[0].partition('/')[0]}; let another machine do its work",
+            "fix": fix.replace("{machine}", base.runs[0].partition("/")[0]),
         }
     )
-    return [fault, *(cause for cause in rest if cause is not base and cause.cause != "unknown")]
+    return [shown, *(cause for cause in rest if cause is not base and cause.cause != "unknown")]
 
 
 def _with_evidence(cause: Cause, finding: Finding) -> Cause:

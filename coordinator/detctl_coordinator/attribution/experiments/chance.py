@@ -11,6 +11,9 @@ from detctl_coordinator.attribution.experiments.rounds import Round
 from detctl_coordinator.attribution.experiments.trials import Lab, Trial
 from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.attribution.suspects import suspects_of
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.window import finished_steps
+from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often
 PROOF_TWINS = 6  # of the last one, on which a confirmation rests: six agree by a 50:50 chance in 3 % of cases
@@ -56,6 +59,8 @@ def _masked(lab: Lab, case: Case, round_: Round, arm: RunArm, equal: Mapping[Fac
     round_.rows.append(lab.row(star))
     if lab.agree(star):
         release(lab, round_, star, [factor for factor in hiding if factor not in star.inert])
+        if any(one.factor.name == "deterministic" and one.effect for one in round_.findings):
+            round_.unfilled = _unfilled(case.representative(arm), lab.reader(star.specs[0]))
     elif lab.agree(star) is False and (peer := _peer(case, arm)) is not None:
         other = until_compared(case.representative(peer).run.spec, case)
         on_peer = lab.run(Trial(f"{words}, on {other.arm.machine}", (other,) * TWINS, everything))[0]
@@ -67,6 +72,26 @@ def _masked(lab: Lab, case: Case, round_: Round, arm: RunArm, equal: Mapping[Fac
                 "environments differs"
             )
     return round_
+
+
+def _unfilled(native: RunReader, filled: RunReader) -> str:
+    """A loss that is NaN under deterministic algorithms alone: they fill new memory with NaN, and somebody reads it as it is."""
+    step, before = _first_nan(filled), _first_nan(native)
+    if step is None or (before is not None and before <= step):
+        return ""
+    return (
+        f"experiment: with deterministic=on, which fills new memory with NaN, the loss is NaN from step {step} on; "
+        "without it, it is a number there"
+    )
+
+
+def _first_nan(reader: RunReader) -> int | None:
+    keys = [key for key in reader.streams() if key.stage is Stage.LOSS and key.phase is Phase.TRAIN]
+    for step in range(finished_steps(reader)):
+        sketches = [record.sketch for key in keys for record in reader.records(key, step)]
+        if any(sketch is not None and sketch[0] > 0 for sketch in sketches):  # its first number counts them
+            return step
+    return None
 
 
 def _peer(case: Case, arm: RunArm) -> RunArm | None:

@@ -50,6 +50,7 @@ class Round:
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
     fault: str = ""  # one machine at odds with itself and not with its peer, with all held equal
+    unfilled: str = ""  # memory is read that nobody has filled
     fix: Fix | None = None
     behind: tuple[CauseFinding, ...] = ()  # what parts the arms with the same initial weights
     behind_words: str = ""
