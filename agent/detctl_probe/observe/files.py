@@ -1,6 +1,7 @@
 """Stage files: data files opened for reading under declared places, in order; one record an open.
 
-The digest is that of the logical name; the content shows in stage sample. Patched are builtins.open, io.open and os.open:
+The digest is that of the logical name; the content of data shows in stage sample, that of settings files of the script's folder is
+told as evidence. Patched are builtins.open, io.open and os.open:
 an audit hook would see more, but could never be removed and would cost a Python call for every import, id() and
 _getframe() of the program.
 """
@@ -10,9 +11,10 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import stat
 import threading
 from hashlib import blake2b
-from typing import Any, Optional
+from typing import Any, Dict, Optional, Set
 
 from detctl_probe.patching import Builtin
 from detctl_probe.paths import PRIVATE
@@ -21,12 +23,17 @@ from detctl_probe.recorder import Recorder
 
 SITE = "main"
 _PASSED_ENDS = (".py", ".pyc", ".pyi", ".so", ".pth")
+# Read by a script to know what to do: options that stand on no command line.
+_SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
+SETTINGS_BYTES_MAX = 1 << 16
+SETTINGS_MAX = 100
 _PASSED_PARTS = ("site-packages", "dist-packages", "__pycache__", ".git")
 
 
 def install(recorder: Recorder) -> None:
     """Patches the calls; native readers (torchvision.io, decoders written in C) open files unseen."""
     row = recorder.observer("files", "files")
+    settings: Set[str] = set()
 
     def opened(path: Any, size_of: Any) -> None:
         if recorder.sealed or recorder.busy or isinstance(path, int):
@@ -37,7 +44,12 @@ def install(recorder: Recorder) -> None:
                 if name is None:
                     return
                 row.fired += 1
-                evidence = {"file": name, "bytes": os.fstat(size_of).st_size}
+                status = os.fstat(size_of)
+                evidence: Dict[str, Any] = {"file": name, "bytes": status.st_size}
+                if name.startswith("{cwd}/") and name.endswith(_SETTINGS_ENDS) and len(settings) < SETTINGS_MAX:
+                    settings.add(name)
+                    if stat.S_ISREG(status.st_mode) and status.st_size <= SETTINGS_BYTES_MAX:
+                        evidence["content"] = content(path)
                 recorder.record("files", SITE, fingerprint(name), evidence=evidence)
         except Exception as error:
             recorder.note("observer-failed", "files: %s: %s" % (type(error).__name__, error))
@@ -88,6 +100,12 @@ def data_name(recorder: Recorder, path: Any) -> Optional[str]:
     if place in PRIVATE or any(part in _PASSED_PARTS for part in below.split(os.sep)):
         return None
     return "{%s}/%s" % (place, below)
+
+
+def content(path: Any) -> str:
+    """A digest of a small file, by a descriptor of its own: the program's position in the file stays where it is."""
+    with open(path, "rb") as file:
+        return blake2b(file.read(), digest_size=8).hexdigest()
 
 
 def fingerprint(name: str) -> Print:

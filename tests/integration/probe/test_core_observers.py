@@ -195,6 +195,25 @@ print("like the originals")
     assert run.stdout == "like the originals\n", run.stderr
 
 
+def test_the_content_of_settings_files_is_told_and_reading_them_disturbs_nobody(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("lr: 0.1")
+    (tmp_path / "notes.txt").write_text("none of them")
+    os.mkfifo(tmp_path / "pipe.json")
+    text = """
+import os
+with open("config.yaml") as file:
+    print(file.read(3), file.read())
+open("notes.txt").close()
+os.close(os.open("pipe.json", os.O_RDONLY | os.O_NONBLOCK))
+from detctl_probe.recorder import recorder
+recorder().begin()
+"""
+    run = collect(script(tmp_path, text), cwd=tmp_path)
+    assert run.stdout == "lr:  0.1\n", run.stderr
+    told = {record.evidence["file"]: "content" in record.evidence for record in run.main.of("files")}
+    assert told == {"{cwd}/config.yaml": True, "{cwd}/notes.txt": False, "{cwd}/pipe.json": False}
+
+
 def test_files_are_recorded_by_logical_name_in_order(tmp_path: Path, data: Path) -> None:
     text = """
 open(DATA + "/bee.txt").close(); pathlib.Path(DATA, "ant.txt").read_bytes()

@@ -220,6 +220,23 @@ def coded(*words: str, modules: str = "") -> Make:
     return with_code
 
 
+def test_a_settings_file_that_both_read_is_named() -> None:
+    def reads_settings(content: str) -> Make:
+        evidence = {"file": "{cwd}/config.yaml", "bytes": len(content), "content": content}
+        return lambda b: coded(modules="net=a")(b).add("files", 0, "main", "config", evidence=evidence)
+
+    for in_place in (True, False):
+        runs = []
+        for machine, content in (("gpu1", "lr: 0.1"), ("gpu2", "lr: 0.05")):
+            for twin in (0, 1):
+                b = reads_settings(content)(RunBuilder(machine, twin).train()).fact("recipe/in_place", in_place)
+                b.fact("recipe/source_digest", content).carry("sample", *MODEL, value=content)
+                runs.append(b.build())
+        cause = judged(*runs).causes[0]
+        assert (cause.cause, cause.fix) == ("config-drift", "set {cwd}/config.yaml alike on both")
+        assert "{cwd}/config.yaml, which both runs read, differs" in cause.evidence
+
+
 def test_what_runs_leave_in_their_folder_is_no_code() -> None:
     def later(change: Make) -> Make:
         return lambda b: change(b).fact("recipe/source_digest", "s2").carry(*MODEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.signatures.opened_files import other_settings
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -18,6 +19,8 @@ def code_version(evidence: Evidence) -> list[CauseFinding]:
     # A module that one run alone imports is rather a consequence, of an option for example.
     both = [d for d in code.sites if d.left is not None and d.right is not None] if code is not None else []
     files = [d.site for d in both if d.site != COMMAND_SITE]
+    if not files and Node(Stage.CODE) in evidence.pair.observed and other_settings(evidence):
+        return []  # config-drift is the narrower word
     if files:
         lines.append(f"the source of {', '.join(files)} differs")
     if not lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.signatures.opened_files import other_settings
 from detctl_coordinator.attribution.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -11,10 +12,12 @@ def config_drift(evidence: Evidence) -> list[CauseFinding]:
     """A setting without a word of its own differs and can feed the root; or the same source took another path."""
     if evidence.within:
         return []
-    if told := settings_that_fit(evidence):
-        lines = [s.words + (" (varied on purpose)" if s.deliberate else "") for s in told[:6]]
+    told, files = settings_that_fit(evidence), other_settings(evidence)
+    if told or files:
+        lines = [*files[:3], *(s.words + (" (varied on purpose)" if s.deliberate else "") for s in told[:6])]
         lines.append(describe(evidence))
-        fix = f"set {', '.join(s.name for s in told[:3])} alike on both"
+        names = [line.partition(",")[0] for line in files] + [s.name for s in told]
+        fix = f"set {', '.join(names[:3])} alike on both"
         return [finding(evidence, "config-drift", lines, fix)]
     if _another_path(evidence):
         lines = [
