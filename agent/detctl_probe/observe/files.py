@@ -1,9 +1,8 @@
 """Stage files: data files opened for reading under declared places, in order; one record an open.
 
 The digest is that of the logical name; the content of data shows in stage sample, that of settings files of the script's folder is
-told as evidence. Patched are builtins.open, io.open and os.open:
-an audit hook would see more, but could never be removed and would cost a Python call for every import, id() and
-_getframe() of the program.
+told as evidence. Patched are builtins.open, io.open and os.open: an audit hook would see more, but could never be removed and would
+cost a Python call for every import, id() and _getframe() of the program.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import stat
 import threading
 from hashlib import blake2b
-from typing import Any, Dict, Optional, Set
+from typing import Any, Dict, Optional, Set, Tuple
 
 from detctl_probe.patching import Builtin
 from detctl_probe.paths import PRIVATE
@@ -33,7 +32,17 @@ _PASSED_PARTS = ("site-packages", "dist-packages", "__pycache__", ".git")
 def install(recorder: Recorder) -> None:
     """Patches the calls; native readers (torchvision.io, decoders written in C) open files unseen."""
     row = recorder.observer("files", "files")
-    settings: Set[str] = set()
+    settings: Set[Tuple[int, str]] = set()  # by process
+
+    def reads_settings(name: str, status: os.stat_result) -> bool:
+        """Whether this process opens a small settings file for the first time."""
+        if not (name.startswith("{cwd}/") and name.endswith(_SETTINGS_ENDS)):
+            return False
+        own = os.getpid(), name
+        if own in settings or len(settings) >= SETTINGS_MAX:
+            return False
+        settings.add(own)
+        return stat.S_ISREG(status.st_mode) and status.st_size <= SETTINGS_BYTES_MAX
 
     def opened(path: Any, size_of: Any) -> None:
         if recorder.sealed or recorder.busy or isinstance(path, int):
@@ -46,10 +55,8 @@ def install(recorder: Recorder) -> None:
                 row.fired += 1
                 status = os.fstat(size_of)
                 evidence: Dict[str, Any] = {"file": name, "bytes": status.st_size}
-                if name.startswith("{cwd}/") and name.endswith(_SETTINGS_ENDS) and len(settings) < SETTINGS_MAX:
-                    settings.add(name)
-                    if stat.S_ISREG(status.st_mode) and status.st_size <= SETTINGS_BYTES_MAX:
-                        evidence["content"] = content(path)
+                if reads_settings(name, status):
+                    evidence["content"] = content(path)
                 recorder.record("files", SITE, fingerprint(name), evidence=evidence)
         except Exception as error:
             recorder.note("observer-failed", "files: %s: %s" % (type(error).__name__, error))

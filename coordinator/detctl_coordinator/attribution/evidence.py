@@ -18,12 +18,15 @@ from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.sketches import Size
-from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.verdict import OriginWord
 
 # Stages whose values are computed in floating point.
 NUMERIC = (Stage.INIT, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE)
 DATA = (Stage.ORDER, Stage.SAMPLE, Stage.BATCH)
+
+# Name of a file -> what is known of it: `bytes`, of settings files `content`.
+Opened = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,12 @@ class Evidence:
         return {site for site in sites if is_worker(site)}
 
     @cached_property
+    def opened(self) -> tuple[Opened, Opened]:
+        """The data files that each run opened in step 0 and in the root's step: opening order is known, so the first steps tell."""
+        left, right = (_opened(reader, self.root) for reader in (self.pair.left, self.pair.right))
+        return left, right
+
+    @cached_property
     def workers_seen(self) -> tuple[int, int] | None:
         """The largest number of DataLoader workers that each run's first step tells; None where one tells of none."""
         left, right = (max(_workers_told(reader), default=None) for reader in (self.pair.left, self.pair.right))
@@ -141,6 +150,17 @@ class Evidence:
         for note in self.left.notes:
             told.extend(_int(note.raw.get(k)) for k in ("workers", "num_workers") if k in note.raw)
         return max((t for t in told if t >= 0), default=None)
+
+
+def _opened(reader: RunReader, root: NodeDifference) -> Opened:
+    key = StreamKey(root.rank, Stage.FILES, Phase.TRAIN)
+    found: Opened = {}
+    for step in {0, root.step} if key in reader.streams() else ():
+        for record in reader.records(key, step):
+            name, size = record.evidence.get("file"), record.evidence.get("bytes")
+            if isinstance(name, str) and isinstance(size, int):
+                found[name] = {**record.evidence, **found.get(name, {})}  # its first opening tells the content
+    return found
 
 
 def _workers_told(reader: RunReader) -> Iterator[int]:

@@ -251,10 +251,11 @@ def _no_twins(case: Case) -> list[str]:
     pairs = [
         pair for left, right, _, pair in case.arm_pairs if pair.different and kept_apart_by_their_folder(left, right)
     ]
+    if not pairs:
+        return []
     runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
     advice = "detctl audit -- COMMAND starts each twin from one snapshot of it"
-    told = f"{' and '.join(runs)} count as no twins: files of their folder changed in between; {advice}"
-    return [told] if runs else []
+    return [f"{' and '.join(runs)} count as no twins: files of their folder changed in between; {advice}"]
 
 
 def _notes(case: Case) -> list[str]:

@@ -19,10 +19,10 @@ def code_version(evidence: Evidence) -> list[CauseFinding]:
     # A module that one run alone imports is rather a consequence, of an option for example.
     both = [d for d in code.sites if d.left is not None and d.right is not None] if code is not None else []
     files = [d.site for d in both if d.site != COMMAND_SITE]
-    if not files and Node(Stage.CODE) in evidence.pair.observed and other_settings(evidence):
-        return []  # config-drift is the narrower word
     if files:
         lines.append(f"the source of {', '.join(files)} differs")
+    elif Node(Stage.CODE) in evidence.pair.observed and lines and other_settings(evidence):
+        return []  # config-drift is the narrower word
     if not lines:
         return []
     fix = "run the same commit of the recipe on both: check it out, or compare the two folders"
