@@ -10,21 +10,16 @@ from pathlib import Path
 import jsonschema
 import pytest
 from detctl_coordinator.attribution.bounds import bound_words, divergence_rate_bound
-from detctl_coordinator.attribution.judge import JudgeRequest, judge
 from detctl_coordinator.attribution.suspects import family_of, suspects_of
 from detctl_coordinator.attribution.words import CAUSES
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 from detctl_coordinator.domain.run import RunOutcome, RunState
 from detctl_coordinator.domain.verdict import Verdict, json_schema
 
+from tests.support.judged_runs import MODEL, judged
 from tests.support.memory_runs import MemoryRun, RunBuilder
 
 DOCS = Path(__file__).parents[3] / "docs"
-MODEL = ("forward", "loss", "backward", "update")
-
-
-def judged(*runs: MemoryRun, **more: object) -> Verdict:
-    return judge(JudgeRequest("a1", "digits", runs, **more))  # type: ignore[arg-type]
 
 
 def twins(count: int = 3, machine: str = "gpu1") -> list[MemoryRun]:
