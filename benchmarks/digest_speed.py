@@ -1,6 +1,6 @@
 """How fast each form of the digest n6.v1 reads memory, beside a plain read of the same memory in the same run, one thread:
 
-    python benchmarks/digest_speed.py [--seconds 0.15] [--forms avx512 avx2 scalar numpy]
+    python benchmarks/digest_speed.py [--seconds 0.15] [--forms avx512-vpmullq avx512 avx2 scalar numpy]
 
 GB/s (share of the plain read). The plain read is a sum over the same bytes as int64, torch's or numpy's, whichever is faster. Each figure
 is the best of rounds in which all sides take turns, so that a machine that slows down slows all of them. 62 tensors: the sizes of a
@@ -92,7 +92,7 @@ def best_times(sides: Sequence[Callable[[], object]], seconds: float) -> list[fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=0.15, help="for each figure")
-    parser.add_argument("--forms", nargs="+", default=["avx512", "avx2", "scalar", "numpy"])
+    parser.add_argument("--forms", nargs="+", default=[*reversed(kernel.FORMS), "numpy"])
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{'':8}{'':10}{'plain read':>12}" + "".join(f"{name:>16}" for name in options.forms))

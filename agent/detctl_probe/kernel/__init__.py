@@ -1,7 +1,7 @@
 """The C form of the digest, by ctypes: `load()` gives it, or None where no compiled kernel lies beside this file.
 
 Compiled by hatch_build.py when the package is built or installed; `python -m detctl_probe.kernel` compiles it in place.
-The GIL is released during a call. DETCTL_KERNEL=off takes the reference, scalar or avx2 a lower form (for tests).
+The GIL is released during a call. DETCTL_KERNEL=off takes the reference, the name of a form that one or a lower one (for tests).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from array import array
 from typing import List, Optional, Tuple
 
 INTERFACE = 2  # n6.c's, which a library left over from an older source does not have
-FORMS = ("scalar", "avx2", "avx512")
+FORMS = ("scalar", "avx2", "avx512", "avx512-vpmullq")
 _ALONE: Tuple[Optional[int], int] = (None, 1)
 _SHARED_FROM = 8 * 16384  # items; n6.c shares out no less
 _Lanes = ctypes.c_uint64 * 2
