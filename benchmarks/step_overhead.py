@@ -1,7 +1,8 @@
-"""Whole-step time on the CPU of one training seen five ways, side by side in one run: python benchmarks/step_overhead.py
+"""Whole-step time on the CPU of one training seen six ways, side by side in one run: python benchmarks/step_overhead.py
 
     bare        nothing
     module      the probe at level module: every module output, gradient, parameter, optimizer state, batch and sample
+    budget      the same with --budget of the aim at level module: what costs more is left out of some steps, and said
     step        the probe at level step
     debugmode   torch's DebugMode with a hash_tensor of each op's output
     md5         hashlib.md5 of each module output, gradient and parameter
@@ -13,8 +14,9 @@ that round / bare's median in that round); the spread is the middle half of thes
 Beside wall time stands the CPU time of the training process itself (its workers' and the recorder's is not in it): on a machine
 that others use too, it moves less. Page faults are those of a step (median): sides differ in what their allocator gives back and asks
 for again.
-`own count` is what the probe measured of itself in the counted steps. The line `probe 0.8 % of step time …` on stderr is no measure
-here: between two blocks a side waits for the others, and that wait counts as its step time.
+`own count` is what the probe measured of itself in the counted steps, all of them together: it alone tells of `budget`, whose dear steps
+are few, so that no median sees them. The line `probe 0.8 % of step time …` on stderr is no measure here: between two blocks a side waits
+for the others, and that wait counts as its step time.
 Probed sides run under `detctl-agent record --to-end`, which parses and stores what they send on the same cores.
 """
 
@@ -34,8 +36,8 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-SIDES = ("bare", "module", "step", "debugmode", "md5")
-PROBED = ("module", "step")
+SIDES = ("bare", "module", "budget", "step", "debugmode", "md5")
+PROBED = ("module", "budget", "step")
 SLOW = ("debugmode", "md5")
 TARGETS = {
     ("resnet18", "module"): 5.0,
@@ -58,7 +60,7 @@ class Side:
     rounds: list[list[float]] = field(default_factory=list)
     cpu_rounds: list[list[float]] = field(default_factory=list)
     faults: list[int] = field(default_factory=list)
-    own: list[float] = field(default_factory=list)  # the probe's own count, as a share of the step without it
+    own_s: float = 0.0  # the probe's own count in all counted steps
     said: dict[str, Any] = field(default_factory=dict)
 
     def run(self, steps: int) -> None:
@@ -73,12 +75,23 @@ class Side:
             self.rounds.append(self.said["steps"][self.uncounted :])
             self.cpu_rounds.append(self.said["cpu"][self.uncounted :])
             self.faults.extend(self.said["faults"][self.uncounted :])
-            both = zip(self.said["probe"][self.uncounted :], self.rounds[-1], strict=True)
-            self.own.extend(probe / (whole - probe) for probe, whole in both)
+            self.own_s += sum(self.said["probe"][self.uncounted :])
+
+    @property
+    def own_share(self) -> float:
+        """The probe's own count as a share of the steps without it."""
+        return self.own_s / (sum(map(sum, self.rounds)) - self.own_s)
 
     def end(self) -> None:
         self.orders.close()
         self.process.wait(60)
+
+
+def probed(side: str, model: str) -> list[str]:
+    """The options of `record` for a side; none for those without the probe."""
+    if side == "budget":
+        return ["--level", "module", "--budget", f"{TARGETS[(model, 'module')]:g}%"]
+    return ["--level", side] if side in PROBED else []
 
 
 def started(side: str, level: list[str], case: tuple[str, int, int], folder: Path) -> Side:
@@ -109,7 +122,7 @@ def measured(case: tuple[str, int, int], names: list[str], rounds: int, steps: i
         sides = {}
         try:
             for name in names:
-                sides[name] = started(name, ["--level", name] if name in PROBED else [], case, folder)
+                sides[name] = started(name, probed(name, case[0]), case, folder)
                 sides[name].run(0)
             order = list(names)
             for number in range(rounds):
@@ -145,7 +158,7 @@ def report(case: tuple[str, int, int], sides: dict[str, Side]) -> None:
         text = f"  {name:10s} {statistics.median(every) * 1000:10.1f}   {(ratio - 1) * 100:+7.1f} %"
         text += f"   {(low - 1) * 100:+6.1f} to {(high - 1) * 100:+6.1f} %     {(cpu_ratio - 1) * 100:+6.1f} %"
         text += f"   {(cpu_low - 1) * 100:+6.1f} to {(cpu_high - 1) * 100:+6.1f} %      {len(every):5d}"
-        text += f"   {statistics.median(side.own) * 100:7.1f} %   {statistics.median(side.faults):11.0f}"
+        text += f"   {side.own_share * 100:7.1f} %   {statistics.median(side.faults):11.0f}"
         if name in PROBED:
             more_mb = (side.said["rss_kb"] - sides["bare"].said["rss_kb"]) / 1024
             text += f"   {more_mb:+.0f} MB against bare (aim: {GROWTH_MB_MAX})"
