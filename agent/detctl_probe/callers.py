@@ -11,6 +11,9 @@ from detctl_probe.paths import Places
 
 USER, PACKAGE, STDLIB, PROBE = "user", "package", "stdlib", "probe"
 
+# Packages that seed and draw for reasons of their own.
+_OWN_BUSINESS = ("/torch/", "/numpy/", "/torchvision/", "/triton/", "/sympy/", "/networkx/")
+_PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
@@ -52,6 +55,14 @@ class Callers:
             frame = frame.f_back
         return None
 
+    def package_at_work(self, frame: FrameType) -> Optional[str]:
+        """`albumentations` where a frame is of a package that works for the user; None for torch, numpy, what they use, and imports."""
+        file = frame.f_code.co_filename
+        if self.kind(file) != PACKAGE or any(part in file for part in _OWN_BUSINESS) or _importing(frame):
+            return None
+        folder = next(folder for folder in _PACKAGE_FOLDERS if folder in file)
+        return file.rpartition(folder)[2].partition("/")[0].partition(".")[0]
+
     def describe(self, frame: Optional[FrameType]) -> Dict[str, Any]:
         """{"file": "{cwd}/train.py", "line": 31, "function": "main"}, or nothing."""
         if frame is None:
@@ -65,10 +76,18 @@ class Callers:
         if file.startswith("<"):
             return USER if file in ("<stdin>", "<string>") else STDLIB
         absolute = os.path.abspath(file)
-        if "/site-packages/" in absolute or "/dist-packages/" in absolute:
+        if any(folder in absolute for folder in _PACKAGE_FOLDERS):
             return PACKAGE
         if absolute.startswith(_STDLIB):
             return STDLIB
         if os.path.basename(absolute) == "sitecustomize.py" and os.path.dirname(absolute) + os.sep in _OURS:
             return PROBE
         return USER
+
+
+def _importing(frame: Optional[FrameType]) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

@@ -1,5 +1,6 @@
 """`datetime.datetime` and `datetime.date` whose clock can be frozen: C types take no patch, so subclasses stand in for them.
 
+Only the user's own code gets them from the module: pandas and others are compiled against the real types, and end where another is found.
 Whatever they make is of the real types, and the real types' objects are instances of them, as code that checks expects.
 """
 
@@ -7,11 +8,14 @@ from __future__ import annotations
 
 import copyreg
 import datetime
-from typing import Any, Callable, Optional
+import sys
+import types
+from types import FrameType
+from typing import Any, Callable, Dict, Optional
 
 
-def install(now_s: Callable[[], float], for_user: Callable[[str], bool]) -> None:
-    """now_s: seconds since the epoch; for_user(what): whether the user's own code asks, and is to get them."""
+def install(now_s: Callable[[], float], for_user: Callable[[str], bool], of_user: Callable[[FrameType], bool]) -> None:
+    """now_s: seconds since the epoch; for_user(what): whether the user's own code asks; of_user(frame): whether a frame is of it."""
     real, real_date = datetime.datetime, datetime.date
 
     class Standing(type):
@@ -44,10 +48,18 @@ def install(now_s: Callable[[], float], for_user: Callable[[str], bool]) -> None
         def today(cls) -> Any:
             return real_date.fromtimestamp(now_s()) if for_user("date.today") else real_date.today()
 
-    for kind, name in ((Datetime, "datetime"), (Date, "date")):
-        kind.__name__ = kind.__qualname__ = name
-        kind.__module__ = "datetime"
-        setattr(datetime, name, kind)
-    # pickle finds types by name: under theirs it finds those that stand in for them now. typeshed knows functions of any object alone.
-    copyreg.pickle(real, lambda value: (Datetime, value.__reduce_ex__(2)[1]))  # type: ignore[arg-type, return-value]
-    copyreg.pickle(real_date, lambda value: (Date, value.__reduce_ex__(2)[1]))  # type: ignore[arg-type, return-value]
+    standing: Dict[Any, Any] = {real: Datetime, real_date: Date}
+
+    def seen_from(kind: Any, frame: FrameType) -> Any:
+        return standing[kind] if of_user(frame) else kind
+
+    class Module(types.ModuleType):
+        datetime = property(lambda _: seen_from(real, sys._getframe(1)))
+        date = property(lambda _: seen_from(real_date, sys._getframe(1)))
+
+    for kind, stands_in in standing.items():
+        stands_in.__name__ = stands_in.__qualname__ = kind.__name__
+        stands_in.__module__ = "datetime"
+        # pickle finds a type by its name, from the frame that pickles: there it must find what is written.
+        copyreg.pickle(kind, lambda value: (seen_from(type(value), sys._getframe(1)), value.__reduce_ex__(2)[1]))
+    datetime.__class__ = Module

@@ -38,6 +38,7 @@ _BETWEEN = (
     "/frozen_datetime.py",
     "/patching.py",
     "/observe/seeds.py",
+    "/intervene/seed.py",
 )
 
 
@@ -60,10 +61,13 @@ class _Frozen:
         frame: Optional[FrameType] = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename.endswith(_BETWEEN):
             frame = frame.f_back
-        if frame is None or self._recorder.callers.kind(frame.f_code.co_filename) != USER:
+        if frame is None or not self.of_user(frame):
             return False  # the probe itself, too
         self.asked(what)
         return True
+
+    def of_user(self, frame: FrameType) -> bool:
+        return self._recorder.callers.kind(frame.f_code.co_filename) == USER
 
     def now_s(self) -> float:
         self._now_us += 1
@@ -88,7 +92,7 @@ def install(recorder: Recorder) -> None:
     frozen = _Frozen(recorder)
     _replace(time, "time", frozen, frozen.now_s)
     _replace(time, "time_ns", frozen, lambda: int(frozen.now_s() * 1e6) * 1000)
-    frozen_datetime.install(frozen.now_s, frozen.for_user)
+    frozen_datetime.install(frozen.now_s, frozen.for_user, frozen.of_user)
     _sleep(frozen)
     for module, name in ((socket, "gethostname"), (platform, "node")):
         _replace(module, name, frozen, lambda: HOST)

@@ -1,7 +1,8 @@
 """Intervention `seed`: N seeds Python's, numpy's and torch's generators as they are imported; N:steps also at the start of each step.
 
-A program that seeds afterwards has its own way, except with `:steps`. It masks: equal runs under it show that randomness without a fixed
-seed was at work, not where.
+Generators that packages make without a seed get one too (those of the user's own code ask the system: that is `identity`). A program
+that seeds afterwards has its own way, except with `:steps`. It masks: equal runs under it show that randomness without a fixed seed was
+at work, not where.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import random
 import sys
+from hashlib import blake2b
 from types import ModuleType
-from typing import Any, List
+from typing import Any, Callable, List, Optional
 
 from detctl_probe.imports import when_imported
 from detctl_probe.intervene.asked import value_of
@@ -50,6 +52,7 @@ def install(recorder: Recorder) -> None:
     tell("random")
     when_imported("numpy", of_numpy)
     when_imported("torch", of_torch)
+    _seed_packages(recorder, seed, tell)
     if not when:
         return
 
@@ -73,6 +76,50 @@ def seed_all(recorder: Recorder, seed: int) -> None:
             sys.modules["numpy"].random.seed(seed)
         if "torch" in sys.modules:
             sys.modules["torch"].manual_seed(seed)
+
+
+def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -> None:
+    """What a package takes from the system to seed a generator with is the same in every run."""
+    taken = 0
+
+    def bits(count: int) -> Optional[int]:
+        """Below 2^count; None where no package asks."""
+        nonlocal taken
+        frame = recorder.callers.nearest(skip_files=("/random.py", "/secrets.py"), depth=2)
+        package = recorder.callers.package_at_work(frame) if frame is not None else None
+        if package is None:
+            return None
+        taken += 1
+        tell("generators of %s" % package)
+        octets = b"".join(blake2b(b"%d %d %d" % (seed, taken, part)).digest() for part in range(count // 512 + 1))
+        return int.from_bytes(octets, "big") % (1 << count)
+
+    original = random.Random.seed
+
+    def seeding(self: random.Random, a: Any = None, version: int = 2) -> None:
+        given = bits(256) if a is None else None
+        if given is None:
+            original(self, a, version)
+            return
+        with recorder.working("rng"):
+            original(self, given, version)
+
+    random.Random.seed = seeding  # type: ignore[method-assign]
+    random.seed = random._inst.seed
+
+    def of_numpy(_: ModuleType) -> None:
+        owner: Any = sys.modules.get("numpy.random.bit_generator")
+        entropy = getattr(owner, "randbits", None)
+        if entropy is None:
+            return
+
+        def randbits(count: int) -> Any:
+            given = bits(count)
+            return entropy(count) if given is None else given
+
+        owner.randbits = randbits
+
+    when_imported("numpy.random", of_numpy)
 
 
 def _is_seed(value: str) -> bool:

@@ -37,9 +37,10 @@ _PASSED = (
 )  # fmt: skip
 CLOCK_VALUES_MAX = 64
 # numpy's native types take entropy without a frame or a patchable call of their own: the line that makes one tells.
-_UNSEEDED_NATIVE = re.compile(r"\b(RandomState|SeedSequence|PCG64|PCG64DXSM|MT19937|Philox|SFC64)\(\s*\)")
-# Packages that seed and draw for reasons of their own.
-_OWN_BUSINESS = ("/torch/", "/numpy/", "/torchvision/", "/triton/", "/sympy/", "/networkx/")
+_NATIVE = re.compile(
+    r"\b(RandomState|SeedSequence|PCG64|PCG64DXSM|MT19937|Philox|SFC64)\(\s*(?:(?:seed|entropy)\s*=\s*)?([\w.]*)\s*\)"
+)
+_SEED_NAMES = ("seed", "random_state")  # of parameters, as packages call them
 
 
 def install(recorder: Recorder) -> None:
@@ -76,6 +77,7 @@ class _Seeds:
                     self._unseeded(site, generator, frame)
                     return
                 if generator is not None:
+                    self._drawn_before(generator, site)
                     self.seeded.add(generator)
                 evidence: Dict[str, Any] = {"call": site, "value": repr(value)[:80]}
                 evidence.update(recorder.callers.describe(frame))
@@ -92,7 +94,7 @@ class _Seeds:
             recorder.note("observer-failed", "seeds: %s: %s: %s" % (site, type(error).__name__, error))
 
     def _unseeded(self, site: str, generator: Optional[str], frame: Optional[FrameType]) -> None:
-        if not self._counts(frame):
+        if frame is None or not self._counts(frame):
             return
         if generator is not None:
             self.seeded.discard(generator)
@@ -101,18 +103,31 @@ class _Seeds:
         text = "%s without a seed takes one from the system" % site
         # A DataLoader worker has a cause of its own (worker-seeding): the note travels with the batch and loses its process.
         fields = {"role": WORKER} if self.recorder.role == WORKER else {}
+        package = self.recorder.callers.package_at_work(frame)
+        if package is not None:  # a user can give a seed where the package is called, and not inside it
+            text += ", inside %s" % package
+            fields["package"] = package
+            frame = self.recorder.callers.user_frame(2) or frame
         fields.update(self.recorder.callers.describe(frame))
         self.recorder.note("unseeded-rng", text, stage="rng", call=site, **fields)
 
+    def _drawn_before(self, generator: str, site: str) -> None:
+        """A global generator is seeded for the first time: what was drawn from it before had no seed."""
+        first = self.first_state.get(generator)
+        if first is None or generator in self.seeded:
+            return
+        now = _READERS[generator]()
+        if now is not None and now.digest != first:
+            text = "the global generator of %s was drawn from before %s was first called" % (generator, site)
+            where = self.recorder.callers.describe(self.recorder.callers.user_frame(3))
+            self.recorder.note("drawn-before-seed", text, stage="rng", generator=generator, **where)
+
     def _counts(self, frame: Optional[FrameType]) -> bool:
         """The user's own code, or a package at work that is no part of torch or numpy; never the stdlib."""
-        if frame is None:
-            return False
-        file = frame.f_code.co_filename
-        kind = self.recorder.callers.kind(file)
-        if kind == USER:
-            return True
-        return kind == PACKAGE and not any(part in file for part in _OWN_BUSINESS) and not _importing(frame)
+        callers = self.recorder.callers
+        return frame is not None and (
+            callers.kind(frame.f_code.co_filename) == USER or callers.package_at_work(frame) is not None
+        )
 
     def source(self, call: str) -> None:
         """A source that differs by nature was read; told where the user's own code reads it."""
@@ -222,15 +237,23 @@ class _Seeds:
         try:
             with recorder.working("rng"):
                 frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
-                if frame is None or recorder.callers.kind(frame.f_code.co_filename) != USER:
+                if frame is None or not self._counts(frame):
                     return
-                found = _UNSEEDED_NATIVE.search(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
-                if found is not None:
+                found = _NATIVE.search(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
+                if found is not None and _is_none(found.group(2), frame) and not self._seed_given(frame):
                     self._unseeded("numpy.random.%s" % found.group(1), None, frame)
         except Exception as error:
             if from_signal(error):
                 raise
             recorder.note("observer-failed", "seeds: numpy: %s: %s" % (type(error).__name__, error))
+
+    def _seed_given(self, frame: Optional[FrameType]) -> bool:
+        """Whether a package was given a seed: some make a generator first and seed it then, by a native method."""
+        while frame is not None and self.recorder.callers.kind(frame.f_code.co_filename) == PACKAGE:
+            if any(frame.f_locals.get(name) is not None for name in _SEED_NAMES):
+                return True
+            frame = frame.f_back
+        return False
 
     def _torch(self, module: Any) -> None:
         owner: Any = sys.modules["torch.random"]
@@ -322,12 +345,20 @@ def _asked_for(frame: FrameType) -> Optional[str]:
     return asked
 
 
-def _importing(frame: Optional[FrameType]) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
+def _is_none(name: str, frame: FrameType) -> bool:
+    """Whether an argument as it is written in a frame's line (`seed`, `self._seed`, nothing at all) is None; no property is asked."""
+    if name in ("", "None"):
+        return True
+    first, *attributes = name.split(".")
+    if first not in frame.f_locals:
+        return False
+    value = frame.f_locals[first]
+    for attribute in attributes:
+        held = getattr(value, "__dict__", {})
+        if attribute not in held:
+            return False
+        value = held[attribute]
+    return value is None
 
 
 def _print(value: Any) -> Print:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 LISTED_BY = re.compile(r"listed by ([\w.]+)")
 GENERATOR = re.compile(r"\b(numpy\.random\.default_rng|random\.Random|numpy\.random\.RandomState)\b")
+INSIDE_PACKAGE = "takes one from the system, inside "
 SEEDED_BY = re.compile(r"\bseed/([\w.]+)|\b(torch\.manual_seed|random\.seed|numpy\.random\.seed) got")
 ALL_SEEDS = "random.seed(seed); numpy.random.seed(seed); torch.manual_seed(seed)"
 FIXED: dict[str, tuple[str, ...]] = {
@@ -29,9 +30,13 @@ def change_of(cause: str, evidence: Sequence[str]) -> list[str]:
         listed = LISTED_BY.search(told)
         call = f"{listed[1] if listed else 'os.listdir'}(folder)"
         return [f"- {call}", f"+ sorted({call})"]
+    if cause in ("unseeded-rng", "worker-seeding") and INSIDE_PACKAGE in told:  # how it takes a seed is not known
+        return []
     if cause == "unseeded-rng":
         made = GENERATOR.search(told)
         return [f"- {made[1]}()", f"+ {made[1]}(seed)"] if made else [f"+ {ALL_SEEDS}"]
+    if cause == "worker-seeding" and (made := GENERATOR.search(told)):
+        return [f"- {made[1]}()", f"+ {made[1]}(torch.initial_seed() % 2**32)"]
     if cause == "identity-seed":
         by = SEEDED_BY.search(told)
         call = (by[1] or by[2]) if by else "torch.manual_seed"

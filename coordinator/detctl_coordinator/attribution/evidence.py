@@ -113,6 +113,20 @@ class Evidence:
         return max(sizes, key=("ulp", "small", "gross").index, default=None)
 
     @property
+    def optimizer_settings(self) -> list[str]:
+        """A line for each setting of an optimizer's group that differs beside a learning rate at the root: `group0.lr: 0.1 against 0.2`."""
+        lines = []
+        for site in self.root.sites:
+            if site.left is None or site.right is None:
+                continue
+            ours, theirs = (side.evidence.get("options") or {} for side in (site.left, site.right))
+            group = site.site.rpartition(".")[0]
+            lines += [
+                f"{group}.{k}: {ours[k]} against {theirs[k]}" for k in ours if k in theirs and ours[k] != theirs[k]
+            ]
+        return lines
+
+    @property
     def where(self) -> str:
         """file:line that the differing record's evidence names."""
         return next((w for d in self.root.sites if (w := place(d.evidence))), "")

@@ -288,6 +288,39 @@ def test_a_global_generator_that_nobody_seeded_is_named(tmp_path: Path) -> None:
     assert seeded.main.notes == []
 
 
+def test_what_was_drawn_before_the_first_seed_is_told(tmp_path: Path) -> None:
+    text = "import random\n{first}\nrandom.seed(3)\nrandom.random()\nrandom.seed(4)\n"
+    early = collect(script(tmp_path, text.format(first="random.random()")), cwd=tmp_path)
+    told = [(note["text"], note["line"]) for note in early.main.notes_of("drawn-before-seed")]
+    assert told == [("the global generator of random was drawn from before random.seed was first called", 3)]
+    assert collect(script(tmp_path, text.format(first="")), cwd=tmp_path).main.notes == []
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("np.random.RandomState()", True),
+        ("np.random.RandomState(seed)", True),
+        ("np.random.SeedSequence(entropy=self.given)", True),
+        ("np.random.RandomState(self.fixed)", False),
+        ("np.random.RandomState(unknown + 1)", False),
+    ],
+)
+def test_a_native_generator_of_a_package_is_named_where_its_seed_is_none(tmp_path: Path, line: str, told: bool) -> None:
+    package = tmp_path / "site-packages" / "sampling.py"
+    package.parent.mkdir()
+    package.write_text(
+        "import numpy as np\nunknown = 1\nclass Sampler:\n    def __init__(self, seed=None):\n"
+        f"        self.given, self.fixed = seed, 3\n        self.rng = {line}\n        if seed is not None: self.rng.seed(seed)\n"
+    )
+    text = 'import sys\nsys.path.append("site-packages")\nimport sampling\nsampling.Sampler({seed})\n'
+    run = collect(script(tmp_path, text.format(seed="")), cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert [(note["package"], note["line"]) for note in run.main.notes] == [("sampling", 4)] * told
+    given = collect(script(tmp_path, text.format(seed="7")), cwd=tmp_path)
+    assert given.main.notes == []
+
+
 def test_a_generator_that_nobody_uses_makes_no_difference(tmp_path: Path) -> None:
     text = "import random, torch, numpy\n{use}\nfrom detctl_probe.recorder import recorder\nrecorder().begin()"
     unused, again = (collect(script(tmp_path, text.format(use="")), cwd=tmp_path).main.compared() for _ in range(2))

@@ -288,3 +288,55 @@ torch.manual_seed(int(now.timestamp() * 1000) % 2**31)"""
     runs = [trained(tmp_path, {"identity": "frozen"}, head) for _ in range(2)]
     assert runs[0].returncode == 0 and runs[0].main.compared() == runs[1].main.compared()
     assert "datetime.now" in read_back(runs[0], "identity")["detail"]
+
+
+def test_packages_keep_the_real_datetime(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "compiled.py"  # as pandas is, against the C type
+    package.parent.mkdir()
+    package.write_text(
+        "import _datetime, datetime, pickle\nfrom datetime import date\n"
+        "assert datetime.datetime is _datetime.datetime and date is _datetime.date\n"
+        "def again(value): return pickle.loads(pickle.dumps(value))\n"
+    )
+    head = """sys.path.append("site-packages")
+import compiled, datetime, pickle
+now = datetime.datetime.now()
+assert now.year == 2023 and compiled.again(now) == now == pickle.loads(pickle.dumps(now)) and compiled.again(now.date()) == now.date()
+torch.manual_seed(0)"""
+    run = trained(tmp_path, {"identity": "frozen"}, head)
+    assert run.returncode == 0, run.stderr
+
+
+def test_unseeded_generators_of_the_users_code_are_frozen_beside_a_seed(tmp_path: Path) -> None:
+    head = "torch.manual_seed(0)\nours, theirs = np.random.default_rng(), random.Random()"
+    body = "x = torch.full((3, 4), ours.random() + theirs.random())"
+    both = {"seed": "5", "identity": "frozen"}
+    runs = [trained(tmp_path, both, head, body) for _ in range(2)]
+    assert runs[0].returncode == 0 and runs[0].main.compared() == runs[1].main.compared()
+
+
+def test_a_seed_reaches_generators_that_packages_make_without_one(tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "gymlike.py"
+    package.parent.mkdir()
+    package.write_text(
+        "import numpy as np, random\n"
+        "def made(seed=None):\n"
+        "    sequence = np.random.SeedSequence(seed)\n"
+        "    return np.random.Generator(np.random.PCG64(sequence)), random.Random(seed)\n"
+    )
+    head = """sys.path.append("site-packages")
+import gymlike
+torch.manual_seed(0)
+ours, theirs = gymlike.made()"""
+    body = "x = torch.full((3, 4), ours.random() + theirs.random())"
+    runs = [trained(tmp_path, {"seed": "5"}, head, body) for _ in range(2)]
+    assert runs[0].returncode == 0 and runs[0].main.compared() == runs[1].main.compared()
+    assert "generators of gymlike" in read_back(runs[0], "seed")["detail"]
+    bare = trained(tmp_path, {}, head, body)
+    assert bare.main.compared() != runs[0].main.compared()
+    notes = [(note["text"], note["package"], note["line"]) for note in bare.main.notes_of("unseeded-rng")]
+    line = (tmp_path / "train.py").read_text().splitlines().index("ours, theirs = gymlike.made()") + 1
+    assert notes == [
+        (f"{call} without a seed takes one from the system, inside gymlike", "gymlike", line)
+        for call in ("numpy.random.SeedSequence", "random.Random")
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from detctl_coordinator.attribution.changes import change_of
 
 from tests.support.judged_runs import EVERYTHING, MODEL, Make, across, first, judged, within
 from tests.support.memory_runs import MemoryRun, RunBuilder, digest_of, sketch_of
@@ -55,6 +56,57 @@ def test_unseeded_rng_names_its_line() -> None:
 def test_unseeded_private_generator() -> None:
     verdict = within(lambda b, twin: b.carry("init", *MODEL, value=twin))
     assert first(verdict) == ("unseeded-rng", "code", "init", 0)
+
+
+def test_a_generator_of_a_package_is_seeded_where_the_package_is_called() -> None:
+    text = "numpy.random.RandomState without a seed takes one from the system, inside optuna"
+
+    def unseeded(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note("unseeded-rng", text, call="numpy.random.RandomState", package="optuna", file="{cwd}/train.py", line=7)
+        return b.carry("batch", *MODEL, value=twin)
+
+    cause = within(unseeded).causes[0]
+    assert (cause.cause, cause.fix) == ("unseeded-rng", "give optuna a seed where {cwd}/train.py:7 calls it")
+    assert change_of(cause.cause, cause.evidence) == []  # how optuna takes a seed is not known
+
+
+@pytest.mark.parametrize(("noted", "cause"), [(True, "unseeded-rng"), (False, "unknown")])
+def test_a_learning_rate_that_was_drawn_is_shown_and_blamed_on_what_draws_unseeded(noted: bool, cause: str) -> None:
+    def searched(b: RunBuilder, twin: int) -> RunBuilder:
+        if noted:
+            b.note("unseeded-rng", "random.Random without a seed", call="random.Random", file="{cwd}/train.py", line=7)
+        for step in range(4):
+            b.add("update", step, "group0.lr", twin, evidence={"options": {"lr": 0.1 + twin, "momentum": 0.9}})
+        return b
+
+    found = within(searched).causes[0]
+    assert (found.cause, found.stage) == (cause, "update")
+    assert "group0.lr: 0.1 against 1.1" in found.evidence
+    assert not any("momentum" in line for line in found.evidence)
+
+
+def test_weights_that_were_drawn_before_the_first_seed() -> None:
+    def late(b: RunBuilder, twin: int) -> RunBuilder:
+        text = "the global generator of torch was drawn from before torch.manual_seed was first called"
+        b.note("drawn-before-seed", text, generator="torch", file="{cwd}/train.py", line=21)
+        return b.carry("init", *MODEL, value=twin)
+
+    cause = within(late).causes[0]
+    assert cause.cause == "unseeded-rng" and "start of the script" in cause.fix
+    assert any("before torch.manual_seed" in line and "train.py:21" in line for line in cause.evidence)
+    assert not any("private generator" in line for line in cause.evidence)
+
+
+def test_no_worker_init_fn_reaches_a_generator_that_a_worker_makes() -> None:
+    def made(b: RunBuilder, twin: int) -> RunBuilder:
+        text = "random.Random without a seed takes one from the system"
+        b.note("unseeded-rng", text, call="random.Random", role="worker", file="{cwd}/train.py", line=12)
+        return b.carry("sample", "batch", *MODEL, value=twin)
+
+    cause = within(made).causes[0]
+    assert cause.cause == "worker-seeding"
+    assert cause.fix.startswith("seed the generator at {cwd}/train.py:12, made of torch.initial_seed()")
+    assert change_of(cause.cause, cause.evidence)[1] == "+ random.Random(torch.initial_seed() % 2**32)"
 
 
 def test_worker_seeding() -> None:

@@ -41,7 +41,8 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     """A generator that no seed reaches: told by a note, by the first RNG state, or by random values beside equal states."""
     told_by_twins = not evidence.twins_agree and (evidence.within or evidence.scope == "runs")
-    if evidence.stage not in STAGES or not (told_by_twins or _noted_and_untested(evidence)):
+    settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE else []  # a search drew them
+    if not (evidence.stage in STAGES or settings) or not (told_by_twins or _noted_and_untested(evidence)):
         return []
     notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
     lines = [n.words for n in notes]
@@ -54,16 +55,30 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         notes = drawn
         lines += [n.words for n in notes]
         lines.append("the random states that are recorded agree; no seed reaches what the system gives")
-    elif not notes and not _looks_drawn(evidence):
+    elif not notes and (settings or not _looks_drawn(evidence)):
         return []
+    elif not notes and (early := evidence.notes("drawn-before-seed")):
+        lines += [n.words for n in early]
     elif not notes:
         lines.append(
             "the random states that are recorded agree, so the values come from a private generator, or from memory that nobody has filled"
         )
-    lines.append(describe(evidence))
-    at = next((n.where for n in notes if n.where), "") or evidence.where
-    fix = f"seed the generator at {at}" if at and notes else SEED_FIX
+    lines += [*settings, describe(evidence)]
+    named = next((n for n in notes if n.where), None)
+    fix = (
+        _seed_there(named)
+        if named
+        else f"seed the generator at {evidence.where}"
+        if notes and evidence.where
+        else SEED_FIX
+    )
     return [finding(evidence, "unseeded-rng", lines, fix)]
+
+
+def _seed_there(note: Note) -> str:
+    """Inside a package nobody can seed: where it is called."""
+    package = note.raw.get("package")
+    return f"give {package} a seed where {note.where} calls it" if package else f"seed the generator at {note.where}"
 
 
 def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
@@ -83,6 +98,9 @@ def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
     lines.append(describe(evidence))
     lines.append("the main process is seeded and its order agrees; what the workers drew does not")
     fix = "give the DataLoader a seeded generator and a worker_init_fn that seeds numpy and random from torch.initial_seed()"
+    private = next((n for n in noted if n.where and n.raw.get("call")), None)
+    if private:
+        fix = f"{_seed_there(private)}, made of torch.initial_seed(): no worker_init_fn reaches it"
     return [finding(evidence, "worker-seeding", lines, fix)]
 
 

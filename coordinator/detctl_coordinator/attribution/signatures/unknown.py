@@ -12,7 +12,7 @@ SUSPECTS_SHOWN = 8
 
 def unknown(evidence: Evidence) -> list[CauseFinding]:
     """Always speaks. Origin: code where twins differ; environment where one machine's environments do; else not told."""
-    lines = [describe(evidence)]
+    lines = [describe(evidence), *evidence.optimizer_settings]
     equal = [s.word for s in Stage if s < evidence.stage and evidence.observed_equal(s)]
     if equal:
         lines.append(f"excluded, because equal up to here: {', '.join(equal)}")
