@@ -79,6 +79,8 @@ class _Seeds:
                 if generator is not None:
                     self._drawn_before(generator, site)
                     self.seeded.add(generator)
+                if frame is not None and recorder.callers.package_at_work(frame) is not None:
+                    frame = recorder.callers.user_frame(2) or frame
                 evidence: Dict[str, Any] = {"call": site, "value": repr(value)[:80]}
                 evidence.update(recorder.callers.describe(frame))
                 source = looks_like(value, self._clock)
@@ -156,7 +158,7 @@ class _Seeds:
                 never = "not called after the fork" if generator == "random" and self.forked else "never called"
                 text = "the global generator of %s is used, and %s was %s" % (generator, _SEED_CALL[generator], never)
                 with self.recorder.working("rng"):
-                    where = uses.first(self.recorder, generator) or dict(self.recorder.caller())
+                    where = uses.first(self.recorder, generator)
                     self.recorder.note("unseeded-rng", text, stage="rng", generator=generator, **where)
 
     # -- what is patched ----------------------------------------------------------------------------------------------

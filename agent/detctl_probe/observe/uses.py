@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 from detctl_probe.recorder import Recorder
 
@@ -18,22 +18,24 @@ SOURCE_BYTES_MAX = 1 << 20
 
 _DRAWS = {
     "random": r"(?<![.\w])random\.(?!seed|Random|SystemRandom|getstate|setstate)[a-z]\w*\(",
-    "numpy": r"\b(?:np|numpy)\.random\.(?!seed|default_rng|get_state|set_state)[a-z]\w*\(",
+    # scikit-learn, pandas and datasets take it where they are given no seed of their own.
+    "numpy": r"\b(?:np|numpy)\.random\.(?!seed|default_rng|get_state|set_state)[a-z]\w*\("
+    r"|(?:\b(?:train_test_split|resample|\w*KFold|\w*ShuffleSplit)\(|\.sample\((?=.*\b(?:n|frac)=)|\.shuffle\(\)|\.train_test_split\()(?!.*\b(?:random_state|seed)\b)",
     # Most draws of a training are a model's initialisation.
     "torch": r"\b(?:torch\.(?:rand|randn|randint|randperm|normal|bernoulli|multinomial)\w*\(|nn\.[A-Z]\w*\(|shuffle=True)",
 }
 
 
-def first(recorder: Recorder, generator: str) -> Optional[Dict[str, Any]]:
-    """{"file", "line", "uses": ["{cwd}/train.py:12: model = nn.Linear(3, 2)", ...]} of the main script; None where nothing fits."""
+def first(recorder: Recorder, generator: str) -> Dict[str, Any]:
+    """{"file", "line", "uses": ["{cwd}/train.py:12: model = nn.Linear(3, 2)", ...]} of the main script; empty where nothing fits."""
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     if not path or not os.path.isfile(path):
-        return None
+        return {}
     with open(path, "rb") as file:
         text = file.read(SOURCE_BYTES_MAX).decode("utf-8", "replace")
     found = lines(text, generator)
     if not found:
-        return None
+        return {}
     name = recorder.logical(path)
     source = text.splitlines()
     uses: List[str] = ["%s:%d: %s" % (name, line, source[line - 1].strip()[:120]) for line in found[:USES_MAX]]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 LISTED_BY = re.compile(r"listed by ([\w.]+)")
-GENERATOR = re.compile(r"\b(numpy\.random\.default_rng|random\.Random|numpy\.random\.RandomState)\b")
+GENERATOR = re.compile(r"\b(numpy\.random\.default_rng|random\.Random|numpy\.random\.RandomState) without a seed")
 INSIDE_PACKAGE = "takes one from the system, inside "
 SEEDED_BY = re.compile(r"\bseed/([\w.]+)|\b(torch\.manual_seed|random\.seed|numpy\.random\.seed) got")
 ALL_SEEDS = "random.seed(seed); numpy.random.seed(seed); torch.manual_seed(seed)"

@@ -49,7 +49,7 @@ def test_unseeded_rng_names_its_line() -> None:
 
     verdict = within(unseeded)
     assert first(verdict) == ("unseeded-rng", "code", "rng", 0)
-    assert verdict.origin == "code" and "train.py:7" in verdict.causes[0].fix
+    assert verdict.origin == "code" and verdict.causes[0].fix == "seed torch before {cwd}/train.py:7"
     assert verdict.machines["gpu1"].repeats_itself is False
 
 

@@ -76,9 +76,11 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
 
 
 def _seed_there(note: Note) -> str:
-    """Inside a package nobody can seed: where it is called."""
-    package = note.raw.get("package")
-    return f"give {package} a seed where {note.where} calls it" if package else f"seed the generator at {note.where}"
+    """A global generator before it is used; inside a package nobody can seed: where it is called."""
+    package, shared = note.raw.get("package"), note.raw.get("generator")
+    if package:
+        return f"give {package} a seed where {note.where} calls it"
+    return f"seed {shared} before {note.where}" if shared else f"seed the generator at {note.where}"
 
 
 def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
