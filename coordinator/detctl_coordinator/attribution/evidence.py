@@ -113,6 +113,17 @@ class Evidence:
         return max(sizes, key=("ulp", "small", "gross").index, default=None)
 
     @property
+    def ended_by_itself(self) -> str:
+        """One line where one run ended before the root's step and the other went on; empty where not."""
+        if in_both(self.root):
+            return ""
+        ends = [reader.seals().get(self.root.rank) for reader in (self.pair.left, self.pair.right)]
+        for seal, which in zip(ends, ("first", "second"), strict=True):
+            if seal is not None and seal.reason == "exit" and seal.steps_finished <= self.root.step:
+                return f"the {which} run ends by itself after {seal.steps_finished} steps, and the other goes on"
+        return ""
+
+    @property
     def optimizer_settings(self) -> list[str]:
         """A line for each setting of an optimizer's group that differs beside a learning rate at the root: `group0.lr: 0.1 against 0.2`."""
         lines = []

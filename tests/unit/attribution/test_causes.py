@@ -166,6 +166,13 @@ def test_a_run_that_ends_earlier_has_drawn_nothing_more() -> None:
     assert verdict.outcome == "different" and "extra-rng-draw" not in [cause.cause for cause in verdict.causes]
 
 
+def test_twins_of_different_length_are_told_so() -> None:
+    runs = [RunBuilder("gpu1", twin).train(steps=4 - twin).build() for twin in (0, 1)]
+    cause = judged(*runs).causes[0]
+    assert cause.cause == "unknown" and "not the clock" in cause.fix
+    assert cause.evidence[0] == "the second run ends by itself after 3 steps, and the other goes on"
+
+
 def test_hash_order() -> None:
     def hashed(b: RunBuilder, twin: int) -> RunBuilder:
         b.facts["variables"] = {}

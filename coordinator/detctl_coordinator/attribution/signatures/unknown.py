@@ -12,7 +12,8 @@ SUSPECTS_SHOWN = 8
 
 def unknown(evidence: Evidence) -> list[CauseFinding]:
     """Always speaks. Origin: code where twins differ; environment where one machine's environments do; else not told."""
-    lines = [describe(evidence), *evidence.optimizer_settings]
+    ended = evidence.ended_by_itself
+    lines = [ended, describe(evidence), *evidence.optimizer_settings]
     equal = [s.word for s in Stage if s < evidence.stage and evidence.observed_equal(s)]
     if equal:
         lines.append(f"excluded, because equal up to here: {', '.join(equal)}")
@@ -26,6 +27,8 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
                 "of a broken part"
             )
         fix = "look at what feeds the named site"
+        if ended:
+            fix = "let a number of steps or epochs end the training, not the clock or a measured value"
         if counts_may_be_hashes(evidence):
             lines.append(
                 "PYTHONHASHSEED is not fixed: hash() of a string or the order of a set gives other whole numbers each run"
