@@ -83,6 +83,25 @@ _DRAWS = {
         ]
     ),
 }
+# Draw from numpy's generator where random_state is not given.
+_OF_NUMPY = frozenset(
+    "sklearn." + name
+    for name in [
+        "model_selection.train_test_split",
+        "model_selection.ShuffleSplit",
+        "model_selection.StratifiedShuffleSplit",
+        "utils.resample",
+        "utils.shuffle",
+    ]
+)
+# Make a generator of their own, from the system's entropy, where this keyword is not given.
+_OWN_GENERATOR = {
+    "albumentations.Compose": "seed",
+    "optuna.create_study": "sampler",
+    "optuna.samplers.TPESampler": "seed",
+    "optuna.samplers.RandomSampler": "seed",
+    "optuna.samplers.CmaEsSampler": "seed",
+}
 _SEEDS = {
     "random": frozenset({"random.seed", "random.setstate"}),
     "numpy": frozenset({"numpy.random.seed", "numpy.random.set_state"}),
@@ -120,7 +139,12 @@ def unseeded_modules(program: Program) -> Iterator[Finding]:
     for library, draws in _DRAWS.items():
         if program.called & _SEEDS[library]:
             continue
-        uses = [(module, call, name) for module in program.modules for call, name in module.calls() if name in draws]
+        uses = [
+            (module, call, name)
+            for module in program.modules
+            for call, name in module.calls()
+            if name in draws or (library == "numpy" and name in _OF_NUMPY and not _given(call, "random_state"))
+        ]
         if uses:
             module, call, name = uses[0]
             more = f", and {len(uses) - 1} more such calls" if len(uses) > 1 else ""
@@ -155,6 +179,11 @@ def unseeded_generators(program: Program) -> Iterator[Finding]:
                     "warn", "unseeded-rng", f"{name}() without a seed", "a private generator that no global seed reaches",
                     f"{name}(SEED)", module.shown, call.lineno,
                 )  # fmt: skip
+            elif (keyword := _OWN_GENERATOR.get(name)) and not _given(call, keyword):
+                yield Finding(
+                    "warn", "unseeded-rng", f"{name}() without {keyword}=", "it makes a generator of its own, which no global seed reaches",
+                    f"{name}(…, {keyword}=…)", module.shown, call.lineno,
+                )  # fmt: skip
             elif name == "torch.Generator" and not _seeded_later(module, call):
                 yield Finding(
                     "warn", "unseeded-rng", "torch.Generator() is never seeded", "torch.manual_seed does not reach it",
@@ -165,6 +194,11 @@ def unseeded_generators(program: Program) -> Iterator[Finding]:
 def _no_seed(call: ast.Call) -> bool:
     values = [*call.args, *(keyword.value for keyword in call.keywords)]
     return not values or (len(values) == 1 and isinstance(values[0], ast.Constant) and values[0].value is None)
+
+
+def _given(call: ast.Call, keyword: str) -> bool:
+    """Whether a keyword is given, by itself or maybe by **."""
+    return any(one.arg in (keyword, None) for one in call.keywords)
 
 
 def _seeded_later(module: Module, call: ast.Call) -> bool:
