@@ -67,6 +67,7 @@ class _Frozen:
         return True
 
     def of_user(self, frame: FrameType) -> bool:
+        """Whether a frame is of the user's own code."""
         return self._recorder.callers.kind(frame.f_code.co_filename) == USER
 
     def now_s(self) -> float:

@@ -14,7 +14,7 @@ import threading
 from array import array
 from typing import List, Optional, Tuple
 
-INTERFACE = 2  # n6.c's, which a library left over from an older source does not have
+INTERFACE = 3  # n6.c's, which a library left over from an older source does not have
 FORMS = ("scalar", "avx2", "avx512", "avx512-vpmullq")
 _ALONE: Tuple[Optional[int], int] = (None, 1)
 _SHARED_FROM = 8 * 16384  # items; n6.c shares out no less

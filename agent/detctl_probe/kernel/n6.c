@@ -12,8 +12,8 @@
 
 typedef struct { uint64_t a, b; } lanes;
 
-/* Counts up with each change of a function's arguments: a library that was compiled from another source is not called. */
-int n6_interface(void) { return 2; }
+/* Counts up with each change of a function's arguments or of the forms: a library that was compiled from another source is not called. */
+int n6_interface(void) { return 3; }
 
 static inline uint32_t item(const void *data, uint64_t i, int width) {
     if (width == 4) return ((const uint32_t *)data)[i];

@@ -18,9 +18,10 @@ SOURCE_BYTES_MAX = 1 << 20
 
 _DRAWS = {
     "random": r"(?<![.\w])random\.(?!seed|Random|SystemRandom|getstate|setstate)[a-z]\w*\(",
-    # scikit-learn, pandas and datasets take it where they are given no seed of their own.
     "numpy": r"\b(?:np|numpy)\.random\.(?!seed|default_rng|get_state|set_state)[a-z]\w*\("
-    r"|(?:\b(?:train_test_split|resample|\w*KFold|\w*ShuffleSplit)\(|\.sample\((?=.*\b(?:n|frac)=)|\.shuffle\(\)|\.train_test_split\()(?!.*\b(?:random_state|seed)\b)",
+    # scikit-learn, pandas and datasets take it where they are given no seed of their own.
+    r"|(?:\b(?:train_test_split|resample|\w*KFold|\w*ShuffleSplit)\(|\.sample\((?=.*\b(?:n|frac)=)|\.shuffle\(\))"
+    r"(?!.*\b(?:random_state|seed)\b)",
     # Most draws of a training are a model's initialisation.
     "torch": r"\b(?:torch\.(?:rand|randn|randint|randperm|normal|bernoulli|multinomial)\w*\(|nn\.[A-Z]\w*\(|shuffle=True)",
 }

@@ -125,7 +125,7 @@ class Evidence:
 
     @property
     def optimizer_settings(self) -> list[str]:
-        """A line for each setting of an optimizer's group that differs beside a learning rate at the root: `group0.lr: 0.1 against 0.2`."""
+        """A line for each setting that differs in an optimizer's groups, where their learning rates do: `group0.lr: 0.1 against 0.2`."""
         lines = []
         for site in self.root.sites:
             if site.left is None or site.right is None:
