@@ -85,6 +85,18 @@ def test_a_learning_rate_that_was_drawn_is_shown_and_blamed_on_what_draws_unseed
     assert not any("momentum" in line for line in found.evidence)
 
 
+def test_a_learning_rate_that_an_option_sets_is_not_blamed_on_what_draws_unseeded() -> None:
+    runs = []
+    for name, rate in (("one", "0.1"), ("two", "0.2")):
+        builder = RunBuilder("gpu1", audit=name, run_id=name).train().asked(parameters={"lr": rate})
+        builder.fact("recipe/parameters/lr", rate)
+        builder.note("unseeded-rng", "random.Random without a seed", call="random.Random", file="{cwd}/a.py", line=7)
+        for step in range(4):
+            builder.add("update", step, "group0.lr", rate, evidence={"options": {"lr": float(rate)}})
+        runs.append(builder.build())
+    assert [cause.cause for cause in judged(*runs).causes] == ["config-drift"]
+
+
 def test_weights_that_were_drawn_before_the_first_seed() -> None:
     def late(b: RunBuilder, twin: int) -> RunBuilder:
         text = "the global generator of torch was drawn from before torch.manual_seed was first called"

@@ -41,7 +41,10 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     """A generator that no seed reaches: told by a note, by the first RNG state, or by random values beside equal states."""
     told_by_twins = not evidence.twins_agree and (evidence.within or evidence.scope == "runs")
-    settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE else []  # a search drew them
+    asked_alike = evidence.within or not evidence.suspects  # else an option may have set what differs
+    settings = (
+        evidence.optimizer_settings if evidence.stage is Stage.UPDATE and asked_alike else []
+    )  # a search drew them
     if not (evidence.stage in STAGES or settings) or not (told_by_twins or _noted_and_untested(evidence)):
         return []
     notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
@@ -65,13 +68,11 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         )
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
-    fix = (
-        _seed_there(named)
-        if named
-        else f"seed the generator at {evidence.where}"
-        if notes and evidence.where
-        else SEED_FIX
-    )
+    fix = SEED_FIX
+    if named:
+        fix = _seed_there(named)
+    elif notes and evidence.where:
+        fix = f"seed the generator at {evidence.where}"
     return [finding(evidence, "unseeded-rng", lines, fix)]
 
 
