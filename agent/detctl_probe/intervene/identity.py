@@ -15,13 +15,13 @@ import sys
 import time
 import uuid
 from collections import Counter
-from hashlib import blake2b
 from types import FrameType
 from typing import Any, Callable, Optional
 
 from detctl_probe.callers import USER
 from detctl_probe.intervene import frozen_datetime
 from detctl_probe.intervene.asked import value_of
+from detctl_probe.intervene.octets import Octets
 from detctl_probe.patching import Builtin, rebind
 from detctl_probe.recorder import Recorder
 
@@ -49,7 +49,7 @@ class _Frozen:
         self._recorder = recorder
         self._asked: "Counter[str]" = Counter()
         self._now_us = 0
-        self._drawn = 0
+        self.octets = Octets("detctl").take
 
     def asked(self, what: str) -> None:
         self._asked[what] += 1
@@ -76,14 +76,6 @@ class _Frozen:
 
     def slept(self, seconds: float) -> None:
         self._now_us += int(seconds * 1e6)
-
-    def octets(self, count: int) -> bytes:
-        """The same stream of bytes in every run."""
-        found = b""
-        while len(found) < count:
-            found += blake2b(b"detctl %d" % self._drawn, digest_size=64).digest()
-            self._drawn += 1
-        return found[:count]
 
 
 def install(recorder: Recorder) -> None:
@@ -151,5 +143,5 @@ def _system_random(frozen: _Frozen) -> None:
             a = int.from_bytes(frozen.octets(32), "big")
         original(self, a, version)
 
-    random.Random.seed = seed  # type: ignore[method-assign]
+    random.Random.seed = seed  # type: ignore[method-assign]  # a patch is one
     random.seed = random._inst.seed

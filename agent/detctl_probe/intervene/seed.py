@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import random
 import sys
-from hashlib import blake2b
 from types import ModuleType
 from typing import Any, Callable, List, Optional
 
 from detctl_probe.imports import when_imported
 from detctl_probe.intervene.asked import value_of
+from detctl_probe.intervene.octets import Octets
 from detctl_probe.recorder import WORKER, Recorder
 
 NAME = "seed"
@@ -80,19 +80,16 @@ def seed_all(recorder: Recorder, seed: int) -> None:
 
 def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -> None:
     """What a package takes from the system to seed a generator with is the same in every run."""
-    taken = 0
+    octets = Octets(str(seed))
 
     def bits(count: int) -> Optional[int]:
         """Below 2^count; None where no package asks."""
-        nonlocal taken
         frame = recorder.callers.nearest(skip_files=("/random.py", "/secrets.py"), depth=2)
         package = recorder.callers.package_at_work(frame) if frame is not None else None
         if package is None:
             return None
-        taken += 1
         tell("generators of %s" % package)
-        octets = b"".join(blake2b(b"%d %d %d" % (seed, taken, part)).digest() for part in range(count // 512 + 1))
-        return int.from_bytes(octets, "big") % (1 << count)
+        return int.from_bytes(octets.take(count // 8 + 1), "big") % (1 << count)
 
     original = random.Random.seed
 
@@ -104,7 +101,7 @@ def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -
         with recorder.working("rng"):
             original(self, given, version)
 
-    random.Random.seed = seeding  # type: ignore[method-assign]
+    random.Random.seed = seeding  # type: ignore[method-assign]  # a patch is one
     random.seed = random._inst.seed
 
     def of_numpy(_: ModuleType) -> None:

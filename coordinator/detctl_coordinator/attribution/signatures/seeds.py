@@ -41,10 +41,9 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     """A generator that no seed reaches: told by a note, by the first RNG state, or by random values beside equal states."""
     told_by_twins = not evidence.twins_agree and (evidence.within or evidence.scope == "runs")
-    asked_alike = evidence.within or not evidence.suspects  # else an option may have set what differs
-    settings = (
-        evidence.optimizer_settings if evidence.stage is Stage.UPDATE and asked_alike else []
-    )  # a search drew them
+    # Settings that differ though both were asked the same have been drawn, by a search for example.
+    asked_alike = evidence.within or not evidence.suspects
+    settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE and asked_alike else []
     if not (evidence.stage in STAGES or settings) or not (told_by_twins or _noted_and_untested(evidence)):
         return []
     notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
