@@ -31,7 +31,7 @@ SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_siz
         "streams": {"forward/train": {"steps": 32, "count": 1984, "chain": "hex"}, ...},
         "observers": {"modules": {"stage": "forward", "installed": true, "fired": 1984, "failed": null}, ...},
         "unobserved": [{"stage": "forward", "what": "compiled region of root1", "why": "..."}],
-        "interventions": [{"name": "listing", "value": "sorted", "acted": true, "detail": "12 listings sorted"}],
+        "interventions": [{"name": "listing", "value": "sorted", "acted": true, "detail": "12 listings sorted", …}],
         "facts": {...}, "training": true, "exception": "ValueError",
         "cost_s": 0.81, "cost_by_stage": {"forward": 0.4, "update": 0.2, ..., "other": 0.01},
         "worker_cost_by_stage": {"sample": 1.2, ...}, "step_s": {"steps": 31, "total": 12.4, "median": 0.4},

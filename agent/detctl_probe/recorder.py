@@ -289,9 +289,9 @@ class Recorder:
             self._rank = contents.distributed_rank()
         return self._rank
 
-    def intervention(self, name: str, value: str, acted: bool, detail: str) -> None:
-        """Reads back an intervention; the last call a name stands."""
-        self.interventions[name] = {"name": name, "value": value, "acted": acted, "detail": detail}
+    def intervention(self, name: str, value: str, acted: bool, detail: str, **facts: Any) -> None:
+        """Reads back an intervention; the last call for a name stands. detail: for people; facts: what later code decides on."""
+        self.interventions[name] = {"name": name, "value": value, "acted": acted, "detail": detail, **facts}
 
     def logical(self, path: str) -> str:
         """`{data}/train` for a path under a declared place, else the path; see settings.paths."""

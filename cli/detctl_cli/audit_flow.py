@@ -76,8 +76,8 @@ def finish(
     it is no `detctl explain`; None: nothing could."""
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
-    tried = any(str(line).startswith("experiments:") for line in verdict.get("notes") or [])
-    if explain is not None and verdict.get("outcome") == "different" and not tried and not verdict.get("experiments"):
+    tried = verdict.get("explained") or verdict.get("experiments")
+    if explain is not None and verdict.get("outcome") == "different" and not tried:
         steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms causes by experiment)")
     if verdict.get("outcome") == "unverified":
         steps += if_unverified or []

@@ -54,7 +54,8 @@ class _Frozen:
     def asked(self, what: str) -> None:
         self._asked[what] += 1
         told = ", ".join("%s %d times" % row for row in sorted(self._asked.items()))
-        self._recorder.intervention(NAME, "frozen", True, "frozen for the program's own code: " + told)
+        detail = "frozen for the program's own code: " + told
+        self._recorder.intervention(NAME, "frozen", True, detail, calls=dict(self._asked))
 
     def for_user(self, what: str) -> bool:
         """Whether the user's own code asked: directly, or through what only draws random numbers."""
@@ -139,7 +140,7 @@ def _system_random(frozen: _Frozen) -> None:
     original = random.Random.seed
 
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
-        if a is None and frozen.for_user("random.seed()"):
+        if a is None and frozen.for_user("random.seed"):
             a = int.from_bytes(frozen.octets(32), "big")
         original(self, a, version)
 

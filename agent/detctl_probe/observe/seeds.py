@@ -87,7 +87,8 @@ class _Seeds:
                 if source is not None:
                     evidence["looks_like"] = source
                     text = "the seed of %s looks like %s" % (site, source)
-                    recorder.note("identity", text, stage="rng", **recorder.callers.describe(frame))
+                    where = recorder.callers.describe(frame)
+                    recorder.note("identity", text, stage="rng", looks_like=source, **where)
                 recorder.record("rng", "seed/" + site, _print(value), evidence=evidence)
                 self.row.fired += 1
         except Exception as error:

@@ -142,7 +142,7 @@ def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: 
     onward = [clean(stage) for stage in cause.get("carried_on_to") or []]
     if onward:
         yield "carried on to", " → ".join(onward)
-    for number, text in enumerate(cause.get("evidence") or []):
+    for number, text in enumerate([*(cause.get("evidence") or []), *(cause.get("caveats") or [])]):
         yield "evidence" if number == 0 else "", clean(text)
     if cause.get("confirmed_by"):
         yield "confirmed by", clean(cause["confirmed_by"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-LISTED_BY = re.compile(r"listed by ([\w.]+)")
-GENERATOR = re.compile(r"\b(numpy\.random\.default_rng|random\.Random|numpy\.random\.RandomState) without a seed")
-INSIDE_PACKAGE = "takes one from the system, inside "
-SEEDED_BY = re.compile(r"\bseed/([\w.]+)|\b(torch\.manual_seed|random\.seed|numpy\.random\.seed) got")
+from detctl_coordinator.domain.verdict import Clue
+
+# Calls that make a generator of their own, and take its seed as their first argument.
+MAKES_GENERATOR = ("numpy.random.default_rng", "random.Random", "numpy.random.RandomState")
 ALL_SEEDS = "random.seed(seed); numpy.random.seed(seed); torch.manual_seed(seed)"
+# What takes results as they finish -> how it reads now, and how results come in the order in which they were submitted.
+COMPLETION_ORDER = {
+    "queue.Queue": ("- queue.put(result)", "+ queue.put((number, result))   and take them by number"),
+    "concurrent.futures.as_completed": ("- for done in as_completed(futures):", "+ for done in futures:"),
+    "imap_unordered": ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)"),
+}
 FIXED: dict[str, tuple[str, ...]] = {
     "hash-order": ("- for name in names:", "+ for name in sorted(names):"),
     "worker-seeding": (
@@ -23,32 +28,34 @@ FIXED: dict[str, tuple[str, ...]] = {
 }
 
 
-def change_of(cause: str, evidence: Sequence[str]) -> list[str]:
-    """Lines that begin with `- ` or `+ `; empty where no line of code would do. evidence: the cause's, which names calls."""
-    told = "\n".join(evidence)
+def change_of(cause: str, clues: Sequence[Clue]) -> list[str]:
+    """Lines that begin with `- ` or `+ `; empty where no line of code would do. clues: the cause's, most telling first."""
     if cause == "filesystem-order":
-        listed = LISTED_BY.search(told)
-        call = f"{listed[1] if listed else 'os.listdir'}(folder)"
+        call = f"{_first_call(clues, 'listing') or 'os.listdir'}(folder)"
         return [f"- {call}", f"+ sorted({call})"]
-    if cause in ("unseeded-rng", "worker-seeding") and INSIDE_PACKAGE in told:  # how it takes a seed is not known
-        return []
-    if cause == "unseeded-rng":
-        made = GENERATOR.search(told)
-        return [f"- {made[1]}()", f"+ {made[1]}(seed)"] if made else [f"+ {ALL_SEEDS}"]
-    if cause == "worker-seeding" and (made := GENERATOR.search(told)):
-        return [f"- {made[1]}()", f"+ {made[1]}(torch.initial_seed() % 2**32)"]
     if cause == "identity-seed":
-        by = SEEDED_BY.search(told)
-        call = (by[1] or by[2]) if by else "torch.manual_seed"
+        call = _first_call(clues, "seeding") or "torch.manual_seed"
         return [f"- {call}(…clock, process, host or path…)", f"+ {call}(seed)"]
+    if cause in ("unseeded-rng", "worker-seeding"):
+        return _seeded(cause, clues)
     if cause == "concurrency":
-        if "queue.Queue" in told:
-            return ["- queue.put(result)", "+ queue.put((number, result))   and take them by number"]
-        asked = ("- for done in as_completed(futures):", "+ for done in futures:")
-        return list(
-            asked if "as_completed" in told else ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)")
-        )
+        calls = [clue.call for clue in clues if clue.call in COMPLETION_ORDER] or ["imap_unordered"]
+        return list(COMPLETION_ORDER[calls[0]])
     return list(FIXED.get(cause, ()))
+
+
+def _seeded(cause: str, clues: Sequence[Clue]) -> list[str]:
+    if any(clue.package for clue in clues):  # how a package takes a seed is not known
+        return []
+    made = next((clue.call for clue in clues if clue.call in MAKES_GENERATOR), "")
+    if not made:
+        return [f"+ {ALL_SEEDS}"] if cause == "unseeded-rng" else list(FIXED[cause])
+    seed = "seed" if cause == "unseeded-rng" else "torch.initial_seed() % 2**32"
+    return [f"- {made}()", f"+ {made}({seed})"]
+
+
+def _first_call(clues: Sequence[Clue], kind: str) -> str:
+    return next((clue.call for clue in clues if clue.kind == kind and clue.call), "")
 
 
 def change_of_setting(name: str, now: str, wanted: str) -> list[str]:

@@ -19,7 +19,7 @@ from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.sketches import Size
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
-from detctl_coordinator.domain.verdict import OriginWord
+from detctl_coordinator.domain.verdict import Clue, OriginWord
 
 # Stages whose values are computed in floating point.
 NUMERIC = (Stage.INIT, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE)
@@ -70,7 +70,7 @@ class Evidence:
 
     def notes(self, *kinds: str) -> list[Note]:
         """Notes of both runs, each once."""
-        found = {(n.kind, n.text, n.where): n for side in (self.left, self.right) for n in side.note(*kinds)}
+        found = {n.identity: n for side in (self.left, self.right) for n in side.note(*kinds)}
         return list(found.values())
 
     @property
@@ -208,7 +208,8 @@ def in_both(difference: NodeDifference) -> bool:
 
 @dataclass(frozen=True)
 class CauseFinding:
-    """A cause at a root, indicated; `evidence` in plain words, most telling line first."""
+    """A cause at a root, indicated; `evidence` in sentences, most telling first. What later code decides on is in `clues`,
+    `fix_settings` and `fix_at` (domain/verdict.py says what they hold); `caveats` fall away with an experiment."""
 
     cause: str
     origin: OriginWord | None
@@ -222,15 +223,28 @@ class CauseFinding:
     carried_on_to: tuple[Stage, ...] = field(default=())
     lasting: Lasting = "persistent"
     words: str = ""
+    caveats: tuple[str, ...] = ()
+    clues: tuple[Clue, ...] = ()
+    fix_settings: tuple[str, ...] = ()
+    fix_at: str = ""
 
 
 Signature = Callable[[Evidence], list[CauseFinding]]
 
 
 def finding(
-    evidence: Evidence, cause: str, lines: Sequence[str], fix: str, *, origin: OriginWord | None = None
+    evidence: Evidence,
+    cause: str,
+    lines: Sequence[str],
+    fix: str,
+    *,
+    origin: OriginWord | None = None,
+    caveats: Sequence[str] = (),
+    clues: Sequence[Clue] = (),
+    fix_settings: Sequence[str] = (),
+    fix_at: str = "",
 ) -> CauseFinding:
-    """A cause at the root of this evidence; the origin is that of the word unless said otherwise."""
+    """A cause at the root of this evidence; the origin is that of the word unless another is given."""
     root = evidence.root
     carried = sorted({node.stage for node in evidence.pair.carried_on(root)} - {root.node.stage})
     return CauseFinding(
@@ -246,6 +260,10 @@ def finding(
         carried_on_to=tuple(carried),
         lasting=root.lasting,
         words=root.words,
+        caveats=tuple(caveats),
+        clues=tuple(dict.fromkeys(clues)),
+        fix_settings=tuple(dict.fromkeys(fix_settings)),
+        fix_at=fix_at,
     )
 
 

@@ -11,13 +11,11 @@ from detctl_coordinator.attribution.self_test import Check
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.attribution.words import CAUSES
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
+from detctl_coordinator.domain.verdict import Cause, CheapestFix, Clue, Verdict
 
 TIMED_STEPS_MIN = 8  # medians of fewer say nothing of a step's time
 
-NONE_RUN = (
-    "experiments: none was run: the arms that differ have no twins that agree, or differ in nothing that is known"
-)
+NONE_RUN = "none was run: the arms that differ have no twins that agree, or differ in nothing that is known"
 
 
 def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
@@ -26,18 +24,19 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
     rest = list(verdict.causes)
     notes = list(verdict.notes)
     if not rounds:
-        notes.append(NONE_RUN)
+        notes.append(_note(NONE_RUN))
     for round_ in rounds:
         own = [cause for cause in rest if _shown_by(cause, round_)]
         others = [cause for cause in rest if cause not in own]
         found, own, said = _of_round(verdict, round_, own)
         confirmed += found
         rest = [*own, *others]
-        notes += [f"experiments: {line}" for line in said]
+        notes += [_note(line) for line in said]
     causes = sorted(_once(confirmed) + rest, key=_place)
     update: dict[str, object] = {
         "causes": causes,
         "notes": list(dict.fromkeys(notes)),
+        "explained": True,
         "experiments": [row for round_ in rounds for row in round_.rows],
         "cheapest_fix": _fix([round_.fix for round_ in rounds if round_.fix]),
     }
@@ -51,6 +50,10 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
         update |= {"origin": causes[0].origin, "not_separated": ["environment", "hardware"]}
     updated = verdict.model_copy(update=update)
     return updated.model_copy(update={"summary": summary_lines(updated, twins_untested=False)})
+
+
+def _note(words: str) -> str:
+    return f"experiments: {words}"
 
 
 def with_self_test(verdict: Verdict, checks: Sequence[Check]) -> Verdict:
@@ -77,9 +80,7 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
     notes = list(
         dict.fromkeys(
-            one.words.removeprefix("experiment: ")
-            for one in round_.findings
-            if one not in proves and not (one in fits and one.factor.masks)
+            one.words for one in round_.findings if one not in proves and not (one in fits and one.factor.masks)
         )
     )
     if round_.note:
@@ -123,6 +124,9 @@ def _shown(rest: Sequence[Cause], word: str, words: str, fix: str, verdict: Verd
             "origin": CAUSES[word],
             "evidence": [words, *base.evidence],
             "change": [],
+            "clues": [],
+            "fix_settings": [],
+            "fix_at": "",
             "fix": fix.replace("{machine}", base.runs[0].partition("/")[0]),
         }
     )
@@ -132,7 +136,7 @@ def _shown(rest: Sequence[Cause], word: str, words: str, fix: str, verdict: Verd
 def _with_evidence(cause: Cause, finding: Finding) -> Cause:
     if cause.cause not in finding.factor.words:
         return cause
-    return cause.model_copy(update={"evidence": [finding.words, *cause.evidence]})
+    return cause.model_copy(update={"evidence": [finding.evidence, *cause.evidence]})
 
 
 def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Cause:
@@ -140,40 +144,41 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
     factor = finding.factor
     told = [cause_of(one) for one in finding.causes]
     named = [cause.cause for cause in own if cause.cause in factor.words]
-    word = named[0] if named else factor.word_at(told[0].stage if told else "", finding.acted_on)
+    word = named[0] if named else factor.word_at(told[0].stage if told else "", finding.calls)
     base = next((cause for cause in [*own, *told] if cause.cause == word), None)
     if base is None:
-        base = (told[0] if told else _first_divergence(verdict)).model_copy(
+        first = told[0] if told else _first_divergence(verdict)
+        clues = [*first.clues, *(Clue(kind="intervention", call=call) for call in finding.calls)]
+        base = first.model_copy(
             update={
                 "cause": word,
                 "origin": "code" if CAUSES[word] == "code" else "environment",
+                "clues": clues,
                 "fix": f"set {factor.shown} alike on both",
-                "change": change_of(word, [*(told[0].evidence if told else ()), finding.acted_on]),
+                "fix_settings": [factor.key],
+                "fix_at": "",
+                "change": change_of(word, clues),
             }
         )
-    lines = base.evidence
-    if base in verdict.causes:  # this was the experiment
-        lines = [line for line in lines if "without an experiment" not in line]
-    fix, change = base.fix, base.change
+    update: dict[str, object] = {
+        "confidence": "confirmed",
+        "confirmed_by": finding.confirmed_by,
+        "evidence": [finding.evidence, *base.evidence],
+        "caveats": [] if base in verdict.causes else base.caveats,  # this was the experiment that they ask for
+    }
     if factor.swaps:
-        change = change_of_setting(factor.shown, factor.released, factor.equal)
-        fix = fix if factor.name in fix else f"{fix}; here {factor.shown} alike on both does it"
-    return base.model_copy(
-        update={
-            "confidence": "confirmed",
-            "confirmed_by": finding.confirmed_by,
-            "evidence": [finding.words, *lines],
-            "fix": fix,
-            "change": change,
-        }
-    )
+        update["change"] = change_of_setting(factor.shown, factor.released, factor.equal)
+        if factor.key not in base.fix_settings:
+            update["fix"] = f"{base.fix}; here {factor.shown} alike on both does it"
+            update["fix_settings"] = [*base.fix_settings, factor.key]
+    return base.model_copy(update=update)
 
 
 def _once(confirmed: Sequence[Cause]) -> list[Cause]:
-    """A cause that two factors or two pairs of arms confirm is one, with the evidence of both."""
-    found: dict[tuple[str, str], Cause] = {}
+    """A cause that two factors or two pairs of arms confirm is one, with the evidence of both: the same fix in the same place."""
+    found: dict[tuple[object, ...], Cause] = {}
     for cause in confirmed:
-        key = (cause.cause, cause.fix)
+        key = (cause.cause, *cause.fix_settings, cause.fix_at)
         if key in found:
             lines = list(dict.fromkeys([*found[key].evidence, *cause.evidence]))
             cause = found[key].model_copy(update={"evidence": lines})

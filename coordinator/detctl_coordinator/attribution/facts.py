@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.domain.verdict import Clue
 
 # Facts of the probe that stand under another name in the manifest's section "torch".
 FACT_NAMES = {"torch": "version"}
@@ -14,15 +16,39 @@ FACT_NAMES = {"torch": "version"}
 NOT_TORCH = ("packages", "rank", "world_size")
 
 
+class Location(TypedDict):
+    """A place in the user's code; an empty file where it is not known."""
+
+    file: str
+    line: int | None
+
+
 @dataclass(frozen=True)
 class Note:
-    """Evidence that hangs on no record (frames.py, NOTE)."""
+    """Evidence that hangs on no record (frames.py, NOTE). `text` is for people: what code decides on is `kind` and `raw`."""
 
     kind: str
     text: str
-    file: str
-    line: int | None
     raw: Mapping[str, Any]
+
+    @property
+    def identity(self) -> str:
+        """Equal for notes that report the same thing: every field but the sentence."""
+        fields = {key: value for key, value in self.raw.items() if key != "text"}
+        return json.dumps(fields, sort_keys=True, default=str)
+
+    @property
+    def clue(self) -> Clue:
+        """What the note names, as the verdict carries it."""
+        raw = self.raw
+        return Clue(
+            kind=self.kind,
+            call=str(raw.get("call") or ""),
+            generator=str(raw.get("generator") or ""),
+            package=str(raw.get("package") or ""),
+            value_kind=str(raw.get("looks_like") or ""),
+            **location_of(raw),
+        )
 
     @property
     def where(self) -> str:
@@ -34,31 +60,28 @@ class Note:
         return f"{self.text} ({self.where})" if self.where and self.where not in self.text else self.text
 
 
-def place(raw: Mapping[str, Any]) -> str:
-    """file:line of a note or of a record's evidence, as the probe's caller() wrote it; empty where it did not."""
+def location_of(raw: Mapping[str, Any]) -> Location:
+    """File and line of a note or of a record's evidence, as the probe's caller() wrote them."""
     caller = raw.get("caller")
     if isinstance(caller, Mapping) and not raw.get("file"):
         raw = caller
-    file = str(raw.get("file") or "")
     line = raw.get("line")
-    return f"{file}:{line}" if file and line is not None else file
+    return {"file": str(raw.get("file") or ""), "line": line if isinstance(line, int) else None}
+
+
+def place(raw: Mapping[str, Any]) -> str:
+    """file:line of a note or of a record's evidence; the file alone, or empty, where the rest is not known."""
+    return Clue(kind="", **location_of(raw)).where
 
 
 def notes_of(reader: RunReader) -> list[Note]:
     """Notes of all ranks, each once."""
-    found: dict[tuple[Any, ...], Note] = {}
+    found: dict[str, Note] = {}
     for seal in reader.seals().values():
         for raw in seal.detail.get("notes") or ():
             if isinstance(raw, Mapping):
-                line = raw.get("line")
-                note = Note(
-                    str(raw.get("kind", "")),
-                    str(raw.get("text", "")),
-                    str(raw.get("file") or ""),
-                    line if isinstance(line, int) else None,
-                    raw,
-                )
-                found[(note.kind, note.text, note.file, note.line)] = note
+                note = Note(str(raw.get("kind", "")), str(raw.get("text", "")), raw)
+                found[note.identity] = note
     return list(found.values())
 
 

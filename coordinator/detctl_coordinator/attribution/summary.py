@@ -71,7 +71,7 @@ def _cause_lines(cause: Cause) -> list[str]:
     ]
     if cause.carried_on_to:
         lines.append(f"carried on to {' → '.join(cause.carried_on_to)}")
-    lines += [f"evidence   {line}" for line in cause.evidence]
+    lines += [f"evidence   {line}" for line in (*cause.evidence, *cause.caveats)]
     if cause.fix:
         lines.append(f"fix        {cause.fix}")
     return lines

@@ -38,8 +38,33 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Clue(_Part):
+    """One thing that the evidence of a cause names, as data. `kind`: of the probe's note (`unseeded-rng`, `identity`, `unordered` …), or
+    `listing`, `seeding`, `intervention`. Empty fields are not known.
+
+    `call`: dotted name of what was called; `generator`: the global generator concerned; `package`: the installed package inside which it
+    was called; `value_kind`: what a seed looks like ("the clock"); `file` and `line`: the user's code, with logical folder names."""
+
+    kind: str
+    call: str = ""
+    generator: str = ""
+    package: str = ""
+    value_kind: str = ""
+    file: str = ""
+    line: int | None = None
+
+    @property
+    def where(self) -> str:
+        """`train.py:31`; the file alone where the line is not known; empty where neither is."""
+        return f"{self.file}:{self.line}" if self.file and self.line is not None else self.file
+
+
 class Cause(_Part):
-    """Why two runs differ. `cause` is a word of docs/causes.md; `runs`: the two that show it; `change`: the fix as a diff."""
+    """Why two runs differ. `cause` is a word of docs/causes.md; `runs`: the two that show it; `change`: the fix as a diff.
+
+    `evidence`, `caveats` and `fix` are sentences for people; `clues`, `fix_settings` and `fix_at` are what they rest on, as data.
+    `caveats`: what an experiment would still have to separate. `fix_settings`: keys of the manifest (`variables.TZ`,
+    `recipe.parameters.workers`) that the fix makes equal; `fix_at`: file and line that it changes."""
 
     cause: str
     origin: OriginWord | None
@@ -50,7 +75,11 @@ class Cause(_Part):
     kind: KindWord
     confirmed_by: Literal["swap", "equalised"] | None = None
     evidence: list[str] = Field(default_factory=list)
+    caveats: list[str] = Field(default_factory=list)
+    clues: list[Clue] = Field(default_factory=list)
     fix: str = ""
+    fix_settings: list[str] = Field(default_factory=list)
+    fix_at: str = ""
     change: list[str] = Field(default_factory=list)
     runs: list[str] = Field(default_factory=list)
     carried_on_to: list[StageWord] = Field(default_factory=list)
@@ -169,6 +198,7 @@ class Verdict(_Part):
     unverified_because: list[str] = Field(default_factory=list)
     coverage: Coverage = Field(default_factory=Coverage)
     emulated: list[Emulated] = Field(default_factory=list)
+    explained: bool = False  # whether experiments were asked for and are over
     experiments: list[dict[str, Any]] = Field(default_factory=list)
     cheapest_fix: CheapestFix | None = None
     maps: list[AgreementMap] = Field(default_factory=list)

@@ -67,7 +67,7 @@ def test_a_generator_of_a_package_is_seeded_where_the_package_is_called() -> Non
 
     cause = within(unseeded).causes[0]
     assert (cause.cause, cause.fix) == ("unseeded-rng", "give optuna a seed where {cwd}/train.py:7 calls it")
-    assert change_of(cause.cause, cause.evidence) == []  # how optuna takes a seed is not known
+    assert change_of(cause.cause, cause.clues) == []  # how optuna takes a seed is not known
 
 
 @pytest.mark.parametrize(("noted", "cause"), [(True, "unseeded-rng"), (False, "unknown")])
@@ -118,7 +118,7 @@ def test_no_worker_init_fn_reaches_a_generator_that_a_worker_makes() -> None:
     cause = within(made).causes[0]
     assert cause.cause == "worker-seeding"
     assert cause.fix.startswith("seed the generator at {cwd}/train.py:12, made of torch.initial_seed()")
-    assert change_of(cause.cause, cause.evidence)[1] == "+ random.Random(torch.initial_seed() % 2**32)"
+    assert change_of(cause.cause, cause.clues)[1] == "+ random.Random(torch.initial_seed() % 2**32)"
 
 
 def test_worker_seeding() -> None:

@@ -66,8 +66,8 @@ def between_arms(lab: Lab, case: Case, scope: Scope, pair: PairComparison, held:
     if round_.equalised is None:
         return round_
     if not round_.equalised:
-        set_ = {factor.name for factor in factors}
-        left = [one for one in suspects if one.name.split()[-1] not in set_]
+        set_ = {factor.key for factor in factors}
+        left = [one for one in suspects if one.key not in set_]
         round_.note = STILL_DIFFERENT + (f" (not set here: {_names(left)})" if left else "")
         answers = answers_compared(facts[0].manifest, facts[1].manifest)
         round_.note += f"; {answers}" if answers else ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from detctl_coordinator.attribution.arms import RunArm
 from detctl_coordinator.attribution.experiments.factors import Factor, chances, masks
 from detctl_coordinator.attribution.experiments.releases import all_equal, find_fix, inert, release, until_compared
-from detctl_coordinator.attribution.experiments.rounds import Round
+from detctl_coordinator.attribution.experiments.rounds import Round, by_experiment
 from detctl_coordinator.attribution.experiments.trials import Lab, Trial
 from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.attribution.suspects import suspects_of
@@ -66,8 +66,8 @@ def _masked(lab: Lab, case: Case, round_: Round, arm: RunArm, equal: Mapping[Fac
         on_peer = lab.run(Trial(f"{words}, on {other.arm.machine}", (other,) * TWINS, everything))[0]
         round_.rows.append(lab.row(on_peer))
         if lab.agree(on_peer):
-            round_.fault = (
-                f"experiment: with seeds, identity, threads, workers and deterministic algorithms held equal {spec.arm.machine} still "
+            round_.fault = by_experiment(
+                f"with seeds, identity, threads, workers and deterministic algorithms held equal {spec.arm.machine} still "
                 f"disagrees with itself in {TWINS} fresh runs, {other.arm.machine} repeats itself in {TWINS}, and no fact of their "
                 "environments differs"
             )
@@ -79,8 +79,8 @@ def _unfilled(native: RunReader, filled: RunReader) -> str:
     step, before = _first_nan(filled), _first_nan(native)
     if step is None or (before is not None and before <= step):
         return ""
-    return (
-        f"experiment: with deterministic=on, which fills new memory with NaN, the loss is NaN from step {step} on; "
+    return by_experiment(
+        f"with deterministic=on, which fills new memory with NaN, the loss is NaN from step {step} on; "
         "without it, it is a number there"
     )
 

@@ -7,8 +7,7 @@ twins draw by chance has none either: they can only be made equal (`listing=sort
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -55,7 +54,9 @@ WORD_OF_FAMILY: Mapping[str, str] = {
 }
 OTHERWISE = "config-drift"
 COMPUTES = ("threads", "precision")  # families that change how a value is computed, never which
-SYSTEM_RANDOM = re.compile(r"os\.urandom|random\.seed|uuid\.uuid4")
+# Calls that take random bytes from the system, as the intervention `identity` names them.
+SYSTEM_RANDOM = frozenset(("os.urandom", "random.seed", "uuid.uuid4"))
+MANIFEST_KEYS: Mapping[Kind, str] = {"env": "variables.", "param": "recipe.parameters.", "probe": "probe."}
 BEFORE_COMPUTING = ("code", "listing", "files", "rng", "order", "sample", "batch")
 
 
@@ -80,11 +81,16 @@ class Factor:
         """As `--set` takes it."""
         return f"env:{self.name}" if self.kind == "env" else self.name
 
-    def word_at(self, stage: str, acted_on: str = "") -> str:
-        """The word for what it does, where runs first part in `stage`: threads that change data do so by somebody's choice.
+    @property
+    def key(self) -> str:
+        """As the manifest (`variables.TZ`) and a suspect name it."""
+        return MANIFEST_KEYS[self.kind] + self.name
 
-        acted_on: what it read back; a frozen identity that gave random bytes stood in for a generator's seed."""
-        if self.family == "identity" and SYSTEM_RANDOM.search(acted_on):
+    def word_at(self, stage: str, calls: Collection[str] = ()) -> str:
+        """The cause word for its effect where runs first diverge in `stage`. Threads that change data do so by somebody's choice.
+
+        calls: what it replaced; a frozen identity that gave random bytes stood in for a generator's seed."""
+        if self.family == "identity" and SYSTEM_RANDOM & {*calls}:
             return WORD_OF_FAMILY["seed"]
         if self.family in COMPUTES and stage in BEFORE_COMPUTING:
             return OTHERWISE

@@ -65,13 +65,14 @@ def _left_alone(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Re
     if lab.agree(result):
         return Finding(factor, False, f"{factor.shown} is excluded: left as it is, the runs agree")
     equal = factor.value_words(factor.equal)
-    words = f"experiment: with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
+    words = f"with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
     if factor.masks:
         words += f"; it masks {factor.masks}, and shows no more than that class"
     acted_on = lab.read_back(factor, star)
     if acted_on:
         words += f" ({equal} acted: {acted_on})"
-    return Finding(factor, True, words, causes_between(lab, scope, *lab.parted(result)), acted_on=acted_on)
+    calls = lab.replaced_calls(factor, star)
+    return Finding(factor, True, words, causes_between(lab, scope, *lab.parted(result)), calls=calls)
 
 
 def _swapped(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Result) -> Finding:
@@ -85,10 +86,7 @@ def _swapped(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Resul
         if factor.family in ("isa", "threads", "precision"):
             words += "; set as asked, it changed nothing that was seen: a no-op here"
         return Finding(factor, False, words)
-    words = (
-        f"experiment: all else equal, both arms agree with {equal}, agree with {released}, "
-        "and part from one to the other"
-    )
+    words = f"all else equal, both arms agree with {equal}, agree with {released}, and part from one to the other"
     return Finding(factor, True, words, causes_between(lab, scope, star.specs[0], result.specs[0]))
 
 

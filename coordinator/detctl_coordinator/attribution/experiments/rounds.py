@@ -11,17 +11,27 @@ from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.comparison.pairing import Scope
 
 
+def by_experiment(words: str) -> str:
+    """A line of evidence that an experiment gave."""
+    return f"experiment: {words}"
+
+
 @dataclass(frozen=True)
 class Finding:
-    """What a release showed. effect: True it parts the runs, False it is excluded, None: shows nothing. `with_`: factors without
-    which it does not act."""
+    """What a release showed. effect: True it makes the runs diverge, False it is excluded, None: shows nothing. `words`: for people.
+    `with_`: factors without which it does not act. `calls`: the program's calls that the factor read back as replaced while it held."""
 
     factor: Factor
     effect: bool | None
     words: str
     causes: tuple[CauseFinding, ...] = ()
     with_: tuple[Factor, ...] = ()
-    acted_on: str = ""  # what the factor read back while it held
+    calls: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> str:
+        """The line of evidence for a cause that it confirms."""
+        return by_experiment(self.words)
 
     @property
     def confirmed_by(self) -> Literal["swap", "equalised"]:

@@ -33,7 +33,9 @@ def find_together(lab: Lab, round_: Round, star: Result, factors: Sequence[Facto
         return
     causes = causes_between(lab, round_.scope, star.specs[0], tried[frozenset(found)].specs[0])
     shown = " and ".join(factor.value_words(factor.released) for factor in found)
-    words = f"experiment: all else equal, both arms agree without and with {shown}, and part from one to the other; neither acts alone"
+    words = (
+        f"all else equal, both arms agree without and with {shown}, and part from one to the other; neither acts alone"
+    )
     others = [one for one in round_.findings if one.factor not in found]
     round_.findings[:] = [
         *others,

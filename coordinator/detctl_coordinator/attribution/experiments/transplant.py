@@ -5,7 +5,7 @@ from __future__ import annotations
 from detctl_coordinator.attribution.evidence import DATA, NUMERIC
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.releases import causes_between
-from detctl_coordinator.attribution.experiments.rounds import Round
+from detctl_coordinator.attribution.experiments.rounds import Round, by_experiment
 from detctl_coordinator.attribution.experiments.trials import Lab, Result, Trial
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -53,6 +53,6 @@ def transplant(lab: Lab, round_: Round, star: Result) -> None:
         round_.behind = tuple(
             one for one in causes_between(lab, round_.scope, star.specs[0], given.specs[0]) if one.stage in NUMERIC
         )
-        round_.behind_words = f"experiment: {row['words']}"
+        round_.behind_words = by_experiment(row["words"])
     else:
         row |= {"result": "equal", "words": f"{words}: all that is computed is equal, so nothing but these parts them"}

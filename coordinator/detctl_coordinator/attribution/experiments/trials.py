@@ -164,9 +164,17 @@ class Lab:
         return all(self.equal(a, b) for a, b in zip(before.specs, after.specs, strict=True))
 
     def read_back(self, factor: Factor, result: Result) -> str:
-        """What an intervention told of itself in the first run of a trial; empty where it told nothing."""
+        """What an intervention reported of itself in the first run of a trial, for people; empty where it reported nothing."""
+        return str(self._intervention(factor, result).get("detail") or "")
+
+    def replaced_calls(self, factor: Factor, result: Result) -> tuple[str, ...]:
+        """Dotted names of the program's calls that an intervention answered in the first run of a trial."""
+        calls = self._intervention(factor, result).get("calls")
+        return tuple(map(str, calls)) if isinstance(calls, Mapping) else ()
+
+    def _intervention(self, factor: Factor, result: Result) -> Mapping[str, Any]:
         rows = interventions_of(self.reader(result.specs[0]))
-        return next((str(row.get("detail") or "") for row in rows if row.get("name") == factor.name), "")
+        return next((row for row in rows if row.get("name") == factor.name), {})
 
     def cost(self, specs: Iterable[RunSpec], natives: Iterable[RunReader]) -> tuple[float | None, float, int]:
         """How much longer a step takes than in the native runs of its arm, as a share; by what share those scatter; steps

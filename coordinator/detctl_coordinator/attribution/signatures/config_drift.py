@@ -14,11 +14,12 @@ def config_drift(evidence: Evidence) -> list[CauseFinding]:
         return []
     told, files = settings_that_fit(evidence), other_settings(evidence)
     if told or files:
-        lines = [*files[:3], *(s.words + (" (varied on purpose)" if s.deliberate else "") for s in told[:6])]
+        lines = [*(f"{name}, which both runs read, differs" for name in files[:3])]
+        lines += [*(s.words + (" (varied on purpose)" if s.deliberate else "") for s in told[:6])]
         lines.append(describe(evidence))
-        names = [line.partition(",")[0] for line in files] + [s.name for s in told]
+        names = [*files, *(s.name for s in told)]
         fix = f"set {', '.join(names[:3])} alike on both"
-        return [finding(evidence, "config-drift", lines, fix)]
+        return [finding(evidence, "config-drift", lines, fix, fix_settings=[s.key for s in told])]
     if _another_path(evidence):
         lines = [
             describe(evidence),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, finding
-from detctl_coordinator.attribution.facts import place, value_at
+from detctl_coordinator.attribution.facts import location_of, value_at
 from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.verdict import Clue
 
 
 def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
@@ -12,12 +13,12 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
     root = evidence.root
     if evidence.stage is not Stage.LISTING or root.kind != "permutation":
         return []
-    lines, places = [], []
+    lines, clues = [], []
     for site in root.sites:
         count = len(site.left.rows or ()) if site.left is not None else 0
-        where = place(site.evidence)
-        places.append(where)
-        call = site.evidence.get("call")
+        call = str(site.evidence.get("call") or "")
+        clues.append(Clue(kind="listing", call=call, **location_of(site.evidence)))
+        where = clues[-1].where
         by = f", listed by {call} at {where}" if call and where else f", listed at {where}" if where else ""
         lines.append(f"{site.site}: the same {count or ''} names in another order".replace("  ", " ") + by)
     kinds = [_file_systems(side.manifest) for side in (evidence.left, evidence.right)]
@@ -27,9 +28,9 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
         lines.append(f"the order was set on purpose: {suspect.words}")
     if evidence.within:
         lines.append("the order differs between twins of one machine: each run lists a folder of its own")
-    at = next((p for p in places if p), "")
+    at = next((clue.where for clue in clues if clue.where), "")
     fix = f"sort what the listing returns ({at})" if at else "sort what the listing returns before it is used"
-    return [finding(evidence, "filesystem-order", lines, fix)]
+    return [finding(evidence, "filesystem-order", lines, fix, clues=clues, fix_at=at)]
 
 
 def _file_systems(manifest: dict[str, object]) -> str:

@@ -22,9 +22,10 @@ def thread_count(evidence: Evidence) -> list[CauseFinding]:
     lines.append(describe(evidence))
     if evidence.stage in (Stage.BACKWARD, Stage.UPDATE) and evidence.observed_equal(Stage.FORWARD):
         lines.append("the forward pass is bit-equal and a gradient differs: long reductions are split by threads")
-    lines += _others(evidence, told)
     fix = "set OMP_NUM_THREADS (and torch.set_num_threads, if used) to the same value on both"
-    return [finding(evidence, "thread-count", lines, fix)]
+    settings = ["variables.OMP_NUM_THREADS", *(s.key for s in told)]
+    others = _others(evidence, told)
+    return [finding(evidence, "thread-count", lines, fix, caveats=others, fix_settings=settings)]
 
 
 def _stronger(evidence: Evidence, told: list[Suspect]) -> bool:
@@ -50,14 +51,16 @@ def cpu_isa(evidence: Evidence) -> list[CauseFinding]:
     for side in emulated:
         lines.append(f"EMULATED: {side.label} stands in for a machine with cpu={emulates(side.manifest)['cpu']}")
     lines.append(describe(evidence))
-    lines += _others(evidence, told)
+    others = _others(evidence, told)
     if variables:
+        settings = [s.key for s in variables]
         fix = f"set {', '.join(s.name for s in variables)} alike on both, or run on the same kind of CPU"
         if not emulated:
             lines.append("a variable chose the instruction set, so this comes from the environment")
     else:
+        settings = ["variables.ATEN_CPU_CAPABILITY"]
         fix = "set ATEN_CPU_CAPABILITY=avx2 (or default) on both to take the same kernels, or use the same kind of CPU"
-    return [finding(evidence, "cpu-isa", lines, fix, origin=origin)]
+    return [finding(evidence, "cpu-isa", lines, fix, origin=origin, caveats=others, fix_settings=settings)]
 
 
 def precision_mode(evidence: Evidence) -> list[CauseFinding]:
@@ -65,8 +68,10 @@ def precision_mode(evidence: Evidence) -> list[CauseFinding]:
     told = evidence.family("precision")
     if evidence.within or not told or not _computed(evidence):
         return []
-    lines = [*[s.words + _on_purpose(s) for s in told], describe(evidence), *_others(evidence, told)]
-    return [finding(evidence, "precision-mode", lines, "set the same precision switches on both")]
+    lines = [*[s.words + _on_purpose(s) for s in told], describe(evidence)]
+    fix, settings = "set the same precision switches on both", [s.key for s in told]
+    others = _others(evidence, told)
+    return [finding(evidence, "precision-mode", lines, fix, caveats=others, fix_settings=settings)]
 
 
 def library_version(evidence: Evidence) -> list[CauseFinding]:
@@ -78,9 +83,9 @@ def library_version(evidence: Evidence) -> list[CauseFinding]:
     if len(told) > 8:
         lines.append(f"and {len(told) - 8} more packages of other versions")
     lines.append(describe(evidence))
-    lines += _others(evidence, told)
-    fix = "install the same versions on both (one lock file or one image)"
-    return [finding(evidence, "library-version", lines, fix)]
+    fix, settings = "install the same versions on both (one lock file or one image)", [s.key for s in told]
+    others = _others(evidence, told)
+    return [finding(evidence, "library-version", lines, fix, caveats=others, fix_settings=settings)]
 
 
 def _telling(suspect: Suspect) -> tuple[int, str]:

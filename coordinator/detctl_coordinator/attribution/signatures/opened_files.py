@@ -33,12 +33,10 @@ def resized(evidence: Evidence) -> list[str]:
 
 
 def other_settings(evidence: Evidence) -> list[str]:
-    """A line for each settings file of the script's folder that both opened, with another content."""
+    """Names of the settings files of the script's folder that both opened, with another content."""
     left, right = evidence.opened
     both = [name for name in left if name in right and "content" in left[name] and "content" in right[name]]
-    return [
-        f"{name}, which both runs read, differs" for name in both if left[name]["content"] != right[name]["content"]
-    ]
+    return [name for name in both if left[name]["content"] != right[name]["content"]]
 
 
 def shortened(lines: list[str], of_what: str) -> list[str]:

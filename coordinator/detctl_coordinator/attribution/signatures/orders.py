@@ -8,6 +8,7 @@ from detctl_coordinator.attribution.hashing import hash_seed, pinned
 from detctl_coordinator.attribution.moved import moved, only_labels
 from detctl_coordinator.domain.fingerprint import Stage
 
+HASH_SEED = "variables.PYTHONHASHSEED"
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)
 
 
@@ -40,7 +41,8 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
         + (f" ({at})" if at else "")
         + "; PYTHONHASHSEED=0 before the start only hides it"
     )
-    return [finding(evidence, "hash-order", lines, fix)]
+    clues = [n.clue for n in notes]
+    return [finding(evidence, "hash-order", lines, fix, clues=clues, fix_settings=[HASH_SEED], fix_at=at)]
 
 
 def concurrency(evidence: Evidence) -> list[CauseFinding]:
@@ -65,8 +67,9 @@ def concurrency(evidence: Evidence) -> list[CauseFinding]:
         else "",
         "twins differ and no recorded random state does: threads or processes race for the order",
     ]
-    at = next((f" ({n.where})" for n in noted if n.where), "")
-    return [finding(evidence, "concurrency", lines, f"take results in the order in which they were asked for{at}")]
+    at = next((n.where for n in noted if n.where), "")
+    fix = "take results in the order in which they were submitted" + (f" ({at})" if at else "")
+    return [finding(evidence, "concurrency", lines, fix, clues=[n.clue for n in noted], fix_at=at)]
 
 
 def stateful_data(evidence: Evidence) -> list[CauseFinding]:
@@ -75,4 +78,5 @@ def stateful_data(evidence: Evidence) -> list[CauseFinding]:
     if not notes or evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or evidence.notes("unseeded-rng"):
         return []
     lines = [*[n.words for n in notes], describe(evidence)]
-    return [finding(evidence, "stateful-data", lines, "make __getitem__ depend on its index alone")]
+    fix = "make __getitem__ depend on its index alone"
+    return [finding(evidence, "stateful-data", lines, fix, clues=[n.clue for n in notes])]

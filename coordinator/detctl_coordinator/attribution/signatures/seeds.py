@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from detctl_coordinator.attribution.entropy import entropy, shuffled_by_system
-from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding, in_both
-from detctl_coordinator.attribution.facts import Note, place
+from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, RunFacts, describe, finding, in_both
+from detctl_coordinator.attribution.facts import Note, location_of
 from detctl_coordinator.attribution.hashing import counts_may_be_hashes
 from detctl_coordinator.attribution.moved import moved
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.verdict import Clue
 
 STAGES = (Stage.RNG, Stage.INIT, Stage.FILES, *DATA, Stage.FORWARD, Stage.LOSS)
+SEEDINGS = "seed/"  # sites of seeding calls in stage rng
 SEED_FIX = "seed random, numpy and torch at the start of the script: detctl_probe.set_deterministic(seed)"
 
 
@@ -25,17 +28,18 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
     notes = [n for n in evidence.notes("identity", "identity-seed") if n not in system]
     noted = [n.words for n in notes]
     # A program may read the clock for its log: the note alone counts only where no generator is known to be unseeded.
-    sure = changed and (not evidence.notes("unseeded-rng") or any("looks like" in n.text for n in notes))
+    sure = changed and (not evidence.notes("unseeded-rng") or any(n.clue.value_kind for n in notes))
     likely = noted and not evidence.notes("unseeded-rng") and _random_root(evidence)
     if not sure and not likely:
         return []
-    lines = [*changed, *noted, *evidence.variables_read, describe(evidence)]
+    lines = [*(seed.words for seed in changed), *noted, *evidence.variables_read, describe(evidence)]
     if evidence.twins_agree:
         lines.append(
             "twins agree and machines do not: the value comes from the machine (hostname, path), not from a clock"
         )
     fix = "seed with a constant or a parameter, not with the time, a PID, a host name or a path"
-    return [finding(evidence, "identity-seed", lines, fix)]
+    clues = [*(seed.clue for seed in changed), *_root_seedings(evidence), *(n.clue for n in notes)]
+    return [finding(evidence, "identity-seed", lines, fix, clues=clues)]
 
 
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
@@ -67,12 +71,12 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         )
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
-    fix = SEED_FIX
+    fix, at = SEED_FIX, ""
     if named:
-        fix = _seed_there(named)
+        fix, at = _seed_there(named), named.where
     elif notes and evidence.where:
-        fix = f"seed the generator at {evidence.where}"
-    return [finding(evidence, "unseeded-rng", lines, fix)]
+        fix, at = f"seed the generator at {evidence.where}", evidence.where
+    return [finding(evidence, "unseeded-rng", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
 
 
 def _seed_there(note: Note) -> str:
@@ -100,10 +104,12 @@ def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
     lines.append(describe(evidence))
     lines.append("the main process is seeded and its order agrees; what the workers drew does not")
     fix = "give the DataLoader a seeded generator and a worker_init_fn that seeds numpy and random from torch.initial_seed()"
+    at = ""
     private = next((n for n in noted if n.where and n.raw.get("call")), None)
     if private:
         fix = f"{_seed_there(private)}, made of torch.initial_seed(): no worker_init_fn reaches it"
-    return [finding(evidence, "worker-seeding", lines, fix)]
+        at = private.where
+    return [finding(evidence, "worker-seeding", lines, fix, clues=[n.clue for n in noted], fix_at=at)]
 
 
 def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
@@ -125,7 +131,7 @@ def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
     lines += [n.words for n in evidence.notes("rng-draw", "draw")]
     lines.append(describe(evidence))
     lines += _who_may_draw(evidence)
-    return [finding(evidence, "extra-rng-draw", lines, _draw_fix(evidence))]
+    return [_extra_draw(evidence, lines)]
 
 
 def _inside_step(evidence: Evidence) -> CauseFinding:
@@ -138,7 +144,14 @@ def _inside_step(evidence: Evidence) -> CauseFinding:
         describe(evidence),
         *_who_may_draw(evidence),
     ]
-    return finding(evidence, "extra-rng-draw", lines, _draw_fix(evidence))
+    return _extra_draw(evidence, lines)
+
+
+def _extra_draw(evidence: Evidence, lines: list[str]) -> CauseFinding:
+    where = f" ({evidence.where})" if evidence.where else "; look at logging, plotting and evaluation code"
+    clues = [n.clue for n in evidence.notes("rng-draw", "draw")]
+    fix = f"give the extra draw a generator of its own{where}"
+    return finding(evidence, "extra-rng-draw", lines, fix, clues=clues, fix_at=evidence.where)
 
 
 def _who_may_draw(evidence: Evidence) -> list[str]:
@@ -146,11 +159,6 @@ def _who_may_draw(evidence: Evidence) -> list[str]:
     alone = evidence.evaluates_alone
     lines = [alone] if alone else []
     return lines + evidence.variables_read
-
-
-def _draw_fix(evidence: Evidence) -> str:
-    where = f" ({evidence.where})" if evidence.where else "; look at logging, plotting and evaluation code"
-    return f"give the extra draw a generator of its own{where}"
 
 
 def _drawn_from_system(evidence: Evidence) -> list[Note]:
@@ -194,31 +202,63 @@ def _in_worker(note: Note) -> bool:
     return note.raw.get("role") == "worker" or note.raw.get("worker") is not None
 
 
-def _changed_seeds(evidence: Evidence) -> list[str]:
+@dataclass(frozen=True)
+class ChangedSeed:
+    """A seeding call that got another value in the second run. call: empty where the note does not name it."""
+
+    call: str
+    label: str
+    values: tuple[Any, Any]
+    file: str
+    line: int | None
+
+    @property
+    def clue(self) -> Clue:
+        return Clue(kind="seeding", call=self.call, file=self.file, line=self.line)
+
+    @property
+    def words(self) -> str:
+        at = f" ({self.clue.where})" if self.clue.where else ""
+        return f"{self.label} got {self.values[0]} in one run and {self.values[1]} in the other{at}"
+
+
+def _changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
     """Seeding calls (from notes and from records of the rng stage) whose value differs between the runs."""
-    sides: list[dict[tuple[str, str, int], Any]] = []
-    for facts in (evidence.left, evidence.right):
-        seen: dict[tuple[str, str, int], Any] = {}
-        for note in facts.note("seed"):
-            name = str(note.raw.get("generator") or note.raw.get("call") or "")
-            key = (name, note.where, sum(1 for k in seen if k[:2] == (name, note.where)))
-            seen[key] = note.raw.get("value")
-        sides.append(seen)
-    ours, theirs = sides
-    lines = [
-        f"{key[0] or 'a seed'} got {ours[key]} in one run and {theirs[key]} in the other{_at(key[1])}"
-        for key in ours
-        if key in theirs and ours[key] != theirs[key] and None not in (ours[key], theirs[key])
-    ]
+    ours, theirs = (_noted_seeds(side) for side in (evidence.left, evidence.right))
+    found = []
+    for key, (note, value) in ours.items():
+        other = theirs[key][1] if key in theirs else None
+        if None not in (value, other) and value != other:
+            found.append(ChangedSeed(key[0], key[0] or "a seed", (value, other), **location_of(note.raw)))
     rng = evidence.pair.differences.get(Node(Stage.RNG))
     for d in rng.sites if rng is not None else ():
         if d.left is None or d.right is None or d.kind == "structure":
             continue
         a, b = d.left.evidence.get("value"), d.right.evidence.get("value")
         if a is not None and b is not None and a != b:
-            lines.append(f"{d.site} got {a} in one run and {b} in the other{_at(place(d.evidence))}")
-    return list(dict.fromkeys(lines))
+            found.append(ChangedSeed(_seeding_call(d.site), d.site, (a, b), **location_of(d.evidence)))
+    return list(dict.fromkeys(found))
 
 
-def _at(where: str) -> str:
-    return f" ({where})" if where else ""
+def _noted_seeds(facts: RunFacts) -> dict[tuple[str, str, int], tuple[Note, Any]]:
+    """(call, where, how many before it at that place) -> the note and the value."""
+    seen: dict[tuple[str, str, int], tuple[Note, Any]] = {}
+    for note in facts.note("seed"):
+        name = str(note.raw.get("generator") or note.raw.get("call") or "")
+        key = (name, note.where, sum(1 for k in seen if k[:2] == (name, note.where)))
+        seen[key] = (note, note.raw.get("value"))
+    return seen
+
+
+def _root_seedings(evidence: Evidence) -> list[Clue]:
+    """Seeding calls among the sites of the root."""
+    return [
+        Clue(kind="seeding", call=call, **location_of(d.evidence))
+        for d in evidence.root.sites
+        if (call := _seeding_call(d.site))
+    ]
+
+
+def _seeding_call(site: str) -> str:
+    """`torch.manual_seed` of the site `seed/torch.manual_seed`; empty for a site of another kind."""
+    return site.removeprefix(SEEDINGS) if site.startswith(SEEDINGS) else ""

@@ -26,4 +26,4 @@ def worker_count(evidence: Evidence) -> list[CauseFinding]:
     if evidence.observed_equal(Stage.ORDER):
         lines.append("the sampler's order is equal: the random numbers of the transforms are drawn in other processes")
     fix = "use the same number of workers, or draw in __getitem__ from a generator seeded by (seed, epoch, index)"
-    return [finding(evidence, "worker-count", lines, fix)]
+    return [finding(evidence, "worker-count", lines, fix, fix_settings=[s.key for s in told])]
