@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+
+from detctl_proto.known_answers import class_of_answers
 
 from detctl_cli.errors import UsageError
 
@@ -19,7 +20,8 @@ def asked(python: str | None) -> dict[str, Any]:
     """This machine's answers. Raises CliError where no interpreter has torch."""
     from detctl_cli.local.torch_child import run_module
 
-    return {"schema": SCHEMA, **run_module(MODULE, [], python, lambda done, of: None)}
+    document = run_module(MODULE, [], python, lambda done, of: None)
+    return {"schema": SCHEMA, "class": class_of_answers(document["answers"]), **document}
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -78,9 +80,3 @@ def _groups(values: Mapping[str, str]) -> list[list[str]]:
     for name, value in values.items():
         groups.setdefault(value, []).append(name)
     return list(groups.values())
-
-
-def class_of(document: Mapping[str, Any]) -> str:
-    """A short name of all answers together, for people to compare by eye."""
-    told = json.dumps(dict(document["answers"]), sort_keys=True).encode()
-    return blake2b(told, digest_size=4).hexdigest()

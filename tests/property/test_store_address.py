@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from detctl_coordinator.storage.address import redacted
-from detctl_coordinator.storage.local_folder import file_system_of
 from detctl_coordinator.storage.open_store import open_store
 from detctl_coordinator.storage.store import StoreError
+from detctl_proto.file_systems import file_system_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,8 +71,9 @@ def test_the_file_system_of_a_folder() -> None:
     assert file_system_of(Path("/x"), "") == ""
 
 
-def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detctl_coordinator.storage.local_folder.file_system_of", lambda path, mountinfo: "nfs4")
-    with pytest.raises(StoreError, match=r"network file system \(nfs4\).*local disk"):
+@pytest.mark.parametrize("kind", ["nfs4", "9p", "virtiofs", "fuse.sshfs"])
+def test_a_network_file_system_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detctl_coordinator.storage.local_folder.file_system_of", lambda path, mountinfo: kind)
+    with pytest.raises(StoreError, match=rf"network file system \({kind}\).*local disk"):
         open_store(f"sqlite:{tmp_path}/store.db")
     assert list(tmp_path.iterdir()) == []

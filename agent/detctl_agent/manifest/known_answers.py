@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from detctl_probe import settings as probe_settings
+from detctl_proto.known_answers import class_of_answers
 
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
@@ -85,5 +86,4 @@ def _asked(interpreter: str, env: Mapping[str, str], container: Container | None
         return {"class": "", "why": f"no answer within {TIMEOUT_S:.0f} s"}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
         return {"class": "", "why": f"{interpreter} did not answer ({type(error).__name__}); it may have no torch"}
-    digest = blake2b(json.dumps(sorted(answers.items())).encode(), digest_size=6).hexdigest()
-    return {"class": digest, "answers": answers}
+    return {"class": class_of_answers(answers), "answers": answers}

@@ -5,71 +5,24 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from detctl_proto.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
+
 from detctl_cli.errors import CliError
 
-# SQLite's WAL needs shared memory and locks that these do not give (rulings, 29).
-NETWORK = frozenset(
-    [
-        "9p",
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.ceph",
-        "fuse.glusterfs",
-        "fuse.gvfsd-fuse",
-        "fuse.rclone",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "panfs",
-        "smb3",
-        "smbfs",
-        "virtiofs",
-    ]
-)
 LOCK_WAIT_S = 5.0  # children of a killed command may need a moment to end
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-def file_system_of(path: Path, mountinfo: str) -> str:
-    """The file-system type of an absolute, resolved path, from the text of /proc/self/mountinfo; empty if unknown."""
-    best, found = -1, ""
-    for line in mountinfo.splitlines():
-        head, dash, tail = line.partition(" - ")
-        fields = head.split()
-        if not dash or len(fields) < 5:
-            continue
-        point = Path(_OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4]))
-        if len(point.parts) >= best and path.is_relative_to(point):  # a later mount hides an earlier one
-            best, found = len(point.parts), tail.split()[0]
-    return found
 
 
 def data_folder(cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: str | None = None) -> tuple[Path, str]:
     """(folder for local data, why it is not ./.detctl or empty). Nothing is made."""
     here = cwd / ".detctl"
-    if mountinfo is None:
-        try:
-            mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
-        except OSError:
-            mountinfo = ""
-    kind = file_system_of(cwd.resolve(), mountinfo)
-    if kind in NETWORK:
+    kind = file_system_of(cwd.resolve(), mount_table() if mountinfo is None else mountinfo)
+    if kind in NETWORK_FILE_SYSTEMS:
         return _scratch(cwd, environ), f"{cwd} is on a network file system ({kind})"
     if not os.access(here if here.exists() else cwd, os.W_OK):
         return _scratch(cwd, environ), f"{cwd} cannot be written"

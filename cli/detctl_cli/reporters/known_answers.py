@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from detctl_proto.known_answers import class_of_answers
+
 from detctl_cli.clean import clean
-from detctl_cli.known_answers import class_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,7 +18,10 @@ LABEL_WIDTH = 26
 def print_answers(document: Mapping[str, Any], out: Console) -> None:
     """The class, the settings, and each answer's first twelve digits."""
     settings = ", ".join(f"{name} {value}" for name, value in (document.get("settings") or {}).items())
-    out.print(f"class {class_of(document)}   torch {clean(document.get('torch'))}, {clean(settings)}", style="bold")
+    out.print(
+        f"class {class_of_answers(document['answers'])}   torch {clean(document.get('torch'))}, {clean(settings)}",
+        style="bold",
+    )
     for question, answer in document["answers"].items():
         out.print(f"  {clean(question):<{LABEL_WIDTH}}{clean(answer)[:12]}", soft_wrap=True)
     out.print(

@@ -1,68 +1,22 @@
-"""Where an embedded store may lie: on a local file system, held by one coordinator.
-
-SQLite's WAL shares memory between processes by mmap and relies on working locks; network file systems give neither
-(https://www.sqlite.org/wal.html), so they are refused by name instead of corrupting data later.
+"""Where an embedded store may lie: on a local file system, held by one coordinator. Network file systems are refused by name, instead
+of corrupting data later (detctl_proto/file_systems.py says why).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 from pathlib import Path
 
+from detctl_proto.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
+
 from detctl_coordinator.storage.store import StoreError
-
-NETWORK = frozenset(
-    [
-        "afs",
-        "beegfs",
-        "ceph",
-        "cifs",
-        "fuse.ceph",
-        "fuse.glusterfs",
-        "fuse.s3fs",
-        "fuse.sshfs",
-        "glusterfs",
-        "gpfs",
-        "lustre",
-        "ncpfs",
-        "nfs",
-        "nfs4",
-        "ocfs2",
-        "orangefs",
-        "panfs",
-        "pvfs2",
-        "smb3",
-        "smbfs",
-    ]
-)
-
-
-def file_system_of(path: Path, mountinfo: str) -> str:
-    """Type of the file system that holds the absolute `path`, from the text of /proc/self/mountinfo; empty if unknown."""
-    best, found = -1, ""
-    for line in mountinfo.splitlines():
-        head, dash, tail = line.partition(" - ")
-        fields = head.split()
-        if not dash or len(fields) < 5:
-            continue
-        # The kernel writes blank, tab, newline and backslash in a mount point as \ooo.
-        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
-        depth = len(point.parts)
-        if path.is_relative_to(point) and depth >= best:  # a later mount hides an earlier one on the same point
-            best, found = depth, tail.split()[0]
-    return found
 
 
 def refuse_network(file: Path) -> None:
     """Raises StoreError where `file` would lie on a network file system."""
-    try:
-        mountinfo = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
-    except OSError:
-        return
-    kind = file_system_of(file.parent.resolve(), mountinfo)
-    if kind in NETWORK:
+    kind = file_system_of(file.parent.resolve(), mount_table())
+    if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
             f"{file} is on a network file system ({kind}), where SQLite loses data: choose a folder on a local disk, "
             f"for example sqlite:/var/tmp/detctl/{file.name}, or use redis://"

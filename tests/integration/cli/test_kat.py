@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
+
+import detctl_probe
+from detctl_agent.manifest.known_answers import known_answers
+
+PROBE = {"PYTHONPATH": str(Path(detctl_probe.__file__).parents[1])}
 
 
 def test_the_same_machine_is_one_class_and_another_instruction_set_is_not(house) -> None:
@@ -18,6 +25,10 @@ def test_the_same_machine_is_one_class_and_another_instruction_set_is_not(house)
             document["answers"]
         )
         (house.folder / f"{name}.json").write_text(ran.stdout)
+
+    # What an agent puts into the manifest, and with it into verdicts, is the class that `detctl kat` shows.
+    of_agent = known_answers(sys.executable, dict(house.environ) | PROBE, house.folder / "cache")
+    assert of_agent["class"] == json.loads((house.folder / "a.json").read_text())["class"] != ""
 
     same = house.run("kat", "a.json", "b.json")
     assert same.returncode == 0 and same.stdout.startswith("EQUAL"), same.stdout

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from detctl_cli.errors import CliError
 from detctl_cli.local.catalog import catalog_toml, recipe_name, recipe_of
-from detctl_cli.local.places import data_folder, file_system_of, locked, prepare
+from detctl_cli.local.places import data_folder, locked, prepare
 
 
 def loaded(command, cwd, **options):
@@ -76,23 +76,6 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 )  # fmt: skip
 def test_recipe_names(command, name):
     assert recipe_name(command) == name
-
-
-MOUNTS = (
-    "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
-    "2 1 0:5 / /home rw,relatime shared:3 - nfs4 server:/home rw\n"
-    "3 2 0:6 / /home/me\\040too rw - tmpfs tmpfs rw\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("path", "kind"),
-    [("/work", "ext4"), ("/home/x", "nfs4"), ("/home/me too/y", "tmpfs"), ("/homework", "ext4")],
-)
-def test_file_system_of(tmp_path, path, kind):
-    from pathlib import Path
-
-    assert file_system_of(Path(path), MOUNTS) == kind
 
 
 def test_network_folders_are_left_for_local_scratch(tmp_path):
