@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
 from detctl_coordinator.attribution.experiments.trials import Lab, Wanted
 from detctl_coordinator.attribution.explained import with_experiments, with_self_test
-from detctl_coordinator.attribution.judge import Case, JudgeRequest
 from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from detctl_coordinator.attribution.judge import JudgeRequest, judge
+from detctl_coordinator.attribution.case import JudgeRequest
+from detctl_coordinator.attribution.judge import judge
 from detctl_coordinator.comparison.first_divergence import Side, compare_streams
 from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.comparison.schedule import THINNED, Schedule, schedule_of, since

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import hypothesis.strategies as st
+from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.experiments.between_arms import DISTURBED
 from detctl_coordinator.attribution.experiments.delta_debugging import smallest
 from detctl_coordinator.attribution.experiments.explore import explore
 from detctl_coordinator.attribution.experiments.rounds import Round
 from detctl_coordinator.attribution.experiments.trials import Lab, Wanted
 from detctl_coordinator.attribution.explained import with_experiments
-from detctl_coordinator.attribution.judge import Case, JudgeRequest
 from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.domain.run import RunSpec
 from detctl_coordinator.domain.verdict import Verdict

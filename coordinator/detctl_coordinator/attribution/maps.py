@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import Damaged, RunReader
 from detctl_coordinator.comparison.sketches import relative_size
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.manifest import flatten
-
-if TYPE_CHECKING:
-    from detctl_coordinator.attribution.judge import Case
 
 PAIRS_MAX = 8
 STEPS_MAX = 4096

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence import NUMERIC
 from detctl_coordinator.attribution.facts import interventions_of
 from detctl_coordinator.attribution.suspects import suspects_of
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.verdict import OriginWord, OutcomeWord
-
-if TYPE_CHECKING:
-    from detctl_coordinator.attribution.judge import Case
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
 
 from detctl_coordinator.attribution.arms import RunArm
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.suspects import family_of
 from detctl_coordinator.domain.manifest import flatten
-
-if TYPE_CHECKING:
-    from detctl_coordinator.attribution.judge import Case
 
 ARMS_MIN = 3
 SHOWN = 8

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from detctl_coordinator.attribution.arms import kept_apart_by_their_folder
 from detctl_coordinator.attribution.bounds import bound_words
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.changes import change_of
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.facts import emulates, interventions_of, value_at
 from detctl_coordinator.attribution.known_answers import class_of
 from detctl_coordinator.attribution.maps import environment_of, maps_of
+from detctl_coordinator.attribution.outcome import Decision, decide
 from detctl_coordinator.attribution.partition import partition_notes
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.comparison.coverage import unobserved_parts
@@ -33,13 +35,10 @@ from detctl_coordinator.domain.verdict import (
     Verdict,
 )
 
-if TYPE_CHECKING:
-    from detctl_coordinator.attribution.judge import Case
-
 
 def build_verdict(case: Case) -> Verdict:
     """Everything of design.md section 5, with `summary` made from the rest."""
-    decision = case.decision
+    decision = decide(case)
     different = decision.outcome == "different"
     overall, by_stage = case.groups
     verdict = Verdict(
@@ -62,7 +61,7 @@ def build_verdict(case: Case) -> Verdict:
         environment=environment_of(case),
         expected=_expected(case) if different else [],
     )
-    return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case))})
+    return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case, decision))})
 
 
 def _word(stage: Stage) -> StageWord:
@@ -223,11 +222,11 @@ def _emulated(case: Case) -> list[Emulated]:
     return list(found.values())
 
 
-def _untested(case: Case) -> bool:
+def _untested(case: Case, decision: Decision) -> bool:
     """Whether a difference stands without twins on every arm that shows it."""
     return (
-        case.decision.outcome == "different"
-        and case.decision.origin is None
+        decision.outcome == "different"
+        and decision.origin is None
         and any(case.repeats(arm) is None for arm in case.arms)
     )
 

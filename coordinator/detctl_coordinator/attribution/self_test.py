@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.trials import Lab, Result, Trial
-from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.comparison.reader import Damaged, RunReader
 from detctl_coordinator.comparison.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey

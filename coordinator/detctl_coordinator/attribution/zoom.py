@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence import NUMERIC
 from detctl_coordinator.comparison.culprit import Culprit, culprit
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison, compare_pair
@@ -18,9 +18,6 @@ from detctl_coordinator.comparison.reader import Damaged, RunReader
 from detctl_coordinator.domain.fingerprint import Phase
 from detctl_coordinator.domain.run import RunRecord, RunSpec, RunState
 from detctl_coordinator.domain.verdict import Zoom
-
-if TYPE_CHECKING:
-    from detctl_coordinator.attribution.judge import Case
 
 LEVEL = "op"
 # Twins part by chance, and may do so earlier the next time: they are looked at from the start where that is near, and in more steps.

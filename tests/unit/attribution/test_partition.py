@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.judge import JudgeRequest, judge
+from detctl_coordinator.attribution.case import JudgeRequest
+from detctl_coordinator.attribution.judge import judge
 from detctl_coordinator.attribution.partition import splitting
 from hypothesis import given
 from hypothesis import strategies as st

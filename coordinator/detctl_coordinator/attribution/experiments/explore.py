@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detctl_coordinator.attribution.arms import RunArm
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.experiments.between_arms import between_arms
 from detctl_coordinator.attribution.experiments.chance import by_chance
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.rounds import Round
 from detctl_coordinator.attribution.experiments.trials import Lab
-from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from detctl_coordinator.attribution.attribute import causes_of
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence import CauseFinding
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Round
 from detctl_coordinator.attribution.experiments.trials import Lab, Result, Trial
-from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.run import RunSpec
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.facts import interventions_of, manifest_of
-from detctl_coordinator.attribution.judge import Case
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec
