@@ -40,8 +40,8 @@ def root_problem(root: str) -> str:
     """Empty, or why values from remote may not come from this root, by its text alone."""
     if not root.startswith("/"):
         return f"must be an absolute path, not {root!r}"
-    if ".." in root.split("/") or not root.isprintable():
-        return f"{root!r} holds '..' or characters that cannot be printed"
+    if not root.isprintable():
+        return f"{root!r} holds characters that cannot be printed"
     if _normal(root) == Path("/"):
         return "'/' is every file of this machine: name the folders that hold data"
     if _of_system(_normal(root)):
@@ -136,18 +136,19 @@ def problems(catalog: Catalog, private: Private) -> Iterator[str]:
 def _resolved(name: str, recipe: Recipe, parameter: str, value: str, private: Private) -> Path:
     begin = _begin(name, parameter, value)
     check_value(name, recipe, parameter, value)
-    usable = [_real(root) for root in recipe.roots.get(parameter, ()) if not _unusable(root, private)]
+    roots = recipe.roots.get(parameter, ())
     try:
         place = Path(os.path.realpath(value, strict=True))
         mode = place.stat().st_mode
     except OSError as error:
         raise Refused(f"{begin} cannot be used: {error.strerror or error}") from None
-    if not any(place.is_relative_to(root) for root in usable):
+    around = [root for root in roots if place.is_relative_to(_real(root))]
+    if not around:
         raise Refused(f"{begin} leads out of what this machine's owner allows ({_allowed(recipe, parameter)})")
-    if _of_system(place) or private.reached(place):
+    if all(_unusable(root, private) for root in around) or _of_system(place) or private.reached(place):
         raise Refused(
-            f"{begin} holds state or credentials of the agent, or lies among them: it is never given to a training; name a "
-            f"folder of data alone ({_allowed(recipe, parameter)})"
+            f"{begin} or its root holds system files, state or credentials of the agent, or lies among them: it is given to no "
+            f"training; name a folder of data alone ({_allowed(recipe, parameter)})"
         )
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise Refused(f"{begin} is neither a folder nor a plain file: sockets, devices and pipes are no data")

@@ -127,7 +127,7 @@ def prepare(
         argv[0] = interpreter
     elif start.here and shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
         raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
-    private = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
+    own = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
     private_variables(env, folder, runtime, home=not inherit)
     named = arguments.named_folders(argv, work) if inherit and not places else places
     add_probe(
@@ -138,7 +138,7 @@ def prepare(
             "level": order.level or "module",
             "window": [order.step_from, order.step_to],
             "paths": {
-                **{name: str(path) for name, path in private.items()},
+                **{name: str(path) for name, path in own.items()},
                 "out": str(folder.out),
                 **named,
                 "cwd": str(work),
