@@ -120,8 +120,14 @@ def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
     begin = f"recipe {name}: parameter {key}: {_shown(value)}"
     if len(value) > VALUE_CHARACTERS_MAX:
         raise Refused(f"{begin} is longer than {VALUE_CHARACTERS_MAX} characters")
-    if not recipe.takes(key, value):
-        raise Refused(f"{begin} does not match {recipe.pattern(key)}; the machine's owner can change patterns.{key} in the catalog")
+    try:
+        taken = recipe.takes(key, value)
+    except Refused as error:
+        raise Refused(f"recipe {name}: parameter {key}: {error}") from None
+    if not taken:
+        raise Refused(
+            f"{begin} does not match {recipe.pattern(key)}; the machine's owner can change patterns.{key} in the catalog"
+        )
     if key in recipe.paths:
         check_value(name, recipe, key, value)
     elif key not in recipe.patterns and value != recipe.parameters[key] and _is_path(value):

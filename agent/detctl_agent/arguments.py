@@ -41,7 +41,9 @@ def into_copy(
         if not path.startswith(f"{folder}/") or not os.path.lexists(path):
             continue
         if position in foreign and not f"{os.path.realpath(path)}/".startswith(f"{real}/"):
-            raise Refused(f"argument {value[:256]!r} leads out of the recipe's folder by a symbolic link: name a file in it")
+            raise Refused(
+                f"argument {value[:256]!r} leads out of the recipe's folder by a symbolic link: name a file in it"
+            )
         relative = os.path.relpath(path, folder)
         place = work / relative
         if not os.path.lexists(place):

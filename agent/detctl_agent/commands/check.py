@@ -19,7 +19,9 @@ from detctl_agent.recipe import Recipe
 @click.command()
 @click.option("--catalog", type=click.Path(path_type=Path), required=True, help="the catalog to check")
 @click.option("--state", type=click.Path(path_type=Path), envvar="DETCTL_AGENT_STATE", help="as the agent is given it")
-@click.option("--tls", metavar="DIR", type=click.Path(path_type=Path), envvar="DETCTL_TLS", help="as the agent is given it")
+@click.option(
+    "--tls", metavar="DIR", type=click.Path(path_type=Path), envvar="DETCTL_TLS", help="as the agent is given it"
+)
 @click.option(
     "--token-file", type=click.Path(path_type=Path), envvar="DETCTL_TOKEN_FILE", help="as the agent is given it"
 )

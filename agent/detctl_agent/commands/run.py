@@ -53,9 +53,7 @@ def _recorded(folder: RunFolder, shared: Path) -> Outcome:
     attached = Attached(shared, WAIT_S)
     runtime = RuntimeFolder(folder.tmp, root=shared)
     try:
-        prepared = prepare(
-            admitted, taken, folder, runtime, machine=machine, attached=attached, private=Private()
-        )
+        prepared = prepare(admitted, taken, folder, runtime, machine=machine, attached=attached, private=Private())
         folder.write_manifest(prepared.manifest)
         runner = Runner(prepared.plan, folder, runtime)
     except BaseException:

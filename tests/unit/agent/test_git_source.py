@@ -201,7 +201,9 @@ def test_links_that_lead_out_are_copied_as_links_and_never_read(
     taken = take_source(admitted(remote, "real/sub", name), RunFolder(tmp_path / "run"), trees=tmp_path / "git")
     assert (taken.work / "key").is_symlink()
     assert (taken.work / "up").is_symlink()
-    assert "PRIVATE KEY" not in "".join(path.read_text() for path in taken.work.rglob("*") if not path.is_symlink() and path.is_file())
+    assert "PRIVATE KEY" not in "".join(
+        path.read_text() for path in taken.work.rglob("*") if not path.is_symlink() and path.is_file()
+    )
     (secret / "tls.key").write_text("ANOTHER KEY")
     assert source.scan(taken.origin).digest == taken.found.digest
 

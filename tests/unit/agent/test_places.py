@@ -38,7 +38,9 @@ class Site:
 
     @property
     def private(self) -> Private:
-        return Private.of_agent(self.folder / "agent/catalog.toml", self.folder / "agent/state", self.folder / "agent/tls")
+        return Private.of_agent(
+            self.folder / "agent/catalog.toml", self.folder / "agent/state", self.folder / "agent/tls"
+        )
 
     def catalog(self, *roots: Path | str, own: Path | None = None, **recipe: Any) -> Catalog:
         table = {
@@ -112,7 +114,9 @@ def test_a_link_is_followed_and_the_training_gets_where_it_leads(site: Site, env
     (site.sets / "newest").symlink_to("two")
     (site.folder / "alias").symlink_to("sets")
     assert site.place(site.sets / "newest", site.sets, environment=environment) == str(site.sets / "two")
-    assert site.place(site.folder / "alias/one", site.folder / "alias", environment=environment) == str(site.sets / "one")
+    assert site.place(site.folder / "alias/one", site.folder / "alias", environment=environment) == str(
+        site.sets / "one"
+    )
     assert site.place(site.sets / "one", site.folder / "alias", environment=environment) == str(site.sets / "one")
 
 
@@ -151,7 +155,9 @@ def odd(site: Site) -> Iterator[Site]:
 @KINDS
 def test_sockets_pipes_and_devices_are_no_data(odd: Site, environment: str) -> None:
     for name in ("fifo", "s/ock", "to-socket"):
-        assert "sockets, devices and pipes are no data" in odd.refused(odd.sets / name, odd.sets, environment=environment)
+        assert "sockets, devices and pipes are no data" in odd.refused(
+            odd.sets / name, odd.sets, environment=environment
+        )
     assert "leads out" in odd.refused(odd.sets / "zero", odd.sets, environment=environment)
 
 
@@ -295,16 +301,24 @@ def test_a_recipes_folder_with_the_agents_credentials_is_not_mounted(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Site, "private", Private((site.folder / "recipe/tls",)))
-    with pytest.raises(Refused, match="its folder .*/recipe holds state or credentials"):
+    with pytest.raises(Refused, match=r"its folder .*/recipe holds state or credentials"):
         prepared(site, site.admitted(site.own, environment="box"), monkeypatch)
 
 
 def test_check_says_which_roots_hold_and_which_cannot(site: Site) -> None:
     path = site.folder / "agent/catalog.toml"
-    recipe = f'command = ["python", "train.py", "{{data}}"]\nfolder = "../recipe"\npaths = ["data"]\nparameters = {{ data = "{site.own}" }}\n'
+    recipe = 'command = ["python", "train.py", "{data}"]\nfolder = "../recipe"\npaths = ["data"]\n'
+    recipe += f'parameters = {{ data = "{site.own}" }}\n'
     path.write_text(f'[recipes.none]\n{recipe}[recipes.some]\n{recipe}roots = {{ data = ["{site.sets}"] }}\n')
     path.chmod(0o600)
-    words = ["--catalog", str(path), "--state", str(site.folder / "agent/state"), "--tls", str(site.folder / "agent/tls")]
+    words = [
+        "--catalog",
+        str(path),
+        "--state",
+        str(site.folder / "agent/state"),
+        "--tls",
+        str(site.folder / "agent/tls"),
+    ]
     done = CliRunner().invoke(check, words)
     assert f"recipe none: a request may set data to {site.own} alone: it has no roots\n" in done.output
     assert f"recipe some: a request may set data to {site.own}, and what lies in {site.sets}\n" in done.output

@@ -143,7 +143,9 @@ def test_a_change_that_changes_nothing_is_said():
     assert "changes nothing" in warning
 
 
-@pytest.mark.parametrize("pattern", ["(a|a)*$", "(.*a){20}", "(x+x+)+y", "(a+)+$", "[0-9]+", "(", "a{1,9999}{1,9999}", "\\"])
+@pytest.mark.parametrize(
+    "pattern", ["(a|a)*$", "(.*a){20}", "(x+x+)+y", "(a+)+$", "[0-9]+", "(", "a{1,9999}{1,9999}", "\\"]
+)
 @pytest.mark.parametrize("value", ["a" * 127 + "!", "x" * 128, "a"])
 def test_no_expression_of_a_machine_is_evaluated(pattern, value, monkeypatch):
     """Sample 4 of issue 5: `(a|a)*$` passed the look at its text and held the coordinator's loop for 19.7 s. Its machine decides."""
