@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -278,7 +279,8 @@ def prepared(site: Site, admitted: Admitted, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("detctl_agent.launcher.container._user", lambda engine: ())
     folder = RunFolder(site.folder / "agent/state/runs/r1.1")
     folder.create()
-    runtime = RuntimeFolder(folder.tmp)
+    sockets = tempfile.mkdtemp(prefix="dt")  # a socket's path is short
+    runtime = RuntimeFolder(folder.tmp, Path(sockets))
     try:
         source = scan(site.folder / "recipe")
         taken = preparation.Taken(source, source.folder, folder.work)
@@ -286,6 +288,7 @@ def prepared(site: Site, admitted: Admitted, monkeypatch: pytest.MonkeyPatch) ->
         return preparation.prepare(admitted, taken, folder, runtime, machine="gpu1", private=site.private)
     finally:
         runtime.remove()
+        Path(sockets).rmdir()
 
 
 def test_the_mount_and_the_command_have_the_resolved_place(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
