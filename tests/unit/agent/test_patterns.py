@@ -38,9 +38,12 @@ def test_a_pattern_that_never_ends_is_a_refusal(pattern: str, value: str) -> Non
 def test_the_agents_own_process_evaluates_no_pattern_of_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = catalog("(a|a)*b").recipes["r"]
     order = Order("r1", 1, "r", parameters={"x": "aab"})
-    monkeypatch.setattr(re, "fullmatch", lambda *words: pytest.fail(f"evaluated here: {words}"))
-    assert recipe.takes("x", order.parameters["x"])
-    assert not recipe.takes("x", "aa")
+    evaluated = []
+    with monkeypatch.context() as patched:
+        patched.setattr(re, "fullmatch", lambda *words: evaluated.append(words))
+        assert recipe.takes("x", order.parameters["x"])
+        assert not recipe.takes("x", "aa")
+    assert evaluated == []
 
 
 @pytest.mark.parametrize(

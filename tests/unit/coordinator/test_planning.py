@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 
@@ -149,15 +150,22 @@ def test_a_change_that_changes_nothing_is_said():
 @pytest.mark.parametrize("value", ["a" * 127 + "!", "x" * 128, "a"])
 def test_no_expression_of_a_machine_is_evaluated(pattern, value, monkeypatch):
     """Sample 4 of issue 5: `(a|a)*$` passed the look at its text and held the coordinator's loop for 19.7 s. Its machine decides."""
-    for name in ("compile", "fullmatch", "match", "search", "sub", "split", "findall", "finditer"):
-        monkeypatch.setattr(re, name, lambda *words, name=name: pytest.fail(f"re.{name}{words}"))
     hostile = replace(GPT, patterns={"lr": pattern}, parameters={"lr": ""})
     machines = {"gpu1": machine("gpu1", hostile)}
-    for request in (
+    requests = (
         AuditRequest("tiny_gpt", ("gpu1",), twins=1, set=(("lr", value),)),
         AuditRequest("tiny_gpt", ("gpu1",), twins=1, vary=(("lr", (value, "b")),)),
         AuditRequest("tiny_gpt", ("gpu1",), twins=1),
-    ):
+    )
+    evaluated = []
+    with monkeypatch.context() as patched:
+        for name in ("compile", "fullmatch", "match", "search", "sub", "split", "findall", "finditer"):
+            patched.setattr(re, name, lambda *words, name=name: evaluated.append((name, words)))
+        for request in requests:
+            with contextlib.suppress(Refusal):
+                plan_runs(request, machines, ("gpu1",), "a1")
+    assert evaluated == []
+    for request in requests:
         assert plan_runs(request, machines, ("gpu1",), "a1").specs
 
 
