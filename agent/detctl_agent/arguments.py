@@ -32,7 +32,7 @@ def into_copy(
     relative ones that the copy lacks (ignored by git, say) are copied too, or linked where they are larger than `bytes_max`.
 
     foreign: positions of words that the machine's owner did not write, or whose links are not the owner's. Raises Refused where
-    one leads out of the folder by a symbolic link.
+    one that the copy lacks leads out of the folder by a symbolic link.
     """
     words = list(argv)
     real = os.path.realpath(folder)
@@ -40,13 +40,13 @@ def into_copy(
         path = os.path.normpath(folder / value)
         if not path.startswith(f"{folder}/") or not os.path.lexists(path):
             continue
-        if position in foreign and not f"{os.path.realpath(path)}/".startswith(f"{real}/"):
-            raise Refused(
-                f"argument {value[:256]!r} leads out of the recipe's folder by a symbolic link: name a file in it"
-            )
         relative = os.path.relpath(path, folder)
         place = work / relative
         if not os.path.lexists(place):
+            if position in foreign and not f"{os.path.realpath(path)}/".startswith(f"{real}/"):
+                raise Refused(
+                    f"argument {value[:256]!r} leads out of the recipe's folder by a symbolic link: name a file in it"
+                )
             _bring(Path(path), place, bytes_max)
         if os.path.isabs(value):
             words[position] = words[position].replace(value, str(place))

@@ -215,6 +215,8 @@ def test_a_word_of_the_command_brings_nothing_from_behind_a_link(
     """The set leaves out what is called venv, so the copy lacks it, and a word that names it has it copied."""
     taken = take_source(admitted(remote, ".", linked[0]), RunFolder(tmp_path / "run"), trees=tmp_path / "git")
     assert not (taken.work / "venv").exists()
+    link = ["python", "train.py", "out/tls.key"]  # is in the copy as the link that it is: nothing is brought
+    assert arguments.into_copy(link, taken.origin, taken.work, 1_000_000, foreign=[2]) == link
     with pytest.raises(Refused, match="leads out of the recipe's folder by a symbolic link"):
         arguments.into_copy(["python", "train.py", word], taken.origin, taken.work, 1_000_000, foreign=[2])
     assert not (taken.work / "venv").exists()
