@@ -11,7 +11,7 @@ UNUSED := /(kubernetes/aio|transformers/models|sympy/physics|pip|tests?)/
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 unexport PYTHONDONTWRITEBYTECODE # else each of the suite's processes would compile our packages for itself
 
-.PHONY: help demo compose-demo test lint types stubs bench zoo soak clean
+.PHONY: help demo compose-demo test lint types audit-deps sbom stubs bench zoo soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,16 @@ lint: $(VENV)/.dev ## ruff and the import rules
 
 types: $(VENV)/.dev ## mypy --strict
 	$(BIN)/mypy
+
+# --strict: what could not be asked about fails; else a service that knows nothing reads as "no known vulnerabilities".
+audit-deps: $(VENV)/.dev ## asks whether an installed package has a known vulnerability (needs the network)
+	@mkdir -p dist
+	$(BIN)/python -m pip freeze --exclude-editable >dist/installed.txt
+	$(BIN)/pip-audit --strict --vulnerability-service osv --disable-pip --no-deps -r dist/installed.txt
+
+sbom: $(VENV)/.dev ## what is installed, as CycloneDX: dist/sbom.cdx.json
+	@mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json $(BIN)/python
 
 stubs: ## regenerates the stubs; the diff must be empty
 	proto/regenerate.sh

@@ -1,4 +1,4 @@
-"""What may run here: an assignment held against the catalog. Pure; every refusal is one line (security.md, rows 1 and 2)."""
+"""What may run here: an assignment held against the catalog. Every refusal is one line (security.md, rows 1 and 2)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from detctl_agent.errors import Refused
 from detctl_agent.launcher.variables import remote_problem
 from detctl_agent.names import is_name
+from detctl_agent.places import check_value
 
 if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording has no use
     from detctl_agent.catalog import Catalog
@@ -116,11 +117,29 @@ def check_ids(order: Order) -> str:
 
 
 def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
-    pattern = recipe.pattern(key)
-    if len(value) > VALUE_CHARACTERS_MAX or not re.fullmatch(pattern, value, re.ASCII):
-        raise Refused(f"recipe {name}: parameter {key}: {_shown(value)} does not match {pattern}")
-    if key in recipe.paths and not value.startswith("/"):
-        raise Refused(f"recipe {name}: parameter {key} is a place and needs an absolute path, not {_shown(value)}")
+    begin = f"recipe {name}: parameter {key}: {_shown(value)}"
+    if len(value) > VALUE_CHARACTERS_MAX:
+        raise Refused(f"{begin} is longer than {VALUE_CHARACTERS_MAX} characters")
+    try:
+        taken = recipe.takes(key, value)
+    except Refused as error:
+        raise Refused(f"recipe {name}: parameter {key}: {error}") from None
+    if not taken:
+        raise Refused(
+            f"{begin} does not match {recipe.pattern(key)}; the machine's owner can change patterns.{key} in the catalog"
+        )
+    if key in recipe.paths:
+        check_value(name, recipe, key, value)
+    elif key not in recipe.patterns and value != recipe.parameters[key] and _is_path(value):
+        raise Refused(
+            f"{begin} is a path, and the parameter is no place: the machine's owner can put it into paths with roots.{key}, or give "
+            f"it a pattern of its own in patterns.{key}"
+        )
+
+
+def _is_path(value: str) -> bool:
+    """Whether a training that opens the value would leave its own folder: a recipe whose owner forgot `paths` reads no host files."""
+    return value.startswith("/") or ".." in re.split(r"[/=:,]", value)
 
 
 def _shown(text: str) -> str:

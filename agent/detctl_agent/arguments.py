@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from detctl_agent.errors import Refused
 from detctl_agent.run_folder import disk_error
 
 
@@ -24,11 +25,17 @@ def named_folders(argv: Sequence[str], cwd: Path) -> dict[str, str]:
     return found
 
 
-def into_copy(argv: Sequence[str], folder: Path, work: Path, bytes_max: int) -> list[str]:
+def into_copy(
+    argv: Sequence[str], folder: Path, work: Path, bytes_max: int, *, foreign: Collection[int] = ()
+) -> list[str]:
     """The command as it must read in the copy `work`: absolute words inside the source `folder` lead into the copy, and
     relative ones that the copy lacks (ignored by git, say) are copied too, or linked where they are larger than `bytes_max`.
+
+    foreign: positions of words that the machine's owner did not write, or whose links are not the owner's. Raises Refused where
+    one that the copy lacks leads out of the folder by a symbolic link.
     """
     words = list(argv)
+    real = os.path.realpath(folder)
     for position, value in _values(argv):
         path = os.path.normpath(folder / value)
         if not path.startswith(f"{folder}/") or not os.path.lexists(path):
@@ -36,6 +43,10 @@ def into_copy(argv: Sequence[str], folder: Path, work: Path, bytes_max: int) -> 
         relative = os.path.relpath(path, folder)
         place = work / relative
         if not os.path.lexists(place):
+            if position in foreign and not f"{os.path.realpath(path)}/".startswith(f"{real}/"):
+                raise Refused(
+                    f"argument {value[:256]!r} leads out of the recipe's folder by a symbolic link: name a file in it"
+                )
             _bring(Path(path), place, bytes_max)
         if os.path.isabs(value):
             words[position] = words[position].replace(value, str(place))

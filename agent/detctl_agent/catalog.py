@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from detctl_agent import logs
 from detctl_agent.errors import CatalogError, UnsafeCatalogError
+from detctl_agent.places import root_problem
 from detctl_agent.recipe import Environment, Recipe, name_problem
 
 BYTES_MAX = 4 * 1024 * 1024
@@ -24,11 +25,20 @@ log = logs.logger("catalog")
 
 
 class Catalog(BaseModel):
-    """What a machine offers. An environment `default` is always there."""
+    """What a machine offers. An environment `default` is always there. roots: of every place of a recipe that names none for it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    roots: tuple[str, ...] = ()
     recipes: dict[str, Recipe] = Field(default_factory=dict)
     environments: dict[str, Environment] = Field(default_factory=dict)
+
+    @field_validator("roots")
+    @classmethod
+    def _root_texts(cls, roots: tuple[str, ...]) -> tuple[str, ...]:
+        for root in roots:
+            if problem := root_problem(root):
+                raise ValueError(problem)
+        return roots
 
 
 def load(path: Path) -> Catalog:
@@ -61,13 +71,19 @@ def parse(document: Mapping[str, Any], where: str) -> Catalog:
         catalog = Catalog.model_validate(document)
     except ValidationError as error:
         raise CatalogError(f"{where}: {_one_line(error)}") from error
-    if "default" not in catalog.environments:
-        catalog = catalog.model_copy(update={"environments": {"default": Environment(), **catalog.environments}})
-    return catalog
+    recipes = {name: _with_roots(recipe, catalog.roots) for name, recipe in catalog.recipes.items()}
+    environments = catalog.environments
+    if "default" not in environments:
+        environments = {"default": Environment(), **environments}
+    return catalog.model_copy(update={"recipes": recipes, "environments": environments})
+
+
+def _with_roots(recipe: Recipe, roots: tuple[str, ...]) -> Recipe:
+    return recipe.model_copy(update={"roots": {**dict.fromkeys(recipe.paths, roots), **recipe.roots}})
 
 
 def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The document with relative places (folders of recipes, parameters in `paths`, interpreters) led to from the catalog's folder.
+    """The document with relative places (folders of recipes, parameters in `paths`, roots, interpreters) led to from the catalog's folder.
 
     What is no place, or of a wrong type, is left for `parse` to say.
     """
@@ -77,6 +93,11 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(value, str) and value and not value.startswith("/"):
             return {**table, key: str(folder / value)}
         return table
+
+    def led_roots(roots: Any) -> Any:
+        if not isinstance(roots, list):
+            return roots
+        return [str(folder / root) if isinstance(root, str) and root else root for root in roots]
 
     def recipe(table: Any) -> Any:
         if not isinstance(table, dict):
@@ -88,6 +109,8 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
             for name in places:
                 parameters = led(parameters, name)
             table = {**table, "parameters": parameters}
+        if isinstance(table.get("roots"), dict):
+            table = {**table, "roots": {name: led_roots(roots) for name, roots in table["roots"].items()}}
         return table
 
     def environment(table: Any) -> Any:
@@ -98,6 +121,8 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         )  # "python3.12" alone is no place: PATH differs by who starts the agent
 
     changed = dict(document)
+    if "roots" in changed:
+        changed["roots"] = led_roots(changed["roots"])
     for kind, change in (("recipes", recipe), ("environments", environment)):
         if isinstance(changed.get(kind), dict):
             changed[kind] = {name: change(table) for name, table in changed[kind].items()}

@@ -70,6 +70,17 @@ def worktree(text: str, commit: str, root: Path) -> Path:
     return tree
 
 
+def folder_in(tree: Path, folder: Path) -> Path:
+    """`folder` of a worktree with all links followed. Raises Refused where they lead out of the worktree."""
+    place = Path(os.path.realpath(tree / folder))
+    if not place.is_relative_to(os.path.realpath(tree)):
+        raise Refused(
+            f"the folder {str(folder)!r} of commit {tree.name} leads out of the repository by a symbolic link: the machine's owner "
+            "can name another folder in the catalog, or make it a folder in the repository"
+        )
+    return place
+
+
 def reachable(text: str) -> None:
     """Raises SourceError where the remote does not answer."""
     url = url_of(text)

@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.errors import AgentError
 from detctl_agent.job import Job
 from detctl_agent.offers import Offers
+from detctl_agent.places import Private
 from detctl_agent.preparation import Prepared, Taken, prepare, take_source
 from detctl_agent.runner import Outcome, Runner, note_end
 from detctl_agent.sockets import RuntimeFolder
@@ -28,12 +29,14 @@ log = logs.logger("jobs")
 @dataclass(frozen=True)
 class JobOptions:
     """How an agent trains. parallel: runs at a time; inherit: from the agent's own environment; answers: ask each environment for its
-    known answers; cluster: where environments with an image are trained, None: here, by a container engine."""
+    known answers; cluster: where environments with an image are trained, None: here, by a container engine; private: what of the
+    agent no training is given."""
 
     parallel: int = 1
     inherit: bool = False
     answers: bool = False
     cluster: Cluster | None = None
+    private: Private = field(default_factory=Private)
 
 
 class JobTraining:
@@ -50,7 +53,7 @@ class JobTraining:
         on_spooled: Callable[[Job], None],
     ) -> None:
         self._machine, self._offers, self._state = machine, offers, state
-        self._inherit, self._cluster = options.inherit, options.cluster
+        self._inherit, self._cluster, self._private = options.inherit, options.cluster, options.private
         self._answers = state.root / "known-answers" if options.answers else None
         self._on_started, self._on_spooled = on_started, on_spooled
         # Fetches what a run kept into a folder; the connection sets it while there is one.
@@ -112,6 +115,7 @@ class JobTraining:
                 machine=self._machine,
                 inherit=self._inherit,
                 answers=self._answers,
+                private=self._private,
             )
             job.manifest = prepared.manifest
             job.folder.write_manifest(prepared.manifest)

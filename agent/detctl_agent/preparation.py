@@ -21,6 +21,7 @@ from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, passed, prepend, taken_over
+from detctl_agent.places import Private, check_unchanged, resolved
 from detctl_agent.run_folder import RunFolder, disk_error
 from detctl_agent.runner import LaunchPlan
 from detctl_agent.sockets import RuntimeFolder
@@ -66,7 +67,7 @@ def take_source(
     origin = recipe.folder
     if recipe.source:
         commit = admitted.parameters[git_source.PARAMETER]
-        origin = git_source.worktree(recipe.source, commit, trees) / recipe.folder
+        origin = git_source.folder_in(git_source.worktree(recipe.source, commit, trees), recipe.folder)
     found = snapshot or source.scan(origin, _bytes_max(admitted))
     # A command in the user's own folder may write there; its second twin finds another folder than was planned.
     fixed = not (inherit and recipe.runs_in_place)
@@ -91,14 +92,20 @@ def prepare(
     agent_variables: Mapping[str, str] | None = None,
     answers: Path | None = None,
     attached: Attached | None = None,
+    private: Private,
 ) -> Prepared:
     """Raises Refused, AgentError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
-    answers: where known answers are kept, None: nobody is asked for them. attached: the training's container, where it is another."""
+    answers: where known answers are kept, None: nobody is asked for them. attached: the training's container, where it is another.
+    private: what of the agent no training is given."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
     found, work = taken.found, taken.work
+    start = _start_of(admitted, mine, inherit, attached)
+    # Another container has a file system of its own, in which the owner's template mounts what may be seen.
+    places = _unresolved(admitted) if attached else resolved(admitted, private)
     values = {
         **admitted.parameters,
+        **places,
         "out": str(folder.out),
         "tmp": str(runtime.tmp),
         "seed": admitted.parameters.get("seed", "0"),
@@ -107,8 +114,7 @@ def prepare(
         values["port"] = str(free_port(order.recipe))
     argv = [fill(word, values) for word in recipe.command]
     if not recipe.runs_in_place:
-        argv = arguments.into_copy(argv, taken.origin, work, _bytes_max(admitted))
-    start = _start_of(admitted, mine, inherit, attached)
+        argv = arguments.into_copy(argv, taken.origin, work, _bytes_max(admitted), foreign=_foreign(admitted))
     env, interpreter, container, inherit = start.env, start.interpreter, start.container, start.inherit
     env.update({name: fill(value, values) for name, value in environment.variables.items()})
     env.update(environment.emulation)
@@ -121,11 +127,9 @@ def prepare(
         argv[0] = interpreter
     elif start.here and shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
         raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
-    private = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
+    own = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
     private_variables(env, folder, runtime, home=not inherit)
-    places = {name: admitted.parameters[name] for name in recipe.paths}
-    if inherit and not places:
-        places = arguments.named_folders(argv, work)
+    named = arguments.named_folders(argv, work) if inherit and not places else places
     add_probe(
         env,
         folder,
@@ -134,9 +138,9 @@ def prepare(
             "level": order.level or "module",
             "window": [order.step_from, order.step_to],
             "paths": {
-                **{name: str(path) for name, path in private.items()},
+                **{name: str(path) for name, path in own.items()},
                 "out": str(folder.out),
-                **places,
+                **named,
                 "cwd": str(work),
             },
             "interventions": dict(order.interventions),
@@ -146,6 +150,11 @@ def prepare(
         },
     )
     if container:
+        if not recipe.source and private.reached(Path(os.path.realpath(taken.origin))):
+            raise Refused(
+                f"recipe {order.recipe}: its folder {taken.origin} holds state or credentials of the agent, or lies among them: no "
+                "container gets them; the machine's owner can put the recipe into a folder of its own"
+            )
         container = replace(
             container,
             writable=(work, folder.home, folder.tmp, folder.out, folder.caches, runtime.path),
@@ -155,7 +164,7 @@ def prepare(
         machine,
         interpreter=interpreter,
         variables=env,
-        places=places,
+        places=named,
         recipe={
             "name": order.recipe,
             "command": list(recipe.command),
@@ -178,6 +187,8 @@ def prepare(
     )
     if order.known_answers and answers is not None:
         facts["known_answers"] = manifest.known_answers(interpreter, env, answers, container)
+    if not attached:  # asking an image for its facts takes seconds
+        check_unchanged(admitted, places, private)
     plan = LaunchPlan(
         run_id=order.run_id,
         attempt=order.attempt,
@@ -225,6 +236,19 @@ def _start_of(admitted: Admitted, mine: Mapping[str, str], inherit: bool, attach
         return _Start(env, str(inside["python"]["executable"]), container, inside)
     env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
     return _Start(env, interpreter, inherit=inherit)
+
+
+def _unresolved(admitted: Admitted) -> dict[str, str]:
+    return {name: admitted.parameters[name] for name in admitted.recipe.paths}
+
+
+def _foreign(admitted: Admitted) -> frozenset[int]:
+    """Positions of the command's words that hold a value from remote, or all, where the links in the source are a commit's."""
+    return frozenset(
+        position
+        for position, word in enumerate(admitted.recipe.command)
+        if admitted.recipe.source or admitted.order.parameters.keys() & set(names_in([word]))
+    )
 
 
 def _bytes_max(admitted: Admitted) -> int:

@@ -12,8 +12,11 @@ from detctl_agent import git_source
 from detctl_agent.launcher.placeholders import OWN, names_in
 from detctl_agent.launcher.variables import is_secret
 from detctl_agent.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
+from detctl_agent.patterns import matches, not_regular
+from detctl_agent.places import root_problem
 
-DEFAULT_PATTERN = "[A-Za-z0-9._:/=+,@-]{0,128}"
+# Never a dash first: a value stands in the training's command line, where it would be an option.
+DEFAULT_PATTERN = "([A-Za-z0-9._:/=+,@][A-Za-z0-9._:/=+,@-]{0,127})?"
 PATTERN_CHARACTERS_MAX = 500
 # What an environment may stand in for, and the variable that does it.
 EMULATED = {"cpu": "ATEN_CPU_CAPABILITY", "onednn": "ONEDNN_MAX_CPU_ISA", "mkl": "MKL_CBWR"}
@@ -38,7 +41,8 @@ class _Table(BaseModel):
 
 
 class Recipe(_Table):
-    """What to train. parameters: defaults of this machine, by name; paths: those that are places.
+    """What to train. parameters: defaults of this machine, by name; paths: those that are places; roots: by parameter, the folders
+    in which a place that a request names must lie. Without roots the default is the only value.
 
     source: a git remote, `git+https://…`; the request names the commit, and `folder` lies within it. Else `folder` is on this machine.
     """
@@ -49,6 +53,7 @@ class Recipe(_Table):
     timeout_s: float = Field(default=3600, gt=0)
     grace_s: float = Field(default=10, ge=0, le=600)  # between SIGTERM and SIGKILL
     paths: tuple[str, ...] = ()
+    roots: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     parameters: dict[str, Text] = Field(default_factory=dict)
     patterns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     pass_: tuple[str, ...] = Field(default=(), alias="pass")
@@ -67,6 +72,15 @@ class Recipe(_Table):
         """The regular expression that a value from remote must match as a whole."""
         given = self.patterns.get(parameter, DEFAULT_PATTERN)
         return given if isinstance(given, str) else "|".join(re.escape(value) for value in given)
+
+    def takes(self, parameter: str, value: str) -> bool:
+        """Whether a value from remote matches. Raises Refused where the owner's pattern takes too long to tell."""
+        given = self.patterns.get(parameter)
+        if isinstance(given, tuple):
+            return value in given
+        if given is None or given == git_source.COMMIT_PATTERN:
+            return re.fullmatch(given or DEFAULT_PATTERN, value, re.ASCII) is not None
+        return matches(given, value)
 
     @model_validator(mode="before")
     @classmethod
@@ -102,6 +116,15 @@ class Recipe(_Table):
             raise ValueError(f"must be an absolute path, not {str(folder)!r}")
         return folder
 
+    @field_validator("roots")
+    @classmethod
+    def _root_texts(cls, roots: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, folders in roots.items():
+            for folder in folders:
+                if problem := root_problem(folder):
+                    raise ValueError(f"{name}: {problem}")
+        return roots
+
     @field_validator("command")
     @classmethod
     def _program(cls, command: tuple[str, ...]) -> tuple[str, ...]:
@@ -128,10 +151,8 @@ class Recipe(_Table):
             if isinstance(pattern, str):
                 if len(pattern) > PATTERN_CHARACTERS_MAX:
                     raise ValueError(f"{name}: longer than {PATTERN_CHARACTERS_MAX} characters")
-                try:
-                    re.compile(pattern)
-                except re.error as error:
-                    raise ValueError(f"{name}: {pattern!r} is no regular expression: {error}") from None
+                if problem := not_regular(pattern):
+                    raise ValueError(f"{name}: {pattern!r} is no regular expression: {problem}")
         return patterns
 
     @model_validator(mode="after")
@@ -142,6 +163,9 @@ class Recipe(_Table):
             for name in used:
                 if name not in self.parameters:
                     raise ValueError(f"{key} names {name!r}, which is not in parameters")
+        for name in self.roots:
+            if name not in self.paths:
+                raise ValueError(f"roots names {name!r}, which is not in paths")
         for name in names_in(self.command):
             if name not in self.parameters and name not in OWN:
                 valid = ", ".join([*self.parameters, *OWN])

@@ -13,13 +13,17 @@ from detctl_agent.errors import AgentError
 SOCKET_PATH_BYTES_MAX = 107
 
 
-def runtime_root() -> Path:
-    """`$XDG_RUNTIME_DIR/detctl`, else `/tmp/detctl-<uid>`; made with mode 0700. Raises AgentError where it is not ours."""
+def runtime_roots() -> list[Path]:
+    """Where this user's sockets may lie, best first: `$XDG_RUNTIME_DIR/detctl`, `/tmp/detctl-<uid>`."""
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     candidates = [Path(given) / "detctl"] if given.startswith("/") and len(given) < 60 and Path(given).is_dir() else []
-    candidates.append(Path(f"/tmp/detctl-{os.getuid()}"))
+    return [*candidates, Path(f"/tmp/detctl-{os.getuid()}")]
+
+
+def runtime_root() -> Path:
+    """The first of runtime_roots that is ours; made with mode 0700. Raises AgentError where none is."""
     problem = ""
-    for folder in candidates:
+    for folder in runtime_roots():
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             found = folder.lstat()

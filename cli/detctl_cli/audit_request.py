@@ -32,6 +32,12 @@ class AuditOptions:
     self_test: bool = False
     join_only: bool = False
 
+    def given(self) -> list[tuple[str, list[str]]]:
+        """Name and values of each --set and --vary."""
+        return [assignment_of("--set", text) for text in self.set_] + [
+            assignment_of("--vary", text) for text in self.vary
+        ]
+
     def arms(self) -> int:
         """How many arms a machine has in one environment."""
         total = 1

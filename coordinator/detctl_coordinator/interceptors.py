@@ -12,7 +12,15 @@ from typing import Any
 
 import grpc
 
-from detctl_coordinator.domain.identity import LOCAL, Caller, Refused, caller_of, check_call, token_id_of
+from detctl_coordinator.domain.identity import (
+    LOCAL,
+    OPEN_METHODS,
+    Caller,
+    Refused,
+    caller_of,
+    check_call,
+    token_id_of,
+)
 from detctl_coordinator.errors import Code, Refusal, abort
 from detctl_coordinator.rpc.callers import MACHINE_KEY, TOKEN_KEY, metadata_value
 from detctl_coordinator.storage.store import StoreError
@@ -20,8 +28,6 @@ from detctl_coordinator.token_book import TokenBook
 
 log = logging.getLogger(__name__)
 
-# Health says nothing but "up"; probes have no token.
-OPEN_METHODS = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 _CALLER: ContextVar[Caller] = ContextVar("caller", default=LOCAL)
 
 

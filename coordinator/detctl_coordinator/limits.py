@@ -12,6 +12,7 @@ MANIFEST_BYTES_MAX = 1024 * 1024
 DETAIL_BYTES_MAX = 2 * 1024 * 1024
 OUTPUT_TAIL_CHARS_MAX = 64 * 1024
 LINE_CHARS_MAX = 2000
+VALUE_CHARS_MAX = 128  # of a parameter in --set and --vary: it stands in labels, keys and tables
 
 SITE_BYTES_MAX = 512
 NAMES_MAX = 65_536  # of one segment; a model of 10^5 modules spreads over segments
@@ -31,6 +32,11 @@ PARALLEL_RUNS_MAX = 64
 WORKING_MAX = 256
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text holds no control characters and direction marks."""
+    return _CONTROL.search(text) is None
 
 
 def clean(text: str, chars_max: int = LINE_CHARS_MAX) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 from detctl_proto.credentials import CredentialsError
 from pydantic import ValidationError
@@ -17,9 +18,10 @@ from detctl_coordinator.health import ask_health
 from detctl_coordinator.logs import say
 from detctl_coordinator.server import serve
 from detctl_coordinator.settings import Settings
+from detctl_coordinator.storage.address import has_password, hidden
 from detctl_coordinator.storage.copying import copy_store
 from detctl_coordinator.storage.open_store import open_store
-from detctl_coordinator.storage.store import StoreError
+from detctl_coordinator.storage.store import Store, StoreError
 from detctl_coordinator.token_file import TokenError
 
 TROUBLE = 2
@@ -29,12 +31,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit code: 0 after SIGTERM or SIGINT, 2 on trouble."""
     flags = vars(_parser().parse_args(argv))
     command = flags.pop("command", None)
+    for flag in ("store", "to"):
+        if has_password(flags[flag] or ""):
+            say(
+                f"warning: --{flag} holds a password, which every user of this host can read in the list of processes: put the "
+                f"address into DETCTL_COORDINATOR_{flag.upper()}, or the password into a file of mode 0600 (--{flag}-password-file FILE)"
+            )
     try:
         settings = Settings(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]).replace("_", "-")
-        return _trouble(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})")
+        return _trouble(hidden(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})"))
     logs.set_up(settings.log_level)
     try:
         return {"check": _check, "copy": _copy, "health": _health}.get(command or "", _serve)(settings)
@@ -46,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(settings: Settings) -> int:
     address = listen.parse(settings.listen, off_loopback=settings.tls is not None)
-    store = open_store(settings.store, allow_volatile=settings.allow_volatile_store)
+    store = _store(settings)
     try:
         for warning in store.check():
             say(f"warning: {warning}")
@@ -56,9 +64,15 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
+def _store(settings: Settings) -> Store:
+    return open_store(
+        settings.store, allow_volatile=settings.allow_volatile_store, password_file=settings.store_password_file
+    )
+
+
 def _check(settings: Settings) -> int:
     """Opens the store as a coordinator would and says what is wrong with it."""
-    store = open_store(settings.store, allow_volatile=settings.allow_volatile_store)
+    store = _store(settings)
     try:
         warnings = store.check()
     finally:
@@ -77,8 +91,14 @@ def _copy(settings: Settings) -> int:
     if settings.to == settings.store:
         return _trouble("copy: --store and --to name the same store")
     with (
-        closing(open_store(settings.store, allow_volatile=True, must_exist=True)) as source,  # it is only read
-        closing(open_store(settings.to, allow_volatile=settings.allow_volatile_store)) as target,
+        closing(
+            open_store(settings.store, allow_volatile=True, must_exist=True, password_file=settings.store_password_file)
+        ) as source,  # it is only read
+        closing(
+            open_store(
+                settings.to, allow_volatile=settings.allow_volatile_store, password_file=settings.to_password_file
+            )
+        ) as target,
     ):
         done = copy_store(source, target, say if sys.stderr.isatty() else lambda text: None)
     for problem in done.problems:
@@ -104,8 +124,14 @@ def _trouble(text: str) -> int:
     return TROUBLE
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """As always, less the passwords that a mistyped command line holds."""
+        super().error(hidden(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="detctl-coordinator",
         description="Plans audits, stores fingerprints, compares and attributes. Every flag is also a variable DETCTL_COORDINATOR_*.",
         allow_abbrev=False,
@@ -123,7 +149,14 @@ def _parser() -> argparse.ArgumentParser:
         help="HOST:PORT or unix:/path (127.0.0.1:7450); off loopback with --tls alone; port 0: any",
     )
     parser.add_argument("--store", metavar="STORE", help="sqlite:FILE or redis://HOST:PORT/DB (sqlite:detctl.sqlite)")
+    parser.add_argument(
+        "--store-password-file",
+        type=Path,
+        metavar="FILE",
+        help="the password of a Redis (redis://USER@HOST:PORT/DB), 0600: a command line is seen by every user of the host",
+    )
     parser.add_argument("--to", metavar="STORE", help="with copy: the store to copy to")
+    parser.add_argument("--to-password-file", type=Path, metavar="FILE", help="with copy: the password of --to")
     parser.add_argument(
         "--tls",
         type=Path,

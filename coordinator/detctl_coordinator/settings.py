@@ -18,8 +18,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DETCTL_COORDINATOR_", extra="ignore")
 
     listen: str = "127.0.0.1:7450"
-    store: str = "sqlite:detctl.sqlite"
-    to: str | None = None  # with copy
+    store: str = Field(default="sqlite:detctl.sqlite", repr=False)  # may hold a password
+    store_password_file: Path | None = None
+    to: str | None = Field(default=None, repr=False)  # with copy
+    to_password_file: Path | None = None
     token_file: Path | None = None
     tls: Path | None = None
     health_socket: Path | None = None

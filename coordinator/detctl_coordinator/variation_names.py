@@ -6,16 +6,14 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from detctl_coordinator import interventions, limits, variables
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Recipe
+from detctl_coordinator.offered_patterns import DEFAULT_PATTERN, may_take
 
-# A machine's recipe that gives no pattern of its own takes these values.
-DEFAULT_PATTERN = r"[A-Za-z0-9._:/=+-]{0,128}"
 KINDS = ("param", "probe", "env")
 
 
@@ -57,7 +55,7 @@ def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
 
 
 def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> None:
-    """Raises Refusal where a machine would not take the value."""
+    """Raises Refusal where a machine surely would not take the value; it decides itself about patterns of its own."""
     shown = f"{change.typed}={limits.clean(value)!r}"
     if change.kind == "env":
         if not variables.VALUE.fullmatch(value):
@@ -66,9 +64,14 @@ def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> No
         if not interventions.VALUES[change.name].fullmatch(value):
             raise Refusal(Code.INVALID, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}")
     else:
+        if len(value) > limits.VALUE_CHARS_MAX or not limits.is_plain(value):
+            raise Refusal(
+                Code.INVALID,
+                f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters, and none that controls a terminal",
+            )
         for machine, recipe in recipes.items():
             pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
-            if not _matches(pattern, value):
+            if not may_take(pattern, value):
                 raise Refusal(Code.INVALID, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}")
 
 
@@ -76,28 +79,11 @@ def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
     """Raises Refusal where a recipe cannot run without a value of the request: its own is empty and its pattern takes none such."""
     for machine, recipe in recipes.items():
         for name, pattern in recipe.patterns.items():
-            if name not in given and recipe.parameters.get(name) == "" and not _matches(pattern, ""):
+            if name not in given and recipe.parameters.get(name) == "" and not may_take(pattern, ""):
                 raise Refusal(
                     Code.INVALID,
                     f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",
                 )
-
-
-def _matches(pattern: str, value: str) -> bool:
-    # Patterns come from agents, so one that never ends (catastrophic backtracking) must not stop the coordinator: values are
-    # short, patterns are limited when a Hello is read, and the machine checks again whatever is said here.
-    if len(value) > 128:
-        return False
-    if pattern != DEFAULT_PATTERN and _RISKY.search(pattern):
-        return True
-    try:
-        return re.fullmatch(pattern, value) is not None
-    except re.error:
-        return True
-
-
-# A repeated group that holds a repetition: (a+)+, (a*b?){2,}. Such a pattern is left to its machine.
-_RISKY = re.compile(r"\([^)]*[*+{][^)]*\)\s*[*+{]")
 
 
 def _parameters(recipes: Mapping[str, Recipe]) -> set[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from detctl_agent import admission
+from detctl_agent import admission, git_source, recipe
 from detctl_agent.launcher import variables as agent_variables
-from detctl_coordinator import interventions
+from detctl_coordinator import interventions, offered_patterns
 from detctl_coordinator import variables as coordinator_variables
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_probe import frames
@@ -14,6 +14,17 @@ from detctl_proto.v1 import records_pb2
 def test_variables_that_may_be_set_from_remote() -> None:
     assert coordinator_variables.ALLOWED == agent_variables.REMOTE
     assert coordinator_variables.VALUE.pattern == agent_variables.REMOTE_VALUE.pattern
+
+
+def test_patterns_that_the_coordinator_knows() -> None:
+    assert offered_patterns.DEFAULT_PATTERN == recipe.DEFAULT_PATTERN
+    assert offered_patterns.COMMIT_PATTERN == git_source.COMMIT_PATTERN
+
+
+def test_a_list_of_values_in_a_catalog_is_one_in_an_offer() -> None:
+    values = ("0", "a.b", "x|y", "(a|a)*$", "a\\d", "ü b", "-", "")
+    table = recipe.Recipe(command=("python",), folder="/srv", parameters={"x": "0"}, patterns={"x": values})
+    assert offered_patterns.values_of(table.pattern("x")) == set(values)
 
 
 def test_interventions() -> None:

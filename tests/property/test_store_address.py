@@ -28,6 +28,9 @@ WRONG = [
     ("unix://", "names no socket"),
     ("redis://u:s3cret@h:port/0", "port must be a number"),
     ("redis://u:s3cret@h/zero", "must be a number"),
+    ("redis://u:12/s3cret@h:6379/0", "must be a number"),
+    ("u:s3cret@h", "unknown store address"),
+    ("s3cret@h", "unknown store address"),
     ("reddis://u:s3cret@h/0", "unknown store address"),
 ]
 

@@ -12,15 +12,25 @@ from detctl_agent.catalog import load
 from detctl_agent.errors import AgentError, CatalogError, SourceError
 from detctl_agent.launcher.container import find_image
 from detctl_agent.launcher.placeholders import names_in
+from detctl_agent.places import Private, problems
+from detctl_agent.recipe import Recipe
 
 
 @click.command()
 @click.option("--catalog", type=click.Path(path_type=Path), required=True, help="the catalog to check")
-def check(catalog: Path) -> None:
-    """Checks a catalog: every recipe's folder, places and interpreter too."""
+@click.option("--state", type=click.Path(path_type=Path), envvar="DETCTL_AGENT_STATE", help="as the agent is given it")
+@click.option(
+    "--tls", metavar="DIR", type=click.Path(path_type=Path), envvar="DETCTL_TLS", help="as the agent is given it"
+)
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), envvar="DETCTL_TOKEN_FILE", help="as the agent is given it"
+)
+def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path | None) -> None:
+    """Checks a catalog: every recipe's folder, places, roots and interpreter too. No root may hold what belongs to the agent."""
     found = load(catalog)
-    problems = []
+    wrong = list(problems(found, Private.of_agent(catalog, state, tls, token_file)))
     for name, recipe in found.recipes.items():
+        _tell_roots(name, recipe)
         try:
             if recipe.source:
                 git_source.reachable(recipe.source)
@@ -29,10 +39,10 @@ def check(catalog: Path) -> None:
             scanned = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
             click.echo(f"recipe {name}: {len(scanned.paths)} files, digest {scanned.digest[:12]}")
         except SourceError as error:
-            problems.append(f"recipes.{name}.{'source' if recipe.source else 'folder'}: {error}")
+            wrong.append(f"recipes.{name}.{'source' if recipe.source else 'folder'}: {error}")
         for parameter in recipe.paths:
             if not Path(recipe.parameters[parameter]).exists():
-                problems.append(f"recipes.{name}.parameters.{parameter}: {recipe.parameters[parameter]} does not exist")
+                wrong.append(f"recipes.{name}.parameters.{parameter}: {recipe.parameters[parameter]} does not exist")
         used = names_in(recipe.command)
         for parameter in recipe.parameters:
             if parameter not in used:
@@ -45,10 +55,17 @@ def check(catalog: Path) -> None:
                     f"environment {name}: image {environment.image}, {found_image.id.removeprefix('sha256:')[:12]}"
                 )
             except AgentError as error:
-                problems.append(f"environments.{name}.image: {error}")
+                wrong.append(f"environments.{name}.image: {error}")
         elif environment.python and not os.access(environment.python, os.X_OK):
-            problems.append(f"environments.{name}.python: {environment.python} does not exist or may not be run")
+            wrong.append(f"environments.{name}.python: {environment.python} does not exist or may not be run")
         else:
             click.echo(f"environment {name}: {environment.python or 'the interpreter of the agent'}")
-    if problems:
-        raise CatalogError("\n".join(f"{catalog}: {problem}" for problem in problems))
+    if wrong:
+        raise CatalogError("\n".join(f"{catalog}: {problem}" for problem in wrong))
+
+
+def _tell_roots(name: str, recipe: Recipe) -> None:
+    for parameter in recipe.paths:
+        roots = recipe.roots.get(parameter, ())
+        below = f", and what lies in {', '.join(roots)}" if roots else " alone: it has no roots"
+        click.echo(f"recipe {name}: a request may set {parameter} to {recipe.parameters[parameter]}{below}")

@@ -14,6 +14,7 @@ from detctl_agent import logs, manifest
 from detctl_agent.cluster import handover
 from detctl_agent.errors import AgentError, Refused
 from detctl_agent.launcher.attached import Attached
+from detctl_agent.places import Private
 from detctl_agent.preparation import prepare
 from detctl_agent.run_folder import RunFolder
 from detctl_agent.runner import Outcome, Runner, failed
@@ -52,7 +53,7 @@ def _recorded(folder: RunFolder, shared: Path) -> Outcome:
     attached = Attached(shared, WAIT_S)
     runtime = RuntimeFolder(folder.tmp, root=shared)
     try:
-        prepared = prepare(admitted, taken, folder, runtime, machine=machine, attached=attached)
+        prepared = prepare(admitted, taken, folder, runtime, machine=machine, attached=attached, private=Private())
         folder.write_manifest(prepared.manifest)
         runner = Runner(prepared.plan, folder, runtime)
     except BaseException:

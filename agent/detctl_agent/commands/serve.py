@@ -15,8 +15,11 @@ from detctl_agent.errors import AgentError
 from detctl_agent.job_training import JobOptions
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
+from detctl_agent.places import Private, problems
 from detctl_agent.service import Service
 from detctl_agent.state_folder import StateFolder, default_state
+
+log = logs.logger("service")
 
 
 @click.command()
@@ -98,9 +101,11 @@ def serve(
     cluster = Cluster(JobsApi(namespace), read_template(jobs)) if jobs else None
     folder = StateFolder(state or default_state(name))
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
+    private = Private.of_agent(catalog, folder.root, tls, token_file)
+    for problem in problems(offers.catalog, private):
+        log.warning(logs.line("root_unusable", why=problem))
+    options = JobOptions(parallel, inherit_environment, answers, cluster, private)
     try:
-        asyncio.run(
-            Service(name, endpoint, offers, folder, JobOptions(parallel, inherit_environment, answers, cluster)).run()
-        )
+        asyncio.run(Service(name, endpoint, offers, folder, options).run())
     finally:
         folder.close()

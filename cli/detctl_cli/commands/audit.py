@@ -227,7 +227,7 @@ def _local(
     request_of(options, "checked", ["before-anything-starts"])
     single = options.twins * options.arms() == 1
     in_copy = copy or (not in_place and not single)
-    recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=timeout_s or TIMEOUT_S)
+    recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=timeout_s or TIMEOUT_S, given=options.given())
     with local_machine(catalog_toml(recipe)) as (coordinator, machine):
         request = request_of(options, recipe.name, [machine])
         if dry_run:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,8 @@ _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9._-]*\}")
 @dataclass(frozen=True)
 class LocalRecipe:
     """`command` as a template; `paths`: parameter -> folder, compared by name and not by value (rulings, 1); `words`:
-    parameter -> argument that would look like a placeholder; `python`: what "python" means here."""
+    parameter -> argument that would look like a placeholder; `python`: what "python" means here; `roots`: path -> the other places
+    that the same command line gives it (the agent takes places from a request only where its owner, here the user, allows them)."""
 
     name: str
     command: tuple[str, ...]
@@ -30,10 +31,20 @@ class LocalRecipe:
     paths: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, str] = field(default_factory=dict)
     python: str = ""
+    roots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def recipe_of(command: Sequence[str], cwd: Path, *, copy: bool, timeout_s: int = TIMEOUT_S) -> LocalRecipe:
+def recipe_of(
+    command: Sequence[str],
+    cwd: Path,
+    *,
+    copy: bool,
+    timeout_s: int = TIMEOUT_S,
+    given: Iterable[tuple[str, Sequence[str]]] = (),
+) -> LocalRecipe:
     """The recipe for a command as typed. Raises UsageError for one that cannot be written down.
+
+    given: name and values of each --set and --vary.
 
     Folders outside `cwd` among the arguments become parameters with their absolute path, named by position. Those inside stay
     as typed: the agent leads them into each run's own copy, so that no twin sees another's checkpoints.
@@ -61,7 +72,12 @@ def recipe_of(command: Sequence[str], cwd: Path, *, copy: bool, timeout_s: int =
     # Not resolved: the path through a virtual environment is what makes it one.
     found = shutil.which("python") or shutil.which("python3")
     python = str(cwd / found) if found else ""
-    return LocalRecipe(recipe_name(command), tuple(template), cwd, copy, timeout_s, paths, words, python)
+    roots = {
+        name: tuple(value for value in values if value.startswith("/"))
+        for typed, values in given
+        if (name := typed.removeprefix("param:")) in paths
+    }
+    return LocalRecipe(recipe_name(command), tuple(template), cwd, copy, timeout_s, paths, words, python, roots)
 
 
 def recipe_name(command: Sequence[str]) -> str:
@@ -90,6 +106,9 @@ def catalog_toml(recipe: LocalRecipe) -> str:
     if recipe.paths or recipe.words:
         lines.append(f"[recipes.{_quoted(recipe.name)}.parameters]")
         lines += [f"{name} = {_quoted(value)}" for name, value in {**recipe.paths, **recipe.words}.items()]
+    if recipe.roots:
+        lines.append(f"[recipes.{_quoted(recipe.name)}.roots]")
+        lines += [f"{name} = [{', '.join(map(_quoted, roots))}]" for name, roots in recipe.roots.items()]
     lines.append("[environments.default]")
     if recipe.python:
         lines.append(f"python = {_quoted(recipe.python)}")

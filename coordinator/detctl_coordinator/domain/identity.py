@@ -13,7 +13,7 @@ from typing import Any
 
 TOKEN = re.compile(r"dct_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 VALID_S = 365 * 86_400.0
-_AUDITS, _AGENTS = "/detctl.v1.Audits/", "/detctl.v1.Agents/"
+_AUDITS, _AGENTS, _ADMIN = "/detctl.v1.Audits/", "/detctl.v1.Agents/", "/detctl.v1.Admin/"
 
 
 class Role(Enum):
@@ -25,22 +25,41 @@ class Role(Enum):
     ADMIN = "admin"
 
 
-_VIEW = frozenset(
-    _AUDITS + name for name in ("PlanAudit", "WatchAudit", "Compare", "ListMachines", "ListRuns", "ListAudits", "Show")
-)
-_SUBMIT = _VIEW | {
-    *(
-        _AUDITS + name
-        for name in ("StartAudit", "CancelAudit", "ExplainAudit", "JoinAudit", "ImportRun", "FinishImport")
+_LOOKS = frozenset((Role.VIEWER, Role.SUBMITTER, Role.ADMIN))
+_SUBMITS = frozenset((Role.SUBMITTER, Role.ADMIN))
+_SPEAKS = frozenset((Role.MACHINE, Role.ADMIN))
+_ADMINISTERS = frozenset((Role.ADMIN,))
+# Who may call a method with a token. Every method that is served has a row (tests/unit/coordinator/test_identity.py reads them from
+# the descriptors); what has none is refused to all.
+RULES: Mapping[str, frozenset[Role]] = {
+    **dict.fromkeys(
+        (
+            _AUDITS + name
+            for name in ("PlanAudit", "WatchAudit", "Compare", "ListMachines", "ListRuns", "ListAudits", "Show")
+        ),
+        _LOOKS,
     ),
-    _AGENTS + "Ingest",  # of imported folders and joined runs: a run of a machine is refused by its owner's name
+    **dict.fromkeys(
+        (
+            _AUDITS + name
+            for name in ("StartAudit", "CancelAudit", "ExplainAudit", "JoinAudit", "ImportRun", "FinishImport")
+        ),
+        _SUBMITS,
+    ),
+    _AUDITS + "DeleteRuns": _ADMINISTERS,
+    _AGENTS + "Control": _SPEAKS,
+    _AGENTS + "Content": _SPEAKS,
+    # Of imported folders and joined runs too: a run of a machine is refused by its owner's name.
+    _AGENTS + "Ingest": _SPEAKS | _SUBMITS,
+    **dict.fromkeys(
+        (_ADMIN + name for name in ("CreateToken", "ListTokens", "RotateToken", "RevokeToken", "ReadLog")), _ADMINISTERS
+    ),
+    # It tells the names of methods and messages, for tools such as grpcurl: nothing that a caller of detctl needs.
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ADMINISTERS,
+    "/grpc.health.v1.Health/List": _ADMINISTERS,
 }
-# What no row names is an admin's: a new method is closed until somebody opens it.
-MAY: Mapping[Role, frozenset[str]] = {
-    Role.VIEWER: _VIEW,
-    Role.SUBMITTER: _SUBMIT,
-    Role.MACHINE: frozenset(_AGENTS + name for name in ("Control", "Ingest", "Content")),
-}
+# Without a token: health says nothing but "up"; probes have none.
+OPEN_METHODS = frozenset(("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"))
 
 
 @dataclass(frozen=True)
@@ -113,7 +132,7 @@ def caller_of(token: Token | None, text: str, certificate: str | None, now: floa
 
 def check_call(caller: Caller, method: str, machine: str) -> None:
     """`machine`: for which machine the call speaks, empty for none. Raises Refused."""
-    if caller.role is not Role.ADMIN and method not in MAY[caller.role]:
+    if caller.role not in RULES.get(method, ()):
         raise Refused(
             f"{caller.name} is a {caller.role.value}, who may not call {method.rpartition('/')[2]}", known=True
         )

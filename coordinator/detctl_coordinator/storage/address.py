@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from detctl_coordinator.storage.store import StoreError
@@ -13,12 +14,26 @@ def redacted(address: str) -> str:
     """The address less user and password, wherever they stand, and less its query."""
     scheme, colon, rest = address.partition(":")
     if not colon:
-        return address
+        return address.rpartition("@")[2]
     head, _, query = rest.partition("?")
     if "@" in query:  # a password with ? or @ in it: where it ends is a guess
         return f"{scheme}://…"
     _, at, place = head.rpartition("@")
     return f"{scheme}:{'//' if at else ''}{place}"
+
+
+def hidden(text: str) -> str:
+    """Any text less the passwords in the addresses that it quotes, as far as those can be told."""
+    return re.sub(r"(password=)[^\s&'\"]*", r"\1…", re.sub(r"//\S*@", "//…@", text))
+
+
+def has_password(address: str) -> bool:
+    """Whether an address of a Redis holds a password, in whatever place."""
+    scheme, _, rest = address.partition("://")
+    if scheme not in ("redis", "rediss", "unix"):
+        return False
+    user, _, _ = rest.rpartition("@")
+    return ":" in user or "password=" in rest.partition("?")[2]
 
 
 def check_redis_address(address: str) -> None:
@@ -30,8 +45,8 @@ def check_redis_address(address: str) -> None:
     try:
         parts = urlsplit(address)
         port, host = parts.port, parts.hostname
-    except ValueError as error:
-        raise StoreError(f"store address {shown!r}: the port must be a number from 1 to 65535") from error
+    except ValueError:
+        raise StoreError(f"store address {shown!r}: the port must be a number from 1 to 65535") from None
     if scheme == "unix":
         if not parts.path.strip("/"):
             raise StoreError(f"store address {shown!r} names no socket: use unix:///run/redis.sock?db=0")
@@ -42,4 +57,5 @@ def check_redis_address(address: str) -> None:
         raise StoreError(f"store address {shown!r}: the port must be a number from 1 to 65535")
     database = parts.path.strip("/")
     if database and not database.isdecimal():
-        raise StoreError(f"store address {shown!r}: the database after / must be a number, not {database!r}")
+        said = "" if "@" in database else f", not {database!r}"  # behind an unquoted / of a password
+        raise StoreError(f"store address {shown!r}: the database after / must be a number{said}")

@@ -22,7 +22,7 @@ _SAID = {
     "LOADING": "is still loading its data: try again shortly",
     "READONLY": "is a read-only replica: use the address of the primary",
     "NOPERM": "does not let this user do that: its ACL needs ~detctl:* +@read +@write +@connection +@scripting +info",
-    "NOAUTH": "wants a password: redis://:PASSWORD@HOST:PORT/DB",
+    "NOAUTH": "wants a password: put it into a file of mode 0600 and name that with --store-password-file FILE",
     "WRONGPASS": "does not accept this user and password",
     "MOVED": "is a cluster, which detctl does not support: use one primary",
     "NOREPLICAS": "has too few replicas to accept writes",
@@ -32,7 +32,8 @@ _SAID = {
 class RedisLink:
     """Commands and scripts; thread-safe. Raises StoreError from every method."""
 
-    def __init__(self, address: str, timeout_s: float) -> None:
+    def __init__(self, address: str, timeout_s: float, password: str = "") -> None:
+        """password: of an address that has none."""
         self.shown = redacted(address)
         try:
             pool = redis.BlockingConnectionPool.from_url(
@@ -43,10 +44,12 @@ class RedisLink:
                 socket_connect_timeout=timeout_s,
                 retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), RETRIES, supported_errors=(redis.ConnectionError,)),
                 protocol=2,
+                **({"password": password} if password else {}),
             )
         except (ValueError, TypeError, redis.RedisError) as error:
             # The text of the error may quote the address, password and all.
             raise StoreError(f"store address {self.shown!r} is not understood ({type(error).__name__})") from None
+        self._password = str(pool.connection_kwargs.get("password") or "")
         self._client = redis.Redis.from_pool(pool)
         self._scripts: dict[str, Any] = {}
 
@@ -89,7 +92,10 @@ class RedisLink:
         try:
             yield
         except redis.RedisError as error:
-            raise StoreError(f"store {self.shown} {explain(error)}") from error
+            said = explain(error)
+            if self._password and self._password in said:  # a server may quote the command that it did not understand
+                said, error = said.replace(self._password, "…"), redis.RedisError("quoted the password")
+            raise StoreError(f"store {self.shown} {said}") from error
         except OSError as error:
             raise StoreError(f"store {self.shown} does not answer: {error.strerror or error}") from error
 

@@ -18,8 +18,8 @@ from detctl_coordinator.storage.store import Missing, StoreError
 class RedisStore:
     """Store at redis://, rediss:// or unix://. Raises StoreError where the server cannot be reached or is unfit (redis_admission.py)."""
 
-    def __init__(self, address: str, allow_volatile: bool = False, timeout_s: float = 5.0) -> None:
-        self._link = RedisLink(address, timeout_s)
+    def __init__(self, address: str, allow_volatile: bool = False, timeout_s: float = 5.0, password: str = "") -> None:
+        self._link = RedisLink(address, timeout_s, password)
         self._allow_volatile = allow_volatile
         try:
             self._warnings = admit(self._link, allow_volatile)

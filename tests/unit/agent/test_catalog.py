@@ -40,7 +40,8 @@ def test_a_good_catalog(tmp_path: Path) -> None:
     recipe = catalog.recipes["digits"]
     assert recipe.parameters == {"data": "/data/digits", "workers": "2", "shuffle": "true"}
     assert recipe.pattern("workers") == "0|2|4"
-    assert recipe.pattern("data") == "[A-Za-z0-9._:/=+,@-]{0,128}"
+    assert recipe.pattern("data") == "([A-Za-z0-9._:/=+,@][A-Za-z0-9._:/=+,@-]{0,127})?"
+    assert recipe.roots == {"data": ()}
     assert recipe.pass_ == ("MY_*",)
     assert not recipe.runs_in_place
     assert list(catalog.environments) == ["default", "torch213", "old"]

@@ -6,8 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from detctl_agent import catalog, git_source, source
+from detctl_agent import arguments, catalog, git_source, source
+from detctl_agent.admission import Admitted, Order, admit
 from detctl_agent.errors import CatalogError, Refused, SourceError
+from detctl_agent.preparation import take_source
+from detctl_agent.run_folder import RunFolder
 
 
 def git(folder: Path, *words: str) -> str:
@@ -143,3 +146,77 @@ def test_no_owner_can_loosen_what_a_commit_may_be(tmp_path: Path) -> None:
     recipe = catalog.load(path).recipes["x"]
     assert recipe.pattern("commit") == git_source.COMMIT_PATTERN
     assert str(recipe.folder) == "."
+
+
+@pytest.fixture
+def linked(remote: Path, tmp_path: Path) -> tuple[str, Path]:
+    """(a commit with links, a folder outside with a secret). `out`, `deep/er` lead out, `in` stays in the repository."""
+    secret = tmp_path / "agent-tls"
+    secret.mkdir()
+    (secret / "tls.key").write_text("PRIVATE KEY")
+    (remote / "real/sub").mkdir(parents=True)
+    (remote / "real/sub/train.py").write_text("real")
+    (remote / "deep").mkdir()
+    for link, target in {
+        "out": secret, "deep/er": "../../../../..", "in": "real/sub", "venv": secret, "key.py": secret / "tls.key",
+        "real/sub/up": "../../../..", "real/sub/key": secret / "tls.key",
+    }.items():  # fmt: skip
+        (remote / link).symlink_to(target)
+    return commit(remote, "links"), secret
+
+
+def admitted(remote: Path, folder: str, name: str, **parameters: str) -> Admitted:
+    table = {
+        "source": f"git+file://{remote}", "folder": folder, "command": ["python", "train.py", "{note}"], "parameters": {"note": ""},
+    }  # fmt: skip
+    order = Order("r1", 1, "x", parameters={"commit": name, **parameters})
+    return admit(catalog.parse({"recipes": {"x": table}}, "catalog.toml"), order)
+
+
+@pytest.mark.parametrize("folder", ["out", "deep/er", "venv", "real/sub/up", "key.py"])
+def test_a_folder_that_leads_out_of_the_repository_is_refused(
+    remote: Path, tmp_path: Path, linked: tuple[str, Path], folder: str
+) -> None:
+    """Sample 9 of issue 5: the folder was read and copied wherever a link of the commit led."""
+    run = RunFolder(tmp_path / "run")
+    with pytest.raises(Refused, match="leads out of the repository by a symbolic link") as caught:
+        take_source(admitted(remote, folder, linked[0]), run, trees=tmp_path / "git")
+    assert "\n" not in str(caught.value)
+    assert not run.work.exists()
+
+
+def test_a_folder_that_is_a_link_within_the_repository_is_taken(
+    remote: Path, tmp_path: Path, linked: tuple[str, Path]
+) -> None:
+    taken = take_source(admitted(remote, "in", linked[0]), RunFolder(tmp_path / "run"), trees=tmp_path / "git")
+    assert (taken.work / "train.py").read_text() == "real"
+    assert taken.origin == (tmp_path / "git").resolve() / taken.origin.relative_to((tmp_path / "git").resolve())
+    assert taken.origin.parts[-2:] == ("real", "sub")
+
+
+def test_links_that_lead_out_are_copied_as_links_and_never_read(
+    remote: Path, tmp_path: Path, linked: tuple[str, Path]
+) -> None:
+    name, secret = linked
+    taken = take_source(admitted(remote, "real/sub", name), RunFolder(tmp_path / "run"), trees=tmp_path / "git")
+    assert (taken.work / "key").is_symlink()
+    assert (taken.work / "up").is_symlink()
+    assert "PRIVATE KEY" not in "".join(
+        path.read_text() for path in taken.work.rglob("*") if not path.is_symlink() and path.is_file()
+    )
+    (secret / "tls.key").write_text("ANOTHER KEY")
+    assert source.scan(taken.origin).digest == taken.found.digest
+
+
+@pytest.mark.parametrize("word", ["venv/tls.key", "venv", "--x=venv/tls.key", "real/../venv/tls.key"])
+def test_a_word_of_the_command_brings_nothing_from_behind_a_link(
+    remote: Path, tmp_path: Path, linked: tuple[str, Path], word: str
+) -> None:
+    """The set leaves out what is called venv, so the copy lacks it, and a word that names it has it copied."""
+    taken = take_source(admitted(remote, ".", linked[0]), RunFolder(tmp_path / "run"), trees=tmp_path / "git")
+    assert not (taken.work / "venv").exists()
+    link = ["python", "train.py", "out/tls.key"]  # is in the copy as the link that it is: nothing is brought
+    assert arguments.into_copy(link, taken.origin, taken.work, 1_000_000, foreign=[2]) == link
+    with pytest.raises(Refused, match="leads out of the recipe's folder by a symbolic link"):
+        arguments.into_copy(["python", "train.py", word], taken.origin, taken.work, 1_000_000, foreign=[2])
+    assert not (taken.work / "venv").exists()

@@ -61,6 +61,18 @@ def test_folders_outside_get_names_and_those_inside_stay(tmp_path):
     assert recipe["paths"] == ["path1", "path2"]
 
 
+def test_places_that_the_command_line_gives_a_parameter_are_its_roots(tmp_path):
+    here, data = tmp_path / "here", tmp_path / "data"
+    here.mkdir()
+    data.mkdir()
+    given = [("path1", [str(data), "/other"]), ("env:X", ["/y"]), ("lr", ["/z"])]
+    recipe = loaded(["python", "t.py", "--data", str(data)], here, given=given)["recipes"]["t"]
+    assert recipe["roots"] == {"path1": [str(data), "/other"]}
+    prefixed = loaded(["python", "t.py", "--data", str(data)], here, given=[("param:path1", ["/other", "relative"])])
+    assert prefixed["recipes"]["t"]["roots"] == {"path1": ["/other"]}
+    assert "roots" not in loaded(["python", "t.py", "--data", str(data)], here)["recipes"]["t"]
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     with pytest.raises(CliError, match="argument 3"):
         recipe_of(["python", "t.py", "\udcff"], tmp_path, copy=True)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import replace
 
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine, Recipe
+from detctl_coordinator.offered_patterns import values_of
 from detctl_coordinator.planning import plan_runs
 
 DIGITS = Recipe(
     "digits",
     source_digest="aa",
-    parameters={"data": "/data", "workers": "2", "lr": "0.1"},
+    parameters={"data": "/data", "workers": "2", "lr": "0.1", "optimizer": "sgd"},
     paths=("data",),
-    patterns={"lr": r"0\.[0-9]+"},
+    patterns={"lr": r"0\.[0-9]+", "optimizer": "sgd|adam"},
 )
 GPT = Recipe("tiny_gpt", source_digest="cc", parameters={"lr": "0.1"})
 
@@ -108,7 +111,10 @@ def test_what_a_name_means(typed, recipe, kind):
             "valid: attention, completion, ddp_buckets, deterministic, identity",
         ),
         (replace(BOTH, set=(("what:x", "1"),)), Code.INVALID, "a prefix is one of param:, probe:, env:"),
-        (replace(BOTH, set=(("lr", "1; rm -rf /"),)), Code.INVALID, "machine gpu1 takes values like"),
+        (replace(BOTH, set=(("optimizer", "sgdd"),)), Code.INVALID, "machine gpu1 takes values like sgd|adam"),
+        (replace(BOTH, set=(("data", "--rm"),)), Code.INVALID, "takes values like"),
+        (replace(BOTH, set=(("lr", "1" * 129),)), Code.INVALID, "at most 128 characters"),
+        (replace(BOTH, set=(("lr", "1\x1b[31m"),)), Code.INVALID, "none that controls a terminal"),
         (replace(BOTH, set=(("data", "$(id)"),)), Code.INVALID, "takes values like"),
         (replace(BOTH, set=(("listing", "random"),)), Code.INVALID, "listing takes sorted"),
         (replace(BOTH, set=(("workers", "1"),), vary=(("param:workers", ("1", "2")),)), Code.INVALID, "given twice"),
@@ -138,12 +144,40 @@ def test_a_change_that_changes_nothing_is_said():
     assert "changes nothing" in warning
 
 
-def test_a_hostile_pattern_does_not_stop_the_planner():
-    """Catastrophic backtracking in a machine's own pattern: its machine decides."""
-    hostile = replace(GPT, patterns={"lr": "(a+)+$"})
+@pytest.mark.parametrize(
+    "pattern", ["(a|a)*$", "(.*a){20}", "(x+x+)+y", "(a+)+$", "[0-9]+", "(", "a{1,9999}{1,9999}", "\\"]
+)
+@pytest.mark.parametrize("value", ["a" * 127 + "!", "x" * 128, "a"])
+def test_no_expression_of_a_machine_is_evaluated(pattern, value, monkeypatch):
+    """Sample 4 of issue 5: `(a|a)*$` passed the look at its text and held the coordinator's loop for 19.7 s. Its machine decides."""
+    hostile = replace(GPT, patterns={"lr": pattern}, parameters={"lr": ""})
     machines = {"gpu1": machine("gpu1", hostile)}
-    request = AuditRequest("tiny_gpt", ("gpu1",), twins=1, set=(("lr", "a" * 60 + "!"),))
-    assert plan_runs(request, machines, ("gpu1",), "a1").specs
+    requests = (
+        AuditRequest("tiny_gpt", ("gpu1",), twins=1, set=(("lr", value),)),
+        AuditRequest("tiny_gpt", ("gpu1",), twins=1, vary=(("lr", (value, "b")),)),
+        AuditRequest("tiny_gpt", ("gpu1",), twins=1),
+    )
+    evaluated = []
+    with monkeypatch.context() as patched:
+        for name in ("compile", "fullmatch", "match", "search", "sub", "split", "findall", "finditer"):
+            patched.setattr(re, name, lambda *words, name=name: evaluated.append((name, words)))
+        for request in requests:
+            with contextlib.suppress(Refusal):
+                plan_runs(request, machines, ("gpu1",), "a1")
+    assert evaluated == []
+    for request in requests:
+        assert plan_runs(request, machines, ("gpu1",), "a1").specs
+
+
+@pytest.mark.parametrize(
+    ("pattern", "values"),
+    [
+        ("0|2|4", {"0", "2", "4"}), (r"a\.b|\-x", {"a.b", "-x"}), ("", {""}), ("a|", {"a", ""}), (r"\d|1", None), (r"a\b", None),
+        ("a.b|c", None), ("(a|b)", None), ("a*", None), ("^a$", None), ("[ab]", None), ("a{2}", None), ("a\\", None), ("ü|b", {"ü", "b"}),
+    ],
+)  # fmt: skip
+def test_a_plain_list_of_values_is_read_from_a_pattern(pattern, values):
+    assert values_of(pattern) == values
 
 
 def test_a_recipe_that_cannot_run_without_a_value_says_which():
