@@ -140,7 +140,7 @@ def _entries(stream: BinaryIO, size: int) -> Dict[str, Entry]:
     """The entries of a zip of torch.save by name. Raises ArchiveError."""
     count, start, end = _directory(stream, size)
     directory = _at(stream, start, end - start)
-    rows: List[Tuple[int, bytes, int, int]] = []  # header offset, name, size, flags
+    rows: List[Tuple[int, bytes, int, int, int, int]] = []  # header offset, name, size, stored size, flags, method
     at = 0
     for _ in range(count):
         if at + _CENTRAL_HEAD.size > len(directory):
@@ -170,16 +170,16 @@ def _entries(stream: BinaryIO, size: int) -> Dict[str, Entry]:
         if magic != _CENTRAL or at > len(directory):
             raise ArchiveError("damaged: its directory does not hold what it says")
         unpacked, packed, offset = _wide(extra, unpacked, packed, offset)
-        _check_stored(name, flags, method, packed, unpacked)
         if disk or comment_size:
             raise ArchiveError("%s: not as torch.save writes it" % _shown(name))
-        rows.append((offset, name, unpacked, flags))
+        rows.append((offset, name, unpacked, packed, flags, method))
     if at != len(directory):
         raise ArchiveError("damaged: its directory holds more than its %d entries" % count)
-    names = _names([name for _, name, _, _ in rows])
+    names = _names([row[1] for row in rows])
     found: Dict[str, Entry] = {}
     covered = 0
-    for offset, name, unpacked, flags in sorted(rows):
+    for offset, name, unpacked, packed, flags, method in sorted(rows):
+        _check_stored(name, flags, method, packed, unpacked)
         behind = offset - covered
         if not 0 <= behind <= (_DESCRIPTOR_BYTES_MAX if covered else 0):
             where = "overlaps the entry before it" if behind < 0 else "lies behind bytes that belong to no entry"
@@ -262,9 +262,6 @@ def _blocks(extra: bytes) -> Dict[int, List[bytes]]:
 def _check_stored(name: bytes, flags: int, method: int, packed: int, unpacked: int) -> None:
     if flags & ~(_DESCRIPTOR | _UTF8):
         raise ArchiveError("%s is encrypted, or packed in a way that torch.save does not use" % _shown(name))
-    inner = name.partition(b"/")[2].lower()
-    if inner == b"constants.pkl" or inner.startswith(b"code/"):
-        raise ArchiveError("a TorchScript archive: it holds code; save its state_dict()")
     if method or packed != unpacked:
         raise ArchiveError("%s is compressed, which torch.save never does: it is not loaded" % _shown(name))
 
@@ -272,6 +269,9 @@ def _check_stored(name: bytes, flags: int, method: int, packed: int, unpacked: i
 def _names(names: List[bytes]) -> Dict[bytes, str]:
     """Name -> name within the one folder, of names that torch.save writes and every reader finds. Raises ArchiveError."""
     found: Dict[bytes, str] = {}
+    inner_names = [name.partition(b"/")[2].lower() for name in names]
+    if any(inner == b"constants.pkl" or inner.startswith(b"code/") for inner in inner_names):
+        raise ArchiveError("a TorchScript archive: it holds code; save its state_dict()")
     folders = {name.partition(b"/")[0] for name in names}
     if len(folders) != 1 or not all(b"/" in name for name in names) or b"" in folders:
         raise ArchiveError("not a file of torch.save: its entries do not lie in one folder")
