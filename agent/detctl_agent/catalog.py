@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.regular_file import open_regular, read_up_to
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from detctl_agent import logs
@@ -44,13 +45,11 @@ class Catalog(BaseModel):
 def load(path: Path) -> Catalog:
     """Reads and checks a catalog. Raises CatalogError, in one line that names file and key."""
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path, BYTES_MAX, follow=True) as stream:
             _check_safe(path, os.fstat(stream.fileno()))
-            raw = stream.read(BYTES_MAX + 1)
+            raw = read_up_to(stream, BYTES_MAX, path)
     except OSError as error:
         raise CatalogError(f"{path}: {error.strerror}: give the catalog's place with --catalog") from error
-    if len(raw) > BYTES_MAX:
-        raise CatalogError(f"{path}: larger than {BYTES_MAX // 1024 // 1024} MiB")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -172,8 +171,6 @@ class CatalogFile:
 
 
 def _check_safe(path: Path, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise CatalogError(f"{path}: is no regular file")
     if found.st_mode & 0o022:
         raise UnsafeCatalogError(f"{path}: others may write to it, and with it run anything here: chmod go-w {path}")
     if found.st_uid not in (0, os.getuid()):

@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path
 
+from detctl_proto.regular_file import read_regular
+
 from detctl_agent.errors import AgentError
 
 FILE = "alive.json"
@@ -23,9 +25,9 @@ def write_sign(state: Path, *, connected: bool) -> None:
 def check_sign(state: Path, *, connected: bool) -> None:
     """Raises AgentError where no agent lives on this folder; with `connected`, also where its coordinator does not answer it."""
     try:
-        sign = json.loads((state / FILE).read_text())
+        sign = json.loads(read_regular(state / FILE, 4096))
         age_s = time.time() - float(sign["unix_s"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise AgentError(f"no agent has begun to work in {state}") from None
     if age_s > OLD_S:
         raise AgentError(f"the agent of {state} gave its last sign of life {age_s:.0f} s ago")

@@ -43,9 +43,15 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.outside_json import JsonError, parse_object
+from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
+from pydantic import TypeAdapter, ValidationError
+
 from detctl_agent.errors import AgentError, DiskFull
 
 SCHEMA = "detctl.run/v1"
+RUN_BYTES_MAX = 4 * 1024 * 1024
+MANIFEST_BYTES_MAX = 32 * 1024 * 1024
 OUTPUT_TAIL_BYTES = 63 * 1024  # of the contract's 64 KiB; the rest is for headings
 KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run that was noted as ended
 
@@ -86,6 +92,9 @@ class RunJson:
     spool_bytes: int = 0
     noted: bool = False
     schema: str = SCHEMA
+
+
+_RUN_JSON = TypeAdapter(RunJson)
 
 
 @dataclass(frozen=True)
@@ -164,20 +173,26 @@ class RunFolder:
 
     def read_run(self) -> RunJson | None:
         """run.json, or None where there is none or it is damaged."""
+        raw = self.read("run.json", RUN_BYTES_MAX)
+        known = {item.name for item in fields(RunJson)}
         try:
-            raw = json.loads((self.root / "run.json").read_text("utf-8"))
-            known = {item.name for item in fields(RunJson)}
-            return RunJson(**{key: value for key, value in raw.items() if key in known})
-        except (OSError, ValueError, TypeError, AttributeError):
+            # Whoever could write it decides nothing but values of the right type: a text for a number would end the agent later.
+            content = json.dumps({key: value for key, value in raw.items() if key in known})
+            return _RUN_JSON.validate_json(content, strict=True)
+        except ValidationError:
             return None
 
     def read_manifest(self) -> dict[str, Any]:
         """manifest.json, empty where there is none."""
+        return self.read("manifest.json", MANIFEST_BYTES_MAX)
+
+    def read(self, name: str, bytes_max: int) -> dict[str, Any]:
+        """The JSON object in a file of the folder, empty where there is none or it is damaged or not a regular file."""
+        path = self.root / name
         try:
-            raw = json.loads((self.root / "manifest.json").read_text("utf-8"))
-        except (OSError, ValueError):
+            return parse_object(read_regular(path, bytes_max), str(path), bytes_max, repair=True)
+        except (RegularFileError, JsonError):
             return {}
-        return raw if isinstance(raw, dict) else {}
 
     def output_tail(self) -> str:
         """The last 64 KiB of stdout and stderr, each under its name where it holds anything."""
@@ -232,9 +247,6 @@ def disk_error(error: OSError, where: Path) -> AgentError:
 
 def _tail(path: Path, size: int) -> str:
     try:
-        with open(path, "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - size))
-            return stream.read(size).decode("utf-8", "replace").replace("\x00", "?")
+        return read_tail(path, size).decode("utf-8", "replace").replace("\x00", "?")
     except OSError:
         return ""

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
+
 from detctl_agent.run_folder import disk_error
 
 MAGIC = b"DETCTL\x00\x01"
@@ -115,8 +117,8 @@ class SpoolWriter:
 def read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[SpoolRecord]:
     """Sound records from position `start` (0: the first) up to `stop` or the first damaged one."""
     try:
-        stream = open(folder / LOG, "rb")  # noqa: SIM115 - closed below, and by the generator's end
-    except OSError:
+        stream = open_regular(folder / LOG, None)
+    except RegularFileError:
         return
     with stream:
         if stream.read(len(MAGIC)) != MAGIC:
@@ -139,18 +141,17 @@ def read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Spoo
 
 
 def check(folder: Path) -> SpoolCheck:
-    """Scans a log: what is sound and how much behind it is not. A missing log is empty and sound."""
+    """Scans a log: what is sound and how much behind it is not. A log that is missing, or not a regular file, is empty and sound."""
     try:
-        size = (folder / LOG).stat().st_size
-    except OSError:
+        with open_regular(folder / LOG, None) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            good = len(MAGIC) if stream.read(len(MAGIC)) == MAGIC else 0
+    except RegularFileError:
         return SpoolCheck(0, 0, 0)
-    records, good = 0, 0
+    records = 0
     for record in read(folder):
         records, good = records + 1, record.end
-    if records == 0:
-        with open(folder / LOG, "rb") as stream:
-            good = len(MAGIC) if stream.read(len(MAGIC)) == MAGIC else 0
-    return SpoolCheck(records, good, size - good)
+    return SpoolCheck(records, good, max(0, size - good))
 
 
 def write_acknowledged(folder: Path, position: int) -> None:
@@ -166,6 +167,6 @@ def write_acknowledged(folder: Path, position: int) -> None:
 def read_acknowledged(folder: Path) -> int:
     """The position that was noted, 0 where none was."""
     try:
-        return max(0, int((folder / ACKNOWLEDGED).read_text("ascii")))
+        return max(0, int(read_regular(folder / ACKNOWLEDGED, 32)))
     except (OSError, ValueError):
         return 0

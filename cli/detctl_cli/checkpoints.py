@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ def is_checkpoint(path: Path) -> bool:
     if not path.is_dir() or (path / "run.json").exists():
         return False
     try:
-        return (path / ".metadata").exists() or any(one.suffix in ENDINGS for one in path.iterdir())
+        if (path / ".metadata").exists():
+            return True
+        with os.scandir(path) as entries:
+            return any(Path(entry.name).suffix in ENDINGS for entry in entries)
     except OSError:
         return False
 

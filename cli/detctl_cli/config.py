@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_proto.credentials import TOKEN
+from detctl_proto.regular_file import RegularFileError, read_regular
 
 from detctl_cli.errors import CliError
+
+BYTES_MAX = 1024 * 1024
 
 _KEYS = ("coordinator", "tls", "token_file")
 
@@ -93,12 +96,14 @@ def check_address(address: str, source: str) -> None:
 
 def _read(path: Path, *, must_exist: bool) -> dict[str, str]:
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_regular(path, BYTES_MAX, follow=True).decode("utf-8")
+    except RegularFileError as problem:
+        if not problem.is_missing:
+            raise CliError("configuration", f"{path}: cannot be read: {problem.strerror}") from None
         if must_exist:
             raise CliError("configuration", f"{path}: no such file", "DETCTL_CONFIG names it; unset it") from None
         return {}
-    except (OSError, UnicodeDecodeError) as problem:
+    except UnicodeDecodeError as problem:
         raise CliError("configuration", f"{path}: cannot be read: {problem}") from None
     try:
         table = tomllib.loads(text)

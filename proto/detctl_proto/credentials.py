@@ -10,6 +10,8 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.regular_file import open_regular, read_up_to
+
 CERTIFICATE, KEY, AUTHORITY, TOKEN = "tls.crt", "tls.key", "ca.crt", "token"
 BYTES_MAX = 1024 * 1024
 
@@ -49,8 +51,8 @@ def read_private(path: Path) -> bytes:
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
     """Content and status of one and the same file, whatever the path leads to a moment later."""
     try:
-        with path.open("rb") as file:
-            content, status = file.read(BYTES_MAX), os.fstat(file.fileno())
+        with open_regular(path, BYTES_MAX, follow=True) as file:
+            content, status = read_up_to(file, BYTES_MAX, path), os.fstat(file.fileno())
     except OSError as error:
         raise CredentialsError(f"{path}: {error.strerror or error}") from error
     if not content.strip():

@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from detctl_agent.admission import Admitted, Order
 from detctl_agent.errors import AgentError
 from detctl_agent.preparation import Taken
 from detctl_agent.recipe import Environment, Recipe
-from detctl_agent.run_folder import RunFolder
+from detctl_agent.run_folder import MANIFEST_BYTES_MAX, RunFolder
 from detctl_agent.runner import Outcome, Progress
 from detctl_agent.source import Source
 
+T = TypeVar("T")
+_PROGRESS, _OUTCOME = TypeAdapter(Progress), TypeAdapter(Outcome)
 ORDER, PROGRESS, END, STOP, OUTCOME = "order.json", "progress.json", "end.json", "stop.json", "outcome.json"
 
 
@@ -63,8 +67,7 @@ def write_progress(folder: RunFolder, progress: Progress) -> None:
 
 def read_progress(folder: RunFolder) -> Progress | None:
     """None before the recorder has written any."""
-    raw = _read(folder, PROGRESS)
-    return None if raw is None else Progress(**raw)
+    return _typed(_PROGRESS, _read(folder, PROGRESS))
 
 
 def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
@@ -74,9 +77,7 @@ def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
 
 def read_outcome(folder: RunFolder) -> Outcome | None:
     """None while the run goes on."""
-    raw = _read(folder, OUTCOME)
-    known = {item.name for item in fields(Outcome)}
-    return None if raw is None else Outcome(**{key: value for key, value in raw.items() if key in known})
+    return _typed(_OUTCOME, _read(folder, OUTCOME))
 
 
 def read_wish(folder: RunFolder, name: str) -> Mapping[str, Any] | None:
@@ -85,8 +86,12 @@ def read_wish(folder: RunFolder, name: str) -> Mapping[str, Any] | None:
 
 
 def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
+    return folder.read(name, MANIFEST_BYTES_MAX) or None  # not there yet; writes are atomic, so never half of one
+
+
+def _typed(kind: TypeAdapter[T], raw: Mapping[str, Any] | None) -> T | None:
+    """None also for what is not of its types: a training sees this folder, and could write into it."""
     try:
-        raw = json.loads((folder.root / name).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None  # not there yet; writes are atomic, so never half of one
-    return raw if isinstance(raw, dict) else None
+        return None if raw is None else kind.validate_json(json.dumps(raw), strict=True)
+    except ValidationError:
+        return None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.regular_file import read_regular
+
 from detctl_agent.admission import Admitted
 from detctl_agent.cluster import handover
 from detctl_agent.cluster.jobs_api import JobsApi
@@ -15,6 +17,8 @@ from detctl_agent.cluster.template import START_S, check_template, fill_template
 from detctl_agent.errors import CatalogError, Refused
 from detctl_agent.preparation import Taken
 from detctl_agent.run_folder import RunFolder
+
+TEMPLATE_BYTES_MAX = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,9 @@ def read_template(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise CatalogError("launching Jobs needs the package kubernetes: pip install 'detctl[kubernetes]'") from error
     try:
-        return check_template(yaml.safe_load(path.read_text("utf-8")), str(path))
+        return check_template(
+            yaml.safe_load(read_regular(path, TEMPLATE_BYTES_MAX, follow=True).decode("utf-8")), str(path)
+        )
     except OSError as error:
         raise CatalogError(f"{path}: {error.strerror}: give the template's place with --jobs") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -17,6 +17,7 @@ from typing import Any
 
 from detctl_probe import settings as probe_settings
 from detctl_proto.known_answers import class_of_answers
+from detctl_proto.regular_file import read_regular
 
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
@@ -38,10 +39,10 @@ def known_answers(
     env = {name: value for name, value in variables.items() if name != probe_settings.VARIABLE}
     file = cache / f"{_key(interpreter, env, container)}.json"
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = json.loads(read_regular(file, 1 << 20))
         if isinstance(found, dict) and "class" in found:
             return found
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     found = _asked(interpreter, env, container)
     if found["class"]:

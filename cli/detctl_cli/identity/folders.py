@@ -7,7 +7,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from detctl_proto.credentials import CredentialsError, read_private
+from detctl_proto.credentials import BYTES_MAX, CredentialsError, read_private
+from detctl_proto.regular_file import read_regular
 
 from detctl_cli.errors import CliError
 
@@ -45,7 +46,7 @@ def write_private(path: Path, content: bytes, *, secret: bool = True) -> None:
 def read_own(path: Path) -> bytes:
     """Raises CliError where it is missing; keys also where others may read them."""
     try:
-        return read_private(path) if path.suffix == ".key" else path.read_bytes()
+        return read_private(path) if path.suffix == ".key" else read_regular(path, BYTES_MAX, follow=True)
     except CredentialsError as problem:
         raise CliError(
             "system", str(problem), "detctl ca init makes an authority; --pki names another folder"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from detctl_cli.clean import clean
-from detctl_cli.errors import Terminated
+from detctl_cli.errors import CliError, Terminated
 from detctl_cli.exits import Exit
 from detctl_cli.local.children import STOP_S, start_following
+from detctl_cli.recordings.folder import RUN_BYTES_MAX, read_document
 
 AGENT = "detctl_agent.main"
 
@@ -121,7 +121,6 @@ def judge(code: int, run: dict[str, Any]) -> Captured:
 
 def _run_json(folder: Path) -> dict[str, Any]:
     try:
-        run = json.loads((folder / "run.json").read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_document(folder / "run.json", RUN_BYTES_MAX) or {}
+    except CliError:
         return {}
-    return run if isinstance(run, dict) else {}

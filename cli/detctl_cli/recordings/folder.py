@@ -6,14 +6,17 @@ DIR/spool/log     8 bytes of magic, then: u32 length, u32 CRC-32 over length and
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from detctl_proto.outside_json import JsonError, parse_object
+from detctl_proto.regular_file import RegularFileError, open_regular, printable, read_regular, read_tail
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
@@ -21,6 +24,8 @@ from detctl_cli.exits import Exit
 MAGIC = b"DETCTL\x00\x01"
 RECORD_BYTES_MAX = 4 * 1024 * 1024
 OUTPUT_TAIL_BYTES = 32 * 1024
+RUN_BYTES_MAX = 4 * 1024 * 1024
+MANIFEST_BYTES_MAX = 32 * 1024 * 1024
 _HEAD = struct.Struct("<II")
 _LENGTH = struct.Struct("<I")
 
@@ -47,50 +52,120 @@ class Recording:
 
 
 def open_recording(folder: Path) -> Recording:
-    """Reads and checks a folder. Raises CliError: 2 where it is no recording, 3 where it is one and unusable."""
+    """Reads and checks a folder. Raises CliError: 2 where it is no recording or not made of files, 3 where it is one and unusable."""
+    name = printable(folder)
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "no such folder"
-        raise CliError("not-found", f"{folder}: {what}", "detctl record -o DIR -- COMMAND makes one")
+        what = "is not a folder" if folder.exists() else "no such folder"
+        raise CliError("not-found", f"{name}: {what}", _RECORD_HINT)
     path = folder / "run.json"
-    if not path.exists():
-        raise CliError("not-found", f"{folder}: holds no recording (run.json is missing)", _RECORD_HINT)
-    run = _document(path)
+    run = read_document(path, RUN_BYTES_MAX)
+    if run is None:
+        raise CliError("not-found", f"{name}: holds no recording (run.json is missing)", _RECORD_HINT)
     if run.get("schema") != "detctl.run/v1":
-        raise CliError("version", f"{path}: schema {run.get('schema')!r} is not detctl.run/v1", "record it again")
+        raise CliError(
+            "version", f"{printable(path)}: schema {_shown(run.get('schema'))} is not detctl.run/v1", "record it again"
+        )
     if run.get("state") != "ended":
-        raise _unusable(f"{folder}: the recording has not ended (state {run.get('state')})")
-    manifest_path = folder / "manifest.json"
-    manifest = _document(manifest_path) if manifest_path.exists() else {}
+        raise _unusable(f"{name}: the recording has not ended (state {_shown(run.get('state'))})")
+    _check(path, run)
+    manifest = read_document(folder / "manifest.json", MANIFEST_BYTES_MAX) or {}
     log = folder / "spool" / "log"
-    sound, good_bytes = 0, len(MAGIC)
-    for _, good_bytes in read_log(log):  # noqa: B007 - the last one's end counts
-        sound += 1
-    size = log.stat().st_size if log.exists() else 0
+    sound, good_bytes, size = 0, len(MAGIC), 0
+    with _open_log(log) as stream:
+        for _, good_bytes in _records(stream, len(MAGIC)):  # noqa: B007 - the last one's end counts
+            sound += 1
+        size = stream.seek(0, os.SEEK_END)
     expected = int(run.get("spool_records") or 0)
     damage = ""
     if sound < expected or (size and size != good_bytes):
-        damage = f"{log}: damaged or cut after {sound} of {expected} records; what follows is not used"
+        damage = f"{printable(log)}: damaged or cut after {sound} of {expected} records; what follows is not used"
     return Recording(folder, run, manifest, sound, damage)
 
 
 def read_log(log: Path, start: int = len(MAGIC)) -> Iterator[tuple[bytes, int]]:
-    """(payload, position behind it) from `start` up to the first that is cut or fails its CRC; nothing behind it may be used."""
+    """(payload, position behind it) from `start` up to the first that is cut or fails its CRC; nothing behind it may be used.
+
+    A log that is missing is empty. Raises CliError where it is there and cannot be read as a file.
+    """
+    with _open_log(log) as stream:
+        yield from _records(stream, start)
+
+
+def read_document(path: Path, bytes_max: int) -> dict[str, Any] | None:
+    """The JSON object in a file of a recording, None where the file is missing. Raises CliError.
+
+    Bytes of recorded names that are not UTF-8 come as escapes: one such file must not cost the whole recording.
+    """
     try:
-        stream = open(log, "rb")  # noqa: SIM115 - closed by the with below
-    except OSError:
+        content = read_regular(path, bytes_max)
+    except RegularFileError as problem:
+        if problem.is_missing:
+            return None
+        raise _not_a_file(problem) from None
+    try:
+        return parse_object(content, printable(path), bytes_max, repair=True)
+    except JsonError as problem:
+        raise _unusable(f"damaged: {problem}") from None
+
+
+def _open_log(log: Path) -> BinaryIO:
+    try:
+        return open_regular(log, None)
+    except RegularFileError as problem:
+        if problem.is_missing:
+            return io.BytesIO()
+        raise _not_a_file(problem) from None
+
+
+def _records(stream: BinaryIO, start: int) -> Iterator[tuple[bytes, int]]:
+    if stream.read(len(MAGIC)) != MAGIC:
         return
-    with stream:
-        if stream.read(len(MAGIC)) != MAGIC:
+    position = stream.seek(start)
+    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
+        length, crc = _HEAD.unpack(head)
+        if length > RECORD_BYTES_MAX:
             return
-        stream.seek(start)
-        while len(head := stream.read(_HEAD.size)) == _HEAD.size:
-            length, crc = _HEAD.unpack(head)
-            if length > RECORD_BYTES_MAX:
-                return
-            payload = stream.read(length)
-            if len(payload) < length or zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length))) != crc:
-                return
-            yield payload, stream.tell()
+        payload = stream.read(length)
+        if len(payload) < length or zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length))) != crc:
+            return
+        position += _HEAD.size + length
+        yield payload, position
+
+
+# What detctl itself uses of run.json, and what it must be there; other keys, and null, pass as they are.
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 31
+
+
+def _is_exit_code(value: object) -> bool:
+    return type(value) is int and -(1 << 31) <= value < 1 << 31
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(("spool_records", "ranks", "records"), (_is_count, "a count")),
+    "exit_code": (_is_exit_code, "an exit code"),
+    **dict.fromkeys(("machine", "end", "message", "level", "recipe"), (_is_text, "text")),
+}
+
+
+def _check(path: Path, run: Mapping[str, Any]) -> None:
+    for key, (fits, kind) in _KINDS.items():
+        value = run.get(key)
+        if value is not None and not fits(value):
+            raise _unusable(f"{printable(path)}: damaged: {key} is {_shown(value)}, which is not {kind}")
+
+
+def _shown(value: object) -> str:
+    text = ascii(value) if not isinstance(value, (dict, list)) else f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _not_a_file(problem: RegularFileError) -> CliError:
+    return CliError("not-a-file", str(problem), "a recording consists of plain files")
 
 
 _RECORD_HINT = "detctl record -o DIR -- COMMAND makes one"
@@ -100,21 +175,8 @@ def _unusable(message: str) -> CliError:
     return CliError("damaged", message, "record it again: detctl record -o DIR -- COMMAND", Exit.UNVERIFIED)
 
 
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as problem:
-        raise _unusable(f"{path}: damaged: {problem}") from None
-    if not isinstance(document, dict):
-        raise _unusable(f"{path}: damaged: no JSON object")
-    return document
-
-
 def _tail(path: Path) -> str:
     try:
-        with open(path, "rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - OUTPUT_TAIL_BYTES))
-            return stream.read().decode("utf-8", "replace").replace("\x00", "?")
+        return read_tail(path, OUTPUT_TAIL_BYTES).decode("utf-8", "replace").replace("\x00", "?")
     except OSError:
         return ""

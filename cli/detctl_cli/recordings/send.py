@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from detctl_proto.v1 import agents_pb2, audits_pb2
+from google.protobuf.message import DecodeError
 
 from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
@@ -43,7 +44,7 @@ def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt
             run_id=run_id,
             manifest_json=json.dumps(recording.manifest),
             exit_code=_number(run, "exit_code"),
-            end=str(run.get("end") or "lost"),
+            end=clean(run.get("end") or "lost"),
             message=clean(run.get("message") or ""),
             ranks=max(_number(run, "ranks"), 0),
             output_tail=recording.output_tail,
@@ -55,11 +56,19 @@ def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt
 def ingest(coordinator: Coordinator, payloads: Iterable[bytes], run_id: str, attempt: int, where: str) -> None:
     """Sends records of a spool as parts of this run; returns when the coordinator has them all. Raises CliError, which names `where`."""
     sent = acknowledged = 0
+    problem: CliError | None = None
 
     def requests() -> Iterator[agents_pb2.IngestRequest]:
-        nonlocal sent
+        nonlocal sent, problem
         for payload in payloads:
-            request = agents_pb2.IngestRequest.FromString(payload)
+            try:
+                request = agents_pb2.IngestRequest.FromString(payload)
+            except DecodeError:
+                # Raised here, it would end in gRPC's thread: the call ends, and it is raised below.
+                problem = CliError(
+                    "damaged", f"{where}: record {sent} of its spool is not a message", exit_code=Exit.UNVERIFIED
+                )
+                return
             kind = request.WhichOneof("kind")
             if kind is None:
                 continue
@@ -73,6 +82,8 @@ def ingest(coordinator: Coordinator, payloads: Iterable[bytes], run_id: str, att
             why = clean(reply.refused) or "the run is gone, or somebody took it over"
             raise CliError("damaged", f"{where}: refused by the coordinator: {why}", exit_code=Exit.UNVERIFIED)
         acknowledged += 1
+    if problem is not None:
+        raise problem
     if acknowledged < sent:
         raise CliError(
             "damaged",

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import grpc
 from detctl_proto.credentials import CredentialsError, read_folder
+from detctl_proto.regular_file import RegularFileError, read_regular
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
 
 from detctl_cli.config import Config, addresses_of
@@ -24,6 +25,7 @@ CONNECT_S = 8.0
 CALL_S = 60.0
 COMPARE_S = 600.0
 _RETRY_S = 0.5
+_TOKEN_BYTES_MAX = 64 * 1024
 
 _OPTIONS = (
     ("grpc.enable_http_proxy", 0),  # else http_proxy is obeyed even for 127.0.0.1 (rulings, 35)
@@ -260,10 +262,12 @@ class Coordinator:
         if self.address.startswith("unix:"):
             return ()  # the socket's mode is the protection (rulings, 32)
         try:
-            token = self._token_file.read_text("ascii").strip()
-        except FileNotFoundError:
-            return ()
-        except (OSError, UnicodeDecodeError) as problem:
+            token = read_regular(self._token_file, _TOKEN_BYTES_MAX, follow=True).decode("ascii").strip()
+        except RegularFileError as problem:
+            if problem.is_missing:
+                return ()
+            raise CliError("token", f"{self._token_file}: cannot be read: {problem.strerror}") from None
+        except UnicodeDecodeError as problem:
             raise CliError("token", f"{self._token_file}: cannot be read: {problem}") from None
         if not token or not token.isprintable():
             raise CliError(

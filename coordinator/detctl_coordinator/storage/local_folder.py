@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from pathlib import Path
 
 from detctl_proto.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
@@ -21,6 +22,18 @@ def refuse_network(file: Path) -> None:
             f"{file} is on a network file system ({kind}), where SQLite loses data: choose a folder on a local disk, "
             f"for example sqlite:/var/tmp/detctl/{file.name}, or use redis://"
         )
+
+
+def refuse_special(file: Path) -> None:
+    """Raises StoreError where something that is not a regular file has the store's name: a named pipe would hold us up for ever."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"store {file} cannot be reached: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(f"store {file} is not a regular file: choose another one")
 
 
 class OpenFile:
@@ -54,9 +67,12 @@ class FolderLock:
         """Raises StoreError where another process holds it."""
         self.path = file.with_name(file.name + ".lock")
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as error:
             raise StoreError(f"cannot open {self.path}: {error.strerror}") from error
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            os.close(self._fd)
+            raise StoreError(f"{self.path} is not a regular file: remove it, or choose another store")
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

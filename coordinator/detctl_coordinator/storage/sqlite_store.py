@@ -15,7 +15,7 @@ from detctl_coordinator.domain.fingerprint import Phase, Seal, SegmentMeta, Stag
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents, sqlite_audits, sqlite_runs
 from detctl_coordinator.storage.limits import check_segment
-from detctl_coordinator.storage.local_folder import FolderLock, refuse_network
+from detctl_coordinator.storage.local_folder import FolderLock, refuse_network, refuse_special
 from detctl_coordinator.storage.sqlite_schema import explain, open_reader
 from detctl_coordinator.storage.sqlite_writer import SqliteWriter
 from detctl_coordinator.storage.store import Missing, StoreError
@@ -35,6 +35,7 @@ class SqliteStore:
         except OSError as error:
             raise StoreError(f"cannot make the folder {self.path.parent}: {error.strerror}") from error
         refuse_network(self.path)
+        refuse_special(self.path)
         self._lock = FolderLock(self.path)
         try:
             _make_private(self.path)
