@@ -16,11 +16,14 @@ from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent import records as wire
 from detctl_agent.folding import RankFolding, seal_mismatch
-from detctl_agent.records import ProtocolError, Record, RecordParser
+from detctl_agent.records import Identities, ProtocolError, Record, RecordParser
 from detctl_agent.segments import Origin, SegmentPacker
 
 TRAINING_STAGES = frozenset((4, 8, 9, 10, 12))  # init, forward, loss, backward, update
 HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not shown that it trains
+HELD_BYTES_TOTAL = 256 * 1024 * 1024  # of all such processes of a training
+STEP_BYTES = 48  # of a finished step that is held back: a number in a list
+KEPT_BYTES_TOTAL = 256 * 1024 * 1024  # of what all processes said of themselves: HELLO, FACTS and NOTE
 NOTES_MAX = 1000  # a process
 NOTES_BYTES_MAX = 1024 * 1024  # a process
 FACTS_MAX = 64  # frames of facts a process
@@ -71,13 +74,16 @@ class Ranks:
         self._run_id, self._attempt, self._level, self._clock = run_id, attempt, level, clock
         self._processes: list[Process] = []
         self._by_rank: dict[int, Process] = {}
+        self._identities = Identities()
+        self._held_bytes = self._kept_bytes = 0
+        self._lost = ""  # why no rank of this run can be complete
 
     # -- what happened ------------------------------------------------------------------------------------------------
     def connect(self) -> Process:
         """A process has connected. Raises ProtocolError beyond the limit."""
         if len(self._processes) >= PROCESSES_MAX:
             raise ProtocolError(f"more than {PROCESSES_MAX} processes")
-        process = Process()
+        process = Process(parser=RecordParser(self._identities))
         self._processes.append(process)
         return process
 
@@ -94,21 +100,28 @@ class Ranks:
                 raise ProtocolError("a STEP of another length")
             return self._step(process, int.from_bytes(payload[:4], "little"))
         if kind == wire.HELLO:
+            self._keep(len(payload))
             process.hello = wire.json_object(payload) or {"v": 0}
             if process.hello.get("scheme", SCHEME) != SCHEME:
                 process.trouble = f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {SCHEME}"
         elif kind == wire.NOTE:
             process.notes_bytes += len(payload)
             if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
+                self._keep(len(payload))
                 process.notes.append(wire.json_object(payload))
         elif kind == wire.FACTS:
             process.facts_frames += 1
             if process.facts_frames <= FACTS_MAX:
+                self._keep(len(payload))
                 process.facts.update(wire.json_object(payload))
             return self._assign(process)
         elif kind == wire.SEAL:
             return self._seal(process, wire.json_object(payload))
         return []  # a type of a newer probe
+
+    def lose(self, why: str) -> None:
+        """Something of the training will never arrive, and nobody knows of which rank: what seals from now on is not complete."""
+        self._lost = self._lost or why
 
     def disconnect(self, process: Process, trouble: str = "") -> list[Message]:
         """The connection ended; a training process that has not sealed is lost."""
@@ -118,6 +131,7 @@ class Ranks:
         messages = self._assign(process, force=True)
         if process.rank is None:
             process.sealed = "gone"
+            self._let_held(process)
             return messages
         return messages + self._finish(process, "lost", {}, "the process ended without a seal")
 
@@ -195,6 +209,11 @@ class Ranks:
         return sum(1 for process in self._processes if process.hello)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+    def _keep(self, size: int) -> None:
+        self._kept_bytes += size
+        if self._kept_bytes > KEPT_BYTES_TOTAL:
+            raise ProtocolError(f"more notes and facts than the agent keeps of a training ({KEPT_BYTES_TOTAL} bytes)")
+
     def _records(self, process: Process, payload: bytes) -> list[Message]:
         found = process.parser.parse(payload)
         if not found:
@@ -206,16 +225,21 @@ class Ranks:
             return self._take(process, found)
         if not process.training:
             process.training = any(record.stage in TRAINING_STAGES for record in found)
-        if process.held_bytes + len(payload) > HELD_BYTES_MAX:
+        if process.held_bytes + len(payload) > HELD_BYTES_MAX or self._held_bytes + len(payload) > HELD_BYTES_TOTAL:
             process.trouble = process.trouble or "more records before the first training step than the agent holds back"
         else:
             process.held.append(found)
             process.held_bytes += len(payload)
+            self._held_bytes += len(payload)
         return self._assign(process)
 
     def _step(self, process: Process, step: int) -> list[Message]:
         if process.rank is None:
             process.held.append(step)
+            process.held_bytes += STEP_BYTES
+            self._held_bytes += STEP_BYTES
+            if self._held_bytes > HELD_BYTES_TOTAL:
+                raise ProtocolError("more steps before the first record of a training than the agent holds back")
             return self._assign(process, force=True)
         return self._close_step(process, step)
 
@@ -260,10 +284,15 @@ class Ranks:
         self._by_rank[rank] = process
         process.packer = SegmentPacker(Origin(self._run_id, self._attempt, rank, SCHEME, self._level))
         messages: list[Message] = []
-        held, process.held, process.held_bytes = process.held, [], 0
-        for item in held:
+        for item in self._let_held(process):
             messages += self._close_step(process, item) if isinstance(item, int) else self._take(process, item)
         return messages
+
+    def _let_held(self, process: Process) -> list[list[Record] | int]:
+        """Takes out what was held back of a process."""
+        self._held_bytes -= process.held_bytes
+        held, process.held, process.held_bytes = process.held, [], 0
+        return held
 
     def _seal(self, process: Process, seal: dict[str, Any]) -> list[Message]:
         facts = seal.get("facts")
@@ -279,6 +308,7 @@ class Ranks:
         messages = self._assign(process, force=True)
         if process.rank is None:
             process.sealed = reason
+            self._let_held(process)
             return messages
         for key in ("last_step", "steps_finished"):
             if isinstance(seal.get(key), int) and seal[key] != getattr(process, key) and process.steps_finished:
@@ -297,6 +327,7 @@ class Ranks:
         messages = self._pack(process) if packer else []
         totals = folding.totals()
         streams = seal.get("streams")
+        process.trouble = process.trouble or self._lost
         if folding.late:
             process.trouble = process.trouble or f"{folding.late} records came after their step was closed"
         if not process.trouble:

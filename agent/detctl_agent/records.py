@@ -19,6 +19,7 @@ STAGES = 14
 SHAPE_MAX = 64
 NAME_BYTES_MAX = 512  # as the coordinator takes them
 IDENTITIES_MAX = 65_536  # texts kept for look-up; beyond that the table starts anew
+IDENTITIES_BYTES_MAX = 16 * 1024 * 1024
 
 _FRAME = struct.Struct("<IB")
 _HEAD = struct.Struct("<QBBIIIBH")
@@ -56,6 +57,11 @@ class FrameBuffer:
                 yield kind, payload
         finally:
             del self._data[:position]
+
+    @property
+    def expected(self) -> int:
+        """Bytes of the frame under way with its head, 0 before its length has arrived."""
+        return 4 + int(_U32.unpack_from(self._data)[0]) if len(self._data) >= 4 else 0
 
     @property
     def rest(self) -> int:
@@ -103,11 +109,33 @@ def record_hash(record: Record) -> bytes:
     return blake2b(head + record.digest + (record.order_blind or b""), digest_size=16).digest()
 
 
+class Identities:
+    """Texts of records that were seen, by their raw bytes; the table starts anew when it is full. One a training: its processes
+    repeat each other's names, and what each of thousands kept for itself would add up."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Identity] = {}
+        self._bytes = 0
+
+    @property
+    def known(self) -> dict[bytes, Identity]:
+        """For look-up; the same object for ever."""
+        return self._known
+
+    def add(self, key: bytes, identity: Identity) -> None:
+        if len(self._known) >= IDENTITIES_MAX or self._bytes + len(key) > IDENTITIES_BYTES_MAX:
+            self._known.clear()
+            self._bytes = 0
+        self._known[key] = identity
+        self._bytes += len(key)
+
+
 class RecordParser:
     """Takes RECORDS payloads apart. One a connection."""
 
-    def __init__(self) -> None:
-        self._identities: dict[bytes, Identity] = {}
+    def __init__(self, identities: Identities | None = None) -> None:
+        self._table = identities or Identities()
+        self._identities = self._table.known
 
     def parse(self, payload: bytes) -> list[Record]:
         """The records of one payload. Raises ProtocolError where a size or a number cannot be."""
@@ -186,9 +214,7 @@ class RecordParser:
         identity = Identity(
             name(site), name(dtype), shape, site + b"\0", b"\0%s\0%s\0" % (dtype, ",".join(map(str, shape)).encode())
         )
-        if len(self._identities) >= IDENTITIES_MAX:
-            self._identities.clear()
-        self._identities[key] = identity
+        self._table.add(key, identity)
         return identity
 
 

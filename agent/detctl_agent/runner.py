@@ -196,6 +196,7 @@ class Runner:
         while not self._gone:
             for key, _ in self._selector.select(TICK_S):
                 key.data()
+            self._server.tick()
             now = time.monotonic()
             self._store(self._ranks.flush(older_than=now - FLUSH_S))
             self._sync()
