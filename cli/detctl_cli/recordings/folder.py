@@ -103,9 +103,9 @@ def read_document(path: Path, bytes_max: int) -> dict[str, Any] | None:
             return None
         raise _not_a_file(problem) from None
     try:
-        return parse_object(content, printable(path), bytes_max, repair=True)
+        return parse_object(content, f"{printable(path)}: damaged: it", bytes_max, repair=True)
     except JsonError as problem:
-        raise _unusable(f"damaged: {problem}") from None
+        raise _unusable(str(problem)) from None
 
 
 def _open_log(log: Path) -> BinaryIO:

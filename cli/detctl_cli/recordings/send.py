@@ -22,7 +22,16 @@ from detctl_cli.service.client import Coordinator
 def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]) -> str:
     """The verdict's JSON over these folders. Raises CliError; 3 where data was refused."""
     labels = labels_of(recordings)
-    run_ids = [send(coordinator, recording, label) for recording, label in zip(recordings, labels, strict=True)]
+    run_ids = []
+    for recording, label in zip(recordings, labels, strict=True):
+        try:
+            run_ids.append(send(coordinator, recording, label))
+        except CliError as problem:
+            if problem.code != "invalid":
+                raise
+            raise CliError(
+                "damaged", f"{recording.folder}: {problem.message}", problem.hint, problem.exit_code
+            ) from None
     return coordinator.compare(audits_pb2.CompareRequest(run_ids=run_ids))
 
 

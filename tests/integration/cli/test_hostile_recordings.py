@@ -1,0 +1,150 @@
+"""Recordings that somebody has tampered with: each command ends in one line; nothing hangs, fills the memory or looks like our defect."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detctl_cli.exits import Exit
+from detctl_cli.local import session
+from detctl_cli.main import main
+from detctl_cli.recordings import capture
+
+from tests.integration.cli.conftest import House
+from tests.support import hostile_recordings
+
+pytestmark = pytest.mark.slow
+JSON_SHARE = (
+    11  # every eleventh of the JSON cases: a prime beside the number of values, so that each key and each value comes
+)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.integration.cli.conftest import house
+
+    made: House = house.__wrapped__(tmp_path_factory.mktemp("hostile"))
+    ran = made.run("record", "-o", "sound", "--steps", "0:3", "--", "python", "train.py", "--seed")
+    assert ran.returncode == 0, ran.stderr
+    return made.folder / "sound"
+
+
+@pytest.fixture
+def one_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """One coordinator for all comparisons of a test: starting one takes a second."""
+    with session.temporary_store() as coordinator:
+        monkeypatch.setattr(session, "temporary_store", lambda: contextlib.nullcontext(coordinator))
+        yield
+
+
+def check(name: str, capsys: pytest.CaptureFixture[str], *words: str) -> int:
+    """Runs a command in this process and returns its exit code."""
+    code = main(list(words))
+    out, err = capsys.readouterr()
+    assert code in (Exit.IDENTICAL, Exit.DIFFERENT, Exit.TROUBLE, Exit.UNVERIFIED), name
+    assert "defect" not in err and "Traceback" not in out + err and "failed: " not in err, (name, err)
+    if code == Exit.TROUBLE:
+        assert out == "" and err.startswith("detctl: "), (name, out, err)
+        assert err.count("\n") == 1, (name, err)
+    return code
+
+
+def changed(sound: Path, place: Path, change: hostile_recordings.Change) -> Path:
+    folder = place / "changed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(sound, folder)
+    change(folder)
+    return folder
+
+
+def test_files_that_are_not_files(
+    sound: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, change in hostile_recordings.special_files():
+        code = check(name, capsys, "compare", str(changed(sound, tmp_path, change)), str(sound))
+        if name.startswith("run.json"):
+            assert code != Exit.IDENTICAL, name
+        if name.startswith(("run.json: a", "spool/log: a", "manifest.json: a")):
+            assert code == Exit.TROUBLE or "TiB" in name, name
+        if name.startswith("spool"):
+            assert code in (Exit.TROUBLE, Exit.UNVERIFIED), name
+
+
+def test_spools_that_are_cut_flipped_or_made_up(
+    sound: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = (sound / "spool/log").read_bytes()
+    for name, change in hostile_recordings.spools(log, random.Random(0)):
+        code = check(name, capsys, "compare", str(changed(sound, tmp_path, change)), str(sound))
+        assert code != Exit.IDENTICAL or "other" in name, name
+
+
+def test_json_of_other_values(sound: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = list(hostile_recordings.json_values(documents(sound)))
+    for name, change in cases[::JSON_SHARE]:
+        check(name, capsys, "compare", str(changed(sound, tmp_path, change)), str(sound))
+
+
+@pytest.mark.soak
+def test_json_of_all_other_values(
+    sound: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, change in hostile_recordings.json_values(documents(sound)):
+        check(name, capsys, "compare", str(changed(sound, tmp_path, change)), str(sound))
+
+
+def test_zoom_of_other_commands(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "last.pt").write_bytes(b"x")
+    monkeypatch.setattr(capture, "capture", lambda *_, **__: capture.Captured(Exit.TROUBLE, "not trained here"))
+    monkeypatch.chdir(sound.parent)
+    run = {
+        "run.json": {key: value for key, value in documents(sound)["run.json"].items() if key in ("command", "machine")}
+    }
+    whole = documents(sound)["run.json"]
+    for name, change in hostile_recordings.json_values(run):
+
+        def with_the_rest(folder: Path, change: hostile_recordings.Change = change) -> None:
+            change(folder)
+            with contextlib.suppress(ValueError, RecursionError):
+                found = json.loads((folder / "run.json").read_bytes())
+                (folder / "run.json").write_text(
+                    json.dumps({**{k: v for k, v in whole.items() if k not in run["run.json"]}, **found})
+                )
+
+        bad = changed(sound, tmp_path, with_the_rest)
+        words = ("zoom", str(bad), str(sound), "--from", str(tmp_path / "last.pt"), "--", "--resume", "{from}")
+        assert check(name, capsys, *words) in (Exit.TROUBLE, Exit.UNVERIFIED), name
+
+
+def test_folders_of_any_name(sound: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for number, name in enumerate((b"\xff\xfe", b"two\nlines", b"\x1b[31m", "\u202e".encode(), b"a" * 255)):
+        place = os.path.join(os.fsencode(tmp_path), name)
+        shutil.copytree(os.fsencode(sound), place)
+        assert check(str(number), capsys, "compare", os.fsdecode(place), str(sound)) == Exit.IDENTICAL
+        os.unlink(os.path.join(place, b"run.json"))
+        assert check(str(number), capsys, "compare", os.fsdecode(place), str(sound)) == Exit.TROUBLE
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors"])
+def test_checkpoints_that_are_not_files(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = tmp_path / f"good-{name}"
+    good.write_bytes(b"x")
+    os.mkfifo(tmp_path / "pipe")
+    for target in ("/dev/zero", str(tmp_path / "pipe")):
+        link = tmp_path / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        assert check(target, capsys, "compare", str(link), str(good)) == Exit.TROUBLE
+
+
+def documents(sound: Path) -> dict[str, Any]:
+    return {name: json.loads((sound / name).read_text()) for name in ("run.json", "manifest.json")}
