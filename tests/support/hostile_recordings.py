@@ -9,7 +9,7 @@ import random
 import socket
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ def special_files() -> Iterator[tuple[str, Change]]:
             yield f"{name}: {kind}", lambda folder, name=name, make=make: make(_gone(folder / name))
 
 
-def json_values(documents: dict[str, Any]) -> Iterator[tuple[str, Change]]:
-    """Every value of a JSON file at the first two levels replaced by each of VALUES, left out, or standing twice."""
+def json_values(documents: dict[str, Any], keys: Container[str] | None = None) -> Iterator[tuple[str, Change]]:
+    """Every value of a JSON file at the first two levels replaced by each of VALUES, or left out; keys: only these of the first level."""
     for name, document in documents.items():
-        for path in _paths(document):
+        for path in (path for path in _paths(document) if keys is None or path[0] in keys):
             for text in VALUES:
                 yield f"{name}: {'.'.join(path)} = {text[:20]}", _with_value(name, document, path, text)
             yield f"{name}: without {'.'.join(path)}", _with_value(name, document, path, None)

@@ -31,6 +31,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.integration.cli.conftest import house
 
     made: House = house.__wrapped__(tmp_path_factory.mktemp("hostile"))
+    made.environ.update({name: os.environ[name] for name in ("XDG_RUNTIME_DIR",) if name in os.environ})
     ran = made.run("record", "-o", "sound", "--steps", "0:3", "--", "python", "train.py", "--seed")
     assert ran.returncode == 0, ran.stderr
     return made.folder / "sound"
@@ -44,15 +45,15 @@ def one_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def check(name: str, capsys: pytest.CaptureFixture[str], *words: str) -> int:
-    """Runs a command in this process and returns its exit code."""
+def check(name: str, capsys: pytest.CaptureFixture[str], *words: str, notes: int = 0) -> int:
+    """Runs a command in this process and returns its exit code; notes: lines of progress that may stand before the one."""
     code = main(list(words))
     out, err = capsys.readouterr()
     assert code in (Exit.IDENTICAL, Exit.DIFFERENT, Exit.TROUBLE, Exit.UNVERIFIED), name
     assert "defect" not in err and "Traceback" not in out + err and "failed: " not in err, (name, err)
     if code == Exit.TROUBLE:
         assert out == "" and err.startswith("detctl: "), (name, out, err)
-        assert err.count("\n") == 1, (name, err)
+        assert 1 <= err.count("\n") <= 1 + notes, (name, err)
     return code
 
 
@@ -101,28 +102,15 @@ def test_json_of_all_other_values(
 
 
 def test_zoom_of_other_commands(
-    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "last.pt").write_bytes(b"x")
     monkeypatch.setattr(capture, "capture", lambda *_, **__: capture.Captured(Exit.TROUBLE, "not trained here"))
     monkeypatch.chdir(sound.parent)
-    run = {
-        "run.json": {key: value for key, value in documents(sound)["run.json"].items() if key in ("command", "machine")}
-    }
-    whole = documents(sound)["run.json"]
-    for name, change in hostile_recordings.json_values(run):
-
-        def with_the_rest(folder: Path, change: hostile_recordings.Change = change) -> None:
-            change(folder)
-            with contextlib.suppress(ValueError, RecursionError):
-                found = json.loads((folder / "run.json").read_bytes())
-                (folder / "run.json").write_text(
-                    json.dumps({**{k: v for k, v in whole.items() if k not in run["run.json"]}, **found})
-                )
-
-        bad = changed(sound, tmp_path, with_the_rest)
+    for name, change in hostile_recordings.json_values(documents(sound), keys=("command", "machine")):
+        bad = changed(sound, tmp_path, change)
         words = ("zoom", str(bad), str(sound), "--from", str(tmp_path / "last.pt"), "--", "--resume", "{from}")
-        assert check(name, capsys, *words) in (Exit.TROUBLE, Exit.UNVERIFIED), name
+        assert check(name, capfd, *words, notes=1) in (Exit.TROUBLE, Exit.UNVERIFIED), name
 
 
 def test_folders_of_any_name(sound: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]) -> None:
