@@ -98,11 +98,12 @@ class _Rehearsal(_Unpickler):  # type: ignore[misc]
             )
         name = key if isinstance(key, str) else key.decode("utf-8", "surrogateescape")
         there = self._storages if isinstance(self._storages, int) else self._storages.get(name)
+        shown = ascii(name[:100])[1:-1]
         if there is None:
-            raise RehearsalError("damaged: data/%s is missing" % name[:100])
+            raise RehearsalError("damaged: data/%s is missing" % shown)
         if count * size > there:
             text = "its pickle claims %d bytes of data/%s, which has %d: it is not loaded"
-            raise RehearsalError(text % (count * size, name[:100], there))
+            raise RehearsalError(text % (count * size, shown, there))
         return _Object("torch.storage")
 
     def _call(self, function: Any, arguments: Any) -> Any:

@@ -178,6 +178,8 @@ def test_storages_are_as_large_as_the_file_says() -> None:
     assert "claims 16000 bytes of data/0, which has 16" in refusal(archive(tensor(4000) + b"."))
     assert "data/0" in refusal(raw_archive([("a/data.pkl", tensor() + b".")]))
     refusal(archive(tensor(-1) + b"."))
+    two_lines = tensor().replace(b"X\x01\x00\x00\x000", b"X\x03\x00\x00\x00a\nb")
+    assert "data/a\\nb is missing" in refusal(archive(two_lines + b"."))
 
 
 @pytest.mark.parametrize(
