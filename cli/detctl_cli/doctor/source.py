@@ -201,7 +201,7 @@ def _read(path: Path) -> Module | Unread:
     try:
         source = read_regular(path, BYTES_MAX, follow=True)
     except RegularFileError as problem:
-        return Unread(shown, 0, problem.strerror)
+        return Unread(shown, 0, problem.strerror or str(problem))
     return parse_source(source, path, shown)
 
 
