@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Callable, Dict, Iterator, List, Tuple, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
 # Nested containers deeper than this are one leaf that cannot be read.
 DEPTH_MAX = 32
 LEAVES_MAX = 2_000_000
+NAMES_CHARACTERS_MAX = (
+    1 << 29
+)  # of all leaves together: a pickle holds a long key once, each path below it holds it again
+# A tensor may stand for more elements than it holds (expanded, sparse). Beyond this, and many times what it holds, it is not unfolded.
+UNFOLDED_BYTES_MAX = 256 << 20
+UNFOLDED_TIMES_MAX = 8
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), set, frozenset, type, range, slice)
 
 
@@ -45,9 +51,13 @@ class Checkpoint:
 def of_value(value: Any) -> Dict[str, Callable[[], Leaf]]:
     """Leaves of nested dicts, lists, tuples and attributes of objects, by dotted path; a lone leaf is `.`."""
     found: Dict[str, Callable[[], Leaf]] = {}
+    characters = 0
     for path, leaf in _walk(value, "", 0):
+        characters += len(path)
         if len(found) >= LEAVES_MAX:
             raise CheckpointError("more than %d values" % LEAVES_MAX)
+        if characters > NAMES_CHARACTERS_MAX:
+            raise CheckpointError("the names of its values have more than %d characters" % NAMES_CHARACTERS_MAX)
         while path in found:  # {"a.b": x, "a": {"b": y}}
             path += "'"
         found[path] = functools.partial(_itself, leaf)
@@ -61,7 +71,7 @@ def _itself(leaf: Leaf) -> Leaf:
 def _walk(value: Any, path: str, depth: int) -> Iterator[Tuple[str, Leaf]]:
     parts = None if isinstance(value, _PLAIN) else _parts(value)
     if not parts:
-        yield path or ".", _leaf(value)
+        yield path or ".", leaf_of(value)
     elif depth >= DEPTH_MAX:
         yield path, Unread("more than %d levels deep" % DEPTH_MAX)
     else:
@@ -87,16 +97,38 @@ def _parts(value: Any) -> List[Tuple[str, Any]]:
     return []
 
 
-def _leaf(value: Any) -> Leaf:
-    """Arrays of numpy as tensors, which compare in one way whoever wrote them."""
+def leaf_of(value: Any) -> Leaf:
+    """Arrays of numpy as tensors, which compare in one way whoever wrote them; Unread where it would unfold to far more than it holds."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return _unfolding(value) or value
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(value, (numpy.ndarray, numpy.generic)):
         return value
-    import torch
-
     if isinstance(value, numpy.generic):
         return value.item()
     try:
         return torch.from_numpy(numpy.ascontiguousarray(value).astype(value.dtype.newbyteorder("="), copy=False))
     except TypeError:
         return Unread("a numpy array of %s" % value.dtype)
+
+
+def _unfolding(tensor: Any) -> Optional[Unread]:
+    """Why a tensor is not compared element by element; None where it is."""
+    import torch
+
+    whole = tensor.numel() * tensor.element_size()
+    if whole <= UNFOLDED_BYTES_MAX or tensor.is_meta:
+        return None
+    try:
+        if tensor.layout is torch.strided:
+            held = tensor.untyped_storage().nbytes()
+        else:
+            values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
+            held = values.numel() * values.element_size()
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return None  # of a kind that has no content of its own here; comparing it says so
+    if whole <= held * UNFOLDED_TIMES_MAX:
+        return None
+    return Unread("a tensor of %d bytes that stands for %d MiB: it is not unfolded" % (held, whole >> 20))

@@ -8,27 +8,37 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 import pickle
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, of_value
+from detctl_proto.regular_file import open_regular
+
+from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
+from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value
 from detctl_probe.checkpoints.dcp_index import read_index
 from detctl_probe.checkpoints.refused import refused_words
+from detctl_probe.checkpoints.torch_file import check_reader
 
 # What a cut or altered piece makes of itself on loading.
-_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError)
+_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
 
 
 def load(path: str) -> Checkpoint:
     """Raises CheckpointError where the index cannot be read; what lies in a file that is missing or cut is Unread."""
     index = read_index(path)
-    pieces = _by_name(index)
+    try:
+        pieces = _by_name(index)
+        entries = [_entry(name, entry) for name, entry in index.state_dict_metadata.items()]
+    except _DAMAGE:
+        raise CheckpointError(
+            "%s: damaged or no index: its entries are not what they say" % os.path.join(path, ".metadata")
+        ) from None
     leaves: Dict[str, Callable[[], Leaf]] = {}
-    for name, entry in index.state_dict_metadata.items():
-        kind = type(entry).__name__
-        if kind == "TensorStorageMetadata":
-            leaves[name] = functools.partial(_tensor, path, entry, pieces.get(name, []))
+    for name, kind, tensor in entries:
+        if tensor is not None:
+            leaves[name] = functools.partial(_tensor, path, tensor, pieces.get(name, []))
         elif kind == "BytesStorageMetadata":
             # Now, and not when asked for: a list is one value there, and several leaves in a file of torch.save.
             value = _value(path, pieces.get(name, []))
@@ -39,15 +49,58 @@ def load(path: str) -> Checkpoint:
     return Checkpoint(path, "distributed", leaves)
 
 
-def _by_name(index: Any) -> Dict[str, List[Any]]:
-    """Name -> [(offsets or None, where its bytes lie)]."""
-    found: Dict[str, List[Any]] = {}
+class _Tensor(NamedTuple):
+    """What the index says of one tensor; chunks: offsets -> sizes."""
+
+    size: Tuple[int, ...]
+    dtype: Any
+    chunks: Dict[Tuple[int, ...], Tuple[int, ...]]
+
+
+class _Place(NamedTuple):
+    """Where the bytes of one saved object lie; transforms: names of what its bytes went through."""
+
+    file: str
+    offset: int
+    length: int
+    transforms: Tuple[str, ...]
+
+
+def _entry(name: Any, entry: Any) -> Tuple[str, str, Optional[_Tensor]]:
+    """(name, kind, what is said of a tensor). Raises what _DAMAGE names where it is not of the types that an index has."""
+    import torch
+
+    kind = type(entry).__name__
+    if not isinstance(name, str):
+        raise TypeError("a name")
+    if kind != "TensorStorageMetadata":
+        return name, kind, None
+    if not isinstance(entry.properties.dtype, torch.dtype):
+        raise TypeError("a dtype")
+    chunks = {_sizes(chunk.offsets): _sizes(chunk.sizes) for chunk in entry.chunks}
+    return name, kind, _Tensor(_sizes(entry.size), entry.properties.dtype, chunks)
+
+
+def _by_name(index: Any) -> Dict[str, List[Tuple[Tuple[int, ...], _Place]]]:
+    """Name -> [(offsets, where its bytes lie)]. Raises what _DAMAGE names."""
+    found: Dict[str, List[Tuple[Tuple[int, ...], _Place]]] = {}
     for key, place in index.storage_data.items():
-        found.setdefault(key.fqn, []).append((key.offset, place))
+        transforms = tuple(str(one) for one in getattr(place, "transform_descriptors", None) or ())
+        offset, length = _sizes((place.offset, place.length))
+        row = (_sizes(key.offset or ()), _Place(str(place.relative_path), offset, length, transforms))
+        found.setdefault(key.fqn, []).append(row)
     return found
 
 
-def _value(path: str, pieces: List[Any]) -> Leaf:
+def _sizes(numbers: Any) -> Tuple[int, ...]:
+    found = tuple(numbers)
+    for number in found:
+        if type(number) is not int or not 0 <= number < 1 << 63:
+            raise ValueError("%r is not a size" % number)
+    return found
+
+
+def _value(path: str, pieces: List[Tuple[Tuple[int, ...], _Place]]) -> Leaf:
     if not pieces:
         return Unread("the index does not say where it lies")
     try:
@@ -56,56 +109,68 @@ def _value(path: str, pieces: List[Any]) -> Leaf:
         return Unread(str(error))
 
 
-def _tensor(path: str, entry: Any, pieces: List[Any]) -> Leaf:
+def _tensor(path: str, entry: _Tensor, pieces: List[Tuple[Tuple[int, ...], _Place]]) -> Leaf:
     """The whole tensor, put together; Unread where its pieces do not cover it."""
     import torch
 
-    places = {tuple(offset or ()): place for offset, place in pieces}
-    chunks = {tuple(chunk.offsets): tuple(chunk.sizes) for chunk in entry.chunks}
-    whole = torch.empty(entry.size, dtype=entry.properties.dtype)
-    covered = 0
-    for offsets, sizes in chunks.items():
-        place = places.get(offsets) or (places.get(()) if len(chunks) == 1 else None)
+    places = dict(pieces)
+    count = math.prod(entry.size)
+    parts = []
+    for offsets, sizes in entry.chunks.items():
+        place = places.get(offsets) or (places.get(()) if len(entry.chunks) == 1 else None)
         if place is None:
             return Unread("the index does not say where its part at %s lies" % list(offsets))
+        if not len(offsets) == len(sizes) == len(entry.size):
+            return Unread("its part at %s is not what the index says" % list(offsets))
+        if any(start + size > of for start, size, of in zip(offsets, sizes, entry.size)):  # noqa: B905
+            return Unread("its part at %s lies outside of it" % list(offsets))
+        parts.append((offsets, sizes, place))
+    # Before memory is taken: an index can claim any size.
+    covered = sum(math.prod(sizes) for _, sizes, _ in parts)
+    if covered != count:
+        return Unread("its parts hold %d of %d elements" % (covered, count))
+    whole = None
+    for offsets, sizes, place in parts:
         try:
             part = _piece(path, place)
         except CheckpointError as error:
             return Unread(str(error))
-        if not isinstance(part, torch.Tensor) or tuple(part.shape) != sizes or part.dtype != whole.dtype:
+        if not isinstance(part, torch.Tensor) or tuple(part.shape) != sizes or part.dtype != entry.dtype:
             return Unread("its part at %s is not what the index says" % list(offsets))
-        if any(start < 0 or start + size > of for start, size, of in zip(offsets, sizes, whole.shape)):  # noqa: B905
-            return Unread("its part at %s lies outside of it" % list(offsets))
-        if len(chunks) == 1 and part.shape == whole.shape:
+        part = leaf_of(part)
+        if isinstance(part, Unread):
             return part
-        where = tuple(slice(start, start + size) for start, size in zip(offsets, sizes))  # noqa: B905
-        whole[where] = part
-        covered += part.numel()
-    if covered != whole.numel():
-        return Unread("its parts hold %d of %d elements" % (covered, whole.numel()))
-    return whole
+        if sizes == entry.size:
+            return part
+        if whole is None:
+            whole = torch.empty(entry.size, dtype=entry.dtype)
+        whole[tuple(slice(start, start + size) for start, size in zip(offsets, sizes))] = part  # noqa: B905
+    return torch.empty(entry.size, dtype=entry.dtype) if whole is None else whole
 
 
-def _piece(path: str, place: Any) -> Any:
+def _piece(path: str, place: _Place) -> Any:
     """One saved object. Raises CheckpointError with one line."""
     import torch
 
-    name = str(place.relative_path)
+    name = place.file
     file = os.path.normpath(os.path.join(path, name))
     if os.path.isabs(name) or not file.startswith(os.path.normpath(path) + os.sep):
         raise CheckpointError("%s lies outside of the folder" % name)
-    if getattr(place, "transform_descriptors", None):
-        raise CheckpointError("%s is stored transformed (%s)" % (name, ", ".join(place.transform_descriptors)))
+    if place.transforms:
+        raise CheckpointError("%s is stored transformed (%s)" % (name, ", ".join(place.transforms)))
     try:
-        with open(file, "rb") as stream:
+        with open_regular(file, None, follow=True) as stream:
+            if place.offset + place.length > os.fstat(stream.fileno()).st_size:
+                raise CheckpointError("%s: cut" % name)
             stream.seek(place.offset)
-            content = stream.read(place.length)
+            content = io.BytesIO(stream.read(place.length))
+        check_reader(name, inspect_archive(content))
     except OSError as error:
         raise CheckpointError("%s: %s" % (name, error.strerror or error)) from None
-    if len(content) < place.length:
-        raise CheckpointError("%s: cut" % name)
+    except ArchiveError as error:
+        raise CheckpointError("%s: %s" % (name, error)) from None
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError("%s: %s" % (name, refused_words(str(error), []))) from None
     except _DAMAGE as error:

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import os
 import pickle
-from typing import Any
+import types
+from typing import Any, ClassVar, Dict
+
+from detctl_proto.regular_file import open_regular
 
 from detctl_probe.checkpoints.content import CheckpointError
+from detctl_probe.checkpoints.pickle_rehearsal import LEFT_OUT
+
+INDEX_BYTES_MAX = 1 << 30
 
 _CHECKPOINT = "torch.distributed.checkpoint"
 _METADATA = (
@@ -35,10 +41,28 @@ _DAMAGE = (
     TypeError,
     LookupError,
     MemoryError,
+    RecursionError,
+    ArithmeticError,
 )
 
 
-class _Index(pickle.Unpickler):
+# The unpickler that is written in Python: a length or a place in the memo that the pickle claims costs it no memory.
+_Unpickler: Any = pickle._Unpickler
+
+
+class _Index(_Unpickler):  # type: ignore[misc]
+    dispatch: ClassVar[Dict[int, Any]] = {
+        key: value for key, value in _Unpickler.dispatch.items() if key not in LEFT_OUT
+    }
+
+    def _build(self) -> None:
+        # Of what an index is made of; on a class or a function it would change torch itself.
+        if isinstance(self.stack[-2], (type, types.FunctionType)):
+            raise CheckpointError("its index sets attributes of a class: it is not loaded")
+        _Unpickler.dispatch[pickle.BUILD[0]](self)
+
+    dispatch[pickle.BUILD[0]] = _build
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED:
             return super().find_class(module, name)
@@ -59,7 +83,7 @@ def read_index(folder: str) -> Any:
     except ImportError:
         raise CheckpointError("%s: this torch reads no distributed checkpoints" % folder) from None
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path, INDEX_BYTES_MAX) as stream:
             index = _Index(stream).load()
         if not isinstance(index.state_dict_metadata, dict) or not isinstance(index.storage_data, dict):
             raise ValueError("no index")

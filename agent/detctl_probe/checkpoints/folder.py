@@ -13,8 +13,12 @@ import os
 import re
 from typing import Any, Callable, Dict, List
 
+from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
+
 from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Unread
 
+FILES_MAX = 100_000
+INDEX_BYTES_MAX = 64 << 20
 TORCH_ENDINGS = (".bin", ".pt", ".pth", ".ckpt")
 _SHARD = re.compile(r"-\d+-of-\d+\.\w+$")
 _WEIGHTS = re.compile(r"^(pytorch_model|model)\b.*\.bin$")
@@ -23,7 +27,7 @@ Open = Callable[[str], Checkpoint]
 
 def load(path: str, open_file: Open) -> Checkpoint:
     """open_file opens one file. Raises CheckpointError where the folder holds nothing known, or a name twice."""
-    names = sorted(name for name in os.listdir(path) if os.path.isfile(os.path.join(path, name)))
+    names = _names(path)
     indexes = [name for name in names if name.endswith(".index.json")]
     safe = [name for name in names if name.endswith(".safetensors")]
     saved = [name for name in names if name.endswith(TORCH_ENDINGS)]
@@ -77,6 +81,18 @@ def load(path: str, open_file: Open) -> Checkpoint:
     return whole
 
 
+def _names(path: str) -> List[str]:
+    """The files of the folder, sorted; a link counts as what it leads to. Raises CheckpointError beyond FILES_MAX."""
+    found = []
+    with os.scandir(path) as entries:
+        for number, entry in enumerate(entries):
+            if number >= FILES_MAX:
+                raise CheckpointError("%s: more than %d files: name the checkpoint among them" % (path, FILES_MAX))
+            if entry.is_file():
+                found.append(entry.name)
+    return sorted(found)
+
+
 def file_may_hold(file: str, name: str) -> bool:
     """Whether a leaf of this name may come from this file of a folder."""
     stem = file.rpartition(".")[0]
@@ -99,12 +115,15 @@ def _index(path: str, indexes: List[str], whole: Checkpoint) -> Dict[str, str]:
         raise CheckpointError("%s: several indexes (%s): name files" % (path, ", ".join(indexes)))
     index = os.path.join(path, indexes[0])
     try:
-        with open(index, encoding="utf-8") as stream:
-            found = json.load(stream)["weight_map"]
+        found = json.loads(read_regular(index, INDEX_BYTES_MAX, follow=True).decode("utf-8"))["weight_map"]
         pairs = {str(name): str(file) for name, file in found.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except RegularFileError as error:
+        raise CheckpointError(str(error)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError("%s: no index of shards: it has no weight_map" % index) from None
-    outside = [file for file in pairs.values() if os.path.basename(file) != file or file in ("", ".", "..")]
+    outside = [
+        file for file in pairs.values() if os.path.basename(file) != file or file in ("", ".", "..") or "\0" in file
+    ]
     if outside:
         raise CheckpointError("%s: names %s, which lies outside of the folder" % (index, outside[0]))
     return pairs
@@ -113,7 +132,7 @@ def _index(path: str, indexes: List[str], whole: Checkpoint) -> Dict[str, str]:
 def _add_unread(path: str, whole: Checkpoint, name: str, error: CheckpointError) -> None:
     """One leaf for a file that cannot be read; two such files of the same bytes are the same."""
     digest = hashlib.blake2b(digest_size=16)
-    with open(os.path.join(path, name), "rb") as stream:
+    with open_regular(os.path.join(path, name), None, follow=True) as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     whole.leaves["(%s)" % name] = functools.partial(Unread, str(error), digest.hexdigest())

@@ -6,6 +6,8 @@ import functools
 import os
 from typing import Sequence
 
+from detctl_proto.regular_file import RegularFileError, open_regular
+
 from detctl_probe.checkpoints import dcp_folder, folder, safetensors_file, torch_file
 from detctl_probe.checkpoints.content import Checkpoint, CheckpointError
 
@@ -24,19 +26,25 @@ def open_checkpoint(path: str, allowed: Sequence[str] = ()) -> Checkpoint:
         else:
             found = folder.load(path, functools.partial(_file, allowed=allowed))
     except OSError as error:
-        raise CheckpointError("%s: %s" % (error.filename or path, error.strerror or error)) from None
+        where = error.filename if isinstance(error.filename, str) else path
+        raise CheckpointError("%s: %s" % (where, error.strerror or error)) from None
     if not found.leaves:
         raise CheckpointError("%s: an empty checkpoint: nothing to compare" % path)
     return found
 
 
 def _file(path: str, allowed: Sequence[str]) -> Checkpoint:
-    with open(path, "rb") as stream:
+    try:
+        stream = open_regular(path, None, follow=True)
+    except RegularFileError as error:
+        raise CheckpointError(str(error)) from None
+    with stream:
         head = stream.read(64)
-    if not head:
-        raise CheckpointError("%s: an empty file" % path)
-    if head.startswith(LFS):
-        raise CheckpointError("%s: a Git LFS pointer, not the file itself: run `git lfs pull`" % path)
-    if safetensors_file.is_one(path):
-        return safetensors_file.load(path)
-    return torch_file.load(path, allowed)
+        stream.seek(0)
+        if not head:
+            raise CheckpointError("%s: an empty file" % path)
+        if head.startswith(LFS):
+            raise CheckpointError("%s: a Git LFS pointer, not the file itself: run `git lfs pull`" % path)
+        if safetensors_file.is_one(path, head):
+            return safetensors_file.load(path, stream)
+        return torch_file.load(path, stream, allowed)

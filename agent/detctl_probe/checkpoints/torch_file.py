@@ -1,44 +1,74 @@
-"""Files of torch.save, by torch.load with weights_only: containers, tensors and plain values, never code."""
+"""Files of torch.save, by torch.load with weights_only: containers, tensors and plain values, never code.
+
+The file is opened once. What archive_inspection.py has looked at is what torch loads, whatever the path leads to by then.
+"""
 
 from __future__ import annotations
 
+import os
 import pickle
-from typing import Any, List, Sequence
+from typing import Any, BinaryIO, List, Sequence, Tuple
 
+from detctl_probe.checkpoints.archive_inspection import ArchiveError, ArchiveFacts, inspect_archive
 from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, of_value
 from detctl_probe.checkpoints.refused import allow, refused_words
 
+# The first whose reader of the format before torch 1.6 keeps to weights_only.
+LEGACY_TORCH = (2, 6)
 
-def load(path: str, allowed: Sequence[str]) -> Checkpoint:
-    """Raises CheckpointError where it is none, is cut, or holds a class that weights_only does not know."""
+
+def load(path: str, stream: BinaryIO, allowed: Sequence[str]) -> Checkpoint:
+    """path: for messages. Raises CheckpointError where the open file is none, is cut, would run code, or holds a class that weights_only
+    does not know."""
     import torch
 
-    allow(torch, allowed)
     try:
-        value = _load(torch, path)
+        facts = inspect_archive(stream)
+    except ArchiveError as error:
+        raise CheckpointError("%s: %s" % (path, error)) from None
+    check_reader(path, facts)
+    allow(torch, allowed)
+    place = (
+        "/proc/self/fd/%d" % stream.fileno()
+    )  # a name that torch can map, and that nobody can put another file behind
+    if not os.path.exists(place):
+        raise CheckpointError("%s: cannot be read without /proc: mount it" % path)
+    try:
+        value = _load(torch, place, facts)
     except pickle.UnpicklingError as error:
-        raise CheckpointError("%s: %s" % (path, refused_words(str(error), _refused(torch, path)))) from None
+        raise CheckpointError("%s: %s" % (path, refused_words(str(error), _refused(torch, place)))) from None
     except RuntimeError as error:
-        if "TorchScript" in str(error):
-            raise CheckpointError("%s: a TorchScript archive: it holds code; save its state_dict()" % path) from None
-        raise CheckpointError("%s: damaged or cut: %s" % (path, str(error).split(". ")[0].splitlines()[0])) from None
-    except (EOFError, ValueError, LookupError, AttributeError, TypeError):
+        text = (str(error).splitlines() or [""])[0].split(". ")[0].replace(place, path)
+        raise CheckpointError("%s: damaged or cut: %s" % (path, text)) from None
+    except (EOFError, ValueError, LookupError, AttributeError, TypeError, ArithmeticError, MemoryError):
         raise CheckpointError("%s: damaged, or neither a torch.save nor a safetensors file" % path) from None
     return Checkpoint(path, "torch.save", of_value(value))
 
 
-def _load(torch: Any, path: str) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap can only" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)  # the format before torch 1.6 has no map
+def check_reader(name: str, facts: ArchiveFacts) -> None:
+    """Raises CheckpointError where this torch's reader of such a file is not safe."""
+    import torch
+
+    if facts.format != "zip" and _release(torch.__version__) < LEGACY_TORCH:
+        text = (
+            "%s: in the format before torch 1.6, which torch %s does not read safely: name a newer torch with --python"
+        )
+        raise CheckpointError(text % (name, torch.__version__))
 
 
-def _refused(torch: Any, path: str) -> List[str]:
+def _release(version: str) -> Tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+def _load(torch: Any, place: str, facts: ArchiveFacts) -> Any:
+    if facts.format == "zip":
+        return torch.load(place, map_location="cpu", weights_only=True, mmap=True)
+    return torch.load(place, map_location="cpu", weights_only=True)  # the format before torch 1.6 has no map
+
+
+def _refused(torch: Any, place: str) -> List[str]:
     """Every class of the file that is not allowed, [] where this torch cannot tell."""
     try:
-        return list(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        return list(torch.serialization.get_unsafe_globals_in_checkpoint(place))
     except (AttributeError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError, LookupError, TypeError):
         return []

@@ -13,11 +13,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import detctl_proto
+from detctl_proto import regular_file
+
 from detctl_cli.clean import clean
 from detctl_cli.doctor.interpreter import find_python
 from detctl_cli.errors import CliError
 
-PACKAGE = "detctl_probe"  # needs nothing but the standard library and torch
+# What is staged needs nothing but the standard library and torch: the probe, and the one way to open a file.
+PACKAGE = "detctl_probe"
+SHARED = (detctl_proto, regular_file)
 
 
 def run_module(
@@ -30,9 +35,9 @@ def run_module(
 ) -> dict[str, Any]:
     """The JSON document that `PYTHON -m MODULE ARGUMENTS` prints; lines `progress DONE OF` on its stderr go to `progress`.
 
-    PYTHON is the named one, else the first of `python` on PATH and our own interpreter that has torch. The package is staged alone,
-    so that nothing else of ours reaches it, and is its working folder: paths in `arguments` must be absolute, and a torch.py that lies
-    beside a checkpoint is not imported. imports_from_here: classes of the current folder can be named. Raises CliError.
+    PYTHON is the named one, else the first of `python` on PATH and our own interpreter that has torch. The package is staged with
+    SHARED alone, so that nothing else of ours reaches it, in its working folder: paths in `arguments` must be absolute, and a torch.py
+    that lies beside a checkpoint is not imported. imports_from_here: classes of the current folder can be named. Raises CliError.
     """
     found = importlib.util.find_spec(PACKAGE)
     places = found.submodule_search_locations if found is not None else None
@@ -44,6 +49,10 @@ def run_module(
     with tempfile.TemporaryDirectory(prefix="detctl", ignore_cleanup_errors=True) as name:
         staged = Path(name)
         shutil.copytree(next(iter(places)), staged / PACKAGE, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*"))
+        (staged / detctl_proto.__name__).mkdir()
+        for module_file in SHARED:
+            source = Path(str(module_file.__file__))
+            shutil.copy(source, staged / detctl_proto.__name__ / source.name)
         for program in programs:
             document = _run([program, "-m", module, *arguments], staged, progress, imports_from_here)
             if document.get("error") != "no-torch":
