@@ -1,0 +1,26 @@
+"""Files of safetensors, to the last tensor of what opens."""
+
+from __future__ import annotations
+
+from harness import fuzz, instrumented, scratch
+
+with instrumented("detctl_probe.checkpoints"):
+    from detctl_probe.checkpoints.content import CheckpointError
+    from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+
+PATH = scratch() / "x.safetensors"
+
+
+def target(data: bytes) -> None:
+    PATH.write_bytes(data)
+    try:
+        checkpoint = open_checkpoint(str(PATH))
+    except CheckpointError as error:
+        assert "\n" not in str(error)
+        return
+    for leaf in checkpoint.leaves.values():
+        leaf()
+
+
+if __name__ == "__main__":
+    fuzz(target)
