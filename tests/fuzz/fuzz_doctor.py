@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import fuzz, instrumented
+from harness import fuzz, instrumented, one_line
 
 with instrumented("detctl_cli.doctor"):
     from detctl_cli.doctor.rules import check_program
@@ -14,8 +14,7 @@ with instrumented("detctl_cli.doctor"):
 def target(data: bytes) -> None:
     module = parse_source(data, Path("train.py"), "train.py")
     if isinstance(module, Unread):
-        assert "\n" not in module.text
-        module.text.encode("utf-8")
+        one_line(module.text)
         return
     called = frozenset(name for _, name in module.calls() if name)
     for finding in check_program(Program((module,), called)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from harness import fuzz, instrumented
+from harness import fuzz, instrumented, one_line
 
 with instrumented("detctl_proto", "detctl_coordinator.wire", "detctl_coordinator.storage", "detctl_agent.records"):
     from detctl_agent import records
@@ -62,11 +62,6 @@ def as_manifest(text: str) -> None:
 def as_detail(text: str) -> None:
     seal = wire_records.seal_from_proto(records_pb2.Seal(detail_json=text))
     assert documents.seal_from_json(documents.load(documents.dump(documents.seal_to_json(seal)))) == seal
-
-
-def one_line(text: str) -> None:
-    text.encode("utf-8")
-    assert "\n" not in text and len(text) < 1000, text
 
 
 if __name__ == "__main__":

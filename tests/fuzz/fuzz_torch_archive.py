@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from harness import fuzz, instrumented
+from harness import fuzz, instrumented, one_line
 
 with instrumented("detctl_probe.checkpoints"):
     from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
@@ -14,7 +14,7 @@ def target(data: bytes) -> None:
     try:
         inspect_archive(io.BytesIO(data))
     except ArchiveError as error:
-        assert "\n" not in str(error)
+        one_line(str(error))
 
 
 if __name__ == "__main__":

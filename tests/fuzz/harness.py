@@ -41,6 +41,12 @@ def scratch() -> Path:
     return Path(tempfile.mkdtemp(prefix="detctl-fuzz-", dir=shared if shared.is_dir() else None))
 
 
+def one_line(text: str) -> None:
+    """What an error tells a user is one line that a terminal and a message can carry."""
+    text.encode("utf-8")
+    assert "\n" not in text and len(text) < 2000, text
+
+
 def fuzz(target: Callable[[bytes], None]) -> None:
     """Runs the target for a time; a crash ends the process with its input in --crashes. Never returns."""
     options = argparse.ArgumentParser()
