@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import types
 from typing import Any, ClassVar, Dict
 
@@ -43,6 +44,7 @@ _DAMAGE = (
     MemoryError,
     RecursionError,
     ArithmeticError,
+    struct.error,
 )
 
 
