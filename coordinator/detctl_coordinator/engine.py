@@ -35,7 +35,7 @@ from detctl_coordinator.lifecycle_events import (
 from detctl_coordinator.live import Live
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.machine_rows import read_machines
-from detctl_coordinator.storage.store import Conflict, DocumentError, Fenced, NamedRows, StoreError, Unreadable
+from detctl_coordinator.storage.store import Conflict, DocumentError, Fenced, NamedRows, Refused, StoreError, Unreadable
 from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,9 @@ class Engine:
                 except Conflict:
                     new = audit
                     self.wake()
+                except Refused as error:
+                    new = audit  # it stands still, and all others go on
+                    self._report_unreadable([Unreadable("audit", audit.audit_id, str(error))])
             advanced.append(new)
             await self._write_log(new)
             self._start_jobs(new)

@@ -7,12 +7,13 @@ import sqlite3
 import pytest
 import redis
 from detctl_coordinator.async_store import AsyncStore
+from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.identity import Role, new_token, token_to_document
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage import redis_keys
 from detctl_coordinator.storage.copying import copy_store
-from detctl_coordinator.storage.store import DocumentError
+from detctl_coordinator.storage.store import DocumentError, Refused
 from detctl_coordinator.token_book import TokenBook
 from detctl_proto.v1 import admin_pb2, audits_pb2
 from givens import a_run, an_audit
@@ -112,6 +113,22 @@ async def test_the_engine_and_the_tokens_go_on(place: Place) -> None:
     assert await book.get("bad") is None
     found = await book.get("good")
     assert found is not None and found.name == "good"
+
+
+async def test_an_audit_that_cannot_be_written_stops_no_other(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(place)
+    store = AsyncStore(place.open())
+    put = store.put_audit
+
+    async def put_or_refuse(audit: Audit) -> Audit:
+        if audit.audit_id == "bad":
+            raise Refused("a document for the store is nested too deep to be written")
+        return await put(audit)
+
+    monkeypatch.setattr(store, "put_audit", put_or_refuse)
+    await Engine(store, lease_s=60.0, machine_timeout_s=0.0).step()
+    good = await store.audit("good")
+    assert good is not None and good.runs["good-1"].state.over
 
 
 def test_what_an_older_detctl_let_in_can_be_put_into_messages(place: Place) -> None:

@@ -87,6 +87,8 @@ class _Run(_Document, total=False):
     manifest: Facts
     outcome: _Outcome | None
     message: str
+    holder: str
+    secret_digest: str
 
 
 class _Audit(_Document, total=False):
@@ -100,6 +102,7 @@ class _Audit(_Document, total=False):
     verdict_json: str
     message: str
     trying: str
+    owner: str
 
 
 class _Seal(_Document, total=False):
