@@ -69,7 +69,7 @@ soak: $(VENV)/.dev ## long tests
 	$(BIN)/python -m pytest -m soak --timeout 7200
 
 fuzz: $(VENV)/.dev ## each parser of what others send, for FUZZ_S seconds (30): a table of inputs and crashes
-	$(BIN)/python tests/fuzz/run.py
+	$(BIN)/python tests/fuzz/run_fuzz.py
 
 clean: ## all that was made here
 	rm -rf $(VENV) .cache .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

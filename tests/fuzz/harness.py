@@ -1,7 +1,7 @@
 """What every fuzz target shares: its command line, its seeds, and which code atheris looks into.
 
 A target is a file `fuzz_NAME.py` with a function that takes bytes and lets documented errors pass; anything else that it raises is a
-crash. `python tests/fuzz/fuzz_NAME.py --seconds 30` runs it; run.py runs all of them.
+crash. `python tests/fuzz/fuzz_NAME.py --seconds 30` runs it; run_fuzz.py runs all of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,9 +37,8 @@ def instrumented(*modules: str) -> Iterator[None]:
 
 
 def scratch() -> Path:
-    """A folder in memory, for code that takes files."""
-    shared = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="detctl-fuzz-", dir=shared if shared.is_dir() else None))
+    """A folder of this process, for code that takes files. run_fuzz.py removes it: atheris ends a process without any clean-up."""
+    return Path(tempfile.mkdtemp(dir=os.environ.get("FUZZ_SCRATCH")))
 
 
 def one_line(text: str) -> None:
@@ -61,15 +61,15 @@ def fuzz(target: Callable[[bytes], None]) -> None:
         for path in chosen.inputs:
             target(path.read_bytes())
         return
-    with tempfile.TemporaryDirectory(prefix="detctl-corpus-") as corpus:
-        flags = [
-            f"-max_total_time={chosen.seconds}",
-            f"-artifact_prefix={chosen.crashes}/{name}-",
-            f"-max_len={INPUT_BYTES_MAX}",
-            f"-rss_limit_mb={MEMORY_MB_MAX}",
-            f"-timeout={INPUT_S_MAX}",
-            "-print_final_stats=1",
-            "-verbosity=0",
-        ]
-        atheris.Setup([sys.argv[0], *flags, corpus, str(SEEDS / name)], target)
-        atheris.Fuzz()
+    flags = [
+        f"-max_total_time={chosen.seconds}",
+        f"-artifact_prefix={chosen.crashes}/{name}-",
+        f"-max_len={INPUT_BYTES_MAX}",
+        f"-rss_limit_mb={MEMORY_MB_MAX}",
+        f"-timeout={INPUT_S_MAX}",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]
+    # What it finds goes into the first folder, never among the seeds.
+    atheris.Setup([sys.argv[0], *flags, str(scratch()), str(SEEDS / name)], target)
+    atheris.Fuzz()

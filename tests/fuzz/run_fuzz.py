@@ -14,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TARGETS = tuple(sorted(path.stem.removeprefix("fuzz_") for path in HERE.glob("fuzz_*.py")))
+MEMORY = Path("/dev/shm")  # a file an input would wear out a disk
 START_S_MAX = 300  # of a target that imports torch, on a busy machine
 _EXECUTED = re.compile(rb"stat::number_of_executed_units:\s+(\d+)")
 
@@ -31,14 +32,16 @@ class Fuzzed:
 def fuzz(name: str, seconds: int, crashes: Path) -> Fuzzed:
     """One target in a process of its own; the input of a crash lies in `crashes`."""
     command = [sys.executable, str(HERE / f"fuzz_{name}.py"), "--seconds", str(seconds), "--crashes", str(crashes)]
-    ran = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-        timeout=seconds + START_S_MAX,
-    )
+    with tempfile.TemporaryDirectory(prefix="detctl-fuzz-", dir=MEMORY if MEMORY.is_dir() else None) as scratch:
+        ran = subprocess.run(
+            command,
+            env={**os.environ, "FUZZ_SCRATCH": scratch},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=seconds + START_S_MAX,
+        )
     found = _EXECUTED.search(ran.stdout)
     crashed = ran.returncode != 0
     report = ran.stdout.decode("utf-8", "replace")[-4000:] if crashed or not found else ""
