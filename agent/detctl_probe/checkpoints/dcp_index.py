@@ -90,7 +90,13 @@ def read_index(folder: str) -> Any:
         if not isinstance(index.state_dict_metadata, dict) or not isinstance(index.storage_data, dict):
             raise ValueError("no index")
     except CheckpointError as error:
-        raise CheckpointError("%s: %s" % (path, error)) from None
+        raise CheckpointError("%s: %s" % (path, _one_line(error))) from None
     except _DAMAGE as error:
-        raise CheckpointError("%s: damaged or no index: %s" % (path, str(error)[:200])) from None
+        raise CheckpointError("%s: damaged or no index: %s" % (path, _one_line(error))) from None
     return index
+
+
+def _one_line(error: BaseException) -> str:
+    """The names in it are the pickle's: they may hold line breaks, and what no terminal can print."""
+    text = str(error)[:300]
+    return text if text.isprintable() else ascii(text)
