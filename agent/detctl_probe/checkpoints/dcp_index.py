@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
 import types
 from typing import Any, ClassVar, Dict
 
@@ -32,22 +31,6 @@ _ALLOWED = frozenset(
     + [("torch", "Size"), ("torch.serialization", "_get_layout"), ("collections", "OrderedDict"), ("builtins", "set")]
     + [(module, name) for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "PurePosixPath")]
 )  # fmt: skip
-# Whatever a damaged pickle makes of itself.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    ValueError,
-    TypeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    ArithmeticError,
-    struct.error,
-)
-
-
 # The unpickler that is written in Python: a length or a place in the memo that the pickle claims costs it no memory.
 _Unpickler: Any = pickle._Unpickler
 
@@ -91,7 +74,9 @@ def read_index(folder: str) -> Any:
             raise ValueError("no index")
     except CheckpointError as error:
         raise CheckpointError("%s: %s" % (path, _one_line(error))) from None
-    except _DAMAGE as error:
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged pickle makes of itself, and of torch's own __setstate__
         raise CheckpointError("%s: damaged or no index: %s" % (path, _one_line(error))) from None
     return index
 
