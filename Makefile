@@ -11,7 +11,7 @@ UNUSED := /(kubernetes/aio|transformers/models|sympy/physics|pip|tests?)/
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 unexport PYTHONDONTWRITEBYTECODE # else each of the suite's processes would compile our packages for itself
 
-.PHONY: help demo compose-demo test lint types audit-deps sbom stubs bench zoo soak clean
+.PHONY: help demo compose-demo test lint types audit-deps sbom stubs bench zoo soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,6 +67,9 @@ zoo: $(VENV)/.dev ## training scripts with planted causes, through the command l
 
 soak: $(VENV)/.dev ## long tests
 	$(BIN)/python -m pytest -m soak --timeout 7200
+
+fuzz: $(VENV)/.dev ## each parser of what others send, for FUZZ_S seconds (30): a table of inputs and crashes
+	$(BIN)/python tests/fuzz/run_fuzz.py
 
 clean: ## all that was made here
 	rm -rf $(VENV) .cache .demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

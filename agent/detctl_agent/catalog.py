@@ -54,7 +54,9 @@ def load(path: Path) -> Catalog:
         document = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise CatalogError(f"{path}: is no UTF-8 text (byte {error.start})") from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise CatalogError(f"{path}: is nested too deep") from None
+    except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
         raise CatalogError(f"{path}: {error}") from error
     return parse(_from_folder(document, path.resolve().parent), str(path))
 

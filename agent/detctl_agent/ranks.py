@@ -16,6 +16,7 @@ from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent import records as wire
 from detctl_agent.folding import RankFolding, seal_mismatch
+from detctl_agent.probe_documents import Facts, Note, Seal, read
 from detctl_agent.records import Identities, ProtocolError, Record, RecordParser
 from detctl_agent.segments import Origin, SegmentPacker
 
@@ -108,15 +109,15 @@ class Ranks:
             process.notes_bytes += len(payload)
             if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
                 self._keep(len(payload))
-                process.notes.append(wire.json_object(payload))
+                process.notes.append(read(Note, payload))
         elif kind == wire.FACTS:
             process.facts_frames += 1
             if process.facts_frames <= FACTS_MAX:
                 self._keep(len(payload))
-                process.facts.update(wire.json_object(payload))
+                process.facts.update(read(Facts, payload))
             return self._assign(process)
         elif kind == wire.SEAL:
-            return self._seal(process, wire.json_object(payload))
+            return self._seal(process, read(Seal, payload))
         return []  # a type of a newer probe
 
     def lose(self, why: str) -> None:

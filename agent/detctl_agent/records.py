@@ -6,15 +6,17 @@ fast: a record's text part (site, dtype, shape) is looked up as raw bytes, since
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from detctl_proto.outside_json import DEPTH_MAX, JsonError, parse_object
+
 HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, STOP = 1, 2, 3, 4, 5, 6, 100
 FRAME_BYTES_MAX = 64 * 1024 * 1024  # as the probe's: a listing of two million names with a digest each is 32 MB
 JSON_BYTES_MAX = 2 * 1024 * 1024
+JSON_DEPTH_MAX = DEPTH_MAX - 8  # it goes on inside a seal's detail or a manifest, which may be DEPTH_MAX deep
 STAGES = 14
 SHAPE_MAX = 64
 NAME_BYTES_MAX = 512  # as the coordinator takes them
@@ -234,13 +236,9 @@ def text(raw: bytes) -> str:
 
 
 def json_object(payload: bytes) -> dict[str, Any]:
-    """A JSON payload as a mapping. Raises ProtocolError for anything else, or more than JSON_BYTES_MAX."""
-    if len(payload) > JSON_BYTES_MAX:
-        raise ProtocolError(f"a JSON payload of {len(payload)} bytes (at most {JSON_BYTES_MAX})")
+    """A JSON payload as a mapping, in which names that are not UTF-8 are escapes. Raises ProtocolError for anything else, or more than
+    JSON_BYTES_MAX."""
     try:
-        value = json.loads(payload.decode("utf-8", "backslashreplace"))
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a payload that is no JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ProtocolError("a payload that is no JSON object")
-    return value
+        return parse_object(payload, "a payload", JSON_BYTES_MAX, repair=True, depth_max=JSON_DEPTH_MAX)
+    except JsonError as error:
+        raise ProtocolError(f"what cannot be read: {error}") from None

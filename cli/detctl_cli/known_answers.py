@@ -8,12 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.known_answers import class_of_answers
+from detctl_proto.outside_json import JsonError, describe_faults, parse_object
+from detctl_proto.regular_file import RegularFileError, read_regular
+from pydantic import BaseModel, ValidationError
 
 from detctl_cli.errors import UsageError
 
 SCHEMA = "detctl.kat/v1"
 RESULT = "detctl.kat-classes/v1"
 MODULE = "detctl_probe.kat"
+BYTES_MAX = 1024 * 1024
+
+
+class _Document(BaseModel):
+    answers: dict[str, str]
+    torch: str | None = None
+    settings: dict[str, Any] | None = None
 
 
 def asked(python: str | None) -> dict[str, Any]:
@@ -26,17 +36,19 @@ def asked(python: str | None) -> dict[str, Any]:
 
 def read(path: Path) -> dict[str, Any]:
     """A document from a file. Raises UsageError where it is none."""
+    hint = f"detctl kat --json > {path.name}"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
+        document = parse_object(read_regular(path, BYTES_MAX, follow=True), str(path), BYTES_MAX)
+    except RegularFileError as problem:
         raise UsageError(f"{path} cannot be read: {problem.strerror}") from None
-    except ValueError:
-        document = None
-    answers = document.get("answers") if isinstance(document, dict) else None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA or not isinstance(answers, dict):
-        raise UsageError(f"{path} holds no answers of the known-answer test", f"detctl kat --json > {path.name}")
-    if not all(isinstance(answer, str) for answer in answers.values()):
-        raise UsageError(f"{path}: its answers are damaged", f"detctl kat --json > {path.name}")
+    except JsonError as problem:
+        raise UsageError(f"{path} holds no answers of the known-answer test: {problem}", hint) from None
+    if document.get("schema") != SCHEMA:
+        raise UsageError(f"{path} holds no answers of the known-answer test", hint)
+    try:
+        _Document.model_validate(document)
+    except ValidationError as problem:
+        raise UsageError(describe_faults(f"{path}: its answers are damaged", problem.errors()), hint) from None
     return document
 
 

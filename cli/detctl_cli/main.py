@@ -62,6 +62,10 @@ def _run(argv: Sequence[str] | None) -> int:
         if ended.code == 1:
             abandon_stdout()
         return Exit.TROUBLE
+    except UnicodeEncodeError as problem:
+        # Bytes of the command line that are not UTF-8 come as lone surrogates, which no message can carry.
+        shown = ascii(str(problem.object)[:80])
+        return _report(CliError("usage", f"{shown} is not UTF-8, and what goes to the coordinator must be"), as_json)
     except OSError as problem:
         what = f"{problem.filename}: " if problem.filename else ""
         return _report(CliError("system", f"{what}{problem.strerror or problem}"), as_json)

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Seal, SegmentMeta, StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunRecord
-from detctl_coordinator.storage.store import Store
+from detctl_coordinator.storage.store import NamedRows, Rows, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,10 +44,10 @@ class AsyncStore:
     async def audit(self, audit_id: str) -> Audit | None:
         return await self._do(self.inner.audit, audit_id)
 
-    async def active_audits(self) -> list[Audit]:
+    async def active_audits(self) -> Rows[Audit]:
         return await self._do(self.inner.active_audits)
 
-    async def audits(self, limit: int = 100) -> list[Audit]:
+    async def audits(self, limit: int = 100) -> Rows[Audit]:
         return await self._do(self.inner.audits, limit)
 
     async def run(self, run_id: str) -> RunRecord | None:
@@ -55,7 +55,7 @@ class AsyncStore:
 
     async def runs(
         self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100
-    ) -> list[RunRecord]:
+    ) -> Rows[RunRecord]:
         return await self._do(self.inner.runs, audit_id=audit_id, machine=machine, recipe=recipe, limit=limit)
 
     async def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
@@ -67,13 +67,13 @@ class AsyncStore:
     async def put_machine(self, name: str, document: Mapping[str, Any]) -> None:
         await self._do(self.inner.put_machine, name, document)
 
-    async def machines(self) -> dict[str, Mapping[str, Any]]:
+    async def machines(self) -> NamedRows[Mapping[str, Any]]:
         return await self._do(self.inner.machines)
 
     async def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
         await self._do(self.inner.put_token, token_id, document)
 
-    async def tokens(self) -> dict[str, Mapping[str, Any]]:
+    async def tokens(self) -> NamedRows[Mapping[str, Any]]:
         return await self._do(self.inner.tokens)
 
     async def append_log(self, key: str, entry: Mapping[str, Any]) -> None:

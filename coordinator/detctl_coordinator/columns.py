@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from detctl_proto.outside_json import JsonError, parse_object, writable
 from detctl_proto.v1 import records_pb2
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ DIGEST_BYTES = 16
 SKETCH = struct.Struct("<38d")
 INFLATED_BYTES_MAX = 64 << 20
 RECORDS_MAX = 1 << 16  # an agent puts at most 4,096 into a segment
+EVIDENCE_BYTES_MAX = INFLATED_BYTES_MAX
 ZLIB_LEVEL = 6
 
 Ints = NDArray[np.int64]
@@ -204,16 +206,15 @@ def _slice(data: bytes, first: int, many: int) -> bytes:
 
 def _evidence(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Damaged("evidence of a record is not JSON") from error
-    _need(isinstance(value, dict), "evidence of a record is not a JSON object")
-    return dict(value)
+        # It may name files that are not UTF-8: they show as escapes, in the verdict as well.
+        return parse_object(text, "evidence of a record", EVIDENCE_BYTES_MAX, repair=True)
+    except JsonError as error:
+        raise Damaged(str(error)) from None
 
 
 def _text(name: str) -> str:
     """Protobuf's strings are UTF-8; bytes of a name that are not show as \\udcXX."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return writable(name)
 
 
 def _need(condition: bool, text: str) -> None:

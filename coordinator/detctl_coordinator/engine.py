@@ -33,8 +33,9 @@ from detctl_coordinator.lifecycle_events import (
     Stop,
 )
 from detctl_coordinator.live import Live
-from detctl_coordinator.machine import Machine, machine_from_document
-from detctl_coordinator.storage.store import Conflict, Fenced, StoreError
+from detctl_coordinator.machine import Machine
+from detctl_coordinator.machine_rows import read_machines
+from detctl_coordinator.storage.store import Conflict, DocumentError, Fenced, NamedRows, Refused, StoreError, Unreadable
 from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class Engine:
         self._live = Live(store)
         self._live_at = 0.0
         self._store_down = False
+        self._unreadable: set[Unreadable] = set()
         self._logged: set[str] = set()
         self._logged_version: dict[str, int] = {}
 
@@ -107,11 +109,18 @@ class Engine:
         except TimeoutError:
             pass
 
-    async def machines(self) -> dict[str, Machine]:
+    async def machines(self) -> NamedRows[Machine]:
         """All known machines, leases brought up to date."""
-        machines = {name: machine_from_document(raw) for name, raw in (await self.store.machines()).items()}
+        machines = read_machines(await self.store.machines())
+        self._report_unreadable(machines.unreadable)
         self.leases.observe(machines.values())
         return machines
+
+    def _report_unreadable(self, rows: Iterable[Unreadable]) -> None:
+        """Once a row: lists show it, and everything else goes on without it."""
+        for row in set(rows) - self._unreadable:
+            log.error("event=unreadable %s", row.text)
+        self._unreadable.update(rows)
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -141,6 +150,7 @@ class Engine:
         """One look at everything. Raises StoreError."""
         # Audits first: the machines' documents are then never older than the assignments that rest on them.
         audits = await self.store.active_audits()
+        self._report_unreadable(audits.unreadable)
         machines = await self.machines()
         self.leases.forget(audit.audit_id for audit in audits)
         advanced: list[Audit] = []
@@ -154,6 +164,9 @@ class Engine:
                 except Conflict:
                     new = audit
                     self.wake()
+                except Refused as error:
+                    new = audit  # it stands still, and all others go on
+                    self._report_unreadable([Unreadable("audit", audit.audit_id, str(error))])
             advanced.append(new)
             await self._write_log(new)
             self._start_jobs(new)
@@ -271,13 +284,18 @@ class Engine:
         self._opened.add((run_id, attempt))
 
     async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[Stop]:
-        known = dict(current)
+        known, unknown = dict(current), set[str]()
         for working in connection.working:
             if working.run_id not in known:
-                run = await self.store.run(working.run_id)
+                try:
+                    run = await self.store.run(working.run_id)
+                except DocumentError:
+                    unknown.add(working.run_id)  # nobody can say that it is not wanted
+                    continue
                 if run is not None:
                     known[working.run_id] = run
-        return lifecycle.strays([(w.run_id, w.attempt) for w in connection.working], known)
+        working_on = [(w.run_id, w.attempt) for w in connection.working if w.run_id not in unknown]
+        return lifecycle.strays(working_on, known)
 
     # -- longer work, once at a time ------------------------------------------------------------------------------
 

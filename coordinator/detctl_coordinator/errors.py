@@ -11,13 +11,13 @@ from typing import Any, NoReturn
 import grpc
 
 from detctl_coordinator import metrics
-from detctl_coordinator.storage.store import Conflict, StoreError
+from detctl_coordinator.storage.store import Conflict, DocumentError, StoreError
 
 log = logging.getLogger(__name__)
 
 
 class Code(Enum):
-    """Each with its gRPC status; the CLI picks its exit code by the status (NOT_FOUND, INVALID 2; FAILED_PRECONDITION 3)."""
+    """Each with its gRPC status; the CLI picks its exit code by the status (NOT_FOUND, INVALID 2; FAILED_PRECONDITION, DATA_LOSS 3)."""
 
     NOT_FOUND = grpc.StatusCode.NOT_FOUND
     INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -26,6 +26,7 @@ class Code(Enum):
     TAKEN = grpc.StatusCode.ALREADY_EXISTS
     NOT_YOURS = grpc.StatusCode.PERMISSION_DENIED
     WHO = grpc.StatusCode.UNAUTHENTICATED
+    DAMAGED = grpc.StatusCode.DATA_LOSS
     STORE = grpc.StatusCode.UNAVAILABLE
     INTERNAL = grpc.StatusCode.INTERNAL
 
@@ -44,6 +45,8 @@ def refusal_of(error: Exception) -> Refusal:
         return error
     if isinstance(error, Conflict):
         return Refusal(Code.STORE, "somebody else changed it at the same moment; try again", str(error))
+    if isinstance(error, DocumentError):
+        return Refusal(Code.DAMAGED, f"what is stored of it cannot be read: {error}")
     if isinstance(error, StoreError):
         return Refusal(Code.STORE, f"the coordinator's store does not answer: {error}", str(error))
     return Refusal(Code.INTERNAL, "internal error in the coordinator; its log has the details", repr(error))

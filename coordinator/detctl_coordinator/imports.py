@@ -10,6 +10,8 @@ from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
 from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.wire.checks import in_form
+from detctl_coordinator.wire.schemas import ImportedRun
 
 PREFIX = "import-"
 
@@ -22,16 +24,17 @@ def is_import_id(audit_id: str) -> bool:
 def plan_import(label: str, run_json: dict[str, Any], now_unix_s: float) -> Audit:
     """An audit of one run that is RUNNING, attempt 1. label: machine/environment/variation/twin-N. Raises Refusal."""
     machine, environment, variation, twin = _label(label)
+    told = in_form(ImportedRun, run_json, "run.json")
     audit_id = PREFIX + secrets.token_hex(6)
     spec = RunSpec(
         run_id=f"{audit_id}.000",
         audit_id=audit_id,
-        recipe=limits.clean(str(run_json.get("recipe") or "record"), 64),
+        recipe=limits.clean(told.recipe or "record", 64),
         arm=Arm(machine, environment, variation),
         twin=twin,
-        level=limits.clean(str(run_json.get("level") or "module"), 16),
+        level=limits.clean(told.level or "module", 16),
         step_to=None,
-        budget_share=_share(run_json.get("budget_share")),
+        budget_share=_share(told.budget_share),
     )
     request = AuditRequest(recipe=spec.recipe, machines=(), twins=1, step_to=None, to_end=True, requested_by="import")
     audit = Audit(audit_id=audit_id, request=request, created_unix_s=now_unix_s, message="importing")
@@ -39,8 +42,8 @@ def plan_import(label: str, run_json: dict[str, Any], now_unix_s: float) -> Audi
     return replace(audit, runs={spec.run_id: run})
 
 
-def _share(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) and 0.0 < value < 1.0 else 0.0
+def _share(value: float | None) -> float:
+    return value if value is not None and 0.0 < value < 1.0 else 0.0
 
 
 def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:

@@ -31,7 +31,7 @@ LIST_MAX = 1000
 PARALLEL_RUNS_MAX = 64
 WORKING_MAX = 256
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def is_plain(text: str) -> bool:
@@ -40,5 +40,5 @@ def is_plain(text: str) -> bool:
 
 
 def clean(text: str, chars_max: int = LINE_CHARS_MAX) -> str:
-    """One line without control characters and direction marks, cut to a length."""
+    """One line without control characters, direction marks and lone surrogates, cut to a length."""
     return _CONTROL.sub(" ", text).strip()[:chars_max]

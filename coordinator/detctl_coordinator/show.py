@@ -12,6 +12,7 @@ from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
 from detctl_coordinator.storage.store import Store
+from detctl_coordinator.verdict_summary import verdict_of
 
 
 def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Collection[str]) -> tuple[str, str]:
@@ -25,8 +26,8 @@ def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Coll
             document = audit_to_json(audit)
             for shown in document["runs"]:
                 shown.pop("manifest")  # `show RUN` has it; an audit of a hundred runs would be megabytes
-            verdict = document.pop("verdict_json")
-            return "audit", json.dumps({**document, "verdict": json.loads(verdict) if verdict else None})
+            del document["verdict_json"]
+            return "audit", json.dumps({**document, "verdict": verdict_of(audit)})
         if (machine := machines.get(wanted)) is not None:
             document = machine_to_document(machine)
             del document["beat"]

@@ -20,7 +20,7 @@ from detctl_coordinator.domain.verdict import Verdict, Zoom
 from detctl_coordinator.lifecycle_events import Judged
 from detctl_coordinator.limits import clean
 from detctl_coordinator.storage.reader import StoredRun
-from detctl_coordinator.storage.store import Store, StoreError
+from detctl_coordinator.storage.store import DocumentError, Store, StoreError
 from detctl_coordinator.storage.verify import verify
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,11 @@ NO_PROBE = "no probe answered from the training (python -I, no torch, or not a t
 
 def problem_of_run(store: Store, run_id: str) -> str:
     """What is wrong with an ended run's data, one line; empty where all is well. Raises StoreError."""
-    if not store.seals(run_id) and not store.streams(run_id):
+    try:
+        empty = not store.seals(run_id) and not store.streams(run_id)
+    except DocumentError as error:
+        return str(error)
+    if empty:
         run = store.run(run_id)
         return no_data(run.outcome if run is not None else None)
     problems = _problems(store, run_id)
@@ -72,11 +76,13 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
                 return Judged(verdict.to_json(), zoom_specs(target, audit.audit_id, len(audit.runs)))
         verdict = verdict.model_copy(update={"zoom": zoom})
         return _explained(store, audit, case, verdict)
-    except StoreError:
-        raise
     except Exception as error:
+        if isinstance(error, StoreError) and not isinstance(error, DocumentError):
+            raise
         log.exception("audit=%s event=judge-failed", audit.audit_id)
         text = f"internal error while comparing ({type(error).__name__}); the coordinator's log has the details"
+        if isinstance(error, DocumentError):
+            text = str(error)
         recipe = audit.request.recipe
         verdict = Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text])
         return Judged(verdict.to_json())
@@ -132,7 +138,7 @@ def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> Ju
 def _problems(store: Store, run_id: str) -> list[str]:
     try:
         return verify(store, run_id, blobs=True)
-    except Damaged as error:
+    except (Damaged, DocumentError) as error:
         return [str(error)]
     except StoreError:
         raise

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from detctl_proto.outside_json import writable
 from detctl_proto.v1 import agents_pb2
 
 from detctl_agent.admission import Order
@@ -14,6 +15,7 @@ from detctl_agent.run_folder import RunJson
 from detctl_agent.source import Source
 
 MESSAGE_CHARACTERS_MAX = 2000
+MANIFEST_CHARACTERS_MAX = 1000 * 1000  # the coordinator takes 1 MiB
 
 
 def order_from(message: agents_pb2.Assignment) -> Order:
@@ -56,7 +58,7 @@ def hello(
                     name=name,
                     source_digest=sources[name].digest,
                     git_commit=sources[name].git_commit,
-                    parameters=dict(recipe.parameters),
+                    parameters={key: writable(value) for key, value in recipe.parameters.items()},
                     paths=recipe.paths,
                     patterns={parameter: recipe.pattern(parameter) for parameter in recipe.parameters},
                     command=recipe.command,
@@ -69,7 +71,7 @@ def hello(
                 agents_pb2.EnvironmentOffer(name=name, emulate=dict(environment.emulate))
                 for name, environment in catalog.environments.items()
             ],
-            manifest_json=json.dumps(manifest),
+            manifest_json=_manifest_text(manifest),
             parallel_runs=parallel_runs,
             boot_id=boot_id,
         )
@@ -97,12 +99,24 @@ def run_state(
             run_id=run.run_id,
             attempt=run.attempt,
             phase=agents_pb2.RunPhase.Name(phase),
-            manifest_json=json.dumps(manifest) if manifest else "",
+            manifest_json=_manifest_text(manifest) if manifest else "",
             exit_code=run.exit_code,
             end=run.end,
-            message=run.message[:MESSAGE_CHARACTERS_MAX],
+            message=writable(run.message)[:MESSAGE_CHARACTERS_MAX],  # it may name a file
             output_tail=output_tail,
             ranks=run.ranks,
             wall_s=run.wall_s,
         )
     )
+
+
+def _manifest_text(manifest: Mapping[str, Any]) -> str:
+    """As JSON. A training decides how long its section is: the longest are left out, and named, before all is refused."""
+    sections = {name: json.dumps(section) for name, section in manifest.items()}
+    left_out = []
+    while sum(map(len, sections.values())) > MANIFEST_CHARACTERS_MAX:
+        longest = max(sections, key=lambda name: len(sections[name]))
+        del sections[longest]
+        left_out.append(longest)
+    kept = {name: manifest[name] for name in sections}
+    return json.dumps({**kept, "left_out": left_out} if left_out else kept)

@@ -9,14 +9,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.attach import SOCKET
-from detctl_agent.launcher.process import encoded, lines_of
+from detctl_agent.launcher.process import encoded, lines_of, reports_of
 
-HELLO = frozenset(("argv", "cwd", "umask", "environ", "machine", "python", "gpu"))
 HELLO_BYTES_MAX = 4 << 20
 HELLO_S = 30.0
 _CREDENTIALS = struct.Struct("3i")
+
+
+class _Python(BaseModel):
+    executable: str
+
+
+class Hello(BaseModel):
+    """What attach.py says of itself and of its container."""
+
+    argv: list[str]
+    cwd: str
+    umask: int
+    environ: dict[str, str]
+    machine: dict[str, Any]
+    python: _Python
+    gpu: list[dict[str, Any]]
 
 
 class Attached:
@@ -77,7 +94,10 @@ class Attached:
             return None
         if not data:
             return None
-        found, self._buffer = lines_of(self._buffer + data)
+        try:
+            found, self._buffer = reports_of(self._buffer + data)
+        except ValueError:
+            return None  # not our shim: what it trains cannot be watched
         return found
 
     def close(self) -> None:
@@ -98,8 +118,7 @@ class Attached:
                     break
                 self._buffer += data
             (hello, *_), self._buffer = lines_of(self._buffer)
-            if not HELLO.issubset(hello):
-                raise ValueError
+            Hello.model_validate(hello)
         except (OSError, ValueError) as error:
             self._socket.close()
             raise AgentError("what came to attach.sock is no attach.pyz of this version") from error

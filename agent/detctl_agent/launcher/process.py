@@ -10,10 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.outside_json import parse_object
+from pydantic import BaseModel
+
 import detctl_agent
 from detctl_agent.errors import AgentError
 
 UMASK = 0o077
+REPORT_BYTES_MAX = 4 << 20
 
 
 class Launched:
@@ -81,7 +85,10 @@ class Launched:
             return []
         if not data:
             return None
-        found, self._buffer = lines_of(self._buffer + data)
+        try:
+            found, self._buffer = reports_of(self._buffer + data)
+        except ValueError:
+            return None
         return found
 
     def close(self) -> None:
@@ -111,7 +118,24 @@ def encoded(order: Mapping[str, Any]) -> bytes:
     return json.dumps(order).encode("utf-8") + b"\n"
 
 
+class _Report(BaseModel):
+    started: int | None = None
+    failed: str | None = None
+    exit: int | None = None
+    done: int | None = None
+    left: int | None = None
+
+
+def reports_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
+    """As `lines_of`, for what a shim reports of the training. Raises ValueError."""
+    lines, rest = lines_of(data)
+    reports = [_Report.model_validate(line).model_dump(exclude_none=True) for line in lines]
+    return reports, rest
+
+
 def lines_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """(whole lines as JSON, the rest) of what a shim wrote. Raises ValueError."""
+    """(whole lines as JSON, the rest) of what a shim wrote; one in another container may be anybody. Raises ValueError."""
     *lines, rest = data.split(b"\n")
-    return [json.loads(line) for line in lines], rest
+    if len(rest) > REPORT_BYTES_MAX:
+        raise ValueError("a line without an end")
+    return [parse_object(line, "a report of the shim", REPORT_BYTES_MAX, repair=True) for line in lines], rest

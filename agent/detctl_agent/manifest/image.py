@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 import subprocess
 from collections.abc import Mapping
 from typing import Any
+
+from detctl_proto.outside_json import parse_object
 
 from detctl_agent.errors import Refused
 from detctl_agent.launcher.container import Container
@@ -14,6 +15,7 @@ from detctl_agent.manifest import system
 from detctl_agent.manifest.python import QUESTION
 
 TIMEOUT_S = 120.0
+ANSWER_BYTES_MAX = 1024 * 1024
 # As text: the image has none of our modules.
 _QUESTION = (
     f"{inspect.getsource(system)}\n{QUESTION}\nprint(json.dumps({{**system_facts(), 'executable': sys.executable}}))"
@@ -35,14 +37,17 @@ def _asked(container: Container, words: list[str], variables: Mapping[str, str])
     for word in words:
         try:
             said = container.ask([word, "-I", "-c", _QUESTION], variables, TIMEOUT_S)
-            python, told = (json.loads(line) for line in said.strip().splitlines()[-2:])
+            python, told = (
+                parse_object(line, "its answer", ANSWER_BYTES_MAX, repair=True)
+                for line in said.strip().splitlines()[-2:]
+            )
+            executable = str(told.pop("executable"))
         except subprocess.CalledProcessError as error:
             why = (error.stderr.strip().splitlines() or [f"exit code {error.returncode}"])[0]
             continue
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
+        except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
             why = f"{type(error).__name__}: {error}"
             continue
-        python.pop("path")
-        executable = told.pop("executable")
+        python.pop("path", None)
         return {"machine": told, "python": {**python, "executable": executable}}
     raise Refused(f"image {container.image.name}: {' and '.join(words)} do not answer in it: {why}")

@@ -17,12 +17,16 @@ from typing import Any
 
 from detctl_probe import settings as probe_settings
 from detctl_proto.known_answers import class_of_answers
+from detctl_proto.outside_json import parse_object
 from detctl_proto.regular_file import read_regular
+from pydantic import TypeAdapter
 
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
 
 TIMEOUT_S = 120.0
+ANSWER_BYTES_MAX = 1024 * 1024
+_ANSWERS = TypeAdapter(dict[str, str])
 # Variables that may change how something is computed; a shell has dozens of others, and new ones in each session.
 COMPUTING = re.compile(
     r"^(OMP|MKL|KMP|GOMP|ATEN|ONEDNN|DNNL|OPENBLAS|NPY|BLIS|TORCH|PYTORCH|CUDA|CUDNN|CUBLAS|NVIDIA|LD|MALLOC|GLIBC)_"
@@ -82,7 +86,7 @@ def _asked(interpreter: str, env: Mapping[str, str], container: Container | None
                 question,
                 env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
             ).stdout  # fmt: skip
-        answers = json.loads(said)["answers"]
+        answers = _ANSWERS.validate_python(parse_object(said, "its answer", ANSWER_BYTES_MAX)["answers"])
     except subprocess.TimeoutExpired:
         return {"class": "", "why": f"no answer within {TIMEOUT_S:.0f} s"}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:

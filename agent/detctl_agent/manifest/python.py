@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+from detctl_proto.outside_json import parse_object
+
 TIMEOUT_S = 60.0
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
 # -I: neither PYTHONPATH nor a user's site-packages nor our probe speak here.
 QUESTION = """
 import json, platform, sys
@@ -44,11 +46,11 @@ def python_facts(interpreter: str, variables: Mapping[str, str]) -> dict[str, An
             stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/",
             env={"LANG": "C.UTF-8", **{name: value for name, value in variables.items() if _finds_python(name)}},
         ).stdout  # fmt: skip
-        told = json.loads(answer)
-        path = told.pop("path")
+        told = parse_object(answer, "its answer", ANSWER_BYTES_MAX, repair=True)
+        path = list(map(str, told.pop("path")))
         facts = {"version": told["version"], "implementation": told["implementation"], **facts}
         facts["packages"] = told["packages"]
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError):
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return facts
     _answers[interpreter] = (_stamps([interpreter, *path]), facts)
     return facts

@@ -31,21 +31,6 @@ _ALLOWED = frozenset(
     + [("torch", "Size"), ("torch.serialization", "_get_layout"), ("collections", "OrderedDict"), ("builtins", "set")]
     + [(module, name) for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "PurePosixPath")]
 )  # fmt: skip
-# Whatever a damaged pickle makes of itself.
-_DAMAGE = (
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    ValueError,
-    TypeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    ArithmeticError,
-)
-
-
 # The unpickler that is written in Python: a length or a place in the memo that the pickle claims costs it no memory.
 _Unpickler: Any = pickle._Unpickler
 
@@ -88,7 +73,15 @@ def read_index(folder: str) -> Any:
         if not isinstance(index.state_dict_metadata, dict) or not isinstance(index.storage_data, dict):
             raise ValueError("no index")
     except CheckpointError as error:
-        raise CheckpointError("%s: %s" % (path, error)) from None
-    except _DAMAGE as error:
-        raise CheckpointError("%s: damaged or no index: %s" % (path, str(error)[:200])) from None
+        raise CheckpointError("%s: %s" % (path, _one_line(error))) from None
+    except OSError:
+        raise
+    except Exception as error:  # whatever a damaged pickle makes of itself, and of torch's own __setstate__
+        raise CheckpointError("%s: damaged or no index: %s" % (path, _one_line(error))) from None
     return index
+
+
+def _one_line(error: BaseException) -> str:
+    """The names in it are the pickle's: they may hold line breaks, and what no terminal can print."""
+    text = str(error)[:300]
+    return text if text.isprintable() else ascii(text)

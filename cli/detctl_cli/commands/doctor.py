@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 def command(script: Path | None, python: str | None, as_json: bool) -> Exit:
     """Check what people check by hand: seeds, listings, sets, workers and switches in a script, and the environment.
 
-    Reads SCRIPT and the local modules that it imports; runs nothing of them. Exits 0 without warnings, 1 with some.
+    Reads SCRIPT and the local modules that it imports; runs nothing of them. A module that cannot be read is a warning.
+    Exits 0 without warnings, 1 with some, 2 where SCRIPT itself cannot be read.
 
     Example: detctl doctor train.py --python .venv/bin/python
     """
-    from detctl_cli.doctor.finding import in_order
+    from detctl_cli.doctor.finding import Finding, in_order
     from detctl_cli.terminal import console, write_json
 
     findings: list[Finding] = []
@@ -41,6 +42,11 @@ def command(script: Path | None, python: str | None, as_json: bool) -> Exit:
         program = load_program(script)
         files = [module.shown for module in program.modules]
         findings += check_program(program)
+        # What is not checked may hold anything: it counts as a warning.
+        findings += [
+            Finding("warn", "unread-file", f"not checked: {one.why}", file=one.shown, line=one.line)
+            for one in program.unread
+        ]
     findings += _environment(python)
     findings += _coordinator()
     findings = in_order(findings)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import rich_click as click
 
 from detctl_cli.commands.options import json_option, service, service_options
@@ -20,8 +23,6 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
 
     Example: detctl log --machine gpu1 --limit 20
     """
-    import json
-
     from detctl_proto.v1.admin_pb2 import LogRequest
 
     from detctl_cli.reporters import lists
@@ -32,7 +33,7 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
     rows = [
         {
             "number": one.number, "at_unix_s": one.at_unix_s, "who": one.who, "event": one.event, "audit": one.audit_id,
-            "machine": one.machine, "text": one.text, "detail": json.loads(one.detail_json or "{}"),
+            "machine": one.machine, "text": one.text, "detail": _detail(one.detail_json),
         }
         for one in entries
     ]  # fmt: skip
@@ -41,3 +42,13 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
     else:
         lists.print_log(rows, console())
     return Exit.IDENTICAL
+
+
+def _detail(text: str) -> dict[str, Any]:
+    """Of an entry; one that cannot be read says so, and the others are shown."""
+    from detctl_proto.outside_json import JsonError, parse_object
+
+    try:
+        return parse_object(text or "{}", "its detail", sys.maxsize, repair=True)
+    except JsonError as problem:
+        return {"unreadable": str(problem)}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import sys
 
 import rich_click as click
 
 from detctl_cli.commands.options import json_option, service, service_options
 from detctl_cli.exits import Exit
+
+ANSWER_DEPTH_MAX = 128  # documents that came through the coordinator's doors, in one of its own
 
 
 @click.command("show", short_help="Show an audit, a run or a machine.")
@@ -19,6 +21,8 @@ def command(identifier: str, as_json: bool) -> Exit:
 
     Example: detctl show gpu1
     """
+    from detctl_proto.outside_json import JsonError, parse_object
+
     from detctl_cli.errors import CliError
     from detctl_cli.reporters.details import print_details
     from detctl_cli.terminal import console, write_json
@@ -26,9 +30,10 @@ def command(identifier: str, as_json: bool) -> Exit:
     with service() as coordinator:
         reply = coordinator.show(identifier)
     try:
-        content = json.loads(reply.json)
-    except ValueError:
-        raise CliError("coordinator", f"the coordinator's answer about {identifier} is no JSON") from None
+        answer = f"the coordinator's answer about {identifier}"
+        content = parse_object(reply.json, answer, sys.maxsize, repair=True, depth_max=ANSWER_DEPTH_MAX)
+    except JsonError as problem:
+        raise CliError("coordinator", str(problem)) from None
     if as_json:
         write_json({"schema": "detctl.show/v1", "kind": reply.kind, reply.kind or "item": content})
     else:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from detctl_proto.outside_json import JsonError, parse_object
+
 from detctl_cli.clean import clean
 from detctl_cli.doctor.finding import Finding
 from detctl_cli.errors import CliError
 
+ANSWER_BYTES_MAX = 1024 * 1024
 TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes a minute
 
 _ASK = r"""
@@ -67,9 +69,12 @@ def ask_interpreter(python: str) -> dict[str, Any]:
         raise CliError("interpreter", f"{python} cannot be started: {problem}") from None
     for line in reversed(asked.stdout.decode("utf-8", "replace").splitlines()):
         if line.startswith("detctl-facts "):
-            facts = json.loads(line.removeprefix("detctl-facts "))
-            if isinstance(facts, dict):
-                return facts
+            try:
+                return parse_object(
+                    line.removeprefix("detctl-facts "), f"the answer of {python}", ANSWER_BYTES_MAX, repair=True
+                )
+            except JsonError as problem:
+                raise CliError("interpreter", str(problem)) from None
     last = asked.stderr.decode("utf-8", "replace").strip().splitlines()
     raise CliError("interpreter", f"{python} is no working Python: {clean(last[-1]) if last else 'no answer'}")
 

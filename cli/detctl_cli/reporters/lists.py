@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from detctl_proto.outside_json import JsonError, parse_object
 
 from detctl_cli.clean import clean
 from detctl_cli.times import ago, count
@@ -27,14 +29,15 @@ STYLES = {
     "running": "cyan",
     "sealed": "green",
     "done": "green",
+    "unreadable": "red",
 }
 
 
 def machine_row(info: MachineInfo) -> Row:
     """JSON of one machine."""
     try:
-        manifest = json.loads(info.manifest_json) if info.manifest_json else {}
-    except ValueError:
+        manifest = parse_object(info.manifest_json or "{}", "a manifest", sys.maxsize, repair=True)
+    except JsonError:
         manifest = {}
     return {
         "name": info.name,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from detctl_proto.outside_json import JsonError, parse_object
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
@@ -17,10 +18,10 @@ from detctl_cli.terminal import abandon_stdout, console, note, write_json
 def parse_verdict(text: str) -> dict[str, Any]:
     """The verdict as a mapping. Raises CliError where the coordinator sent something else."""
     try:
-        verdict = json.loads(text)
-    except ValueError:
-        verdict = None
-    if not isinstance(verdict, dict) or not str(verdict.get("schema", "")).startswith("detctl.verdict/"):
+        verdict = parse_object(text, "the coordinator's verdict", sys.maxsize, repair=True)
+    except JsonError as problem:
+        raise CliError("coordinator", str(problem), "update detctl") from None
+    if not str(verdict.get("schema", "")).startswith("detctl.verdict/"):
         raise CliError("coordinator", "the coordinator's verdict is no detctl.verdict", "update detctl")
     return verdict
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.outside_json import dump
 from detctl_proto.v1 import admin_pb2 as pb
 from detctl_proto.v1 import admin_pb2_grpc
 
@@ -19,12 +19,14 @@ from detctl_coordinator.domain.identity import (
     Role,
     Token,
     new_token,
-    token_from_document,
     token_to_document,
 )
 from detctl_coordinator.errors import Code, Refusal, unary
 from detctl_coordinator.interceptors import current_caller
-from detctl_coordinator.token_book import TokenBook
+from detctl_coordinator.storage.documents import unreadable_entry
+from detctl_coordinator.storage.schemas import checked_log_entry
+from detctl_coordinator.storage.store import DocumentError
+from detctl_coordinator.token_book import TokenBook, read_tokens
 
 VALID_S_MAX = 10 * VALID_S
 GRACE_S_MAX = 30 * 86_400.0
@@ -73,10 +75,13 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
     @unary
     async def ListTokens(self, request: pb.TokenQuery, context: Any) -> pb.TokenList:  # noqa: N802
-        tokens = [token_from_document(document) for document in (await self._store.tokens()).values()]
-        wanted = [token for token in tokens if request.name in ("", token.name)]
+        tokens = read_tokens(await self._store.tokens())
+        wanted = [token for token in tokens.values() if request.name in ("", token.name)]
+        bad = [
+            pb.TokenInfo(token_id=row.name, role="unreadable", name=limits.clean(row.text)) for row in tokens.unreadable
+        ]
         return pb.TokenList(
-            tokens=[_info(one) for one in sorted(wanted, key=lambda one: (one.name, one.created_unix_s))]
+            tokens=[*bad, *(_info(one) for one in sorted(wanted, key=lambda one: (one.name, one.created_unix_s)))]
         )
 
     @unary
@@ -89,7 +94,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
             rows = await self._store.log(before, page)
             found += [
                 _entry(number, document)
-                for number, document in rows
+                for number, document in ((number, _readable(number, entry)) for number, entry in rows)
                 if request.audit_id in ("", document["audit"]) and request.machine in ("", document["machine"])
             ]
             if not rows or rows[-1][0] == 1:
@@ -112,12 +117,16 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         self._tokens.forget()
 
     async def _token(self, token_id: str) -> Token:
-        document = (await self._store.tokens()).get(token_id)
-        if document is None:
+        tokens = read_tokens(await self._store.tokens())
+        token = tokens.get(token_id)
+        if token is None:
+            bad = next((row.text for row in tokens.unreadable if row.name == token_id), "")
+            if bad:
+                raise Refusal(Code.DAMAGED, limits.clean(bad))
             raise Refusal(
                 Code.NOT_FOUND, f"no token {limits.clean(token_id, 40)!r} is known here; see detctl token list"
             )
-        return token_from_document(document)
+        return token
 
 
 _ROLES = ", ".join(role.value for role in Role)
@@ -135,6 +144,14 @@ def _info(token: Token) -> pb.TokenInfo:
     )
 
 
+def _readable(number: int, document: Any) -> Any:
+    """The entry, or one that stands in for it and says why it cannot be read."""
+    try:
+        return checked_log_entry(document)
+    except DocumentError as error:
+        return unreadable_entry(number, str(error))
+
+
 def _entry(number: int, document: Any) -> pb.LogEntry:
     return pb.LogEntry(
         number=number,
@@ -144,5 +161,5 @@ def _entry(number: int, document: Any) -> pb.LogEntry:
         audit_id=document["audit"],
         machine=document["machine"],
         text=limits.clean(document["text"]),
-        detail_json=json.dumps(document["detail"], sort_keys=True),
+        detail_json=dump(dict(sorted(document["detail"].items())), f"the detail of log entry {number}"),
     )

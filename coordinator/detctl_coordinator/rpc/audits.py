@@ -29,7 +29,7 @@ from detctl_coordinator.selection import choose_runs
 from detctl_coordinator.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import json_object
-from detctl_coordinator.wire.control import ENDS
+from detctl_coordinator.wire.control import ENDS, manifest_of
 
 WATCH_S = 0.25  # progress is told four times a second at most
 KEEPALIVE_S = 5.0  # and at least this often, so that a watcher sees a coordinator that is gone
@@ -149,7 +149,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             for name, machine in sorted(machines.items())
             if request.machine in ("", name) and (not request.recipe or request.recipe in machine.recipes)
         ]
-        return pb.MachineList(machines=rows[: _limit(request)])
+        bad = [wire.unreadable_machine(row) for row in machines.unreadable if request.machine in ("", row.name)]
+        return pb.MachineList(machines=[*bad, *rows][: _limit(request)])
 
     @unary
     async def ListRuns(self, request: pb.ListRequest, context: Any) -> pb.RunList:  # noqa: N802
@@ -157,7 +158,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             audit_id=request.audit_id, machine=request.machine, recipe=request.recipe, limit=_limit(request)
         )
         machines = await self._engine.machines()
-        return pb.RunList(runs=[wire.run_info_to_proto(run_with_progress(run, machines)) for run in runs])
+        bad = [wire.unreadable_run(row) for row in runs.unreadable]
+        return pb.RunList(runs=[*bad, *(wire.run_info_to_proto(run_with_progress(run, machines)) for run in runs)])
 
     @unary
     async def ListAudits(self, request: pb.ListRequest, context: Any) -> pb.AuditList:  # noqa: N802
@@ -171,7 +173,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             and request.recipe in ("", audit.request.recipe)
             and (not request.machine or request.machine in audit.request.machines)
         ]
-        return pb.AuditList(audits=rows[: _limit(request)])
+        # Nobody knows which machine or recipe an unreadable audit is of: it is left out only where another audit is asked for.
+        bad = [wire.unreadable_audit(row) for row in audits.unreadable if request.audit_id in ("", row.name)]
+        return pb.AuditList(audits=[*bad, *rows][: _limit(request)])
 
     @unary
     async def Show(self, request: pb.ShowRequest, context: Any) -> pb.ShowReply:  # noqa: N802
@@ -226,7 +230,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             output_tail=request.output_tail[-limits.OUTPUT_TAIL_CHARS_MAX :],
             ranks=request.ranks,
         )
-        manifest = json_object(request.manifest_json, limits.MANIFEST_BYTES_MAX, "manifest")
+        manifest = manifest_of(request.manifest_json, "the manifest")
         attempt = request.attempt or run.attempt
         audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
         # The caller compares next: wait until the data were checked against the seals.

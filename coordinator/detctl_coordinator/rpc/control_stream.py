@@ -22,7 +22,7 @@ from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.lifecycle_events import Instruction
 from detctl_coordinator.machine import Machine, machine_to_document
-from detctl_coordinator.storage.store import StoreError
+from detctl_coordinator.storage.store import DocumentError, StoreError
 from detctl_coordinator.wire import control as wire
 
 log = logging.getLogger(__name__)
@@ -142,9 +142,12 @@ class ControlStream:
         return pb.CoordinatorMessage(run_state_noted=noted)
 
     async def _owner(self, run_id: str) -> tuple[str, str]:
-        """(machine, audit) of a run; empty texts where it is gone."""
+        """(machine, audit) of a run; empty texts where it is gone, or can not be read: the machine's other runs go on."""
         if run_id not in self._machine_of_run:
-            run = await self._engine.store.run(run_id)
+            try:
+                run = await self._engine.store.run(run_id)
+            except DocumentError:
+                run = None
             if run is None:
                 return "", ""
             self._machine_of_run[run_id] = (run.spec.arm.machine, run.spec.audit_id)

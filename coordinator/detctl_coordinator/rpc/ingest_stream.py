@@ -19,7 +19,7 @@ from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.imports import is_import_id
 from detctl_coordinator.lifecycle_events import RunDamaged
-from detctl_coordinator.storage.store import Fenced, Refused
+from detctl_coordinator.storage.store import DocumentError, Fenced, Refused
 from detctl_coordinator.wire.records import seal_from_proto, segment_from_proto
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class IngestStream:
                 metrics.FINGERPRINTS.inc(meta.record_count)
         except Fenced:
             reply.fenced = True
-        except (Refusal, Refused) as error:
+        except (Refusal, Refused, DocumentError) as error:
             reply.refused = await self._refuse(part, audit_id, str(error))
         return reply
 

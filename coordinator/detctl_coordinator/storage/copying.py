@@ -21,7 +21,8 @@ LOG_PAGE = 1000
 
 @dataclass
 class Copied:
-    """What was copied; problems: runs that were sealed in the source and are not sound in the copy, one line each."""
+    """What was copied; problems: what could not be read, and runs that were sealed in the source and are not sound in the copy, one
+    line each."""
 
     audits: int = 0
     runs: int = 0
@@ -35,20 +36,23 @@ class Copied:
 
 def copy_store(source: Store, target: Store, tell: Callable[[str], None] = lambda text: None) -> Copied:
     """Copies and reads back. tell: one line of progress an audit. Raises StoreError; the target must be empty."""
-    if target.audits(1) or target.tokens() or target.machines() or target.log(limit=1):
+    there = (target.audits(1), target.tokens(), target.machines())
+    if target.log(limit=1) or any(rows or rows.unreadable for rows in there):
         raise StoreError("the store to copy to is not empty: name a new one")
     done = Copied()
     # The log first: an audit that is there makes its entries again, which are then known.
     for key, entry in _log(source):
         target.append_log(key, entry)
         done.log_entries += 1
-    for token_id, document in source.tokens().items():
+    tokens, machines, newest = source.tokens(), source.machines(), source.audits(AUDITS_MAX)
+    done.problems += tuple(row.text for rows in (tokens, machines, newest) for row in rows.unreadable)
+    for token_id, document in tokens.items():
         target.put_token(token_id, document)
         done.tokens += 1
-    for name, document in source.machines().items():
+    for name, document in machines.items():
         target.put_machine(name, document)
         done.machines += 1
-    audits = list(reversed(source.audits(AUDITS_MAX)))  # oldest first, as they came
+    audits = list(reversed(newest))  # oldest first, as they came
     for number, audit in enumerate(audits, start=1):
         tell(f"audit {number} of {len(audits)}: {audit.audit_id}, {len(audit.runs)} runs")
         target.put_audit(replace(audit, version=0))

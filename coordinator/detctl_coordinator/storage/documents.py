@@ -1,29 +1,35 @@
 """Audits, runs and seals as JSON documents, and back.
 
 A document names its schema (`detctl.audit/v1`). Within a version keys may be added: readers ignore keys that they do not know and
-take defaults for those that are absent. The stdlib's json is used on purpose: it carries lone surrogates (file names that are not
-UTF-8), which pydantic's does not.
+take defaults for those that are absent. What `load` returns holds no text that a message cannot carry: an older detctl stored lone
+surrogates (file names that are not UTF-8), which come back as their escapes.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from detctl_proto.outside_json import DEPTH_MAX, JsonError, parse_object
+from detctl_proto.outside_json import dump as dump_json
 
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, Stage, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_coordinator.storage.store import StoreError
+from detctl_coordinator.storage.schemas import checked_audit, checked_run, checked_seal
+from detctl_coordinator.storage.store import DocumentError, NamedRows, Refused, Rows, Unreadable
+
+__all__ = ["DocumentError"]
 
 AUDIT_SCHEMA = "detctl.audit/v1"
 SEAL_SCHEMA = "detctl.seal/v1"
 
+# What a door let in lies a few levels down in a stored document.
+STORED_DEPTH_MAX = DEPTH_MAX + 16
+
 Json = dict[str, Any]
-
-
-class DocumentError(StoreError):
-    """A stored document cannot be read: damaged, or written by a newer detctl."""
+T = TypeVar("T")
 
 
 def audit_to_json(audit: Audit) -> Json:
@@ -65,6 +71,7 @@ def audit_to_json(audit: Audit) -> Json:
 def audit_from_json(document: Mapping[str, Any]) -> Audit:
     """Inverse of `audit_to_json`. Raises DocumentError."""
     _expect(document, AUDIT_SCHEMA)
+    document = checked_audit(document)
     try:
         raw = document["request"]
         request = AuditRequest(
@@ -89,7 +96,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
             set=tuple((name, value) for name, value in raw.get("set", ())),
             vary=tuple((name, tuple(values)) for name, values in raw.get("vary", ())),
         )
-        runs = [run_from_json(item) for item in document.get("runs", ())]
+        runs = [_run(item) for item in document.get("runs", ())]
         return Audit(
             audit_id=document["audit_id"],
             request=request,
@@ -146,6 +153,10 @@ def run_to_json(run: RunRecord) -> Json:
 
 def run_from_json(document: Mapping[str, Any]) -> RunRecord:
     """Inverse of `run_to_json`. Raises DocumentError."""
+    return _run(checked_run(document))
+
+
+def _run(document: Mapping[str, Any]) -> RunRecord:
     try:
         raw, end = document["spec"], document.get("outcome")
         arm = Arm(
@@ -203,6 +214,7 @@ def seal_to_json(seal: Seal) -> Json:
 def seal_from_json(document: Mapping[str, Any]) -> Seal:
     """Inverse of `seal_to_json`. Raises DocumentError."""
     _expect(document, SEAL_SCHEMA)
+    document = checked_seal(document)
     try:
         return Seal(
             rank=document["rank"],
@@ -222,19 +234,62 @@ def seal_from_json(document: Mapping[str, Any]) -> Seal:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """Compact ASCII JSON (lone surrogates escaped)."""
-    return json.dumps(document, separators=(",", ":"))
+    """Compact ASCII JSON. Raises Refused for what could not be read again."""
+    try:
+        return dump_json(document, "a document for the store")
+    except JsonError as error:
+        raise Refused(str(error)) from None
 
 
 def load(text: str | bytes) -> Json:
     """Inverse of `dump`. Raises DocumentError."""
     try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise DocumentError(f"a document in the store is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise DocumentError("a document in the store is not a JSON object")
-    return value
+        return parse_object(text, "a document in the store", sys.maxsize, repair=True, depth_max=STORED_DEPTH_MAX)
+    except JsonError as error:
+        raise DocumentError(str(error)) from None
+
+
+def load_audit(text: str | bytes) -> Audit:
+    """An audit from its stored text. Raises DocumentError."""
+    return audit_from_json(load(text))
+
+
+def readable(kind: str, rows: Iterable[tuple[str, str | bytes]], read: Callable[[str | bytes], T]) -> NamedRows[T]:
+    """(name, stored text) of rows of a kind: those that `read` can read by name, in order, and those that it cannot."""
+    found: dict[str, T] = {}
+    bad = []
+    for name, text in rows:
+        try:
+            found[name] = read(text)
+        except DocumentError as error:
+            bad.append(Unreadable(kind, name, str(error)))
+    return NamedRows(found, bad)
+
+
+def readable_runs(chosen: Iterable[tuple[str, str]], audits: NamedRows[Audit]) -> Rows[RunRecord]:
+    """(run id, audit id) of runs, out of the documents of their audits."""
+    why = {bad.name: bad.text for bad in audits.unreadable}
+    records, bad = [], []
+    for run_id, audit_id in chosen:
+        if audit_id in why:
+            bad.append(Unreadable("run", run_id, why[audit_id]))
+        elif audit_id in audits and (record := audits[audit_id].runs.get(run_id)) is not None:
+            records.append(record)
+    return Rows(records, bad)
+
+
+def load_log_entry(number: int, text: str | bytes) -> Json:
+    """An entry of the log, or one that stands in for it and says why it cannot be read."""
+    try:
+        return load(text)
+    except DocumentError as error:
+        return unreadable_entry(number, str(error))
+
+
+def unreadable_entry(number: int, why: str) -> Json:
+    """What the log shows in place of an entry."""
+    shown = Unreadable("log entry", str(number), why).text
+    return {"at": 0.0, "who": "", "event": "unreadable", "text": shown, "audit": "", "machine": "", "detail": {}}
 
 
 def _present(raw: Mapping[str, Any], *names: str) -> Json:

@@ -7,15 +7,20 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from detctl_proto.outside_json import JsonError, parse
+
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents, redis_keys, redis_runs, redis_scripts
 from detctl_coordinator.storage.redis_link import RedisLink
 from detctl_coordinator.storage.retention import is_active, without_runs
-from detctl_coordinator.storage.store import Conflict, StoreError
+from detctl_coordinator.storage.store import Conflict, DocumentError, NamedRows, Rows, StoreError
 
 PAGE = 500  # ids a round trip when a list is filtered
+INFO_BYTES_MAX = 64 * 1024
 DELETE_TRIES_MAX = 16  # an audit that others advance at the same moment
+
+Info = tuple[str, str, str]  # audit id, machine, recipe
 
 
 def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
@@ -44,35 +49,38 @@ def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
     return stored
 
 
-def get_all(link: RedisLink, audit_ids: Sequence[str]) -> list[Audit]:
+def get_all(link: RedisLink, audit_ids: Sequence[str]) -> NamedRows[Audit]:
     """The audits that exist, in the order of the ids."""
     texts = link.calls([("HGET", redis_keys.audit_key(audit_id), "document") for audit_id in audit_ids])
-    return [documents.audit_from_json(documents.load(text)) for text in texts if text is not None]
+    rows = [(name, text) for name, text in zip(audit_ids, texts, strict=True) if text is not None]
+    return documents.readable("audit", rows, documents.load_audit)
 
 
 def get(link: RedisLink, audit_id: str) -> Audit | None:
-    found = get_all(link, [audit_id])
-    return found[0] if found else None
+    text = link.call("HGET", redis_keys.audit_key(audit_id), "document")
+    return None if text is None else documents.load_audit(text)
 
 
-def active(link: RedisLink) -> list[Audit]:
+def active(link: RedisLink) -> Rows[Audit]:
     found = get_all(link, [item.decode() for item in link.call("SMEMBERS", redis_keys.ACTIVE)])
-    return sorted(filter(is_active, found), key=lambda audit: (audit.created_unix_s, audit.audit_id))
+    audits = sorted(filter(is_active, found.values()), key=lambda audit: (audit.created_unix_s, audit.audit_id))
+    return Rows(audits, found.unreadable)
 
 
-def newest(link: RedisLink, limit: int) -> list[Audit]:
+def newest(link: RedisLink, limit: int) -> Rows[Audit]:
     if limit <= 0:
-        return []
-    return get_all(link, [item.decode() for item in link.call("ZREVRANGE", redis_keys.BY_TIME, 0, limit - 1)])
+        return Rows()
+    found = get_all(link, [item.decode() for item in link.call("ZREVRANGE", redis_keys.BY_TIME, 0, limit - 1)])
+    return Rows(found.values(), found.unreadable)
 
 
 def run(link: RedisLink, run_id: str) -> RunRecord | None:
-    info = link.call("HGET", redis_keys.RUNS, run_id)
-    audit = get(link, json.loads(info)[0]) if info else None
+    info = _info(link.call("HGET", redis_keys.RUNS, run_id))
+    audit = get(link, info[0]) if info else None
     return None if audit is None else audit.runs.get(run_id)
 
 
-def runs(link: RedisLink, audit_id: str, machine: str, recipe: str, limit: int) -> list[RunRecord]:
+def runs(link: RedisLink, audit_id: str, machine: str, recipe: str, limit: int) -> Rows[RunRecord]:
     wanted = (audit_id, machine, recipe)
     chosen: list[tuple[str, str]] = []
     for run_id, info in _newest_runs(link):
@@ -80,9 +88,7 @@ def runs(link: RedisLink, audit_id: str, machine: str, recipe: str, limit: int) 
             break
         if all(not want or want == have for want, have in zip(wanted, info, strict=True)):
             chosen.append((run_id, info[0]))
-    audits = {audit.audit_id: audit for audit in get_all(link, list({name for _, name in chosen}))}
-    found = [audits[name].runs.get(run_id) for run_id, name in chosen if name in audits]
-    return [record for record in found if record is not None]
+    return documents.readable_runs(chosen, get_all(link, list(dict.fromkeys(name for _, name in chosen))))
 
 
 def delete_runs(link: RedisLink, run_ids: Sequence[str]) -> list[str]:
@@ -90,7 +96,7 @@ def delete_runs(link: RedisLink, run_ids: Sequence[str]) -> list[str]:
     by_audit: dict[str, set[str]] = {}
     for run_id, info in zip(run_ids, _infos(link, run_ids), strict=True):
         if info is not None:
-            by_audit.setdefault(json.loads(info)[0], set()).add(run_id)
+            by_audit.setdefault(info[0], set()).add(run_id)
     gone: set[str] = set()
     for audit_id, wanted in by_audit.items():
         gone.update(_take_out(link, audit_id, wanted))
@@ -103,7 +109,7 @@ def delete_older_than(link: RedisLink, unix_s: float) -> list[str]:
     old = [item.decode() for item in link.call("ZRANGEBYSCORE", redis_keys.RUNS_BY_TIME, "-inf", before)]
     deleted = delete_runs(link, old)
     ids = [item.decode() for item in link.call("ZRANGEBYSCORE", redis_keys.BY_TIME, "-inf", before)]
-    for audit in get_all(link, ids):
+    for audit in get_all(link, ids).values():
         if not audit.runs and not is_active(audit):
             keys = [redis_keys.audit_key(audit.audit_id), redis_keys.ACTIVE, redis_keys.BY_TIME]
             link.script(redis_scripts.DELETE_AUDIT, keys, [audit.version, audit.audit_id])
@@ -120,7 +126,10 @@ def sweep(link: RedisLink) -> None:
 
 def _take_out(link: RedisLink, audit_id: str, wanted: set[str]) -> list[str]:
     for _ in range(DELETE_TRIES_MAX):
-        audit = get(link, audit_id)
+        try:
+            audit = get(link, audit_id)
+        except DocumentError:
+            return []  # nobody can say whether its runs are over
         if audit is None:
             return []
         rest, removed = without_runs(audit, wanted)
@@ -134,16 +143,25 @@ def _take_out(link: RedisLink, audit_id: str, wanted: set[str]) -> list[str]:
     raise StoreError(f"audit {audit_id} changes too fast to delete runs from it: try again")
 
 
-def _infos(link: RedisLink, run_ids: Sequence[str]) -> list[bytes | None]:
-    return list(link.call("HMGET", redis_keys.RUNS, *run_ids)) if run_ids else []
+def _infos(link: RedisLink, run_ids: Sequence[str]) -> list[Info | None]:
+    return [_info(text) for text in link.call("HMGET", redis_keys.RUNS, *run_ids)] if run_ids else []
 
 
-def _newest_runs(link: RedisLink) -> Iterator[tuple[str, list[str]]]:
-    """(run id, [audit id, machine, recipe]), newest first, a page a round trip."""
+def _info(text: bytes | None) -> Info | None:
+    """What the index says of a run; None where there is no such run, or the index is damaged there."""
+    try:
+        audit_id, machine, recipe = map(str, parse(text or b"", "the index of runs", INFO_BYTES_MAX, repair=True))
+    except (JsonError, TypeError, ValueError):
+        return None
+    return audit_id, machine, recipe
+
+
+def _newest_runs(link: RedisLink) -> Iterator[tuple[str, Info]]:
+    """(run id, what the index says of it), newest first, a page a round trip."""
     start, seen = 0, set[str]()  # a run that is added meanwhile moves the others into the next page
     while ids := [item.decode() for item in link.call("ZREVRANGE", redis_keys.RUNS_BY_TIME, start, start + PAGE - 1)]:
         for run_id, info in zip(ids, _infos(link, ids), strict=True):
             if info is not None and run_id not in seen:
-                yield run_id, json.loads(info)
+                yield run_id, info
         seen.update(ids)
         start += PAGE

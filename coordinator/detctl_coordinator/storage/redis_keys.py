@@ -27,6 +27,7 @@ the pattern to give an ACL user: `~detctl:* +@read +@write +@connection +@script
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from detctl_coordinator.domain.fingerprint import Phase, SegmentMeta, Stage, StepEntry, StreamKey
 
@@ -95,3 +96,8 @@ def unpack_meta(rank: int, number: int, data: bytes) -> SegmentMeta:
     count, first, last, crc32, size = _META.unpack_from(data)
     scheme, _, level = data[_META.size :].decode().partition("\0")
     return SegmentMeta(rank, number, scheme, level, count, first, last, crc32, size)
+
+
+def texts_by_name(found: Mapping[bytes, bytes]) -> list[tuple[str, bytes]]:
+    """Fields of a hash of documents, in the order of their names."""
+    return [(name.decode("utf-8", "backslashreplace"), text) for name, text in sorted(found.items())]

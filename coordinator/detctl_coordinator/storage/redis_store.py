@@ -12,7 +12,7 @@ from detctl_coordinator.storage import documents, redis_audits, redis_keys, redi
 from detctl_coordinator.storage.limits import check_segment
 from detctl_coordinator.storage.redis_admission import admit
 from detctl_coordinator.storage.redis_link import RedisLink
-from detctl_coordinator.storage.store import Missing, StoreError
+from detctl_coordinator.storage.store import Missing, NamedRows, Rows, StoreError
 
 
 class RedisStore:
@@ -36,16 +36,16 @@ class RedisStore:
     def audit(self, audit_id: str) -> Audit | None:
         return redis_audits.get(self._link, audit_id)
 
-    def active_audits(self) -> list[Audit]:
+    def active_audits(self) -> Rows[Audit]:
         return redis_audits.active(self._link)
 
-    def audits(self, limit: int = 100) -> list[Audit]:
+    def audits(self, limit: int = 100) -> Rows[Audit]:
         return redis_audits.newest(self._link, limit)
 
     def run(self, run_id: str) -> RunRecord | None:
         return redis_audits.run(self._link, run_id)
 
-    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
+    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> Rows[RunRecord]:
         return redis_audits.runs(self._link, audit_id, machine, recipe, limit)
 
     def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
@@ -59,18 +59,18 @@ class RedisStore:
         self._link.call("HSET", redis_keys.MACHINES, name, documents.dump(document))
         self._link.confirm()
 
-    def machines(self) -> dict[str, Mapping[str, Any]]:
+    def machines(self) -> NamedRows[Mapping[str, Any]]:
         found = dict(self._link.call("HGETALL", redis_keys.MACHINES))
-        return {name.decode(): documents.load(text) for name, text in sorted(found.items())}
+        return documents.readable("machine", redis_keys.texts_by_name(found), documents.load)
 
     # -- who may, and who did -------------------------------------------------------------------------------------
     def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
         self._link.call("HSET", redis_keys.TOKENS, token_id, documents.dump(document))
         self._link.confirm()
 
-    def tokens(self) -> dict[str, Mapping[str, Any]]:
+    def tokens(self) -> NamedRows[Mapping[str, Any]]:
         found = dict(self._link.call("HGETALL", redis_keys.TOKENS))
-        return {token_id.decode(): documents.load(text) for token_id, text in sorted(found.items())}
+        return documents.readable("token", redis_keys.texts_by_name(found), documents.load)
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
         keys = (redis_keys.LOG, redis_keys.LOG_KEYS)
@@ -83,7 +83,8 @@ class RedisStore:
         if last < first:
             return []
         texts = self._link.call("LRANGE", redis_keys.LOG, first - 1, last - 1)
-        return [(number, documents.load(text)) for number, text in reversed(list(enumerate(texts, first)))]
+        numbered = reversed(list(enumerate(texts, first)))
+        return [(number, documents.load_log_entry(number, text)) for number, text in numbered]
 
     # -- what a run sent ------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents
 from detctl_coordinator.storage.retention import is_active, without_runs
-from detctl_coordinator.storage.store import Conflict
+from detctl_coordinator.storage.store import Conflict, DocumentError, NamedRows, Rows
 
 
 def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
@@ -41,17 +41,16 @@ def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
 
 def get(connection: sqlite3.Connection, audit_id: str) -> Audit | None:
     row = connection.execute("SELECT document FROM audits WHERE audit_id = ?", (audit_id,)).fetchone()
-    return None if row is None else _decode(row)
+    return None if row is None else documents.load_audit(row[0])
 
 
-def active(connection: sqlite3.Connection) -> list[Audit]:
-    sql = "SELECT document FROM audits WHERE active ORDER BY created, audit_id"
-    return [_decode(row) for row in connection.execute(sql)]
+def active(connection: sqlite3.Connection) -> Rows[Audit]:
+    return _rows(connection.execute("SELECT audit_id, document FROM audits WHERE active ORDER BY created, audit_id"))
 
 
-def newest(connection: sqlite3.Connection, limit: int) -> list[Audit]:
-    sql = "SELECT document FROM audits ORDER BY created DESC, audit_id DESC LIMIT ?"
-    return [_decode(row) for row in connection.execute(sql, (limit,))]
+def newest(connection: sqlite3.Connection, limit: int) -> Rows[Audit]:
+    sql = "SELECT audit_id, document FROM audits ORDER BY created DESC, audit_id DESC LIMIT ?"
+    return _rows(connection.execute(sql, (limit,)))
 
 
 def run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
@@ -60,15 +59,16 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
     return None if audit is None else audit.runs.get(run_id)
 
 
-def runs(connection: sqlite3.Connection, audit_id: str, machine: str, recipe: str, limit: int) -> list[RunRecord]:
+def runs(connection: sqlite3.Connection, audit_id: str, machine: str, recipe: str, limit: int) -> Rows[RunRecord]:
     wanted = {"audit_id": audit_id, "machine": machine, "recipe": recipe}
     given = {column: value for column, value in wanted.items() if value}
     where = " AND ".join(f"{column} = ?" for column in given) or "1"
     sql = f"SELECT run_id, audit_id FROM runs WHERE {where} ORDER BY created DESC, run_id DESC LIMIT ?"
     rows = connection.execute(sql, (*given.values(), limit)).fetchall()
-    audits = {name: get(connection, name) for name in {row[1] for row in rows}}
-    found = [audit.runs.get(run_id) for run_id, name in rows if (audit := audits[name]) is not None]
-    return [record for record in found if record is not None]
+    names = list(dict.fromkeys(row[1] for row in rows))
+    sql = "SELECT audit_id, document FROM audits WHERE audit_id = ?"
+    texts = [row for name in names for row in connection.execute(sql, (name,))]
+    return documents.readable_runs(rows, documents.readable("audit", texts, documents.load_audit))
 
 
 def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[str]:
@@ -80,7 +80,10 @@ def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[
             by_audit.setdefault(row[0], set()).add(run_id)
     gone: set[str] = set()
     for audit_id, wanted in by_audit.items():
-        audit = get(connection, audit_id)
+        try:
+            audit = get(connection, audit_id)
+        except DocumentError:
+            continue  # nobody can say whether its runs are over
         if audit is None:
             continue
         rest, removed = without_runs(audit, wanted)
@@ -100,14 +103,13 @@ def delete_older_than(connection: sqlite3.Connection, unix_s: float) -> list[str
         "SELECT run_id FROM runs WHERE created < ? ORDER BY created, run_id", (unix_s,)
     ).fetchall()
     deleted = delete_runs(connection, [run_id for (run_id,) in rows])
-    for (document,) in connection.execute(
-        "SELECT document FROM audits WHERE created < ? AND NOT active", (unix_s,)
-    ).fetchall():
-        audit = documents.audit_from_json(documents.load(document))
+    sql = "SELECT audit_id, document FROM audits WHERE created < ? AND NOT active"
+    for audit in _rows(connection.execute(sql, (unix_s,)).fetchall()):
         if not audit.runs:
             connection.execute("DELETE FROM audits WHERE audit_id = ?", (audit.audit_id,))
     return deleted
 
 
-def _decode(row: tuple[str]) -> Audit:
-    return documents.audit_from_json(documents.load(row[0]))
+def _rows(rows: Iterable[tuple[str, str]]) -> Rows[Audit]:
+    found: NamedRows[Audit] = documents.readable("audit", rows, documents.load_audit)
+    return Rows(found.values(), found.unreadable)

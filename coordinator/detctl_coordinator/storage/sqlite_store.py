@@ -18,7 +18,7 @@ from detctl_coordinator.storage.limits import check_segment
 from detctl_coordinator.storage.local_folder import FolderLock, refuse_network, refuse_special
 from detctl_coordinator.storage.sqlite_schema import explain, open_reader
 from detctl_coordinator.storage.sqlite_writer import SqliteWriter
-from detctl_coordinator.storage.store import Missing, StoreError
+from detctl_coordinator.storage.store import Missing, NamedRows, Rows, StoreError
 
 T = TypeVar("T")
 IDLE_READERS_MAX = 8  # as many may read as want to; this many connections are kept
@@ -56,16 +56,16 @@ class SqliteStore:
     def audit(self, audit_id: str) -> Audit | None:
         return self._read(lambda connection: sqlite_audits.get(connection, audit_id))
 
-    def active_audits(self) -> list[Audit]:
+    def active_audits(self) -> Rows[Audit]:
         return self._read(sqlite_audits.active)
 
-    def audits(self, limit: int = 100) -> list[Audit]:
+    def audits(self, limit: int = 100) -> Rows[Audit]:
         return self._read(lambda connection: sqlite_audits.newest(connection, limit))
 
     def run(self, run_id: str) -> RunRecord | None:
         return self._read(lambda connection: sqlite_audits.run(connection, run_id))
 
-    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
+    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> Rows[RunRecord]:
         return self._read(lambda connection: sqlite_audits.runs(connection, audit_id, machine, recipe, limit))
 
     def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
@@ -84,11 +84,11 @@ class SqliteStore:
         sql = "INSERT OR REPLACE INTO machines (name, document) VALUES (?, ?)"
         self._writer.submit(lambda connection: connection.execute(sql, (name, text)) and None)
 
-    def machines(self) -> dict[str, Mapping[str, Any]]:
+    def machines(self) -> NamedRows[Mapping[str, Any]]:
         rows = self._read(
             lambda connection: connection.execute("SELECT name, document FROM machines ORDER BY name").fetchall()
         )
-        return {name: documents.load(text) for name, text in rows}
+        return documents.readable("machine", rows, documents.load)
 
     # -- who may, and who did -------------------------------------------------------------------------------------
     def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
@@ -96,10 +96,10 @@ class SqliteStore:
         sql = "INSERT OR REPLACE INTO tokens (token_id, document) VALUES (?, ?)"
         self._writer.submit(lambda connection: connection.execute(sql, (token_id, text)) and None)
 
-    def tokens(self) -> dict[str, Mapping[str, Any]]:
+    def tokens(self) -> NamedRows[Mapping[str, Any]]:
         sql = "SELECT token_id, document FROM tokens ORDER BY token_id"
         rows = self._read(lambda connection: connection.execute(sql).fetchall())
-        return {token_id: documents.load(text) for token_id, text in rows}
+        return documents.readable("token", rows, documents.load)
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
         text = documents.dump({"key": key, **entry})
@@ -110,7 +110,7 @@ class SqliteStore:
     def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
         sql = "SELECT number, document FROM log WHERE ? = 0 OR number < ? ORDER BY number DESC LIMIT ?"
         rows = self._read(lambda connection: connection.execute(sql, (before, before, limit)).fetchall())
-        return [(number, documents.load(text)) for number, text in rows]
+        return [(number, documents.load_log_entry(number, text)) for number, text in rows]
 
     # -- what a run sent ------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:

@@ -7,7 +7,8 @@ Idempotent by design: a segment under (run, attempt, rank, number), an entry und
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Seal, SegmentMeta, StepEntry, StreamKey
@@ -34,6 +35,43 @@ class Refused(StoreError):
     """Can never be stored as it is (an ordinal far beyond its stream, a blob over the limit): do not send it again."""
 
 
+class DocumentError(StoreError):
+    """A stored document cannot be read: damaged, or written by a newer detctl. The others can."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A row whose document cannot be read. Lists show it in place of what it holds: one row must not hide the others."""
+
+    kind: str  # audit, run, machine, token
+    name: str
+    why: str
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        return f"{self.kind} {self.name} cannot be read: {self.why}"
+
+
+T = TypeVar("T")
+
+
+class Rows(list[T]):
+    """The rows that can be read; `unreadable`: those that cannot."""
+
+    def __init__(self, readable: Iterable[T] = (), unreadable: Iterable[Unreadable] = ()) -> None:
+        super().__init__(readable)
+        self.unreadable = tuple(unreadable)
+
+
+class NamedRows(dict[str, T]):
+    """The same by name."""
+
+    def __init__(self, readable: Mapping[str, T], unreadable: Iterable[Unreadable] = ()) -> None:
+        super().__init__(readable)
+        self.unreadable = tuple(unreadable)
+
+
 class Store(Protocol):
     """See the module's text. Every method may raise StoreError."""
 
@@ -42,22 +80,24 @@ class Store(Protocol):
         """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises Conflict."""
         ...
 
-    def audit(self, audit_id: str) -> Audit | None: ...
+    def audit(self, audit_id: str) -> Audit | None:
+        """Raises DocumentError."""
+        ...
 
-    def active_audits(self) -> list[Audit]:
+    def active_audits(self) -> Rows[Audit]:
         """Running or comparing."""
         ...
 
-    def audits(self, limit: int = 100) -> list[Audit]:
+    def audits(self, limit: int = 100) -> Rows[Audit]:
         """Newest first."""
         ...
 
     def run(self, run_id: str) -> RunRecord | None:
-        """The run as its audit's document has it."""
+        """The run as its audit's document has it. Raises DocumentError."""
         ...
 
-    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> list[RunRecord]:
-        """Newest first."""
+    def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> Rows[RunRecord]:
+        """Newest first; a run is as readable as its audit's document."""
         ...
 
     def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
@@ -76,21 +116,24 @@ class Store(Protocol):
         """Hello of an agent as JSON values, with last_seen_unix_s."""
         ...
 
-    def machines(self) -> dict[str, Mapping[str, Any]]: ...
+    def machines(self) -> NamedRows[Mapping[str, Any]]: ...
 
     # -- who may, and who did ---------------------------------------------------------------------------------------
     def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
         """A token as JSON values, new or changed."""
         ...
 
-    def tokens(self) -> dict[str, Mapping[str, Any]]: ...
+    def tokens(self) -> NamedRows[Mapping[str, Any]]: ...
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
         """Appends unless an entry of this key is there: two replicas that tell the same thing tell it once. Nothing removes an entry."""
         ...
 
     def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
-        """(number from 1, entry with its key under `key`), newest first; those below `before` where it is not 0."""
+        """(number from 1, entry with its key under `key`), newest first; those below `before` where it is not 0.
+
+        An entry that cannot be read stands there as one of event `unreadable`: the log shows no gap.
+        """
         ...
 
     # -- what a run sent ------------------------------------------------------------------------------------------

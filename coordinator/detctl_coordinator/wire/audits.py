@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
+from detctl_proto.outside_json import dump
 from detctl_proto.v1 import audits_pb2 as pb
 
 from detctl_coordinator import limits
@@ -12,10 +12,13 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunSpec
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine
+from detctl_coordinator.storage.store import Unreadable
+from detctl_coordinator.verdict_summary import summary_of
 from detctl_coordinator.wire.checks import at_most
 
 DEFAULT_STEPS = 32
 DEFAULT_TWINS = 3
+UNREADABLE = "unreadable"
 
 
 def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
@@ -117,17 +120,34 @@ def run_info_to_proto(run: RunRecord) -> pb.RunInfo:
 
 def audit_info_to_proto(audit: Audit) -> pb.AuditInfo:
     """A row of `detctl audits`."""
-    verdict = json.loads(audit.verdict_json) if audit.verdict_json else {}
+    verdict = summary_of(audit)
     return pb.AuditInfo(
         audit_id=audit.audit_id,
         recipe=audit.request.recipe,
         state=audit.state.value,
-        outcome=verdict.get("outcome") or "",
-        origin=verdict.get("origin") or "",
-        causes=[cause["cause"] for cause in verdict.get("causes", ())],
+        outcome=verdict.outcome or "",
+        origin=verdict.origin or "",
+        causes=[cause.cause for cause in verdict.causes],
         created_unix_s=audit.created_unix_s,
         machines=list(audit.request.machines) or sorted({run.spec.arm.machine for run in audit.runs.values()}),
     )
+
+
+def unreadable_run(row: Unreadable) -> pb.RunInfo:
+    """What stands in the list for a run that cannot be read."""
+    return pb.RunInfo(
+        status=pb.RunStatus(run_id=row.name, state=UNREADABLE, message=limits.clean(row.text)), end=UNREADABLE
+    )
+
+
+def unreadable_audit(row: Unreadable) -> pb.AuditInfo:
+    """The same for an audit; `origin` says why, since the message has no field of its own for it."""
+    return pb.AuditInfo(audit_id=row.name, state=UNREADABLE, outcome=UNREADABLE, origin=limits.clean(row.text))
+
+
+def unreadable_machine(row: Unreadable) -> pb.MachineInfo:
+    """The same for a machine; `version` says why."""
+    return pb.MachineInfo(name=row.name, manifest_json="{}", version=limits.clean(row.text))
 
 
 def machine_to_proto(machine: Machine, connected: bool) -> pb.MachineInfo:
@@ -138,6 +158,6 @@ def machine_to_proto(machine: Machine, connected: bool) -> pb.MachineInfo:
         last_seen_unix_s=machine.last_seen_unix_s,
         recipes=sorted(machine.recipes),
         environments=sorted(machine.environments),
-        manifest_json=json.dumps(machine.manifest),
+        manifest_json=dump(machine.manifest, f"the manifest of {machine.name}"),
         version=machine.version,
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
+from typing import Any, TypeVar
+
+from detctl_proto.outside_json import JsonError, describe_faults, parse_object
+from pydantic import BaseModel, ValidationError
 
 from detctl_coordinator import limits
 from detctl_coordinator.errors import Code, Refusal
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def identifier(text: str, what: str) -> str:
@@ -26,16 +30,28 @@ def at_most(count: int, limit: int, what: str) -> None:
 
 
 def json_object(text: str, bytes_max: int, what: str) -> dict[str, Any]:
-    """A JSON object from outside; empty text is {}. NaN and Infinity become null."""
+    """A JSON object that somebody made up; empty text is {}."""
+    return _object(text, bytes_max, what, repair=False)
+
+
+def recorded_facts(text: str, bytes_max: int, what: str) -> dict[str, Any]:
+    """A JSON object of recorded facts; empty text is {}. Names that are not UTF-8 become escapes, NaN and Infinity null: a
+    training that has one such variable or file must not be lost for it."""
+    return _object(text, bytes_max, what, repair=True)
+
+
+def in_form(schema: type[M], value: dict[str, Any], what: str) -> M:
+    """The value as the schema has it."""
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        raise Refusal(Code.INVALID, describe_faults(what, error.errors())) from None
+
+
+def _object(text: str, bytes_max: int, what: str, *, repair: bool) -> dict[str, Any]:
     if not text:
         return {}
-    if len(text) > bytes_max:
-        raise Refusal(Code.INVALID, f"{what} has {len(text)} characters; at most {bytes_max} are taken")
     try:
-        # NaN and Infinity are no JSON: kept, they would make every document that holds them unreadable for others.
-        value = json.loads(text, parse_constant=lambda _: None)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(Code.INVALID, f"{what} is not JSON") from error
-    if not isinstance(value, dict):
-        raise Refusal(Code.INVALID, f"{what} is no JSON object")
-    return value
+        return parse_object(text, what, bytes_max, repair=repair)
+    except JsonError as error:
+        raise Refusal(Code.INVALID, str(error)) from None

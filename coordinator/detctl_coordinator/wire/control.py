@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from detctl_proto.v1 import agents_pb2 as pb
 
@@ -12,7 +13,8 @@ from detctl_coordinator.domain.run import RunOutcome
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.lifecycle_events import Assign, Instruction, RunAccepted, RunEnded, RunRefused, RunRunning
 from detctl_coordinator.machine import Machine, Recipe, Working
-from detctl_coordinator.wire.checks import at_most, identifier, json_object
+from detctl_coordinator.wire.checks import at_most, identifier, in_form, recorded_facts
+from detctl_coordinator.wire.schemas import Manifest
 
 ENDS = frozenset({"exit", "window", "stop", "timeout", "lost", "cancelled", "output-limit", "disk-full"})
 RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused
@@ -34,9 +36,16 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
         version=limits.clean(hello.version, 64),
         recipes={offer.name: _recipe(offer) for offer in hello.recipes},
         environments=environments,
-        manifest=json_object(hello.manifest_json, limits.MANIFEST_BYTES_MAX, f"manifest of {name}"),
+        manifest=manifest_of(hello.manifest_json, f"the manifest of {name}"),
         parallel_runs=min(max(1, hello.parallel_runs), limits.PARALLEL_RUNS_MAX),
     )
+
+
+def manifest_of(text: str, what: str) -> dict[str, Any]:
+    """The facts of a manifest; empty text is {}. Raises Refusal."""
+    facts = recorded_facts(text, limits.MANIFEST_BYTES_MAX, what)
+    in_form(Manifest, facts, what)
+    return facts
 
 
 def working_from_heartbeat(heartbeat: pb.Heartbeat) -> tuple[Working, ...]:
@@ -53,7 +62,7 @@ def run_event_from_state(state: pb.RunState) -> RunMessage:
         return RunAccepted(run_id, state.attempt)
     if state.phase == pb.RUN_PHASE_REFUSED:
         return RunRefused(run_id, state.attempt, message)
-    manifest = json_object(state.manifest_json, limits.MANIFEST_BYTES_MAX, f"manifest of run {run_id}")
+    manifest = manifest_of(state.manifest_json, f"the manifest of run {run_id}")
     if state.phase == pb.RUN_PHASE_RUNNING:
         return RunRunning(run_id, state.attempt, manifest)
     if state.phase == pb.RUN_PHASE_ENDED:

@@ -9,7 +9,8 @@ from detctl_proto.v1 import records_pb2 as pb
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, SegmentMeta, Stage, StepEntry, StreamKey
 from detctl_coordinator.errors import Code, Refusal
-from detctl_coordinator.wire.checks import at_most, json_object
+from detctl_coordinator.wire.checks import at_most, in_form, recorded_facts
+from detctl_coordinator.wire.schemas import SealDetail
 
 Closed = list[tuple[StreamKey, StepEntry]]
 LEVELS = ("step", "module", "op")
@@ -48,6 +49,8 @@ def seal_from_proto(seal: pb.Seal) -> Seal:
         if len(total.chain) != 16:
             raise Refusal(Code.INVALID, f"{where}: a chain is not 16 bytes")
         streams.append(SealedStream(_key(seal.rank, total, where), total.steps, total.count, total.chain))
+    detail = recorded_facts(seal.detail_json, limits.DETAIL_BYTES_MAX, f"the detail of the {where}")
+    in_form(SealDetail, detail, f"the detail of the {where}")
     return Seal(
         rank=seal.rank,
         segments=seal.segments,
@@ -56,7 +59,7 @@ def seal_from_proto(seal: pb.Seal) -> Seal:
         reason=limits.clean(seal.reason, 40),
         complete=seal.complete,
         streams=tuple(streams),
-        detail=json_object(seal.detail_json, limits.DETAIL_BYTES_MAX, where),
+        detail=detail,
     )
 
 

@@ -214,11 +214,10 @@ def _seeded_later(module: Module, call: ast.Call) -> bool:
         targets = [parent.target]
     else:
         return False
-    names = {ast.unparse(target) for target in targets}
     return any(
         isinstance(node, ast.Attribute)
         and node.attr in ("manual_seed", "set_state")
-        and ast.unparse(node.value) in names
+        and any(module.same(node.value, target) for target in targets)
         for node in ast.walk(module.tree)
     )
 

@@ -67,30 +67,42 @@ def _reduced(module: Module, node: ast.AST) -> bool:
 
 
 def _is_set(module: Module, node: ast.expr) -> bool:
+    """Whether an expression is a set for sure: made as one, or of names and unions of such."""
+    waiting, followed, made = [node], set[str](), False
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.BinOp) and isinstance(one.op, (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)):
+            waiting += (one.left, one.right)
+        elif isinstance(one, ast.Name):
+            if one.id in followed:
+                continue  # seen = seen | more: it is what its other assignments make it
+            followed.add(one.id)
+            values = _assigned(module, one)
+            if not values or any(isinstance(value, ast.Name) for value in values):
+                return False
+            waiting += values
+        elif _makes_set(module, one):
+            made = True
+        else:
+            return False
+    return made
+
+
+def _makes_set(module: Module, node: ast.expr) -> bool:
     if isinstance(node, ast.Set):
         return not all(isinstance(item, ast.Constant) and isinstance(item.value, (int, bool)) for item in node.elts)
     if isinstance(node, ast.SetComp):
         return True
-    if isinstance(node, ast.Call):
-        name = module.dotted(node.func)
-        if name in ("set", "frozenset"):
-            return not (
-                node.args and isinstance(node.args[0], ast.Call) and module.dotted(node.args[0].func) == "range"
-            )
+    if not isinstance(node, ast.Call) or module.dotted(node.func) not in ("set", "frozenset"):
         return False
-    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.BitOr, ast.BitAnd, ast.Sub, ast.BitXor)):
-        return _is_set(module, node.left) and _is_set(module, node.right)
-    if isinstance(node, ast.Name):
-        return _assigned_set(module, node)
-    return False
+    return not (node.args and isinstance(node.args[0], ast.Call) and module.dotted(node.args[0].func) == "range")
 
 
-def _assigned_set(module: Module, name: ast.Name) -> bool:
-    """Whether every assignment to the name in its scope makes a set."""
-    values = [
+def _assigned(module: Module, name: ast.Name) -> list[ast.expr]:
+    """What is assigned to the name in its scope."""
+    return [
         node.value
         for node in ast.walk(module.scope(name))
         if isinstance(node, ast.Assign)
         and any(isinstance(target, ast.Name) and target.id == name.id for target in node.targets)
     ]
-    return bool(values) and all(not isinstance(value, ast.Name) and _is_set(module, value) for value in values)
