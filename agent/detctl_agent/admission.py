@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detctl_proto.variable_rules import remote_problem
+
 from detctl_agent.errors import Refused
-from detctl_agent.launcher.variables import remote_problem
 from detctl_agent.names import is_name
 from detctl_agent.places import check_value
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.private_files import private
+
 from detctl_agent.run_folder import disk_error
 
 MAGIC = b"DETCTL\x00\x01"
@@ -157,7 +159,8 @@ def write_acknowledged(folder: Path, position: int) -> None:
     """Notes that everything before `position` was acknowledged. Not durable on purpose: sending again is harmless."""
     try:
         temporary = folder / f".{ACKNOWLEDGED}.new"
-        temporary.write_text(str(position), "ascii")
+        with open(temporary, "w", encoding="ascii", opener=private) as stream:
+            stream.write(str(position))
         temporary.replace(folder / ACKNOWLEDGED)
     except OSError:
         pass

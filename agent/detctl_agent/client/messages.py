@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from detctl_proto.redaction import redact_pairs, redact_text, redact_words
 from detctl_proto.v1 import agents_pb2
 
 from detctl_agent.admission import Order
@@ -56,10 +57,10 @@ def hello(
                     name=name,
                     source_digest=sources[name].digest,
                     git_commit=sources[name].git_commit,
-                    parameters=dict(recipe.parameters),
+                    parameters=redact_pairs(recipe.parameters, command=recipe.command),
                     paths=recipe.paths,
                     patterns={parameter: recipe.pattern(parameter) for parameter in recipe.parameters},
-                    command=recipe.command,
+                    command=redact_words(recipe.command),
                     timeout_s=max(1, round(recipe.timeout_s)),
                 )
                 for name, recipe in catalog.recipes.items()
@@ -100,7 +101,7 @@ def run_state(
             manifest_json=json.dumps(manifest) if manifest else "",
             exit_code=run.exit_code,
             end=run.end,
-            message=run.message[:MESSAGE_CHARACTERS_MAX],
+            message=redact_text(run.message)[:MESSAGE_CHARACTERS_MAX],
             output_tail=output_tail,
             ranks=run.ranks,
             wall_s=run.wall_s,

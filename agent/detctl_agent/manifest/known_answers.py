@@ -17,6 +17,7 @@ from typing import Any
 
 from detctl_probe import settings as probe_settings
 from detctl_proto.known_answers import class_of_answers
+from detctl_proto.private_files import make_private_folder, private
 
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
@@ -46,9 +47,10 @@ def known_answers(
     found = _asked(interpreter, env, container)
     if found["class"]:
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            make_private_folder(cache)
             partial = file.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(found), "utf-8")
+            with open(partial, "w", encoding="utf-8", opener=private) as stream:
+                json.dump(found, stream)
             partial.replace(file)
         except OSError:
             pass  # a full disk: it is asked again

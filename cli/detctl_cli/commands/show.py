@@ -19,6 +19,8 @@ def command(identifier: str, as_json: bool) -> Exit:
 
     Example: detctl show gpu1
     """
+    from detctl_proto.redaction import redact_document
+
     from detctl_cli.errors import CliError
     from detctl_cli.reporters.details import print_details
     from detctl_cli.terminal import console, write_json
@@ -26,7 +28,7 @@ def command(identifier: str, as_json: bool) -> Exit:
     with service() as coordinator:
         reply = coordinator.show(identifier)
     try:
-        content = json.loads(reply.json)
+        content = redact_document(json.loads(reply.json))
     except ValueError:
         raise CliError("coordinator", f"the coordinator's answer about {identifier} is no JSON") from None
     if as_json:

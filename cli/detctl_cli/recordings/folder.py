@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.redaction import redact_output
+
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
 
@@ -37,9 +39,9 @@ class Recording:
 
     @property
     def output_tail(self) -> str:
-        """The last of stdout and stderr."""
+        """The last of stdout and stderr, without credentials."""
         parts = [(name, _tail(self.folder / name)) for name in ("stdout", "stderr")]
-        return "\n".join(f"--- {name} ---\n{text}" for name, text in parts if text)
+        return redact_output("\n".join(f"--- {name} ---\n{text}" for name, text in parts if text))
 
     def payloads(self) -> Iterator[bytes]:
         """The sound records, in the order of writing."""

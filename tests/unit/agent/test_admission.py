@@ -10,6 +10,7 @@ from detctl_agent.catalog import parse
 from detctl_agent.errors import Refused
 from detctl_agent.launcher import variables
 from detctl_agent.launcher.placeholders import fill, names_in
+from detctl_proto.variable_rules import remote_problem
 
 CATALOG = parse(
     {
@@ -83,8 +84,8 @@ def test_no_dangerous_variable_is_on_the_allow_list() -> None:
         "BASH_ENV",
         "GCONV_PATH",
     ):
-        assert variables.remote_problem(name, "x")
-    assert not variables.remote_problem("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        assert remote_problem(name, "x")
+    assert not remote_problem("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def test_secrets_and_own_variables_are_never_inherited() -> None:
