@@ -108,3 +108,16 @@ def test_placeholders_are_filled_once_and_json_is_left_alone() -> None:
     assert fill("--data={data}", values) == "--data=/data/{out}"
     assert fill('{"a": {"b": 1}}', values) == '{"a": {"b": 1}}'
     assert names_in(["{data}", "{out} {data}", "{}"]) == ["data", "out"]
+
+
+def test_a_refused_credential_is_not_repeated() -> None:
+    recipe = {
+        "command": ["python", "t.py", "--password", "{word}"],
+        "folder": "/srv",
+        "parameters": {"word": "", "api_key": ""},
+    }
+    catalog = parse({"recipes": {"digits": recipe}}, "catalog.toml")
+    for name in ("word", "api_key"):
+        with pytest.raises(Refused, match="does not match") as caught:
+            admit(catalog, order(parameters={name: "hunter2 $(x)"}))
+        assert "hunter2" not in str(caught.value)
