@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detctl_proto.redaction import redact_pairs
+from detctl_proto.variable_rules import remote_problem
+
 from detctl_agent.errors import Refused
-from detctl_agent.launcher.variables import remote_problem
 from detctl_agent.names import is_name
 from detctl_agent.places import check_value
 
@@ -117,7 +119,7 @@ def check_ids(order: Order) -> str:
 
 
 def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
-    begin = f"recipe {name}: parameter {key}: {_shown(value)}"
+    begin = f"recipe {name}: parameter {key}: {_shown(redact_pairs({key: value}, command=recipe.command)[key])}"
     if len(value) > VALUE_CHARACTERS_MAX:
         raise Refused(f"{begin} is longer than {VALUE_CHARACTERS_MAX} characters")
     try:

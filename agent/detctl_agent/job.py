@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
+
+from detctl_proto.redaction import redact_pairs
 
 from detctl_agent.admission import Order
 from detctl_agent.cluster.runner import ClusterRunner
@@ -63,9 +65,10 @@ class Job:
         return self.run.run_id, self.run.attempt, self.run.last_step, self.run.records
 
 
-def run_json(machine: str, order: Order) -> RunJson:
-    """What run.json says of an order that was just taken."""
-    varied = {**order.parameters, **order.variables, **order.interventions}
+def run_json(machine: str, order: Order, command: Sequence[str] = ()) -> RunJson:
+    """What run.json says of an order that was just taken; without credentials. command: the recipe's, once it is known."""
+    parameters = redact_pairs(order.parameters, command=command)
+    varied = {**parameters, **order.variables, **order.interventions}
     variation = ",".join(f"{name}={value}" for name, value in sorted(varied.items())) or "base"
     return RunJson(
         run_id=order.run_id,
@@ -77,7 +80,7 @@ def run_json(machine: str, order: Order) -> RunJson:
         variation=variation,
         twin=order.twin,
         recipe=order.recipe,
-        parameters=dict(order.parameters),
+        parameters=parameters,
         variables=dict(order.variables),
         interventions=dict(order.interventions),
         level=order.level,

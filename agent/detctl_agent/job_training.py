@@ -15,7 +15,7 @@ from detctl_agent.admission import Admitted, admit
 from detctl_agent.cluster.launching import Cluster
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.errors import AgentError
-from detctl_agent.job import Job
+from detctl_agent.job import Job, run_json
 from detctl_agent.offers import Offers
 from detctl_agent.places import Private
 from detctl_agent.preparation import Prepared, Taken, prepare, take_source
@@ -65,6 +65,8 @@ class JobTraining:
         if job.stop is not None:
             return Outcome(end=job.stop[0], exit_code=0, message=job.stop[1]), None
         admitted = admit(self._offers.catalog, job.order)
+        said = run_json(self._machine, job.order, admitted.recipe.command)
+        job.run.parameters, job.run.variation, job.run.label = said.parameters, said.variation, said.label
         job.folder.forget_data()
         job.folder.create()
         job.run.started_unix_s = time.time()
@@ -80,7 +82,7 @@ class JobTraining:
         run = job.run
         note_end(run, outcome)
         if prepared is not None:
-            job.manifest = manifest.with_told(job.manifest, outcome.torch)
+            job.manifest = manifest.with_told(job.manifest, outcome.torch, prepared.shown, outcome.read)
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)

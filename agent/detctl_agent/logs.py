@@ -1,4 +1,4 @@
-"""Log lines: one line an event, `key=value`, never a token and never a control character."""
+"""Log lines: one line an event, `key=value`, never a credential and never a control character."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import re
 import sys
 from typing import Any
+
+from detctl_proto.redaction import redact_text
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+,{}\[\]()%=-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -23,7 +25,8 @@ def line(event: str, **fields: Any) -> str:
     for key, value in fields.items():
         if value is None or value == "":
             continue
-        text = _CONTROL.sub("?", f"{value:.3f}" if isinstance(value, float) else str(value))[:VALUE_CHARACTERS_MAX]
+        text = redact_text(f"{value:.3f}" if isinstance(value, float) else str(value))
+        text = _CONTROL.sub("?", text)[:VALUE_CHARACTERS_MAX]
         parts.append(f"{key}={text}" if _PLAIN.match(text) else f'{key}="{text.replace(chr(34), chr(39))}"')
     return " ".join(parts)
 

@@ -6,6 +6,7 @@ import sys
 from importlib import import_module
 
 import click
+from detctl_proto.redaction import redact_text
 
 from detctl_agent.errors import AgentError
 
@@ -52,7 +53,7 @@ def main() -> None:
     except click.exceptions.Abort:
         sys.exit(130)
     except AgentError as error:
-        print(f"detctl-agent: {error}", file=sys.stderr)  # noqa: T201 - see the module's text
+        print(f"detctl-agent: {redact_text(str(error))}", file=sys.stderr)  # noqa: T201 - see the module's text
         sys.exit(EXIT_TROUBLE)
     sys.exit(code if isinstance(code, int) else 0)
 

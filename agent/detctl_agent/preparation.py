@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from detctl_probe import settings as probe_settings
 from detctl_probe import stage
+from detctl_proto.redaction import RecordingKey
 
 from detctl_agent import arguments, git_source, manifest, source
 from detctl_agent.admission import Admitted
@@ -21,7 +22,9 @@ from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, passed, prepend, taken_over
+from detctl_agent.manifest.variables import RunVariables
 from detctl_agent.places import Private, check_unchanged, resolved
+from detctl_agent.recording_key import recording_key
 from detctl_agent.run_folder import RunFolder, disk_error
 from detctl_agent.runner import LaunchPlan
 from detctl_agent.sockets import RuntimeFolder
@@ -34,11 +37,12 @@ PYTHON_WORDS = ("python", "python3")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the runner needs, and what is told of the run. source: to see afterwards whether the run wrote into it, None
-    where it runs in that folder."""
+    """What the runner needs, and what is told of the run. shown: what is recorded of its variables. source: to see afterwards
+    whether the run wrote into it, None where it runs in that folder."""
 
     plan: LaunchPlan
     manifest: dict[str, Any]
+    shown: RunVariables
     source: source.Source | None
 
 
@@ -93,10 +97,11 @@ def prepare(
     answers: Path | None = None,
     attached: Attached | None = None,
     private: Private,
+    key: RecordingKey | None = None,
 ) -> Prepared:
     """Raises Refused, AgentError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
     answers: where known answers are kept, None: nobody is asked for them. attached: the training's container, where it is another.
-    private: what of the agent no training is given."""
+    private: what of the agent no training is given. key: of the digests in its manifest; None: this user's."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
     found, work = taken.found, taken.work
@@ -160,10 +165,12 @@ def prepare(
             writable=(work, folder.home, folder.tmp, folder.out, folder.caches, runtime.path),
             readable=(folder.probe, folder.given, taken.origin, *(Path(place) for place in places.values())),
         )
+    shown = RunVariables.of(env, own_paths(folder, runtime), key or recording_key())
     facts = manifest.run_manifest(
         machine,
         interpreter=interpreter,
         variables=env,
+        shown=shown,
         places=named,
         recipe={
             "name": order.recipe,
@@ -182,7 +189,6 @@ def prepare(
             **({"image": environment.image} if environment.image else {}),
             **({"image_id": container.image.id} if container else {}),
         },
-        own=own_paths(folder, runtime),
         inside=start.inside,
     )
     if order.known_answers and answers is not None:
@@ -203,7 +209,7 @@ def prepare(
         container=container,
         attached=attached,
     )
-    return Prepared(plan, facts, None if recipe.runs_in_place or found.folder != taken.origin else found)
+    return Prepared(plan, facts, shown, None if recipe.runs_in_place or found.folder != taken.origin else found)
 
 
 @dataclass(frozen=True)

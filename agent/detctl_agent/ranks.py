@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_proto.redaction import redact_document
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent import records as wire
-from detctl_agent.folding import RankFolding, seal_mismatch
+from detctl_agent.folding import RankFolding, Total, seal_mismatch
 from detctl_agent.probe_documents import Facts, Note, Seal, read
 from detctl_agent.records import Identities, ProtocolError, Record, RecordParser
+from detctl_agent.redacted_records import CODE, redacted_hello, redacted_record
 from detctl_agent.segments import Origin, SegmentPacker
 
 TRAINING_STAGES = frozenset((4, 8, 9, 10, 12))  # init, forward, loss, backward, update
@@ -52,6 +54,8 @@ class Process:
     held_bytes: int = 0
     trouble: str = ""  # why the rank cannot be complete
     folding: RankFolding = field(default_factory=RankFolding)
+    # Stage code as it came, before redaction: what the probe's seal speaks of.
+    as_sent: RankFolding = field(default_factory=RankFolding)
     packer: SegmentPacker | None = None
     last_step: int = 0
     steps_finished: int = 0
@@ -102,14 +106,14 @@ class Ranks:
             return self._step(process, int.from_bytes(payload[:4], "little"))
         if kind == wire.HELLO:
             self._keep(len(payload))
-            process.hello = wire.json_object(payload) or {"v": 0}
+            process.hello = redacted_hello(wire.json_object(payload)) or {"v": 0}
             if process.hello.get("scheme", SCHEME) != SCHEME:
                 process.trouble = f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {SCHEME}"
         elif kind == wire.NOTE:
             process.notes_bytes += len(payload)
             if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
                 self._keep(len(payload))
-                process.notes.append(read(Note, payload))
+                process.notes.append(redact_document(read(Note, payload)))
         elif kind == wire.FACTS:
             process.facts_frames += 1
             if process.facts_frames <= FACTS_MAX:
@@ -199,6 +203,12 @@ class Ranks:
         """`rank 0: …` for each rank that is not complete."""
         return [f"rank {rank}: {process.trouble}" for rank, process in sorted(self._by_rank.items()) if process.trouble]
 
+    @property
+    def variables_read(self) -> tuple[str, ...]:
+        """Names of the variables that the training's own code asked for, in any of its processes."""
+        names = (note.get("name") for note in self.notes_of_kind("variable"))
+        return tuple(sorted({name for name in names if isinstance(name, str)}))
+
     def notes_of_kind(self, kind: str) -> Iterator[dict[str, Any]]:
         """Notes of all processes."""
         for process in self._processes:
@@ -247,6 +257,7 @@ class Ranks:
     def _close_step(self, process: Process, step: int) -> list[Message]:
         process.last_step = max(process.last_step, step)
         process.steps_finished += 1
+        process.as_sent.close(step)
         entries = process.folding.close(step)
         packer = process.packer
         assert packer is not None
@@ -262,6 +273,9 @@ class Ranks:
         packer, take = process.packer, process.folding.take
         assert packer is not None
         for record in found:
+            if record.stage == CODE:
+                process.as_sent.take(record)
+            record = redacted_record(record)
             closed = take(record)
             if not packer:
                 packer.since = self._clock()
@@ -324,6 +338,7 @@ class Ranks:
         packer, folding = process.packer, process.folding
         assert packer is not None
         if reason != "lost":  # of a lost rank the step under way stays open: half a step would look like a difference
+            process.as_sent.close()
             packer.close(folding.close())
         messages = self._pack(process) if packer else []
         totals = folding.totals()
@@ -332,7 +347,7 @@ class Ranks:
         if folding.late:
             process.trouble = process.trouble or f"{folding.late} records came after their step was closed"
         if not process.trouble:
-            process.trouble = trouble or seal_mismatch(totals, streams if isinstance(streams, dict) else {})
+            process.trouble = trouble or seal_mismatch(_sent(process), streams if isinstance(streams, dict) else {})
         process.sealed = reason
         messages.append(
             Message(
@@ -392,6 +407,12 @@ class Ranks:
         packer = process.packer
         assert packer is not None
         return [Message(segment=packer.pack())]
+
+
+def _sent(process: Process) -> list[Total]:
+    """The totals of what the probe sent."""
+    redacted = [total for total in process.folding.totals() if total.stage != CODE]
+    return [*process.as_sent.totals(), *redacted]
 
 
 def _rank(facts: dict[str, Any]) -> int | None:

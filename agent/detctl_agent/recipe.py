@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from detctl_proto.variable_rules import is_withheld
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from detctl_agent import git_source
 from detctl_agent.launcher.placeholders import OWN, names_in
-from detctl_agent.launcher.variables import is_secret
 from detctl_agent.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
 from detctl_agent.patterns import matches, not_regular
 from detctl_agent.places import root_problem
@@ -215,7 +215,7 @@ class Environment(_Table):
                 raise ValueError(f"{name!r} is no name for a variable")
             if name in RESERVED:
                 raise ValueError(f"{name} is set by detctl for each run")
-            if is_secret(name):
+            if is_withheld(name):
                 raise ValueError(f"{name} looks like a secret: trainings never get any")
         return variables
 

@@ -2,6 +2,7 @@
 
     DIR/run.json         what was run and how it ended (below); written at the start and again at the end
     DIR/manifest.json    the recorded facts (sections: coordinator domain/manifest.py)
+    Both without credentials (detctl_proto/redaction.py). Folders are 0700 and files 0600.
     DIR/spool/log        what the probe said, as messages of the contract (below)
     DIR/stdout, stderr   what the training printed
 
@@ -44,6 +45,8 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.outside_json import JsonError, parse_object
+from detctl_proto.private_files import make_private_folder, private
+from detctl_proto.redaction import redact_output, redact_text
 from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
 from pydantic import TypeAdapter, ValidationError
 
@@ -151,7 +154,7 @@ class RunFolder:
         """Makes the folder (0700) and its spool. Raises DiskFull or AgentError."""
         try:
             for folder in (self.root, self.spool):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                make_private_folder(folder)
         except OSError as error:
             raise disk_error(error, self.root) from error
 
@@ -165,7 +168,7 @@ class RunFolder:
 
     def write_run(self, run: RunJson) -> None:
         """Replaces run.json atomically and durably. Raises DiskFull or AgentError."""
-        self.write("run.json", asdict(run))
+        self.write("run.json", {**asdict(run), "message": redact_text(run.message)})
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replaces manifest.json. Raises DiskFull or AgentError."""
@@ -195,13 +198,13 @@ class RunFolder:
             return {}
 
     def output_tail(self) -> str:
-        """The last 64 KiB of stdout and stderr, each under its name where it holds anything."""
+        """The last 64 KiB of stdout and stderr, each under its name where it holds anything; for showing, so without credentials."""
         parts = []
         for path in (self.stdout, self.stderr):
             text = _tail(path, OUTPUT_TAIL_BYTES // 2)
             if text:
                 parts.append(f"--- {path.name} ---\n{text}")
-        return "\n".join(parts)
+        return redact_output("\n".join(parts))
 
     def clean_private(self) -> None:
         """Removes the staged probe and the training's private folders; for a folder that a user keeps."""
@@ -226,7 +229,7 @@ class RunFolder:
         """Replaces a JSON file of the folder atomically and durably. Raises DiskFull or AgentError."""
         target, temporary = self.root / name, self.root / f".{name}.new"
         try:
-            with open(temporary, "w", encoding="utf-8") as stream:
+            with open(temporary, "w", encoding="utf-8", opener=private) as stream:
                 json.dump(content, stream, indent=1, ensure_ascii=True)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -75,6 +75,7 @@ class Outcome:
     spool_records: int = 0
     spool_bytes: int = 0
     torch: Mapping[str, Any] = field(default_factory=dict)
+    read: tuple[str, ...] = ()  # variables that its own code was seen to ask for
     cost: Mapping[str, Any] = field(default_factory=dict)  # what the lowest rank's seal said of it
 
 
@@ -342,5 +343,6 @@ class Runner:
             spool_records=self._spool.records,
             spool_bytes=self._spool.synced_bytes,
             torch=self._ranks.facts,
+            read=self._ranks.variables_read,
             cost=self._ranks.cost,
         )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.private_files import private
 from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
 
 from detctl_agent.run_folder import disk_error
@@ -158,7 +159,8 @@ def write_acknowledged(folder: Path, position: int) -> None:
     """Notes that everything before `position` was acknowledged. Not durable on purpose: sending again is harmless."""
     try:
         temporary = folder / f".{ACKNOWLEDGED}.new"
-        temporary.write_text(str(position), "ascii")
+        with open(temporary, "w", encoding="ascii", opener=private) as stream:
+            stream.write(str(position))
         temporary.replace(folder / ACKNOWLEDGED)
     except OSError:
         pass

@@ -96,7 +96,9 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 
 def _report(problem: CliError, as_json: bool) -> int:
     """One line on stderr, or one document on stdout under --json; stderr too where stdout takes nothing."""
-    message, hint = clean(problem.message), clean(problem.hint)
+    from detctl_proto.redaction import redact_text  # takes a hundredth of a second, for which `--help` has no use
+
+    message, hint = clean(redact_text(problem.message)), clean(redact_text(problem.hint))
     try:
         if as_json:
             error = {"code": problem.code, "message": message, "hint": hint}

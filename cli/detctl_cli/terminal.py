@@ -50,8 +50,10 @@ def abandon_stdout() -> None:
 
 
 def note(text: str) -> None:
-    """One line of progress on stderr."""
-    sys.stderr.write(f"detctl: {text}\n")
+    """One line of progress on stderr, without credentials."""
+    from detctl_proto.redaction import redact_text
+
+    sys.stderr.write(f"detctl: {redact_text(text)}\n")
     sys.stderr.flush()
 
 

@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from detctl_proto.redaction import redact_pairs, redact_text
+
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
 
@@ -35,7 +37,7 @@ def entries_of(audit: Audit, now: float) -> Iterator[Entry]:
         entry(
             audit.created_unix_s, who, "audit-started", f"{asked.recipe} on {machines}", audit_id=audit.audit_id,
             recipe=asked.recipe, machines=list(asked.machines), environments=list(asked.environments),
-            set=dict(asked.set), vary={name: list(values) for name, values in asked.vary}, source=digests,
+            set=redact_pairs(dict(asked.set)), vary={name: list(values) for name, values in asked.vary}, source=digests,
         ),
     )  # fmt: skip
     for run in audit.runs.values():
@@ -63,7 +65,7 @@ def _run_entries(audit: Audit, run: RunRecord, who: str, now: float) -> Iterator
             entry(
                 now, who, "run-assigned", f"{spec.run_id} ({spec.label}), attempt {run.attempt}", audit_id=audit.audit_id,
                 machine=machine, run=spec.run_id, attempt=run.attempt, recipe=spec.recipe,
-                source=spec.expected_source_digest, environment=spec.arm.environment, parameters=dict(spec.parameters),
+                source=spec.expected_source_digest, environment=spec.arm.environment, parameters=redact_pairs(spec.parameters),
                 variables=dict(spec.variables), interventions=dict(spec.interventions),
             ),
         )  # fmt: skip
@@ -76,6 +78,6 @@ def _run_entries(audit: Audit, run: RunRecord, who: str, now: float) -> Iterator
             entry(
                 now, machine, "run-ended", text, audit_id=audit.audit_id, machine=machine, run=spec.run_id,
                 attempt=run.attempt, end=end, exit_code=outcome.exit_code if outcome is not None else None,
-                message=run.message,
+                message=redact_text(run.message),
             ),
         )  # fmt: skip

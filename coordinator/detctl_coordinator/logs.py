@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from detctl_proto.redaction import redact_text
+
 from detctl_coordinator.limits import clean
 
 LOG_LINE_CHARS_MAX = 4000
@@ -15,10 +17,10 @@ class LineFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         head = f"{self.formatTime(record)} {record.levelname.lower()} {record.name.removeprefix('detctl_coordinator.')}"
-        text = f"{head} {clean(record.getMessage(), LOG_LINE_CHARS_MAX)}"
+        text = f"{head} {clean(redact_text(record.getMessage()), LOG_LINE_CHARS_MAX)}"
         if record.exc_info:
             trace = self.formatException(record.exc_info)
-            text += "".join(f"\n    {clean(line, LOG_LINE_CHARS_MAX)}" for line in trace.splitlines())
+            text += "".join(f"\n    {clean(redact_text(line), LOG_LINE_CHARS_MAX)}" for line in trace.splitlines())
         return text
 
 
@@ -34,5 +36,5 @@ def set_up(level: str) -> None:
 
 def say(text: str) -> None:
     """One line to people on stderr, outside the log."""
-    sys.stderr.write(clean(text, LOG_LINE_CHARS_MAX) + "\n")
+    sys.stderr.write(clean(redact_text(text), LOG_LINE_CHARS_MAX) + "\n")
     sys.stderr.flush()

@@ -11,6 +11,9 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from detctl_proto.redaction import redact_pairs, redact_value
+from detctl_proto.variable_rules import names_a_secret
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.run import Arm, RunSpec
@@ -52,6 +55,8 @@ def plan_runs(
     ]
     for change, value in [*fixed, *itertools.chain.from_iterable(varied)]:
         check_value(change, value, recipes)
+    for change, value in itertools.chain.from_iterable(varied):
+        _check_open(change, value)
     check_given({change.name for change in set_changes + vary_changes if change.kind == "param"}, recipes)
     combinations = list(itertools.product(*varied))
     total = len(chosen) * len(request.environments) * len(combinations) * request.twins
@@ -136,6 +141,15 @@ def near(name: str, names: Iterable[str]) -> str:
     return (f"; did you mean {close[0]}?" if close else ";") + f" there are: {shown}"
 
 
+def _check_open(change: Change, value: str) -> None:
+    """A varied value is part of the names of its runs. Raises Refusal for a credential."""
+    if change.kind == "param" and (names_a_secret(change.name) or redact_value(value) != value):
+        raise Refusal(
+            Code.INVALID,
+            f"--vary {change.typed}: it looks like a credential, and its values would be the names of runs; vary the name of a file",
+        )
+
+
 def _no_name_twice(changes: Sequence[Change]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for change in changes:
@@ -153,7 +167,8 @@ def _warnings(
             yield f"machine {name} is not connected now; its runs wait for it"
     for change, value in fixed:
         if change.kind == "param" and all(recipe.parameters.get(change.name) == value for recipe in recipes.values()):
-            yield f"--set {change.typed}={value} changes nothing: every machine has that value already"
+            shown = redact_pairs({change.name: value})[change.name]
+            yield f"--set {change.typed}={shown} changes nothing: every machine has that value already"
     for name, values in request.vary:
         if len(values) == 1:
             yield f"--vary {name} has one value: nothing is compared across it"

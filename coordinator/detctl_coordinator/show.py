@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
+
+from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, redact_document
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -14,24 +17,29 @@ from detctl_coordinator.storage.documents import audit_to_json, run_to_json, sea
 from detctl_coordinator.storage.store import Store
 from detctl_coordinator.verdict_summary import verdict_of
 
+# Stores hold runs of earlier versions, whose manifests have all values.
+_KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
+
 
 def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Collection[str]) -> tuple[str, str]:
-    """(kind, JSON). Raises Refusal (NOT_FOUND)."""
+    """(kind, JSON without credentials). Raises Refusal (NOT_FOUND)."""
     if limits.ID.fullmatch(wanted):
         if (run := store.run(wanted)) is not None:
             seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
             document = {**run_to_json(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}
-            return "run", json.dumps(document)
+            document["manifest"] = protected_manifest(document["manifest"], _KEY)
+            return "run", json.dumps(redact_document(document))
         if (audit := store.audit(wanted)) is not None:
             document = audit_to_json(audit)
             for shown in document["runs"]:
                 shown.pop("manifest")  # `show RUN` has it; an audit of a hundred runs would be megabytes
             del document["verdict_json"]
-            return "audit", json.dumps({**document, "verdict": verdict_of(audit)})
+            return "audit", json.dumps(redact_document({**document, "verdict": verdict_of(audit)}))
         if (machine := machines.get(wanted)) is not None:
             document = machine_to_document(machine)
             del document["beat"]
-            return "machine", json.dumps({**document, "schema": "detctl.machine/v1", "connected": wanted in alive})
+            document |= {"schema": "detctl.machine/v1", "connected": wanted in alive}
+            return "machine", json.dumps(redact_document(document))
     text = f"no audit, run or machine {limits.clean(wanted, 80)!r} is known here; see detctl audits, runs, machines"
     raise Refusal(Code.NOT_FOUND, text)
 

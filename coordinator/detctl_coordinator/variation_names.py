@@ -9,7 +9,10 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from detctl_coordinator import interventions, limits, variables
+from detctl_proto.redaction import redact_pairs
+from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
+
+from detctl_coordinator import interventions, limits
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Recipe
 from detctl_coordinator.offered_patterns import DEFAULT_PATTERN, may_take
@@ -44,22 +47,22 @@ def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
             return Change("probe", name, typed)
         raise _unknown(typed, name, sorted(interventions.VALUES), recipes)
     if kind == "env":
-        if name in variables.ALLOWED:
+        if name in REMOTE:
             return Change("env", name, typed)
         raise Refusal(
             Code.INVALID,
             f"variable {limits.clean(name)!r} may not be set from here (a variable can be code); allowed: "
-            + ", ".join(sorted(variables.ALLOWED)),
+            + ", ".join(sorted(REMOTE)),
         )
     raise Refusal(Code.INVALID, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS))
 
 
 def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> None:
     """Raises Refusal where a machine surely would not take the value; it decides itself about patterns of its own."""
-    shown = f"{change.typed}={limits.clean(value)!r}"
+    shown = f"{change.typed}={limits.clean(redact_pairs({change.name: value})[change.name])!r}"
     if change.kind == "env":
-        if not variables.VALUE.fullmatch(value):
-            raise Refusal(Code.INVALID, f"{shown}: a value looks like {variables.VALUE.pattern}")
+        if not REMOTE_VALUE.fullmatch(value):
+            raise Refusal(Code.INVALID, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
     elif change.kind == "probe":
         if not interventions.VALUES[change.name].fullmatch(value):
             raise Refusal(Code.INVALID, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}")
@@ -102,7 +105,7 @@ def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Reci
         return Refusal(Code.INVALID, text)
     close = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    if name in variables.ALLOWED:
+    if name in REMOTE:
         hint = f"did you mean env:{name}? "
     names = ", ".join(valid) or "none"
     return Refusal(

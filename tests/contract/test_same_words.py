@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from detctl_agent import admission, git_source, recipe
-from detctl_agent.launcher import variables as agent_variables
 from detctl_coordinator import interventions, offered_patterns
-from detctl_coordinator import variables as coordinator_variables
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_probe import frames
 from detctl_proto.v1 import records_pb2
-
-
-def test_variables_that_may_be_set_from_remote() -> None:
-    assert coordinator_variables.ALLOWED == agent_variables.REMOTE
-    assert coordinator_variables.VALUE.pattern == agent_variables.REMOTE_VALUE.pattern
 
 
 def test_patterns_that_the_coordinator_knows() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent.errors import AgentError, Refused
@@ -21,7 +22,7 @@ async def fetch(
     stub: agents_pb2_grpc.AgentsStub, metadata: tuple[tuple[str, str], ...], run_id: str, folder: Path
 ) -> None:
     """Writes index.json and a file a tensor into `folder`. Raises Refused where nothing can be taken, AgentError where nobody answers."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     index: dict[str, Any] = {}
     size = 0
     try:
@@ -33,7 +34,7 @@ async def fetch(
             row = index.setdefault(
                 part.site, {"dtype": part.dtype, "shape": list(part.shape), "file": f"{len(index)}.bin"}
             )
-            with open(folder / row["file"], "ab") as file:
+            with open(folder / row["file"], "ab", opener=private) as file:
                 file.write(part.content)
     except grpc.aio.AioRpcError as error:
         raise AgentError(
@@ -41,4 +42,5 @@ async def fetch(
         ) from None
     if not index:
         raise Refused(f"run {run_id} kept nothing that could be transplanted")
-    (folder / "index.json").write_text(json.dumps(index), "utf-8")
+    with open(folder / "index.json", "w", encoding="utf-8", opener=private) as file:
+        json.dump(index, file)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from detctl_proto.outside_json import writable
+from detctl_proto.redaction import redact_pairs, redact_text, redact_words
 from detctl_proto.v1 import agents_pb2
 
 from detctl_agent.admission import Order
@@ -58,10 +59,13 @@ def hello(
                     name=name,
                     source_digest=sources[name].digest,
                     git_commit=sources[name].git_commit,
-                    parameters={key: writable(value) for key, value in recipe.parameters.items()},
+                    parameters={
+                        key: writable(value)
+                        for key, value in redact_pairs(recipe.parameters, command=recipe.command).items()
+                    },
                     paths=recipe.paths,
                     patterns={parameter: recipe.pattern(parameter) for parameter in recipe.parameters},
-                    command=recipe.command,
+                    command=redact_words(recipe.command),
                     timeout_s=max(1, round(recipe.timeout_s)),
                 )
                 for name, recipe in catalog.recipes.items()
@@ -102,7 +106,7 @@ def run_state(
             manifest_json=_manifest_text(manifest) if manifest else "",
             exit_code=run.exit_code,
             end=run.end,
-            message=writable(run.message)[:MESSAGE_CHARACTERS_MAX],  # it may name a file
+            message=writable(redact_text(run.message))[:MESSAGE_CHARACTERS_MAX],  # it may name a file
             output_tail=output_tail,
             ranks=run.ranks,
             wall_s=run.wall_s,

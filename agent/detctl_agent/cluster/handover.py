@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from detctl_proto.redaction import RecordingKey
 from pydantic import TypeAdapter, ValidationError
 
 from detctl_agent.admission import Admitted, Order
 from detctl_agent.errors import AgentError
 from detctl_agent.preparation import Taken
 from detctl_agent.recipe import Environment, Recipe
+from detctl_agent.recording_key import recording_key
 from detctl_agent.run_folder import MANIFEST_BYTES_MAX, RunFolder
 from detctl_agent.runner import Outcome, Progress
 from detctl_agent.source import Source
@@ -30,8 +32,20 @@ _PROGRESS, _OUTCOME = TypeAdapter(Progress), TypeAdapter(Outcome)
 ORDER, PROGRESS, END, STOP, OUTCOME = "order.json", "progress.json", "end.json", "stop.json", "outcome.json"
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """What is to run, its source in work/, the machine's name, and the key of the digests in its manifest."""
+
+    admitted: Admitted
+    taken: Taken
+    machine: str
+    key: RecordingKey
+
+
 def write_order(folder: RunFolder, admitted: Admitted, taken: Taken, machine: str) -> None:
     """Raises DiskFull or AgentError."""
+    # The training sees this folder: what it can learn is the key of its own audit, not the user's.
+    key = recording_key().derived(f"audit {admitted.order.audit_id}")
     folder.write(
         ORDER,
         {
@@ -40,13 +54,14 @@ def write_order(folder: RunFolder, admitted: Admitted, taken: Taken, machine: st
             "recipe": admitted.recipe.model_dump(mode="json", by_alias=True),
             "environment": admitted.environment.model_dump(mode="json"),
             "parameters": dict(admitted.parameters),
+            "recording_key": key.secret.hex(),
             "source": {"digest": taken.found.digest, "git_commit": taken.found.git_commit, "origin": str(taken.origin)},
         },
     )
 
 
-def read_order(folder: RunFolder) -> tuple[Admitted, Taken, str]:
-    """(what is to run, its source in work/, the machine's name). Raises AgentError."""
+def read_order(folder: RunFolder) -> HandedOver:
+    """Raises AgentError."""
     raw = _read(folder, ORDER)
     if raw is None:
         raise AgentError(f"{folder.root / ORDER} is missing: this is started by an agent that launches Jobs")
@@ -57,7 +72,9 @@ def read_order(folder: RunFolder) -> tuple[Admitted, Taken, str]:
         raw["parameters"],
     )
     found = Source(folder.work, raw["source"]["digest"], (), 0, raw["source"]["git_commit"])
-    return admitted, Taken(found, Path(raw["source"]["origin"]), folder.work), raw["machine"]
+    taken = Taken(found, Path(raw["source"]["origin"]), folder.work)
+    key = raw.get("recording_key")  # an agent of an earlier version gives none
+    return HandedOver(admitted, taken, raw["machine"], RecordingKey(bytes.fromhex(key)) if key else recording_key())
 
 
 def write_progress(folder: RunFolder, progress: Progress) -> None:

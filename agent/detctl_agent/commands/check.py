@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import click
+from detctl_proto.redaction import redact_text
 
 from detctl_agent import git_source, source
 from detctl_agent.catalog import load
@@ -34,7 +35,7 @@ def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path 
         try:
             if recipe.source:
                 git_source.reachable(recipe.source)
-                click.echo(f"recipe {name}: {recipe.source}, the commit that a request names")
+                click.echo(redact_text(f"recipe {name}: {recipe.source}, the commit that a request names"))
                 continue
             scanned = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
             click.echo(f"recipe {name}: {len(scanned.paths)} files, digest {scanned.digest[:12]}")

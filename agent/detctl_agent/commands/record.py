@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from detctl_proto.redaction import redact_text, redact_words
 
 from detctl_agent import arguments, manifest, source
 from detctl_agent.admission import INTERVENTIONS
@@ -21,13 +22,17 @@ from detctl_agent.interpreter import interpreter_of
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import taken_over
+from detctl_agent.manifest.variables import RunVariables
 from detctl_agent.names import machine_name
 from detctl_agent.preparation import add_probe, own_paths, private_variables
+from detctl_agent.recording_key import recording_key
 from detctl_agent.run_folder import RunFolder, RunJson
 from detctl_agent.runner import LaunchPlan, Outcome, Runner, note_end
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.windows import parse_share, parse_steps
 
+# What to start, run.json, the source that was copied, and what is recorded of the training's variables.
+Prepared = tuple[LaunchPlan, RunJson, source.Source | None, RunVariables]
 EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 
 
@@ -95,6 +100,7 @@ class Recording:
                 raise AgentError(f"--path {name}: {place} does not exist")
             self._paths[name] = str(Path(place).absolute())
         self._machine = machine or machine_name()
+        self._key = recording_key()
         self._folder = RunFolder(output.absolute())
         if self._folder.root.exists() and (not self._folder.root.is_dir() or any(self._folder.root.iterdir())):
             raise AgentError(f"{output} exists and is not empty: choose another folder, or remove it")
@@ -104,7 +110,7 @@ class Recording:
         self._folder.make_private()
         runtime = self._runtime()
         try:
-            plan, record, before = self._prepare(runtime)
+            plan, record, before, shown = self._prepare(runtime)
             runner = Runner(plan, self._folder, runtime, on_started=lambda: self._running(record), show=(1, 2))
         except BaseException:
             runtime.remove()
@@ -118,13 +124,13 @@ class Recording:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, interrupt)
         outcome = runner.run()
-        self._finish(record, outcome, before)
+        self._finish(record, outcome, before, shown)
         return self._say(outcome, bool(interrupted))
 
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp)
 
-    def _prepare(self, runtime: RuntimeFolder) -> tuple[LaunchPlan, RunJson, source.Source | None]:
+    def _prepare(self, runtime: RuntimeFolder) -> Prepared:
         folder, cwd = self._folder, Path.cwd()
         env = taken_over(os.environ)
         values = {"out": str(folder.out), "tmp": str(runtime.tmp), "seed": "0"}
@@ -150,22 +156,23 @@ class Recording:
         add_probe(env, folder, self._probe_settings(runtime, places, work))
         record = self._record(argv)
         interpreter = interpreter_of(argv[0], env["PATH"])
+        shown = RunVariables.of(env, own_paths(folder, runtime), self._key)
         folder.write_manifest(
             manifest.run_manifest(
                 self._machine,
                 interpreter=interpreter,
                 variables=env,
+                shown=shown,
                 places=places,
                 recipe=self._recipe(record, places, found),
                 environment={"name": "default", "python": interpreter, "emulate": {}},
-                own=own_paths(folder, runtime),
             )
         )
         folder.write_run(record)
         umask = os.umask(0o077)
         os.umask(umask)
         plan = self._plan(record, argv, work, env, umask=0o077 if self._in_copy else umask)
-        return plan, record, found if self._in_copy else None
+        return plan, record, found if self._in_copy else None, shown
 
     def _probe_settings(self, runtime: RuntimeFolder, places: Mapping[str, str], work: Path) -> dict[str, Any]:
         own = {"tmp": runtime.tmp, "cache": self._folder.caches, "out": self._folder.out}
@@ -187,7 +194,7 @@ class Recording:
             machine=self._machine,
             variation=_variation(self._interventions),
             recipe=Path(script).name,
-            command=self._command,
+            command=redact_words(self._command, self._key),
             interventions=self._interventions,
             level=self._level,
             step_from=self._start,
@@ -230,9 +237,9 @@ class Recording:
         record.state = "running"
         self._folder.write_run(record)
 
-    def _finish(self, record: RunJson, outcome: Outcome, before: source.Source | None) -> None:
+    def _finish(self, record: RunJson, outcome: Outcome, before: source.Source | None, shown: RunVariables) -> None:
         note_end(record, outcome)
-        facts = manifest.with_told(self._folder.read_manifest(), outcome.torch)
+        facts = manifest.with_told(self._folder.read_manifest(), outcome.torch, shown, outcome.read)
         if before and (wrote := source.changes(before)):
             record.message = "; ".join(part for part in (record.message, wrote) if part)
         self._folder.clean_private()
@@ -273,4 +280,4 @@ def pair(text: str, option: str) -> tuple[str, str]:
 
 def tell(text: str) -> None:
     """The command's own words, on stderr."""
-    print(f"detctl: {text}", file=sys.stderr, flush=True)  # noqa: T201 - this command's way to speak to its user
+    print(f"detctl: {redact_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - this command's way to speak to its user

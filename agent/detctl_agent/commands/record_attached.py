@@ -10,15 +10,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from detctl_agent import manifest, source
-from detctl_agent.commands.record import Recording, pair, tell
+from detctl_agent import manifest
+from detctl_agent.commands.record import Prepared, Recording, pair, tell
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.archive import write_archive
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.variables import taken_over
+from detctl_agent.manifest.variables import RunVariables
 from detctl_agent.preparation import add_probe, own_paths
-from detctl_agent.run_folder import RunJson, disk_error
-from detctl_agent.runner import LaunchPlan
+from detctl_agent.run_folder import disk_error
 from detctl_agent.sockets import RuntimeFolder
 
 WAIT_S = 600.0
@@ -49,7 +49,7 @@ class AttachedRecording(Recording):
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp, root=self._shared)
 
-    def _prepare(self, runtime: RuntimeFolder) -> tuple[LaunchPlan, RunJson, source.Source | None]:
+    def _prepare(self, runtime: RuntimeFolder) -> Prepared:
         tell(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
         attached = Attached(self._shared, WAIT_S)
@@ -62,16 +62,18 @@ class AttachedRecording(Recording):
         env = {**taken_over(hello["environ"]), **self._variables}
         add_probe(env, self._folder, self._probe_settings(runtime, self._paths, work))
         record = self._record(argv)
+        shown = RunVariables.of(env, own_paths(self._folder, runtime), self._key)
         facts = manifest.run_manifest(
             self._machine,
             interpreter="",
             variables=env,
+            shown=shown,
             places=self._paths,
             recipe=self._recipe(record, self._paths, None),
             environment={"name": "default", "python": hello["python"]["executable"], "emulate": {}},
-            own=own_paths(self._folder, runtime),
             inside=attached.facts,
         )
         self._folder.write_manifest(facts)
         self._folder.write_run(record)
-        return self._plan(record, argv, work, env, umask=int(hello["umask"]), attached=attached), record, None
+        plan = self._plan(record, argv, work, env, umask=int(hello["umask"]), attached=attached)
+        return plan, record, None, shown

@@ -48,12 +48,21 @@ def run(folder: Path, attach: Path) -> None:
 
 
 def _recorded(folder: RunFolder, shared: Path) -> Outcome:
-    admitted, taken, machine = handover.read_order(folder)
+    order = handover.read_order(folder)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
     attached = Attached(shared, WAIT_S)
     runtime = RuntimeFolder(folder.tmp, root=shared)
     try:
-        prepared = prepare(admitted, taken, folder, runtime, machine=machine, attached=attached, private=Private())
+        prepared = prepare(
+            order.admitted,
+            order.taken,
+            folder,
+            runtime,
+            machine=order.machine,
+            attached=attached,
+            private=Private(),
+            key=order.key,
+        )
         folder.write_manifest(prepared.manifest)
         runner = Runner(prepared.plan, folder, runtime)
     except BaseException:
@@ -63,7 +72,7 @@ def _recorded(folder: RunFolder, shared: Path) -> Outcome:
     signal.signal(signal.SIGTERM, lambda number, frame: runner.end("lost", "its pod was ended"))
     with _telling(folder, runner):
         outcome = runner.run()
-    folder.write_manifest(manifest.with_told(prepared.manifest, outcome.torch))
+    folder.write_manifest(manifest.with_told(prepared.manifest, outcome.torch, prepared.shown, outcome.read))
     return outcome
 
 

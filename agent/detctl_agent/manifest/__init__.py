@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from detctl_agent.launcher.variables import without_secrets
+from detctl_proto.redaction import protected_recipe
+
 from detctl_agent.manifest.gpu import gpu_facts
 from detctl_agent.manifest.image import image_facts as image_facts
 from detctl_agent.manifest.known_answers import known_answers as known_answers
@@ -14,6 +14,7 @@ from detctl_agent.manifest.locale import locale_facts
 from detctl_agent.manifest.machine import machine_facts
 from detctl_agent.manifest.python import python_facts
 from detctl_agent.manifest.storage import storage_facts
+from detctl_agent.manifest.variables import RunVariables
 
 
 def machine_manifest(name: str) -> dict[str, Any]:
@@ -26,33 +27,33 @@ def run_manifest(
     *,
     interpreter: str,
     variables: Mapping[str, str],
+    shown: RunVariables,
     places: Mapping[str, str],
     recipe: Mapping[str, Any],
     environment: Mapping[str, Any],
-    own: Sequence[tuple[str, Path]] = (),
     inside: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The manifest of one run. own: (placeholder, folder) pairs of the run's private folders, whose paths are told by name.
+    """The manifest of one run. variables: those of the training; shown: what is recorded of them.
     inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none."""
-    shown = without_secrets(variables)
-    for placeholder, folder in own:
-        shown = {key: value.replace(str(folder), placeholder) for key, value in shown.items()}
     return {
         "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},
         "python": dict(inside["python"]) if inside else python_facts(interpreter, variables),
         "gpu": inside["gpu"] if inside and "gpu" in inside else gpu_facts(),
         "locale": locale_facts(variables),
-        "variables": dict(sorted(shown.items())),
+        **shown.sections(),
         "storage": storage_facts(places),
-        "recipe": dict(recipe),
+        "recipe": protected_recipe(recipe, shown.key),
         "environment": dict(environment),
     }
 
 
-def with_told(manifest: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+def with_told(
+    manifest: Mapping[str, Any], facts: Mapping[str, Any], shown: RunVariables, read: Collection[str]
+) -> dict[str, Any]:
     """The manifest with what the probe read inside the training: section `torch`, and Python's version and packages as the
-    training itself sees them (PYTHONPATH, a pyenv shim), which stand over what was asked of the interpreter before."""
-    found = dict(manifest)
+    training itself sees them (PYTHONPATH, a pyenv shim), which stand over what was asked of the interpreter before; and with the
+    values of the variables that its own code was seen to read."""
+    found = {**manifest, **shown.sections(read)}
     if torch := torch_section(facts):
         found["torch"] = torch
     python = dict(found.get("python") or {})

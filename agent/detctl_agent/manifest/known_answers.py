@@ -18,6 +18,7 @@ from typing import Any
 from detctl_probe import settings as probe_settings
 from detctl_proto.known_answers import class_of_answers
 from detctl_proto.outside_json import parse_object
+from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.regular_file import read_regular
 from pydantic import TypeAdapter
 
@@ -51,9 +52,10 @@ def known_answers(
     found = _asked(interpreter, env, container)
     if found["class"]:
         try:
-            cache.mkdir(parents=True, exist_ok=True)
+            make_private_folder(cache)
             partial = file.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(found), "utf-8")
+            with open(partial, "w", encoding="utf-8", opener=private) as stream:
+                json.dump(found, stream)
             partial.replace(file)
         except OSError:
             pass  # a full disk: it is asked again

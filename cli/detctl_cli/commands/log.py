@@ -23,6 +23,7 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
 
     Example: detctl log --machine gpu1 --limit 20
     """
+    from detctl_proto.redaction import redact_document
     from detctl_proto.v1.admin_pb2 import LogRequest
 
     from detctl_cli.reporters import lists
@@ -37,6 +38,7 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
         }
         for one in entries
     ]  # fmt: skip
+    rows = redact_document(rows)  # entries of an earlier version hold parameters as they were asked
     if as_json:
         write_json({"schema": "detctl.log/v1", "entries": rows})
     else:

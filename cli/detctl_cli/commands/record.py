@@ -90,6 +90,8 @@ def command(
 
     srun -w gpu1 detctl record --join a1b2c3d4e5 --machine gpu1 -- torchrun --nproc-per-node 2 train.py
     """
+    from detctl_proto.redaction import redact_document, redact_words
+
     from detctl_cli.recordings.capture import CaptureOptions, capture
     from detctl_cli.terminal import note, write_json
     from detctl_cli.window import assignment_of, share_of, window_of
@@ -134,12 +136,12 @@ def command(
     captured = result.exit_code is Exit.IDENTICAL
     if as_json and result.run:
         document = {"folder": str(folder), "captured": captured, "because": result.because, "run": result.run}
-        write_json({"schema": "detctl.recording/v1", **document})
+        write_json(redact_document({"schema": "detctl.recording/v1", **document}))
     elif as_json or (not captured and not result.told):
         raise CliError("unverified" if result.run else "record", f"{folder}: {result.because}", "", result.exit_code)
     elif captured and typed:
         second = f"{folder}-b"
-        note(f"next: {shlex.join(['detctl', 'record', '-o', second, '--', *typed])}")
+        note(f"next: {shlex.join(['detctl', 'record', '-o', second, '--', *redact_words(typed)])}")
         note(f"then: {shlex.join(['detctl', 'compare', str(folder), second])}")
     return result.exit_code
 

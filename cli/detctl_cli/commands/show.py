@@ -22,6 +22,7 @@ def command(identifier: str, as_json: bool) -> Exit:
     Example: detctl show gpu1
     """
     from detctl_proto.outside_json import JsonError, parse_object
+    from detctl_proto.redaction import redact_document
 
     from detctl_cli.errors import CliError
     from detctl_cli.reporters.details import print_details
@@ -31,9 +32,10 @@ def command(identifier: str, as_json: bool) -> Exit:
         reply = coordinator.show(identifier)
     try:
         answer = f"the coordinator's answer about {identifier}"
-        content = parse_object(reply.json, answer, sys.maxsize, repair=True, depth_max=ANSWER_DEPTH_MAX)
+        parsed = parse_object(reply.json, answer, sys.maxsize, repair=True, depth_max=ANSWER_DEPTH_MAX)
     except JsonError as problem:
         raise CliError("coordinator", str(problem)) from None
+    content = redact_document(parsed)
     if as_json:
         write_json({"schema": "detctl.show/v1", "kind": reply.kind, reply.kind or "item": content})
     else:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from detctl_proto.private_files import make_private_folder
+from detctl_proto.redaction import MARK
 
 from detctl_cli.commands.options import DashCommand, command_after_dashes, json_option, verbose_option
 from detctl_cli.errors import CliError, UsageError
@@ -94,6 +96,9 @@ def _check_command(recording: Recording) -> None:
     words = recording.run.get("command")
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise CliError("damaged", f"{recording.folder}: run.json holds no command", "record it again")
+    if any(MARK.search(word) for word in words):
+        text = f"{recording.folder}: its command holds a credential, which was not recorded"
+        raise CliError("not-recorded", text, "give it to the training in a variable or a file, and record again")
     missing = next((word for word in words[1:] if word.endswith(".py") and not Path(word).exists()), None)
     if missing is not None:
         where = f"{recording.folder}: its script {missing} is not in this folder"
@@ -139,7 +144,7 @@ def _replay(recording: Recording, folder: Path, window: tuple[int, int], level: 
     options = CaptureOptions(
         steps=f"{window[0]}:{window[1]}", level=level, copy=True, machine=recording.run.get("machine")
     )
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder.parent)
     result = capture(folder, [*recording.run["command"], *extra], options, stdout=sys.stderr.fileno())
     if result.exit_code is not Exit.IDENTICAL:
         raise CliError("unverified", f"the replay of {recording.folder}: {result.because}", "", result.exit_code)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.private_files import private
+
 from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
 from detctl_cli.local.child_main import KEEP_FDS, PARENT_FD
@@ -63,7 +65,7 @@ class Child:
     ) -> None:
         """`name` is what messages call it; `keep_fds` stay open in it (a lock). Raises CliError."""
         self.name, self.log = name, log
-        with open(log, "ab") as stream:
+        with open(log, "ab", opener=private) as stream:
             self._process, self._lifeline = start_following(
                 module,
                 arguments,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from detctl_proto.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
+from detctl_proto.private_files import make_private_folder
 
 from detctl_cli.errors import CliError
 
@@ -32,8 +33,8 @@ def data_folder(cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: 
 def prepare(folder: Path) -> None:
     """Makes the folder and its logs, private, ignored by git. Raises CliError."""
     try:
-        (folder / "logs").mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        make_private_folder(folder)
+        make_private_folder(folder / "logs")
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from detctl_proto.private_files import private
+
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
@@ -63,8 +65,8 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
     prepare(folder)
     with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
         path = folder / "catalog.toml"
-        path.write_text(catalog, encoding="utf-8")
-        path.chmod(0o600)
+        with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command as typed, credentials and all
+            stream.write(catalog)
         name = machine_name()
         arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
         arguments += ["--state", str(folder / "agent"), "--inherit-environment"]
@@ -74,6 +76,7 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
             yield coordinator, name
         finally:
             agent.stop()
+            path.unlink(missing_ok=True)
 
 
 def machine_name() -> str:

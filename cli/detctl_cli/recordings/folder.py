@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from detctl_proto.outside_json import JsonError, parse_object
+from detctl_proto.redaction import redact_output
 from detctl_proto.regular_file import RegularFileError, open_regular, printable, read_regular, read_tail
 
 from detctl_cli.errors import CliError
@@ -42,9 +43,9 @@ class Recording:
 
     @property
     def output_tail(self) -> str:
-        """The last of stdout and stderr."""
+        """The last of stdout and stderr, without credentials."""
         parts = [(name, _tail(self.folder / name)) for name in ("stdout", "stderr")]
-        return "\n".join(f"--- {name} ---\n{text}" for name, text in parts if text)
+        return redact_output("\n".join(f"--- {name} ---\n{text}" for name, text in parts if text))
 
     def payloads(self) -> Iterator[bytes]:
         """The sound records, in the order of writing."""

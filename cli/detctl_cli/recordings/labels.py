@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from detctl_proto.redaction import DIGESTS, agree, variables_agree
 
 from detctl_cli.recordings.folder import Recording
 
@@ -23,7 +26,7 @@ def labels_of(recordings: Sequence[Recording]) -> list[str]:
         machine = _name(str(recording.run.get("machine") or "local"))
         facts = comparable_facts(recording)
         for known, members in same_machine.setdefault(machine, []):
-            if known == facts:
+            if _same(known, facts):
                 members.append(number)
                 break
         else:
@@ -41,6 +44,17 @@ def labels_of(recordings: Sequence[Recording]) -> list[str]:
     return labels
 
 
+def _same(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Values that are not recorded and cannot be compared make no arm of their own."""
+    plain = [key for key in known if key not in ("command", "variables")]
+    if any(known[key] != facts[key] for key in plain):
+        return False
+    commands = [json.dumps(side["command"]) for side in (known, facts)]
+    ours, theirs = ({"variables": side["variables"], DIGESTS: side[DIGESTS]} for side in (known, facts))
+    names = {**known["variables"], **facts["variables"]}
+    return agree(*commands) is not False and all(variables_agree(name, ours, theirs) is not False for name in names)
+
+
 def comparable_facts(recording: Recording) -> dict[str, Any]:
     """What must agree for two recordings to be twins: command, variables, Python, packages, torch's own facts."""
     manifest = recording.manifest
@@ -50,6 +64,7 @@ def comparable_facts(recording: Recording) -> dict[str, Any]:
         "command": recording.run.get("command"),
         "interventions": recording.run.get("interventions"),
         "variables": {name: value for name, value in variables.items() if not _VOLATILE.fullmatch(name)},
+        DIGESTS: _mapping(manifest.get(DIGESTS)),
         "python": [python.get("version"), python.get("packages")],
         "torch": manifest.get("torch"),
         "source": _mapping(manifest.get("recipe")).get("source_digest"),

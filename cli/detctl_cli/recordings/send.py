@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from detctl_proto.redaction import redact_document, redact_text
 from detctl_proto.v1 import agents_pb2, audits_pb2
 from google.protobuf.message import DecodeError
 
@@ -37,7 +38,7 @@ def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]
 
 def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
     """Imports one folder under `label` and returns its run id."""
-    run = {**recording.run, "label": label}
+    run = redact_document({**recording.run, "label": label})  # recordings of earlier versions hold credentials
     run_id = coordinator.import_run(audits_pb2.ImportRequest(label=label, run_json=json.dumps(run)))
     send_as(coordinator, recording, run_id, 1)
     return run_id
@@ -54,7 +55,7 @@ def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt
             manifest_json=json.dumps(recording.manifest),
             exit_code=_number(run, "exit_code"),
             end=clean(run.get("end") or "lost"),
-            message=clean(run.get("message") or ""),
+            message=clean(redact_text(str(run.get("message") or ""))),
             ranks=max(_number(run, "ranks"), 0),
             output_tail=recording.output_tail,
             attempt=attempt,

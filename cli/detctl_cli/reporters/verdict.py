@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.outside_json import JsonError, parse_object
+from detctl_proto.redaction import redact_document
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
@@ -37,6 +38,7 @@ class Form:
 
 def report_verdict(verdict: dict[str, Any], form: Form, next_steps: Sequence[str] = ()) -> Exit:
     """Prints the verdict on stdout and returns its exit code. Raises CliError where the page cannot be written."""
+    verdict = redact_document(verdict)  # one of an earlier version, or of an older coordinator
     try:
         if form.as_json:
             write_json(verdict)

@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.private_files import private
+from detctl_proto.redaction import redact_document
+
 from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, UsageError
 
@@ -29,10 +32,11 @@ def check_writable(file: Path) -> None:
 
 
 def write_page(verdict: Mapping[str, Any], file: Path) -> None:
-    """Writes the page, whole or not at all. Raises CliError where the file cannot be written."""
+    """Writes the page (0600), whole or not at all. Raises CliError where the file cannot be written."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        partial.write_text(page(verdict), encoding="utf-8")
+        with open(partial, "w", encoding="utf-8", opener=private) as stream:
+            stream.write(page(verdict))
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -45,7 +49,7 @@ def page(verdict: Mapping[str, Any]) -> str:
     """The page of a verdict (detctl.verdict/v1); keys that are missing are left out."""
     from jinja2 import Environment, PackageLoader
 
-    shown: dict[str, Any] = _cleaned(verdict)
+    shown: dict[str, Any] = _cleaned(redact_document(verdict))
     coverage = shown.get("coverage") or {}
     zoom = shown.get("zoom") or {}
     environment = shown.get("environment") or {}

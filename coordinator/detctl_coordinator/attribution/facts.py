@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
+
+from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest
 
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.verdict import Clue
 
 # Facts of the probe that stand under another name in the manifest's section "torch".
 FACT_NAMES = {"torch": "version"}
+# Of digests that leave this process in no form: a verdict says "value not recorded".
+_KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
 # What is no fact of the environment: it belongs to the rank, or has a section of its own.
 NOT_TORCH = ("packages", "rank", "world_size")
 
@@ -99,7 +104,9 @@ def interventions_of(reader: RunReader) -> list[Mapping[str, Any]]:
 
 def manifest_of(reader: RunReader) -> dict[str, Any]:
     """The manifest, with a section "torch" from the probe's own facts where the launcher's lacks it."""
-    manifest = dict(reader.manifest())
+    # Recordings of earlier versions hold all values: they are read as if they were made today.
+    read = [str(note.raw.get("name")) for note in notes_of(reader) if note.kind == "variable"]
+    manifest = protected_manifest(reader.manifest(), _KEY, read)
     facts = _facts(reader)
     section = manifest.get("torch")
     torch = dict(section) if isinstance(section, Mapping) else {}

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
+
+from detctl_proto.redaction import MARK
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import Damaged, RunReader
 from detctl_coordinator.comparison.sketches import relative_size
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
-from detctl_coordinator.domain.manifest import flatten
+from detctl_coordinator.domain.manifest import differences, flatten
 
 PAIRS_MAX = 8
 STEPS_MAX = 4096
@@ -89,12 +92,18 @@ def _sizes(pair: PairComparison) -> list[list[Any]]:
 
 
 def environment_of(case: Case) -> dict[str, dict[str, str]]:
-    """Dotted fact -> label of an arm -> its value; only facts in which arms differ."""
+    """Dotted fact -> label of an arm -> its value; only facts in which arms differ. Values that are not recorded have numbers."""
     arms = {arm.arm.label: case.facts(case.representative(arm)).manifest for arm in case.arms}
     flat: Mapping[str, Mapping[str, str]] = {label: dict(flatten(manifest)) for label, manifest in arms.items()}
-    keys = sorted({key for facts in flat.values() for key in facts})
+    differing = {key for a, b in combinations(arms.values(), 2) for key in differences(a, b)}
+    return {key: _shown({label: facts.get(key, "") for label, facts in flat.items()}) for key in sorted(differing)}
+
+
+def _shown(values: Mapping[str, str]) -> dict[str, str]:
+    marks = list(dict.fromkeys(value for value in values.values() if MARK.search(value)))
     return {
-        key: {label: str(facts.get(key, ""))[:VALUE_CHARS] for label, facts in flat.items()}
-        for key in keys
-        if len({facts.get(key) for facts in flat.values()}) > 1
+        label: (MARK.sub(f"(value {marks.index(value) + 1}, not recorded)", value) if value in marks else value)[
+            :VALUE_CHARS
+        ]
+        for label, value in values.items()
     }

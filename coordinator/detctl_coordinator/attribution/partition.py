@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
+from detctl_proto.redaction import agree
+
 from detctl_coordinator.attribution.arms import RunArm
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.suspects import family_of
@@ -43,7 +45,9 @@ def partition_notes(case: Case) -> list[str]:
 
 def splitting(facts: Mapping[str, Mapping[str, str]], wanted: Split) -> tuple[list[str], tuple[str, str] | None]:
     """(facts that split the arms as wanted, else two that do so together)."""
-    keys = sorted({key for one in facts.values() for key in one if family_of(key) is not None})
+    keys = sorted(
+        {key for one in facts.values() for key in one if family_of(key) is not None and _comparable(key, facts)}
+    )
     splits = {key: _split({label: one.get(key) for label, one in facts.items()}) for key in keys}
     telling = {key: split for key, split in splits.items() if 1 < len(split) < len(facts)}
     alike = [key for key, split in telling.items() if split == wanted]
@@ -53,6 +57,12 @@ def splitting(facts: Mapping[str, Mapping[str, str]], wanted: Split) -> tuple[li
         if _split({label: (facts[label].get(a), facts[label].get(b)) for label in facts}) == wanted:
             return [], (a, b)
     return [], None
+
+
+def _comparable(key: str, facts: Mapping[str, Mapping[str, str]]) -> bool:
+    """Not where values are recorded as digests under several keys."""
+    values = list(dict.fromkeys(one.get(key) for one in facts.values()))
+    return all(agree(a, b) is not None for a, b in combinations(values, 2))
 
 
 def _split(values: Mapping[str, object]) -> Split:

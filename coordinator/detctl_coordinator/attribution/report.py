@@ -16,6 +16,7 @@ from detctl_coordinator.attribution.maps import environment_of, maps_of
 from detctl_coordinator.attribution.outcome import Decision, decide
 from detctl_coordinator.attribution.partition import partition_notes
 from detctl_coordinator.attribution.summary import summary_lines
+from detctl_coordinator.attribution.suspects import IDLE_VARIABLES
 from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
@@ -23,6 +24,7 @@ from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.manifest import not_comparable
 from detctl_coordinator.domain.verdict import (
     AgreementMap,
     Benign,
@@ -34,6 +36,8 @@ from detctl_coordinator.domain.verdict import (
     StageWord,
     Verdict,
 )
+
+NAMES_SHOWN = 8
 
 
 def build_verdict(case: Case) -> Verdict:
@@ -261,6 +265,25 @@ def _no_twins(case: Case) -> list[str]:
     return [f"{' and '.join(runs)} count as no twins: files of their folder changed in between; {advice}"]
 
 
+def _not_comparable(case: Case) -> list[str]:
+    """Of runs that were recorded with different keys: which variables nobody can compare."""
+    found: dict[tuple[str, ...], str] = {}
+    for pair in case.compared:
+        ours, theirs = case.facts(pair.left).manifest, case.facts(pair.right).manifest
+        names = tuple(sorted(name for name in not_comparable(ours, theirs) if not IDLE_VARIABLES.match(name)))
+        if names:
+            found.setdefault(names, f"{case.label(pair.left)} and {case.label(pair.right)}")
+    why = (
+        "these variables cannot be compared, since their values are not recorded and their digests have different keys"
+    )
+    return [f"{runs}: {why}: {_some(names)}" for names, runs in found.items()]
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
+
+
 def _notes(case: Case) -> list[str]:
     lines: list[str] = []
     lines += _cut_short(case)
@@ -276,5 +299,6 @@ def _notes(case: Case) -> list[str]:
     if clean:
         lines.append(bound_words(min(clean)))
     lines += _no_twins(case)
+    lines += _not_comparable(case)
     lines += partition_notes(case)
     return _once(lines)

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from detctl_proto.redaction import MARK, NOT_RECORDED, REDACTED, redact_value, shown_value, variables_agree
+from detctl_proto.variable_rules import names_a_secret
+
 from detctl_coordinator.domain.fingerprint import Fingerprint
 from detctl_coordinator.domain.manifest import NOT_SUSPECT, differences
 from detctl_coordinator.domain.run import RunSpec
@@ -96,8 +99,14 @@ class Suspect:
 
     @property
     def words(self) -> str:
-        sides = [_short(value) if value else "(unset)" for value in (self.left, self.right)]
-        return f"{self.name}: {sides[0]} against {sides[1]}" + (f", read at {self.read_at}" if self.read_at else "")
+        read = f", read at {self.read_at}" if self.read_at else ""
+        values = [value or "" for value in (self.left, self.right)]
+        if names_a_secret(self.key.rpartition(".")[2]):  # of an audit that varied it
+            values = [NOT_RECORDED if value else "" for value in values]
+        sides = [_short(shown_value(redact_value(value))) or "(unset)" for value in values]
+        if sides[0] == sides[1]:
+            return f"{self.name} differs {NOT_RECORDED}{read}"
+        return f"{self.name}: {sides[0]} against {sides[1]}{read}"
 
 
 def _short(value: str) -> str:
@@ -120,9 +129,21 @@ def suspects_of(
             continue  # the command only repeats what the parameters say
         if key == "recipe.git_commit" and "recipe.source_digest" not in changed:
             continue  # the same sources under another commit
+        if _credentials_alone(a, b):
+            continue  # visible among the differing facts; a password changes no number
         if family is not None and key not in found:
             found[key] = Suspect(key, a, b, family)
     return list(found.values())
+
+
+def _credentials_alone(left: str | None, right: str | None) -> bool:
+    """Whether two values are the same but for credentials inside of them."""
+    return (
+        left is not None
+        and right is not None
+        and MARK.fullmatch(left) is None
+        and MARK.sub(REDACTED, left) == MARK.sub(REDACTED, right)
+    )
 
 
 def family_of(key: str, paths: set[str] | frozenset[str] = frozenset()) -> Family | None:
@@ -159,6 +180,8 @@ def family_of(key: str, paths: set[str] | frozenset[str] = frozenset()) -> Famil
 
 
 def _variable(name: str) -> Family | None:
+    if names_a_secret(name):
+        return None
     if THREAD_VARIABLES.match(name):
         return "threads"
     if ISA_VARIABLES.match(name):
@@ -177,7 +200,7 @@ def _recipe(rest: str, paths: set[str] | frozenset[str]) -> Family | None:
         return "code"
     if rest.startswith("parameters."):
         name = rest.removeprefix("parameters.")
-        return None if name in paths else _parameter(name)
+        return None if name in paths or names_a_secret(name) else _parameter(name)
     return "config" if rest == "command" else None
 
 
@@ -196,7 +219,9 @@ def read_variables(left: Mapping[str, Any], right: Mapping[str, Any], read_at: M
     return [
         Suspect(f"variables.{name}", ours.get(name), theirs.get(name), _read_family(name), read_at=where)
         for name, where in read_at.items()
-        if ours.get(name) != theirs.get(name) and (_variable(name) or not IDLE_VARIABLES.match(name))
+        if variables_agree(name, left, right) is False
+        and not names_a_secret(name)
+        and (_variable(name) or not IDLE_VARIABLES.match(name))
     ]
 
 

@@ -5,7 +5,9 @@
      "torch":   {"version", "cpu_capability", "mkldnn_isa", "threads", "interop_threads", "cuda", "cudnn", "flags": {...}},
      "gpu":     [{"name", "driver", "uuid", "memory_bytes"}],
      "locale":  {"LANG", "preferred_encoding", "time_zone"},
-     "variables": {"OMP_NUM_THREADS": "2", ...},          the whole environment of the training, less secrets
+     "variables": {"OMP_NUM_THREADS": "2", "EDITOR": "[redacted …]"},   those that can change numbers and those that the training
+                                                          read with their value, any other with its keyed digest
+     "variable_digests": {"DROP_RATE": "[redacted …]"},   of values that are there since the training read them
      "storage": {"data": {"file_system": "ext4", "path": "/data/digits"}},
      "recipe":  {"name", "command", "parameters": {...}, "paths": ["data"], "source_digest", "git_commit", "timeout_s"},
      "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"}}   image…: of container environments alone
@@ -17,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from detctl_proto.redaction import DIGESTS, agree, variables_agree
 
 # Facts that are evidence and never a suspect by themselves (rulings 1 and 12).
 NOT_SUSPECT = (
@@ -36,9 +40,11 @@ NOT_SUSPECT = (
 
 
 def flatten(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields (dotted key, value as text) of every leaf, in the order of the mapping."""
+    """Yields (dotted key, value as text) of every leaf, in the order of the mapping; less DIGESTS, which repeat the variables."""
     for key, value in manifest.items():
         name = f"{prefix}{key}"
+        if name == DIGESTS:
+            continue
         if isinstance(value, Mapping):
             yield from flatten(value, f"{name}.")
         elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
@@ -51,4 +57,19 @@ def flatten(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[str | None, str | None]]:
     """Dotted key -> (value in a, value in b) of every fact that differs; None where a side lacks it."""
     left, right = dict(flatten(a)), dict(flatten(b))
-    return {key: (left.get(key), right.get(key)) for key in {**left, **right} if left.get(key) != right.get(key)}
+    return {
+        key: (left.get(key), right.get(key))
+        for key in {**left, **right}
+        if left.get(key) != right.get(key) and _agree(key, a, b, left.get(key), right.get(key)) is False
+    }
+
+
+def not_comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """Variables of which nobody can say whether they differ: their values are not recorded, and the digests have other keys."""
+    left, right = (dict(m["variables"]) if isinstance(m.get("variables"), Mapping) else {} for m in (a, b))
+    return [name for name in {**left, **right} if variables_agree(name, a, b) is None]
+
+
+def _agree(key: str, a: Mapping[str, Any], b: Mapping[str, Any], ours: str | None, theirs: str | None) -> bool | None:
+    section, _, name = key.partition(".")
+    return variables_agree(name, a, b) if section == "variables" else agree(ours, theirs)

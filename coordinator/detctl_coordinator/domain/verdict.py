@@ -9,6 +9,7 @@ import json
 import sys
 from typing import Any, Literal
 
+from detctl_proto.redaction import redact_document
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA: Literal["detctl.verdict/v1"] = "detctl.verdict/v1"
@@ -212,8 +213,8 @@ class Verdict(_Part):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def to_json(self) -> str:
-        """One line of JSON, keys as in the schema."""
-        return json.dumps(self.to_dict(), ensure_ascii=True)
+        """One line of JSON, keys as in the schema; without credentials."""
+        return json.dumps(redact_document(self.to_dict()), ensure_ascii=True)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, keys as in the schema."""

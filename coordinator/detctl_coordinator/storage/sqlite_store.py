@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from detctl_proto.private_files import private
+
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SegmentMeta, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunRecord
@@ -252,6 +254,6 @@ class SqliteStore:
 def _make_private(file: Path) -> None:
     """Creates the file for its owner alone: manifests hold the variables of trainings. SQLite gives its log the same mode."""
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(private(str(file), os.O_RDWR | os.O_CREAT))
     except OSError as error:
         raise StoreError(f"cannot open {file} for writing: {error.strerror}") from error

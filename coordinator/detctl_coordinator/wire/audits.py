@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from detctl_proto.outside_json import dump
+from detctl_proto.redaction import redact_text
 from detctl_proto.v1 import audits_pb2 as pb
 
 from detctl_coordinator import limits
@@ -85,7 +86,7 @@ def status_to_proto(run: RunRecord) -> pb.RunStatus:
         state=run.state.value,
         step=run.step,
         records=run.records,
-        message=limits.clean(run.message),
+        message=limits.clean(redact_text(run.message)),
         attempt=run.attempt,
     )
 
@@ -97,7 +98,7 @@ def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgre
         state=audit.state.value,
         runs=[status_to_proto(run) for run in audit.runs.values()],
         fingerprints_per_s=fingerprints_per_s,
-        message=limits.clean(audit.message),
+        message=limits.clean(redact_text(audit.message)),
         trying=limits.clean(audit.trying, 400),
         # While it zooms an audit has a verdict that is not its last word.
         verdict_json=audit.verdict_json if audit.state in (AuditState.DONE, AuditState.CANCELLED) else "",

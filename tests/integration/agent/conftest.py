@@ -217,6 +217,7 @@ class AgentProcess:
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by close()
         env = {key: value for key, value in os.environ.items() if not key.startswith("DETCTL")}
         env["PYTHONPATH"] = f"{REPOSITORY}/proto:{REPOSITORY}/agent"
+        env["XDG_STATE_HOME"] = str(folder / "user-state")  # where the recording key lies
         self.process = subprocess.Popen(
             [
                 sys.executable, "-m", "detctl_agent.main", "--name", "gpu1", "--coordinator", address,

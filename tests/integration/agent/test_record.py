@@ -24,6 +24,7 @@ def start(tmp_path: Path, tools: Any) -> Callable[..., subprocess.Popen[str]]:
     (tmp_path / "emit.py").write_text(tools.EMITTER)
     env = {key: value for key, value in os.environ.items() if not key.startswith("DETCTL")}
     env.update(PYTHONPATH=f"{tools.REPOSITORY}/proto:{tools.REPOSITORY}/agent", OMP_NUM_THREADS="1", MY_TOKEN="tok-1")
+    env["XDG_STATE_HOME"] = str(tmp_path / "user-state")
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "detctl_agent.main", "record", *arguments]

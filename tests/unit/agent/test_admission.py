@@ -10,6 +10,7 @@ from detctl_agent.catalog import parse
 from detctl_agent.errors import Refused
 from detctl_agent.launcher import variables
 from detctl_agent.launcher.placeholders import fill, names_in
+from detctl_proto.variable_rules import remote_problem
 
 CATALOG = parse(
     {
@@ -83,8 +84,8 @@ def test_no_dangerous_variable_is_on_the_allow_list() -> None:
         "BASH_ENV",
         "GCONV_PATH",
     ):
-        assert variables.remote_problem(name, "x")
-    assert not variables.remote_problem("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        assert remote_problem(name, "x")
+    assert not remote_problem("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def test_secrets_and_own_variables_are_never_inherited() -> None:
@@ -107,3 +108,16 @@ def test_placeholders_are_filled_once_and_json_is_left_alone() -> None:
     assert fill("--data={data}", values) == "--data=/data/{out}"
     assert fill('{"a": {"b": 1}}', values) == '{"a": {"b": 1}}'
     assert names_in(["{data}", "{out} {data}", "{}"]) == ["data", "out"]
+
+
+def test_a_refused_credential_is_not_repeated() -> None:
+    recipe = {
+        "command": ["python", "t.py", "--password", "{word}"],
+        "folder": "/srv",
+        "parameters": {"word": "", "api_key": ""},
+    }
+    catalog = parse({"recipes": {"digits": recipe}}, "catalog.toml")
+    for name in ("word", "api_key"):
+        with pytest.raises(Refused, match="does not match") as caught:
+            admit(catalog, order(parameters={name: "hunter2 $(x)"}))
+        assert "hunter2" not in str(caught.value)

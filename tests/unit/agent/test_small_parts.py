@@ -14,6 +14,7 @@ from detctl_agent.interpreter import interpreter_of
 from detctl_agent.manifest.storage import file_system
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.windows import parse_steps
+from detctl_proto.redaction import RecordingKey
 
 
 @pytest.mark.parametrize(
@@ -71,21 +72,33 @@ def test_log_lines_are_one_line_each() -> None:
 
 
 def test_the_manifest_of_a_run(tmp_path: Path) -> None:
+    variables = {
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "DROP_RATE": "0.5",
+        "TMPDIR": f"{tmp_path}/run/tmp",
+        "DETCTL_PROBE": "{}",
+    }
+    shown = manifest.RunVariables.of(variables, (("{run}", tmp_path / "run"),), RecordingKey(b"k" * 32))
     facts = manifest.run_manifest(
         "gpu1",
         interpreter=sys.executable,
-        variables={"LANG": "C.UTF-8", "TZ": "UTC", "HF_TOKEN": "x", "TMPDIR": f"{tmp_path}/run/tmp"},
+        variables=variables,
+        shown=shown,
         places={"data": str(tmp_path), "gone": "/nowhere"},
         recipe={"name": "digits"},
         environment={"name": "default"},
-        own=(("{run}", tmp_path / "run"),),
     )
     assert facts["machine"]["name"] == "gpu1"
     assert facts["machine"]["cores"] == os.cpu_count()
     assert facts["machine"]["kernel"] == os.uname().release
     assert facts["python"]["version"] == sys.version.split()[0]
     assert "pydantic" in facts["python"]["packages"]
-    assert facts["variables"] == {"LANG": "C.UTF-8", "TMPDIR": "{run}/tmp", "TZ": "UTC"}
+    unread = {name: shown.key.mark(value, name) for name, value in (("DROP_RATE", "0.5"), ("TMPDIR", "{run}/tmp"))}
+    assert facts["variables"] == {"LANG": "C.UTF-8", "TZ": "UTC", **unread}
+    told = manifest.with_told(facts, {}, shown, ["DROP_RATE"])
+    assert told["variables"]["DROP_RATE"] == "0.5"
+    assert told["variable_digests"] == {"DROP_RATE": unread["DROP_RATE"]}
     assert facts["locale"] == {"LANG": "C.UTF-8", "preferred_encoding": "UTF-8", "time_zone": "UTC"}
     assert facts["storage"]["gone"] == {"file_system": "missing", "path": "/nowhere"}
     assert facts["storage"]["data"]["file_system"] not in ("", "unknown")

@@ -16,6 +16,7 @@ from detctl_cli.recordings.folder import MAGIC, Recording, open_recording
 from detctl_cli.recordings.labels import labels_of
 from detctl_cli.recordings.send import compare_recordings, with_folders
 from detctl_cli.service.client import Coordinator
+from detctl_proto.redaction import RecordingKey
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 
@@ -97,6 +98,26 @@ def test_recordings_of_one_machine_that_agree_are_twins():
     volatile = recording("c", variables={"SHLVL": "3", "PWD": "/x"}, python={"version": "3.11"})
     plain = recording("a", variables={"SHLVL": "1", "PWD": "/y"}, python={"version": "3.11"})
     assert labels_of([plain, volatile]) == ["gpu1/default/base/twin-0", "gpu1/default/base/twin-1"]
+
+
+def test_values_that_are_not_recorded_make_arms_only_where_they_are_known_to_differ():
+    here, there = RecordingKey(b"h" * 32), RecordingKey(b"t" * 32)
+
+    def labels(left, right):
+        two = [recording(name, variables={"MODE": value}) for name, value in (("a", left), ("b", right))]
+        return [label.split("/")[1] for label in labels_of(two)]
+
+    assert labels(here.mark("x", "MODE"), here.mark("x", "MODE")) == ["default", "default"]
+    assert labels(here.mark("x", "MODE"), here.mark("y", "MODE")) == ["a", "b"]
+    assert labels(here.mark("x", "MODE"), there.mark("y", "MODE")) == ["default", "default"]
+    assert labels("x", there.mark("y", "MODE")) == ["default", "default"], "an earlier version recorded the value"
+
+
+def test_the_tail_of_what_a_training_printed_is_sent_without_credentials(recorded):
+    folder = recorded()
+    (folder / "stderr").write_text("cannot reach postgres://u:hunter2@db/app\npassword: hunter2\n")
+    tail = open_recording(folder).output_tail
+    assert "cannot reach postgres://[redacted]@db/app" in tail and "hunter2" not in tail
 
 
 def test_recordings_in_other_environments_are_arms_named_by_their_folders():

@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from detctl_coordinator import variables
+from detctl_proto.redaction import MARK
+from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
+
 from detctl_coordinator.attribution.evidence import RunFacts
 from detctl_coordinator.attribution.facts import value_at
 from detctl_coordinator.attribution.suspects import Suspect
@@ -169,10 +171,12 @@ def factors_of(
         likely = suspect.family != "config" or suspect.deliberate or bool(suspect.read_at)
         a, b = suspect.left or "", suspect.right or ""
         prefix, _, name = suspect.key.partition(".")
-        if prefix == "variables" and name in variables.ALLOWED and all(variables.VALUE.fullmatch(v) for v in (a, b)):
+        if prefix == "variables" and name in REMOTE and all(REMOTE_VALUE.fullmatch(v) for v in (a, b)):
             found.append(Factor("env", name, suspect.family, a, b, likely=likely))
         elif suspect.key.startswith("recipe.parameters.") and suspect.left is not None and suspect.right is not None:
             name = suspect.key.removeprefix("recipe.parameters.")
+            if MARK.search(a + b):
+                continue  # a value that is not recorded cannot be set
             if all(name in (value_at(side.manifest, "recipe", "parameters") or {}) for side in (left, right)):
                 found.append(Factor("param", name, suspect.family, a, b, likely=True))
         elif prefix == "probe" and name != "listing":

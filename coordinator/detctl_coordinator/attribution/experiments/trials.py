@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detctl_proto.redaction import redact_pairs
+
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.facts import interventions_of, manifest_of
@@ -200,7 +202,7 @@ class Lab:
         return {
             "words": f"{result.trial.words}: {told}",
             "released": ", ".join(factor.shown for factor in result.trial.released) or None,
-            "set": {**variables, **asked.parameters, **asked.interventions},
+            "set": {**variables, **redact_pairs(asked.parameters), **asked.interventions},
             "no_op": sorted(factor.shown for factor in result.inert),
             "runs": [spec.label for spec in result.specs],
             "result": "no result" if agree is None else "equal" if agree else "different",

@@ -1,0 +1,123 @@
+"""Rules for environment variables and for names, one list for all sides: what may be set from remote, what a training never gets, and
+whose value a recording may hold. Standard library alone.
+"""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+
+# Variations may set these from remote (docs/security.md) and nothing else: a variable can be code (LD_PRELOAD, PYTHONPATH). These
+# are switches that change arithmetic, order or locale. The agent checks again: the coordinator is not the one to be believed.
+REMOTE = frozenset(
+    (
+        "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_SCHEDULE",
+        "OMP_DYNAMIC", "OMP_PROC_BIND", "OMP_PLACES", "KMP_AFFINITY", "KMP_BLOCKTIME", "MKL_DYNAMIC",
+        "KMP_DETERMINISTIC_REDUCTION",
+        "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "MKL_CBWR",
+        "MKL_ENABLE_INSTRUCTIONS",
+        "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_WORKSPACE_SIZE", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "CUDA_LAUNCH_BLOCKING", "CUDA_DEVICE_ORDER", "CUDNN_DETERMINISTIC", "TF32_OVERRIDE",
+        "NCCL_ALGO", "NCCL_PROTO", "NCCL_MIN_NCHANNELS", "NCCL_MAX_NCHANNELS", "NCCL_NVLS_ENABLE",
+        "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "LANG", "LC_ALL", "LC_NUMERIC", "LC_COLLATE", "LC_CTYPE", "TZ",
+        "TOKENIZERS_PARALLELISM", "TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE",
+    )
+)  # fmt: skip
+REMOTE_VALUE = re.compile(r"[A-Za-z0-9._:/=+,@-]{0,128}", re.ASCII)
+
+# A recording holds the value of these: they can change numbers, their order, or which code runs. Families of variables that hold
+# credentials too (HF_*, SLURM_*, WANDB_*) are named one by one. Any other is recorded by its name and a keyed digest.
+RECORDED = (
+    "CUDA_*", "NVIDIA_*", "NCCL_*", "GLOO_*", "UCX_*", "CUBLAS*", "CUDNN*", "TF32_*", "TORCH*", "PYTORCH_*", "TRITON_*", "NVTE_*",
+    "HIP_*", "HSA_*", "ROCM_*", "ROCR_*", "MIOPEN_*", "HIPBLASLT_*", "XLA_*",
+    "OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "GOTO_NUM_THREADS", "BLIS_*", "VECLIB_*", "NUMEXPR_*", "TBB_*",
+    "ONEDNN_*", "DNNL_*", "ATEN_*", "NPY_*", "MALLOC_*", "GLIBC_TUNABLES",
+    "PYTHON*", "LANG", "LANGUAGE", "LC_*", "TZ", "PATH", "LD_LIBRARY_PATH", "LD_PRELOAD",
+    "TF_DETERMINISTIC_OPS", "TF_CUDNN_DETERMINISTIC", "TF_ENABLE_ONEDNN_OPTS",
+    "TOKENIZERS_PARALLELISM", "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_IN_MEMORY_MAX_SIZE", "HF_HUB_ENABLE_HF_TRANSFER",
+    "TRANSFORMERS_OFFLINE", "ACCELERATE_MIXED_PRECISION", "ACCELERATE_DYNAMO_BACKEND", "ACCELERATE_USE_*",
+    "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "ROLE_WORLD_SIZE",
+    "MASTER_ADDR", "MASTER_PORT",
+    "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "PMI_RANK", "PMI_SIZE",
+    "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NNODES", "SLURM_JOB_NUM_NODES", "SLURM_NTASKS_PER_NODE",
+    "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "SLURM_CPU_BIND_TYPE", "SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS",
+)  # fmt: skip
+
+_WITHHELD = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+# Contain KEY or TOKEN by chance and hold no secret.
+_NO_SECRET = frozenset(("DBUS_SESSION_BUS_ADDRESS", "TOKENIZERS_PARALLELISM", "XKB_KEYMAP"))
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_FRAGMENT = re.compile(
+    r"password|passwd|passphrase|passcode|secret|credential|webhook|apikey|authkey|privatekey|accesskey|storagekey|signingkey"
+)
+_LAST_WORDS = frozenset(
+    ("pass", "pwd", "pw", "auth", "authorization", "bearer", "cookie", "cookies", "jwt", "dsn", "sas")
+)
+# In front of `token` and `key`: names of machine learning and of tables, which say nothing secret.
+_TOKENS = frozenset(
+    (
+        "pad", "eos", "bos", "unk", "mask", "sep", "cls", "special", "start", "end", "stop", "begin", "image", "audio", "video",
+        "trigger", "placeholder", "decoder", "per", "each", "next", "last", "first", "new", "prompt", "text", "word", "sub", "byte",
+        "additional", "extra", "target", "vocab", "by", "every", "single",
+    )
+)  # fmt: skip
+_KEYS = frozenset(
+    (
+        "sort", "label", "image", "text", "data", "column", "group", "dict", "target", "input", "output", "feature", "prompt", "answer",
+        "question", "batch", "sample", "metric", "monitor", "map", "primary", "foreign", "cache", "index", "row", "id", "partition",
+        "loss", "lr", "config", "state", "query", "value", "caption", "video", "audio", "mask", "name", "hot", "public", "pub", "layer",
+        "step", "field", "json", "order", "rank", "color", "colour", "by", "num", "max", "min",
+    )
+)  # fmt: skip
+_SURE_KEYS = frozenset(
+    ("api", "access", "private", "secret", "account", "auth", "encryption", "signing", "license", "ssh", "storage")
+)
+
+
+def is_withheld(name: str) -> bool:
+    """Whether a variable is never handed to a training, by its name."""
+    return name not in _NO_SECRET and _WITHHELD.search(name) is not None
+
+
+def has_recorded_value(name: str) -> bool:
+    """Whether a recording holds the value of this variable, unless the value is a credential; others need to be read by the training."""
+    return any(fnmatchcase(name, pattern) for pattern in RECORDED)
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a variable, a parameter or an option of this name holds a credential: `HF_TOKEN`, `--db-password`, `apiKey`.
+
+    `max_tokens`, `pad_token`, `tokenizer` and `sort_key` do not."""
+    if name in _NO_SECRET:
+        return False
+    words = [word.lower() for word in _WORD.findall(name[:200])]
+    while words and words[-1].isdigit():  # PASSWORD_2
+        words.pop()
+    if not words:
+        return False
+    if _FRAGMENT.search("".join(words)):
+        return True
+    last, before = words[-1], words[-2] if len(words) > 1 else ""
+    if last in _LAST_WORDS:
+        return True
+    if last.endswith("token"):
+        return last != "token" or before not in _TOKENS
+    return last == "key" and before not in _KEYS
+
+
+def surely_names_a_secret(name: str) -> bool:
+    """As names_a_secret, for names in running text, where a lone `key=` or `auth:` means anything."""
+    words = [word.lower() for word in _WORD.findall(name[:200])]
+    if not words or not names_a_secret(name):
+        return False
+    return words[-1] not in ("key", "auth", "pass", "pw") or (len(words) > 1 and words[-2] in _SURE_KEYS)
+
+
+def remote_problem(name: str, value: str) -> str:
+    """Empty where a variation from remote may set it, else why not, in one line."""
+    if name not in REMOTE:
+        return f"variable {name} may not be set from remote (allowed: {', '.join(sorted(REMOTE))})"
+    if not REMOTE_VALUE.fullmatch(value):
+        return f"variable {name}: its value may hold A-Z a-z 0-9 . _ : / = + , @ - and 128 characters at most"
+    return ""
