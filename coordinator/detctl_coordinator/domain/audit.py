@@ -53,6 +53,7 @@ class Audit:
     verdict_json: str = ""
     message: str = ""
     trying: str = ""  # what the experiments under way are for
+    owner: str = ""  # the name of the caller who started it; empty in documents of before it was kept
 
     def runs_for(self, purpose: Purpose) -> list[RunRecord]:
         """Runs of one purpose, in the order of execution."""
