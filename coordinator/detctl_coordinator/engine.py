@@ -34,6 +34,7 @@ from detctl_coordinator.lifecycle_events import (
 )
 from detctl_coordinator.live import Live
 from detctl_coordinator.machine import Machine, machine_from_document
+from detctl_coordinator.refusal_log import RefusalLog
 from detctl_coordinator.storage.store import Conflict, Fenced, StoreError
 from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
 
@@ -61,6 +62,7 @@ class Engine:
         self.store = store
         self.connections = Connections()
         self.leases = Leases(lease_s, monotonic)
+        self.refusals = RefusalLog(store)
         self._machine_timeout_s = machine_timeout_s
         self._monotonic = monotonic
         self._wake = asyncio.Event()

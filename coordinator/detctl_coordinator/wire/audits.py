@@ -56,8 +56,8 @@ def plan_to_proto(audit_id: str, specs: Iterable[RunSpec], warnings: Iterable[st
     return pb.AuditPlan(audit_id=audit_id, runs=runs, warnings=list(warnings))
 
 
-def join_to_proto(run: RunRecord, left: int) -> pb.JoinReply:
-    """What a joiner is to train; left: how many of its machine still wait."""
+def join_to_proto(run: RunRecord, left: int, secret: str) -> pb.JoinReply:
+    """What a joiner is to train; left: how many of its machine still wait; secret: of this run, for its holder alone."""
     spec = run.spec
     return pb.JoinReply(
         run_id=spec.run_id,
@@ -70,6 +70,7 @@ def join_to_proto(run: RunRecord, left: int) -> pb.JoinReply:
         variables=spec.variables,
         interventions=spec.interventions,
         left=left,
+        secret=secret,
     )
 
 
