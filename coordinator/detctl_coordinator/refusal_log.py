@@ -35,17 +35,22 @@ class RefusalLog:
         key = f"refused:{kind}:{caller.role.value}:{caller.name}:{speaks_for}:{subject if audit_id else ''}"
         if key in self._logged:
             return
-        peer, why = limits.clean(sender.peer, 80), limits.clean(why, 400)
-        log.warning(
-            "subject=%s kind=%s who=%s role=%s machine=%s peer=%s refused=%s",
-            subject, kind, caller.name, caller.role.value, speaks_for or "-", peer or "-", why,
-        )  # fmt: skip
-        if audit_id:
-            document = entry(
-                time.time(), sender.name, "refused", f"{subject}: {why}", audit_id=audit_id, machine=machine,
-                kind=kind, caller=caller.name, role=caller.role.value, speaks_for=speaks_for, peer=peer,
-            )  # fmt: skip
-            await self._store.append_log(key, document)
         if len(self._logged) >= REMEMBERED_MAX:
             self._logged.clear()
         self._logged.add(key)
+        peer, why = limits.clean(sender.peer, 80), limits.clean(why, 400)
+        log.warning(
+            "subject=%s kind=%s who=%s role=%s machine=%s peer=%s refused=%s",
+            subject or "-", kind, caller.name, caller.role.value, speaks_for or "-", peer or "-", why,
+        )  # fmt: skip
+        if not audit_id:
+            return
+        document = entry(
+            time.time(), sender.name, "refused", f"{subject}: {why}", audit_id=audit_id, machine=machine,
+            kind=kind, caller=caller.name, role=caller.role.value, speaks_for=speaks_for, peer=peer,
+        )  # fmt: skip
+        try:
+            await self._store.append_log(key, document)
+        except BaseException:
+            self._logged.discard(key)  # the next one of its kind tries again
+            raise
