@@ -186,7 +186,7 @@ class Engine:
                     run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
                     for other in others
                     for run in other.runs.values()
-                    if run.spec.arm.machine == name
+                    if run.spec.arm.machine == name and not run.holder  # users train theirs elsewhere
                 )
                 yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy)
                 continue

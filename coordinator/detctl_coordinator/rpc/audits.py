@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from detctl_coordinator import limits, show
 from detctl_coordinator.audit_log import entry
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import LOCAL
-from detctl_coordinator.domain.run import RunOutcome
+from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal, streaming, unary
 from detctl_coordinator.holders import Sender, may_manage, new_secret, sent_by_users, why_not
@@ -252,6 +252,10 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         manifest = json_object(request.manifest_json, limits.MANIFEST_BYTES_MAX, "manifest")
         attempt = request.attempt or run.attempt
         ended = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
+        if ended is not None and _ended_otherwise(ended.runs.get(request.run_id), attempt, outcome, manifest):
+            why = f"run {request.run_id} has ended already, otherwise than this says: nothing was changed"
+            await self._note_refusal(context, audit, "other-content", why, run.spec.arm.machine, request.run_id)
+            raise Refusal(Code.NOT_NOW, why)
         # The caller compares next: wait until the data were checked against the seals.
         while ended is not None and _to_check(ended, request.run_id):
             await self._engine.changed(WATCH_S)
@@ -292,6 +296,15 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 def _asked(request: pb.AuditRequest) -> AuditRequest:
     asked = wire.request_from_proto(request)
     return without_agents(asked) if asked.join_only else asked
+
+
+def _ended_otherwise(run: RunRecord | None, attempt: int, outcome: RunOutcome, manifest: Mapping[str, Any]) -> bool:
+    """Whether the store holds another end of this attempt than the one that was sent, and that end counts."""
+    if run is None or run.attempt != attempt or run.outcome is None:
+        return False
+    if run.state not in (RunState.RUNNING, RunState.SEALED):
+        return False  # damaged, cancelled or lost: it ends as nothing
+    return run.outcome != outcome or bool(manifest and run.manifest != manifest)
 
 
 def _to_check(audit: Audit, run_id: str) -> bool:

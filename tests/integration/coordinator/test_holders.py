@@ -156,6 +156,9 @@ async def test_after_the_seal_and_after_the_end_nothing_new_is_taken(site: Site)
             replies = await sue.send(parts, run.secret)
             assert all(reply.refused for reply in replies), replies
         assert taken(await sue.send(all_of(sample), run.secret)), "an acknowledgement was lost: sent again"
+        await sue.finish(run.run_id, run.secret)
+        code, details = await code_of(sue.finish(run.run_id, run.secret, "timeout"))
+        assert code is grpc.StatusCode.FAILED_PRECONDITION and "otherwise than this says" in details
         ((state, _),) = (await sue.states(run.run_id.partition(".")[0])).values()
         assert state == "sealed"
         shown = json.loads((await sue.audits.Show(pb.ShowRequest(id=run.run_id), metadata=sue.metadata)).json)
