@@ -67,6 +67,11 @@ def why_not(run: RunRecord, sender: Sender, secret: str, *, by_users: bool) -> s
     return ""
 
 
+def may_join(audit: Audit, caller: Caller) -> bool:
+    """Whether the caller may train runs of an audit that waits for its runs: also whom its request names."""
+    return may_manage(audit, caller) or caller.name in audit.request.joiners
+
+
 def may_manage(audit: Audit, caller: Caller) -> bool:
     """Whether the caller may cancel an audit, explain it, and take over its runs: who started it, and administrators."""
     return caller.role is Role.ADMIN or caller.name == (audit.owner or audit.request.requested_by)

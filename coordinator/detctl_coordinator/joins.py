@@ -10,7 +10,7 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import Caller
 from detctl_coordinator.domain.run import RunRecord, RunState
 from detctl_coordinator.errors import Code, Refusal
-from detctl_coordinator.holders import may_manage
+from detctl_coordinator.holders import may_join, may_manage
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.planning import near
 
@@ -51,6 +51,13 @@ def run_to_join(
     """
     if not audit.request.join_only:
         raise Refusal(Code.INVALID, f"audit {audit.audit_id} is run by agents: nobody joins it")
+    if not may_join(audit, caller):
+        owner = audit.owner or audit.request.requested_by or "nobody"
+        raise Refusal(
+            Code.NOT_YOURS,
+            f"audit {audit.audit_id} was started by {owner}, and its runs are not for {caller.name}: "
+            f"detctl audit --join-only --joiners {caller.name} lets {caller.name} train some",
+        )
     if audit.state is not AuditState.RUNNING:
         raise Refusal(Code.NOT_NOW, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody")
     if machine not in audit.request.machines:

@@ -37,6 +37,7 @@ class AuditRequest:
     budget_runs: int = 0  # of them, at most; 0: as many as usual
     self_test: bool = False  # show that the audit itself can be believed
     join_only: bool = False  # users train its runs in their own allocations
+    joiners: tuple[str, ...] = ()  # names of callers who may, besides who started it
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
                 )
             except Refusal as refusal:
                 if refusal.code is Code.NOT_YOURS:
-                    await self._note_refusal(context, audit, "join-again", refusal.text, request.machine)
+                    await self._note_refusal(context, audit, "join", refusal.text, request.machine)
                 raise
             before = run.holder
             joined = RunJoined(

@@ -58,6 +58,7 @@ def audit_to_json(audit: Audit) -> Json:
             "budget_runs": request.budget_runs,
             "self_test": request.self_test,
             "join_only": request.join_only,
+            "joiners": list(request.joiners),
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -87,6 +88,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
                 "join_only",
             ),
             environments=tuple(raw.get("environments", ("default",))),
+            joiners=tuple(raw.get("joiners", ())),
             set=tuple((name, value) for name, value in raw.get("set", ())),
             vary=tuple((name, tuple(values)) for name, values in raw.get("vary", ())),
         )

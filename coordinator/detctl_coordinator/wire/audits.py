@@ -12,7 +12,7 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunSpec
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine
-from detctl_coordinator.wire.checks import at_most
+from detctl_coordinator.wire.checks import at_most, identifier
 
 DEFAULT_STEPS = 32
 DEFAULT_TWINS = 3
@@ -22,6 +22,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
     """With the defaults of design.md 5. Raises Refusal where a list is too long or --set has not one value."""
     for what, items in (("machines", request.machines), ("environments", request.environments)):
         at_most(len(items), limits.MACHINES_MAX, what)
+    at_most(len(request.joiners), limits.JOINERS_MAX, "joiners")
     at_most(len(request.set) + len(request.vary), limits.PARAMETERS_MAX, "names in --set and --vary")
     for variation in request.set:
         if len(variation.values) != 1:
@@ -47,6 +48,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         budget_runs=request.budget_runs,
         self_test=request.self_test,
         join_only=request.join_only,
+        joiners=tuple(identifier(name, "joiner") for name in request.joiners),
     )
 
 

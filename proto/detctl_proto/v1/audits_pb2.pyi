@@ -24,7 +24,7 @@ class Variation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
-    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only")
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only", "joiners")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class AuditRequest(_message.Message):
     BUDGET_RUNS_FIELD_NUMBER: _ClassVar[int]
     SELF_TEST_FIELD_NUMBER: _ClassVar[int]
     JOIN_ONLY_FIELD_NUMBER: _ClassVar[int]
+    JOINERS_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     machines: _containers.RepeatedScalarFieldContainer[str]
     environments: _containers.RepeatedScalarFieldContainer[str]
@@ -59,7 +60,8 @@ class AuditRequest(_message.Message):
     budget_runs: int
     self_test: bool
     join_only: bool
-    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ...) -> None: ...
+    joiners: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ..., joiners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("audit_id", "budget_runs", "self_test")

@@ -22,7 +22,7 @@ CALLERS = (OWNER, SUE, MALLORY, LOCAL, Caller("root", Role.ADMIN))
 
 def new_audit() -> Audit:
     specs = [RunSpec(f"a.{number:03d}", "a", "toy", Arm("gpu1"), number) for number in range(2)]
-    request = AuditRequest("toy", ("gpu1",), join_only=True, requested_by="somebody")
+    request = AuditRequest("toy", ("gpu1",), join_only=True, requested_by="somebody", joiners=("sue", "mallory", "bob"))
     return lifecycle.plan("a", request, specs, 0.0, "owner")
 
 
@@ -95,6 +95,15 @@ def test_a_run_is_found_again_by_the_caller_who_has_it_alone() -> None:
     assert caught.value.code is Code.NOT_YOURS and "belong to mallory, sue" in str(caught.value)
     for caller in (OWNER, LOCAL):
         assert run_to_join(audit, "gpu1", "", "z", caller, again=True).spec.run_id == "a.000"
+
+
+def test_a_run_is_joined_by_whom_the_audit_names() -> None:
+    audit = new_audit()
+    with pytest.raises(Refusal, match="--joiners eve lets eve train some") as caught:
+        run_to_join(audit, "gpu1", "", "x", Caller("eve", Role.SUBMITTER), again=False)
+    assert caught.value.code is Code.NOT_YOURS
+    for caller in (*CALLERS, Caller("bob", Role.SUBMITTER)):
+        assert run_to_join(audit, "gpu1", "", "x", caller, again=False).spec.run_id == "a.000"
 
 
 def test_the_secret_is_asked_for_and_its_digest_opens_nothing() -> None:
