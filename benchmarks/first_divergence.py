@@ -19,6 +19,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +153,13 @@ def measure(store: Store, power: int) -> None:
     runs = []
     for name in ("one", "two"):
         spec = RunSpec(run_id(name, power), f"audit-{power}", "bench", Arm(name), 0, step_to=None)
-        runs.append(RunRecord(spec, RunState.SEALED, 1, outcome=RunOutcome("exit", ranks=1)))
-    store.put_audit(Audit(f"audit-{power}", AuditRequest("bench", ("one", "two")), {r.spec.run_id: r for r in runs}))
+        runs.append(RunRecord(spec, RunState.RUNNING, 1))
+    audit = Audit(f"audit-{power}", AuditRequest("bench", ("one", "two")), {r.spec.run_id: r for r in runs})
+    audit = store.put_audit(audit)
     for run, other in zip(runs, (False, True), strict=True):
         store_run(store, run, steps, planted, other)
+    ended = {r.spec.run_id: replace(r, state=RunState.SEALED, outcome=RunOutcome("exit", ranks=1)) for r in runs}
+    store.put_audit(replace(audit, runs=ended))
     a, b = (Counted(store, run.spec.run_id) for run in runs)
     key = StreamKey(0, Stage.UPDATE)
     seconds, found = timed(lambda: first_chain_difference(Side.of(a, key, steps), Side.of(b, key, steps)))

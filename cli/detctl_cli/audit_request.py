@@ -31,6 +31,7 @@ class AuditOptions:
     budget_runs: int = 0
     self_test: bool = False
     join_only: bool = False
+    joiners: Sequence[str] = ()
 
     def given(self) -> list[tuple[str, list[str]]]:
         """Name and values of each --set and --vary."""
@@ -72,6 +73,7 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         budget_runs=options.budget_runs,
         self_test=options.self_test,
         join_only=options.join_only,
+        joiners=options.joiners,
     )
 
 

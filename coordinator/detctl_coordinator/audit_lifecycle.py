@@ -45,10 +45,10 @@ from detctl_coordinator.lifecycle_events import (
 ATTEMPTS_MAX = 3
 
 
-def plan(audit_id: str, request: AuditRequest, specs: Iterable[RunSpec], now_unix_s: float) -> Audit:
-    """A new audit whose runs wait in the order of `specs`."""
+def plan(audit_id: str, request: AuditRequest, specs: Iterable[RunSpec], now_unix_s: float, owner: str = "") -> Audit:
+    """A new audit whose runs wait in the order of `specs`. owner: the name of the caller who starts it."""
     runs = {spec.run_id: RunRecord(spec=spec, created_unix_s=now_unix_s) for spec in specs}
-    return Audit(audit_id=audit_id, request=request, runs=runs, created_unix_s=now_unix_s, message="planned")
+    return Audit(audit_id, request, runs, created_unix_s=now_unix_s, message="planned", owner=owner)
 
 
 def apply(audit: Audit, event: Event) -> Audit:
@@ -181,20 +181,27 @@ def _lost(run: RunRecord, why: str) -> RunRecord:
         message = f"lost {ATTEMPTS_MAX} times, given up: {why}"
         return replace(run, state=RunState.FAILED, outcome=RunOutcome(end="lost", message=message), message=message)
     return replace(
-        run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"to be run again: {why}"
-    )
+        run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"to be run again: {why}",
+        holder="", secret_digest="",
+    )  # fmt: skip
 
 
 def _joined(audit: Audit, event: RunJoined) -> Audit:
     run = audit.runs.get(event.run_id)
-    if run is None or not audit.request.join_only or run.boot_id == event.holder:
+    if run is None or not audit.request.join_only:
         return audit
+    if run.boot_id == event.boot_id and run.holder == event.holder and _in_hand(run):
+        # Asked again, since the answer was lost: what was sent under the earlier secret stays.
+        return _with(audit, {event.run_id: replace(run, secret_digest=event.secret_digest)})
     if run.state is not RunState.WAITING:
-        if not event.again or not _in_hand(run):
+        if not event.again or not _in_hand(run) or not (event.manages or run.holder == event.holder):
             return audit
         run = _lost(run, "its holder was gone")
     if run.state is RunState.WAITING:
-        run = replace(run, state=RunState.RUNNING, attempt=run.attempt + 1, boot_id=event.holder, message="joined")
+        run = replace(
+            run, state=RunState.RUNNING, attempt=run.attempt + 1, boot_id=event.boot_id, message="joined",
+            holder=event.holder, secret_digest=event.secret_digest,
+        )  # fmt: skip
     return _with(audit, {event.run_id: run})
 
 

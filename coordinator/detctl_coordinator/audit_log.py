@@ -57,6 +57,7 @@ def entries_of(audit: Audit, now: float) -> Iterator[Entry]:
 
 
 def _run_entries(audit: Audit, run: RunRecord, who: str, now: float) -> Iterator[Entry]:
+    sender = run.holder or run.spec.arm.machine
     spec, machine = run.spec, run.spec.arm.machine
     key = f"run:{spec.run_id}:{run.attempt}"
     if run.attempt:
@@ -76,7 +77,7 @@ def _run_entries(audit: Audit, run: RunRecord, who: str, now: float) -> Iterator
         yield (
             f"{key}:ended",
             entry(
-                now, machine, "run-ended", text, audit_id=audit.audit_id, machine=machine, run=spec.run_id,
+                now, sender, "run-ended", text, audit_id=audit.audit_id, machine=machine, run=spec.run_id,
                 attempt=run.attempt, end=end, exit_code=outcome.exit_code if outcome is not None else None,
                 message=redact_text(run.message),
             ),

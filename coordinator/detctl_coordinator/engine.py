@@ -35,6 +35,7 @@ from detctl_coordinator.lifecycle_events import (
 from detctl_coordinator.live import Live
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.machine_rows import read_machines
+from detctl_coordinator.refusal_log import RefusalLog
 from detctl_coordinator.storage.store import Conflict, DocumentError, Fenced, NamedRows, Refused, StoreError, Unreadable
 from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
 
@@ -62,6 +63,7 @@ class Engine:
         self.store = store
         self.connections = Connections()
         self.leases = Leases(lease_s, monotonic)
+        self.refusals = RefusalLog(store)
         self._machine_timeout_s = machine_timeout_s
         self._monotonic = monotonic
         self._wake = asyncio.Event()
@@ -197,7 +199,7 @@ class Engine:
                     run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
                     for other in others
                     for run in other.runs.values()
-                    if run.spec.arm.machine == name
+                    if run.spec.arm.machine == name and not run.holder  # users train theirs elsewhere
                 )
                 yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy)
                 continue

@@ -21,8 +21,11 @@ def is_import_id(audit_id: str) -> bool:
     return audit_id.startswith(PREFIX)
 
 
-def plan_import(label: str, run_json: dict[str, Any], now_unix_s: float) -> Audit:
-    """An audit of one run that is RUNNING, attempt 1. label: machine/environment/variation/twin-N. Raises Refusal."""
+def plan_import(
+    label: str, run_json: dict[str, Any], now_unix_s: float, holder: str = "", secret_digest: str = ""
+) -> Audit:
+    """An audit of one run that is RUNNING, attempt 1. label: machine/environment/variation/twin-N; holder, secret_digest: see
+    RunRecord. Raises Refusal."""
     machine, environment, variation, twin = _label(label)
     told = in_form(ImportedRun, run_json, "run.json")
     audit_id = PREFIX + secrets.token_hex(6)
@@ -36,9 +39,11 @@ def plan_import(label: str, run_json: dict[str, Any], now_unix_s: float) -> Audi
         step_to=None,
         budget_share=_share(told.budget_share),
     )
-    request = AuditRequest(recipe=spec.recipe, machines=(), twins=1, step_to=None, to_end=True, requested_by="import")
-    audit = Audit(audit_id=audit_id, request=request, created_unix_s=now_unix_s, message="importing")
-    run = RunRecord(spec=spec, state=RunState.RUNNING, attempt=1, created_unix_s=now_unix_s)
+    request = AuditRequest(
+        recipe=spec.recipe, machines=(), twins=1, step_to=None, to_end=True, requested_by=holder or "import"
+    )
+    audit = Audit(audit_id=audit_id, request=request, created_unix_s=now_unix_s, message="importing", owner=holder)
+    run = RunRecord(spec, RunState.RUNNING, 1, created_unix_s=now_unix_s, holder=holder, secret_digest=secret_digest)
     return replace(audit, runs={spec.run_id: run})
 
 

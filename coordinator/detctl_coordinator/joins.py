@@ -7,8 +7,10 @@ from dataclasses import replace
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
+from detctl_coordinator.domain.identity import Caller
 from detctl_coordinator.domain.run import RunRecord, RunState
 from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.holders import may_join, may_manage
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.planning import near
 
@@ -40,10 +42,22 @@ def expected_machines(request: AuditRequest) -> dict[str, Machine]:
     }
 
 
-def run_to_join(audit: Audit, machine: str, environment: str, holder: str, *, again: bool) -> RunRecord:
-    """The run that this holder has or may have. Raises Refusal."""
+def run_to_join(
+    audit: Audit, machine: str, environment: str, boot_id: str, caller: Caller, *, again: bool
+) -> RunRecord:
+    """The run that this caller has under the name `boot_id`, or may have. Raises Refusal.
+
+    again: also one that somebody has, where the caller had it or may manage the audit.
+    """
     if not audit.request.join_only:
         raise Refusal(Code.INVALID, f"audit {audit.audit_id} is run by agents: nobody joins it")
+    if not may_join(audit, caller):
+        owner = audit.owner or audit.request.requested_by or "nobody"
+        raise Refusal(
+            Code.NOT_YOURS,
+            f"audit {audit.audit_id} was started by {owner}, and its runs are not for {caller.name}: "
+            f"detctl audit --join-only --joiners {caller.name} lets {caller.name} train some",
+        )
     if audit.state is not AuditState.RUNNING:
         raise Refusal(Code.NOT_NOW, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody")
     if machine not in audit.request.machines:
@@ -62,11 +76,19 @@ def run_to_join(audit: Audit, machine: str, environment: str, holder: str, *, ag
     if not environment and len(environments) > 1:
         raise Refusal(Code.INVALID, f"which environment is this? --environment {' or '.join(environments)}")
     here = [run for run in here if not environment or run.spec.arm.environment == environment]
-    mine = [run for run in here if run.boot_id == holder and not run.state.over]
+    held = [run for run in here if run.state is RunState.RUNNING and run.outcome is None]
+    mine = [run for run in held if run.boot_id == boot_id and run.holder == caller.name]
     waiting = [run for run in here if run.state is RunState.WAITING]
-    held = [run for run in here if run.state is RunState.RUNNING and run.outcome is None] if again else []
-    for run in (*mine, *waiting, *held):
+    free = [run for run in held if again and (run.holder == caller.name or may_manage(audit, caller))]
+    for run in (*mine, *waiting, *free):
         return run
+    if again and held:
+        who = ", ".join(sorted({run.holder or "somebody" for run in held}))
+        raise Refusal(
+            Code.NOT_YOURS,
+            f"the runs of {machine} in audit {audit.audit_id} belong to {who}: they, whoever started the audit "
+            "and administrators may take them over",
+        )
     hint = "; one whose record was killed is taken over with --again" if not again else ""
     raise Refusal(Code.NOT_NOW, f"every run of {machine} in audit {audit.audit_id} is taken or over{hint}")
 

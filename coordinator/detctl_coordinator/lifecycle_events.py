@@ -40,11 +40,16 @@ class MachineAbsent:
 
 @dataclass(frozen=True)
 class RunJoined:
-    """Somebody trains this run in an allocation of their own; `holder`: their name for it. again: its earlier holder is gone."""
+    """Somebody trains this run in an allocation of their own. `boot_id`: their name for this start; `holder`: the caller's name.
+
+    again: its earlier holder is gone; manages: the caller may take it over whoever had it."""
 
     run_id: str
-    holder: str
+    boot_id: str
     again: bool = False
+    holder: str = ""
+    secret_digest: str = ""
+    manages: bool = False
 
 
 @dataclass(frozen=True)

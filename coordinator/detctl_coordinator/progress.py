@@ -16,10 +16,11 @@ SPEED_WINDOW_S = 5.0
 
 
 def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
-    """The audit with the steps and records that the machines told last; not meant to be stored."""
+    """The audit with the steps and records that the machines told last of their own runs; not meant to be stored."""
     for machine in machines.values():
         for working in machine.working:
-            if working.run_id in audit.runs:
+            run = audit.runs.get(working.run_id)
+            if run is not None and run.spec.arm.machine == machine.name and not run.holder:
                 event = RunProgress(working.run_id, working.attempt, working.step, working.records)
                 audit = lifecycle.apply(audit, event)
     return audit
@@ -27,7 +28,7 @@ def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
 
 def run_with_progress(run: RunRecord, machines: Mapping[str, Machine]) -> RunRecord:
     """The run with the step and records that its machine told last; a run that is over stays as it is."""
-    machine = machines.get(run.spec.arm.machine)
+    machine = machines.get(run.spec.arm.machine) if not run.holder else None
     for working in machine.working if machine and not run.state.over else ():
         if (working.run_id, working.attempt) == (run.spec.run_id, run.attempt):
             return replace(run, step=max(run.step, working.step), records=max(run.records, working.records))

@@ -54,6 +54,8 @@ def _shared(store: Store, machines: list[str], recipe: str, audit_id: str) -> tu
     for audit in store.audits(AUDITS_SEARCHED):
         if is_import_id(audit.audit_id) or audit.state is not AuditState.DONE:
             continue
+        if audit.request.join_only and not audit_id:
+            continue  # its machines are names that users gave
         if (recipe and audit.request.recipe != recipe) or (audit_id and audit.audit_id != audit_id):
             continue
         finished = [

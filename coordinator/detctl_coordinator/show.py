@@ -11,6 +11,7 @@ from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, 
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
@@ -26,11 +27,12 @@ def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Coll
     if limits.ID.fullmatch(wanted):
         if (run := store.run(wanted)) is not None:
             seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
-            document = {**run_to_json(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}
+            document = {**_run(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}
             document["manifest"] = protected_manifest(document["manifest"], _KEY)
             return "run", json.dumps(redact_document(document))
         if (audit := store.audit(wanted)) is not None:
             document = audit_to_json(audit)
+            document["runs"] = [_run(one) for one in audit.runs.values()]
             for shown in document["runs"]:
                 shown.pop("manifest")  # `show RUN` has it; an audit of a hundred runs would be megabytes
             del document["verdict_json"]
@@ -42,6 +44,13 @@ def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Coll
             return "machine", json.dumps(redact_document(document))
     text = f"no audit, run or machine {limits.clean(wanted, 80)!r} is known here; see detctl audits, runs, machines"
     raise Refusal(Code.NOT_FOUND, text)
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    """Without what was made of its holder's secret."""
+    document = run_to_json(run)
+    del document["secret_digest"]
+    return document
 
 
 def _seal(seal: dict[str, Any]) -> dict[str, Any]:

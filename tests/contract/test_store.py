@@ -159,13 +159,6 @@ class TestSegments:
         assert store.streams("run-1") == {FORWARD: 4, LOSS: 4}
         assert [meta.number for meta in store.segment_metas("run-1", 0)] == [0, 1]
 
-    def test_the_first_under_a_number_stands(self, store: Store) -> None:
-        opened(store)
-        store.put_segment("run-1", 1, *a_segment(0))
-        store.put_segment("run-1", 1, *a_segment(0, seed=1))
-        assert store.segment_columns("run-1", 0, [0]) == {0: a_segment(0)[1]}
-        assert store.entry("run-1", FORWARD, 0) == an_entry(0)
-
     @pytest.mark.parametrize("seed", range(3))
     def test_in_any_order_with_repetitions_the_result_is_the_same(self, store: Store, seed: int) -> None:
         random = Random(seed)
@@ -303,13 +296,6 @@ class TestAttempts:
         assert fenced.is_set() and all(isinstance(outcome, int) for outcome in outcomes)
         assert store.streams("run-1") == {}
         assert all(store.segment_metas("run-1", rank) == [] for rank in (1, 2, 3, 9))
-
-    def test_the_first_seal_stands(self, store: Store) -> None:
-        opened(store)
-        store.put_seal("run-1", 1, a_seal(segments=1))
-        store.put_seal("run-1", 1, a_seal(segments=1))
-        store.put_seal("run-1", 1, a_seal(segments=2))
-        assert store.seals("run-1") == {0: a_seal(segments=1)}
 
 
 class TestRetention:

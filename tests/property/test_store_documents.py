@@ -34,6 +34,7 @@ requests = st.builds(
     set=pairs,
     vary=st.lists(st.tuples(text, st.lists(text, max_size=2).map(tuple)), max_size=2).map(tuple),
     requested_by=text,
+    joiners=st.lists(text, max_size=2).map(tuple),
 )
 runs = st.builds(
     RunRecord,

@@ -84,6 +84,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="No agent trains: wait for `detctl record --join`, typed on each machine; RECIPE is a name for it.",
 )
+@click.option(
+    "--joiners",
+    metavar="A,B",
+    help="With --join-only: names of others' tokens with which its runs may be trained; yours always may.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
 @click.option("--detach", is_flag=True, help="Start, print the audit's id, and do not wait.")
 @click.option("--attach", metavar="AUDIT", help="Wait for an audit that was started before.")
@@ -111,6 +116,7 @@ def command(
     in_place: bool,
     timeout_s: int | None,
     join_only: bool,
+    joiners: str | None,
     dry_run: bool,
     detach: bool,
     attach: str | None,
@@ -137,13 +143,15 @@ def command(
     form = Form(as_json, verbose, html)
     options = AuditOptions(
         twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom, explain,
-        budget_runs or 0, self_test, join_only,
+        budget_runs or 0, self_test, join_only, names(joiners),
     )  # fmt: skip
     typed = command_after_dashes()
     if join_only:
         if typed is not None or attach:
             raise UsageError("--join-only goes with --machines alone", "the command is typed with detctl record --join")
         recipe = recipe or "joined"
+    elif joiners:
+        raise UsageError("--joiners goes with --join-only")
     _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
     if attach:
         with configured() as coordinator:

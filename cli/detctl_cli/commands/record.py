@@ -49,7 +49,11 @@ if TYPE_CHECKING:
 @click.option(
     "--environment", metavar="NAME", default="", help="With --join: which of the audit's environments this is."
 )
-@click.option("--again", is_flag=True, help="With --join: take over a run whose record was killed.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="With --join: take over a run of yours, or of an audit that you started, whose record was killed.",
+)
 @click.option(
     "--attach",
     metavar="DIR",

@@ -11,7 +11,7 @@ from typing import Self
 from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
 from detctl_cli.recordings.folder import MAGIC, read_log
-from detctl_cli.recordings.send import ingest
+from detctl_cli.recordings.send import RunHeld, ingest
 from detctl_cli.service.client import Coordinator
 from detctl_cli.terminal import note
 
@@ -24,9 +24,9 @@ AWAY = ("unreachable", "unavailable", "slow")
 class Following:
     """Within `with`, a thread sends what `folder`'s spool has, and never disturbs the training. sent: records that the coordinator has."""
 
-    def __init__(self, coordinator: Coordinator, folder: Path, run_id: str, attempt: int) -> None:
+    def __init__(self, coordinator: Coordinator, folder: Path, held: RunHeld) -> None:
         self._coordinator, self._log = coordinator, folder / "spool" / "log"
-        self._run_id, self._attempt = run_id, attempt
+        self._held = held
         self._position = len(MAGIC)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="following", daemon=True)
@@ -62,7 +62,7 @@ class Following:
         batch = list(itertools.islice(read_log(self._log, self._position), BATCH))
         if not batch:
             return False
-        ingest(self._coordinator, [payload for payload, _ in batch], self._run_id, self._attempt, str(self._log))
+        ingest(self._coordinator, [payload for payload, _ in batch], self._held, str(self._log))
         self._position = batch[-1][1]
         self.sent += len(batch)
         return len(batch) == BATCH and not self._over.is_set()

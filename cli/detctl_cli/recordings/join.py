@@ -16,7 +16,7 @@ from detctl_cli.exits import Exit
 from detctl_cli.recordings.capture import Captured, CaptureOptions, capture
 from detctl_cli.recordings.folder import open_recording
 from detctl_cli.recordings.following import AWAY, Following
-from detctl_cli.recordings.send import send_as
+from detctl_cli.recordings.send import RunHeld, send_as
 from detctl_cli.service.client import Coordinator
 from detctl_cli.terminal import note
 
@@ -73,7 +73,8 @@ def train_and_send(
 ) -> Captured:
     """Trains, and sends while it trains. Raises CliError; the run is given back where the training was interrupted or could not
     be recorded."""
-    following = Following(coordinator, folder, run.run_id, run.attempt)
+    held = RunHeld(run.run_id, run.attempt, run.secret)
+    following = Following(coordinator, folder, held)
     try:
         with following:
             result = capture(folder, command, options, stdout=stdout)
@@ -93,7 +94,7 @@ def train_and_send(
             Exit.UNVERIFIED,
         )
     recording = open_recording(folder)
-    _patiently(lambda: send_as(coordinator, recording, run.run_id, run.attempt, following.sent), wait_s, folder)
+    _patiently(lambda: send_as(coordinator, recording, held, following.sent), wait_s, folder)
     note(f"sent: {recording.run.get('records', 0):,} fingerprints")
     return result
 
@@ -119,7 +120,7 @@ def _patiently(send: Callable[[], None], wait_s: float, folder: Path) -> None:
 def _give_back(coordinator: Coordinator, run: audits_pb2.JoinReply, why: str) -> None:
     """Somebody else may train it."""
     finished = audits_pb2.ImportFinished(
-        run_id=run.run_id, attempt=run.attempt, end="lost", message=why, manifest_json="{}"
+        run_id=run.run_id, attempt=run.attempt, end="lost", message=why, manifest_json="{}", secret=run.secret
     )
     try:
         coordinator.finish_import(finished)

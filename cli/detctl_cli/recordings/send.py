@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_proto.redaction import redact_document, redact_text
@@ -18,6 +19,15 @@ from detctl_cli.exits import Exit
 from detctl_cli.recordings.folder import Recording
 from detctl_cli.recordings.labels import labels_of
 from detctl_cli.service.client import Coordinator
+
+
+@dataclass(frozen=True)
+class RunHeld:
+    """A run that is ours. `secret`: what the coordinator gave us for it; shown to nobody else, hence not in the representation."""
+
+    run_id: str
+    attempt: int
+    secret: str = field(repr=False)
 
 
 def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]) -> str:
@@ -39,31 +49,32 @@ def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]
 def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
     """Imports one folder under `label` and returns its run id."""
     run = redact_document({**recording.run, "label": label})  # recordings of earlier versions hold credentials
-    run_id = coordinator.import_run(audits_pb2.ImportRequest(label=label, run_json=json.dumps(run)))
-    send_as(coordinator, recording, run_id, 1)
-    return run_id
+    imported = coordinator.import_run(audits_pb2.ImportRequest(label=label, run_json=json.dumps(run)))
+    send_as(coordinator, recording, RunHeld(imported.run_id, 1, imported.secret))
+    return imported.run_id
 
 
-def send_as(coordinator: Coordinator, recording: Recording, run_id: str, attempt: int, sent: int = 0) -> None:
+def send_as(coordinator: Coordinator, recording: Recording, held: RunHeld, sent: int = 0) -> None:
     """Sends what a folder holds as this run but for its first `sent` records, and how it ended. Raises CliError; 3 where data was
     refused."""
     run = recording.run
-    ingest(coordinator, itertools.islice(recording.payloads(), sent, None), run_id, attempt, str(recording.folder))
+    ingest(coordinator, itertools.islice(recording.payloads(), sent, None), held, str(recording.folder))
     coordinator.finish_import(
         audits_pb2.ImportFinished(
-            run_id=run_id,
+            run_id=held.run_id,
             manifest_json=json.dumps(recording.manifest),
             exit_code=_number(run, "exit_code"),
             end=clean(run.get("end") or "lost"),
             message=clean(redact_text(str(run.get("message") or ""))),
             ranks=max(_number(run, "ranks"), 0),
             output_tail=recording.output_tail,
-            attempt=attempt,
+            attempt=held.attempt,
+            secret=held.secret,
         )
     )
 
 
-def ingest(coordinator: Coordinator, payloads: Iterable[bytes], run_id: str, attempt: int, where: str) -> None:
+def ingest(coordinator: Coordinator, payloads: Iterable[bytes], held: RunHeld, where: str) -> None:
     """Sends records of a spool as parts of this run; returns when the coordinator has them all. Raises CliError, which names `where`."""
     sent = acknowledged = 0
     problem: CliError | None = None
@@ -83,7 +94,8 @@ def ingest(coordinator: Coordinator, payloads: Iterable[bytes], run_id: str, att
             if kind is None:
                 continue
             part = request.segment if kind == "segment" else request.seal
-            part.run_id, part.attempt = run_id, attempt
+            part.run_id, part.attempt = held.run_id, held.attempt
+            request.secret = held.secret
             sent += 1
             yield request
 

@@ -150,10 +150,10 @@ class Coordinator:
         reply: audits_pb2.JoinReply = self._call(self._audits.JoinAudit, request)
         return reply
 
-    def import_run(self, request: audits_pb2.ImportRequest) -> str:
-        """The id under which the folder's segments are to be sent, attempt 1."""
+    def import_run(self, request: audits_pb2.ImportRequest) -> audits_pb2.ImportReply:
+        """The id under which the folder's segments are to be sent, attempt 1, and the secret to send with them."""
         reply: audits_pb2.ImportReply = self._call(self._audits.ImportRun, request)
-        return reply.run_id
+        return reply
 
     def finish_import(self, request: audits_pb2.ImportFinished) -> None:
         self._call(self._audits.FinishImport, request)

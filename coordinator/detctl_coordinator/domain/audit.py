@@ -37,6 +37,7 @@ class AuditRequest:
     budget_runs: int = 0  # of them, at most; 0: as many as usual
     self_test: bool = False  # show that the audit itself can be believed
     join_only: bool = False  # users train its runs in their own allocations
+    joiners: tuple[str, ...] = ()  # names of callers who may, besides who started it
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Audit:
     verdict_json: str = ""
     message: str = ""
     trying: str = ""  # what the experiments under way are for
+    owner: str = ""  # the name of the caller who started it; empty in documents of before it was kept
 
     def runs_for(self, purpose: Purpose) -> list[RunRecord]:
         """Runs of one purpose, in the order of execution."""

@@ -96,3 +96,11 @@ class RunRecord:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     outcome: RunOutcome | None = None
     message: str = ""
+    holder: str = ""  # of a joined or imported run: the name of the caller who sends it
+    secret_digest: str = ""  # of the secret that the holder was given (holders.py)
+
+    @property
+    def closed_through(self) -> int:
+        """The last attempt that takes nothing new; 0: none. Only a run that somebody works on takes data."""
+        held = self.state in (RunState.ASSIGNED, RunState.RUNNING) and self.outcome is None
+        return max(self.attempt - 1, 0) if held else self.attempt

@@ -15,6 +15,7 @@ from detctl_coordinator import limits
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.audit_log import entry
 from detctl_coordinator.domain.identity import (
+    LOCAL,
     VALID_S,
     Role,
     Token,
@@ -47,6 +48,8 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
             raise Refusal(Code.INVALID, f"unknown role {limits.clean(request.role, 40)!r}: {_ROLES}") from None
         if not limits.ID.fullmatch(request.name):
             raise Refusal(Code.INVALID, f"name {limits.clean(request.name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64")
+        if request.name == LOCAL.name:
+            raise Refusal(Code.INVALID, f"name {LOCAL.name!r} is that of the coordinator's own user: choose another")
         return await self._issue(role, request.name, request.valid_s)
 
     @unary

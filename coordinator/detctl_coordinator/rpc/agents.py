@@ -11,7 +11,9 @@ from detctl_proto.v1 import agents_pb2_grpc
 from detctl_coordinator import limits
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal, streaming
-from detctl_coordinator.rpc.callers import calling_machine
+from detctl_coordinator.holders import Sender
+from detctl_coordinator.interceptors import current_caller
+from detctl_coordinator.rpc.callers import calling_machine, peer_of
 from detctl_coordinator.rpc.control_stream import ControlStream
 from detctl_coordinator.rpc.ingest_stream import IngestStream
 from detctl_coordinator.transplants import kept_by, may_take
@@ -26,9 +28,7 @@ class AgentsServicer(agents_pb2_grpc.AgentsServicer):
 
     @streaming
     async def Control(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.CoordinatorMessage]:  # noqa: N802
-        async for message in ControlStream(self._engine, self._welcome, calling_machine(context)).serve(
-            request_iterator
-        ):
+        async for message in ControlStream(self._engine, self._welcome, _sender(context)).serve(request_iterator):
             yield message
 
     @streaming
@@ -43,5 +43,9 @@ class AgentsServicer(agents_pb2_grpc.AgentsServicer):
 
     @streaming
     async def Ingest(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.IngestReply]:  # noqa: N802
-        async for reply in IngestStream(self._engine, calling_machine(context)).serve(request_iterator):
+        async for reply in IngestStream(self._engine, _sender(context)).serve(request_iterator):
             yield reply
+
+
+def _sender(context: Any) -> Sender:
+    return Sender(current_caller(), calling_machine(context), peer_of(context))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,15 +16,17 @@ from detctl_coordinator import limits, show
 from detctl_coordinator.audit_log import entry
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import LOCAL
-from detctl_coordinator.domain.run import RunOutcome
+from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal, streaming, unary
+from detctl_coordinator.holders import Sender, may_manage, new_secret, sent_by_users, why_not
 from detctl_coordinator.imports import is_import_id, plan_import
 from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.joins import expected_machines, run_to_join, still_waiting, without_agents
 from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded, RunJoined
 from detctl_coordinator.planning import Planned, plan_runs
 from detctl_coordinator.progress import Speed, run_with_progress, with_progress
+from detctl_coordinator.rpc.callers import peer_of
 from detctl_coordinator.selection import choose_runs
 from detctl_coordinator.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
@@ -51,10 +53,11 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def StartAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
         asked = _asked(request)
         audit_id = "a" + secrets.token_hex(5)
-        if (caller := current_caller()) != LOCAL:
+        caller = current_caller()
+        if caller != LOCAL:
             asked = replace(asked, requested_by=caller.name)  # shown, not claimed
         planned = await self._plan(asked, audit_id)
-        await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time()))
+        await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time(), caller.name))
         self._engine.wake()
         return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
 
@@ -68,21 +71,34 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def JoinAudit(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
         if not limits.ID.fullmatch(request.holder):
             raise Refusal(Code.INVALID, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters")
+        caller = current_caller()
+        secret, digest = new_secret()
         while True:
             audit = await self._audit(request.audit_id)
-            run = run_to_join(audit, request.machine, request.environment, request.holder, again=request.again)
-            if run.boot_id == request.holder:
-                break
+            try:
+                run = run_to_join(
+                    audit, request.machine, request.environment, request.holder, caller, again=request.again
+                )
+            except Refusal as refusal:
+                if refusal.code is Code.NOT_YOURS:
+                    await self._note_refusal(context, audit, "join", refusal.text, request.machine)
+                raise
+            before = run.holder
+            joined = RunJoined(
+                run.spec.run_id, request.holder, request.again, caller.name, digest, may_manage(audit, caller)
+            )
             # Of two who ask at once one gets it; the other looks for the next.
-            await self._engine.tell(audit.audit_id, RunJoined(run.spec.run_id, request.holder, request.again))
+            changed = await self._engine.tell(audit.audit_id, joined)
+            if changed is not None and (run := changed.runs.get(run.spec.run_id, run)).secret_digest == digest:
+                break
         await self._store.open_attempt(run.spec.run_id, run.attempt)
         key = f"run:{run.spec.run_id}:{run.attempt}:joined"
         text = f"{run.spec.run_id} ({run.spec.label}), attempt {run.attempt}"
-        document = entry(
-            time.time(), current_caller().name, "run-joined", text, audit_id=audit.audit_id, machine=request.machine
-        )
+        if before not in ("", caller.name):
+            text += f", taken over from {before}"
+        document = entry(time.time(), caller.name, "run-joined", text, audit_id=audit.audit_id, machine=request.machine)
         await self._store.append_log(key, document)
-        return wire.join_to_proto(run, still_waiting(audit, request.machine))
+        return wire.join_to_proto(run, still_waiting(changed, request.machine), secret)
 
     @streaming
     async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[pb.AuditProgress]:  # noqa: N802
@@ -104,13 +120,15 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     @unary
     async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
-        await self._audit(request.audit_id)
+        audit = await self._managed(context, request.audit_id, "cancel")
+        if audit.state in (AuditState.RUNNING, AuditState.COMPARING):
+            await self._note("cancel-requested", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
         await self._engine.tell(request.audit_id, Cancel(f"cancelled by {_user()}"))
         return pb.Empty()
 
     @unary
     async def ExplainAudit(self, request: pb.ExplainRequest, context: Any) -> pb.Empty:  # noqa: N802
-        audit = await self._audit(request.audit_id)
+        audit = await self._managed(context, request.audit_id, "explain")
         if audit.state is AuditState.CANCELLED and not audit.verdict_json:
             raise Refusal(
                 Code.NOT_NOW,
@@ -209,18 +227,23 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def ImportRun(self, request: pb.ImportRequest, context: Any) -> pb.ImportReply:  # noqa: N802
         run_json = json_object(request.run_json, limits.DETAIL_BYTES_MAX, "run.json")
-        audit = await self._store.put_audit(plan_import(request.label, run_json, time.time()))
+        secret, digest = new_secret()
+        planned = plan_import(request.label, run_json, time.time(), current_caller().name, digest)
+        audit = await self._store.put_audit(planned)
         (run_id,) = audit.runs
         await self._store.open_attempt(run_id, 1)
-        return pb.ImportReply(run_id=run_id)
+        return pb.ImportReply(run_id=run_id, secret=secret)
 
     @unary
     async def FinishImport(self, request: pb.ImportFinished, context: Any) -> pb.Empty:  # noqa: N802
         run = await self._store.run(request.run_id) if limits.ID.fullmatch(request.run_id) else None
         audit = await self._store.audit(run.spec.audit_id) if run is not None else None
-        joined = audit is not None and audit.request.join_only
-        if run is None or not (joined or is_import_id(run.spec.audit_id)):
+        if run is None or audit is None or not sent_by_users(audit):
             raise Refusal(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
+        joined = audit.request.join_only
+        if why := why_not(run, _sender(context), request.secret, by_users=True):
+            await self._note_refusal(context, audit, "finish", why, run.spec.arm.machine, run.spec.run_id)
+            raise Refusal(Code.NOT_YOURS, why)
         if request.end not in ENDS:
             raise Refusal(Code.INVALID, f"unknown end {limits.clean(request.end, 40)!r}")
         outcome = RunOutcome(
@@ -232,16 +255,37 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         )
         manifest = manifest_of(request.manifest_json, "the manifest")
         attempt = request.attempt or run.attempt
-        audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
+        ended = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
+        if ended is not None and _ended_otherwise(ended.runs.get(request.run_id), attempt, outcome, manifest):
+            why = f"run {request.run_id} has ended already, otherwise than this says: nothing was changed"
+            await self._note_refusal(context, audit, "other-content", why, run.spec.arm.machine, request.run_id)
+            raise Refusal(Code.NOT_NOW, why)
         # The caller compares next: wait until the data were checked against the seals.
-        while audit is not None and _to_check(audit, request.run_id):
+        while ended is not None and _to_check(ended, request.run_id):
             await self._engine.changed(WATCH_S)
-            audit = await self._store.audit(run.spec.audit_id)
+            ended = await self._store.audit(run.spec.audit_id)
         return pb.Empty()
 
     async def _note(self, event: str, text: str, audit_id: str = "") -> None:
         document = entry(time.time(), current_caller().name, event, text, audit_id=audit_id)
         await self._store.append_log(f"{event}:{secrets.token_hex(8)}", document)
+
+    async def _note_refusal(
+        self, context: Any, audit: Audit, kind: str, why: str, machine: str = "", subject: str = ""
+    ) -> None:
+        await self._engine.refusals.note(
+            _sender(context), subject or audit.audit_id, kind, why, audit_id=audit.audit_id, machine=machine
+        )
+
+    async def _managed(self, context: Any, audit_id: str, verb: str) -> Audit:
+        """The audit, where the caller may manage it: it is logged who may not. Raises Refusal."""
+        audit = await self._audit(audit_id)
+        if not may_manage(audit, current_caller()):
+            owner = audit.owner or audit.request.requested_by or "nobody"
+            why = f"audit {audit.audit_id} was started by {owner}, who may {verb} it, and administrators may"
+            await self._note_refusal(context, audit, verb, why)
+            raise Refusal(Code.NOT_YOURS, why)
+        return audit
 
     async def _audit(self, audit_id: str) -> Audit:
         audit = await self._store.audit(audit_id) if limits.ID.fullmatch(audit_id) else None
@@ -258,9 +302,22 @@ def _asked(request: pb.AuditRequest) -> AuditRequest:
     return without_agents(asked) if asked.join_only else asked
 
 
+def _ended_otherwise(run: RunRecord | None, attempt: int, outcome: RunOutcome, manifest: Mapping[str, Any]) -> bool:
+    """Whether the store holds another end of this attempt than the one that was sent, and that end counts."""
+    if run is None or run.attempt != attempt or run.outcome is None:
+        return False
+    if run.state not in (RunState.RUNNING, RunState.SEALED):
+        return False  # damaged, cancelled or lost: it ends as nothing
+    return run.outcome != outcome or bool(manifest and run.manifest != manifest)
+
+
 def _to_check(audit: Audit, run_id: str) -> bool:
     """Whether this run has ended and nobody has looked at its data yet."""
     return run_id in {waiting for waiting, _ in lifecycle.to_verify(audit)}
+
+
+def _sender(context: Any) -> Sender:
+    return Sender(current_caller(), "", peer_of(context))
 
 
 def _user() -> str:

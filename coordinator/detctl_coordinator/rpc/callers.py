@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 MACHINE_KEY = "detctl-machine"
 TOKEN_KEY = "authorization"
@@ -19,3 +20,8 @@ def metadata_value(metadata: Any, key: str) -> str:
 def calling_machine(context: Any) -> str:
     """The machine that the caller says it is; empty for a CLI."""
     return metadata_value(context.invocation_metadata(), MACHINE_KEY)
+
+
+def peer_of(context: Any) -> str:
+    """The caller's address as gRPC has it (`ipv4:127.0.0.1:5000`, `unix:`)."""
+    return unquote(str(context.peer() or ""))

@@ -20,6 +20,7 @@ from detctl_coordinator import limits
 from detctl_coordinator.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.holders import Sender, sent_by_users
 from detctl_coordinator.lifecycle_events import Instruction
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage.store import DocumentError, StoreError
@@ -31,15 +32,15 @@ SILENT_BEATS = 3  # a stream that missed this many heartbeats is a half-dead lin
 
 
 class ControlStream:
-    """See the module's text. `caller`: the machine that the metadata names, empty where it names none."""
+    """See the module's text. `sender`: who opened the stream; its machine is empty where the metadata name none."""
 
-    def __init__(self, engine: Engine, welcome: pb.Welcome, caller: str) -> None:
+    def __init__(self, engine: Engine, welcome: pb.Welcome, sender: Sender) -> None:
         self._engine = engine
         self._welcome = welcome
-        self._caller = caller
+        self._sender = sender
         self._connection: Connection | None = None
         self._published = False
-        self._machine_of_run: dict[str, tuple[str, str]] = {}  # run id -> (machine, audit id)
+        self._machine_of_run: dict[str, tuple[str, str]] = {}  # run id -> see _owner
 
     async def serve(self, messages: Any) -> AsyncIterator[pb.CoordinatorMessage]:
         """Replies until either side ends. Raises Refusal, StoreError."""
@@ -77,10 +78,10 @@ class ControlStream:
 
     async def _hello(self, hello: pb.Hello, outbox: asyncio.Queue[Any]) -> None:
         machine = wire.machine_from_hello(hello)
-        if self._caller and self._caller != machine.name:
+        if self._sender.machine and self._sender.machine != machine.name:
             raise Refusal(
                 Code.NOT_YOURS,
-                f"Hello of machine {machine.name} on a stream of machine {limits.clean(self._caller, 80)}",
+                f"Hello of machine {machine.name} on a stream of machine {limits.clean(self._sender.machine, 80)}",
             )
         if self._connection is not None and self._connection.machine.name != machine.name:
             raise Refusal(Code.INVALID, f"this stream began as machine {self._connection.machine.name}")
@@ -130,27 +131,32 @@ class ControlStream:
         event = wire.run_event_from_state(state)
         machine, audit_id = await self._owner(event.run_id)
         assert self._connection is not None
-        if machine and machine != self._connection.machine.name:
-            raise Refusal(
-                Code.NOT_YOURS,
-                f"run {event.run_id} belongs to another machine",
-                f"asked by {self._connection.machine.name}",
+        if audit_id and machine != self._connection.machine.name:
+            why = f"run {event.run_id} " + ("belongs to another machine" if machine else "is sent by users")
+            sender = replace(self._sender, machine=self._connection.machine.name)
+            await self._engine.refusals.note(
+                sender, event.run_id, "state-of-another", why, audit_id=audit_id, machine=machine
             )
+            raise Refusal(Code.NOT_YOURS, why, f"asked by {sender.name}")
         if audit_id:
             await self._engine.tell(audit_id, event)
         noted = pb.RunStateNoted(run_id=state.run_id, attempt=state.attempt, phase=state.phase)
         return pb.CoordinatorMessage(run_state_noted=noted)
 
     async def _owner(self, run_id: str) -> tuple[str, str]:
-        """(machine, audit) of a run; empty texts where it is gone, or can not be read: the machine's other runs go on."""
+        """(machine, audit) of a run; no machine where users send it.
+
+        Both are empty where the run is gone or cannot be read: the machine's other runs go on."""
         if run_id not in self._machine_of_run:
             try:
                 run = await self._engine.store.run(run_id)
+                audit = await self._engine.store.audit(run.spec.audit_id) if run is not None else None
             except DocumentError:
-                run = None
-            if run is None:
                 return "", ""
-            self._machine_of_run[run_id] = (run.spec.arm.machine, run.spec.audit_id)
+            if run is None or audit is None:
+                return "", ""
+            machine = "" if sent_by_users(audit) else run.spec.arm.machine
+            self._machine_of_run[run_id] = (machine, audit.audit_id)
         return self._machine_of_run[run_id]
 
     async def _leave(self) -> None:

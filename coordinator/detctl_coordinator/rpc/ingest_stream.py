@@ -2,40 +2,54 @@
 
 Pipelined: up to IN_FLIGHT_MAX are checked and written at once, those of one rank one after the other (so that a stream's index
 never shows a hole). What the store could not take ends the stream with UNAVAILABLE and is not acknowledged: the agent sends again.
+
+Only a run's holder (holders.py) can change it. What a holder sends that can never be stored - damaged, or other content than it sent
+before - makes its run damaged, hence unverified; what anybody else sends is refused and logged, and the run does not notice.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 
 from detctl_coordinator import limits, metrics
+from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, Refusal
-from detctl_coordinator.imports import is_import_id
+from detctl_coordinator.errors import Refusal
+from detctl_coordinator.holders import Sender, is_holder, sent_by_users, why_not
 from detctl_coordinator.lifecycle_events import RunDamaged
-from detctl_coordinator.storage.store import DocumentError, Fenced, Refused
+from detctl_coordinator.storage.store import (
+    ContradictionError,
+    DocumentError,
+    Fenced,
+    Refused,
+    RunOverError,
+    StoreError,
+)
 from detctl_coordinator.wire.records import seal_from_proto, segment_from_proto
-
-log = logging.getLogger(__name__)
 
 # 16 segments of 256 KiB are 4 MiB of memory a stream, and enough to keep a disk of 10 ms an fsync busy.
 IN_FLIGHT_MAX = 16
-RUNS_MAX = 4096  # owners remembered by a stream
+RUNS_MAX = 4096  # runs remembered by a stream
+
+
+class _NotHolderError(Exception):
+    """The sender may not write to this run. One line for people."""
 
 
 class IngestStream:
-    """See the module's text. `caller`: the machine that the metadata names; a CLI that imports a folder names none."""
+    """See the module's text. `sender`: who opened the stream, the same for all of its messages."""
 
-    def __init__(self, engine: Engine, caller: str) -> None:
+    def __init__(self, engine: Engine, sender: Sender) -> None:
         self._engine = engine
-        self._caller = caller
-        self._owners: dict[str, str] = {}  # run id -> audit id, of runs that this caller may write
+        self._sender = sender
+        # Of runs that this sender may write to, by attempt: an attempt keeps its holder. With whether users send it.
+        self._runs: dict[tuple[str, int], tuple[RunRecord, bool]] = {}
         self._last: dict[tuple[str, int], asyncio.Task[pb.IngestReply]] = {}  # (run, rank) -> its latest write
 
     async def serve(self, requests: Any) -> AsyncIterator[pb.IngestReply]:
@@ -63,9 +77,10 @@ class IngestStream:
             async for request in requests:
                 sealing = request.WhichOneof("kind") == "seal"
                 part = request.seal if sealing else request.segment
+                secret = request.secret
                 key = (part.run_id, part.rank)
                 before = self._last.get(key)
-                task = asyncio.create_task(self._take(part, before))
+                task = asyncio.create_task(self._take(part, secret, before))
                 self._last[key] = task
                 if len(self._last) > RUNS_MAX:
                     self._last = {k: t for k, t in self._last.items() if not t.done()}
@@ -73,14 +88,14 @@ class IngestStream:
         finally:
             await queue.put(None)
 
-    async def _take(self, part: Any, before: asyncio.Task[pb.IngestReply] | None) -> pb.IngestReply:
+    async def _take(self, part: Any, secret: str, before: asyncio.Task[pb.IngestReply] | None) -> pb.IngestReply:
         sealing = isinstance(part, records_pb2.Seal)
         reply = pb.IngestReply(
             run_id=part.run_id, attempt=part.attempt, rank=part.rank, seal=sealing, number=0 if sealing else part.number
         )
-        audit_id = ""
+        run: RunRecord | None = None
         try:
-            audit_id = await self._owner(part.run_id)
+            run = await self._run(part.run_id, part.attempt, secret)
             if sealing:
                 seal = seal_from_proto(part)
                 if before is not None:
@@ -94,40 +109,56 @@ class IngestStream:
                 metrics.SEGMENTS.inc()
                 metrics.SEGMENT_BYTES.inc(meta.bytes)
                 metrics.FINGERPRINTS.inc(meta.record_count)
-        except Fenced:
+        except _NotHolderError as error:
+            reply.refused = str(error)
+        except RunOverError as error:
+            reply.fenced, reply.refused = True, str(error)
+            await self._note(run, part.attempt, "run-over", str(error))
+        except Fenced as error:
             reply.fenced = True
+            await self._note(run, part.attempt, "fenced", str(error))
         except (Refusal, Refused, DocumentError) as error:
-            reply.refused = await self._refuse(part, audit_id, str(error))
+            reply.refused = str(error)
+            kind = "other-content" if isinstance(error, ContradictionError) else "damaged"
+            await self._note(run, part.attempt, kind, str(error))
+            if run is not None:  # data that can never be stored: less than everything is not compared
+                damaged = RunDamaged(part.run_id, part.attempt, f"{_ARRIVED[kind]}: {limits.clean(str(error))}")
+                await self._engine.tell(run.spec.audit_id, damaged)
         return reply
 
-    async def _from_users(self, audit_id: str) -> bool:
-        """Whether runs of this audit come from whoever may submit: imported folders, and runs that users launch themselves."""
-        if is_import_id(audit_id):
-            return True
-        audit = await self._engine.store.audit(audit_id)
-        return audit is not None and audit.request.join_only
+    async def _run(self, run_id: str, attempt: int, secret: str) -> RunRecord:
+        """The run, if the sender may write to this attempt of it.
 
-    async def _refuse(self, part: Any, audit_id: str, why: str) -> str:
-        """Data that can never be stored make the run damaged: less than everything is not compared."""
-        log.warning("run=%s attempt=%d rank=%d refused=%s", limits.clean(part.run_id, 80), part.attempt, part.rank, why)
-        if audit_id:
-            message = f"damaged data arrived: {limits.clean(why)}"
-            await self._engine.tell(audit_id, RunDamaged(part.run_id, part.attempt, message))
-        return why
+        Raises _NotHolderError; Fenced where the run is gone or has a newer attempt; StoreError where the attempt is not open yet.
+        """
+        known = self._runs.get((run_id, attempt))
+        if known is not None and not why_not(known[0], self._sender, secret, by_users=known[1]):
+            return known[0]
+        run = await self._engine.store.run(run_id) if limits.ID.fullmatch(run_id) else None
+        audit = await self._engine.store.audit(run.spec.audit_id) if run is not None else None
+        if run is None or audit is None:
+            raise Fenced(f"run {limits.clean(run_id, 80)} is unknown")
+        by_users = sent_by_users(audit)
+        if attempt < run.attempt and is_holder(run, self._sender, by_users=by_users):
+            raise Fenced(f"run {run_id}: attempt {attempt} is older than attempt {run.attempt}")
+        why = why_not(run, self._sender, secret, by_users=by_users)
+        if why:
+            metrics.REFUSED.labels("Ingest", "NOT_YOURS").inc()
+            await self._note(run, attempt, "not-holder", why)
+            raise _NotHolderError(why)
+        if attempt != run.attempt:  # a later one may get another holder
+            raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {run.attempt})")
+        if len(self._runs) >= RUNS_MAX:
+            self._runs.clear()
+        run = replace(run, manifest={}, outcome=None)  # what may be large
+        self._runs[run_id, attempt] = run, by_users
+        return run
 
-    async def _owner(self, run_id: str) -> str:
-        """The audit of a run that the caller may write. Raises Fenced where it is gone, Refusal where it is another's."""
-        if run_id not in self._owners:
-            run = await self._engine.store.run(run_id) if limits.ID.fullmatch(run_id) else None
-            if run is None:
-                raise Fenced(f"run {limits.clean(run_id, 80)} is unknown")
-            machine = run.spec.arm.machine
-            if machine != self._caller and not (not self._caller and await self._from_users(run.spec.audit_id)):
-                raise Refusal(
-                    Code.NOT_YOURS,
-                    f"run {run_id} belongs to another machine than {limits.clean(self._caller, 80) or 'this caller'}",
-                )
-            if len(self._owners) >= RUNS_MAX:
-                self._owners.clear()
-            self._owners[run_id] = run.spec.audit_id
-        return self._owners[run_id]
+    async def _note(self, run: RunRecord | None, attempt: int, kind: str, why: str) -> None:
+        audit_id, machine = (run.spec.audit_id, run.spec.arm.machine) if run is not None else ("", "")
+        run_id = run.spec.run_id if run is not None else ""
+        where = f"{why} (attempt {attempt})"
+        await self._engine.refusals.note(self._sender, run_id, kind, where, audit_id=audit_id, machine=machine)
+
+
+_ARRIVED = {"damaged": "damaged data arrived", "other-content": "contradicting data arrived"}

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunState
 from detctl_coordinator.storage.store import Missing, Store, StoreError
@@ -55,13 +56,20 @@ def copy_store(source: Store, target: Store, tell: Callable[[str], None] = lambd
     audits = list(reversed(newest))  # oldest first, as they came
     for number, audit in enumerate(audits, start=1):
         tell(f"audit {number} of {len(audits)}: {audit.audit_id}, {len(audit.runs)} runs")
-        target.put_audit(replace(audit, version=0))
+        begun = target.put_audit(_under_way(audit))
+        copied = [run_id for run_id in audit.runs if _copy_run(source, target, run_id, done)]
+        target.put_audit(replace(audit, version=begun.version))
         for run_id, run in audit.runs.items():
-            copied = _copy_run(source, target, run_id, done)
-            if copied and run.state is RunState.SEALED and (wrong := verify(target, run_id, blobs=True)):
+            if run_id in copied and run.state is RunState.SEALED and (wrong := verify(target, run_id, blobs=True)):
                 done.problems += (f"run {run_id}: {wrong[0]}",)
         done.audits += 1
     return done
+
+
+def _under_way(audit: Audit) -> Audit:
+    """As new, with runs that take data: those that are over would take none."""
+    runs = {run_id: replace(run, state=RunState.RUNNING, outcome=None) for run_id, run in audit.runs.items()}
+    return replace(audit, version=0, runs=runs)
 
 
 def _log(source: Store) -> Iterator[tuple[str, dict[str, object]]]:

@@ -45,6 +45,7 @@ def audit_to_json(audit: Audit) -> Json:
         "message": audit.message,
         "verdict_json": audit.verdict_json,
         "trying": audit.trying,
+        "owner": audit.owner,
         "request": {
             "recipe": request.recipe,
             "machines": list(request.machines),
@@ -63,6 +64,7 @@ def audit_to_json(audit: Audit) -> Json:
             "budget_runs": request.budget_runs,
             "self_test": request.self_test,
             "join_only": request.join_only,
+            "joiners": list(request.joiners),
         },
         "runs": [run_to_json(run) for run in audit.runs.values()],
     }
@@ -93,6 +95,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
                 "join_only",
             ),
             environments=tuple(raw.get("environments", ("default",))),
+            joiners=tuple(raw.get("joiners", ())),
             set=tuple((name, value) for name, value in raw.get("set", ())),
             vary=tuple((name, tuple(values)) for name, values in raw.get("vary", ())),
         )
@@ -103,6 +106,7 @@ def audit_from_json(document: Mapping[str, Any]) -> Audit:
             runs={run.spec.run_id: run for run in runs},
             state=AuditState(document["state"]),
             **_present(document, "created_unix_s", "version", "stop_after_step", "verdict_json", "message", "trying"),
+            **_present(document, "owner"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DocumentError(f"an audit's document in the store is damaged: {error!r}") from error
@@ -148,6 +152,8 @@ def run_to_json(run: RunRecord) -> Json:
             "wall_s": outcome.wall_s,
         },
         "message": run.message,
+        "holder": run.holder,
+        "secret_digest": run.secret_digest,
     }
 
 
@@ -181,6 +187,7 @@ def _run(document: Mapping[str, Any]) -> RunRecord:
             state=RunState(document["state"]),
             outcome=outcome or None,
             **_present(document, "attempt", "boot_id", "step", "records", "created_unix_s", "manifest", "message"),
+            **_present(document, "holder", "secret_digest"),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DocumentError(f"a run's document in the store is damaged: {error!r}") from error

@@ -24,7 +24,11 @@ def check_segment(meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[Stre
         raise Refused(f"segment {meta.number} has {len(columns)} bytes; the limit is {SEGMENT_BYTES_MAX}")
     if meta.bytes != len(columns):
         raise Refused(f"segment {meta.number} has {len(columns)} bytes and says {meta.bytes}")
+    brought: dict[tuple[StreamKey, int], StepEntry] = {}
     for key, entry in closed:
+        if brought.setdefault((key, entry.ordinal), entry) != entry:
+            stream = f"{key.stage.word}/{key.phase.word}"
+            raise Refused(f"segment {meta.number} brings entry {entry.ordinal} of {stream} twice, with other content")
         if key.rank != meta.rank:
             raise Refused(f"segment {meta.number} of rank {meta.rank} brings an entry of rank {key.rank}")
         if not (0 <= entry.ordinal < ORDINAL_MAX and 0 <= entry.step < 1 << 32 and 0 <= entry.count < 1 << 32):

@@ -40,13 +40,25 @@ def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
         info = json.dumps([stored.audit_id, record.spec.arm.machine, record.spec.recipe])
         values += [run_id, record.created_unix_s, info]
     names = [redis_keys.ACTIVE, redis_keys.BY_TIME, redis_keys.RUNS, redis_keys.RUNS_BY_TIME, redis_keys.DELETED]
-    answer = link.script(redis_scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], [*values, *removed])
+    ended = {run_id: run.closed_through for run_id, run in stored.runs.items() if run.closed_through}
+    names += [redis_keys.state_key(run_id) for run_id in ended]
+    values += [*ended.values(), *removed]
+    answer = link.script(redis_scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], values)
     if answer != b"ok":
         raise Conflict(
             f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
         )
     link.confirm()
     return stored
+
+
+def close_ended(link: RedisLink) -> None:
+    """Of a store of schema 1, which did not keep which attempts have ended: closes them."""
+    audit_ids = [item.decode() for item in link.call("ZRANGE", redis_keys.BY_TIME, 0, -1)]
+    for start in range(0, len(audit_ids), PAGE):
+        for audit in get_all(link, audit_ids[start : start + PAGE]).values():
+            ended = [run for run in audit.runs.values() if run.closed_through]
+            link.calls([("HSET", redis_keys.state_key(r.spec.run_id), "closed", r.closed_through) for r in ended])
 
 
 def get_all(link: RedisLink, audit_ids: Sequence[str]) -> NamedRows[Audit]:

@@ -1,10 +1,10 @@
 """Names of keys and the layout of packed values.
 
-Audits and all their indexes share one hash slot, so an audit and its place in every list change in one step. The keys of one
-run share another, so its data is written in one step and can live on another shard. Every key begins with `detctl:`, which is
+Audits and all their indexes share one hash slot, the keys of one run another. An audit, its place in every list and which attempts
+of its runs have ended change in one step, which touches both: one primary holds all keys. Every key begins with `detctl:`, which is
 the pattern to give an ACL user: `~detctl:* +@read +@write +@connection +@scripting -@dangerous +info`.
 
-    detctl:{audits}:schema                       1
+    detctl:{audits}:schema                       2
     detctl:{audits}:audit:ID                     hash: version, token (of the last writer), document (JSON)
     detctl:{audits}:active                       set of audit ids
     detctl:{audits}:by-time                      sorted set of audit ids by creation
@@ -15,7 +15,8 @@ the pattern to give an ACL user: `~detctl:* +@read +@write +@connection +@script
     detctl:tokens                                hash: token id -> JSON
     detctl:{log}:entries                         list of JSON, oldest first; entry N is at N - 1
     detctl:{log}:keys                            set of keys of its entries
-    detctl:{run:ID}:state                        hash: attempt, stale:N for attempts whose data is still to be unlinked
+    detctl:{run:ID}:state                        hash: attempt; closed, the last attempt that takes nothing new (since schema 2);
+                                                 stale:N for attempts whose data is still to be unlinked
     detctl:{run:ID}:ATTEMPT:ranks                set of ranks
     detctl:{run:ID}:ATTEMPT:metas:RANK           hash: number -> packed SegmentMeta
     detctl:{run:ID}:ATTEMPT:segment:RANK:NUMBER  columns as they were sent
@@ -31,7 +32,7 @@ from collections.abc import Mapping
 
 from detctl_coordinator.domain.fingerprint import Phase, SegmentMeta, Stage, StepEntry, StreamKey
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 SCHEMA = "detctl:{audits}:schema"
 ACTIVE = "detctl:{audits}:active"

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
 from detctl_coordinator.storage import redis_keys, redis_scripts
+from detctl_coordinator.storage.contradictions import is_over, other_entry, other_seal, other_segment, was_sealed
 from detctl_coordinator.storage.limits import ORDINAL_GAP_MAX
 from detctl_coordinator.storage.redis_keys import ENTRY_BYTES, data_key, state_key
 from detctl_coordinator.storage.redis_link import RedisLink
@@ -42,10 +43,10 @@ def put_segment(
     columns: bytes,
     closed: Sequence[tuple[StreamKey, StepEntry]],
 ) -> None:
-    """Writes a segment and its part of the index in one step. Raises Fenced, Refused."""
+    """Writes a segment and its part of the index in one step; nothing where both are there. Raises Fenced, Refused."""
     keys = [state_key(run_id), data_key(run_id, attempt, "metas", meta.rank)]
     keys.append(data_key(run_id, attempt, "segment", meta.rank, meta.number))
-    keys += [data_key(run_id, attempt, "streams"), data_key(run_id, attempt, "ranks")]
+    keys += [data_key(run_id, attempt, part) for part in ("streams", "ranks", "seals")]
     values: list[str | int | bytes] = [attempt, meta.rank, meta.number, redis_keys.pack_meta(meta), columns]
     values += [ENTRY_BYTES, ORDINAL_GAP_MAX]
     for key, group in groupby(sorted(closed, key=_by_stream_and_ordinal), key=lambda item: item[0]):
@@ -54,14 +55,24 @@ def put_segment(
         values += [redis_keys.stream_field(key), len(chunks)]
         for first, data in chunks:
             values += [first, data]
-    _check(link, link.script(redis_scripts.PUT_SEGMENT, keys, values), run_id, attempt)
+    answer = link.script(redis_scripts.PUT_SEGMENT, keys, values)
+    if answer[0] == b"segment":
+        raise other_segment(meta.rank, meta.number)
+    if answer[0] == b"sealed":
+        raise was_sealed(meta.rank, meta.number)
+    if answer[0] == b"entry":
+        raise other_entry(redis_keys.stream_of(answer[1].decode()), int(answer[2]))
+    _check(link, answer, run_id, attempt)
     link.confirm()
 
 
 def put_seal(link: RedisLink, run_id: str, attempt: int, rank: int, document: str) -> None:
-    """Writes the seal of a rank; the first one stands. Raises Fenced."""
+    """Writes the seal of a rank; nothing where it is there. Raises Fenced, ContradictionError."""
     keys = [state_key(run_id), data_key(run_id, attempt, "seals"), data_key(run_id, attempt, "ranks")]
-    _check(link, link.script(redis_scripts.PUT_SEAL, keys, [attempt, rank, document]), run_id, attempt)
+    answer = link.script(redis_scripts.PUT_SEAL, keys, [attempt, rank, document])
+    if answer[0] == b"seal":
+        raise other_seal(rank)
+    _check(link, answer, run_id, attempt)
     link.confirm()
 
 
@@ -158,6 +169,8 @@ def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) 
         if answer[1] == b"none" and not link.call("HEXISTS", redis_keys.RUNS, run_id):
             raise _fenced(run_id, attempt, b"deleted")
         raise _fenced(run_id, attempt, answer[1])
+    if answer[0] == b"over":
+        raise is_over(run_id, attempt)
     if answer[0] == b"gap":
         raise Refused(f"entry {answer[1].decode()} is too far ahead: its stream has {answer[2].decode()} entries")
 

@@ -5,9 +5,9 @@ A script is safe to send again (a reply may be lost on the way): a write that is
 
 from __future__ import annotations
 
-# KEYS: audit, active, by-time, runs, runs-by-time, deleted
+# KEYS: audit, active, by-time, runs, runs-by-time, deleted, then the state of each run that has attempts which take nothing new
 # ARGV: expected version, new version, token, active 0|1, created, audit id, document, number of runs,
-#       (run id, created, info) a run, then ids of removed runs
+#       (run id, created, info) a run, the last such attempt a state, then ids of removed runs
 PUT_AUDIT = """
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
 if version ~= ARGV[1] then
@@ -22,6 +22,10 @@ for _ = 1, tonumber(ARGV[8]) do
   redis.call('HSET', KEYS[4], ARGV[at], ARGV[at + 2])
   redis.call('ZADD', KEYS[5], ARGV[at + 1], ARGV[at])
   at = at + 3
+end
+for state = 7, #KEYS do
+  redis.call('HSET', KEYS[state], 'closed', ARGV[at])
+  at = at + 1
 end
 while at <= #ARGV do
   redis.call('SADD', KEYS[6], ARGV[at])
@@ -66,29 +70,46 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 'ok'
 """
 
-# KEYS: state, metas, segment, streams, ranks, then an index key a stream
+# What is there is compared byte for byte. An entry is there where its first four bytes, its ordinal + 1, are not 0.
+# KEYS: state, metas, segment, streams, ranks, seals, then an index key a stream
 # ARGV: attempt, rank, number, meta, columns, entry bytes, gap limit,
 #       a stream: field, number of chunks, (first ordinal, bytes) a chunk
 PUT_SEGMENT = """
 local now = redis.call('HGET', KEYS[1], 'attempt') or 'none'
 if now ~= ARGV[1] then return {'attempt', now} end
-if redis.call('HEXISTS', KEYS[2], ARGV[3]) == 1 then return {'ok'} end
+local there = redis.call('HGET', KEYS[2], ARGV[3])
+if there then
+  if there ~= ARGV[4] or redis.call('GET', KEYS[3]) ~= ARGV[5] then return {'segment'} end
+elseif tonumber(redis.call('HGET', KEYS[1], 'closed') or '0') >= tonumber(now) then return {'over'}
+elseif redis.call('HEXISTS', KEYS[6], ARGV[2]) == 1 then return {'sealed'} end
 local size, limit = tonumber(ARGV[6]), tonumber(ARGV[7])
 local at, gapless = 8, {}
-for stream = 6, #KEYS do
+for stream = 7, #KEYS do
   gapless[stream] = tonumber(redis.call('HGET', KEYS[4], ARGV[at]) or '0')
   for chunk = 1, tonumber(ARGV[at + 1]) do
     local first = tonumber(ARGV[at + chunk * 2])
     local last = first + #ARGV[at + chunk * 2 + 1] / size - 1
     if last > gapless[stream] + limit then return {'gap', tostring(last), tostring(gapless[stream])} end
+    local bytes = ARGV[at + chunk * 2 + 1]
+    local have = redis.call('GETRANGE', KEYS[stream], first * size, first * size + #bytes - 1)
+    if have ~= bytes and (there or have ~= '') then
+      for byte = 1, #bytes, size do
+        local old = string.sub(have, byte, byte + size - 1)
+        local new = old == '' or string.sub(old, 1, 4) == '\\0\\0\\0\\0'
+        if new and there or not new and old ~= string.sub(bytes, byte, byte + size - 1) then
+          return {'entry', ARGV[at], string.format('%d', first + (byte - 1) / size)}
+        end
+      end
+    end
   end
   at = at + 2 + tonumber(ARGV[at + 1]) * 2
 end
+if there then return {'ok'} end
 redis.call('SET', KEYS[3], ARGV[5])
 redis.call('HSET', KEYS[2], ARGV[3], ARGV[4])
 redis.call('SADD', KEYS[5], ARGV[2])
 at = 8
-for stream = 6, #KEYS do
+for stream = 7, #KEYS do
   local have = gapless[stream]
   for chunk = 1, tonumber(ARGV[at + 1]) do
     local first, bytes = tonumber(ARGV[at + chunk * 2]), ARGV[at + chunk * 2 + 1]
@@ -111,7 +132,10 @@ return {'ok'}
 PUT_SEAL = """
 local now = redis.call('HGET', KEYS[1], 'attempt') or 'none'
 if now ~= ARGV[1] then return {'attempt', now} end
-redis.call('HSETNX', KEYS[2], ARGV[2], ARGV[3])
+local there = redis.call('HGET', KEYS[2], ARGV[2])
+if there then return {there == ARGV[3] and 'ok' or 'seal'} end
+if tonumber(redis.call('HGET', KEYS[1], 'closed') or '0') >= tonumber(now) then return {'over'} end
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('SADD', KEYS[3], ARGV[2])
 return {'ok'}
 """

@@ -146,3 +146,7 @@ class RedisStore:
                 f"store {self._link.shown} was written by a newer detctl (schema {found}, this one knows "
                 f"{redis_keys.SCHEMA_VERSION}): upgrade detctl"
             )
+        if found < redis_keys.SCHEMA_VERSION:
+            redis_audits.close_ended(self._link)
+            self._link.call("SET", redis_keys.SCHEMA, redis_keys.SCHEMA_VERSION)
+            self._link.confirm()

@@ -29,10 +29,11 @@ def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
             f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
         )
     connection.executemany(
-        "INSERT INTO runs (run_id, run_no, attempt, audit_id, machine, recipe, created) VALUES (?, 0, 0, ?, ?, ?, ?) "
-        "ON CONFLICT (run_id) DO UPDATE SET machine = excluded.machine, recipe = excluded.recipe, created = excluded.created",
+        "INSERT INTO runs (run_id, run_no, attempt, audit_id, machine, recipe, created, closed) VALUES (?, 0, 0, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (run_id) DO UPDATE SET machine = excluded.machine, recipe = excluded.recipe, created = excluded.created, "
+        "closed = excluded.closed",
         [
-            (run_id, stored.audit_id, run.spec.arm.machine, run.spec.recipe, run.created_unix_s)
+            (run_id, stored.audit_id, run.spec.arm.machine, run.spec.recipe, run.created_unix_s, run.closed_through)
             for run_id, run in stored.runs.items()
         ],
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
+from detctl_coordinator.storage.contradictions import is_over, other_entry, other_seal, other_segment, was_sealed
 from detctl_coordinator.storage.limits import check_gap
 from detctl_coordinator.storage.store import Fenced, StoreError
 
@@ -38,16 +39,19 @@ def open_attempt(connection: sqlite3.Connection, run_id: str, attempt: int) -> b
     return bool(run_no)
 
 
-def _writable(connection: sqlite3.Connection, run_id: str, attempt: int) -> int:
-    """The number under which `attempt` writes. Raises Fenced for an older one, StoreError for one not opened yet."""
-    row = connection.execute("SELECT run_no, attempt FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+def _writable(connection: sqlite3.Connection, run_id: str, attempt: int) -> tuple[int, bool]:
+    """(the number under which `attempt` writes, whether it takes something new).
+
+    Raises Fenced for an older one, StoreError for one not opened yet.
+    """
+    row = connection.execute("SELECT run_no, attempt, closed FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
         raise Fenced(f"run {run_id} is unknown: it was deleted or never planned")
     if attempt < row[1]:
         raise Fenced(f"run {run_id}: attempt {attempt} is older than attempt {row[1]}")
     if attempt > row[1]:
         raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {row[1]})")
-    return int(row[0])
+    return int(row[0]), attempt > row[2]
 
 
 def put_segment(
@@ -58,35 +62,55 @@ def put_segment(
     columns: bytes,
     closed: Sequence[tuple[StreamKey, StepEntry]],
 ) -> None:
-    """Writes a segment and its part of the index; nothing where the segment is there. Raises Fenced, Refused."""
-    run_no = _writable(connection, run_id, attempt)
-    added = connection.execute(
-        "INSERT OR IGNORE INTO segments (run_no, rank, number, scheme, level, records, first_step, last_step, crc32, bytes, "
-        "columns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(run_no, meta.rank, meta.number, meta.scheme, meta.level, meta.record_count),
-            *(meta.first_step, meta.last_step, meta.crc32, meta.bytes, columns),
-        ),
-    ).rowcount
-    if not added:
-        return
+    """Writes a segment and its part of the index; nothing where both are there. Raises Fenced, Refused."""
+    run_no, takes_new = _writable(connection, run_id, attempt)
+    content = (
+        *(meta.scheme, meta.level, meta.record_count, meta.first_step, meta.last_step, meta.crc32, meta.bytes),
+        columns,
+    )
+    sql = (
+        "SELECT scheme, level, records, first_step, last_step, crc32, bytes, columns FROM segments "
+        "WHERE run_no = ? AND rank = ? AND number = ?"
+    )
+    there = connection.execute(sql, (run_no, meta.rank, meta.number)).fetchone()
+    if there is None:
+        if not takes_new:
+            raise is_over(run_id, attempt)
+        if connection.execute("SELECT 1 FROM seals WHERE run_no = ? AND rank = ?", (run_no, meta.rank)).fetchone():
+            raise was_sealed(meta.rank, meta.number)
+        connection.execute(
+            "INSERT INTO segments (run_no, rank, number, scheme, level, records, first_step, last_step, crc32, bytes, columns) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (run_no, meta.rank, meta.number, *content),
+        )
+    elif there != content:
+        raise other_segment(meta.rank, meta.number)
     for key, group in groupby(sorted(closed, key=lambda item: item[0]), key=lambda item: item[0]):
-        _put_entries(connection, (run_no, key.rank, int(key.stage), int(key.phase)), [entry for _, entry in group])
+        entries = {entry.ordinal: entry for _, entry in group}
+        _put_entries(connection, run_no, key, entries, may_add=there is None)
 
 
 def _put_entries(
-    connection: sqlite3.Connection, stream: tuple[int, int, int, int], entries: Sequence[StepEntry]
+    connection: sqlite3.Connection, run_no: int, key: StreamKey, entries: Mapping[int, StepEntry], *, may_add: bool
 ) -> None:
+    stream = (run_no, key.rank, int(key.stage), int(key.phase))
     where = "run_no = ? AND rank = ? AND stage = ? AND phase = ?"
     row = connection.execute(f"SELECT gapless FROM streams WHERE {where}", stream).fetchone()
     gapless = row[0] if row else 0
-    check_gap(max(entry.ordinal for entry in entries), gapless)
+    check_gap(max(entries), gapless)
+    rows = {
+        entry.ordinal: (entry.ordinal, entry.step, entry.count, entry.digest + entry.sum + entry.chain)
+        for entry in entries.values()
+    }
+    sql = f"SELECT ordinal, step, count, digests FROM entries WHERE {where} AND ordinal BETWEEN ? AND ?"
+    for there in connection.execute(sql, (*stream, min(rows), max(rows))):
+        if there[0] in rows and rows.pop(there[0]) != there:
+            raise other_entry(key, there[0])
+    if rows and not may_add:
+        raise other_entry(key, min(rows))
     connection.executemany(
-        "INSERT OR IGNORE INTO entries (run_no, rank, stage, phase, ordinal, step, count, digests) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            (*stream, entry.ordinal, entry.step, entry.count, entry.digest + entry.sum + entry.chain)
-            for entry in entries
-        ],
+        "INSERT INTO entries (run_no, rank, stage, phase, ordinal, step, count, digests) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(*stream, *row) for row in rows.values()],
     )
     # Ordinals from `gapless` on, in order, as long as none is missing: usually exactly those just written.
     ordinals = connection.execute(
@@ -103,11 +127,17 @@ def _put_entries(
 
 
 def put_seal(connection: sqlite3.Connection, run_id: str, attempt: int, rank: int, document: str) -> None:
-    """Writes the seal of a rank; the first one stands. Raises Fenced."""
-    run_no = _writable(connection, run_id, attempt)
-    connection.execute(
-        "INSERT OR IGNORE INTO seals (run_no, rank, document) VALUES (?, ?, ?)", (run_no, rank, document)
-    )
+    """Writes the seal of a rank; nothing where it is there. Raises Fenced, ContradictionError."""
+    run_no, takes_new = _writable(connection, run_id, attempt)
+    sql = "SELECT document FROM seals WHERE run_no = ? AND rank = ?"
+    there = connection.execute(sql, (run_no, rank)).fetchone()
+    if there is not None:
+        if there[0] != document:
+            raise other_seal(rank)
+        return
+    if not takes_new:
+        raise is_over(run_id, attempt)
+    connection.execute("INSERT INTO seals (run_no, rank, document) VALUES (?, ?, ?)", (run_no, rank, document))
 
 
 def sweep(connection: sqlite3.Connection) -> bool:

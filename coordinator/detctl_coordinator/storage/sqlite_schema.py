@@ -11,7 +11,7 @@ from pathlib import Path
 
 from detctl_coordinator.storage.store import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x64746374  # "dtct": tells our file from any other SQLite database
 
 # Since schema 2. The triggers make the log append-only for whoever opens the file with our code or another's.
@@ -21,6 +21,11 @@ CREATE TABLE log (number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UN
 CREATE TRIGGER log_keeps BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 CREATE TRIGGER log_stays BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 """
+# Since schema 3. Runs of audits that are over are closed at once, others when their audit is advanced the next time.
+_CLOSED = """
+ALTER TABLE runs ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;
+UPDATE runs SET closed = attempt WHERE audit_id IN (SELECT audit_id FROM audits WHERE NOT active);
+"""
 _TABLES = """
 CREATE TABLE audits (
     audit_id TEXT PRIMARY KEY, version INTEGER NOT NULL, active INTEGER NOT NULL, created REAL NOT NULL, document TEXT NOT NULL
@@ -29,7 +34,8 @@ CREATE INDEX audits_by_time ON audits (created, audit_id);
 CREATE INDEX audits_active ON audits (audit_id) WHERE active;
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY, run_no INTEGER NOT NULL, attempt INTEGER NOT NULL, audit_id TEXT NOT NULL,
-    machine TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL
+    machine TEXT NOT NULL, recipe TEXT NOT NULL, created REAL NOT NULL,
+    closed INTEGER NOT NULL DEFAULT 0 -- attempts up to this one take nothing new
 );
 CREATE INDEX runs_by_time ON runs (created, run_id);
 CREATE INDEX runs_by_audit ON runs (audit_id);
@@ -87,8 +93,9 @@ def open_writer(file: Path, busy_s: float = 10.0) -> sqlite3.Connection:
                 f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                 f"{_TABLES} {_IDENTITY} COMMIT;"
             )
-        elif version < 2:
-            connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA_VERSION}; {_IDENTITY} COMMIT;")
+        elif version < SCHEMA_VERSION:
+            steps = (_IDENTITY if version < 2 else "") + _CLOSED
+            connection.executescript(f"BEGIN IMMEDIATE; PRAGMA user_version = {SCHEMA_VERSION}; {steps} COMMIT;")
     except BaseException:
         connection.close()
         raise

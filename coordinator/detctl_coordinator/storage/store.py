@@ -1,7 +1,11 @@
 """The store: what the coordinator keeps, behind one interface. Synchronous and thread-safe; one contract suite for all backends.
 
-Idempotent by design: a segment under (run, attempt, rank, number), an entry under (run, attempt, stream, ordinal), a seal under
-(run, attempt, rank). "Stored" means durable: a call that returned has survived a SIGKILL of the store (SQLite FULL, Redis AOF).
+Idempotent by content: a segment under (run, attempt, rank, number), an entry under (run, attempt, stream, ordinal), a seal under
+(run, attempt, rank) may be written again as it is stored, byte for byte, at any time. With other content it is refused and nothing
+changes. Nothing new is taken under a rank that was sealed, nor under an attempt that its audit's document has as ended: `put_audit`
+closes those in the same step (`RunRecord.closed_through`).
+
+"Stored" means durable: a call that returned has survived a SIGKILL of the store (SQLite FULL, Redis AOF).
 """
 
 from __future__ import annotations
@@ -72,12 +76,23 @@ class NamedRows(dict[str, T]):
         self.unreadable = tuple(unreadable)
 
 
+class ContradictionError(Refused):
+    """Says something else than what is stored under the same number, ordinal or rank. What is stored stays as it was."""
+
+
+class RunOverError(Fenced):
+    """The attempt has ended: what is stored may be sent again, nothing new is taken."""
+
+
 class Store(Protocol):
     """See the module's text. Every method may raise StoreError."""
 
     # -- audits and runs ------------------------------------------------------------------------------------------
     def put_audit(self, audit: Audit) -> Audit:
-        """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises Conflict."""
+        """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises Conflict.
+
+        Attempts up to each run's `closed_through` take nothing new from this step on.
+        """
         ...
 
     def audit(self, audit_id: str) -> Audit | None:
@@ -152,11 +167,15 @@ class Store(Protocol):
         columns: bytes,
         closed: Sequence[tuple[StreamKey, StepEntry]],
     ) -> None:
-        """Durable when it returns. The same segment again changes nothing. Raises Fenced, Refused."""
+        """Durable when it returns. The same segment again changes nothing.
+
+        Raises Fenced (RunOverError where the attempt has ended), Refused (ContradictionError where its number, or the ordinal of one
+        of its entries, has other content, and where its rank was sealed without it).
+        """
         ...
 
     def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
-        """Durable when it returns; the first seal of a rank stands. Raises Fenced."""
+        """Durable when it returns; the same seal again changes nothing. Raises Fenced (RunOverError), ContradictionError."""
         ...
 
     # -- reading a run (its latest attempt) -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.storage.store import Unreadable
 from detctl_coordinator.verdict_summary import summary_of
-from detctl_coordinator.wire.checks import at_most
+from detctl_coordinator.wire.checks import at_most, identifier
 
 DEFAULT_STEPS = 32
 DEFAULT_TWINS = 3
@@ -26,6 +26,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
     """With the defaults of design.md 5. Raises Refusal where a list is too long or --set has not one value."""
     for what, items in (("machines", request.machines), ("environments", request.environments)):
         at_most(len(items), limits.MACHINES_MAX, what)
+    at_most(len(request.joiners), limits.JOINERS_MAX, "joiners")
     at_most(len(request.set) + len(request.vary), limits.PARAMETERS_MAX, "names in --set and --vary")
     for variation in request.set:
         if len(variation.values) != 1:
@@ -51,6 +52,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         budget_runs=request.budget_runs,
         self_test=request.self_test,
         join_only=request.join_only,
+        joiners=tuple(identifier(name, "joiner") for name in request.joiners),
     )
 
 
@@ -60,8 +62,8 @@ def plan_to_proto(audit_id: str, specs: Iterable[RunSpec], warnings: Iterable[st
     return pb.AuditPlan(audit_id=audit_id, runs=runs, warnings=list(warnings))
 
 
-def join_to_proto(run: RunRecord, left: int) -> pb.JoinReply:
-    """What a joiner is to train; left: how many of its machine still wait."""
+def join_to_proto(run: RunRecord, left: int, secret: str) -> pb.JoinReply:
+    """What a joiner is to train; left: how many of its machine still wait; secret: of this run, for its holder alone."""
     spec = run.spec
     return pb.JoinReply(
         run_id=spec.run_id,
@@ -74,6 +76,7 @@ def join_to_proto(run: RunRecord, left: int) -> pb.JoinReply:
         variables=spec.variables,
         interventions=spec.interventions,
         left=left,
+        secret=secret,
     )
 
 

@@ -257,12 +257,14 @@ class StopRun(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., after_step: _Optional[int] = ..., now: bool = ..., reason: _Optional[str] = ...) -> None: ...
 
 class IngestRequest(_message.Message):
-    __slots__ = ("segment", "seal")
+    __slots__ = ("segment", "seal", "secret")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     SEAL_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     segment: _records_pb2.Segment
     seal: _records_pb2.Seal
-    def __init__(self, segment: _Optional[_Union[_records_pb2.Segment, _Mapping]] = ..., seal: _Optional[_Union[_records_pb2.Seal, _Mapping]] = ...) -> None: ...
+    secret: str
+    def __init__(self, segment: _Optional[_Union[_records_pb2.Segment, _Mapping]] = ..., seal: _Optional[_Union[_records_pb2.Seal, _Mapping]] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class IngestReply(_message.Message):
     __slots__ = ("run_id", "attempt", "rank", "seal", "number", "fenced", "refused")

@@ -24,7 +24,7 @@ class Variation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
-    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only")
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only", "joiners")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class AuditRequest(_message.Message):
     BUDGET_RUNS_FIELD_NUMBER: _ClassVar[int]
     SELF_TEST_FIELD_NUMBER: _ClassVar[int]
     JOIN_ONLY_FIELD_NUMBER: _ClassVar[int]
+    JOINERS_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     machines: _containers.RepeatedScalarFieldContainer[str]
     environments: _containers.RepeatedScalarFieldContainer[str]
@@ -59,7 +60,8 @@ class AuditRequest(_message.Message):
     budget_runs: int
     self_test: bool
     join_only: bool
-    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ...) -> None: ...
+    joiners: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ..., joiners: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("audit_id", "budget_runs", "self_test")
@@ -278,7 +280,7 @@ class JoinRequest(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., machine: _Optional[str] = ..., environment: _Optional[str] = ..., holder: _Optional[str] = ..., again: bool = ...) -> None: ...
 
 class JoinReply(_message.Message):
-    __slots__ = ("run_id", "attempt", "label", "level", "step_from", "step_to", "budget_share", "variables", "interventions", "left")
+    __slots__ = ("run_id", "attempt", "label", "level", "step_from", "step_to", "budget_share", "variables", "interventions", "left", "secret")
     class VariablesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -303,6 +305,7 @@ class JoinReply(_message.Message):
     VARIABLES_FIELD_NUMBER: _ClassVar[int]
     INTERVENTIONS_FIELD_NUMBER: _ClassVar[int]
     LEFT_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     label: str
@@ -313,7 +316,8 @@ class JoinReply(_message.Message):
     variables: _containers.ScalarMap[str, str]
     interventions: _containers.ScalarMap[str, str]
     left: int
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., label: _Optional[str] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., budget_share: _Optional[float] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., left: _Optional[int] = ...) -> None: ...
+    secret: str
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., label: _Optional[str] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., budget_share: _Optional[float] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., left: _Optional[int] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class ImportRequest(_message.Message):
     __slots__ = ("label", "run_json")
@@ -324,13 +328,15 @@ class ImportRequest(_message.Message):
     def __init__(self, label: _Optional[str] = ..., run_json: _Optional[str] = ...) -> None: ...
 
 class ImportReply(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "secret")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    secret: str
+    def __init__(self, run_id: _Optional[str] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class ImportFinished(_message.Message):
-    __slots__ = ("run_id", "manifest_json", "exit_code", "end", "message", "ranks", "output_tail", "attempt")
+    __slots__ = ("run_id", "manifest_json", "exit_code", "end", "message", "ranks", "output_tail", "attempt", "secret")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
@@ -339,6 +345,7 @@ class ImportFinished(_message.Message):
     RANKS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TAIL_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    SECRET_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     manifest_json: str
     exit_code: int
@@ -347,4 +354,5 @@ class ImportFinished(_message.Message):
     ranks: int
     output_tail: str
     attempt: int
-    def __init__(self, run_id: _Optional[str] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., ranks: _Optional[int] = ..., output_tail: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    secret: str
+    def __init__(self, run_id: _Optional[str] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., ranks: _Optional[int] = ..., output_tail: _Optional[str] = ..., attempt: _Optional[int] = ..., secret: _Optional[str] = ...) -> None: ...

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from coordinator_processes import CoordinatorProcess, RedisProcess, coordinator
 from detctl_proto.v1 import audits_pb2_grpc
 from fake_agent import OPTIONS
+from tls_site import Site
 
 
 @pytest.fixture
@@ -42,3 +43,17 @@ def redis_url(folder: Path) -> Iterator[str]:
     process.start()
     yield process.url
     process.stop()
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    yield from started(Site(folder))
+
+
+def started(site: Site, **options: str) -> Iterator[Site]:
+    """The site with its coordinator up; options: of `coordinator`."""
+    tls = ("--tls", str(site.pki / "server"), "--token-file", str(site.pki / "server" / "token"))
+    with coordinator(site.folder, *tls, "--heartbeat", "0.2", "--lease", "3", "--machine-timeout", "4",
+                     listen="0.0.0.0:0", **options) as process:  # fmt: skip
+        site.process = process
+        yield site

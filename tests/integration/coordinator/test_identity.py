@@ -3,96 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import redis
-from coordinator_processes import CoordinatorProcess, coordinator, environment
+from coordinator_processes import coordinator, environment
 from detctl_proto.credentials import read_folder
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, audits_pb2_grpc
 from detctl_proto.v1 import agents_pb2 as agents
 from detctl_proto.v1 import agents_pb2_grpc as agents_rpc
 from detctl_proto.v1 import audits_pb2 as pb
-from fake_agent import OPTIONS, FakeAgent, other
+from fake_agent import OPTIONS, other
 from made_up_runs import make
+from tls_site import Site, status
 
 UNAUTHENTICATED, DENIED = grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED
 REQUEST = pb.AuditRequest(recipe="digits", machines=["gpu1", "gpu2"], twins=1)
-
-
-class Site:
-    """A coordinator with TLS, and the command line of its administrator. `pki` holds what was made."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.pki = folder, folder / "pki"
-        made = self.detctl("ca", "init", "--server", "localhost", "--pki", str(self.pki), who="")
-        assert made.returncode == 0, made.stderr
-        self.process: CoordinatorProcess
-
-    def detctl(self, *words: str, who: str = "admin") -> subprocess.CompletedProcess[str]:
-        """As the holder `who`; empty: as nobody."""
-        variables = {**environment(), "XDG_CONFIG_HOME": str(self.folder), "COLUMNS": "200"}
-        if who:
-            variables |= {"DETCTL_COORDINATOR": self.target, "DETCTL_TLS": str(self.pki / who)}
-        command = [sys.executable, "-m", "detctl_cli", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=variables)
-
-    def add(self, name: str, role: str = "machine") -> None:
-        place = ("-o", str(self.pki / name), "--pki", str(self.pki))
-        words = ("machine", "add", name) if role == "machine" else ("token", "create", "--role", role, "--name", name)
-        done = self.detctl(*words, *place)
-        assert done.returncode == 0, done.stderr
-
-    @property
-    def target(self) -> str:
-        return f"localhost:{self.process.address.rpartition(':')[2]}"
-
-    def credentials(self, certificate: str) -> grpc.ChannelCredentials:
-        held = read_folder(self.pki / certificate)
-        return grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
-
-    @contextlib.asynccontextmanager
-    async def channel(self, certificate: str) -> Any:
-        async with grpc.aio.secure_channel(self.target, self.credentials(certificate), options=OPTIONS) as channel:
-            yield channel
-
-    def token(self, name: str) -> list[tuple[str, str]]:
-        return [("authorization", f"Bearer {(self.pki / name / 'token').read_text().strip()}")]
-
-    def agent(self, name: str, certificate: str = "", token: str = "", **fields: Any) -> FakeAgent:
-        return FakeAgent(
-            name, self.target, credentials=self.credentials(certificate or name),
-            metadata=tuple(self.token(token or name)), **fields,
-        )  # fmt: skip
-
-
-@pytest.fixture
-def site(folder: Path) -> Iterator[Site]:
-    site = Site(folder)
-    tls = ("--tls", str(site.pki / "server"), "--token-file", str(site.pki / "server" / "token"))
-    with coordinator(folder, *tls, "--heartbeat", "0.2", "--lease", "3", "--machine-timeout", "4",
-                     listen="0.0.0.0:0") as process:  # fmt: skip
-        site.process = process
-        yield site
-
-
-async def status(call: Any) -> grpc.StatusCode:
-    """How a call ends; OK where it answers."""
-    try:
-        await call
-    except grpc.aio.AioRpcError as error:
-        return error.code()
-    return grpc.StatusCode.OK
 
 
 async def listed(site: Site, certificate: str, metadata: Any) -> grpc.StatusCode:

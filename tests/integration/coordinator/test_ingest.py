@@ -136,13 +136,14 @@ async def test_import_of_two_folders_and_their_comparison(service, audits):
     for salt in ("", "other"):
         imported = await audits.ImportRun(pb.ImportRequest(label="host/default/base/twin-0", run_json="{}"))
         sample = make(imported.run_id, 1, differs_from_step=2, salt=salt)
-        requests = [agents_pb2.IngestRequest(segment=s) for s in sample.segments] + [
-            agents_pb2.IngestRequest(seal=sample.seal)
-        ]
+        parts = [*({"segment": segment} for segment in sample.segments), {"seal": sample.seal}]
+        requests = [agents_pb2.IngestRequest(**part, secret=imported.secret) for part in parts]
         async with grpc.aio.insecure_channel(service.address, options=OPTIONS) as channel:
             replies = [r async for r in agents_pb2_grpc.AgentsStub(channel).Ingest(iter(requests))]
         assert not any(reply.refused or reply.fenced for reply in replies)
-        await audits.FinishImport(pb.ImportFinished(run_id=imported.run_id, end="exit", ranks=1))
+        await audits.FinishImport(
+            pb.ImportFinished(run_id=imported.run_id, end="exit", ranks=1, secret=imported.secret)
+        )
         run_ids.append(imported.run_id)
     reply = await audits.Compare(pb.CompareRequest(run_ids=run_ids))
     verdict = json.loads(reply.verdict_json)

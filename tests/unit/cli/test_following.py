@@ -13,6 +13,7 @@ import pytest
 from detctl_cli.errors import CliError
 from detctl_cli.recordings import following
 from detctl_cli.recordings.folder import MAGIC
+from detctl_cli.recordings.send import RunHeld
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 
@@ -44,7 +45,7 @@ class Coordinator:
 
 
 def follow(coordinator: Coordinator, folder: Path) -> following.Following:
-    return following.Following(coordinator, folder, "r1", 2)  # type: ignore[arg-type]  # it has the one call that is made
+    return following.Following(coordinator, folder, RunHeld("r1", 2, "s3cret"))  # type: ignore[arg-type]  # it has the one call that is made
 
 
 def record(number: int) -> bytes:

@@ -83,6 +83,7 @@ def check_step(before: Audit, after: Audit) -> None:
         assert new.spec == old.spec
         assert old.attempt <= new.attempt <= lifecycle.ATTEMPTS_MAX
         assert new.attempt - old.attempt <= 1
+        assert new.closed_through >= old.closed_through, "an attempt that takes nothing new never takes anything again"
         if old.state.over:
             assert new == old, "a run ends once"
         if new.state.over and new.state is not RunState.CANCELLED:
