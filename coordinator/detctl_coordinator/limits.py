@@ -16,8 +16,7 @@ VALUE_CHARS_MAX = 128  # of a parameter in --set and --vary: it stands in labels
 
 SITE_BYTES_MAX = 512
 NAMES_MAX = 65_536  # of one segment; a model of 10^5 modules spreads over segments
-SEGMENT_RECORDS_MAX = 65_536
-COLUMNS_BYTES_MAX = 16 * 1024 * 1024  # unpacked: 4,096 records with rows take about 1 MiB
+SEGMENT_RECORDS_MAX = 65_536  # an agent puts at most 4,096 into a segment
 CLOSED_MAX = 65_536
 
 RECIPES_MAX = 1000

@@ -169,10 +169,10 @@ class _Cache:
 
     def put(self, key: tuple[int, int], columns: Columns) -> None:
         self._kept[key] = columns
-        self._bytes += columns.inflated_bytes
+        self._bytes += columns.memory_bytes
         while self._bytes > self._bytes_max and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= dropped.inflated_bytes
+            self._bytes -= dropped.memory_bytes
 
 
 def _word(key: StreamKey) -> str:
