@@ -14,7 +14,7 @@ that is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
@@ -77,7 +77,7 @@ def apply(audit: Audit, event: Event) -> Audit:
         changed = _agent_seen(audit, event)
     elif isinstance(event, AgentGone):
         changed = _on_machine(
-            audit, event.machine, lambda run: _lost(run, "its agent went silent") if _in_hand(run) else run
+            audit, event.machine, lambda run: _lost(run, "its agent went silent") if in_hand(run) else run
         )
     elif isinstance(event, RunJoined):
         changed = _joined(audit, event)
@@ -91,20 +91,19 @@ def apply(audit: Audit, event: Event) -> Audit:
     return audit if changed is audit else _settled(changed)
 
 
-def wanted(audit: Audit, machine: str) -> list[Instruction]:
-    """What the state wants of a machine now; level-triggered: say it again until the state moves on."""
+def wanted(audit: Audit) -> Iterator[tuple[str, Instruction]]:
+    """(machine, what the state wants of it now); level-triggered: say it again until the state moves on."""
     if audit.state is not AuditState.RUNNING:
-        return []
-    instructions: list[Instruction] = []
+        return
     for run in audit.runs.values():
-        if run.spec.arm.machine != machine or not _in_hand(run):
+        if not in_hand(run):
             continue
+        machine = run.spec.arm.machine
         if run.state is RunState.ASSIGNED:
-            instructions.append(Assign(run.spec, run.attempt))
+            yield machine, Assign(run.spec, run.attempt)
         elif audit.stop_after_step is not None and not run.spec.purpose:
             reason = "every stage is answered"
-            instructions.append(Stop(run.spec.run_id, run.attempt, audit.stop_after_step, reason))
-    return instructions
+            yield machine, Stop(run.spec.run_id, run.attempt, audit.stop_after_step, reason)
 
 
 def strays(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -> list[Stop]:
@@ -142,7 +141,8 @@ def is_import(audit: Audit) -> bool:
 # -- one run ------------------------------------------------------------------------------------------------------
 
 
-def _in_hand(run: RunRecord) -> bool:
+def in_hand(run: RunRecord) -> bool:
+    """Whether it takes a slot of its machine."""
     return run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
 
 
@@ -190,7 +190,7 @@ def _joined(audit: Audit, event: RunJoined) -> Audit:
     if run is None or not audit.request.join_only or run.boot_id == event.holder:
         return audit
     if run.state is not RunState.WAITING:
-        if not event.again or not _in_hand(run):
+        if not event.again or not in_hand(run):
             return audit
         run = _lost(run, "its holder was gone")
     if run.state is RunState.WAITING:
@@ -199,7 +199,7 @@ def _joined(audit: Audit, event: RunJoined) -> Audit:
 
 
 def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:
-    if run.state is not RunState.WAITING and not _in_hand(run):
+    if run.state is not RunState.WAITING and not in_hand(run):
         return run
     name = event.machine
     message = (
@@ -214,7 +214,7 @@ def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:
 
 def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
     def meet(run: RunRecord) -> RunRecord:
-        if not _in_hand(run):
+        if not in_hand(run):
             return run
         has_it = (run.spec.run_id, run.attempt) in event.working
         if run.boot_id != event.boot_id and not has_it:
@@ -227,7 +227,7 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
 
     audit = _on_machine(audit, event.machine, meet)
     here = [run for run in audit.runs.values() if run.spec.arm.machine == event.machine]
-    free = event.parallel_runs - event.busy - sum(_in_hand(run) for run in here)
+    free = event.parallel_runs - event.busy - sum(in_hand(run) for run in here)
     waiting = [run for run in here if run.state is RunState.WAITING]
     assigned = {}
     for run in waiting[: max(0, free)]:
@@ -266,6 +266,7 @@ def _explain(audit: Audit, event: Explain) -> Audit:
         explain=True,
         budget_runs=event.budget_runs or audit.request.budget_runs,
         self_test=event.self_test or audit.request.self_test,
+        owner=audit.request.owner if event.owner is None else event.owner,
     )
     if audit.state not in (AuditState.DONE, AuditState.CANCELLED) or not audit.verdict_json:
         return audit if audit.request == request else replace(audit, request=request)

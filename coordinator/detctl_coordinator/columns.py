@@ -32,7 +32,9 @@ INFLATED_BYTES_MAX = 16 << 20
 INFLATED_BYTES_FREE = 4 << 20
 INFLATED_RATIO_MAX = 64
 RECORDS_MAX = SEGMENT_RECORDS_MAX
-EVIDENCE_BYTES_MAX = 2 << 20  # of one segment; an agent sends at most 64 KiB a record, and closes the segment behind 256 KiB
+EVIDENCE_BYTES_MAX = (
+    2 << 20
+)  # of one segment; an agent sends at most 64 KiB a record, and closes the segment behind 256 KiB
 BYTES_OF_A_RECORD = 128  # about what its places in the parsed columns take
 ZLIB_LEVEL = 6
 # Those that have at most one element a record.
@@ -197,7 +199,8 @@ def _parse(inflated: bytes, count: int) -> records_pb2.RecordColumns:
         check_elements(
             inflated,
             records_pb2.RecordColumns.DESCRIPTOR,
-            (len(COLUMNS) + 4) * count + 4 * NAMES_MAX,  # with the dictionaries of names and shapes, and the sizes of these
+            (len(COLUMNS) + 4) * count
+            + 4 * NAMES_MAX,  # with the dictionaries of names and shapes, and the sizes of these
             columns | {"names": NAMES_MAX, "shapes": NAMES_MAX},
         )
         message = records_pb2.RecordColumns()

@@ -51,8 +51,8 @@ class _Counter:
             raise MalformedError("nested too deep")
         fields = descriptor.fields_by_number if descriptor is not None else {}
         left = {}
-        if depth == 0 and self._of_field:
-            left = {descriptor.fields_by_name[name].number: count for name, count in self._of_field.items()}
+        if depth == 0:
+            left = {descriptor.fields_by_name[name].number: (name, limit) for name, limit in self._of_field.items()}
         at, end = 0, len(raw)
         while at < end:
             tag, at = _varint(raw, at, end)
@@ -80,9 +80,10 @@ class _Counter:
             else:
                 raise MalformedError("an unknown kind of field")
             if number in left:
-                left[number] -= count
-                if left[number] < 0:
-                    raise TooManyError(self._of_field[field.name], field.name)
+                name, rest = left[number]
+                if rest < count:
+                    raise TooManyError(self._of_field[name], name)
+                left[number] = (name, rest - count)
             self._left -= count
             if self._left < 0:
                 raise TooManyError(self._limit)

@@ -10,13 +10,15 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator import metrics
+from detctl_coordinator import limits, metrics
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.audit_log import entries_of
+from detctl_coordinator.busy_runs import BusyRuns
+from detctl_coordinator.byte_budget import ByteBudget
 from detctl_coordinator.connections import Connection, Connections
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
@@ -33,6 +35,7 @@ from detctl_coordinator.lifecycle_events import (
     Stop,
 )
 from detctl_coordinator.live import Live
+from detctl_coordinator.looks import Looks
 from detctl_coordinator.machine import Machine, machine_from_document
 from detctl_coordinator.storage.store import Conflict, Fenced, StoreError
 from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
@@ -65,6 +68,9 @@ class Engine:
         self._monotonic = monotonic
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
+        self.looks = Looks()
+        # Of segments that are checked: each inflates to many times its size for a moment.
+        self.inflating = ByteBudget(limits.INFLATING_BYTES_MAX, limits.INFLATING_BYTES_OF_CALLER_MAX)
         self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
         self._opened: set[tuple[str, int]] = set()
         self._live = Live(store)
@@ -121,6 +127,7 @@ class Engine:
             await self._make_up_log()
             while True:
                 self._wake.clear()
+                begun = time.perf_counter()
                 try:
                     await self.step()
                     self._store_is(up=True)
@@ -128,6 +135,8 @@ class Engine:
                     self._store_is(up=False, error=error)
                 except Exception:
                     log.exception("event=engine-failed; trying again")
+                # Whatever wakes it, and however many audits there are: half of the time belongs to those who call.
+                await asyncio.sleep(min(POLL_S, time.perf_counter() - begun))
                 try:
                     async with asyncio.timeout(POLL_S):
                         await self._wake.wait()
@@ -144,9 +153,9 @@ class Engine:
         machines = await self.machines()
         self.leases.forget(audit.audit_id for audit in audits)
         advanced: list[Audit] = []
+        busy = BusyRuns(audits)
         for audit in sorted(audits, key=lambda a: (a.created_unix_s, a.audit_id)):
-            others = [*advanced, *(a for a in audits if a.audit_id not in {b.audit_id for b in [*advanced, audit]})]
-            events = list(self._machine_events(audit, machines, others))
+            events = list(self._machine_events(audit, machines, busy.elsewhere(audit)))
             new = _applied(audit, events)
             if new != audit:
                 try:
@@ -154,6 +163,7 @@ class Engine:
                 except Conflict:
                     new = audit
                     self.wake()
+            busy.replace(audit, new)
             advanced.append(new)
             await self._write_log(new)
             self._start_jobs(new)
@@ -162,6 +172,7 @@ class Engine:
             len(advanced),
             (run.state.value for audit in advanced for run in audit.runs.values()),
         )
+        self.looks.saw(advanced, machines)
         await self._instruct(advanced)
         if self._monotonic() - self._live_at >= LIVE_S:
             self._live_at = self._monotonic()
@@ -169,7 +180,8 @@ class Engine:
                 if self._live.wanted(audit):
                     self._job(("live", audit.audit_id), self._look_live(audit, machines))
 
-    def _machine_events(self, audit: Audit, machines: dict[str, Machine], others: Iterable[Audit]) -> Iterable[Event]:
+    def _machine_events(self, audit: Audit, machines: dict[str, Machine], busy: Mapping[str, int]) -> Iterable[Event]:
+        """busy: by machine, runs of other audits that it has in hand."""
         if lifecycle.is_import(audit) and time.time() - audit.created_unix_s > IMPORT_S:
             yield Cancel("the import was never finished")
         if audit.request.join_only:
@@ -180,13 +192,7 @@ class Engine:
             machine = machines.get(name)
             if machine is not None and self._is_here(machine):
                 working = frozenset((w.run_id, w.attempt) for w in machine.working)
-                busy = sum(
-                    run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
-                    for other in others
-                    for run in other.runs.values()
-                    if run.spec.arm.machine == name
-                )
-                yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy)
+                yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy[name])
                 continue
             if machine is not None and self.leases.alive(machine):
                 continue  # not known to be here, nor to be gone: it has a lease to tell
@@ -219,6 +225,7 @@ class Engine:
         if old.state is not stored.state:
             log.info("audit=%s state=%s", stored.audit_id, stored.state.value)
         self.wake()
+        self.looks.advanced(stored)
         async with self._changed:
             self._changed.notify_all()
         await self._write_log(stored)
@@ -255,8 +262,8 @@ class Engine:
             for run_id, run in audit.runs.items():
                 if run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.attempt:
                     await self._open_attempt(run_id, run.attempt)
-            for connection in self.connections:
-                wanted[connection.machine.name] += lifecycle.wanted(audit, connection.machine.name)
+            for machine, instruction in lifecycle.wanted(audit):
+                wanted[machine].append(instruction)
         for connection in self.connections:
             stops = await self._strays(connection, current)
             connection.push([*stops, *wanted[connection.machine.name]])
@@ -271,12 +278,11 @@ class Engine:
         self._opened.add((run_id, attempt))
 
     async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[Stop]:
-        known = dict(current)
+        known: dict[str, RunRecord] = {}
         for working in connection.working:
-            if working.run_id not in known:
-                run = await self.store.run(working.run_id)
-                if run is not None:
-                    known[working.run_id] = run
+            run = current.get(working.run_id) or await self.store.run(working.run_id)
+            if run is not None:
+                known[working.run_id] = run
         return lifecycle.strays([(w.run_id, w.attempt) for w in connection.working], known)
 
     # -- longer work, once at a time ------------------------------------------------------------------------------
@@ -312,7 +318,8 @@ class Engine:
         await self.tell(audit.audit_id, await self.store.call(judge_audit, audit))
 
     async def _look_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
-        records = sum(w.records for m in machines.values() for w in m.working if w.run_id in audit.runs)
+        mine = [machines[name] for name in audit.request.machines if name in machines]
+        records = sum(w.records for machine in mine for w in machine.working if w.run_id in audit.runs)
         over = sum(run.state.over for run in audit.runs.values())
         step = await self._live.stop_after(audit, hash((records, over)))
         if step is not None:
@@ -323,6 +330,7 @@ class Engine:
             log.warning("store=back")
         elif not up and not self._store_down:
             metrics.STORE_UP.set(0)
+            self.looks.failed(str(error))
             log.error("store=down %s; trying again every %.1f s", error, POLL_S)
         self._store_down = not up
 

@@ -131,10 +131,11 @@ class Cancel:
 class Explain:
     """A user wants causes tried by experiment, after the verdict; what was tried before and sealed is not tried again.
 
-    budget_runs: experiments at most, 0: as the audit said before."""
+    budget_runs: experiments at most, 0: as the audit said before. owner: whose quota it counts in from now on; None: as before."""
 
     budget_runs: int = 0
     self_test: bool = False
+    owner: str | None = None
 
 
 @dataclass(frozen=True)

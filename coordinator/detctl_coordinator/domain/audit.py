@@ -30,7 +30,8 @@ class AuditRequest:
     level: str = "module"
     set: tuple[tuple[str, str], ...] = ()
     vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    requested_by: str = ""
+    requested_by: str = ""  # for people; the coordinator's own user may put any name there
+    owner: str = ""  # whose quota it counts in (quotas.py); empty: the coordinator's own user
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
     zoom: bool = True
     explain: bool = False  # confirm causes by experiments

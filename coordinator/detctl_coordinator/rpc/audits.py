@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -24,23 +25,27 @@ from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.joins import expected_machines, run_to_join, still_waiting, without_agents
 from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded, RunJoined
 from detctl_coordinator.planning import Planned, plan_runs
-from detctl_coordinator.progress import Speed, run_with_progress, with_progress
+from detctl_coordinator.progress import run_with_progress
+from detctl_coordinator.quotas import Quotas, owner_of
+from detctl_coordinator.rpc.watches import Watches
 from detctl_coordinator.selection import choose_runs
 from detctl_coordinator.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import json_object
 from detctl_coordinator.wire.control import ENDS
 
-WATCH_S = 0.25  # progress is told four times a second at most
-KEEPALIVE_S = 5.0  # and at least this often, so that a watcher sees a coordinator that is gone
+CHECK_S = 0.25  # how often FinishImport looks, where nothing wakes it
 
 
 class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     """See audits.proto."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, quotas: Quotas) -> None:
         self._engine = engine
         self._store = engine.store
+        self._quotas = quotas
+        self._beginning = asyncio.Lock()  # from counting what is open to storing what was begun
+        self._watches = Watches(engine)
 
     @unary
     async def PlanAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
@@ -53,10 +58,17 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         audit_id = "a" + secrets.token_hex(5)
         if (caller := current_caller()) != LOCAL:
             asked = replace(asked, requested_by=caller.name)  # shown, not claimed
+        asked = replace(asked, owner=owner_of(caller))
         planned = await self._plan(asked, audit_id)
-        await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time()))
+        await self._begin(lifecycle.plan(audit_id, asked, planned.specs, time.time()))
         self._engine.wake()
         return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
+
+    async def _begin(self, audit: Audit) -> Audit:
+        """Stores a new audit. Raises Refusal where its owner has too many."""
+        async with self._beginning:
+            self._quotas.check_audits(current_caller(), await self._store.active_audits(), len(audit.runs))
+            return await self._store.put_audit(audit)
 
     async def _plan(self, asked: AuditRequest, audit_id: str = "") -> Planned:
         if asked.join_only:
@@ -85,22 +97,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         return wire.join_to_proto(run, still_waiting(audit, request.machine))
 
     @streaming
-    async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[pb.AuditProgress]:  # noqa: N802
-        speed = Speed(time.monotonic)
-        told: pb.AuditProgress | None = None
-        told_at = 0.0
-        while True:
-            audit = await self._audit(request.audit_id)
-            over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
-            if not over:
-                audit = with_progress(audit, await self._engine.machines())
-            progress = wire.progress_to_proto(audit, speed.of(sum(run.records for run in audit.runs.values())))
-            if over or progress != told or time.monotonic() - told_at >= KEEPALIVE_S:
-                yield progress
-                told, told_at = progress, time.monotonic()
-            if over:
-                return
-            await self._engine.changed(WATCH_S)
+    async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[bytes]:  # noqa: N802
+        async for progress in self._watches.watch(request.audit_id):
+            yield progress
 
     @unary
     async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
@@ -119,6 +118,10 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if not audit.request.machines or audit.request.join_only:
             what = "has no agents" if audit.request.join_only else "is an import"
             raise Refusal(Code.INVALID, f"audit {audit.audit_id} {what}: no machine could run an experiment")
+        caller = current_caller()
+        over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
+        if over:
+            self._quotas.check_audits(caller, await self._store.active_audits(), 0)
         await self._note("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
         await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()
@@ -205,7 +208,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def ImportRun(self, request: pb.ImportRequest, context: Any) -> pb.ImportReply:  # noqa: N802
         run_json = json_object(request.run_json, limits.DETAIL_BYTES_MAX, "run.json")
-        audit = await self._store.put_audit(plan_import(request.label, run_json, time.time()))
+        audit = plan_import(request.label, run_json, time.time())
+        audit = await self._begin(replace(audit, request=replace(audit.request, owner=owner_of(current_caller()))))
         (run_id,) = audit.runs
         await self._store.open_attempt(run_id, 1)
         return pb.ImportReply(run_id=run_id)
@@ -231,7 +235,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
         # The caller compares next: wait until the data were checked against the seals.
         while audit is not None and _to_check(audit, request.run_id):
-            await self._engine.changed(WATCH_S)
+            await self._engine.changed(CHECK_S)
             audit = await self._store.audit(run.spec.audit_id)
         return pb.Empty()
 

@@ -45,9 +45,11 @@ def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]
     return meta, segment.columns, closed
 
 
-def bytes_to_check(segment: pb.Segment) -> int:
-    """How much memory `segment_from_proto` may take at most: the columns inflated, and parsed once more."""
-    return 2 * inflated_bytes_max(len(segment.columns))
+def bytes_to_check(part: pb.Segment | pb.Seal) -> int:
+    """About how much memory the two functions of this module may take: columns inflated and parsed, a detail as JSON and as objects."""
+    if isinstance(part, pb.Seal):
+        return 10 * len(part.detail_json)
+    return 2 * inflated_bytes_max(len(part.columns))
 
 
 def seal_from_proto(seal: pb.Seal) -> Seal:
