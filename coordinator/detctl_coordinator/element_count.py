@@ -37,7 +37,7 @@ def check_elements(raw: bytes, descriptor: Any, limit: int, of_field: Mapping[st
     hold a group; other faults are the parser's to find.
     """
     if len(raw) > UNCOUNTED_BYTES or of_field:
-        _Counter(limit, of_field or {}).walk(memoryview(raw), descriptor, 0)
+        _Counter(limit, of_field or {}).walk(raw, 0, len(raw), descriptor, 0)
 
 
 class _Counter:
@@ -46,37 +46,35 @@ class _Counter:
         self._of_field = of_field
         self._left = limit
 
-    def walk(self, raw: memoryview, descriptor: Any, depth: int) -> None:
+    def walk(self, raw: bytes, at: int, end: int, descriptor: Any, depth: int) -> None:
+        """The message from `at` to `end`. This loop is what a hostile message costs: one-byte numbers and empty parts go the short way."""
         if depth > _DEPTH_MAX:
             raise MalformedError("nested too deep")
-        fields = descriptor.fields_by_number if descriptor is not None else {}
+        fields = descriptor.fields_by_number
         left = {}
         if depth == 0:
             left = {descriptor.fields_by_name[name].number: (name, limit) for name, limit in self._of_field.items()}
-        at, end = 0, len(raw)
         while at < end:
-            tag, at = _varint(raw, at, end)
+            tag = raw[at]
+            at += 1
+            if tag >= 0x80:
+                tag, at = _varint(raw, at - 1, end)
             number, kind = tag >> 3, tag & 7
-            field = fields.get(number)
             count = 1
-            if kind == _VARINT:
+            if kind == _LEN:
+                length, at = (raw[at], at + 1) if at < end and raw[at] < 0x80 else _varint(raw, at, end)
+                start, at = at, at + length
+                if at > end:
+                    raise MalformedError("a field ends behind the message")
+                if length and (field := fields.get(number)) is not None and field.type not in _TEXTS:
+                    if field.message_type is not None:
+                        self.walk(raw, start, at, field.message_type, depth + 1)
+                    else:
+                        count = _packed(raw[start:at], _PACKED_BYTES.get(field.type))
+            elif kind == _VARINT:
                 _, at = _varint(raw, at, end)
             elif kind in _FIXED_BYTES:
                 at += _FIXED_BYTES[kind]
-            elif kind == _LEN:
-                length, start = _varint(raw, at, end)
-                at = start + length
-                if at > end:
-                    raise MalformedError("a field ends behind the message")
-                if field is None or field.type in _TEXTS:
-                    pass
-                elif field.message_type is not None:
-                    self.walk(raw[start:at], field.message_type, depth + 1)
-                elif length:
-                    size = _PACKED_BYTES.get(field.type)
-                    # The last byte of each varint is the one without its highest bit.
-                    packed = np.frombuffer(raw[start:at], dtype=np.uint8)
-                    count = length // size if size else int(np.count_nonzero(packed < 0x80))
             else:
                 raise MalformedError("an unknown kind of field")
             if number in left:
@@ -91,7 +89,12 @@ class _Counter:
             raise MalformedError("a field ends behind the message")
 
 
-def _varint(raw: memoryview, at: int, end: int) -> tuple[int, int]:
+def _packed(raw: bytes, size: int | None) -> int:
+    """Numbers in a packed list; size: of each, None for varints, whose last byte is the one without its highest bit."""
+    return len(raw) // size if size else int(np.count_nonzero(np.frombuffer(raw, dtype=np.uint8) < 0x80))
+
+
+def _varint(raw: bytes, at: int, end: int) -> tuple[int, int]:
     """(value, where it ends)."""
     value = shift = 0
     while at < end:

@@ -330,7 +330,7 @@ class Engine:
             log.warning("store=back")
         elif not up and not self._store_down:
             metrics.STORE_UP.set(0)
-            self.looks.failed(str(error))
+            self.looks.failed()
             log.error("store=down %s; trying again every %.1f s", error, POLL_S)
         self._store_down = not up
 

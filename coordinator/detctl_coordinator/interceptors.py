@@ -27,7 +27,9 @@ from detctl_coordinator.domain.identity import (
     check_call,
     token_id_of,
 )
+from detctl_coordinator.element_count import UNCOUNTED_BYTES
 from detctl_coordinator.errors import Code, Refusal, abort
+from detctl_coordinator.penalties import Penalties
 from detctl_coordinator.quotas import Quotas, key_of
 from detctl_coordinator.rpc.callers import MACHINE_KEY, TOKEN_KEY, metadata_value
 from detctl_coordinator.storage.store import StoreError
@@ -57,6 +59,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         self._own = own_token.encode() if own_token is not None else None
         self._tokens = tokens
         self._quotas = quotas
+        self._penalties = Penalties()
         self._guarded_methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._arriving = ByteBudget(limits.ARRIVING_BYTES_MAX, limits.ARRIVING_BYTES_OF_CALLER_MAX)
 
@@ -92,6 +95,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             raise Refusal(Code.NOT_YOURS if error.known else Code.WHO, str(error)) from None
         return caller
 
+    async def _parsed(self, parser: MessageParser, raw: bytes, key: str) -> Any:
+        """The message; a large one of a caller who has sent too much waits first. Raises Refusal."""
+        if len(raw) > UNCOUNTED_BYTES:
+            await self._penalties.sit_out(key)
+        try:
+            return await parser.parse(raw)
+        except Refusal as refusal:
+            if refusal.code is Code.TOO_MUCH:
+                self._penalties.add(key)
+            raise
+
     def _guarded(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
         """A handler of the same answers that takes raw bytes and asks first.
 
@@ -104,7 +118,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             async for raw in requests:
                 await self._identify(method, context)
                 async with self._arriving.holding(key_of(caller), len(raw), arrived=True):
-                    message = await parser.parse(raw)
+                    message = await self._parsed(parser, raw, key_of(caller))
                     del raw
                     yield message
                     del message
@@ -123,7 +137,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     async with self._arriving.holding(key_of(caller), limits.MESSAGE_BYTES_MAX) as share:
                         raw = await _only_message(requests)
                         share.shrink_to(len(raw))
-                        yield await parser.parse(raw)
+                        yield await self._parsed(parser, raw, key_of(caller))
             except (Refusal, StoreError) as error:
                 await abort(context, error, method)
 

@@ -10,11 +10,11 @@ from detctl_coordinator.machine import Machine
 
 
 class Looks:
-    """`number` grows with each look and each change made here; `error`: why the store does not answer, empty where it does."""
+    """`number` grows with each look and each change made here; `store_is_up`: the last look came to its end."""
 
     def __init__(self) -> None:
         self.number = 0
-        self.error = ""
+        self.store_is_up = True
         self.machines: Mapping[str, Machine] = {}
         self._audits: dict[str, Audit] = {}
         self._over: dict[str, int] = {}  # audits that ended here since the last look -> their last version
@@ -32,7 +32,7 @@ class Looks:
             known = before.get(audit.audit_id, audit)
             if audit.version > over.get(audit.audit_id, -1):
                 self._audits[audit.audit_id] = max(audit, known, key=lambda one: one.version)
-        self.machines, self.error = machines, ""
+        self.machines, self.store_is_up = machines, True
         self._move()
 
     def advanced(self, audit: Audit) -> None:
@@ -44,9 +44,9 @@ class Looks:
             self._over[audit.audit_id] = audit.version
         self._move()
 
-    def failed(self, error: str) -> None:
+    def failed(self) -> None:
         """The store did not answer."""
-        self.error = error
+        self.store_is_up = False
         self._move()
 
     async def after(self, number: int, timeout_s: float) -> bool:

@@ -1,7 +1,7 @@
 """Audits as they are followed: one follower an audit, however many watch it. It lives on what the engine sees, and encodes once.
 
 A change made on this replica is seen at once, one made elsewhere at the engine's next look. The store is asked where an audit is not
-among those that the engine looks at: when the first watcher comes, when the audit is over, and when the engine has seen nothing for long.
+among those that the engine looks at: when the first watcher comes, when the audit is over, and when the engine sees nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.progress import Speed, with_progress
-from detctl_coordinator.storage.store import StoreError
 from detctl_coordinator.wire import audits as wire
 
 WATCH_S = 0.25  # progress is told four times a second at most
@@ -105,9 +104,7 @@ class _Follower:
                 told, told_at = (audit.version, mine), loop_time()
             if over:
                 return
-            moved = await looks.after(seen, KEEPALIVE_S)
-            if looks.error:
-                raise StoreError(looks.error)
+            moved = await looks.after(seen, KEEPALIVE_S) and looks.store_is_up
             await asyncio.sleep(WATCH_S - (loop_time() - told_at))
             seen = looks.number
             audit = (looks.audit(self._audit_id) if moved else None) or await self._stored()
