@@ -186,9 +186,9 @@ async def elements_without_number(coordinator: Coordinator, end: asyncio.Event, 
 
     async def stream() -> None:
         async with connected(coordinator.address) as channel:
-            ingest = channel.stream_stream("/detctl.v1.Agents/Ingest")
+            ingest = channel.unary_stream("/detctl.v1.Agents/Ingest")
             while not end.is_set():
-                call = ingest(iter([segment]), metadata=token, timeout=CALL_S)
+                call = ingest(segment, metadata=token, timeout=CALL_S)
                 await answered(_drained(call), answers)
 
     await asyncio.gather(*(stream() for _ in range(STREAMS)))
