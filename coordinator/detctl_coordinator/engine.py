@@ -67,7 +67,6 @@ class Engine:
         self._machine_timeout_s = machine_timeout_s
         self._monotonic = monotonic
         self._wake = asyncio.Event()
-        self._changed = asyncio.Condition()
         self.looks = Looks()
         # Of segments that are checked: each inflates to many times its size for a moment.
         self.inflating = ByteBudget(limits.INFLATING_BYTES_MAX, limits.INFLATING_BYTES_OF_CALLER_MAX)
@@ -104,14 +103,6 @@ class Engine:
             except Conflict:
                 continue
         raise StoreError(f"audit {audit_id} is changed by too many at once")
-
-    async def changed(self, timeout_s: float) -> None:
-        """Waits until this replica advanced any audit, or for the timeout: others may have."""
-        try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait()
-        except TimeoutError:
-            pass
 
     async def machines(self) -> dict[str, Machine]:
         """All known machines, leases brought up to date."""
@@ -209,7 +200,7 @@ class Engine:
         return self.leases.proven(machine) or (connected_here and self.leases.alive(machine))
 
     async def _advance(self, old: Audit, new: Audit) -> Audit:
-        """Stores, logs, wakes who waits. Raises Conflict."""
+        """Stores, logs, wakes who follows. Raises Conflict."""
         stored = await self.store.put_audit(new)
         for run_id, run in stored.runs.items():
             before = old.runs.get(run_id)
@@ -226,8 +217,6 @@ class Engine:
             log.info("audit=%s state=%s", stored.audit_id, stored.state.value)
         self.wake()
         self.looks.advanced(stored)
-        async with self._changed:
-            self._changed.notify_all()
         await self._write_log(stored)
         return stored
 

@@ -13,8 +13,8 @@ LIST_BYTES_MAX = 1024 * 1024  # of calls that bring lists: variations, run ids
 ELEMENTS_MAX = 65_536  # of one message; the largest honest one is a segment with 4,096 closed steps, 37,000
 
 # Bytes of callers' data at a time, in the whole process and of one caller (byte_budget.py): as they arrive, and as segments inflate.
-ARRIVING_BYTES_MAX = 64 * 1024 * 1024
-ARRIVING_BYTES_OF_CALLER_MAX = 16 * 1024 * 1024
+ARRIVING_BYTES_MAX = 96 * 1024 * 1024
+ARRIVING_BYTES_OF_CALLER_MAX = 24 * 1024 * 1024
 INFLATING_BYTES_MAX = 64 * 1024 * 1024
 INFLATING_BYTES_OF_CALLER_MAX = 32 * 1024 * 1024
 CONNECTIONS_MAX = 2048

@@ -34,7 +34,7 @@ from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import json_object
 from detctl_coordinator.wire.control import ENDS
 
-CHECK_S = 0.25  # how often FinishImport looks, where nothing wakes it
+CHECK_S = 1.0  # how often FinishImport looks, where nothing wakes it
 
 
 class AuditsServicer(audits_pb2_grpc.AuditsServicer):
@@ -232,11 +232,14 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         )
         manifest = json_object(request.manifest_json, limits.MANIFEST_BYTES_MAX, "manifest")
         attempt = request.attempt or run.attempt
+        looks = self._engine.looks
+        seen = looks.number
         audit = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
         # The caller compares next: wait until the data were checked against the seals.
         while audit is not None and _to_check(audit, request.run_id):
-            await self._engine.changed(CHECK_S)
-            audit = await self._store.audit(run.spec.audit_id)
+            await looks.after(seen, CHECK_S)
+            seen = looks.number
+            audit = looks.audit(audit.audit_id) or await self._store.audit(audit.audit_id)
         return pb.Empty()
 
     async def _note(self, event: str, text: str, audit_id: str = "") -> None:

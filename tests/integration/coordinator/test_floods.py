@@ -13,6 +13,7 @@ from coordinator_processes import CoordinatorProcess, coordinator
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2_grpc, records_pb2
 from detctl_proto.v1 import audits_pb2 as pb
 from fake_agent import OPTIONS
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 INVALID, WHO, TOO_MUCH = (
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -92,6 +93,11 @@ async def test_malformed_bytes_are_one_line(folder: Path, listen: str | None) ->
             assert "Traceback" not in text and "cannot be parsed" in text
             assert 0 < len(text.splitlines()) - lines <= 10  # and not one a call
             await audits_pb2_grpc.AuditsStub(channel).ListMachines(pb.ListRequest(), metadata=metadata)
+            listed = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+                iter([reflection_pb2.ServerReflectionRequest(list_services="")]), metadata=metadata
+            )
+            names = [service.name async for reply in listed for service in reply.list_services_response.service]
+            assert "detctl.v1.Audits" in names
         async with grpc.aio.insecure_channel(f"unix:{health}", options=OPTIONS) as channel:
             assert await status_of(channel, HEALTH, MALFORMED) is INVALID
             assert await status_of(channel, HEALTH_WATCH, MALFORMED) is INVALID
