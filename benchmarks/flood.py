@@ -52,7 +52,7 @@ PAUSE_S = 0.02  # between two calls of the caller that is not part of the flood
 CALL_S = 30.0
 STREAMS = 4
 WATCHERS = 500
-JOINS = 400
+JOINS, AT_ONCE = 400, 8
 MESSAGE = 4 << 20
 # Each channel has a connection of its own.
 OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1)]
@@ -230,9 +230,12 @@ async def joins(coordinator: Coordinator, end: asyncio.Event, answers: Answers, 
     request = audits_pb2.AuditRequest(recipe="mine", machines=["gpu1", "gpu2"], twins=2, join_only=True)
     async with connected(coordinator.address) as channel:
         stub = audits_pb2_grpc.AuditsStub(channel)
-        for _ in range(JOINS):
-            await answered(stub.StartAudit(request, metadata=token, timeout=CALL_S), answers)
-    await end.wait()
+        for _ in range(0, JOINS, AT_ONCE):
+            calls = (stub.StartAudit(request, metadata=token, timeout=CALL_S) for _ in range(AT_ONCE))
+            await asyncio.gather(*(answered(call, answers) for call in calls))
+            if end.is_set():
+                break
+        await end.wait()
 
 
 async def joins_of_a_submitter(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:

@@ -14,9 +14,11 @@ class Looks:
 
     def __init__(self) -> None:
         self.number = 0
+        self.complete = False  # there has been one
         self.store_is_up = True
         self.machines: Mapping[str, Machine] = {}
         self._audits: dict[str, Audit] = {}
+        self._changed: dict[str, Audit] = {}  # begun or advanced here since the last look
         self._over: dict[str, int] = {}  # audits that ended here since the last look -> their last version
         self._moved = asyncio.Event()
 
@@ -24,23 +26,28 @@ class Looks:
         """As it was seen last; None where it is over or unknown: ask the store."""
         return self._audits.get(audit_id)
 
+    def audits(self) -> Iterable[Audit]:
+        """All that are not over."""
+        return self._audits.values()
+
     def saw(self, audits: Iterable[Audit], machines: Mapping[str, Machine]) -> None:
         """A whole look. What was changed here since it began is newer and stays."""
-        before, over, self._over = self._audits, self._over, {}
-        self._audits = {}
-        for audit in audits:
-            known = before.get(audit.audit_id, audit)
-            if audit.version > over.get(audit.audit_id, -1):
-                self._audits[audit.audit_id] = max(audit, known, key=lambda one: one.version)
-        self.machines, self.store_is_up = machines, True
+        newer, over, self._changed, self._over = self._changed, self._over, {}, {}
+        self._audits = {audit.audit_id: audit for audit in audits if audit.version > over.get(audit.audit_id, -1)}
+        for audit_id, audit in newer.items():
+            known = self._audits.get(audit_id)
+            if known is None or known.version < audit.version:
+                self._audits[audit_id] = audit
+        self.machines, self.store_is_up, self.complete = machines, True, True
         self._move()
 
     def advanced(self, audit: Audit) -> None:
         """This replica stored it."""
         if audit.state in (AuditState.RUNNING, AuditState.COMPARING):
-            self._audits[audit.audit_id] = audit
+            self._audits[audit.audit_id] = self._changed[audit.audit_id] = audit
         else:
             self._audits.pop(audit.audit_id, None)
+            self._changed.pop(audit.audit_id, None)
             self._over[audit.audit_id] = audit.version
         self._move()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         self._engine = engine
         self._store = engine.store
         self._quotas = quotas
-        self._beginning = asyncio.Lock()  # from counting what is open to storing what was begun
+        self._beginning = asyncio.Lock()  # from counting what is open to storing what begins
         self._watches = Watches(engine)
 
     @unary
@@ -67,8 +67,14 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def _begin(self, audit: Audit) -> Audit:
         """Stores a new audit. Raises Refusal where its owner has too many."""
         async with self._beginning:
-            self._quotas.check_audits(current_caller(), await self._store.active_audits(), len(audit.runs))
-            return await self._store.put_audit(audit)
+            self._quotas.check_audits(current_caller(), await self._active(), len(audit.runs))
+            stored = await self._store.put_audit(audit)
+            self._engine.looks.advanced(stored)
+            return stored
+
+    async def _active(self) -> Iterable[Audit]:
+        """Audits that are not over, as the engine saw them last and as they were begun here since."""
+        return self._engine.looks.audits() if self._engine.looks.complete else await self._store.active_audits()
 
     async def _plan(self, asked: AuditRequest, audit_id: str = "") -> Planned:
         if asked.join_only:
@@ -121,7 +127,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         caller = current_caller()
         over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
         if over:
-            self._quotas.check_audits(caller, await self._store.active_audits(), 0)
+            self._quotas.check_audits(caller, await self._active(), 0)
         await self._note("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
         await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()

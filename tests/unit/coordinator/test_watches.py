@@ -128,10 +128,14 @@ async def test_an_old_look_does_not_undo_what_was_changed_since(store, engine):
     assert engine.looks.audit("a") is None
     engine.looks.saw([audit], {})
     assert engine.looks.audit("a") is None
-    newer = replace(audit, version=audit.version + 1)
-    engine.looks.saw([newer], {})
+    newer, begun = replace(audit, version=audit.version + 1), replace(audit, audit_id="b")
     engine.looks.saw([audit], {})
-    assert engine.looks.audit("a") == newer
+    engine.looks.advanced(newer)
+    engine.looks.advanced(begun)
+    engine.looks.saw([audit], {})  # it began before the two
+    assert list(engine.looks.audits()) == [newer, begun]
+    engine.looks.saw([newer], {})  # it began after them: what it does not find is over
+    assert list(engine.looks.audits()) == [newer]
 
 
 async def test_an_audit_that_is_unknown_or_goes_away(store, engine):
