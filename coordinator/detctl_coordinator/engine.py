@@ -26,6 +26,7 @@ from detctl_coordinator.leases import Leases
 from detctl_coordinator.lifecycle_events import (
     AgentGone,
     AgentSeen,
+    Assign,
     Cancel,
     Event,
     Instruction,
@@ -255,7 +256,10 @@ class Engine:
                 wanted[machine].append(instruction)
         for connection in self.connections:
             stops = await self._strays(connection, current)
-            connection.push([*stops, *wanted[connection.machine.name]])
+            name, boot_id = connection.machine.name, connection.machine.boot_id
+            # An agent that was started again gets the next attempt: what was assigned to the one before is no longer its own.
+            mine = (one for one in wanted[name] if not isinstance(one, Assign) or _boot_of(one, current) == boot_id)
+            connection.push([*stops, *mine])
 
     async def _open_attempt(self, run_id: str, attempt: int) -> None:
         if (run_id, attempt) in self._opened:
@@ -328,6 +332,10 @@ def _applied(audit: Audit, events: Iterable[Event]) -> Audit:
     for event in events:
         audit = lifecycle.apply(audit, event)
     return audit
+
+
+def _boot_of(assignment: Assign, current: Mapping[str, RunRecord]) -> str:
+    return current[assignment.spec.run_id].boot_id
 
 
 def _told(run: RunRecord) -> tuple[Any, ...]:
