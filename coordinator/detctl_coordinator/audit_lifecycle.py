@@ -14,7 +14,7 @@ that is over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
@@ -77,7 +77,7 @@ def apply(audit: Audit, event: Event) -> Audit:
         changed = _agent_seen(audit, event)
     elif isinstance(event, AgentGone):
         changed = _on_machine(
-            audit, event.machine, lambda run: _lost(run, "its agent went silent") if _in_hand(run) else run
+            audit, event.machine, lambda run: _lost(run, "its agent went silent") if is_active(run) else run
         )
     elif isinstance(event, RunJoined):
         changed = _joined(audit, event)
@@ -91,20 +91,19 @@ def apply(audit: Audit, event: Event) -> Audit:
     return audit if changed is audit else _settled(changed)
 
 
-def wanted(audit: Audit, machine: str) -> list[Instruction]:
-    """What the state wants of a machine now; level-triggered: say it again until the state moves on."""
+def wanted(audit: Audit) -> Iterator[tuple[str, Instruction]]:
+    """(machine, what the state wants of it now); level-triggered: say it again until the state moves on."""
     if audit.state is not AuditState.RUNNING:
-        return []
-    instructions: list[Instruction] = []
+        return
     for run in audit.runs.values():
-        if run.spec.arm.machine != machine or not _in_hand(run):
+        if not is_active(run):
             continue
+        machine = run.spec.arm.machine
         if run.state is RunState.ASSIGNED:
-            instructions.append(Assign(run.spec, run.attempt))
+            yield machine, Assign(run.spec, run.attempt)
         elif audit.stop_after_step is not None and not run.spec.purpose:
             reason = "every stage is answered"
-            instructions.append(Stop(run.spec.run_id, run.attempt, audit.stop_after_step, reason))
-    return instructions
+            yield machine, Stop(run.spec.run_id, run.attempt, audit.stop_after_step, reason)
 
 
 def strays(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -> list[Stop]:
@@ -142,7 +141,8 @@ def is_import(audit: Audit) -> bool:
 # -- one run ------------------------------------------------------------------------------------------------------
 
 
-def _in_hand(run: RunRecord) -> bool:
+def is_active(run: RunRecord) -> bool:
+    """Whether somebody trains it now, or is about to."""
     return run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
 
 
@@ -190,11 +190,11 @@ def _joined(audit: Audit, event: RunJoined) -> Audit:
     run = audit.runs.get(event.run_id)
     if run is None or not audit.request.join_only:
         return audit
-    if run.boot_id == event.boot_id and run.holder == event.holder and _in_hand(run):
+    if run.boot_id == event.boot_id and run.holder == event.holder and is_active(run):
         # Asked again, since the answer was lost: what was sent under the earlier secret stays.
         return _with(audit, {event.run_id: replace(run, secret_digest=event.secret_digest)})
     if run.state is not RunState.WAITING:
-        if not event.again or not _in_hand(run) or not (event.manages or run.holder == event.holder):
+        if not event.again or not is_active(run) or not (event.manages or run.holder == event.holder):
             return audit
         run = _lost(run, "its holder was gone")
     if run.state is RunState.WAITING:
@@ -206,7 +206,7 @@ def _joined(audit: Audit, event: RunJoined) -> Audit:
 
 
 def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:
-    if run.state is not RunState.WAITING and not _in_hand(run):
+    if run.state is not RunState.WAITING and not is_active(run):
         return run
     name = event.machine
     message = (
@@ -221,7 +221,7 @@ def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:
 
 def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
     def meet(run: RunRecord) -> RunRecord:
-        if not _in_hand(run):
+        if not is_active(run):
             return run
         has_it = (run.spec.run_id, run.attempt) in event.working
         if run.boot_id != event.boot_id and not has_it:
@@ -234,7 +234,7 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
 
     audit = _on_machine(audit, event.machine, meet)
     here = [run for run in audit.runs.values() if run.spec.arm.machine == event.machine]
-    free = event.parallel_runs - event.busy - sum(_in_hand(run) for run in here)
+    free = event.parallel_runs - event.busy - sum(is_active(run) for run in here)
     waiting = [run for run in here if run.state is RunState.WAITING]
     assigned = {}
     for run in waiting[: max(0, free)]:

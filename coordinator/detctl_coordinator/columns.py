@@ -1,7 +1,8 @@
 """Records of a segment in columns (records.proto, RecordColumns), to fingerprints and back.
 
 What comes in was sent by an agent that nobody trusts: sizes that do not fit each other, numbers out of range or a blob that
-inflates beyond its limit raise Damaged; nothing is believed because a length says so.
+inflates beyond its limit raise Damaged; nothing is believed because a length says so. How far a blob inflates and how many elements it
+holds is bounded before it is parsed, so that a few kilobytes never become hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -21,13 +22,26 @@ from numpy.typing import NDArray
 
 from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage
+from detctl_coordinator.element_count import MalformedError, TooManyError, check_elements
+from detctl_coordinator.limits import NAMES_MAX, SEGMENT_RECORDS_MAX, SITE_BYTES_MAX
 
 DIGEST_BYTES = 16
 SKETCH = struct.Struct("<38d")
-INFLATED_BYTES_MAX = 64 << 20
-RECORDS_MAX = 1 << 16  # an agent puts at most 4,096 into a segment
-EVIDENCE_BYTES_MAX = INFLATED_BYTES_MAX
+INFLATED_BYTES_MAX = 16 << 20
+# An agent closes a segment at 256 KiB; the last record may bring a mebibyte of rows and 4,096 sites two: those may be as repetitive as
+# they like. Beyond that a segment that inflates to more than 64 times its size holds nothing that was seen in a training.
+INFLATED_BYTES_FREE = 4 << 20
+INFLATED_RATIO_MAX = 64
+RECORDS_MAX = SEGMENT_RECORDS_MAX
+# Of one segment: an agent sends at most 64 KiB a record, and closes the segment behind 256 KiB.
+EVIDENCE_BYTES_MAX = 2 << 20
+BYTES_OF_A_RECORD = 128  # about what its places in the parsed columns take
 ZLIB_LEVEL = 6
+# Those that have at most one element a record.
+COLUMNS = (
+    *("sequence_delta", "stage", "phase", "step_delta", "micro", "site", "occurrence", "dtype", "shape"),
+    *("order_blind_at", "rows_at", "rows_count", "sketch_at", "evidence_at", "evidence"),
+)
 
 Ints = NDArray[np.int64]
 
@@ -37,12 +51,11 @@ class Columns:
     """Checked columns of one segment; builds fingerprints only of the records asked for. Arrays: int64, one value a record."""
 
     message: records_pb2.RecordColumns
-    inflated_bytes: int
+    memory_bytes: int  # about what this takes
     sequence: Ints
     stage: Ints
     phase: Ints
     step: Ints
-    shapes: tuple[tuple[int, ...], ...]
     order_blind: dict[int, int]  # position of a record -> place in the sparse column
     rows: dict[int, tuple[int, int]]  # position -> (first row, rows)
     sketch: dict[int, int]
@@ -69,7 +82,7 @@ class Columns:
             site=message.names[message.site[at]],
             occurrence=message.occurrence[at],
             dtype=message.names[message.dtype[at]],
-            shape=self.shapes[message.shape[at]],
+            shape=tuple(message.shapes[message.shape[at]].sizes),
             digest=_slice(message.digests, at, 1),
             order_blind=None if blind is None else _slice(message.order_blind, blind, 1),
             rows=None if rows is None else tuple(_slice(message.rows, rows[0] + i, 1) for i in range(rows[1])),
@@ -124,13 +137,8 @@ def unpack(data: bytes, record_count: int | None = None) -> list[Fingerprint]:
 def read_columns(data: bytes, record_count: int | None = None) -> Columns:
     """Inflates and checks a segment; `record_count`: what its meta says. Raises Damaged."""
     inflated = _inflate(data)
-    message = records_pb2.RecordColumns()
-    try:
-        message.ParseFromString(inflated)
-    except DecodeError as error:
-        raise Damaged("a segment is not in the form of RecordColumns") from error
+    message = _parse(inflated, RECORDS_MAX if record_count is None else min(record_count, RECORDS_MAX))
     count = len(message.sequence_delta)
-    _need(count <= RECORDS_MAX, f"a segment has {count} records; the limit is {RECORDS_MAX}")
     _need(record_count is None or record_count == count, f"a segment has {count} records and says {record_count}")
     for name in ("stage", "phase", "step_delta", "micro", "site", "occurrence", "dtype", "shape"):
         _need(len(getattr(message, name)) == count, f"column {name} of a segment does not have {count} values")
@@ -140,6 +148,8 @@ def read_columns(data: bytes, record_count: int | None = None) -> Columns:
     _need(_within(stage, len(Stage)) and _within(phase, len(Phase)), "a segment names an unknown stage or phase")
     _need(_within(step, 1 << 32) and _within(sequence, (1 << 63) - 1), "steps or numbers of a segment are out of range")
     names = len(message.names)
+    long = any(len(name) > SITE_BYTES_MAX or len(name.encode()) > SITE_BYTES_MAX for name in message.names)
+    _need(not long, f"a name of a segment has more than {SITE_BYTES_MAX} bytes")
     _need(_within(_ints(message.site), names) and _within(_ints(message.dtype), names), "a name is out of range")
     _need(_within(_ints(message.shape), len(message.shapes)), "a shape is out of range")
     order_blind = _places(message.order_blind_at, count, "order_blind")
@@ -148,14 +158,15 @@ def read_columns(data: bytes, record_count: int | None = None) -> Columns:
     _need(len(message.sketch) == SKETCH.size * len(sketch), "column sketch has another length")
     evidence = _places(message.evidence_at, count, "evidence")
     _need(len(message.evidence) == len(evidence), "column evidence has another length")
+    size = sum(map(len, message.evidence))
+    _need(size <= EVIDENCE_BYTES_MAX, f"a segment has {size} characters of evidence; the limit is {EVIDENCE_BYTES_MAX}")
     return Columns(
         message=message,
-        inflated_bytes=len(inflated),
+        memory_bytes=len(inflated) + BYTES_OF_A_RECORD * count,
         sequence=sequence,
         stage=stage,
         phase=phase,
         step=step,
-        shapes=tuple(tuple(shape.sizes) for shape in message.shapes),
         order_blind=order_blind,
         rows=_rows(message, count),
         sketch=sketch,
@@ -163,15 +174,42 @@ def read_columns(data: bytes, record_count: int | None = None) -> Columns:
     )
 
 
+def inflated_bytes_max(compressed_bytes: int) -> int:
+    """How far a segment of this size may inflate."""
+    return min(INFLATED_BYTES_MAX, INFLATED_BYTES_FREE + INFLATED_RATIO_MAX * compressed_bytes)
+
+
 def _inflate(data: bytes) -> bytes:
-    inflater = zlib.decompressobj()
+    inflater, limit = zlib.decompressobj(), inflated_bytes_max(len(data))
     try:
-        inflated = inflater.decompress(data, INFLATED_BYTES_MAX)
+        inflated = inflater.decompress(data, limit)
+        # zlib may have given all and not yet seen the stream's end: one byte more tells.
+        beyond = not inflater.eof and inflater.decompress(inflater.unconsumed_tail, 1)
     except zlib.error as error:
         raise Damaged("a segment is not zlib data") from error
-    _need(not inflater.unconsumed_tail, f"a segment inflates beyond {INFLATED_BYTES_MAX} bytes")
+    _need(not beyond, f"a segment of {len(data)} bytes inflates beyond {limit} bytes")
     _need(inflater.eof and not inflater.unused_data, "a segment is cut short or has bytes behind its end")
     return inflated
+
+
+def _parse(inflated: bytes, count: int) -> records_pb2.RecordColumns:
+    """The message, of `count` records at most."""
+    columns = dict.fromkeys(COLUMNS, count)
+    try:
+        check_elements(
+            inflated,
+            records_pb2.RecordColumns.DESCRIPTOR,
+            (len(COLUMNS) + 4) * count
+            + 4 * NAMES_MAX,  # with the dictionaries of names and shapes, and the sizes of these
+            columns | {"names": NAMES_MAX, "shapes": NAMES_MAX},
+        )
+        message = records_pb2.RecordColumns()
+        message.ParseFromString(inflated)
+    except TooManyError as error:
+        raise Damaged(f"a segment of at most {count} records has {error}, which is beyond the limit") from error
+    except (MalformedError, DecodeError) as error:
+        raise Damaged("a segment is not in the form of RecordColumns") from error
+    return message
 
 
 def _rows(message: records_pb2.RecordColumns, count: int) -> dict[int, tuple[int, int]]:

@@ -10,13 +10,15 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator import metrics
+from detctl_coordinator import limits, metrics
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.audit_log import entries_of
+from detctl_coordinator.busy_runs import BusyRuns
+from detctl_coordinator.byte_budget import ByteBudget
 from detctl_coordinator.connections import Connection, Connections
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
@@ -24,6 +26,7 @@ from detctl_coordinator.leases import Leases
 from detctl_coordinator.lifecycle_events import (
     AgentGone,
     AgentSeen,
+    Assign,
     Cancel,
     Event,
     Instruction,
@@ -33,6 +36,7 @@ from detctl_coordinator.lifecycle_events import (
     Stop,
 )
 from detctl_coordinator.live import Live
+from detctl_coordinator.looks import Looks
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.machine_rows import read_machines
 from detctl_coordinator.refusal_log import RefusalLog
@@ -67,7 +71,9 @@ class Engine:
         self._machine_timeout_s = machine_timeout_s
         self._monotonic = monotonic
         self._wake = asyncio.Event()
-        self._changed = asyncio.Condition()
+        self.looks = Looks()
+        # Of segments that are checked: each inflates to many times its size for a moment.
+        self.inflating = ByteBudget(limits.INFLATING_BYTES_MAX, limits.INFLATING_BYTES_OF_CALLER_MAX)
         self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
         self._opened: set[tuple[str, int]] = set()
         self._live = Live(store)
@@ -103,14 +109,6 @@ class Engine:
                 continue
         raise StoreError(f"audit {audit_id} is changed by too many at once")
 
-    async def changed(self, timeout_s: float) -> None:
-        """Waits until this replica advanced any audit, or for the timeout: others may have."""
-        try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait()
-        except TimeoutError:
-            pass
-
     async def machines(self) -> NamedRows[Machine]:
         """All known machines, leases brought up to date."""
         machines = read_machines(await self.store.machines())
@@ -132,6 +130,7 @@ class Engine:
             await self._make_up_log()
             while True:
                 self._wake.clear()
+                begun = time.perf_counter()
                 try:
                     await self.step()
                     self._store_is(up=True)
@@ -139,6 +138,8 @@ class Engine:
                     self._store_is(up=False, error=error)
                 except Exception:
                     log.exception("event=engine-failed; trying again")
+                # Whatever wakes it, and however many audits there are: half of the time belongs to those who call.
+                await asyncio.sleep(min(POLL_S, time.perf_counter() - begun))
                 try:
                     async with asyncio.timeout(POLL_S):
                         await self._wake.wait()
@@ -156,9 +157,9 @@ class Engine:
         machines = await self.machines()
         self.leases.forget(audit.audit_id for audit in audits)
         advanced: list[Audit] = []
+        busy = BusyRuns(audits)
         for audit in sorted(audits, key=lambda a: (a.created_unix_s, a.audit_id)):
-            others = [*advanced, *(a for a in audits if a.audit_id not in {b.audit_id for b in [*advanced, audit]})]
-            events = list(self._machine_events(audit, machines, others))
+            events = list(self._machine_events(audit, machines, busy.elsewhere(audit)))
             new = _applied(audit, events)
             if new != audit:
                 try:
@@ -169,6 +170,7 @@ class Engine:
                 except Refused as error:
                     new = audit  # it stands still, and all others go on
                     self._report_unreadable([Unreadable("audit", audit.audit_id, str(error))])
+            busy.replace(audit, new)
             advanced.append(new)
             await self._write_log(new)
             self._start_jobs(new)
@@ -177,6 +179,7 @@ class Engine:
             len(advanced),
             (run.state.value for audit in advanced for run in audit.runs.values()),
         )
+        self.looks.saw(advanced, machines)
         await self._instruct(advanced)
         if self._monotonic() - self._live_at >= LIVE_S:
             self._live_at = self._monotonic()
@@ -184,7 +187,8 @@ class Engine:
                 if self._live.wanted(audit):
                     self._job(("live", audit.audit_id), self._look_live(audit, machines))
 
-    def _machine_events(self, audit: Audit, machines: dict[str, Machine], others: Iterable[Audit]) -> Iterable[Event]:
+    def _machine_events(self, audit: Audit, machines: dict[str, Machine], busy: Mapping[str, int]) -> Iterable[Event]:
+        """busy: by machine, runs of other audits that it has in hand."""
         if lifecycle.is_import(audit) and time.time() - audit.created_unix_s > IMPORT_S:
             yield Cancel("the import was never finished")
         if audit.request.join_only:
@@ -195,13 +199,7 @@ class Engine:
             machine = machines.get(name)
             if machine is not None and self._is_here(machine):
                 working = frozenset((w.run_id, w.attempt) for w in machine.working)
-                busy = sum(
-                    run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
-                    for other in others
-                    for run in other.runs.values()
-                    if run.spec.arm.machine == name and not run.holder  # users train theirs elsewhere
-                )
-                yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy)
+                yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy[name])
                 continue
             if machine is not None and self.leases.alive(machine):
                 continue  # not known to be here, nor to be gone: it has a lease to tell
@@ -218,7 +216,7 @@ class Engine:
         return self.leases.proven(machine) or (connected_here and self.leases.alive(machine))
 
     async def _advance(self, old: Audit, new: Audit) -> Audit:
-        """Stores, logs, wakes who waits. Raises Conflict."""
+        """Stores, logs, wakes who follows. Raises Conflict."""
         stored = await self.store.put_audit(new)
         for run_id, run in stored.runs.items():
             before = old.runs.get(run_id)
@@ -234,8 +232,7 @@ class Engine:
         if old.state is not stored.state:
             log.info("audit=%s state=%s", stored.audit_id, stored.state.value)
         self.wake()
-        async with self._changed:
-            self._changed.notify_all()
+        self.looks.advanced(stored)
         await self._write_log(stored)
         return stored
 
@@ -270,11 +267,14 @@ class Engine:
             for run_id, run in audit.runs.items():
                 if run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.attempt:
                     await self._open_attempt(run_id, run.attempt)
-            for connection in self.connections:
-                wanted[connection.machine.name] += lifecycle.wanted(audit, connection.machine.name)
+            for machine, instruction in lifecycle.wanted(audit):
+                wanted[machine].append(instruction)
         for connection in self.connections:
             stops = await self._strays(connection, current)
-            connection.push([*stops, *wanted[connection.machine.name]])
+            name, boot_id = connection.machine.name, connection.machine.boot_id
+            # An agent that was started again gets the next attempt: what was assigned to the one before is no longer its own.
+            mine = (one for one in wanted[name] if not isinstance(one, Assign) or _boot_of(one, current) == boot_id)
+            connection.push([*stops, *mine])
 
     async def _open_attempt(self, run_id: str, attempt: int) -> None:
         if (run_id, attempt) in self._opened:
@@ -286,16 +286,16 @@ class Engine:
         self._opened.add((run_id, attempt))
 
     async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[Stop]:
-        known, unknown = dict(current), set[str]()
+        known: dict[str, RunRecord] = {}
+        unknown = set[str]()
         for working in connection.working:
-            if working.run_id not in known:
-                try:
-                    run = await self.store.run(working.run_id)
-                except DocumentError:
-                    unknown.add(working.run_id)  # nobody can say that it is not wanted
-                    continue
-                if run is not None:
-                    known[working.run_id] = run
+            try:
+                run = current.get(working.run_id) or await self.store.run(working.run_id)
+            except DocumentError:
+                unknown.add(working.run_id)  # nobody can say that it is not wanted
+                continue
+            if run is not None:
+                known[working.run_id] = run
         working_on = [(w.run_id, w.attempt) for w in connection.working if w.run_id not in unknown]
         return lifecycle.strays(working_on, known)
 
@@ -332,7 +332,8 @@ class Engine:
         await self.tell(audit.audit_id, await self.store.call(judge_audit, audit))
 
     async def _look_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
-        records = sum(w.records for m in machines.values() for w in m.working if w.run_id in audit.runs)
+        mine = [machines[name] for name in audit.request.machines if name in machines]
+        records = sum(w.records for machine in mine for w in machine.working if w.run_id in audit.runs)
         over = sum(run.state.over for run in audit.runs.values())
         step = await self._live.stop_after(audit, hash((records, over)))
         if step is not None:
@@ -343,6 +344,7 @@ class Engine:
             log.warning("store=back")
         elif not up and not self._store_down:
             metrics.STORE_UP.set(0)
+            self.looks.failed()
             log.error("store=down %s; trying again every %.1f s", error, POLL_S)
         self._store_down = not up
 
@@ -351,6 +353,10 @@ def _applied(audit: Audit, events: Iterable[Event]) -> Audit:
     for event in events:
         audit = lifecycle.apply(audit, event)
     return audit
+
+
+def _boot_of(assignment: Assign, current: Mapping[str, RunRecord]) -> str:
+    return current[assignment.spec.run_id].boot_id
 
 
 def _told(run: RunRecord) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import grpc
 
 from detctl_coordinator import metrics
+from detctl_coordinator.logs import LineLimiter
 from detctl_coordinator.storage.store import Conflict, DocumentError, StoreError
 
 log = logging.getLogger(__name__)
@@ -52,16 +53,27 @@ def refusal_of(error: Exception) -> Refusal:
     return Refusal(Code.INTERNAL, "internal error in the coordinator; its log has the details", repr(error))
 
 
+_LINES = LineLimiter()
+
+
+def _host(context: Any) -> str:
+    """Where the call comes from, without the port, which every connection has its own of."""
+    peer = str(context.peer())
+    return peer.rpartition(":")[0] if peer.startswith("ip") else peer
+
+
 async def abort(context: Any, error: Exception, method: str) -> NoReturn:
     """Ends the call with what the caller may hear, and logs the rest."""
     refusal = refusal_of(error)
     metrics.REFUSED.labels(method.rpartition("/")[2], refusal.code.name).inc()
-    if refusal.code is Code.INTERNAL:
-        log.error("method=%s code=INTERNAL", method, exc_info=error)
-    else:
+    more = _LINES.suffix((_host(context), method, refusal.code))
+    if more is not None and refusal.code is Code.INTERNAL:
+        log.error("method=%s code=INTERNAL%s", method, more, exc_info=error)
+    elif more is not None:
         log.info(
-            "method=%s code=%s text=%s private=%s", method, refusal.code.name, refusal.text, refusal.private or "-"
-        )
+            "peer=%s method=%s code=%s text=%s private=%s%s",
+            _host(context), method, refusal.code.name, refusal.text, refusal.private or "-", more,
+        )  # fmt: skip
     await context.abort(refusal.code.value, refusal.text)
     raise AssertionError("abort raises")
 

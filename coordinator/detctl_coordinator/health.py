@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -28,9 +29,11 @@ async def keep_told(servicer: HealthServicer, services: Sequence[str], store_is_
         await asyncio.sleep(LOOK_S)
 
 
-async def serve_health(path: Path, servicer: HealthServicer) -> grpc.aio.Server:
+async def serve_health(
+    path: Path, servicer: HealthServicer, interceptor: grpc.aio.ServerInterceptor[Any, Any]
+) -> grpc.aio.Server:
     """A started server that answers nothing else. Raises RuntimeError where the socket cannot be made."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(interceptors=[interceptor])
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     umask = os.umask(0o177)
     try:

@@ -8,6 +8,17 @@ ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,63}")
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # a segment is at most 256 KiB compressed; a Hello with manifest some hundred KiB
+REQUEST_BYTES_MAX = 64 * 1024  # of calls that name something: ids, a machine, a token
+LIST_BYTES_MAX = 1024 * 1024  # of calls that bring lists: variations, run ids
+ELEMENTS_MAX = 65_536  # of one message; the largest honest one is a segment with 4,096 closed steps, 37,000
+
+# Bytes of callers' data at a time, in the whole process and of one caller (byte_budget.py): as they arrive, and as segments inflate.
+ARRIVING_BYTES_MAX = 96 * 1024 * 1024
+ARRIVING_BYTES_OF_CALLER_MAX = 24 * 1024 * 1024
+INFLATING_BYTES_MAX = 64 * 1024 * 1024
+INFLATING_BYTES_OF_CALLER_MAX = 32 * 1024 * 1024
+CONNECTIONS_MAX = 2048
+STREAMS_OF_CONNECTION_MAX = 1024
 MANIFEST_BYTES_MAX = 1024 * 1024
 DETAIL_BYTES_MAX = 2 * 1024 * 1024
 OUTPUT_TAIL_CHARS_MAX = 64 * 1024
@@ -16,8 +27,7 @@ VALUE_CHARS_MAX = 128  # of a parameter in --set and --vary: it stands in labels
 
 SITE_BYTES_MAX = 512
 NAMES_MAX = 65_536  # of one segment; a model of 10^5 modules spreads over segments
-SEGMENT_RECORDS_MAX = 65_536
-COLUMNS_BYTES_MAX = 16 * 1024 * 1024  # unpacked: 4,096 records with rows take about 1 MiB
+SEGMENT_RECORDS_MAX = 65_536  # an agent puts at most 4,096 into a segment
 CLOSED_MAX = 65_536
 
 RECIPES_MAX = 1000

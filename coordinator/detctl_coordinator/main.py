@@ -186,6 +186,14 @@ def _parser() -> argparse.ArgumentParser:
         "--lease", type=float, metavar="S", help="silence after which a machine's runs are given to a new attempt (20)"
     )
     parser.add_argument("--heartbeat", type=float, metavar="S", help="how often agents report (2)")
+    for flag, what in (
+        ("--max-open-audits", "audits that one caller may have open (50)"),
+        ("--max-planned-runs", "runs that are not over in these audits (2000)"),
+        ("--max-streams", "streams of one caller at a time: agents have two, an import one (16)"),
+        ("--max-watch-calls", "audits that one caller may follow at a time (32)"),
+        ("--max-calls", "other calls of one caller at a time (32)"),
+    ):
+        parser.add_argument(flag, type=int, metavar="N", help=f"{what}; this coordinator's own user: 20 times as many")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     parser.add_argument("--ready-fd", type=int, metavar="N", help="write the address to this descriptor when ready")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the address to this file when ready")

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, on an address of their own (`--metrics HOST:PORT`); without it nothing is counted anywhere else.
+"""Figures for Prometheus, on an address of their own (`--metrics HOST:PORT`, metrics_server.py); nothing is counted anywhere else.
 
 No label comes from a user's name but those of machines and methods, so the number of series has a bound (limits.MACHINES_MAX).
 """
@@ -6,12 +6,10 @@ No label comes from a user's name but those of machines and methods, so the numb
 from __future__ import annotations
 
 from collections.abc import Iterable
-from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from detctl_coordinator import limits
-from detctl_coordinator.listen import ListenError, parse
 
 REGISTRY = CollectorRegistry()
 REFUSED = Counter(
@@ -38,15 +36,3 @@ def looked(machines: Iterable[tuple[str, bool]], audits: int, runs: Iterable[str
         ACTIVE_RUNS.labels(state).set(counted.count(state))
     for name, up in list(machines)[: limits.MACHINES_MAX]:
         MACHINE_UP.labels(name).set(int(up))
-
-
-def serve_metrics(address: str) -> WSGIServer:
-    """Answers `GET /metrics` from a thread of its own. Raises ListenError."""
-    found = parse(address, off_loopback=True, flag="--metrics")  # no secret is told here
-    if found.is_unix:
-        raise ListenError(f"--metrics {address}: expected HOST:PORT")
-    try:
-        server, _ = start_http_server(found.port, found.host, REGISTRY)
-    except OSError as error:
-        raise ListenError(f"--metrics {address}: {error.strerror or error}") from error
-    return server

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.variation_names import Change, check_given, check_value, resolve
 
 LEVELS = ("step", "module", "op")
+NEAR_CHARS_MAX = 128  # of a wrong name; a longer one is like no other
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,12 @@ def plan_runs(
     for change, value in itertools.chain.from_iterable(varied):
         _check_open(change, value)
     check_given({change.name for change in set_changes + vary_changes if change.kind == "param"}, recipes)
-    combinations = list(itertools.product(*varied))
-    total = len(chosen) * len(request.environments) * len(combinations) * request.twins
+    # Counted before they are made: six names of 64 values are 69 billion combinations.
+    total = len(chosen) * len(request.environments) * math.prod(map(len, varied)) * request.twins
     if total > limits.RUNS_MAX:
-        raise Refusal(Code.INVALID, f"this audit would be {total} runs; at most {limits.RUNS_MAX} are taken")
+        shown = total if total < 10**9 else "more than a billion"
+        raise Refusal(Code.INVALID, f"this audit would be {shown} runs; at most {limits.RUNS_MAX} are taken")
+    combinations = list(itertools.product(*varied))
     arms = [
         (Arm(machine.name, environment, tuple(sorted((c.typed, value) for c, value in combination))), combination)
         for combination, environment, machine in itertools.product(combinations, request.environments, chosen)
@@ -136,7 +140,7 @@ def near(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
     if not known:
         return "; there are none yet"
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name[:NEAR_CHARS_MAX], known, n=1)
     shown = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
     return (f"; did you mean {close[0]}?" if close else ";") + f" there are: {shown}"
 

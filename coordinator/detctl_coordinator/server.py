@@ -6,6 +6,7 @@ import asyncio
 import importlib.metadata
 import logging
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from detctl_coordinator import limits, listen, token_file
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.health import keep_told, serve_health
-from detctl_coordinator.interceptors import IdentityInterceptor
+from detctl_coordinator.interceptors import CallInterceptor
 from detctl_coordinator.logs import say
-from detctl_coordinator.metrics import serve_metrics
+from detctl_coordinator.metrics import REGISTRY
+from detctl_coordinator.metrics_server import MetricsServer
+from detctl_coordinator.quotas import Quotas
 from detctl_coordinator.retention import sweep_for_ever
 from detctl_coordinator.rpc.admin import AdminServicer
 from detctl_coordinator.rpc.agents import AgentsServicer
@@ -44,6 +47,8 @@ OPTIONS = [
     ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", 64 * 1024 * 1024),  # our own lists and documents
     ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", limits.STREAMS_OF_CONNECTION_MAX),
+    ("grpc.server_handshake_timeout_ms", 10_000),  # of TLS; a connection that says nothing is closed
     ("grpc.so_reuseport", 0),  # two coordinators on one port would each see half of the agents
     # An agent on a frozen host is found out, and idle streams survive middle boxes.
     ("grpc.keepalive_time_ms", 20_000),
@@ -70,13 +75,15 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engine = Engine(AsyncStore(store), lease_s=settings.lease, machine_timeout_s=settings.machine_timeout)
-    metrics = serve_metrics(settings.metrics) if settings.metrics else None
+    metrics = MetricsServer(REGISTRY)
+    if settings.metrics:
+        await metrics.start(settings.metrics)
     healthy = HealthServicer()
     server, shown = await _start(settings, engine, address, healthy)
     servers = [server]
     if settings.health_socket is not None:
         try:
-            servers.append(await _start_health(settings.health_socket, healthy))
+            servers.append(await _start_health(settings.health_socket, healthy, Quotas(settings.quota)))
         except listen.ListenError:
             await server.stop(0)  # left to the garbage collector it complains of the loop that is gone
             raise
@@ -94,8 +101,7 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
         await healthy.enter_graceful_shutdown()  # whoever balances calls sends no new one here
         engine.connections.close()
         await asyncio.gather(*(one.stop(GRACE_S) for one in servers))
-        if metrics is not None:
-            await asyncio.to_thread(metrics.shutdown)
+        await metrics.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -109,14 +115,14 @@ async def _start(
     settings: Settings, engine: Engine, address: listen.Address, healthy: HealthServicer
 ) -> tuple[grpc.aio.Server, str]:
     listen.probe(address)
-    interceptors = []
-    tokens = TokenBook(engine.store)
-    if not address.is_unix:
-        interceptors.append(IdentityInterceptor(token_file.read_or_make(_token_file(settings)), tokens))
+    tokens, quotas = TokenBook(engine.store), Quotas(settings.quota)
+    own = None if address.is_unix else token_file.read_or_make(_token_file(settings))
+    interceptor = CallInterceptor(own, tokens, quotas)
     credentials = server_credentials(settings.tls) if settings.tls is not None and not address.is_unix else None
-    server = grpc.aio.server(interceptors=interceptors, options=OPTIONS)
+    options = [*OPTIONS, ("grpc.max_allowed_incoming_connections", _connections_max())]
+    server = grpc.aio.server(interceptors=[interceptor], options=options)
     agents_pb2_grpc.add_AgentsServicer_to_server(AgentsServicer(engine, settings.heartbeat, version()), server)
-    audits_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(engine), server)
+    audits_pb2_grpc.add_AuditsServicer_to_server(AuditsServicer(engine, quotas), server)
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(engine.store, tokens), server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -134,10 +140,20 @@ async def _start(
     return server, address.shown(port)
 
 
-async def _start_health(path: Path, healthy: HealthServicer) -> grpc.aio.Server:
+def _connections_max() -> int:
+    """Half of the descriptors that this process may have: the store and connections out need some too."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * limits.CONNECTIONS_MAX
+    if 0 <= soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return limits.CONNECTIONS_MAX if soft < 0 else min(limits.CONNECTIONS_MAX, soft // 2)
+
+
+async def _start_health(path: Path, healthy: HealthServicer, quotas: Quotas) -> grpc.aio.Server:
     try:
         listen.probe(listen.Address(path=str(path.absolute())))
-        return await serve_health(path, healthy)
+        return await serve_health(path, healthy, CallInterceptor(None, None, quotas))
     except (RuntimeError, OSError, listen.ListenError) as error:
         raise listen.ListenError(f"--health-socket {path}: {error}") from error
 

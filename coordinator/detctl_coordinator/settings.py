@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from detctl_coordinator.quotas import Quota
 
 _AGE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|d|w)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -31,11 +34,22 @@ class Settings(BaseSettings):
     machine_timeout: float = Field(default=60.0, gt=0, le=86_400 * 7)
     lease: float = Field(default=20.0, gt=0, le=3600)
     heartbeat: float = Field(default=2.0, gt=0, le=60)
+    # Of each caller; the coordinator's own user has quotas.LOCAL_TIMES as much.
+    max_open_audits: int = Field(default=50, ge=1, le=100_000)
+    max_planned_runs: int = Field(default=2000, ge=1, le=10_000_000)
+    max_streams: int = Field(default=16, ge=1, le=10_000)
+    max_watch_calls: int = Field(default=32, ge=1, le=100_000)
+    max_calls: int = Field(default=32, ge=1, le=10_000)
     log_level: str = "info"
     ready_fd: int | None = Field(default=None, ge=1)
     ready_file: Path | None = None
     exit_with_parent: bool = False
     parent_pid: int | None = Field(default=None, gt=0)
+
+    @property
+    def quota(self) -> Quota:
+        """The max_* fields of this name."""
+        return Quota(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Quota)})
 
     @field_validator("max_age")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from detctl_coordinator.domain.fingerprint import (
     StepEntry,
     StreamKey,
 )
+from detctl_coordinator.storage import reader
 from detctl_coordinator.storage.reader import StoredRun, verify
 from detctl_coordinator.storage.store import Store, StoreError
 from givens import a_run, an_audit, opened
@@ -122,6 +124,41 @@ class TestReading:
         store.put_audit(an_audit(a_run()))
         run = StoredRun(store, "run-1")
         assert (run.scheme, run.level, run.streams(), run.seals()) == ("", "", {}, {})
+
+
+class TestWhatExpands:
+    """Segments that were stored before anybody looked at how far they expand: a reader refuses them too."""
+
+    @pytest.mark.parametrize("tag", [b"\x0a\x00", b"\x5a\x00", b"\x18\x00", b"\x0a\x01\xff"])
+    @pytest.mark.parametrize("size", [1 << 20, 15 << 20])
+    def test_a_hostile_segment(self, store: Store, tag: bytes, size: int) -> None:
+        opened(store)
+        data = zlib.compress(tag * (size // len(tag)), 9)
+        meta = SegmentMeta(0, 0, "n6.v1", "module", 2, 0, 0, zlib.crc32(data), len(data))
+        store.put_segment("run-1", 1, meta, data, [(LOSS, StepEntry(0, 0, 2, bytes(16), bytes(16), bytes(16)))])
+        with pytest.raises(Damaged, match=r"inflates beyond|elements"):
+            StoredRun(store, "run-1").records(LOSS, 0)
+
+    def test_readers_share_one_cache_and_leave_nothing_in_it(self, store: Store) -> None:
+        write(store)
+        before = reader._SHARED._bytes
+        runs = [StoredRun(store, "run-1") for _ in range(3)]
+        one = 0
+        for number, run in enumerate(runs, start=1):
+            run.records(FORWARD, 3)
+            one = one or reader._SHARED._bytes - before
+            assert reader._SHARED._bytes - before == number * one > 0
+        del run
+        runs.clear()
+        gc.collect()
+        assert reader._SHARED._bytes == before
+
+    def test_the_cache_is_bounded_over_all_runs(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        write(store)
+        monkeypatch.setattr(reader, "_SHARED", reader._Cache(1))
+        runs = [StoredRun(store, "run-1") for _ in range(4)]
+        assert all(run.records(FORWARD, 3) == runs[0].records(FORWARD, 3) for run in runs)
+        assert len(reader._SHARED._kept) == 1
 
 
 class TestDamage:

@@ -30,7 +30,7 @@ class AuditRequest:
     level: str = "module"
     set: tuple[tuple[str, str], ...] = ()
     vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    requested_by: str = ""
+    requested_by: str = ""  # for people; the coordinator's own user may put any name there
     budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
     zoom: bool = True
     explain: bool = False  # confirm causes by experiments
@@ -54,7 +54,9 @@ class Audit:
     verdict_json: str = ""
     message: str = ""
     trying: str = ""  # what the experiments under way are for
-    owner: str = ""  # the name of the caller who started it; empty in documents of before it was kept
+    owner: str = (
+        ""  # the name of the caller who started it, whose quota it counts in; empty in documents of before it was kept
+    )
 
     def runs_for(self, purpose: Purpose) -> list[RunRecord]:
         """Runs of one purpose, in the order of execution."""

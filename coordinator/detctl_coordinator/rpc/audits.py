@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,24 +26,28 @@ from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.joins import expected_machines, run_to_join, still_waiting, without_agents
 from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded, RunJoined
 from detctl_coordinator.planning import Planned, plan_runs
-from detctl_coordinator.progress import Speed, run_with_progress, with_progress
+from detctl_coordinator.progress import run_with_progress
+from detctl_coordinator.quotas import Quotas
 from detctl_coordinator.rpc.callers import peer_of
+from detctl_coordinator.rpc.watches import Watches
 from detctl_coordinator.selection import choose_runs
 from detctl_coordinator.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import json_object
 from detctl_coordinator.wire.control import ENDS, manifest_of
 
-WATCH_S = 0.25  # progress is told four times a second at most
-KEEPALIVE_S = 5.0  # and at least this often, so that a watcher sees a coordinator that is gone
+CHECK_S = 1.0  # how often FinishImport looks, where nothing wakes it
 
 
 class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     """See audits.proto."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, quotas: Quotas) -> None:
         self._engine = engine
         self._store = engine.store
+        self._quotas = quotas
+        self._beginning = asyncio.Lock()  # from counting what is open to storing what begins
+        self._watches = Watches(engine)
 
     @unary
     async def PlanAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
@@ -57,9 +62,21 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if caller != LOCAL:
             asked = replace(asked, requested_by=caller.name)  # shown, not claimed
         planned = await self._plan(asked, audit_id)
-        await self._store.put_audit(lifecycle.plan(audit_id, asked, planned.specs, time.time(), caller.name))
+        await self._begin(lifecycle.plan(audit_id, asked, planned.specs, time.time(), caller.name))
         self._engine.wake()
         return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
+
+    async def _begin(self, audit: Audit) -> Audit:
+        """Stores a new audit. Raises Refusal where its owner has too many."""
+        async with self._beginning:
+            self._quotas.check_audits(current_caller(), await self._active(), len(audit.runs))
+            stored = await self._store.put_audit(audit)
+            self._engine.looks.advanced(stored)
+            return stored
+
+    async def _active(self) -> Iterable[Audit]:
+        """Audits that are not over, as the engine saw them last and as they were begun here since."""
+        return self._engine.looks.audits() if self._engine.looks.complete else await self._store.active_audits()
 
     async def _plan(self, asked: AuditRequest, audit_id: str = "") -> Planned:
         if asked.join_only:
@@ -101,22 +118,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         return wire.join_to_proto(run, still_waiting(changed, request.machine), secret)
 
     @streaming
-    async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[pb.AuditProgress]:  # noqa: N802
-        speed = Speed(time.monotonic)
-        told: pb.AuditProgress | None = None
-        told_at = 0.0
-        while True:
-            audit = await self._audit(request.audit_id)
-            over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
-            if not over:
-                audit = with_progress(audit, await self._engine.machines())
-            progress = wire.progress_to_proto(audit, speed.of(sum(run.records for run in audit.runs.values())))
-            if over or progress != told or time.monotonic() - told_at >= KEEPALIVE_S:
-                yield progress
-                told, told_at = progress, time.monotonic()
-            if over:
-                return
-            await self._engine.changed(WATCH_S)
+    async def WatchAudit(self, request: pb.AuditRef, context: Any) -> AsyncIterator[bytes]:  # noqa: N802
+        async for progress in self._watches.watch(request.audit_id):
+            yield progress
 
     @unary
     async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
@@ -137,6 +141,10 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if not audit.request.machines or audit.request.join_only:
             what = "has no agents" if audit.request.join_only else "is an import"
             raise Refusal(Code.INVALID, f"audit {audit.audit_id} {what}: no machine could run an experiment")
+        caller = current_caller()
+        over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
+        if over:
+            self._quotas.check_audits(caller, await self._active(), 0)
         await self._note("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
         await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()
@@ -228,8 +236,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def ImportRun(self, request: pb.ImportRequest, context: Any) -> pb.ImportReply:  # noqa: N802
         run_json = json_object(request.run_json, limits.DETAIL_BYTES_MAX, "run.json")
         secret, digest = new_secret()
-        planned = plan_import(request.label, run_json, time.time(), current_caller().name, digest)
-        audit = await self._store.put_audit(planned)
+        audit = await self._begin(plan_import(request.label, run_json, time.time(), current_caller().name, digest))
         (run_id,) = audit.runs
         await self._store.open_attempt(run_id, 1)
         return pb.ImportReply(run_id=run_id, secret=secret)
@@ -255,6 +262,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         )
         manifest = manifest_of(request.manifest_json, "the manifest")
         attempt = request.attempt or run.attempt
+        looks = self._engine.looks
+        seen = looks.number
         ended = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
         if ended is not None and _ended_otherwise(ended.runs.get(request.run_id), attempt, outcome, manifest):
             why = f"run {request.run_id} has ended already, otherwise than this says: nothing was changed"
@@ -262,8 +271,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             raise Refusal(Code.NOT_NOW, why)
         # The caller compares next: wait until the data were checked against the seals.
         while ended is not None and _to_check(ended, request.run_id):
-            await self._engine.changed(WATCH_S)
-            ended = await self._store.audit(run.spec.audit_id)
+            await looks.after(seen, CHECK_S)
+            seen = looks.number
+            ended = looks.audit(ended.audit_id) or await self._store.audit(ended.audit_id)
         return pb.Empty()
 
     async def _note(self, event: str, text: str, audit_id: str = "") -> None:

@@ -18,11 +18,13 @@ from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 
 from detctl_coordinator import limits, metrics
+from detctl_coordinator.byte_budget import Share
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors import Refusal
 from detctl_coordinator.holders import Sender, is_holder, sent_by_users, why_not
 from detctl_coordinator.lifecycle_events import RunDamaged
+from detctl_coordinator.quotas import key_of
 from detctl_coordinator.storage.store import (
     ContradictionError,
     DocumentError,
@@ -31,7 +33,7 @@ from detctl_coordinator.storage.store import (
     RunOverError,
     StoreError,
 )
-from detctl_coordinator.wire.records import seal_from_proto, segment_from_proto
+from detctl_coordinator.wire.records import bytes_to_check, seal_from_proto, segment_from_proto
 
 # 16 segments of 256 KiB are 4 MiB of memory a stream, and enough to keep a disk of 10 ms an fsync busy.
 IN_FLIGHT_MAX = 16
@@ -80,7 +82,9 @@ class IngestStream:
                 secret = request.secret
                 key = (part.run_id, part.rank)
                 before = self._last.get(key)
-                task = asyncio.create_task(self._take(part, secret, before))
+                share = await self._engine.inflating.take(key_of(self._sender.caller), bytes_to_check(part))
+                task = asyncio.create_task(self._take(part, secret, before, share))
+                task.add_done_callback(lambda _, share=share: share.release())  # type: ignore[misc]
                 self._last[key] = task
                 if len(self._last) > RUNS_MAX:
                     self._last = {k: t for k, t in self._last.items() if not t.done()}
@@ -88,7 +92,9 @@ class IngestStream:
         finally:
             await queue.put(None)
 
-    async def _take(self, part: Any, secret: str, before: asyncio.Task[pb.IngestReply] | None) -> pb.IngestReply:
+    async def _take(
+        self, part: Any, secret: str, before: asyncio.Task[pb.IngestReply] | None, share: Share
+    ) -> pb.IngestReply:
         sealing = isinstance(part, records_pb2.Seal)
         reply = pb.IngestReply(
             run_id=part.run_id, attempt=part.attempt, rank=part.rank, seal=sealing, number=0 if sealing else part.number
@@ -103,6 +109,7 @@ class IngestStream:
                 await self._engine.store.put_seal(part.run_id, part.attempt, seal)
             else:
                 meta, columns, closed = await asyncio.to_thread(segment_from_proto, part)
+                share.shrink_to(meta.bytes)
                 if before is not None:
                     await before
                 await self._engine.store.put_segment(part.run_id, part.attempt, meta, columns, closed)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import weakref
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -19,7 +21,7 @@ from detctl_coordinator.storage.verify import check_blob, verify
 
 __all__ = ["StoredRun", "verify"]
 
-CACHE_BYTES_MAX = 64 << 20  # of inflated segments, a run
+CACHE_BYTES_MAX = 96 << 20  # of inflated segments, of all runs that are read at a time
 
 
 class StoredRun:
@@ -28,8 +30,8 @@ class StoredRun:
     Any method may raise Damaged (stored data does not fit) or StoreError (the store does not answer).
     """
 
-    def __init__(self, store: Store, run_id: str, cache_bytes_max: int = CACHE_BYTES_MAX) -> None:
-        """Raises StoreError for an unknown run."""
+    def __init__(self, store: Store, run_id: str, cache_bytes_max: int = 0) -> None:
+        """cache_bytes_max: of a cache of its own; 0: the one that all share. Raises StoreError for an unknown run."""
         run = store.run(run_id)
         if run is None:
             raise StoreError(f"unknown run {run_id}: `detctl runs` lists those that are stored")
@@ -40,7 +42,9 @@ class StoredRun:
         self._streams: dict[StreamKey, int] | None = None
         self._seals: dict[int, Seal] | None = None
         self._metas: dict[int, _Metas] = {}
-        self._cache = _Cache(cache_bytes_max)
+        self._cache = _Cache(cache_bytes_max) if cache_bytes_max else _SHARED
+        self._mine = next(_NUMBERS)
+        weakref.finalize(self, self._cache.drop, self._mine)
 
     @property
     def run(self) -> RunRecord:
@@ -126,10 +130,10 @@ class StoredRun:
 
     def _columns(self, rank: int, meta: SegmentMeta) -> Columns:
         with self._lock:
-            columns = self._cache.get((rank, meta.number))
+            columns = self._cache.get((self._mine, rank, meta.number))
             if columns is None:
                 columns = self._read(rank, meta)
-                self._cache.put((rank, meta.number), columns)
+                self._cache.put((self._mine, rank, meta.number), columns)
             return columns
 
     def _read(self, rank: int, meta: SegmentMeta) -> Columns:
@@ -155,24 +159,38 @@ class _Metas:
 
 
 class _Cache:
-    """Least recently used segments, up to a number of inflated bytes."""
+    """Least recently used segments of all runs, up to a number of inflated bytes. Keys: reader, rank, number. Thread-safe."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._kept: OrderedDict[tuple[int, int], Columns] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, int], Columns] = OrderedDict()
+        # A finalizer may run while this thread holds it.
+        self._lock = threading.RLock()
 
-    def get(self, key: tuple[int, int]) -> Columns | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+    def get(self, key: tuple[int, int, int]) -> Columns | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
 
-    def put(self, key: tuple[int, int], columns: Columns) -> None:
-        self._kept[key] = columns
-        self._bytes += columns.inflated_bytes
-        while self._bytes > self._bytes_max and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._bytes -= dropped.inflated_bytes
+    def put(self, key: tuple[int, int, int], columns: Columns) -> None:
+        with self._lock:
+            self._kept[key] = columns
+            self._bytes += columns.memory_bytes
+            while self._bytes > self._bytes_max and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._bytes -= dropped.memory_bytes
+
+    def drop(self, reader: int) -> None:
+        """Forgets what a reader that is gone had read."""
+        with self._lock:
+            for key in [key for key in self._kept if key[0] == reader]:
+                self._bytes -= self._kept.pop(key).memory_bytes
+
+
+_SHARED = _Cache(CACHE_BYTES_MAX)
+_NUMBERS = itertools.count()
 
 
 def _word(key: StreamKey) -> str:

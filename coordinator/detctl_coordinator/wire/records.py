@@ -7,6 +7,8 @@ import zlib
 from detctl_proto.v1 import records_pb2 as pb
 
 from detctl_coordinator import limits
+from detctl_coordinator.columns import inflated_bytes_max, read_columns
+from detctl_coordinator.comparison.reader import Damaged
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, SegmentMeta, Stage, StepEntry, StreamKey
 from detctl_coordinator.errors import Code, Refusal
 from detctl_coordinator.wire.checks import at_most, in_form, recorded_facts
@@ -25,7 +27,10 @@ def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]
         raise Refusal(Code.INVALID, f"{where}: no scheme or an unknown level")
     at_most(segment.record_count, limits.SEGMENT_RECORDS_MAX, f"records in {where}")
     at_most(len(segment.closed), limits.CLOSED_MAX, f"closed steps in {where}")
-    _check_columns(segment, where)
+    try:
+        read_columns(segment.columns, segment.record_count)  # what no reader could read later is refused now
+    except Damaged as error:
+        raise Refusal(Code.INVALID, f"{where}: {error}") from error
     closed = [(_key(segment.rank, entry, where), _entry(entry, where)) for entry in segment.closed]
     meta = SegmentMeta(
         rank=segment.rank,
@@ -39,6 +44,13 @@ def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]
         bytes=len(segment.columns),
     )
     return meta, segment.columns, closed
+
+
+def bytes_to_check(part: pb.Segment | pb.Seal) -> int:
+    """About how much memory the two functions of this module may take: columns inflated and parsed, a detail as JSON and as objects."""
+    if isinstance(part, pb.Seal):
+        return 10 * len(part.detail_json)
+    return 2 * inflated_bytes_max(len(part.columns))
 
 
 def seal_from_proto(seal: pb.Seal) -> Seal:
@@ -61,57 +73,6 @@ def seal_from_proto(seal: pb.Seal) -> Seal:
         streams=tuple(streams),
         detail=detail,
     )
-
-
-def _check_columns(segment: pb.Segment, where: str) -> None:
-    """Unpacks once, bounded, and looks at what could hurt a reader: number and length of names, lengths of columns."""
-    unpacker = zlib.decompressobj()
-    try:
-        raw = unpacker.decompress(segment.columns, limits.COLUMNS_BYTES_MAX)
-    except zlib.error as error:
-        raise Refusal(Code.INVALID, f"{where}: not a zlib stream") from error
-    if not unpacker.eof or unpacker.unused_data:
-        raise Refusal(Code.INVALID, f"{where}: cut off, or more than {limits.COLUMNS_BYTES_MAX} bytes unpacked")
-    columns = pb.RecordColumns()
-    try:
-        columns.ParseFromString(raw)
-    except Exception as error:  # DecodeError lives elsewhere in each protobuf; a bad UTF-8 name raises it too
-        raise Refusal(Code.INVALID, f"{where}: its columns cannot be read") from error
-    count, names, shapes = segment.record_count, columns.names, columns.shapes
-    at_most(len(names), limits.NAMES_MAX, f"names in {where}")
-    if any(len(name) > limits.SITE_BYTES_MAX or len(name.encode()) > limits.SITE_BYTES_MAX for name in names):
-        raise Refusal(Code.INVALID, f"{where}: a name has more than {limits.SITE_BYTES_MAX} bytes")
-    lists = (
-        columns.sequence_delta,
-        columns.stage,
-        columns.phase,
-        columns.step_delta,
-        columns.micro,
-        columns.site,
-        columns.occurrence,
-        columns.dtype,
-        columns.shape,
-    )
-    if any(len(column) != count for column in lists) or len(columns.digests) != 16 * count:
-        raise Refusal(Code.INVALID, f"{where}: says {count} records and its columns disagree")
-    if count and (
-        max(columns.site) >= len(names)
-        or max(columns.dtype) >= len(names)
-        or max(columns.shape) >= len(shapes)
-        or max(columns.stage) > max(Stage)
-        or max(columns.phase) > max(Phase)
-    ):
-        raise Refusal(Code.INVALID, f"{where}: a column points outside its dictionary")
-    sparse = (columns.order_blind_at, columns.rows_at, columns.sketch_at, columns.evidence_at)
-    if any(len(at) > count or (at and max(at) >= count) for at in sparse):
-        raise Refusal(Code.INVALID, f"{where}: a sparse column points outside the segment")
-    if (
-        len(columns.order_blind) != 16 * len(columns.order_blind_at)
-        or len(columns.rows_count) != len(columns.rows_at)
-        or len(columns.rows) != 16 * sum(columns.rows_count)
-        or len(columns.evidence) != len(columns.evidence_at)
-    ):
-        raise Refusal(Code.INVALID, f"{where}: a sparse column has the wrong length")
 
 
 def _key(rank: int, entry: pb.StepEntry | pb.StreamTotal, where: str) -> StreamKey:

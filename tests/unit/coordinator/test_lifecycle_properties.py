@@ -12,6 +12,7 @@ from detctl_coordinator.lifecycle_events import (
     AgentSeen,
     Assign,
     Cancel,
+    Instruction,
     Judged,
     MachineAbsent,
     RunAccepted,
@@ -37,6 +38,10 @@ def new_audit(twins: int = 2) -> Audit:
         for i, (twin, machine) in enumerate((t, m) for t in range(twins) for m in MACHINES)
     ]
     return lifecycle.plan("a", AuditRequest("digits", MACHINES, twins=twins), specs, 1.0)
+
+
+def wanted_of(audit: Audit, machine: str) -> list[Instruction]:
+    return [instruction for name, instruction in lifecycle.wanted(audit) if name == machine]
 
 
 RUNS = st.sampled_from([f"a.{i:03d}" for i in range(7)])  # two of them zoom, one unknown
@@ -107,7 +112,7 @@ def check_step(before: Audit, after: Audit) -> None:
 
 def check_wanted(audit: Audit) -> None:
     for machine in MACHINES:
-        for instruction in lifecycle.wanted(audit, machine):
+        for instruction in wanted_of(audit, machine):
             run_id = instruction.spec.run_id if isinstance(instruction, Assign) else instruction.run_id
             run = audit.runs[run_id]
             assert audit.state is AuditState.RUNNING
@@ -167,7 +172,7 @@ class FaithfulAgent:
 
     def advance(self, audit: Audit) -> list[object]:
         """Takes what is wanted, moves each run it has one phase on; returns the events."""
-        for instruction in lifecycle.wanted(audit, self.machine):
+        for instruction in wanted_of(audit, self.machine):
             if isinstance(instruction, Assign):
                 self.has.setdefault((instruction.spec.run_id, instruction.attempt), "new")
         events: list[object] = []
@@ -241,8 +246,8 @@ def test_every_audit_ends_once_faults_stop(faults: list[tuple[str, str]], random
         assert run.state is RunState.SEALED or (run.state is RunState.FAILED and run.attempt == lifecycle.ATTEMPTS_MAX)
     closer = lifecycle.apply(audit, Judged('{"outcome": "different"}', ZOOM))
     assert closer.state is AuditState.RUNNING and closer.verdict_json
-    assert {i.spec.run_id for m in MACHINES for i in lifecycle.wanted(closer, m) if isinstance(i, Assign)} == set()
+    assert {i.spec.run_id for m in MACHINES for i in wanted_of(closer, m) if isinstance(i, Assign)} == set()
     closer = lifecycle.apply(closer, AgentSeen("gpu1", "b9"))
-    assert [i.spec.purpose for i in lifecycle.wanted(closer, "gpu1") if isinstance(i, Assign)] == ["zoom"]
+    assert [i.spec.purpose for i in wanted_of(closer, "gpu1") if isinstance(i, Assign)] == ["zoom"]
     done = lifecycle.apply(audit, Judged('{"outcome": "identical"}'))
     assert done.state is AuditState.DONE and done.verdict_json

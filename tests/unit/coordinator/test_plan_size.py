@@ -1,0 +1,34 @@
+"""How large a plan would be is known before any of it is made."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from detctl_coordinator import planning
+from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.errors import Refusal
+from detctl_coordinator.machine import Machine, Recipe
+
+VALUES = tuple(str(number) for number in range(64))
+NAMES = ("a", "b", "c", "d", "e", "f", "g", "h")
+
+
+@pytest.mark.parametrize("count", [2, 3, 6, 8])
+def test_a_product_of_many_values_is_never_made(count, monkeypatch):
+    """64 values of each of eight names are 281 trillion combinations, in a request of five kilobytes."""
+    made, real = [], itertools.product
+
+    def product(*lists):
+        for item in real(*lists):
+            made.append(item)
+            assert len(made) < 10_000
+            yield item
+
+    monkeypatch.setattr(planning.itertools, "product", product)
+    recipe = Recipe("r", parameters=dict.fromkeys(NAMES, "0"))
+    machine = Machine("gpu1", recipes={"r": recipe}, environments={"default": {}})
+    request = AuditRequest("r", ("gpu1",), twins=1, vary=tuple((name, VALUES) for name in NAMES[:count]))
+    with pytest.raises(Refusal, match=r"would be .* runs; at most 1000"):
+        planning.plan_runs(request, {"gpu1": machine}, {"gpu1"}, "a")
+    assert len(made) == 1  # the machine and its environment
