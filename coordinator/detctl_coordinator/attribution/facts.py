@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.domain.verdict import Clue
+from detctl_coordinator.domain.clue import Clue
 
 # Facts of the probe that stand under another name in the manifest's section "torch".
 FACT_NAMES = {"torch": "version"}

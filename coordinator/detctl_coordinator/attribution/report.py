@@ -31,9 +31,9 @@ from detctl_coordinator.domain.verdict import (
     Divergence,
     Emulated,
     Machine,
-    StageWord,
     Verdict,
 )
+from detctl_coordinator.domain.verdict_words import StageWord
 
 
 def build_verdict(case: Case) -> Verdict:
