@@ -11,7 +11,7 @@ UNUSED := /(kubernetes/aio|transformers/models|sympy/physics|pip|tests?)/
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 unexport PYTHONDONTWRITEBYTECODE # else each of the suite's processes would compile our packages for itself
 
-.PHONY: help demo compose-demo test lint types audit-deps sbom stubs bench zoo soak fuzz clean
+.PHONY: help demo compose-demo test lint types audit-deps sbom stubs bench gpu zoo soak fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,10 @@ compose-demo: ## two Debian releases in containers, and a verdict (needs Docker)
 
 bench: $(VENV)/.dev ## every benchmark; prints ratios measured in one run
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+GPU_PYTHON ?= python3# the machine's own, whose torch has its CUDA: nothing is installed
+gpu: ## is this GPU machine ready? Measures everything in under eight minutes (docs/gpu.md)
+	$(GPU_PYTHON) benchmarks/gpu/acceptance.py
 
 zoo: $(VENV)/.dev ## training scripts with planted causes, through the command line: a table of verdicts
 	$(BIN)/python tests/zoo/run_zoo.py --explain

@@ -210,15 +210,20 @@ def _word(index: int, word: int) -> Tuple[int, int]:
     return r ^ h, (r & _LOW) * h
 
 
-def as_integers(tensor: Any) -> Any:
-    """The tensor's logical content as a contiguous detached integer tensor with one item a word (int64: two). Raises Unfit."""
-    torch = sys.modules["torch"]
-    if tensor.layout is not torch.strided:
+def refuse_unfit(tensor: Any) -> None:
+    """Raises Unfit for a tensor without dense content."""
+    if tensor.layout is not sys.modules["torch"].strided:
         raise Unfit("layout %s" % tensor.layout)
     if tensor.is_quantized:
         raise Unfit("quantised")
     if tensor.device.type == "meta":
         raise Unfit("meta tensor: it has no content")
+
+
+def as_integers(tensor: Any) -> Any:
+    """The tensor's logical content as a contiguous detached integer tensor with one item a word (int64: two). Raises Unfit."""
+    torch = sys.modules["torch"]
+    refuse_unfit(tensor)
     plain = tensor.detach()
     if plain.is_complex():
         plain = torch.view_as_real(plain.resolve_conj())

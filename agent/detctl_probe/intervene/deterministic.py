@@ -1,14 +1,17 @@
 """Intervention `deterministic=on`: torch's deterministic algorithms, cuDNN's too, benchmark off. What has none warns and runs as it is.
 
-CUBLAS_WORKSPACE_CONFIG is set where nobody has, before CUDA starts. It masks: it shows that a race of kernels was at work, not which.
+Fused attention needs more than the switch (fused_attention.py). CUBLAS_WORKSPACE_CONFIG is set where nobody has, before CUDA starts.
+It masks: it shows that a race of kernels was at work, not which.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any, Dict
 
 from detctl_probe.intervene.asked import value_of
+from detctl_probe.intervene.fused_attention import FusedAttention
 from detctl_probe.intervene.torch_switches import Switches, hold
 from detctl_probe.recorder import Recorder
 
@@ -20,7 +23,8 @@ def install(recorder: Recorder) -> None:
     """Raises ValueError for a value but `on`."""
     value = value_of(recorder, NAME, "on".__eq__, "on")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    hold(recorder, NAME, value, Switches(_write, _read, _WANTED))
+    attention = FusedAttention(sys.modules["torch"])
+    hold(recorder, NAME, value, Switches(_write, _read, _WANTED), attention.told)
 
 
 def _write(torch: Any) -> None:

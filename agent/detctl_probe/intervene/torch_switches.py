@@ -6,7 +6,7 @@ What the interventions deterministic, threads, precision and attention have in c
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Dict, Mapping, NamedTuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Sequence
 
 from detctl_probe.recorder import Recorder
 
@@ -19,8 +19,12 @@ class Switches(NamedTuple):
     wanted: Mapping[str, Any]
 
 
-def hold(recorder: Recorder, name: str, value: str, switches: Switches) -> None:
-    """Sets the switches now and before each step; the read-back tells what they were, and whether the program changed them."""
+def hold(
+    recorder: Recorder, name: str, value: str, switches: Switches, more: Callable[[], Sequence[str]] = tuple
+) -> None:
+    """Sets the switches now and before each step; the read-back tells what they were, and whether the program changed them.
+
+    more: further lines of the read-back."""
     torch = sys.modules["torch"]
     before = dict(switches.read(torch))
     undone: Dict[str, int] = {}
@@ -40,6 +44,7 @@ def hold(recorder: Recorder, name: str, value: str, switches: Switches) -> None:
         changed = ["%s: %s → %s" % (key, before[key], now[key]) for key in switches.wanted if before[key] != now[key]]
         told = missed or changed or ["nothing to change"]
         told += ["the program set %s %d times in between" % (key, count) for key, count in sorted(undone.items())]
+        told += more()
         recorder.intervention(name, value, not missed, "; ".join(told))
 
     look(first=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detctl_coordinator.domain.verdict import Clue
+from detctl_coordinator.domain.clue import Clue
 
 # Calls that make a generator of their own, and take its seed as their first argument.
 MAKES_GENERATOR = ("numpy.random.default_rng", "random.Random", "numpy.random.RandomState")

@@ -18,8 +18,9 @@ from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.sketches import Size
+from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
-from detctl_coordinator.domain.verdict import Clue, OriginWord
+from detctl_coordinator.domain.verdict_words import OriginWord
 
 # Stages whose values are computed in floating point.
 NUMERIC = (Stage.INIT, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE)

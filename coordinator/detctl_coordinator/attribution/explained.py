@@ -10,8 +10,9 @@ from detctl_coordinator.attribution.report import cause_of
 from detctl_coordinator.attribution.self_test import Check
 from detctl_coordinator.attribution.summary import summary_lines
 from detctl_coordinator.attribution.words import CAUSES
+from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import Cause, CheapestFix, Clue, Verdict
+from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
 
 TIMED_STEPS_MIN = 8  # medians of fewer say nothing of a step's time
 

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest
 
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.domain.verdict import Clue
+from detctl_coordinator.domain.clue import Clue
 
 # Facts of the probe that stand under another name in the manifest's section "torch".
 FACT_NAMES = {"torch": "version"}

@@ -9,7 +9,7 @@ from detctl_coordinator.attribution.evidence import NUMERIC
 from detctl_coordinator.attribution.facts import interventions_of
 from detctl_coordinator.attribution.suspects import suspects_of
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import OriginWord, OutcomeWord
+from detctl_coordinator.domain.verdict_words import OriginWord, OutcomeWord
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ from detctl_coordinator.domain.verdict import (
     Divergence,
     Emulated,
     Machine,
-    StageWord,
     Verdict,
 )
+from detctl_coordinator.domain.verdict_words import StageWord
 
 NAMES_SHOWN = 8
 

@@ -74,8 +74,11 @@ INTERVENTIONS: Mapping[str, Family] = {
     "threads": "threads",
     "workers": "workers",
 }
-HARDWARE_FACTS = re.compile(r"^machine\.(cpu_model|cpu_flags_digest|cores)$|^gpu\.\d+\.(name|memory_bytes)$")
-HOST_FACTS = re.compile(r"^machine\.(os|os_version|kernel)$|^gpu\.\d+\.driver$")
+HARDWARE_FACTS = re.compile(
+    r"^machine\.(cpu_model|cpu_flags_digest|cores)$"
+    r"|^gpu\.\d+\.(name|memory_bytes|board|ecc|mig|max_sm_clock_mhz|max_memory_clock_mhz|nvlinks)$"
+)
+HOST_FACTS = re.compile(r"^machine\.(os|os_version|kernel)$|^gpu\.\d+\.(driver|firmware|vbios|inforom)$")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     {"machine": {"name", "hostname", "os", "os_version", "kernel", "libc", "cpu_model", "cpu_flags_digest", "cpu_isa", "cores"},
      "python":  {"version", "implementation", "executable", "packages": {"torch": "2.13.0", ...}},
      "torch":   {"version", "cpu_capability", "mkldnn_isa", "threads", "interop_threads", "cuda", "cudnn", "flags": {...}},
-     "gpu":     [{"name", "driver", "uuid", "memory_bytes"}],
+     "gpu":     [{"name", "driver", "uuid", "memory_bytes", "vbios", "board", "firmware", "ecc", "mig", "nvlinks", …}],
      "locale":  {"LANG", "preferred_encoding", "time_zone"},
      "variables": {"OMP_NUM_THREADS": "2", "EDITOR": "[redacted …]"},   those that can change numbers and those that the training
                                                           read with their value, any other with its keyed digest

@@ -12,52 +12,14 @@ from typing import Any, Literal
 from detctl_proto.redaction import redact_document
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA: Literal["detctl.verdict/v1"] = "detctl.verdict/v1"
+from detctl_coordinator.domain.clue import Clue
+from detctl_coordinator.domain.verdict_words import KindWord, OriginWord, OutcomeWord, StageWord
 
-OutcomeWord = Literal["identical", "different", "unverified"]
-OriginWord = Literal["code", "environment", "hardware"]
-KindWord = Literal["permutation", "content", "structure"]
-StageWord = Literal[
-    "code",
-    "listing",
-    "files",
-    "rng",
-    "init",
-    "order",
-    "sample",
-    "batch",
-    "forward",
-    "loss",
-    "backward",
-    "collective",
-    "update",
-    "artifact",
-]
+SCHEMA: Literal["detctl.verdict/v1"] = "detctl.verdict/v1"
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Clue(_Part):
-    """One thing that the evidence of a cause names, as data. `kind`: of the probe's note (`unseeded-rng`, `identity`, `unordered` …), or
-    `listing`, `seeding`, `intervention`. Empty fields are not known.
-
-    `call`: dotted name of what was called; `generator`: the global generator concerned; `package`: the installed package inside which it
-    was called; `value_kind`: what a seed looks like ("the clock"); `file` and `line`: the user's code, with logical folder names."""
-
-    kind: str
-    call: str = ""
-    generator: str = ""
-    package: str = ""
-    value_kind: str = ""
-    file: str = ""
-    line: int | None = None
-
-    @property
-    def where(self) -> str:
-        """`train.py:31`; the file alone where the line is not known; empty where neither is."""
-        return f"{self.file}:{self.line}" if self.file and self.line is not None else self.file
 
 
 class Cause(_Part):

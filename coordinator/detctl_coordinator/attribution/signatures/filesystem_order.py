@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, finding
 from detctl_coordinator.attribution.facts import location_of, value_at
+from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import Clue
 
 
 def filesystem_order(evidence: Evidence) -> list[CauseFinding]:

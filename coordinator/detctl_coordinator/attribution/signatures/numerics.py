@@ -6,7 +6,7 @@ from detctl_coordinator.attribution.evidence import NUMERIC, CauseFinding, Evide
 from detctl_coordinator.attribution.facts import emulates
 from detctl_coordinator.attribution.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import OriginWord
+from detctl_coordinator.domain.verdict_words import OriginWord
 
 COMPUTED = (*NUMERIC, Stage.SAMPLE, Stage.BATCH)
 

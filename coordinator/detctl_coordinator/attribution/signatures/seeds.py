@@ -11,8 +11,8 @@ from detctl_coordinator.attribution.facts import Note, location_of
 from detctl_coordinator.attribution.hashing import counts_may_be_hashes
 from detctl_coordinator.attribution.moved import moved
 from detctl_coordinator.comparison.roots import WORKERS, Node
+from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import Clue
 
 STAGES = (Stage.RNG, Stage.INIT, Stage.FILES, *DATA, Stage.FORWARD, Stage.LOSS)
 SEEDINGS = "seed/"  # sites of seeding calls in stage rng

@@ -5,7 +5,7 @@ from __future__ import annotations
 from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.hashing import counts_may_be_hashes
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import OriginWord
+from detctl_coordinator.domain.verdict_words import OriginWord
 
 SUSPECTS_SHOWN = 8
 

@@ -1,0 +1,67 @@
+"""The known-answer test on this device: run time, class, and whether it repeats itself."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+
+from checks import Check, Figures, Part, Place, expect
+
+REPEATS, CPU_REPEATS = 20, 3
+
+
+def repeated(place: Place) -> Figures:
+    """Each answer of the device, asked again and again in one process."""
+    import torch
+    from detctl_probe import kat
+
+    kind = place.device.partition(":")[0]
+    seen: dict[str, Counter[str]] = {}
+    repeats = REPEATS if place.cuda else CPU_REPEATS
+    for _ in range(repeats):
+        for question, answer in kat.answers(torch):
+            if question.startswith(kind + "/"):
+                seen.setdefault(question, Counter())[answer] += 1
+    changing = sorted(question for question, answers in seen.items() if len(answers) > 1)
+    figures = {"questions": len(seen), "repeats": repeats, "changing": changing}
+    expect(bool(seen), "no question can be asked on this device", figures)
+    expect(not changing, f"answers that change from one time to the next: {', '.join(changing)}", figures)
+    return figures
+
+
+def run_time(place: Place) -> Figures:
+    """Seconds in a warm process, as the document itself tells them."""
+    import torch
+    from detctl_probe import kat
+
+    kat.document(torch)
+    return {"seconds": kat.document(torch)["seconds"]}
+
+
+def classes(place: Place) -> Figures:
+    """This process and a fresh one give the same answers, and these a class."""
+    import torch
+    from detctl_agent.manifest.known_answers import known_answers
+    from detctl_probe import kat
+
+    variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    asked = known_answers(sys.executable, variables, place.folder / "cache")
+    expect(bool(asked.get("class")), f"the known-answer test gave no class: {asked.get('why')}")
+    here = dict(kat.answers(torch))
+    differ = sorted(question for question in here if asked["answers"].get(question) != here[question])
+    expect(not differ, f"two processes on one machine answer differently: {', '.join(differ)}")
+    return {"class": asked["class"], "answers": len(asked["answers"])}
+
+
+PART = Part(
+    "known-answers",
+    "the known-answer test",
+    seconds=45,
+    cpu_seconds=150,
+    checks=(
+        Check("known-answers.repeatability", repeated, on_cpu=True),
+        Check("known-answers.run-time", run_time, on_cpu=True),
+        Check("known-answers.classes", classes, on_cpu=True),
+    ),
+)
