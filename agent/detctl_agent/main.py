@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from detctl_agent.errors import AgentError
+from detctl_agent.launcher.prctl import close_proc
 
 EXIT_TROUBLE = 2
 _COMMANDS = ("check", "health", "record", "run", "serve")
@@ -44,6 +45,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry of the console script."""
+    close_proc()  # a training of the same user must not find a token or a key in this process
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

@@ -38,6 +38,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -206,7 +207,7 @@ class RunFolder:
     def clean_private(self) -> None:
         """Removes the staged probe and the training's private folders; for a folder that a user keeps."""
         for folder in (self.work, self.home, self.tmp, self.probe, self.caches):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
         try:
             self.out.rmdir()  # stays where the training wrote into it
         except OSError:
@@ -218,7 +219,7 @@ class RunFolder:
             if entry.name in KEPT:
                 continue
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
+                remove_tree(entry)
             else:
                 entry.unlink(missing_ok=True)
 
@@ -226,7 +227,9 @@ class RunFolder:
         """Replaces a JSON file of the folder atomically and durably. Raises DiskFull or AgentError."""
         target, temporary = self.root / name, self.root / f".{name}.new"
         try:
-            with open(temporary, "w", encoding="utf-8") as stream:
+            with open(
+                temporary, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)
+            ) as stream:
                 json.dump(content, stream, indent=1, ensure_ascii=True)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -234,6 +237,15 @@ class RunFolder:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise disk_error(error, self.root) from error
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder as far as that goes. A training may have nested folders deeper than Python can follow; `rm` can."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        quiet = subprocess.DEVNULL
+        subprocess.run(["rm", "-rf", "--", str(folder)], stdin=quiet, stdout=quiet, stderr=quiet, check=False)
 
 
 def disk_error(error: OSError, where: Path) -> AgentError:

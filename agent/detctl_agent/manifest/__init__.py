@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.variables import without_secrets
 from detctl_agent.manifest.gpu import gpu_facts
 from detctl_agent.manifest.image import image_facts as image_facts
@@ -31,15 +32,17 @@ def run_manifest(
     environment: Mapping[str, Any],
     own: Sequence[tuple[str, Path]] = (),
     inside: Mapping[str, Any] | None = None,
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """The manifest of one run. own: (placeholder, folder) pairs of the run's private folders, whose paths are told by name.
-    inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none."""
+    inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none.
+    account: who the training runs as, None: as this process."""
     shown = without_secrets(variables)
     for placeholder, folder in own:
         shown = {key: value.replace(str(folder), placeholder) for key, value in shown.items()}
     return {
         "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},
-        "python": dict(inside["python"]) if inside else python_facts(interpreter, variables),
+        "python": dict(inside["python"]) if inside else python_facts(interpreter, variables, account),
         "gpu": inside["gpu"] if inside and "gpu" in inside else gpu_facts(),
         "locale": locale_facts(variables),
         "variables": dict(sorted(shown.items())),

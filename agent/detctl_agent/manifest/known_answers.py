@@ -19,6 +19,8 @@ from detctl_probe import settings as probe_settings
 from detctl_proto.known_answers import class_of_answers
 from detctl_proto.regular_file import read_regular
 
+from detctl_agent.launcher.account import Account
+from detctl_agent.launcher.as_user import run_as
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
 
@@ -31,11 +33,15 @@ COMPUTING = re.compile(
 
 
 def known_answers(
-    interpreter: str, variables: Mapping[str, str], cache: Path, container: Container | None = None
+    interpreter: str,
+    variables: Mapping[str, str],
+    cache: Path,
+    container: Container | None = None,
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """{"class": "<12 hex>", "answers": {question: "<32 hex>"}}, or {"class": "", "why": "…"}. cache: a folder. Never raises.
 
-    container: where the interpreter lies, None: on this machine itself."""
+    container: where the interpreter lies, None: on this machine itself; account: who runs it there, None: this process' user."""
     env = {name: value for name, value in variables.items() if name != probe_settings.VARIABLE}
     file = cache / f"{_key(interpreter, env, container)}.json"
     try:
@@ -44,7 +50,7 @@ def known_answers(
             return found
     except (OSError, ValueError, RecursionError):
         pass
-    found = _asked(interpreter, env, container)
+    found = _asked(interpreter, env, container, account)
     if found["class"]:
         try:
             cache.mkdir(parents=True, exist_ok=True)
@@ -72,15 +78,19 @@ def _key(interpreter: str, variables: Mapping[str, str], container: Container | 
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _asked(interpreter: str, env: Mapping[str, str], container: Container | None) -> dict[str, Any]:
+def _asked(
+    interpreter: str, env: Mapping[str, str], container: Container | None, account: Account | None
+) -> dict[str, Any]:
     question = [interpreter, "-s", "-m", "detctl_probe.kat"]
     try:
         if container:
             said = container.ask(question, env, TIMEOUT_S)
+        elif account:
+            said = run_as(account, question, env, TIMEOUT_S).stdout
         else:
             said = subprocess.run(
-                question,
-                env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+                question, env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+                cwd="/",  # -m looks for its module in there first
             ).stdout  # fmt: skip
         answers = json.loads(said)["answers"]
     except subprocess.TimeoutExpired:
