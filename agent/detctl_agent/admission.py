@@ -11,6 +11,7 @@ from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import remote_problem
 
 from detctl_agent.errors import Refused
+from detctl_agent.launcher.limits import Limits
 from detctl_agent.names import is_name
 from detctl_agent.places import check_value
 
@@ -69,12 +70,14 @@ class Order:
 
 @dataclass(frozen=True)
 class Admitted:
-    """An order that may run, with all values filled in."""
+    """An order that may run, with all values filled in. user: as whom, empty: as the agent."""
 
     order: Order
     recipe: Recipe
     environment: Environment
     parameters: Mapping[str, str]
+    user: str = ""
+    limits: Limits = field(default_factory=Limits)
 
 
 def admit(catalog: Catalog, order: Order) -> Admitted:
@@ -108,7 +111,20 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
             raise Refused(f"intervention {key}: {_shown(value)} is no value for it")
         if key in TRANSPLANTS and not recipe.allow_transplant:
             raise Refused(f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog")
-    return Admitted(order, recipe, environment, parameters)
+    return Admitted(
+        order, recipe, environment, parameters, environment.user or catalog.user, _limits(catalog, order.recipe, recipe)
+    )
+
+
+def _limits(catalog: Catalog, name: str, recipe: Recipe) -> Limits:
+    places = {True: f"recipe {name}", False: "the catalog"}
+    own_memory, own_processes = recipe.memory_mb_max is not None, recipe.processes_max is not None
+    return Limits(
+        recipe.memory_mb_max if own_memory else catalog.memory_mb_max,
+        recipe.processes_max or catalog.processes_max,
+        places[own_memory],
+        places[own_processes],
+    )
 
 
 def check_ids(order: Order) -> str:

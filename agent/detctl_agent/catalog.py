@@ -18,18 +18,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from detctl_agent import logs
 from detctl_agent.errors import CatalogError, UnsafeCatalogError
+from detctl_agent.launcher.limits import PROCESSES_MAX
 from detctl_agent.places import root_problem
-from detctl_agent.recipe import Environment, Recipe, name_problem
+from detctl_agent.recipe import Environment, MemoryMb, Processes, Recipe, User, name_problem
 
 BYTES_MAX = 4 * 1024 * 1024
 log = logs.logger("catalog")
 
 
 class Catalog(BaseModel):
-    """What a machine offers. An environment `default` is always there. roots: of every place of a recipe that names none for it."""
+    """What a machine offers. An environment `default` is always there. roots: of every place of a recipe that names none for it.
+
+    user: as whom trainings run where the agent is root and their environment does not say it; empty: as the agent. memory_mb_max and
+    processes_max hold for recipes that do not say their own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     roots: tuple[str, ...] = ()
+    user: User = ""
+    memory_mb_max: MemoryMb | None = None
+    processes_max: Processes = PROCESSES_MAX
     recipes: dict[str, Recipe] = Field(default_factory=dict)
     environments: dict[str, Environment] = Field(default_factory=dict)
 

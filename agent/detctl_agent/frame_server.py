@@ -20,6 +20,7 @@ from pathlib import Path
 
 from detctl_agent import logs
 from detctl_agent.frame_budget import LARGE_BYTES, STALLED_S, FrameBudget, training_budget
+from detctl_agent.launcher.account import Account
 from detctl_agent.ranks import Message, Process, Ranks
 from detctl_agent.records import JSON_BYTES_MAX, FrameBuffer, ProtocolError, stop_frame
 
@@ -43,7 +44,7 @@ class _Connection:
 
 
 class FrameServer:
-    """One socket, many processes. `sink` takes the messages for the spool, in order."""
+    """One socket, many processes. `sink` takes the messages for the spool, in order. account: who may connect beside this user."""
 
     def __init__(
         self,
@@ -53,9 +54,11 @@ class FrameServer:
         sink: Callable[[list[Message]], None],
         budget: FrameBudget | None = None,
         clock: Callable[[], float] = time.monotonic,
+        account: Account | None = None,
     ) -> None:
         self._budget, self._clock = budget or training_budget(), clock
         self._waiting: deque[socket.socket] = deque()
+        self._uids = {os.getuid(), account.uid} if account else {os.getuid()}
         self._selector, self._ranks, self._sink = selector, ranks, sink
         self._connections: dict[socket.socket, _Connection] = {}
         self._stop_step: int | None = None
@@ -63,6 +66,8 @@ class FrameServer:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(path))
         path.chmod(0o600)
+        if account:
+            os.chown(path, account.uid, account.gid)
         self._listener.listen(128)
         self._listener.setblocking(False)
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -126,7 +131,7 @@ class FrameServer:
             except (BlockingIOError, InterruptedError, OSError):
                 return  # also where this process has no descriptor left: the connection waits in the listener
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-            if _CREDENTIALS.unpack(credentials)[1] != os.getuid():
+            if _CREDENTIALS.unpack(credentials)[1] not in self._uids:
                 connection.close()
                 continue
             connection.setblocking(False)

@@ -16,7 +16,10 @@ from detctl_agent.cluster.launching import Cluster
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.errors import AgentError
 from detctl_agent.job import Job, run_json
+from detctl_agent.launcher.account import account_of
+from detctl_agent.launcher.cgroup import Cgroups
 from detctl_agent.offers import Offers
+from detctl_agent.ownership import take_back
 from detctl_agent.places import Private
 from detctl_agent.preparation import Prepared, Taken, prepare, take_source
 from detctl_agent.runner import Outcome, Runner, note_end
@@ -30,13 +33,14 @@ log = logs.logger("jobs")
 class JobOptions:
     """How an agent trains. parallel: runs at a time; inherit: from the agent's own environment; answers: ask each environment for its
     known answers; cluster: where environments with an image are trained, None: here, by a container engine; private: what of the
-    agent no training is given."""
+    agent no training is given; cgroups: where limits of trainings are kept, None: nowhere."""
 
     parallel: int = 1
     inherit: bool = False
     answers: bool = False
     cluster: Cluster | None = None
     private: Private = field(default_factory=Private)
+    cgroups: Cgroups | None = None
 
 
 class JobTraining:
@@ -54,6 +58,7 @@ class JobTraining:
     ) -> None:
         self._machine, self._offers, self._state = machine, offers, state
         self._inherit, self._cluster, self._private = options.inherit, options.cluster, options.private
+        self._cgroups = options.cgroups
         self._answers = state.root / "known-answers" if options.answers else None
         self._on_started, self._on_spooled = on_started, on_spooled
         # Fetches what a run kept into a folder; the connection sets it while there is one.
@@ -86,6 +91,7 @@ class JobTraining:
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)
+        take_back(job.folder)
         job.folder.clean_private()  # first of all: it makes room where the disk is full
         try:
             job.folder.write_manifest(job.manifest)
@@ -106,7 +112,10 @@ class JobTraining:
         )
 
     def _train_here(self, job: Job, admitted: Admitted, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared]:
-        runtime = RuntimeFolder(job.folder.tmp)
+        account = account_of(admitted.user)
+        if account:
+            self._state.let_through()
+        runtime = RuntimeFolder(job.folder.tmp, account=account)
         try:
             taken = self._take_source(job, admitted)
             prepared = prepare(
@@ -118,6 +127,7 @@ class JobTraining:
                 inherit=self._inherit,
                 answers=self._answers,
                 private=self._private,
+                account=account,
             )
             job.manifest = prepared.manifest
             job.folder.write_manifest(prepared.manifest)
@@ -125,6 +135,7 @@ class JobTraining:
                 prepared.plan,
                 job.folder,
                 runtime,
+                cgroups=self._cgroups,
                 on_started=lambda: self._started(job, loop),
                 on_spooled=lambda: self._spooled(job, loop),
             )

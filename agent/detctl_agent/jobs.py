@@ -26,7 +26,8 @@ class Jobs:
     """See the module's text. `say` and `send` are set whenever there may be something to say or to send."""
 
     def __init__(self, machine: str, offers: Offers, state: StateFolder, options: JobOptions) -> None:
-        self._machine, self._state, self._cluster = machine, state, options.cluster
+        self._machine, self._state = machine, state
+        self._cluster, self._cgroups = options.cluster, options.cgroups
         self.training = JobTraining(machine, offers, state, options, on_started=self._started, on_spooled=self._spooled)
         self._slots = asyncio.Semaphore(options.parallel)
         # Of their own: runs last long and must not hold up file work.
@@ -150,6 +151,8 @@ class Jobs:
             self.jobs[job.key] = job
             if self._cluster is not None:
                 await asyncio.to_thread(self._cluster.delete, job.key)
+            if self._cgroups is not None:
+                self._cgroups.end(job.key)
             log.info(
                 logs.line("taken_over", run=job.key, end=run.end, to_send=max(0, job.spool_end - job.acknowledged))
             )

@@ -9,6 +9,7 @@ import click
 from detctl_proto.redaction import redact_text
 
 from detctl_agent.errors import AgentError
+from detctl_agent.launcher.prctl import close_proc
 
 EXIT_TROUBLE = 2
 _COMMANDS = ("check", "health", "record", "run", "serve")
@@ -45,6 +46,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry of the console script."""
+    close_proc()  # a training of the same user must not find a token or a key in this process
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:

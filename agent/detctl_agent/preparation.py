@@ -15,9 +15,11 @@ from detctl_probe import settings as probe_settings
 from detctl_probe import stage
 from detctl_proto.redaction import RecordingKey
 
-from detctl_agent import arguments, git_source, manifest, source
+from detctl_agent import arguments, git_source, manifest, ownership, source
+from detctl_agent.access import check_access, check_interpreter
 from detctl_agent.admission import Admitted
 from detctl_agent.errors import Refused
+from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
@@ -98,14 +100,16 @@ def prepare(
     attached: Attached | None = None,
     private: Private,
     key: RecordingKey | None = None,
+    account: Account | None = None,
 ) -> Prepared:
     """Raises Refused, AgentError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
     answers: where known answers are kept, None: nobody is asked for them. attached: the training's container, where it is another.
-    private: what of the agent no training is given. key: of the digests in its manifest; None: this user's."""
+    private: what of the agent no training is given. key: of the digests in its manifest; None: this user's.
+    account: who it runs as, None: as this process."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     mine = os.environ if agent_variables is None else agent_variables
     found, work = taken.found, taken.work
-    start = _start_of(admitted, mine, inherit, attached)
+    start = _start_of(admitted, mine, inherit, attached, account)
     # Another container has a file system of its own, in which the owner's template mounts what may be seen.
     places = _unresolved(admitted) if attached else resolved(admitted, private)
     values = {
@@ -154,6 +158,11 @@ def prepare(
             "given": str(folder.given) if "transplant" in order.interventions else None,
         },
     )
+    if account:
+        env.setdefault("USER", account.name)  # a number may have no name, and libraries ask for one
+        ownership.give(folder, account)
+        if not container:
+            check_access(account, folder, work, taken.origin, places)
     if container:
         if not recipe.source and private.reached(Path(os.path.realpath(taken.origin))):
             raise Refused(
@@ -188,11 +197,15 @@ def prepare(
             "emulate": dict(environment.emulate),
             **({"image": environment.image} if environment.image else {}),
             **({"image_id": container.image.id} if container else {}),
+            **({"user": account.name} if account else {}),
         },
         inside=start.inside,
+        account=account,
     )
+    if account and start.here and argv[0] == interpreter and "version" not in facts["python"]:
+        check_interpreter(account, interpreter, env)
     if order.known_answers and answers is not None:
-        facts["known_answers"] = manifest.known_answers(interpreter, env, answers, container)
+        facts["known_answers"] = manifest.known_answers(interpreter, env, answers, container, account)
     if not attached:  # asking an image for its facts takes seconds
         check_unchanged(admitted, places, private)
     plan = LaunchPlan(
@@ -208,6 +221,8 @@ def prepare(
         grace_s=recipe.grace_s,
         container=container,
         attached=attached,
+        account=account,
+        limits=None if inherit else admitted.limits,
     )
     return Prepared(plan, facts, shown, None if recipe.runs_in_place or found.folder != taken.origin else found)
 
@@ -228,7 +243,9 @@ class _Start:
         return self.inside is None
 
 
-def _start_of(admitted: Admitted, mine: Mapping[str, str], inherit: bool, attached: Attached | None) -> _Start:
+def _start_of(
+    admitted: Admitted, mine: Mapping[str, str], inherit: bool, attached: Attached | None, account: Account | None
+) -> _Start:
     """Here, in a container of this machine, or in one that has started by itself. Raises Refused."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     if attached:
@@ -236,10 +253,17 @@ def _start_of(admitted: Admitted, mine: Mapping[str, str], inherit: bool, attach
         inside = attached.facts
         return _Start(env, str(environment.python or inside["python"]["executable"]), inside=inside)
     if environment.image:
-        container = Container(find_image(environment.image), order.key, network=environment.network or "none")
+        container = Container(
+            find_image(environment.image), order.key, network=environment.network or "none", account=account,
+            limits=admitted.limits,
+        )  # fmt: skip
         env = image_variables(container.image, recipe.pass_, mine)
         inside = manifest.image_facts(container, str(environment.python or ""), env)
         return _Start(env, str(inside["python"]["executable"]), container, inside)
+    if inherit and account:
+        raise Refused(
+            f"user {account.name}: with --inherit-environment trainings run as the agent; leave one of the two out"
+        )
     env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
     return _Start(env, interpreter, inherit=inherit)
 

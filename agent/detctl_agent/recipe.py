@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from detctl_proto.variable_rules import is_withheld
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from detctl_agent import git_source
+from detctl_agent.launcher.account import check_form
 from detctl_agent.launcher.placeholders import OWN, names_in
 from detctl_agent.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
 from detctl_agent.patterns import matches, not_regular
@@ -34,6 +44,10 @@ def _as_text(value: Any) -> Any:
 
 
 Text = Annotated[str, BeforeValidator(_as_text)]
+# A name, UID or UID:GID.
+User = Annotated[Text, AfterValidator(check_form)]
+MemoryMb = Annotated[float, Field(ge=16, allow_inf_nan=False)]
+Processes = Annotated[int, Field(ge=1, le=4_194_304)]  # the most that Linux numbers
 
 
 class _Table(BaseModel):
@@ -61,6 +75,8 @@ class Recipe(_Table):
     in_place: bool = False
     allow_transplant: bool = False
     output_mb_max: float = Field(default=64, gt=0)
+    memory_mb_max: MemoryMb | None = None  # of all its processes together
+    processes_max: Processes | None = None  # threads count too
     source_mb_max: float = Field(default=512, gt=0)
 
     @property
@@ -180,12 +196,14 @@ class Environment(_Table):
     """Where a recipe trains. python: what "python" in a command means, or None: the agent's own interpreter.
 
     image: a container image that is on this machine; `python` is then a place in it, and `network` what its trainings reach.
+    user: as whom trainings run where the agent is root; empty: as the catalog says.
     """
 
     variables: dict[str, Text] = Field(default_factory=dict)
     python: Path | None = None
     image: str = ""
     network: Literal["none", "host"] | None = None
+    user: User = ""
     emulate: dict[str, str] = Field(default_factory=dict)
 
     @property

@@ -39,6 +39,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -209,7 +210,7 @@ class RunFolder:
     def clean_private(self) -> None:
         """Removes the staged probe and the training's private folders; for a folder that a user keeps."""
         for folder in (self.work, self.home, self.tmp, self.probe, self.caches):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_tree(folder)
         try:
             self.out.rmdir()  # stays where the training wrote into it
         except OSError:
@@ -221,7 +222,7 @@ class RunFolder:
             if entry.name in KEPT:
                 continue
             if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
+                remove_tree(entry)
             else:
                 entry.unlink(missing_ok=True)
 
@@ -237,6 +238,15 @@ class RunFolder:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise disk_error(error, self.root) from error
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder as far as that goes. A training may have nested folders deeper than Python can follow; `rm` can."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        quiet = subprocess.DEVNULL
+        subprocess.run(["rm", "-rf", "--", str(folder)], stdin=quiet, stdout=quiet, stderr=quiet, check=False)
 
 
 def disk_error(error: OSError, where: Path) -> AgentError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import threading
 import time
 from collections import deque
@@ -19,8 +20,11 @@ from detctl_agent import logs
 from detctl_agent.errors import AgentError, DiskFull
 from detctl_agent.frame_server import FrameServer
 from detctl_agent.launcher import sweep
+from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.attached import Attached
+from detctl_agent.launcher.cgroup import Cgroup, Cgroups
 from detctl_agent.launcher.container import Container
+from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.process import Launched
 from detctl_agent.output import OutputCapture
 from detctl_agent.ranks import Message, Ranks
@@ -32,6 +36,14 @@ FLUSH_S = 0.5
 TICK_S = 0.25
 SYNC_BYTES = 1024 * 1024
 GRACE_S = 10.0
+# How Python, PyTorch, NumPy and the C library say that they were given no memory.
+DENIED_MEMORY = (
+    "MemoryError",
+    "can't allocate memory",
+    "Unable to allocate",
+    "Cannot allocate memory",
+    "std::bad_alloc",
+)
 log = logs.logger("run")
 
 
@@ -53,6 +65,8 @@ class LaunchPlan:
     umask: int = 0o077
     container: Container | None = None  # that argv starts
     attached: Attached | None = None  # a shim in another container, that is to start it
+    account: Account | None = None  # who it runs as; None: as this process
+    limits: Limits | None = None  # None: those of whoever started this process
 
     @property
     def key(self) -> str:
@@ -115,10 +129,13 @@ class Runner:
         on_started: Callable[[], None] = lambda: None,
         on_spooled: Callable[[], None] = lambda: None,
         show: tuple[int, int] | None = None,
+        cgroups: Cgroups | None = None,
     ) -> None:
         self._plan, self._folder, self._runtime = plan, folder, runtime
         self._on_started, self._on_spooled, self._show = on_started, on_spooled, show
         self.progress = Progress()
+        self._cgroups = cgroups
+        self._cgroup: Cgroup | None = None
         self._requests: deque[Callable[[], None]] = deque()
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._ranks = Ranks(plan.run_id, plan.attempt, plan.level, time.monotonic)
@@ -167,6 +184,8 @@ class Runner:
                 self._launched.close()
             if self._spool:
                 self._spool.close()
+            if self._cgroup:
+                self._cgroup.end()
             self._selector.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -175,14 +194,13 @@ class Runner:
     def _run(self, started: float) -> Outcome:
         plan, folder = self._plan, self._folder
         self._spool = SpoolWriter(folder.spool)
-        self._server = FrameServer(self._runtime.socket, self._selector, self._ranks, self._store)
+        self._server = FrameServer(self._runtime.socket, self._selector, self._ranks, self._store, account=plan.account)
         env = {**plan.env, sweep.RUN_ID_VARIABLE: plan.key}
         if plan.attached:
             self._launched = plan.attached
             plan.attached.start(plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask)
         else:
-            after = plan.container.removal if plan.container else ()
-            self._launched = Launched(plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask, after=after)
+            self._launched = self._launch(env)
         show = self._show or (None, None)
         outputs = (
             OutputCapture(self._launched.stdout, folder.stdout, plan.output_bytes_max, show[0]),
@@ -217,6 +235,30 @@ class Runner:
         self._sync(everything=True)
         return self._outcome(wall_s)
 
+    def _launch(self, env: Mapping[str, str]) -> Launched:
+        plan = self._plan
+        if plan.container:  # its engine runs as the agent, and gives the container its user and limits
+            return Launched(
+                plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask, after=plan.container.removal
+            )
+        resources = {}
+        if plan.limits:
+            self._cgroup = self._made_cgroup(plan.limits)
+            limits = plan.limits if self._cgroup is None else Limits()
+            resources = limits.resources(own_user=plan.account is not None and self._cgroup is None)
+        return Launched(
+            plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask,
+            account=plan.account, cgroup=self._cgroup, resources=resources,
+        )  # fmt: skip
+
+    def _made_cgroup(self, limits: Limits) -> Cgroup | None:
+        if self._cgroups is None:
+            return None
+        try:
+            return self._cgroups.make(self._plan.key, limits)
+        except OSError as error:
+            raise AgentError(f"cannot make a cgroup for the run: {error.filename}: {error.strerror}") from error
+
     def _wake(self) -> None:
         try:
             os.read(self._wake_read, 4096)
@@ -233,6 +275,8 @@ class Runner:
             if not self._done:  # the shim was killed: its subreaper's children are orphans now
                 self._end = self._end or "lost"
                 self._message = self._message or "the process that watched the training was killed"
+                if self._cgroup:
+                    self._cgroup.end()
                 sweep.sweep({self._plan.key})
             self._gone = True
             return
@@ -319,10 +363,30 @@ class Runner:
         self._end = ""  # stronger than another reason to end: data is missing
         self._end_tree("disk-full", str(error) if isinstance(error, DiskFull) else f"ended: {error}", 2.0)
 
+    def _limit_words(self, exit_code: int) -> str:
+        """Which of its limits ended the training, in one line; empty where none did."""
+        limits = self._plan.limits
+        if limits is None or self._end or exit_code in (0, 127):
+            return ""
+        if self._cgroup:
+            if self._cgroup.memory_kills:
+                return f"the training was killed by {limits.memory_words}"
+            return f"the training ran into {limits.processes_words}" if self._cgroup.processes_refused else ""
+        if limits.memory_bytes is None:
+            return ""
+        if self._plan.container:
+            killed = exit_code == -signal.SIGKILL
+            return f"the training was killed, most likely by {limits.memory_words}" if killed else ""
+        return (
+            f"the training was denied memory, most likely by {limits.memory_words}: there is no cgroup here, so it holds for each process"
+            if any(text in self._folder.output_tail() for text in DENIED_MEMORY)
+            else ""
+        )
+
     def _outcome(self, wall_s: float) -> Outcome:
         assert self._spool is not None
         exit_code = self._exit_code if self._exit_code is not None else -9
-        message = self._message
+        message = self._limit_words(exit_code) or self._message
         if not message and not self._end and self._ranks.count == 0:
             seen = "no probe spoke" if not self._ranks.processes else "no process of it did a training step"
             message = f"no training was seen: {seen} (no torch, python -I, or no backward and optimizer step)"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from detctl_agent import logs, spool
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.sweep import sweep
 from detctl_agent.names import is_name
-from detctl_agent.run_folder import RunFolder, RunJson, disk_error
+from detctl_agent.run_folder import RunFolder, RunJson, disk_error, remove_tree
 
 ENDED_FOLDERS_MAX = 100  # of runs that are over; their outputs stay that long
 log = logs.logger("state")
@@ -46,6 +45,14 @@ class StateFolder:
     @property
     def runs(self) -> Path:
         return self.root / "runs"
+
+    def let_through(self) -> None:
+        """Trainings that run as another user reach their own folders by name; what lies here they cannot list."""
+        try:
+            self.root.chmod(0o711)
+            self.runs.chmod(0o711)
+        except OSError as error:
+            raise disk_error(error, self.root) from error
 
     def close(self) -> None:
         """Gives the folder free."""
@@ -87,7 +94,7 @@ class StateFolder:
         done = [folder for folder in self._folders() if (run := folder.read_run()) is not None and run.noted]
         done.sort(key=lambda folder: folder.root.stat().st_mtime)
         for folder in done[:-ENDED_FOLDERS_MAX]:
-            shutil.rmtree(folder.root, ignore_errors=True)
+            remove_tree(folder.root)
 
     def _folders(self) -> list[RunFolder]:
         return [RunFolder(entry) for entry in sorted(self.runs.iterdir()) if _key_of(entry.name) and entry.is_dir()]

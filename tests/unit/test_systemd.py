@@ -33,6 +33,22 @@ def test_a_unit_is_sound_to_systemd(unit: Path, tmp_path: Path) -> None:
     assert (done.returncode, said) == (0, []), done.stderr
 
 
+def test_trainings_of_another_user_are_a_drop_in_that_is_sound(tmp_path: Path) -> None:
+    (drop_in,) = sorted(UNITS[0].parent.glob("detctl-agent.service.d/*.conf"))
+    service = read(drop_in)["Service"]
+    assert service["User"] == "root" and service["Delegate"] == "memory pids"
+    assert "CAP_SYS_ADMIN" not in service["CapabilityBoundingSet"]
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze")
+    unit = drop_in.parent.with_suffix("")
+    program = shlex.split(read(unit)["Service"]["ExecStart"])[0]
+    (tmp_path / unit.name).write_text(unit.read_text().replace(program, "/bin/true"))
+    shutil.copytree(drop_in.parent, tmp_path / drop_in.parent.name)
+    done = subprocess.run(["systemd-analyze", "verify", str(tmp_path / unit.name)], capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if "detctl" in line or drop_in.name in line]
+    assert (done.returncode, said) == (0, []), done.stderr
+
+
 @each_unit
 def test_a_unit_gives_away_nothing(unit: Path) -> None:
     service = read(unit)["Service"]

@@ -55,6 +55,13 @@ class Cluster:
         """Raises Refused where a run cannot be a Job."""
         if admitted.recipe.runs_in_place:
             raise Refused(f"recipe {admitted.order.recipe} runs in place: a Job has no such place; leave out in_place")
+        if admitted.user:
+            raise Refused(f"user = {admitted.user!r}: a Job runs as its template says (runAsUser); leave out user")
+        if admitted.limits.memory_mb_max is not None:
+            raise Refused(
+                f"memory_mb_max of {admitted.limits.memory_place}: a Job has the limits of its template "
+                "(resources.limits.memory); leave out memory_mb_max"
+            )
 
     def delete(self, key: str) -> None:
         """The Job of a run that an earlier start of the agent left."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from detctl_proto.redaction import redact_text
 
-from detctl_agent import git_source, source
+from detctl_agent import access, git_source, source
 from detctl_agent.catalog import load
 from detctl_agent.errors import AgentError, CatalogError, SourceError
 from detctl_agent.launcher.container import find_image
@@ -29,6 +29,8 @@ from detctl_agent.recipe import Recipe
 def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path | None) -> None:
     """Checks a catalog: every recipe's folder, places, roots and interpreter too. No root may hold what belongs to the agent."""
     found = load(catalog)
+    if why := access.root_words(found):
+        click.echo(why, err=True)
     wrong = list(problems(found, Private.of_agent(catalog, state, tls, token_file)))
     for name, recipe in found.recipes.items():
         _tell_roots(name, recipe)
@@ -61,6 +63,7 @@ def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path 
             wrong.append(f"environments.{name}.python: {environment.python} does not exist or may not be run")
         else:
             click.echo(f"environment {name}: {environment.python or 'the interpreter of the agent'}")
+    wrong += access.problems(found)
     if wrong:
         raise CatalogError("\n".join(f"{catalog}: {problem}" for problem in wrong))
 

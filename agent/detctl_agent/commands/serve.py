@@ -8,11 +8,14 @@ from pathlib import Path
 import click
 
 from detctl_agent import logs
+from detctl_agent.access import root_words
+from detctl_agent.catalog import Catalog
 from detctl_agent.client.channel import Endpoint, check_addresses, read_token
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.launching import Cluster, read_template
 from detctl_agent.errors import AgentError
 from detctl_agent.job_training import JobOptions
+from detctl_agent.launcher.cgroup import Cgroups
 from detctl_agent.names import NAME_RULE, is_name
 from detctl_agent.offers import Offers
 from detctl_agent.places import Private, problems
@@ -104,8 +107,23 @@ def serve(
     private = Private.of_agent(catalog, folder.root, tls, token_file)
     for problem in problems(offers.catalog, private):
         log.warning(logs.line("root_unusable", why=problem))
-    options = JobOptions(parallel, inherit_environment, answers, cluster, private)
+    cgroups = None if inherit_environment or cluster else Cgroups()
+    if cgroups:
+        _tell_of_isolation(offers.catalog, cgroups)
+    options = JobOptions(parallel, inherit_environment, answers, cluster, private, cgroups)
     try:
         asyncio.run(Service(name, endpoint, offers, folder, options).run())
     finally:
         folder.close()
+
+
+def _tell_of_isolation(catalog: Catalog, cgroups: Cgroups) -> None:
+    if why := root_words(catalog):
+        log.warning(logs.line("trainings_run_as_root", why=why))
+    limited = catalog.memory_mb_max or any(recipe.memory_mb_max for recipe in catalog.recipes.values())
+    if cgroups.why and limited:
+        log.warning(
+            logs.line("memory_limit_of_each_process", why=f"memory_mb_max holds for each process: {cgroups.why}")
+        )
+    elif cgroups.why:
+        log.info(logs.line("no_cgroup", why=cgroups.why))

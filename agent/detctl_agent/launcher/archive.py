@@ -8,7 +8,14 @@ import zipapp
 from pathlib import Path
 from shutil import copyfile
 
-PARTS = ("launcher/attach.py", "launcher/shim.py", "launcher/tree.py", "manifest/gpu.py", "manifest/system.py")
+PARTS = (
+    "launcher/attach.py",
+    "launcher/shim.py",
+    "launcher/tree.py",
+    "launcher/prctl.py",
+    "manifest/gpu.py",
+    "manifest/system.py",
+)
 
 
 def write_archive(target: Path) -> None:

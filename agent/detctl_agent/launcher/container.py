@@ -14,11 +14,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 from detctl_agent.errors import Refused
+from detctl_agent.launcher.account import Account
+from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.sweep import RUN_ID_VARIABLE
 from detctl_agent.launcher.variables import without_secrets
 
@@ -42,13 +44,16 @@ class Image:
 
 @dataclass(frozen=True)
 class Container:
-    """How commands of one run are started in an image. key: the run's; network: what `--network` takes."""
+    """How commands of one run are started in an image. key: the run's; network: what `--network` takes; account: who they run as,
+    None: as the agent."""
 
     image: Image
     key: str
     writable: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     network: str = "none"
+    account: Account | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def name(self) -> str:
@@ -64,11 +69,11 @@ class Container:
         host = socket.gethostname()  # a name of its own would differ between twins
         words = [
             self.image.engine, "run", "--rm", "--init", "--pull=never", "--name", name or self.name,
-            "--label", f"detctl.run={self.key}", *_user(self.image.engine),
+            "--label", f"detctl.run={self.key}", *_user(self.image.engine, self.account),
             "--cap-drop=ALL", "--security-opt=no-new-privileges",
             "--security-opt=label=disable",  # SELinux: the run's folders stay labelled as the agent's own
             f"--network={self.network}", *_host_name(host, self.network),
-            f"--shm-size={SHARED_MEMORY}", *_gpus(self.image.engine),
+            f"--shm-size={SHARED_MEMORY}", *_gpus(self.image.engine), *_limits(self.limits),
         ]  # fmt: skip
         for path, read_only in self._mounts():
             words += ["--mount", _mount(path, read_only)]
@@ -145,12 +150,31 @@ def _engine(engine: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def _user(engine: str) -> tuple[str, ...]:
-    """The agent's own user inside, as the probe's socket asks for and files must belong to."""
+def _user(engine: str, account: Account | None) -> tuple[str, ...]:
+    """Who the probe's socket lets in and files belong to: the agent's own user, or `account`. Raises Refused."""
+    if account:
+        if _rootless(engine):
+            raise Refused(
+                f"user {account.name}: {Path(engine).name} runs without root here and cannot start containers as another user: "
+                "leave `user` out of the environment"
+            )
+        return (f"--user={account.uid}:{account.gid}", *(f"--group-add={group}" for group in account.groups))
     if Path(engine).name == "podman":
         return ("--userns=keep-id",) if os.getuid() else ("--user=0:0",)
-    rootless = "rootless" in _engine(engine, "info", "--format", "{{json .SecurityOptions}}").stdout
-    return ("--user=0:0",) if rootless else (f"--user={os.getuid()}:{os.getgid()}",)
+    return ("--user=0:0",) if _rootless(engine) else (f"--user={os.getuid()}:{os.getgid()}",)
+
+
+def _rootless(engine: str) -> bool:
+    if Path(engine).name == "podman":
+        return os.geteuid() != 0  # it has no daemon: whoever calls it runs the containers
+    return "rootless" in _engine(engine, "info", "--format", "{{json .SecurityOptions}}").stdout
+
+
+def _limits(limits: Limits) -> tuple[str, ...]:
+    found = [f"--pids-limit={limits.processes_max}", "--ulimit=core=0"]
+    if limits.memory_bytes is not None:  # with swap: else as much again may be swapped out
+        found += [f"--memory={limits.memory_bytes}b", f"--memory-swap={limits.memory_bytes}b"]
+    return tuple(found)
 
 
 def _host_name(host: str, network: str) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 import detctl_agent
 from detctl_agent.errors import AgentError
+from detctl_agent.launcher.account import Account
+from detctl_agent.launcher.cgroup import Cgroup
 
 UMASK = 0o077
 REPORT_BYTES_MAX = 4 << 20
@@ -32,13 +34,20 @@ class Launched:
         grace_s: float = 10.0,
         umask: int = UMASK,
         after: Sequence[str] = (),
+        account: Account | None = None,
+        cgroup: Cgroup | None = None,
+        resources: Mapping[str, int] | None = None,
     ) -> None:
-        """Starts it. after: what the shim runs when nothing of it is left. Raises AgentError where no process can be started."""
+        """Starts it. after: what the shim runs when nothing of it is left; account: who the training runs as, None: as this process;
+        resources: RLIMIT_… by name. Raises AgentError where no process can be started."""
         commands_read, self._commands = os.pipe2(os.O_CLOEXEC)
         self.reports, reports_write = os.pipe2(os.O_CLOEXEC)
         self.stdout, stdout_write = os.pipe2(os.O_CLOEXEC)
         self.stderr, stderr_write = os.pipe2(os.O_CLOEXEC)
         self._buffer = b""
+        if account:
+            for descriptor in (stdout_write, stderr_write):
+                os.fchown(descriptor, account.uid, account.gid)  # else it could not open /dev/stdout
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-m", "detctl_agent.launcher.shim", str(commands_read), str(reports_write)],
@@ -66,6 +75,9 @@ class Launched:
                 "grace_s": grace_s,
                 "umask": umask,
                 "after": list(after),
+                "switch": account.switch if account else {},
+                "cgroup": cgroup.order if cgroup else {},
+                "resources": dict(resources or {}),
             },
         )
 

@@ -5,7 +5,8 @@ kills its tree. It is a subreaper, so that daemonised grandchildren and torchrun
 descendants. It draws on the standard library alone and starts nothing but the training.
 
     fd given as argv[1]  commands from the agent, one JSON a line: first what to start (and `after`, a command that clears away
-                         what is no descendant: a container), then {"end": grace seconds}
+                         what is no descendant: a container; `switch`, the user that it becomes; `cgroup` and `resources`, its
+                         limits), then {"end": grace seconds}
     fd given as argv[2]  reports to the agent, one JSON a line:
                          {"started": pid} | {"failed": "one line"} | {"exit": code, negative for a signal} | {"done": ended, "left": not}
 
@@ -14,9 +15,9 @@ The agent's end of the command pipe closes -> as {"end": grace}. After {"done": 
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -24,9 +25,15 @@ import sys
 import time
 from typing import Any
 
+from detctl_agent.launcher.prctl import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_NO_NEW_PRIVS,
+    PR_SET_PDEATHSIG,
+    close_proc,
+    prctl,
+)
 from detctl_agent.launcher.tree import descendants
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 DEFAULT_GRACE_S = 10.0
 GIVE_UP_S = 120.0  # a process that SIGKILL does not end hangs in the kernel: a dead mount, a broken driver
 AFTER_S = 60.0
@@ -81,19 +88,25 @@ class Shim:
 
     def _start(self) -> None:
         order = self._order = self._first_line()
-        libc = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_NO_NEW_PRIVS, 1)
         self._grace_s = float(order.get("grace_s", DEFAULT_GRACE_S))
         shim = os.getpid()
 
         def before_exec() -> None:
-            # A shim that is itself killed takes its child along; the agent sweeps the rest by DETCTL_RUN_ID.
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            # Behind the change of the user, which clears it. A shim that is itself killed takes its child along; the agent sweeps
+            # the rest by DETCTL_RUN_ID.
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != shim:
                 os._exit(127)
+            for name, value in order.get("resources", {}).items():
+                number = getattr(resource, f"RLIMIT_{name}")
+                hard = resource.getrlimit(number)[1]
+                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+                resource.setrlimit(number, (value, value))
 
         try:
+            self._move("enter")
             process = subprocess.Popen(
                 order["argv"],
                 cwd=order["cwd"],
@@ -102,7 +115,9 @@ class Shim:
                 start_new_session=True,
                 umask=order.get("umask", 0o077),
                 preexec_fn=before_exec,
+                **order.get("switch", {}),
             )
+            self._move("leave")
         except (OSError, ValueError) as error:
             name = error.filename if isinstance(error, OSError) and error.filename else order["argv"][0]
             name = os.fsdecode(name) if isinstance(name, bytes) else str(name)
@@ -112,6 +127,12 @@ class Shim:
             return
         self._main = process.pid
         self._report(started=process.pid)
+
+    def _move(self, where: str) -> None:
+        """Into the run's cgroup for the moment in which the training starts, and out of it again: what it inherits, it cannot leave."""
+        if place := self._order.get("cgroup", {}).get(where):
+            with open(place, "w", encoding="ascii") as stream:
+                stream.write("0")
 
     def _clear_away(self) -> None:
         if after := self._order.get("after"):
@@ -162,6 +183,12 @@ class Shim:
         """SIGTERM once each, after the grace SIGKILL again and again: a tree may fork faster than one look at it."""
         assert self._term_at is not None
         late = time.monotonic() - self._term_at >= self._grace_s
+        if late and (place := self._order.get("cgroup", {}).get("kill")):
+            try:
+                with open(place, "w", encoding="ascii") as stream:
+                    stream.write("1")
+            except OSError:
+                pass  # a kernel before 5.14: one by one, below
         for pid in descendants(os.getpid()):
             if late or pid not in self._killed:
                 try:
@@ -198,6 +225,7 @@ def main() -> None:
     commands, reports = int(sys.argv[1]), int(sys.argv[2])
     for number in (commands, reports):
         os.set_inheritable(number, False)
+    close_proc()
     Shim(commands, reports).run()
 
 

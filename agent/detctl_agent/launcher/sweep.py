@@ -14,13 +14,14 @@ PAUSE_S = 0.05
 
 
 def leftovers(run_keys: Collection[str]) -> dict[int, str]:
-    """pid -> run key of this user's processes that carry one of `run_keys` (`<run id>.<attempt>`)."""
+    """pid -> run key of this user's processes (root: of all) that carry one of `run_keys` (`<run id>.<attempt>`)."""
+    mine = os.getuid()
     found = {}
     for entry in os.scandir("/proc"):
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if entry.stat().st_uid != os.getuid():
+            if mine and entry.stat().st_uid != mine:
                 continue
             environ = Path(entry.path, "environ").read_bytes()
             state = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 from detctl_proto.redaction import protected_recipe
 
+from detctl_agent.launcher.account import Account
 from detctl_agent.manifest.gpu import gpu_facts
 from detctl_agent.manifest.image import image_facts as image_facts
 from detctl_agent.manifest.known_answers import known_answers as known_answers
@@ -32,12 +33,14 @@ def run_manifest(
     recipe: Mapping[str, Any],
     environment: Mapping[str, Any],
     inside: Mapping[str, Any] | None = None,
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """The manifest of one run. variables: those of the training; shown: what is recorded of them.
-    inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none."""
+    inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none.
+    account: who the training runs as, None: as this process."""
     return {
         "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},
-        "python": dict(inside["python"]) if inside else python_facts(interpreter, variables),
+        "python": dict(inside["python"]) if inside else python_facts(interpreter, variables, account),
         "gpu": inside["gpu"] if inside and "gpu" in inside else gpu_facts(),
         "locale": locale_facts(variables),
         **shown.sections(),

@@ -22,6 +22,8 @@ from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.regular_file import read_regular
 from pydantic import TypeAdapter
 
+from detctl_agent.launcher.account import Account
+from detctl_agent.launcher.as_user import run_as
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest.machine import cpu
 
@@ -36,11 +38,15 @@ COMPUTING = re.compile(
 
 
 def known_answers(
-    interpreter: str, variables: Mapping[str, str], cache: Path, container: Container | None = None
+    interpreter: str,
+    variables: Mapping[str, str],
+    cache: Path,
+    container: Container | None = None,
+    account: Account | None = None,
 ) -> dict[str, Any]:
     """{"class": "<12 hex>", "answers": {question: "<32 hex>"}}, or {"class": "", "why": "…"}. cache: a folder. Never raises.
 
-    container: where the interpreter lies, None: on this machine itself."""
+    container: where the interpreter lies, None: on this machine itself; account: who runs it there, None: this process' user."""
     env = {name: value for name, value in variables.items() if name != probe_settings.VARIABLE}
     file = cache / f"{_key(interpreter, env, container)}.json"
     try:
@@ -49,7 +55,7 @@ def known_answers(
             return found
     except (OSError, ValueError, RecursionError):
         pass
-    found = _asked(interpreter, env, container)
+    found = _asked(interpreter, env, container, account)
     if found["class"]:
         try:
             make_private_folder(cache)
@@ -78,15 +84,19 @@ def _key(interpreter: str, variables: Mapping[str, str], container: Container | 
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _asked(interpreter: str, env: Mapping[str, str], container: Container | None) -> dict[str, Any]:
+def _asked(
+    interpreter: str, env: Mapping[str, str], container: Container | None, account: Account | None
+) -> dict[str, Any]:
     question = [interpreter, "-s", "-m", "detctl_probe.kat"]
     try:
         if container:
             said = container.ask(question, env, TIMEOUT_S)
+        elif account:
+            said = run_as(account, question, env, TIMEOUT_S).stdout
         else:
             said = subprocess.run(
-                question,
-                env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+                question, env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
+                cwd="/",  # -m looks for its module in there first
             ).stdout  # fmt: skip
         answers = _ANSWERS.validate_python(parse_object(said, "its answer", ANSWER_BYTES_MAX)["answers"])
     except subprocess.TimeoutExpired:

@@ -12,6 +12,9 @@ from typing import Any
 
 from detctl_proto.outside_json import parse_object
 
+from detctl_agent.launcher.account import Account
+from detctl_agent.launcher.as_user import run_as
+
 TIMEOUT_S = 60.0
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 # -I: neither PYTHONPATH nor a user's site-packages nor our probe speak here.
@@ -29,30 +32,36 @@ except ImportError:
 print(json.dumps({"version": platform.python_version(), "implementation": platform.python_implementation(),
                   "packages": dict(sorted(found.items())), "path": [p for p in sys.path if p]}))
 """
-_answers: dict[str, tuple[tuple[tuple[str, int], ...], dict[str, Any]]] = {}
+_answers: dict[tuple[str, Account | None], tuple[tuple[tuple[str, int], ...], dict[str, Any]]] = {}
 
 
-def python_facts(interpreter: str, variables: Mapping[str, str]) -> dict[str, Any]:
-    """The section `python` of an absolute path; only `executable` where it does not answer. Kept until its folders change."""
+def python_facts(interpreter: str, variables: Mapping[str, str], account: Account | None = None) -> dict[str, Any]:
+    """The section `python` of an absolute path; only `executable` where it does not answer. Kept until its folders change.
+
+    account: the user that is to run it, who may also be its owner: what is theirs must never run as root."""
     if not interpreter:
         return {}
-    kept = _answers.get(interpreter)
+    kept = _answers.get((interpreter, account))
     if kept and kept[0] == _stamps([place for place, _ in kept[0]]):
         return kept[1]
     facts: dict[str, Any] = {"executable": interpreter}
     try:
-        answer = subprocess.run(
-            [interpreter, "-I", "-c", QUESTION],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/",
-            env={"LANG": "C.UTF-8", **{name: value for name, value in variables.items() if _finds_python(name)}},
-        ).stdout  # fmt: skip
+        question = [interpreter, "-I", "-c", QUESTION]
+        env = {"LANG": "C.UTF-8", **{name: value for name, value in variables.items() if _finds_python(name)}}
+        if account:
+            answer = run_as(account, question, env, TIMEOUT_S).stdout
+        else:
+            answer = subprocess.run(
+                question, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/", env=env,
+                text=True,
+            ).stdout  # fmt: skip
         told = parse_object(answer, "its answer", ANSWER_BYTES_MAX, repair=True)
         path = list(map(str, told.pop("path")))
         facts = {"version": told["version"], "implementation": told["implementation"], **facts}
         facts["packages"] = told["packages"]
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return facts
-    _answers[interpreter] = (_stamps([interpreter, *path]), facts)
+    _answers[interpreter, account] = (_stamps([interpreter, *path]), facts)
     return facts
 
 

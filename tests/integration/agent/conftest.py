@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +211,15 @@ class Served:
 class AgentProcess:
     """`detctl-agent` as a process of its own; what it says on stderr is in `log`."""
 
-    def __init__(self, folder: Path, address: str, *arguments: str, variables: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        *arguments: str,
+        variables: dict[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> None:
+        """within: what the command begins with."""
         self.folder = folder
         self.log_path = folder / "agent.log"
         self._log = open(self.log_path, "ab")  # noqa: SIM115 - closed by close()
@@ -220,7 +228,7 @@ class AgentProcess:
         env["XDG_STATE_HOME"] = str(folder / "user-state")  # where the recording key lies
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "detctl_agent.main", "--name", "gpu1", "--coordinator", address,
+                *within, sys.executable, "-m", "detctl_agent.main", "--name", "gpu1", "--coordinator", address,
                 "--catalog", str(folder / "catalog.toml"), "--state", str(folder / "state"), *arguments,
             ],
             env={**env, **(variables or {})},

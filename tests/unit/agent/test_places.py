@@ -276,7 +276,7 @@ def prepared(site: Site, admitted: Admitted, monkeypatch: pytest.MonkeyPatch) ->
     container = Container(Image("/usr/bin/podman", "train:1", "sha256:1", {}), "r1.1")
     start = preparation._Start({"PATH": "/usr/bin"}, "/usr/bin/python3", container, {"machine": {}, "python": {}})
     monkeypatch.setattr(preparation, "_start_of", lambda *arguments: start)
-    monkeypatch.setattr("detctl_agent.launcher.container._user", lambda engine: ())
+    monkeypatch.setattr("detctl_agent.launcher.container._user", lambda engine, account: ())
     folder = RunFolder(site.folder / "agent/state/runs/r1.1")
     folder.create()
     sockets = tempfile.mkdtemp(prefix="dt")  # a socket's path is short
