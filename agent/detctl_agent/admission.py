@@ -1,4 +1,4 @@
-"""What may run here: an assignment held against the catalog. Every refusal is one line (security.md, rows 1 and 2)."""
+"""Checks an assignment against the catalog: what may run here. Every refusal is one line (docs/security.md 1, 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Words of a command that are places: logical names by position, and the way into a private copy (rulings 1 and 18)."""
+"""Finds the arguments of a command that are places, names them by position and leads them into a private copy.
+
+See docs/adr/0010 and docs/adr/0024.
+"""
 
 # Paths as text: neither links nor a venv's interpreter may be resolved.
 # ruff: noqa: PTH112, PTH117, PTH118

@@ -1,4 +1,4 @@
-"""A sign of life in a file of the state folder, for an exec probe: the agent has no port (shared/security.md 5)."""
+"""Writes and checks a sign of life in the state folder. An exec probe reads it, since the agent has no port (docs/security.md 5)."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ log = logs.logger("offers")
 class Offers:
     """Not thread-safe; `refresh` reads files and is called in a thread.
 
-    snapshots: a folder for copies of the recipes' folders as they are at the first look, which all runs are then copied from: a
-    command whose output goes to a file beside the script must not change the source under its own twins (ruling 18: the source is
-    taken once). None: folders are followed, and a run whose folder changed after planning is refused (ruling 33).
+    snapshots: a folder for copies of the recipes' folders as they are at the first look. All runs are then copied from there, since
+    a command that writes a file beside its script must not change the source of its own twins (docs/adr/0024).
+    None: folders are followed, and a run is refused if its folder changed after planning (docs/adr/0025).
     """
 
     def __init__(self, path: Path, snapshots: Path | None = None) -> None:

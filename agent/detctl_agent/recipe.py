@@ -1,4 +1,4 @@
-"""Recipes and environments as the machine's owner wrote them (design.md, section 5)."""
+"""Recipes and environments as the machine's owner wrote them; docs/concepts.md defines both terms."""
 
 from __future__ import annotations
 

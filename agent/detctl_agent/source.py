@@ -1,4 +1,4 @@
-"""The recipe's folder: its digest, and the private copy that each run starts in (rulings 18)."""
+"""Digests the recipe's folder and makes the private copy that each run starts in (docs/adr/0024)."""
 
 # Paths as text: neither links nor a venv's interpreter may be resolved.
 # ruff: noqa: PTH100, PTH115, PTH117, PTH118, PTH120

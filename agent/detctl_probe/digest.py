@@ -11,7 +11,7 @@ gives the same values about twenty times faster. For the word x (0 <= x < 2^32) 
 
 A word is one element, zero-extended; 8-byte types give two (low half first); bool is 0/1, complex is viewed as real. It is a
 sum: order of threads and shards is irrelevant. It is no signature: whoever wants a collision can make one.
-Source and measurements: the design's digest.md.
+docs/digest.md has test vectors and the reasons.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Logical names of places: machines keep the same data in different folders (rulings 1)."""
+"""Gives places logical names, because machines keep the same data in different folders (docs/adr/0010)."""
 
 from __future__ import annotations
 

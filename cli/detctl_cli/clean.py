@@ -1,4 +1,4 @@
-"""Names come from other machines: nothing of them may steer the terminal (security.md, 7)."""
+"""Removes control characters from names: they come from other machines and must not control the terminal (docs/security.md 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health over a Unix socket of its own: what a kubelet's exec probe asks, which speaks no TLS (shared/rulings.md 37)."""
+"""Answers health over a Unix socket of its own. A kubelet's exec probe asks there, since its gRPC probe has no TLS (docs/adr/0038)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the coordinator accepts from anybody (shared/security.md 7). Each number says why."""
+"""Limits of what the coordinator accepts from any caller (docs/security.md 7). A comment gives the reason for each number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the coordinator listens: `HOST:PORT` or `unix:/path`. Plain text off loopback does not start (security.md 3)."""
+"""Parses where the coordinator listens: `HOST:PORT` or `unix:/path`. It refuses plain text off loopback (docs/security.md 3)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from detctl_coordinator.domain.run import RunState
 from detctl_coordinator.storage.reader import StoredRun
 from detctl_coordinator.storage.store import Store
 
-# Two steps beyond the last answer show whether a difference lasts (design.md 3: transient or carried on).
+# Two steps after the last answer show whether a difference is transient or lasts (docs/adr/0017).
 STEPS_AFTER = 2
 
 

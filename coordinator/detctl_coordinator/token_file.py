@@ -1,4 +1,4 @@
-"""The token file of a coordinator on loopback TCP: other users of the host can connect, but cannot read it (rulings.md 32)."""
+"""Reads or makes the token file of a coordinator on loopback TCP. Other users can connect, but cannot read it (docs/adr/0035)."""
 
 from __future__ import annotations
 

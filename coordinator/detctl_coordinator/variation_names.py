@@ -1,4 +1,4 @@
-"""What a name in --set and --vary means (rulings.md 11): the recipe's parameter, else the probe's intervention, else an error.
+"""Resolves a name in --set and --vary: the recipe's parameter, else the probe's intervention, else an error (docs/adr/0020).
 
 `param:`, `probe:` and `env:` force one. Variables are never guessed: they need `env:`.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-# Variations may set these from remote (docs/security.md) and nothing else: a variable can be code (LD_PRELOAD, PYTHONPATH). These
+# Variations may set these from remote and nothing else: a variable can be code (LD_PRELOAD, PYTHONPATH; docs/security.md 2). These
 # are switches that change arithmetic, order or locale. The agent checks again: the coordinator is not the one to be believed.
 REMOTE = frozenset(
     (

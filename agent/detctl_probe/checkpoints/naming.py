@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, Iterable, List, Optional, Set, Tuple
 
-# DDP, torch.compile, FSDP, activation checkpointing (rulings, 4).
+# DDP, torch.compile, FSDP and activation checkpointing put these before a name (docs/adr/0014).
 WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
 # Under which a file keeps the model beside other things.
 HOLDERS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights")

@@ -1,6 +1,6 @@
 """The intervention `workers=N`: every DataLoader is built with num_workers=N, whatever the program asked for.
 
-0 drops what torch allows with workers alone: persistent_workers, prefetch_factor, multiprocessing_context, timeout (rulings 11).
+0 also removes the options that torch allows with workers alone; WITHOUT_WORKERS lists them (docs/adr/0020).
 Read back: how many loaders, from what to what; none built means that nothing was changed, and it is said.
 """
 

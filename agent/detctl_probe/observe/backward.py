@@ -1,6 +1,7 @@
-"""Stage backward: `.grad` of an optimizer's parameters as its step is about to use them (rulings 3): reduced, unscaled, clipped.
+"""Records stage backward: `.grad` of parameters just before the optimizer's step uses it, reduced, unscaled and clipped (docs/adr/0012).
 
-No hooks on modules or on the autograd graph: full backward hooks break in-place views, a DDP communication hook changes the gradients.
+It sets no hooks on modules or on the autograd graph, because full backward hooks break in-place views and a DDP communication hook
+changes the gradients (docs/adr/0013).
 """
 
 from __future__ import annotations

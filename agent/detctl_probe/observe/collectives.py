@@ -4,9 +4,10 @@ Sites: `world/all_reduce/in`, `world/all_reduce/out`; lists have `[0]`, `[1]` â€
 read before the call and outputs behind it, or where Work.wait() returns when the call is asynchronous: program order, never that of
 arrival.
 
-The functions are wrapped and nothing else: no DDP communication hook, which changes the gradients (rulings 26), and no collective of
-our own. So what torch calls in C++ stays unobserved and is said: DDP's reducer (the reduced gradients are stage backward) and functional
-collectives (DTensor's redistribution, compiled regions). Collectives of pickled objects are not compared: their bytes hold paths and ids.
+The probe wraps the functions and nothing else. It sets no DDP communication hook, which would change the gradients (docs/adr/0013), and
+calls no collective of its own. So what torch calls in C++ stays unobserved and is said: DDP's reducer (the reduced gradients are stage
+backward) and functional collectives (DTensor's redistribution, compiled regions). Collectives of pickled objects are not compared: their
+bytes hold paths and ids.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Living beside torch.compile, and the other places where a hook must step aside.
 
-Rulings 23: return early while the compiler traces, never torch.compiler.disable. Three things follow, all tried:
+Hooks return early while the compiler traces, and never use torch.compiler.disable (docs/adr/0029). Three things follow, all tried:
 
 * A hook or wrapper that Dynamo inlines sees `is_compiling()` folded to True and vanishes from the graph.
 * After a graph break Dynamo also looks at our frames as roots of their own, where the fold would be wrong. `hide` marks their code

@@ -1,7 +1,7 @@
 """DataLoaders, where the main process takes batches: numbers loaders and batches and writes what a fetch saw.
 
-Loaders are numbered by first use; the batches of one are numbered over its life, epochs and all (rulings 2, 5, 15), and that number is the
-occurrence of each record of order, sample and batch: identity does not depend on how far a sampler or a worker runs ahead. Sites
+Loaders are numbered by first use. The batches of a loader are numbered over its whole life, and that number is the occurrence of each
+fingerprint of order, sample and batch. So identity does not depend on how far a sampler or a worker runs ahead (docs/adr/0015). Sites
 of later loaders end in `@loader2`. Three patches: the iterator's constructor swaps its copy of collate_fn for a Collator
 (the loader's own stays as it is), and `_next_data` of torch's two iterators opens what comes of it.
 """

@@ -1,7 +1,7 @@
 """Stage order: the indices that a sampler gave to one batch, whatever they are (numbers, tuples, names, a tensor).
 
-Taken in the fetch that they cause, and written when the main process takes the batch: a sampler runs 1, 5 or 9 batches ahead with
-0, 2 or 4 workers (rulings 5).
+The fetch takes them, and the main process writes them when it takes the batch. A sampler runs 1, 5 or 9 batches ahead with 0, 2 or 4
+workers (docs/adr/0015).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When a step ends (rulings 2), and what the model observers share.
+"""Decides when a step ends (docs/adr/0011), and holds what the model observers share.
 
 A step ends at an optimizer's step() or GradScaler's; several optimizers count each; a closure optimizer is one step. Without any
 Optimizer each backward() is a step, but the update is written by hand after it: such a step is ended when the next begins, that is

@@ -1,4 +1,4 @@
 """Audits without a configured coordinator: one is started for this command, with an agent, over the data in ./.detctl.
 
-Everything here is a child process of the command: the CLI imports neither coordinator nor agent (rulings, 31).
+Both run as child processes of the command, because the CLI imports neither coordinator nor agent (docs/adr/0034).
 """

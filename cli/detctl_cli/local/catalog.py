@@ -19,7 +19,7 @@ _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9._-]*\}")
 
 @dataclass(frozen=True)
 class LocalRecipe:
-    """`command` as a template; `paths`: parameter -> folder, compared by name and not by value (rulings, 1); `words`:
+    """`command` as a template; `paths`: parameter -> folder, compared by name only (docs/adr/0010); `words`:
     parameter -> argument that would look like a placeholder; `python`: what "python" means here; `roots`: path -> the other places
     that the same command line gives it (the agent takes places from a request only where its owner, here the user, allows them)."""
 

@@ -11,7 +11,7 @@ from detctl_proto.redaction import DIGESTS, agree, variables_agree
 
 from detctl_cli.recordings.folder import Recording
 
-# Differ between any two shells and reach no training, or are places (rulings, 1).
+# These differ between any two shells and do not reach a training, or they are places (docs/adr/0010).
 _VOLATILE = re.compile(
     r"(DETCTL_.*|PYTHONPATH|PWD|OLDPWD|HOME|TMPDIR|SHLVL|_|TERM|TERM_.*|COLORTERM|COLUMNS|LINES|WINDOWID|TTY|SSH_.*|XDG_.*"
     r"|DBUS_.*|DISPLAY|WAYLAND_.*|TMUX.*|STY|LS_COLORS|LESS.*|PAGER|EDITOR|HISTFILE|INVOCATION_ID|JOURNAL_STREAM"

@@ -28,7 +28,7 @@ _RETRY_S = 0.5
 _TOKEN_BYTES_MAX = 64 * 1024
 
 _OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # else http_proxy is obeyed even for 127.0.0.1 (rulings, 35)
+    ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1 (docs/adr/0035)
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -107,7 +107,7 @@ class Coordinator:
         try:
             reply: audits_pb2.VerdictReply = self._audits.Compare(request, metadata=self._metadata, timeout=COMPARE_S)
         except grpc.RpcError as error:
-            # Machines without shared runs: nothing was compared, so nothing is known (rulings, 14).
+            # These machines share no runs. Nothing was compared, so nothing is known (docs/adr/0022).
             raise from_rpc(error, self.address, self._token_file, no_data=Exit.UNVERIFIED) from None
         return reply.verdict_json
 
@@ -260,7 +260,7 @@ class Coordinator:
 
     def _read_token(self) -> tuple[tuple[str, str], ...]:
         if self.address.startswith("unix:"):
-            return ()  # the socket's mode is the protection (rulings, 32)
+            return ()  # the socket's mode protects it (docs/adr/0035)
         try:
             token = read_regular(self._token_file, _TOKEN_BYTES_MAX, follow=True).decode("ascii").strip()
         except RegularFileError as problem:

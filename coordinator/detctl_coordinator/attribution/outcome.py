@@ -1,4 +1,7 @@
-"""Outcome, origin and the reasons why something is not verified (rulings, 6, 9, 13, 14 and 16)."""
+"""Decides the outcome and the origin, and gives the reasons why something is not verified.
+
+See docs/adr/0016, docs/adr/0018 and docs/adr/0022.
+"""
 
 from __future__ import annotations
 

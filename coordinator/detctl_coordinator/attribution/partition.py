@@ -1,7 +1,7 @@
 """Three or more machines: which facts of their environments split them as their runs do. Pure.
 
 With few machines many facts split them alike by chance (2^-(m-1) each), so all are listed with their number, facts that are unique to each
-machine are dropped, and only a swap confirms one (docs/causes.md).
+machine are dropped, and only a swap confirms one (docs/adr/0040).
 """
 
 from __future__ import annotations

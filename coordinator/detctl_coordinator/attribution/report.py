@@ -41,7 +41,7 @@ NAMES_SHOWN = 8
 
 
 def build_verdict(case: Case) -> Verdict:
-    """Everything of design.md section 5, with `summary` made from the rest."""
+    """Returns the verdict with all fields of docs/verdict.schema.json; `summary` is made from the rest."""
     decision = decide(case)
     different = decision.outcome == "different"
     overall, by_stage = case.groups

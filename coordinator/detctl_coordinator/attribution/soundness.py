@@ -1,4 +1,4 @@
-"""Whether a run may count as verified (rulings, 9 and 16): everything arrived, it ended well, and the deciding stages were seen."""
+"""Checks whether a run is verified: everything arrived, it ended well, and the deciding stages were seen (docs/adr/0018)."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _credentials_alone(left: str | None, right: str | None) -> bool:
 
 
 def family_of(key: str, paths: set[str] | frozenset[str] = frozenset()) -> Family | None:
-    """What a fact of the manifest could do, by its dotted key; None: evidence, never a suspect (rulings, 1)."""
+    """Returns what a fact of the manifest can affect, by its dotted key. None: it is evidence, never a suspect (docs/adr/0010)."""
     if any(key == name or (name[-1] in "._" and key.startswith(name)) for name in NOT_SUSPECT):
         return None
     section, _, rest = key.partition(".")

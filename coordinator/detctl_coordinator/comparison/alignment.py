@@ -65,8 +65,8 @@ def align(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> list[Sit
 
 
 def _as_named_by(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Sequence[Fingerprint]:
-    """Listings of the right side under the left side's site where only the place has another name: paths are not identity
-    (rulings, 1). That is so where each side has one folder, unknown to the other, with the same names in it."""
+    """Returns the right side's fingerprints, with listings under the left side's site if only the place has another name. That is so if
+    each side has one folder, unknown to the other, with the same names in it: paths are not identity (docs/adr/0010)."""
     if not any(record.stage is Stage.LISTING and record.order_blind for record in right):
         return right
     ours, theirs = {r.site for r in left}, {r.site for r in right}

@@ -89,7 +89,7 @@ class PairComparison:
 
     @property
     def different(self) -> bool:
-        """Whether a stage that decides the outcome differs (rulings, 6)."""
+        """Whether a stage that decides the outcome differs (docs/adr/0016)."""
         return any(d.deciding for d in self.differences.values())
 
     @property

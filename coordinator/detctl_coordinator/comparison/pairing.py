@@ -1,7 +1,7 @@
 """Which runs are compared with which.
 
-Twins inside an arm; across machines equal arms only (rulings, 10); across environments and across the values of `--vary` where
-all else is equal. Two runs that were named by hand are compared as they are.
+Twins are compared inside an arm. Two arms are compared if they differ in one thing alone: the machine, the environment or the variation
+(docs/adr/0019). Two runs that were named by hand are compared as they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Where causes enter: differing stages all of whose parents agree (design.md, section 4).
+"""Finds where causes enter: differing stages all of whose parents agree (docs/concepts.md).
 
 A parent explains a stage at step s when it differs at or before s and has not agreed again since; values that live from step
 to step (parameters, optimizer state) explain the next step. A parent that nobody observed is replaced by its own parents,
-so a gap in coverage does not make a root out of a consequence. Reasons for the edges that go beyond the design's list:
+so a gap in coverage does not make a root out of a consequence. Some edges are less obvious, and these are their reasons:
 labels feed the loss without passing the model; collate functions and losses draw numbers; a gradient can differ though the
 loss does not show it (thread-count); the order in which files are opened follows the listing and the sampler.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
-# Stages that decide the outcome (rulings, 6); artifact only where a tensor in it differs.
+# These stages decide the outcome (docs/adr/0016); artifact only if a tensor in it differs.
 DECIDING = frozenset(
     {
         Stage.INIT,

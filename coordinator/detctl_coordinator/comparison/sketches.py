@@ -1,4 +1,4 @@
-"""How large a difference is, from two sketches, without the values (digest.md, "Sketch").
+"""Estimates how large a difference is, from two sketches and without the values (docs/digest.md).
 
 A sketch is 38 doubles: count of NaN, count of Inf, min, max, sum, L2, then 32 signed buckets y; ‖a-b‖ ≈ ‖y_a-y_b‖ within 12 % rms.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Stage(IntEnum):
-    """Where in training a value belongs, in causal order (design.md, section 4)."""
+    """The part of training that a value belongs to, in causal order (docs/concepts.md)."""
 
     CODE = 0
     LISTING = 1

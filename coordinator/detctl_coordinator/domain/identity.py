@@ -1,4 +1,4 @@
-"""Who calls and what they may ask: roles, tokens, and the decision. Pure; the shell is interceptors.py (shared/security.md 3, 4)."""
+"""Decides who calls and what they may do, by roles and tokens. It does no I/O; interceptors.py calls it (docs/security.md 3, 4)."""
 
 from __future__ import annotations
 

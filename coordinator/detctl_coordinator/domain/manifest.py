@@ -22,7 +22,7 @@ from typing import Any
 
 from detctl_proto.redaction import DIGESTS, agree, variables_agree
 
-# Facts that are evidence and never a suspect by themselves (rulings 1 and 12).
+# These facts are evidence, and never suspects (docs/adr/0010, docs/adr/0021).
 NOT_SUSPECT = (
     "machine.name",
     "machine.hostname",

@@ -1,4 +1,4 @@
-"""The verdict, as others read it: schema `detctl.verdict/v1` (design.md, section 5). Keys may be added within v1, never changed.
+"""The verdict as others read it, schema `detctl.verdict/v1`. Keys may be added within v1, and never change (docs/adr/0022).
 
 `python -m detctl_coordinator.domain.verdict` prints the JSON Schema that is published as docs/verdict.schema.json.
 """

@@ -23,7 +23,7 @@ UNREADABLE = "unreadable"
 
 
 def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
-    """With the defaults of design.md 5. Raises Refusal where a list is too long or --set has not one value."""
+    """Returns the request, with defaults for what is not given. Raises Refusal if a list is too long or --set has not one value."""
     for what, items in (("machines", request.machines), ("environments", request.environments)):
         at_most(len(items), limits.MACHINES_MAX, what)
     at_most(len(request.joiners), limits.JOINERS_MAX, "joiners")

@@ -229,7 +229,7 @@ async def test_what_a_killed_agent_left_of_another_user_is_ended(
 
 
 async def test_an_agent_that_is_no_root_is_closed_to_its_trainings(place: Path, served: Any, start: Any) -> None:
-    """Of its files they can read what it can: docs/security.md says so."""
+    """They can read those of its files that it can read (docs/security.md 6)."""
     token = token_of(place, NOBODY)
     os.chown(place, NOBODY, NOBODY)
     os.chown(served.path, NOBODY, NOBODY)

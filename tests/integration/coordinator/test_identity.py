@@ -1,4 +1,4 @@
-"""Identity over real TLS (shared/security.md 3 to 5, 8): certificates and tokens of the command line, each row with its status."""
+"""Tests identity over real TLS with certificates and tokens of the command line, each row with its status (docs/security.md 3 to 5, 8)."""
 
 from __future__ import annotations
 

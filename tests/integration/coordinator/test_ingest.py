@@ -1,4 +1,4 @@
-"""What the coordinator takes from an agent, and what it does not (shared/security.md 7)."""
+"""Tests what the coordinator accepts from an agent, and what it refuses (docs/security.md 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders against a catalog: what this machine's owner does not allow is refused in one line (security.md, rows 1 and 2)."""
+"""Tests orders against a catalog: what the machine's owner does not allow is refused in one line (docs/security.md 1, 2)."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_set_holds_for_all_arms_and_makes_none():
 @pytest.mark.parametrize(
     ("typed", "recipe", "kind"),
     [
-        ("workers", "digits", "parameters"),  # the recipe's own parameter comes first (rulings 11)
+        ("workers", "digits", "parameters"),  # the recipe's own parameter comes first (docs/adr/0020)
         ("workers", "tiny_gpt", "interventions"),
         ("probe:workers", "digits", "interventions"),
         ("param:workers", "digits", "parameters"),

@@ -27,7 +27,7 @@ CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
     ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
     ("probe", "completion", "completion", "asked", ("concurrency",)),
 )
-# What makes whole classes of chance equal: it shows a class, never a cause (docs/causes.md).
+# These make whole classes of chance equal. They show a class, and never confirm a cause (docs/adr/0040).
 MASKS: tuple[tuple[str, str, str, str], ...] = (
     ("worker_seeds", "0", "worker-seeding", "what workers draw from their generators"),
     ("workers", "0", "concurrency", "what DataLoader workers do beside each other"),

@@ -1,7 +1,7 @@
 """One small file a family of causes; SIGNATURES is the order in which they are asked: the first that speaks names the root.
 
-The order is that of docs/causes.md: code and manifest, permutation or content, random states, twins, size of the difference; the
-narrowest word wins and config-drift comes last.
+The order is code and manifest, permutation or content, random states, twins, size of the difference. The narrowest word wins, and
+config-drift never replaces one (docs/adr/0021).
 """
 
 from __future__ import annotations
