@@ -15,9 +15,9 @@ DOCS = ROOT / "docs"
 SUFFIXES = {"", ".c", ".html", ".j2", ".md", ".proto", ".py", ".pyi", ".service", ".sh", ".toml", ".yaml", ".yml"}
 # Fuzz seeds are inputs, and this file has broken citations in its own tests.
 PASSED = ("tests/fuzz/seeds/", "tests/unit/test_citations.py")
-# Pages of the first design, which are not in this repository; `shared/` is the folder that they lay in.
+# Pages that the first sessions worked from, and the folder that they lay in. None of them is in this repository.
 GONE = re.compile(
-    r"\b(?:rulings?|(?:design|anchors|reliability)\.md|the design(?:'s)?)\b|(?<![\w/$}.])(?:\.\./)*shared/", re.I
+    r"\brulings\b|\bruling,? \d|\b(?:design|anchors|reliability)\.md\b|(?<![\w/$}.])(?:\.\./)*shared/", re.IGNORECASE
 )
 # A page in prose; a name in quotes is a file that the code opens, and a link is looked at as such.
 PAGE = re.compile(r"(?<![\w/.$}\"'-])(?:[\w-]+/)*[\w-]+\.md\b")
