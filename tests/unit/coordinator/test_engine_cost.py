@@ -12,6 +12,7 @@ from detctl_coordinator.engine import Engine
 from detctl_coordinator.lifecycle_events import Assign
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.store import Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,8 +49,8 @@ async def reads_of_a_look(folder, count: int, **request: object) -> int:
     engine = engine_on(store)
     found = await engine.store.active_audits()
 
-    async def active_audits() -> list[Audit]:
-        return [CountedAudit(**vars(audit)) for audit in found]
+    async def active_audits() -> Rows[Audit]:
+        return Rows(CountedAudit(**vars(audit)) for audit in found)
 
     engine.store.active_audits = active_audits
     READS[0] = 0
