@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detctl_agent.errors import AgentError, Refused
+from detctl_agent.errors import AgentError, RunRefusedError
 from detctl_agent.launcher.account import Account, account_of
 from detctl_agent.launcher.as_user import run_as, unreachable
 from detctl_agent.run_folder import RunFolder
@@ -21,7 +21,7 @@ TIMEOUT_S = 60.0
 
 
 def check_access(account: Account, folder: RunFolder, work: Path, origin: Path, places: Mapping[str, str]) -> None:
-    """Raises Refused, or AgentError where the agent cannot become this user at all.
+    """Raises RunRefusedError, or AgentError where the agent cannot become this user at all.
 
     origin: the recipe's folder. What lies there the agent reads again for the next run, and git in there reads .git/config."""
     data = {
@@ -34,19 +34,19 @@ def check_access(account: Account, folder: RunFolder, work: Path, origin: Path, 
     answers = unreachable(account, [*wanted, *((place, "w") for place in forbidden)])
     found = dict(zip([str(place) for place, _ in wanted], answers, strict=False))
     if work != folder.work and (why := found[str(work)]):
-        raise Refused(f"user {account.name} cannot train in {work}: {why}")
+        raise RunRefusedError(f"user {account.name} cannot train in {work}: {why}")
     for place in (*private, folder.probe):
         if why := found[str(place)]:
-            raise Refused(
+            raise RunRefusedError(
                 f"user {account.name} cannot reach the folder of its run, {place}: {why}: give the agent a folder "
                 "that this user can reach, such as --state /var/lib/detctl-agent"
             )
     for name, place in data.items():
         if why := found[str(place)]:
-            raise Refused(f"user {account.name} cannot read the parameter {name}, {place}: {why}")
+            raise RunRefusedError(f"user {account.name} cannot read the parameter {name}, {place}: {why}")
     for place, why in zip(forbidden, answers[len(wanted) :], strict=True):
         if not why:
-            raise Refused(
+            raise RunRefusedError(
                 f"user {account.name} may write to {place}, which the agent reads as another user: give the recipe's folder "
                 f"to its owner, chown -R root {origin}"
             )
@@ -95,7 +95,7 @@ def problems(catalog: Catalog) -> Iterator[str]:
 
 
 def check_interpreter(account: Account, interpreter: str, variables: Mapping[str, str]) -> None:
-    """Of one that did not answer. Raises Refused where this user cannot run it."""
+    """Of one that did not answer. Raises RunRefusedError where this user cannot run it."""
     (why,) = unreachable(account, [(interpreter, "x")])
     if not why:
         try:
@@ -105,7 +105,7 @@ def check_interpreter(account: Account, interpreter: str, variables: Mapping[str
             why = (said.stderr.strip().splitlines() or [f"exit code {said.returncode}"])[0]
         except (OSError, subprocess.SubprocessError) as error:
             why = str(error)
-    raise Refused(
+    raise RunRefusedError(
         f"user {account.name} cannot run {interpreter}: {why}: put the environment where this user can read it, such as /opt, "
         "and name its interpreter as `python` of the environment"
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import remote_problem
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.limits import Limits
 from detctl_agent.names import is_name
 from detctl_agent.places import check_value
@@ -81,36 +81,40 @@ class Admitted:
 
 
 def admit(catalog: Catalog, order: Order) -> Admitted:
-    """Raises Refused where any part of the order is not what this machine's owner allows."""
+    """Raises RunRefusedError where any part of the order is not what this machine's owner allows."""
     recipe = catalog.recipes.get(order.recipe)
     if recipe is None:
-        raise Refused(f"unknown recipe {_shown(order.recipe)} (here: {_listed(catalog.recipes)})")
+        raise RunRefusedError(f"unknown recipe {_shown(order.recipe)} (here: {_listed(catalog.recipes)})")
     name = order.environment or "default"
     environment = catalog.environments.get(name)
     if environment is None:
-        raise Refused(f"unknown environment {_shown(name)} (here: {_listed(catalog.environments)})")
+        raise RunRefusedError(f"unknown environment {_shown(name)} (here: {_listed(catalog.environments)})")
     if order.level and order.level not in LEVELS:
-        raise Refused(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
+        raise RunRefusedError(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
     if order.step_to is not None and order.step_to <= order.step_from:
-        raise Refused(f"the window {order.step_from}:{order.step_to} holds no step")
+        raise RunRefusedError(f"the window {order.step_from}:{order.step_to} holds no step")
     if not 0.0 <= order.budget_share < 1.0:
-        raise Refused(f"a budget of {order.budget_share} of step time: it must be below 1")
+        raise RunRefusedError(f"a budget of {order.budget_share} of step time: it must be below 1")
     parameters = dict(recipe.parameters)
     for key, value in order.parameters.items():
         if key not in parameters:
-            raise Refused(f"recipe {order.recipe} has no parameter {_shown(key)} (it has: {_listed(parameters)})")
+            raise RunRefusedError(
+                f"recipe {order.recipe} has no parameter {_shown(key)} (it has: {_listed(parameters)})"
+            )
         _check_value(order.recipe, recipe, key, value)
         parameters[key] = value
     for key, value in order.variables.items():
         if problem := remote_problem(key, value):
-            raise Refused(problem)
+            raise RunRefusedError(problem)
     for key, value in order.interventions.items():
         if key not in INTERVENTIONS:
-            raise Refused(f"unknown intervention {_shown(key)} (valid: {', '.join(INTERVENTIONS)})")
+            raise RunRefusedError(f"unknown intervention {_shown(key)} (valid: {', '.join(INTERVENTIONS)})")
         if not _INTERVENTION_VALUE.fullmatch(value):
-            raise Refused(f"intervention {key}: {_shown(value)} is no value for it")
+            raise RunRefusedError(f"intervention {key}: {_shown(value)} is no value for it")
         if key in TRANSPLANTS and not recipe.allow_transplant:
-            raise Refused(f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog")
+            raise RunRefusedError(
+                f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog"
+            )
     return Admitted(
         order, recipe, environment, parameters, environment.user or catalog.user, _limits(catalog, order.recipe, recipe)
     )
@@ -137,19 +141,19 @@ def check_ids(order: Order) -> str:
 def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
     begin = f"recipe {name}: parameter {key}: {_shown(redact_pairs({key: value}, command=recipe.command)[key])}"
     if len(value) > VALUE_CHARACTERS_MAX:
-        raise Refused(f"{begin} is longer than {VALUE_CHARACTERS_MAX} characters")
+        raise RunRefusedError(f"{begin} is longer than {VALUE_CHARACTERS_MAX} characters")
     try:
         taken = recipe.takes(key, value)
-    except Refused as error:
-        raise Refused(f"recipe {name}: parameter {key}: {error}") from None
+    except RunRefusedError as error:
+        raise RunRefusedError(f"recipe {name}: parameter {key}: {error}") from None
     if not taken:
-        raise Refused(
+        raise RunRefusedError(
             f"{begin} does not match {recipe.pattern(key)}; the machine's owner can change patterns.{key} in the catalog"
         )
     if key in recipe.paths:
         check_value(name, recipe, key, value)
     elif key not in recipe.patterns and value != recipe.parameters[key] and _is_path(value):
-        raise Refused(
+        raise RunRefusedError(
             f"{begin} is a path, and the parameter is no place: the machine's owner can put it into paths with roots.{key}, or give "
             f"it a pattern of its own in patterns.{key}"
         )

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.run_folder import disk_error
 
 
@@ -34,7 +34,7 @@ def into_copy(
     """The command as it must read in the copy `work`: absolute words inside the source `folder` lead into the copy, and
     relative ones that the copy lacks (ignored by git, say) are copied too, or linked where they are larger than `bytes_max`.
 
-    foreign: positions of words that the machine's owner did not write, or whose links are not the owner's. Raises Refused where
+    foreign: positions of words that the machine's owner did not write, or whose links are not the owner's. Raises RunRefusedError where
     one that the copy lacks leads out of the folder by a symbolic link.
     """
     words = list(argv)
@@ -47,7 +47,7 @@ def into_copy(
         place = work / relative
         if not os.path.lexists(place):
             if position in foreign and not f"{os.path.realpath(path)}/".startswith(f"{real}/"):
-                raise Refused(
+                raise RunRefusedError(
                     f"argument {value[:256]!r} leads out of the recipe's folder by a symbolic link: name a file in it"
                 )
             _bring(Path(path), place, bytes_max)

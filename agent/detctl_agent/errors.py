@@ -15,7 +15,7 @@ class UnsafeCatalogError(CatalogError):
     """Somebody else could change the catalog: nothing of it may run."""
 
 
-class Refused(AgentError):
+class RunRefusedError(AgentError):
     """A run is not started, and never will be as it was asked for."""
 
 
@@ -23,5 +23,5 @@ class SourceError(AgentError):
     """The recipe's folder cannot be read, copied or is too large."""
 
 
-class DiskFull(AgentError):
+class DiskFullError(AgentError):
     """No space is left where the run's data must go."""

@@ -14,7 +14,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from detctl_agent.errors import Refused, SourceError
+from detctl_agent.errors import RunRefusedError, SourceError
 from detctl_agent.run_folder import disk_error
 from detctl_agent.source_set import HARDENED_GIT
 
@@ -43,10 +43,12 @@ def url_of(text: str) -> str:
 def worktree(text: str, commit: str, root: Path) -> Path:
     """The folder of `commit` of the remote, checked out below `root`; fetched where it is not there yet.
 
-    Raises Refused for a commit that the remote's branches and tags do not contain, SourceError where git fails.
+    Raises RunRefusedError for a commit that the remote's branches and tags do not contain, SourceError where git fails.
     """
     if not re.fullmatch(COMMIT_PATTERN, commit):
-        raise Refused(f"this recipe trains a commit of {text}: name it with --set {PARAMETER}=<its 40 hex digits>")
+        raise RunRefusedError(
+            f"this recipe trains a commit of {text}: name it with --set {PARAMETER}=<its 40 hex digits>"
+        )
     url = url_of(text)
     place = root / hashlib.sha256(url.encode()).hexdigest()[:16]
     mirror, tree = place / "mirror.git", place / commit
@@ -61,7 +63,9 @@ def worktree(text: str, commit: str, root: Path) -> Path:
             _git(url, "-C", str(mirror), "fetch", "--quiet", "--prune", "--no-recurse-submodules", url,
                  "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")  # fmt: skip
             if not _contained(url, mirror, commit):
-                raise Refused(f"no branch and no tag of {url} contains the commit {commit}: push it there first")
+                raise RunRefusedError(
+                    f"no branch and no tag of {url} contains the commit {commit}: push it there first"
+                )
         if not _whole(tree, commit):
             shutil.rmtree(tree, ignore_errors=True)
             _make_room(url, mirror, place)
@@ -71,10 +75,10 @@ def worktree(text: str, commit: str, root: Path) -> Path:
 
 
 def folder_in(tree: Path, folder: Path) -> Path:
-    """`folder` of a worktree with all links followed. Raises Refused where they lead out of the worktree."""
+    """`folder` of a worktree with all links followed. Raises RunRefusedError where they lead out of the worktree."""
     place = Path(os.path.realpath(tree / folder))
     if not place.is_relative_to(os.path.realpath(tree)):
-        raise Refused(
+        raise RunRefusedError(
             f"the folder {str(folder)!r} of commit {tree.name} leads out of the repository by a symbolic link: the machine's owner "
             "can name another folder in the catalog, or make it a folder in the repository"
         )

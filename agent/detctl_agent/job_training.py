@@ -65,7 +65,7 @@ class JobTraining:
         self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
 
     def train(self, job: Job, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared | None]:
-        """Returns when the training is over and its spool closed. Raises Refused, SourceError, AgentError."""
+        """Returns when the training is over and its spool closed. Raises RunRefusedError, SourceError, AgentError."""
         assert job.order is not None
         if job.stop is not None:
             return Outcome(end=job.stop[0], exit_code=0, message=job.stop[1]), None

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from detctl_agent import logs, spool
 from detctl_agent.admission import Order, check_ids
-from detctl_agent.errors import AgentError, Refused, SourceError
+from detctl_agent.errors import AgentError, RunRefusedError, SourceError
 from detctl_agent.job import Job, JobPhase, run_json
 from detctl_agent.job_training import JobOptions, JobTraining
 from detctl_agent.offers import Offers
@@ -180,7 +180,7 @@ class Jobs:
             loop = asyncio.get_running_loop()
             try:
                 outcome, prepared = await loop.run_in_executor(self._threads, self.training.train, job, loop)
-            except (Refused, SourceError) as error:
+            except (RunRefusedError, SourceError) as error:
                 self._refuse(job, str(error))
                 return
             except AgentError as error:

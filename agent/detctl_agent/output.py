@@ -24,7 +24,7 @@ class OutputCapture:
         self.open = True
 
     def read(self) -> bool:
-        """Takes one piece; False where there is none now. Raises DiskFull or AgentError when the file cannot grow."""
+        """Takes one piece; False where there is none now. Raises DiskFullError or AgentError when the file cannot grow."""
         try:
             data = os.read(self._source, READ_BYTES)
         except BlockingIOError:

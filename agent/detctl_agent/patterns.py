@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 
 CPU_S = 1
 WALL_S = 60.0  # of a machine that is so busy that it does not get its second
@@ -25,7 +25,7 @@ sys.exit({_MATCH} if re.fullmatch(pattern, value, re.ASCII) else {_NO_MATCH})
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether the value matches the pattern as a whole. Raises Refused where that cannot be decided in a second."""
+    """Whether the value matches the pattern as a whole. Raises RunRefusedError where that cannot be decided in a second."""
     if "\0" in value:
         return False
     try:
@@ -37,9 +37,9 @@ def matches(pattern: str, value: str) -> bool:
     except subprocess.TimeoutExpired:
         decided = -1
     except OSError as error:
-        raise Refused(f"the pattern {pattern} could not be evaluated: {error.strerror or error}") from error
+        raise RunRefusedError(f"the pattern {pattern} could not be evaluated: {error.strerror or error}") from error
     if decided not in (_MATCH, _NO_MATCH):
-        raise Refused(
+        raise RunRefusedError(
             f"the pattern {pattern} cannot be decided within {CPU_S} s for {value[:64]!r}: the machine's owner can write it without nested "
             "repetitions, or as a list of values"
         )

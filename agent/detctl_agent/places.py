@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from detctl_proto.credentials import KEY, TOKEN
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.sockets import runtime_roots
 
 if TYPE_CHECKING:  # see admission.py
@@ -85,22 +85,24 @@ class Private:
 
 
 def check_value(name: str, recipe: Recipe, parameter: str, value: str) -> None:
-    """Raises Refused where the text of a value cannot be a place that the owner of recipe `name` allows."""
+    """Raises RunRefusedError where the text of a value cannot be a place that the owner of recipe `name` allows."""
     begin = _begin(name, parameter, value)
     if not value.startswith("/"):
-        raise Refused(f"{begin} is no absolute path, and the parameter is a place")
+        raise RunRefusedError(f"{begin} is no absolute path, and the parameter is a place")
     if value == recipe.parameters[parameter]:
         return
     if ".." in value.split("/") or not value.isprintable():
-        raise Refused(f"{begin} holds '..' or characters that cannot be printed: write the path without")
+        raise RunRefusedError(f"{begin} holds '..' or characters that cannot be printed: write the path without")
     roots = recipe.roots.get(parameter, ())
     if not any(_normal(value).is_relative_to(root) for text in roots for root in (_normal(text), _real(text))):
-        raise Refused(f"{begin} lies in no place that this machine's owner allows ({_allowed(recipe, parameter)})")
+        raise RunRefusedError(
+            f"{begin} lies in no place that this machine's owner allows ({_allowed(recipe, parameter)})"
+        )
 
 
 def resolved(admitted: Admitted, private: Private) -> dict[str, str]:
     """The places of a run by parameter, as its training is given them: the owner's own as they stand in the catalog, those from
-    remote with all links followed. Raises Refused, in one line, where one is not allowed."""
+    remote with all links followed. Raises RunRefusedError, in one line, where one is not allowed."""
     recipe, name = admitted.recipe, admitted.order.recipe
     found = {}
     for parameter in recipe.paths:
@@ -111,7 +113,7 @@ def resolved(admitted: Admitted, private: Private) -> dict[str, str]:
         found[parameter] = value
         # Without a container the training is a process of the agent's user or of the one that the owner chose: nothing is opened for it.
         if admitted.environment.image and private.reached(_real(value)):
-            raise Refused(
+            raise RunRefusedError(
                 f"{_begin(name, parameter, value)} holds state or credentials of the agent, or lies among them: no container "
                 "gets them; the machine's owner can name a folder of data alone in the catalog"
             )
@@ -119,9 +121,11 @@ def resolved(admitted: Admitted, private: Private) -> dict[str, str]:
 
 
 def check_unchanged(admitted: Admitted, places: dict[str, str], private: Private) -> None:
-    """Raises Refused where a place from remote leads elsewhere than when it was resolved."""
+    """Raises RunRefusedError where a place from remote leads elsewhere than when it was resolved."""
     if resolved(admitted, private) != places:
-        raise Refused(f"recipe {admitted.order.recipe}: a place of this run was exchanged while it was prepared")
+        raise RunRefusedError(
+            f"recipe {admitted.order.recipe}: a place of this run was exchanged while it was prepared"
+        )
 
 
 def problems(catalog: Catalog, private: Private) -> Iterator[str]:
@@ -141,17 +145,17 @@ def _resolved(name: str, recipe: Recipe, parameter: str, value: str, private: Pr
         place = Path(os.path.realpath(value, strict=True))
         mode = place.stat().st_mode
     except OSError as error:
-        raise Refused(f"{begin} cannot be used: {error.strerror or error}") from None
+        raise RunRefusedError(f"{begin} cannot be used: {error.strerror or error}") from None
     around = [root for root in roots if place.is_relative_to(_real(root))]
     if not around:
-        raise Refused(f"{begin} leads out of what this machine's owner allows ({_allowed(recipe, parameter)})")
+        raise RunRefusedError(f"{begin} leads out of what this machine's owner allows ({_allowed(recipe, parameter)})")
     if all(_unusable(root, private) for root in around) or _of_system(place) or private.reached(place):
-        raise Refused(
+        raise RunRefusedError(
             f"{begin} or its root holds system files, state or credentials of the agent, or lies among them: it is given to no "
             f"training; name a folder of data alone ({_allowed(recipe, parameter)})"
         )
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise Refused(f"{begin} is neither a folder nor a plain file: sockets, devices and pipes are no data")
+        raise RunRefusedError(f"{begin} is neither a folder nor a plain file: sockets, devices and pipes are no data")
     return place
 
 

@@ -18,7 +18,7 @@ from detctl_proto.redaction import RecordingKey
 from detctl_agent import arguments, git_source, manifest, ownership, source
 from detctl_agent.access import check_access, check_interpreter
 from detctl_agent.admission import Admitted
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
@@ -65,7 +65,7 @@ def take_source(
     inherit: bool = False,
     snapshot: source.Source | None = None,
 ) -> Taken:
-    """Looks at the recipe's source, and copies it unless it runs in place. Raises Refused, SourceError or DiskFull.
+    """Looks at the recipe's source, and copies it unless it runs in place. Raises RunRefusedError, SourceError or DiskFullError.
 
     trees: where commits of recipes with a source are checked out.
     snapshot: copy the source from there instead of looking at the recipe's folder again."""
@@ -78,7 +78,7 @@ def take_source(
     # A command in the user's own folder may write there; its second twin finds another folder than was planned.
     fixed = not (inherit and recipe.runs_in_place)
     if fixed and order.expected_source_digest and found.digest != order.expected_source_digest:
-        raise Refused(
+        raise RunRefusedError(
             f"the source of recipe {order.recipe} in {origin} changed after the audit was planned: start the audit again"
         )
     if recipe.runs_in_place:
@@ -102,7 +102,7 @@ def prepare(
     key: RecordingKey | None = None,
     account: Account | None = None,
 ) -> Prepared:
-    """Raises Refused, AgentError or DiskFull. inherit: recipes start from the agent's whole environment, less secrets.
+    """Raises RunRefusedError, AgentError or DiskFullError. inherit: recipes start from the agent's whole environment, less secrets.
     answers: where known answers are kept, None: nobody is asked for them. attached: the training's container, where it is another.
     private: what of the agent no training is given. key: of the digests in its manifest; None: this user's.
     account: who it runs as, None: as this process."""
@@ -135,7 +135,7 @@ def prepare(
     if argv[0] in PYTHON_WORDS:
         argv[0] = interpreter
     elif start.here and shutil.which(argv[0], path=env["PATH"]) is None and not (work / argv[0]).is_file():
-        raise Refused(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
+        raise RunRefusedError(f"recipe {order.recipe}: the program {argv[0]!r} is not in {env['PATH']}")
     own = {"tmp": runtime.tmp, "cache": folder.caches, **({} if inherit else {"home": folder.home})}
     private_variables(env, folder, runtime, home=not inherit)
     named = arguments.named_folders(argv, work) if inherit and not places else places
@@ -165,7 +165,7 @@ def prepare(
             check_access(account, folder, work, taken.origin, places)
     if container:
         if not recipe.source and private.reached(Path(os.path.realpath(taken.origin))):
-            raise Refused(
+            raise RunRefusedError(
                 f"recipe {order.recipe}: its folder {taken.origin} holds state or credentials of the agent, or lies among them: no "
                 "container gets them; the machine's owner can put the recipe into a folder of its own"
             )
@@ -246,7 +246,7 @@ class _Start:
 def _start_of(
     admitted: Admitted, mine: Mapping[str, str], inherit: bool, attached: Attached | None, account: Account | None
 ) -> _Start:
-    """Here, in a container of this machine, or in one that has started by itself. Raises Refused."""
+    """Here, in a container of this machine, or in one that has started by itself. Raises RunRefusedError."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     if attached:
         env = taken_over(attached.hello["environ"])
@@ -261,7 +261,7 @@ def _start_of(
         inside = manifest.image_facts(container, str(environment.python or ""), env)
         return _Start(env, str(inside["python"]["executable"]), container, inside)
     if inherit and account:
-        raise Refused(
+        raise RunRefusedError(
             f"user {account.name}: with --inherit-environment trainings run as the agent; leave one of the two out"
         )
     env, interpreter = training_variables(environment, recipe.pass_, inherit=inherit, agent_variables=mine)
@@ -288,7 +288,7 @@ def _bytes_max(admitted: Admitted) -> int:
 def training_variables(
     environment: Environment, passes: tuple[str, ...], *, inherit: bool, agent_variables: Mapping[str, str]
 ) -> tuple[dict[str, str], str]:
-    """(variables to begin with, absolute path of the interpreter). Raises Refused where the interpreter is not there."""
+    """(variables to begin with, absolute path of the interpreter). Raises RunRefusedError where the interpreter is not there."""
     if inherit:
         env = taken_over(agent_variables)
         found = next(
@@ -303,7 +303,7 @@ def training_variables(
         env["PATH"] = f"{Path(interpreter).parent}:{SYSTEM_PATH}"
         env["LANG"] = "C.UTF-8"
     if not os.access(interpreter, os.X_OK):
-        raise Refused(
+        raise RunRefusedError(
             f"the interpreter {interpreter} does not exist or may not be run: correct `python` of the environment"
         )
     env.setdefault("PYTHONUNBUFFERED", "1")  # a training that is ended from outside must not lose what it printed
@@ -332,7 +332,7 @@ def private_variables(env: dict[str, str], folder: RunFolder, runtime: RuntimeFo
 
 
 def add_probe(env: dict[str, str], folder: RunFolder, settings: Mapping[str, Any]) -> None:
-    """Stages the probe and tells it where to speak. Raises DiskFull or AgentError."""
+    """Stages the probe and tells it where to speak. Raises DiskFullError or AgentError."""
     try:
         staged = stage.stage(str(folder.probe))
     except OSError as error:

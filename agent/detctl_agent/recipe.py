@@ -90,7 +90,7 @@ class Recipe(_Table):
         return given if isinstance(given, str) else "|".join(re.escape(value) for value in given)
 
     def takes(self, parameter: str, value: str) -> bool:
-        """Whether a value from remote matches. Raises Refused where the owner's pattern takes too long to tell."""
+        """Whether a value from remote matches. Raises RunRefusedError where the owner's pattern takes too long to tell."""
         given = self.patterns.get(parameter)
         if isinstance(given, tuple):
             return value in given

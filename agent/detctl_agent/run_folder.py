@@ -51,7 +51,7 @@ from detctl_proto.redaction import redact_output, redact_text
 from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
 from pydantic import TypeAdapter, ValidationError
 
-from detctl_agent.errors import AgentError, DiskFull
+from detctl_agent.errors import AgentError, DiskFullError
 
 SCHEMA = "detctl.run/v1"
 RUN_BYTES_MAX = 4 * 1024 * 1024
@@ -152,7 +152,7 @@ class RunFolder:
         return self.root / "stderr"
 
     def create(self) -> None:
-        """Makes the folder (0700) and its spool. Raises DiskFull or AgentError."""
+        """Makes the folder (0700) and its spool. Raises DiskFullError or AgentError."""
         try:
             for folder in (self.root, self.spool):
                 make_private_folder(folder)
@@ -168,11 +168,11 @@ class RunFolder:
             raise disk_error(error, self.root) from error
 
     def write_run(self, run: RunJson) -> None:
-        """Replaces run.json atomically and durably. Raises DiskFull or AgentError."""
+        """Replaces run.json atomically and durably. Raises DiskFullError or AgentError."""
         self.write("run.json", {**asdict(run), "message": redact_text(run.message)})
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
-        """Replaces manifest.json. Raises DiskFull or AgentError."""
+        """Replaces manifest.json. Raises DiskFullError or AgentError."""
         self.write("manifest.json", manifest)
 
     def read_run(self) -> RunJson | None:
@@ -227,7 +227,7 @@ class RunFolder:
                 entry.unlink(missing_ok=True)
 
     def write(self, name: str, content: Mapping[str, Any]) -> None:
-        """Replaces a JSON file of the folder atomically and durably. Raises DiskFull or AgentError."""
+        """Replaces a JSON file of the folder atomically and durably. Raises DiskFullError or AgentError."""
         target, temporary = self.root / name, self.root / f".{name}.new"
         try:
             with open(temporary, "w", encoding="utf-8", opener=private) as stream:
@@ -250,11 +250,11 @@ def remove_tree(folder: Path) -> None:
 
 
 def disk_error(error: OSError, where: Path) -> AgentError:
-    """DiskFull for ENOSPC and EDQUOT, else a plain one-line error."""
+    """DiskFullError for ENOSPC and EDQUOT, else a plain one-line error."""
     import errno
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"no space left in {where}: free some, or choose another place with --state")
+        return DiskFullError(f"no space left in {where}: free some, or choose another place with --state")
     return AgentError(f"cannot write in {where}: {error.strerror or error}")
 
 

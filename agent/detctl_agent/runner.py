@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from detctl_agent import logs
-from detctl_agent.errors import AgentError, DiskFull
+from detctl_agent.errors import AgentError, DiskFullError
 from detctl_agent.frame_server import FrameServer
 from detctl_agent.launcher import sweep
 from detctl_agent.launcher.account import Account
@@ -105,7 +105,7 @@ class Progress:
 
 def failed(error: AgentError) -> Outcome:
     """Of a run that could not be trained, or not to its end."""
-    return Outcome(end="disk-full" if isinstance(error, DiskFull) else "lost", exit_code=127, message=str(error))
+    return Outcome(end="disk-full" if isinstance(error, DiskFullError) else "lost", exit_code=127, message=str(error))
 
 
 def note_end(run: RunJson, outcome: Outcome) -> None:
@@ -329,7 +329,7 @@ class Runner:
             payload = message.SerializeToString()
             try:
                 if self._spool.synced_bytes + self._unsynced > self._plan.spool_bytes_max:
-                    raise DiskFull(
+                    raise DiskFullError(
                         f"more than {self._plan.spool_bytes_max // 1024**2} MiB of fingerprints: shorten the window"
                     )
                 self._spool.append(payload)
@@ -361,7 +361,7 @@ class Runner:
         for output in self._outputs:
             output.discard()
         self._end = ""  # stronger than another reason to end: data is missing
-        self._end_tree("disk-full", str(error) if isinstance(error, DiskFull) else f"ended: {error}", 2.0)
+        self._end_tree("disk-full", str(error) if isinstance(error, DiskFullError) else f"ended: {error}", 2.0)
 
     def _limit_words(self, exit_code: int) -> str:
         """Which of its limits ended the training, in one line; empty where none did."""

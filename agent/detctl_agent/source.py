@@ -87,7 +87,7 @@ def changes(before: Source) -> str:
 
 
 def copy(source: Source, target: Path) -> None:
-    """Copies the set to a new folder (0700). Raises SourceError, or DiskFull."""
+    """Copies the set to a new folder (0700). Raises SourceError, or DiskFullError."""
     try:
         target.mkdir(mode=0o700, parents=True)
         made = {target}
@@ -110,7 +110,7 @@ def copy(source: Source, target: Path) -> None:
 
 
 def snapshot(source: Source, place: Path) -> Source:
-    """The same set, copied to `place`, which is emptied first. Raises SourceError where it changed meanwhile, or DiskFull."""
+    """The same set, copied to `place`, which is emptied first. Raises SourceError where it changed meanwhile, or DiskFullError."""
     shutil.rmtree(place, ignore_errors=True)
     copy(source, place)
     if scan(source.folder, max(DEFAULT_BYTES_MAX, 2 * source.bytes)).digest != source.digest:

@@ -50,7 +50,7 @@ def checksum(payload: bytes) -> int:
 
 
 class SpoolWriter:
-    """Appends messages to a new log. Not thread-safe. Every write may raise DiskFull or AgentError; what was synced
+    """Appends messages to a new log. Not thread-safe. Every write may raise DiskFullError or AgentError; what was synced
     before stays sound."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class SpoolWriter:
         self._pending_records += 1
 
     def sync(self) -> None:
-        """Writes and fsyncs what was appended. Raises DiskFull or AgentError: then the log ends where it was."""
+        """Writes and fsyncs what was appended. Raises DiskFullError or AgentError: then the log ends where it was."""
         if not self._pending:
             return
         group = b"".join(self._pending)

@@ -19,7 +19,7 @@ import sys
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe import pending
-from detctl_probe.digest import Unfit, as_integers, digest_tensor, digest_tensors, refuse_unfit
+from detctl_probe.digest import NoDigestError, as_integers, digest_tensor, digest_tensors, refuse_unfit
 from detctl_probe.pending import Batch, Pending
 from detctl_probe.say import say
 
@@ -184,7 +184,7 @@ class DeviceDigests:
         self._count = 0
 
     @_aside
-    def submit(self, tensors: Sequence[Any], first_index: int = 0) -> List[Union[Pending, Unfit]]:
+    def submit(self, tensors: Sequence[Any], first_index: int = 0) -> List[Union[Pending, NoDigestError]]:
         """A Pending of each, or why it has none; first_index holds for all of them."""
         found: List[Any] = []
         rows: List[Tuple[int, int, int, int]] = []
@@ -202,11 +202,11 @@ class DeviceDigests:
                     held, held_bytes = [], 0
                 with self._device.own_memory():
                     plain = as_integers(tensor)
-            except Unfit as why:
+            except NoDigestError as why:
                 found.append(why)
                 continue
             except self._device.out_of_memory:
-                found.append(Unfit("the device has no memory left for a contiguous copy"))
+                found.append(NoDigestError("the device has no memory left for a contiguous copy"))
                 continue
             held.append(plain)
             held_bytes += copied
@@ -267,10 +267,10 @@ class DeviceDigests:
         pending.OPEN[self.key] = self.mark
 
     @_aside
-    def submit_copy(self, tensor: Any, make: Any) -> Union[Pending, Unfit]:
-        """A Pending of make(copy on the host); Unfit where it has more than COPY_ELEMENTS_MAX elements."""
+    def submit_copy(self, tensor: Any, make: Any) -> Union[Pending, NoDigestError]:
+        """A Pending of make(copy on the host); NoDigestError where it has more than COPY_ELEMENTS_MAX elements."""
         if tensor.numel() > COPY_ELEMENTS_MAX:
-            return Unfit("more than %d elements: no sketch without waiting for the device" % COPY_ELEMENTS_MAX)
+            return NoDigestError("more than %d elements: no sketch without waiting for the device" % COPY_ELEMENTS_MAX)
         with self._device.own_memory():
             plain = tensor.detach().contiguous()
         host = self._device.like(plain)
@@ -308,7 +308,7 @@ def _row(plain: Any, first_index: int) -> Tuple[int, int, int, int]:
 
 
 def _copied_bytes(tensor: Any) -> int:
-    """What as_integers would copy of it; 0 where it reads the tensor's own memory, or has nothing to read. Raises Unfit as it does."""
+    """What as_integers would copy of it; 0 where it reads the tensor's own memory, or has nothing to read. Raises NoDigestError too."""
     refuse_unfit(tensor)
     if tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg():
         return 0
@@ -355,7 +355,7 @@ def of(tensor: Any) -> Optional[DeviceDigests]:
     return _devices[key]
 
 
-def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, Unfit]]:
+def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, NoDigestError]]:
     """The digest of each, to come where its device computes it, or why it has none."""
     if not interpreted and all(tensor.is_cpu for tensor in tensors):
         return list(digest_tensors(tensors))
@@ -363,7 +363,7 @@ def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, Unfit]]:
     groups: Dict[Optional[DeviceDigests], List[int]] = {}
     for place, tensor in enumerate(tensors):
         if capturing(tensor):
-            found[place] = Unfit(CAPTURING)
+            found[place] = NoDigestError(CAPTURING)
             continue
         groups.setdefault(of(tensor), []).append(place)
     for device, places in groups.items():
@@ -374,28 +374,28 @@ def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, Unfit]]:
 
 
 def submit_one(tensor: Any, first_index: int = 0) -> Union[bytes, Pending]:
-    """submit of one tensor, whose words start at first_index. Raises Unfit.
+    """submit of one tensor, whose words start at first_index. Raises NoDigestError.
 
     A module's hook calls it: on the CPU it is digest_tensor and no more.
     """
     if tensor.is_cpu and not interpreted:
         return digest_tensor(tensor, first_index)
     if capturing(tensor):
-        raise Unfit(CAPTURING)
+        raise NoDigestError(CAPTURING)
     device = of(tensor)
     made = device.submit([tensor], first_index)[0] if device else digest_tensor(tensor, first_index)
-    if isinstance(made, Unfit):
+    if isinstance(made, NoDigestError):
         raise made
     return made
 
 
 def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:
-    """make(a copy of the tensor on the host), to come where its device is busy. Raises Unfit."""
+    """make(a copy of the tensor on the host), to come where its device is busy. Raises NoDigestError."""
     if capturing(tensor):
-        raise Unfit(CAPTURING)
+        raise NoDigestError(CAPTURING)
     device = of(tensor)
     made = device.submit_copy(tensor, make) if device else make(tensor)
-    if isinstance(made, Unfit):
+    if isinstance(made, NoDigestError):
         raise made
     return made
 

@@ -30,7 +30,7 @@ KERNEL = kernel.load()
 _LANES = struct.Struct("<QQ")
 
 
-class Unfit(ValueError):
+class NoDigestError(ValueError):
     """This value has no n6 digest (sparse, quantised, meta, a subclass without storage); the text says why."""
 
 
@@ -43,7 +43,7 @@ def digest_array(array: Any, first_index: int = 0) -> bytes:
 
 
 def digest_tensor(tensor: Any, first_index: int = 0) -> bytes:
-    """16 bytes over a dense torch tensor, any layout; first_index counts words. Raises Unfit."""
+    """16 bytes over a dense torch tensor, any layout; first_index counts words. Raises NoDigestError."""
     return digest_in_place(tensor, first_index) or _digest_converted(tensor, first_index)
 
 
@@ -59,7 +59,7 @@ def digest_in_place(tensor: Any, first_index: int = 0) -> Optional[bytes]:
 def digest_runs(tensor: Any, first_index: int, runs: int, stride: int) -> bytes:
     """digest_tensor of a part of a tensor: `runs` equal runs of its content, whose words start at first_index, + stride, + 2 stride …
 
-    Raises Unfit.
+    Raises NoDigestError.
     """
     if runs == 1:
         return digest_tensor(tensor, first_index)
@@ -75,7 +75,7 @@ def digest_runs(tensor: Any, first_index: int, runs: int, stride: int) -> bytes:
     return _LANES.pack(a & _MASK, b & _MASK)
 
 
-def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, Unfit]]:
+def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, NoDigestError]]:
     """digest_tensor of each, or why it has none; those that lie contiguous on the CPU go in one call of the kernel."""
     found: List[Any] = []
     places: List[int] = []
@@ -89,7 +89,7 @@ def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, Unfit]]:
             continue
         try:
             found.append(_digest_converted(tensor, 0))
-        except Unfit as why:
+        except NoDigestError as why:
             found.append(why)
     if places and KERNEL is not None:
         for place, digest in zip(places, KERNEL.many(table)):  # noqa: B905 - strict came with Python 3.10
@@ -131,7 +131,7 @@ def _digest_converted(tensor: Any, first_index: int) -> bytes:
 
 
 def digest_rows_tensor(tensor: Any) -> Tuple[bytes, ...]:
-    """One 16-byte digest a row (slice of the first dimension), each with the index starting at 0. Raises Unfit."""
+    """One 16-byte digest a row (slice of the first dimension), each with the index starting at 0. Raises NoDigestError."""
     if tensor.dim() == 0:
         return (digest_tensor(tensor),)
     count = int(tensor.shape[0])
@@ -211,17 +211,17 @@ def _word(index: int, word: int) -> Tuple[int, int]:
 
 
 def refuse_unfit(tensor: Any) -> None:
-    """Raises Unfit for a tensor without dense content."""
+    """Raises NoDigestError for a tensor without dense content."""
     if tensor.layout is not sys.modules["torch"].strided:
-        raise Unfit("layout %s" % tensor.layout)
+        raise NoDigestError("layout %s" % tensor.layout)
     if tensor.is_quantized:
-        raise Unfit("quantised")
+        raise NoDigestError("quantised")
     if tensor.device.type == "meta":
-        raise Unfit("meta tensor: it has no content")
+        raise NoDigestError("meta tensor: it has no content")
 
 
 def as_integers(tensor: Any) -> Any:
-    """The tensor's logical content as a contiguous detached integer tensor with one item a word (int64: two). Raises Unfit."""
+    """The tensor's logical content as a contiguous detached integer tensor with one item a word (int64: two). Raises NoDigestError."""
     torch = sys.modules["torch"]
     refuse_unfit(tensor)
     plain = tensor.detach()
@@ -233,7 +233,7 @@ def as_integers(tensor: Any) -> Any:
     width = plain.element_size()
     kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     if width not in kinds:
-        raise Unfit("%d-byte elements" % width)
+        raise NoDigestError("%d-byte elements" % width)
     return plain.view(kinds[width]) if plain.dtype is not kinds[width] else plain
 
 

@@ -23,16 +23,16 @@ from hashlib import blake2b
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from detctl_probe import digest
-from detctl_probe.digest import Unfit, fold_rows
+from detctl_probe.digest import NoDigestError, fold_rows
 from detctl_probe.prints import Print
 
-__all__ = ["Beyond", "Unfit", "fingerprint", "fold_rows", "gather", "is_opaque", "leaves", "set_places"]
+__all__ = ["Beyond", "NoDigestError", "fingerprint", "fold_rows", "gather", "is_opaque", "leaves", "set_places"]
 
 DEPTH_MAX = 8
 LEAVES_MAX = 256
 # A row costs 16 bytes in a record: a flat tensor of a million elements gets none.
 ROWS_MAX = 4096
-# A list of text or numbers is one leaf; beyond this many items it is cut, and said so by Unfit.
+# A list of text or numbers is one leaf; beyond this many items it is cut, and NoDigestError reports that.
 ITEMS_MAX = 1_000_000
 
 _FLOAT = struct.Struct("<d")
@@ -61,11 +61,11 @@ class Beyond:
 def fingerprint(value: Any, rows: bool = False) -> Print:
     """The print of one leaf. rows: a digest a row too, for tensors and arrays of one dimension or more and for sequences.
 
-    Raises Unfit where the value has no content to digest (sparse, quantised, meta and fake tensors, images not loaded yet).
+    Raises NoDigestError where the value has no content to digest (sparse, quantised, meta and fake tensors, images not loaded yet).
     Objects that nothing is known of get dtype `py:opaque:<type>` and a digest of the type's name: see is_opaque.
     """
     if isinstance(value, Beyond):
-        raise Unfit(value.why)
+        raise NoDigestError(value.why)
     if _is_tensor(value):
         return _tensor(value, rows)
     if _is_array(value):
@@ -201,13 +201,13 @@ def _plain(tensor: Any) -> Any:
     if kind is torch.Tensor:
         plain = tensor
     elif kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise Unfit("tensor subclass %s" % kind.__qualname__)
+        raise NoDigestError("tensor subclass %s" % kind.__qualname__)
     else:
         with torch._C.DisableTorchFunctionSubclass():
             plain = tensor.as_subclass(torch.Tensor)
     wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
     if wrapped is not None and wrapped(plain):
-        raise Unfit("inside a function transform (vmap, grad)")
+        raise NoDigestError("inside a function transform (vmap, grad)")
     return plain
 
 
@@ -232,7 +232,7 @@ def _array(value: Any, rows: bool) -> Print:
         return Print(items.digest, "object", shape)
     if kind in "SU" or array.dtype.fields is not None:
         if array.dtype.hasobject:
-            raise Unfit("a structured array that holds objects")
+            raise NoDigestError("a structured array that holds objects")
         head = repr((str(array.dtype), shape)).encode()
         return Print(_hash(head + numpy.ascontiguousarray(array).tobytes()), str(array.dtype), shape)
     label = str(array.dtype.newbyteorder("=")) if kind in "iufc" else str(array.dtype)
@@ -242,13 +242,13 @@ def _array(value: Any, rows: bool) -> Print:
         whole = digest.digest_array(array)
         each = digest.digest_rows_array(array) if rows and shape and 0 < shape[0] <= ROWS_MAX else None
     except ValueError as error:
-        raise Unfit(str(error)) from None
+        raise NoDigestError(str(error)) from None
     return Print(whole, label, shape, fold_rows(each)[1] if each else None, each)
 
 
 def _image(value: Any) -> Print:
     if getattr(value, "tile", None):  # to load it here would read the file before the program does
-        raise Unfit("an image that is not loaded yet")
+        raise NoDigestError("an image that is not loaded yet")
     width, height = value.size
     whole = _digest_bytes(value.tobytes())
     if value.mode in ("P", "PA"):
@@ -266,12 +266,12 @@ def _digest_bytes(content: bytes) -> bytes:
         return digest.digest_tensor(
             sys.modules["torch"].frombuffer(bytearray(content), dtype=sys.modules["torch"].uint8)
         )
-    raise Unfit("neither numpy nor torch to digest it with")
+    raise NoDigestError("neither numpy nor torch to digest it with")
 
 
 def _sequence(value: Sequence[Any], rows: bool, label: Optional[str] = None) -> Print:
     if len(value) > ITEMS_MAX:
-        raise Unfit("more than %d items" % ITEMS_MAX)
+        raise NoDigestError("more than %d items" % ITEMS_MAX)
     if label is None:
         label = "py:list" if isinstance(value, list) else "py:tuple"
     each = tuple(_hash(b"%s\0%s" % (kind.encode(), content)) for kind, content in (_canonical(v, 1) for v in value))
@@ -280,9 +280,9 @@ def _sequence(value: Sequence[Any], rows: bool, label: Optional[str] = None) -> 
 
 
 def _canonical(value: Any, depth: int) -> Tuple[str, bytes]:
-    """(label, content) of anything: the same for the same value in every process. Raises Unfit."""
+    """(label, content) of anything: the same for the same value in every process. Raises NoDigestError."""
     if depth > DEPTH_MAX:
-        raise Unfit("more than %d levels deep" % DEPTH_MAX)
+        raise NoDigestError("more than %d levels deep" % DEPTH_MAX)
     if isinstance(value, enum.Enum):
         return "py:enum:%s" % type(value).__qualname__, value.name.encode("utf-8", "surrogatepass")
     for kinds, label, write in _WRITERS:

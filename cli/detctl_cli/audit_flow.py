@@ -7,7 +7,7 @@ from typing import Any
 from detctl_proto.v1 import audits_pb2
 
 from detctl_cli.clean import clean
-from detctl_cli.errors import CliError, Terminated
+from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.reporters.progress import Progress
 from detctl_cli.reporters.verdict import Form, parse_verdict, report_verdict
@@ -38,7 +38,7 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
         with progress:
             for last in coordinator.watch(audit_id, wait_s, gone, back):
                 progress.update(last)
-    except (KeyboardInterrupt, Terminated):
+    except (KeyboardInterrupt, TerminatedError):
         note(f"cancelling audit {clean(audit_id)}")
         try:
             coordinator.cancel(audit_id)

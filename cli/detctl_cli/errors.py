@@ -26,5 +26,5 @@ class UsageError(CliError):
         super().__init__("usage", message, hint)
 
 
-class Terminated(BaseException):
+class TerminatedError(BaseException):
     """SIGTERM or SIGHUP arrived: clean up as for Ctrl-C. A BaseException, so that no handler swallows it."""

@@ -16,7 +16,7 @@ from types import FrameType
 import click
 
 from detctl_cli.clean import clean
-from detctl_cli.errors import CliError, Terminated
+from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.terminal import abandon_stdout, open_closed_streams, write_json
 
@@ -52,7 +52,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return ended.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _report(CliError("interrupted", "interrupted", exit_code=Exit.INTERRUPTED), as_json)
-    except Terminated:
+    except TerminatedError:
         return _report(CliError("terminated", "terminated", exit_code=Exit.TERMINATED), as_json)
     except BrokenPipeError:
         abandon_stdout()
@@ -114,7 +114,7 @@ def _report(problem: CliError, as_json: bool) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise TerminatedError
 
 
 if __name__ == "__main__":

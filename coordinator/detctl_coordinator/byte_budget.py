@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 
 
 class Share:
@@ -40,12 +40,12 @@ class ByteBudget:
         """Waits until there is room; what is more than a caller may ever have counts as all that it may have.
 
         arrived: the bytes are here already and take memory while they wait, so as much again may wait as the caller may have, and
-        what is beyond raises Refusal."""
+        what is beyond raises RefusedCallError."""
         count = min(count, self._each)
         queue = self._waiting.setdefault(caller, deque())
         waiting = sum(waits for waits, _ in queue)
         if arrived and queue and waiting + count > self._each:
-            raise Refusal(
+            raise RefusedCallError(
                 Code.TOO_MUCH,
                 f"{caller} has {self._used_by.get(caller, 0) >> 20} MiB under way and {waiting >> 20} MiB waiting; the limit is "
                 f"{self._each >> 20} MiB of each: send fewer messages at once",

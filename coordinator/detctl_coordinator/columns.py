@@ -1,7 +1,7 @@
 """Records of a segment in columns (records.proto, RecordColumns), to fingerprints and back.
 
 What comes in was sent by an agent that nobody trusts: sizes that do not fit each other, numbers out of range or a blob that
-inflates beyond its limit raise Damaged; nothing is believed because a length says so. How far a blob inflates and how many elements it
+inflates beyond its limit raise DamagedError; nothing is believed because a length says so. How far a blob inflates and how many elements it
 holds is bounded before it is parsed, so that a few kilobytes never become hundreds of megabytes.
 """
 
@@ -20,7 +20,7 @@ from detctl_proto.v1 import records_pb2
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage
 from detctl_coordinator.element_count import MalformedError, TooManyError, check_elements
 from detctl_coordinator.limits import NAMES_MAX, SEGMENT_RECORDS_MAX, SITE_BYTES_MAX
@@ -69,7 +69,7 @@ class Columns:
         return [int(at) for at in np.nonzero((self.stage == stage) & (self.phase == phase) & (self.step == step))[0]]
 
     def fingerprint(self, at: int) -> Fingerprint:
-        """The record at position `at`. Raises Damaged where its evidence is not a JSON object."""
+        """The record at position `at`. Raises DamagedError where its evidence is not a JSON object."""
         message = self.message
         blind, rows = self.order_blind.get(at), self.rows.get(at)
         sketch, evidence = self.sketch.get(at), self.evidence.get(at)
@@ -129,13 +129,13 @@ def pack(records: Sequence[Fingerprint]) -> bytes:
 
 
 def unpack(data: bytes, record_count: int | None = None) -> list[Fingerprint]:
-    """Fingerprints of a segment, in program order. Raises Damaged."""
+    """Fingerprints of a segment, in program order. Raises DamagedError."""
     columns = read_columns(data, record_count)
     return [columns.fingerprint(at) for at in range(len(columns))]
 
 
 def read_columns(data: bytes, record_count: int | None = None) -> Columns:
-    """Inflates and checks a segment; `record_count`: what its meta says. Raises Damaged."""
+    """Inflates and checks a segment; `record_count`: what its meta says. Raises DamagedError."""
     inflated = _inflate(data)
     message = _parse(inflated, RECORDS_MAX if record_count is None else min(record_count, RECORDS_MAX))
     count = len(message.sequence_delta)
@@ -186,7 +186,7 @@ def _inflate(data: bytes) -> bytes:
         # zlib may have given all and not yet seen the stream's end: one byte more tells.
         beyond = not inflater.eof and inflater.decompress(inflater.unconsumed_tail, 1)
     except zlib.error as error:
-        raise Damaged("a segment is not zlib data") from error
+        raise DamagedError("a segment is not zlib data") from error
     _need(not beyond, f"a segment of {len(data)} bytes inflates beyond {limit} bytes")
     _need(inflater.eof and not inflater.unused_data, "a segment is cut short or has bytes behind its end")
     return inflated
@@ -206,9 +206,9 @@ def _parse(inflated: bytes, count: int) -> records_pb2.RecordColumns:
         message = records_pb2.RecordColumns()
         message.ParseFromString(inflated)
     except TooManyError as error:
-        raise Damaged(f"a segment of at most {count} records has {error}, which is beyond the limit") from error
+        raise DamagedError(f"a segment of at most {count} records has {error}, which is beyond the limit") from error
     except (MalformedError, DecodeError) as error:
-        raise Damaged("a segment is not in the form of RecordColumns") from error
+        raise DamagedError("a segment is not in the form of RecordColumns") from error
     return message
 
 
@@ -247,7 +247,7 @@ def _evidence(text: str) -> dict[str, Any]:
         # It may name files that are not UTF-8: they show as escapes, in the verdict as well.
         return parse_object(text, "evidence of a record", EVIDENCE_BYTES_MAX, repair=True)
     except JsonError as error:
-        raise Damaged(str(error)) from None
+        raise DamagedError(str(error)) from None
 
 
 def _text(name: str) -> str:
@@ -257,4 +257,4 @@ def _text(name: str) -> str:
 
 def _need(condition: bool, text: str) -> None:
     if not condition:
-        raise Damaged(text)
+        raise DamagedError(text)

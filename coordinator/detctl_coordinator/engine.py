@@ -40,7 +40,15 @@ from detctl_coordinator.looks import Looks
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.machine_rows import read_machines
 from detctl_coordinator.refusal_log import RefusalLog
-from detctl_coordinator.storage.store import Conflict, DocumentError, Fenced, NamedRows, Refused, StoreError, Unreadable
+from detctl_coordinator.storage.store import (
+    ConflictError,
+    DocumentError,
+    FencedError,
+    NamedRows,
+    RejectedDataError,
+    StoreError,
+    Unreadable,
+)
 from detctl_coordinator.verdicts import judge_audit, problem_of_run, totals_of_run
 
 log = logging.getLogger(__name__)
@@ -105,7 +113,7 @@ class Engine:
                 return audit
             try:
                 return await self._advance(audit, new)
-            except Conflict:
+            except ConflictError:
                 continue
         raise StoreError(f"audit {audit_id} is changed by too many at once")
 
@@ -164,10 +172,10 @@ class Engine:
             if new != audit:
                 try:
                     new = await self._advance(audit, new)
-                except Conflict:
+                except ConflictError:
                     new = audit
                     self.wake()
-                except Refused as error:
+                except RejectedDataError as error:
                     new = audit  # it stands still, and all others go on
                     self._report_unreadable([Unreadable("audit", audit.audit_id, str(error))])
             busy.replace(audit, new)
@@ -216,7 +224,7 @@ class Engine:
         return self.leases.proven(machine) or (connected_here and self.leases.alive(machine))
 
     async def _advance(self, old: Audit, new: Audit) -> Audit:
-        """Stores, logs, wakes who follows. Raises Conflict."""
+        """Stores, logs, wakes who follows. Raises ConflictError."""
         stored = await self.store.put_audit(new)
         for run_id, run in stored.runs.items():
             before = old.runs.get(run_id)
@@ -281,7 +289,7 @@ class Engine:
             return
         try:
             await self.store.open_attempt(run_id, attempt)
-        except Fenced:
+        except FencedError:
             log.info("run=%s attempt=%d is older than another replica's", run_id, attempt)
         self._opened.add((run_id, attempt))
 

@@ -12,7 +12,7 @@ import grpc
 
 from detctl_coordinator import metrics
 from detctl_coordinator.logs import LineLimiter
-from detctl_coordinator.storage.store import Conflict, DocumentError, StoreError
+from detctl_coordinator.storage.store import ConflictError, DocumentError, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Code(Enum):
     INTERNAL = grpc.StatusCode.INTERNAL
 
 
-class Refusal(Exception):
+class RefusedCallError(Exception):
     """Something that the caller did or may do better. `text`: one line for people; `private`: for the log alone."""
 
     def __init__(self, code: Code, text: str, private: str = "") -> None:
@@ -40,17 +40,17 @@ class Refusal(Exception):
         self.code, self.text, self.private = code, text, private
 
 
-def refusal_of(error: Exception) -> Refusal:
+def refusal_of(error: Exception) -> RefusedCallError:
     """Any exception as what the caller may hear."""
-    if isinstance(error, Refusal):
+    if isinstance(error, RefusedCallError):
         return error
-    if isinstance(error, Conflict):
-        return Refusal(Code.STORE, "somebody else changed it at the same moment; try again", str(error))
+    if isinstance(error, ConflictError):
+        return RefusedCallError(Code.STORE, "somebody else changed it at the same moment; try again", str(error))
     if isinstance(error, DocumentError):
-        return Refusal(Code.DAMAGED, f"what is stored of it cannot be read: {error}")
+        return RefusedCallError(Code.DAMAGED, f"what is stored of it cannot be read: {error}")
     if isinstance(error, StoreError):
-        return Refusal(Code.STORE, f"the coordinator's store does not answer: {error}", str(error))
-    return Refusal(Code.INTERNAL, "internal error in the coordinator; its log has the details", repr(error))
+        return RefusedCallError(Code.STORE, f"the coordinator's store does not answer: {error}", str(error))
+    return RefusedCallError(Code.INTERNAL, "internal error in the coordinator; its log has the details", repr(error))
 
 
 _LINES = LineLimiter()

@@ -20,15 +20,15 @@ from detctl_coordinator.byte_budget import ByteBudget
 from detctl_coordinator.domain.identity import (
     LOCAL,
     OPEN_METHODS,
+    AccessDeniedError,
     Caller,
-    Refused,
     Role,
     caller_of,
     check_call,
     token_id_of,
 )
 from detctl_coordinator.element_count import UNCOUNTED_BYTES
-from detctl_coordinator.errors import Code, Refusal, abort
+from detctl_coordinator.errors import Code, RefusedCallError, abort
 from detctl_coordinator.penalties import Penalties
 from detctl_coordinator.quotas import Quotas, key_of
 from detctl_coordinator.rpc.callers import MACHINE_KEY, TOKEN_KEY, metadata_value
@@ -75,7 +75,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return self._guarded_methods.get(method, handler)
 
     async def _identify(self, method: str, context: Any) -> Caller:
-        """Raises Refusal, StoreError."""
+        """Raises RefusedCallError, StoreError."""
         if self._own is None or self._tokens is None:
             return LOCAL
         if method in OPEN_METHODS:
@@ -83,7 +83,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         metadata = context.invocation_metadata()
         scheme, _, text = metadata_value(metadata, TOKEN_KEY).partition(" ")
         if scheme != "Bearer" or not text:
-            raise Refusal(Code.WHO, "a token is needed: authorization: Bearer …")
+            raise RefusedCallError(Code.WHO, "a token is needed: authorization: Bearer …")
         try:
             if hmac.compare_digest(text.encode("utf-8", "replace"), self._own):
                 caller = LOCAL
@@ -91,17 +91,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 token = await self._tokens.get(token_id_of(text))
                 caller = caller_of(token, text, _certificate_name(context), time.time())
             check_call(caller, method, metadata_value(metadata, MACHINE_KEY))
-        except Refused as error:
-            raise Refusal(Code.NOT_YOURS if error.known else Code.WHO, str(error)) from None
+        except AccessDeniedError as error:
+            raise RefusedCallError(Code.NOT_YOURS if error.known else Code.WHO, str(error)) from None
         return caller
 
     async def _parsed(self, parser: MessageParser, raw: bytes, key: str) -> Any:
-        """The message; a large one of a caller who has sent too much waits first. Raises Refusal."""
+        """The message; a large one of a caller who has sent too much waits first. Raises RefusedCallError."""
         if len(raw) > UNCOUNTED_BYTES:
             await self._penalties.sit_out(key)
         try:
             return await parser.parse(raw)
-        except Refusal as refusal:
+        except RefusedCallError as refusal:
             if refusal.code is Code.TOO_MUCH:
                 self._penalties.add(key)
             raise
@@ -138,7 +138,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                         raw = await _only_message(requests)
                         share.shrink_to(len(raw))
                         yield await self._parsed(parser, raw, key_of(caller))
-            except (Refusal, StoreError) as error:
+            except (RefusedCallError, StoreError) as error:
                 await abort(context, error, method)
 
         async def one(requests: Any, context: Any) -> Any:
@@ -157,14 +157,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 
 async def _only_message(requests: Any) -> bytes:
-    """Raises Refusal where it does not come."""
+    """Raises RefusedCallError where it does not come."""
     try:
         async with asyncio.timeout(READ_S):
             async for raw in requests:
                 return bytes(raw)
     except TimeoutError:
         pass
-    raise Refusal(Code.INVALID, "the call brought no message")
+    raise RefusedCallError(Code.INVALID, "the call brought no message")
 
 
 def _unless_bytes(serialize: Any) -> Callable[[Any], bytes]:

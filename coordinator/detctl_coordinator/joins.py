@@ -9,22 +9,24 @@ from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import Caller
 from detctl_coordinator.domain.run import RunRecord, RunState
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.holders import may_join, may_manage
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.planning import near
 
 
 def without_agents(request: AuditRequest) -> AuditRequest:
-    """What of a request can be kept where nobody can be told to run more. Raises Refusal."""
+    """What of a request can be kept where nobody can be told to run more. Raises RefusedCallError."""
     for asked, option in ((request.explain, "--explain"), (request.self_test, "--self-test")):
         if asked:
-            raise Refusal(Code.INVALID, f"{option} needs agents that run experiments: it does not go with --join-only")
+            raise RefusedCallError(
+                Code.INVALID, f"{option} needs agents that run experiments: it does not go with --join-only"
+            )
     return replace(request, zoom=False)
 
 
 def expected_machines(request: AuditRequest) -> dict[str, Machine]:
-    """Machines as the audit names them: nothing is known of them yet. Raises Refusal for names that cannot be used."""
+    """Machines as the audit names them: nothing is known of them yet. Raises RefusedCallError for names that cannot be used."""
     for what, names in (
         ("machine", request.machines),
         ("environment", request.environments),
@@ -32,7 +34,7 @@ def expected_machines(request: AuditRequest) -> dict[str, Machine]:
     ):
         for name in names:
             if not limits.ID.fullmatch(name):
-                raise Refusal(
+                raise RefusedCallError(
                     Code.INVALID, f"{what} {limits.clean(name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64 characters"
                 )
     recipe = Recipe(request.recipe)
@@ -45,24 +47,24 @@ def expected_machines(request: AuditRequest) -> dict[str, Machine]:
 def run_to_join(
     audit: Audit, machine: str, environment: str, boot_id: str, caller: Caller, *, again: bool
 ) -> RunRecord:
-    """The run that this caller has under the name `boot_id`, or may have. Raises Refusal.
+    """The run that this caller has under the name `boot_id`, or may have. Raises RefusedCallError.
 
     again: also one that somebody has, where the caller had it or may manage the audit.
     """
     if not audit.request.join_only:
-        raise Refusal(Code.INVALID, f"audit {audit.audit_id} is run by agents: nobody joins it")
+        raise RefusedCallError(Code.INVALID, f"audit {audit.audit_id} is run by agents: nobody joins it")
     if not may_join(audit, caller):
         owner = audit.owner or audit.request.requested_by or "nobody"
-        raise Refusal(
+        raise RefusedCallError(
             Code.NOT_YOURS,
             f"audit {audit.audit_id} was started by {owner}, and its runs are not for {caller.name}: "
             f"detctl audit --join-only --joiners {caller.name} lets {caller.name} train some",
         )
     if audit.state is not AuditState.RUNNING:
-        raise Refusal(Code.NOT_NOW, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody")
+        raise RefusedCallError(Code.NOT_NOW, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody")
     if machine not in audit.request.machines:
         known = near(machine, audit.request.machines)
-        raise Refusal(
+        raise RefusedCallError(
             Code.NOT_FOUND,
             f"audit {audit.audit_id} has no machine {limits.clean(machine, 80)!r}{known}; --machine names it",
         )
@@ -70,11 +72,11 @@ def run_to_join(
     environments = audit.request.environments
     if environment and environment not in environments:
         known = near(environment, environments)
-        raise Refusal(
+        raise RefusedCallError(
             Code.NOT_FOUND, f"audit {audit.audit_id} has no environment {limits.clean(environment, 80)!r}{known}"
         )
     if not environment and len(environments) > 1:
-        raise Refusal(Code.INVALID, f"which environment is this? --environment {' or '.join(environments)}")
+        raise RefusedCallError(Code.INVALID, f"which environment is this? --environment {' or '.join(environments)}")
     here = [run for run in here if not environment or run.spec.arm.environment == environment]
     held = [run for run in here if run.state is RunState.RUNNING and run.outcome is None]
     mine = [run for run in held if run.boot_id == boot_id and run.holder == caller.name]
@@ -84,13 +86,13 @@ def run_to_join(
         return run
     if again and held:
         who = ", ".join(sorted({run.holder or "somebody" for run in held}))
-        raise Refusal(
+        raise RefusedCallError(
             Code.NOT_YOURS,
             f"the runs of {machine} in audit {audit.audit_id} belong to {who}: they, whoever started the audit "
             "and administrators may take them over",
         )
     hint = "; one whose record was killed is taken over with --again" if not again else ""
-    raise Refusal(Code.NOT_NOW, f"every run of {machine} in audit {audit.audit_id} is taken or over{hint}")
+    raise RefusedCallError(Code.NOT_NOW, f"every run of {machine} in audit {audit.audit_id} is taken or over{hint}")
 
 
 def still_waiting(audit: Audit, machine: str) -> int:

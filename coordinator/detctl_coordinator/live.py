@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.comparison.live import stages_answered
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunState
 from detctl_coordinator.storage.reader import StoredRun
@@ -46,5 +46,5 @@ def _answered(store: Store, audit: Audit) -> int | None:
     begun = [run for run in audit.runs.values() if run.attempt and run.state is not RunState.FAILED]
     try:
         return stages_answered([StoredRun(store, run.spec.run_id) for run in begun])
-    except Damaged:
+    except DamagedError:
         return None

@@ -1,4 +1,4 @@
-"""Which runs `detctl compare` compares. Reads the store; raises Refusal with the command to run where there is nothing to compare."""
+"""Which runs `detctl compare` compares. Reads the store; raises RefusedCallError, with the command to run, if nothing can be compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.imports import is_import_id
 from detctl_coordinator.planning import near
 from detctl_coordinator.storage.store import Store
@@ -22,13 +22,15 @@ def choose_runs(
     if run_ids:
         return _named(store, run_ids)
     if not machines:
-        raise Refusal(Code.INVALID, "nothing was named: --machines A,B, two runs, or --audit ID")
+        raise RefusedCallError(Code.INVALID, "nothing was named: --machines A,B, two runs, or --audit ID")
     known = store.machines()
     for name in machines:
         if name not in known:
-            raise Refusal(Code.NOT_FOUND, f"no machine {limits.clean(name)!r} is known here{near(name, known)}")
+            raise RefusedCallError(
+                Code.NOT_FOUND, f"no machine {limits.clean(name)!r} is known here{near(name, known)}"
+            )
     if len(set(machines)) < 2:
-        raise Refusal(Code.INVALID, "--machines needs two different machines")
+        raise RefusedCallError(Code.INVALID, "--machines needs two different machines")
     return _shared(store, list(machines), recipe, audit_id)
 
 
@@ -37,14 +39,16 @@ def _named(store: Store, run_ids: Sequence[str]) -> tuple[Audit | None, list[Run
     for run_id in run_ids:
         run = store.run(run_id) if limits.ID.fullmatch(run_id) else None
         if run is None:
-            raise Refusal(Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs")
+            raise RefusedCallError(
+                Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs"
+            )
         if not run.state.over:
-            raise Refusal(
+            raise RefusedCallError(
                 Code.NOT_NOW, f"run {run_id} is still {run.state.value}; wait for its audit {run.spec.audit_id}"
             )
         runs.append(run)
     if len({run.spec.run_id for run in runs}) < 2:
-        raise Refusal(Code.INVALID, "two different runs are needed")
+        raise RefusedCallError(Code.INVALID, "two different runs are needed")
     audits = {run.spec.audit_id for run in runs}
     return (store.audit(audits.pop()) if len(audits) == 1 else None), runs
 
@@ -70,7 +74,7 @@ def _shared(store: Store, machines: list[str], recipe: str, audit_id: str) -> tu
     names = ",".join(machines)
     what = recipe or "RECIPE"
     of = f" of {recipe}" if recipe else ""
-    raise Refusal(
+    raise RefusedCallError(
         Code.NOT_NOW,
         f"machines {' and '.join(machines)} share no finished runs{of}; make some: detctl audit {what} --machines {names}",
     )

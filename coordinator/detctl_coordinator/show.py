@@ -12,7 +12,7 @@ from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.run import RunRecord
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
 from detctl_coordinator.storage.store import Store
@@ -23,7 +23,7 @@ _KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
 
 
 def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Collection[str]) -> tuple[str, str]:
-    """(kind, JSON without credentials). Raises Refusal (NOT_FOUND)."""
+    """(kind, JSON without credentials). Raises RefusedCallError (NOT_FOUND)."""
     if limits.ID.fullmatch(wanted):
         if (run := store.run(wanted)) is not None:
             seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
@@ -43,7 +43,7 @@ def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Coll
             document |= {"schema": "detctl.machine/v1", "connected": wanted in alive}
             return "machine", json.dumps(redact_document(document))
     text = f"no audit, run or machine {limits.clean(wanted, 80)!r} is known here; see detctl audits, runs, machines"
-    raise Refusal(Code.NOT_FOUND, text)
+    raise RefusedCallError(Code.NOT_FOUND, text)
 
 
 def _run(run: RunRecord) -> dict[str, Any]:

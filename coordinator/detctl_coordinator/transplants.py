@@ -39,7 +39,7 @@ def may_take(audits: Iterable[Audit], machine: str, run_id: str) -> bool:
 
 
 def parts_of(run: StoredRun) -> Iterator[Part]:
-    """In the order in which they were kept, of rank 0. Raises StoreError, Damaged."""
+    """In the order in which they were kept, of rank 0. Raises StoreError, DamagedError."""
     key = StreamKey(0, Stage.INIT, Phase.TRAIN)
     entries = run.entries(key, 0, run.streams().get(key, 0))
     for record in (record for entry in entries for record in run.records(key, entry.step)):
@@ -55,5 +55,5 @@ def parts_of(run: StoredRun) -> Iterator[Part]:
 
 
 def kept_by(store: Store, run_id: str) -> list[Part]:
-    """All parts that a run kept. Raises StoreError, Damaged."""
+    """All parts that a run kept. Raises StoreError, DamagedError."""
     return list(parts_of(StoredRun(store, run_id)))

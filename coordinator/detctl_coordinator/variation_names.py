@@ -13,7 +13,7 @@ from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
 
 from detctl_coordinator import interventions, limits
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.machine import Recipe
 from detctl_coordinator.offered_patterns import DEFAULT_PATTERN, may_take
 
@@ -30,7 +30,7 @@ class Change:
 
 
 def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
-    """The change that a name means on all these machines (machine -> its recipe). Raises Refusal."""
+    """The change that a name means on all these machines (machine -> its recipe). Raises RefusedCallError."""
     kind, _, name = typed.partition(":")
     if not name:
         if all(typed in recipe.parameters for recipe in recipes.values()):
@@ -49,41 +49,45 @@ def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
     if kind == "env":
         if name in REMOTE:
             return Change("env", name, typed)
-        raise Refusal(
+        raise RefusedCallError(
             Code.INVALID,
             f"variable {limits.clean(name)!r} may not be set from here (a variable can be code); allowed: "
             + ", ".join(sorted(REMOTE)),
         )
-    raise Refusal(Code.INVALID, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS))
+    raise RefusedCallError(
+        Code.INVALID, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS)
+    )
 
 
 def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> None:
-    """Raises Refusal where a machine surely would not take the value; it decides itself about patterns of its own."""
+    """Raises RefusedCallError where a machine surely would not take the value; it decides itself about patterns of its own."""
     shown = f"{change.typed}={limits.clean(redact_pairs({change.name: value})[change.name])!r}"
     if change.kind == "env":
         if not REMOTE_VALUE.fullmatch(value):
-            raise Refusal(Code.INVALID, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
+            raise RefusedCallError(Code.INVALID, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
     elif change.kind == "probe":
         if not interventions.VALUES[change.name].fullmatch(value):
-            raise Refusal(Code.INVALID, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}")
+            raise RefusedCallError(Code.INVALID, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}")
     else:
         if len(value) > limits.VALUE_CHARS_MAX or not limits.is_plain(value):
-            raise Refusal(
+            raise RefusedCallError(
                 Code.INVALID,
                 f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters, and none that controls a terminal",
             )
         for machine, recipe in recipes.items():
             pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
             if not may_take(pattern, value):
-                raise Refusal(Code.INVALID, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}")
+                raise RefusedCallError(
+                    Code.INVALID, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}"
+                )
 
 
 def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
-    """Raises Refusal where a recipe cannot run without a value of the request: its own is empty and its pattern takes none such."""
+    """Raises RefusedCallError where a recipe needs a value of the request: its own is empty and its pattern takes none such."""
     for machine, recipe in recipes.items():
         for name, pattern in recipe.patterns.items():
             if name not in given and recipe.parameters.get(name) == "" and not may_take(pattern, ""):
-                raise Refusal(
+                raise RefusedCallError(
                     Code.INVALID,
                     f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",
                 )
@@ -95,19 +99,19 @@ def _parameters(recipes: Mapping[str, Recipe]) -> set[str]:
     return set.intersection(*sets) if sets else set()
 
 
-def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Recipe]) -> Refusal:
+def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Recipe]) -> RefusedCallError:
     recipe = next(iter(recipes.values())).name if recipes else ""
     partly = [machine for machine, offered in recipes.items() if name in offered.parameters]
     if partly:
         text = (
             f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
         )
-        return Refusal(Code.INVALID, text)
+        return RefusedCallError(Code.INVALID, text)
     close = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     if name in REMOTE:
         hint = f"did you mean env:{name}? "
     names = ", ".join(valid) or "none"
-    return Refusal(
+    return RefusedCallError(
         Code.INVALID, f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}"
     )

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
-from detctl_coordinator.attribution.experiments.trials import Lab, Wanted
+from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.domain.verdict import Verdict, Zoom
@@ -105,7 +105,7 @@ def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judg
     try:
         rounds = explore(case, lab) if explain else []
         checks = self_test(case, lab, held_in(rounds)) if request.self_test else []
-    except Wanted as wanted:
+    except RunsNeededError as wanted:
         return Judged(verdict.to_json(), wanted.specs, wanted.why)
     if explain:
         verdict = with_experiments(verdict, rounds)
@@ -138,7 +138,7 @@ def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> Ju
 def _problems(store: Store, run_id: str) -> list[str]:
     try:
         return verify(store, run_id, blobs=True)
-    except (Damaged, DocumentError) as error:
+    except (DamagedError, DocumentError) as error:
         return [str(error)]
     except StoreError:
         raise

@@ -17,7 +17,7 @@ from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.fingerprint import SegmentMeta, Stage, StreamKey
 from detctl_coordinator.domain.run import RunOutcome, RunState
 from detctl_coordinator.storage.sqlite_store import SqliteStore
-from detctl_coordinator.storage.store import ContradictionError, Fenced, RunOverError, Store
+from detctl_coordinator.storage.store import ContradictionError, FencedError, RunOverError, Store
 from givens import FORWARD, LOSS, Closed, a_run, a_seal, a_segment, an_audit, an_entry, opened
 from places import make_place
 
@@ -181,7 +181,7 @@ def test_a_run_that_is_over_takes_nothing_new_and_acknowledges_what_is_there(sto
             contradiction()
     assert stored(store) == before
     store.put_audit(with_run(audit, state=RunState.RUNNING, attempt=2, outcome=None))
-    with pytest.raises(Fenced):  # before the next attempt is open
+    with pytest.raises(FencedError):  # before the next attempt is open
         store.put_segment("run-1", 1, *a_segment(1, rank=1))
     store.open_attempt("run-1", 2)
     store.put_segment("run-1", 2, *a_segment(0, seed=3))

@@ -12,7 +12,14 @@ import pytest
 from detctl_coordinator.domain.audit import AuditState
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.run import RunState
-from detctl_coordinator.storage.store import Conflict, Fenced, Missing, Refused, Store, StoreError
+from detctl_coordinator.storage.store import (
+    ConflictError,
+    FencedError,
+    MissingError,
+    RejectedDataError,
+    Store,
+    StoreError,
+)
 from givens import FORWARD, LOSS, a_run, a_seal, a_segment, an_audit, an_entry, ended, opened
 from places import Place
 
@@ -51,7 +58,7 @@ class TestAudits:
         first = store.put_audit(an_audit(a_run()))
         second = store.put_audit(replace(first, message="two"))
         for version in (0, 1, 7):
-            with pytest.raises(Conflict):
+            with pytest.raises(ConflictError):
                 store.put_audit(replace(first, version=version, message="late"))
         assert store.audit("audit-1") == second
 
@@ -64,7 +71,7 @@ class TestAudits:
             for _ in range(200):
                 try:
                     return store.put_audit(replace(audit, message=f"{audit.message} {number}")).version
-                except Conflict:
+                except ConflictError:
                     audit = store.audit("audit-1")
                     assert audit is not None
             raise AssertionError("never won")
@@ -76,7 +83,7 @@ class TestAudits:
 
     def test_of_eight_creators_one_wins(self, store: Store) -> None:
         outcomes = in_threads(lambda number: store.put_audit(an_audit(a_run(), message=str(number))))
-        assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == THREADS - 1
+        assert sum(isinstance(outcome, ConflictError) for outcome in outcomes) == THREADS - 1
 
     def test_lists_are_newest_first_and_active_is_what_works(self, store: Store) -> None:
         for number, state in enumerate(AuditState):
@@ -134,7 +141,7 @@ class TestSegments:
             blobs = store.segment_columns("run-1", rank, [2, 0])
             assert blobs == {number: a_segment(number, rank)[1] for number in (0, 2)}
         assert store.segment_metas("run-1", 2) == []
-        with pytest.raises(Missing):
+        with pytest.raises(MissingError):
             store.segment_columns("run-1", 0, [3])
 
     def test_the_index_is_read_by_position(self, store: Store) -> None:
@@ -148,7 +155,7 @@ class TestSegments:
         assert store.entries("run-1", FORWARD, 198, 300) == [an_entry(198), an_entry(199)]
         assert store.entries("run-1", FORWARD, 200, 300) == store.entries("run-1", FORWARD, 5, 5) == []
         for ordinal in (200, 10**6):
-            with pytest.raises(Missing):
+            with pytest.raises(MissingError):
                 store.entry("run-1", FORWARD, ordinal)
 
     def test_the_same_again_changes_nothing(self, store: Store) -> None:
@@ -222,7 +229,7 @@ class TestSegments:
             (replace(meta, bytes=17 << 20), bytes(17 << 20), []),
         ]
         for segment in wrong:
-            with pytest.raises(Refused):
+            with pytest.raises(RejectedDataError):
                 store.put_segment("run-1", 1, *segment)
         assert store.streams("run-1") == {}
         assert store.segment_metas("run-1", 0) == []
@@ -243,7 +250,7 @@ class TestAttempts:
         assert store.attempt("run-1") == 0
         with pytest.raises(StoreError) as caught:
             store.put_segment("run-1", 1, *a_segment(0))
-        assert not isinstance(caught.value, Fenced)  # the agent must keep it and try again
+        assert not isinstance(caught.value, FencedError)  # the agent must keep it and try again
 
     def test_a_run_that_no_audit_holds_is_fenced(self, store: Store) -> None:
         for call in (
@@ -252,7 +259,7 @@ class TestAttempts:
             lambda: store.put_segment("stranger", 1, *a_segment(0)),
             lambda: store.put_seal("stranger", 1, a_seal()),
         ):
-            with pytest.raises(Fenced):
+            with pytest.raises(FencedError):
                 call()
 
     def test_a_newer_attempt_fences_the_older_and_starts_empty(self, store: Store) -> None:
@@ -268,7 +275,7 @@ class TestAttempts:
             lambda: store.put_seal("run-1", 1, a_seal()),
             lambda: store.open_attempt("run-1", 2),
         ):
-            with pytest.raises(Fenced):
+            with pytest.raises(FencedError):
                 call()
         store.put_segment("run-1", 3, *a_segment(0, seed=9))
         assert store.segment_columns("run-1", 0, [0]) == {0: a_segment(0, seed=9)[1]}
@@ -287,7 +294,7 @@ class TestAttempts:
             for segment in range(10_000):
                 try:
                     store.put_segment("run-1", 1, *a_segment(segment, rank=number))
-                except Fenced:
+                except FencedError:
                     fenced.set()
                     return segment
             raise AssertionError("was never fenced off")
@@ -314,7 +321,7 @@ class TestRetention:
         assert [run.spec.run_id for run in store.runs()] == ["old-2", "live-1"]
         assert store.streams("old-2") == store.streams("live-1") == {FORWARD: 2, LOSS: 2}
         assert store.audit("live") == live
-        with pytest.raises(Conflict):  # whoever holds the document of before must look again
+        with pytest.raises(ConflictError):  # whoever holds the document of before must look again
             store.put_audit(done)
 
     def test_a_late_agent_of_a_deleted_run_is_fenced(self, store: Store) -> None:
@@ -327,7 +334,7 @@ class TestRetention:
             lambda: store.put_seal("run-1", 1, a_seal()),
             lambda: store.open_attempt("run-1", 2),
         ):
-            with pytest.raises(Fenced):
+            with pytest.raises(FencedError):
                 call()
 
     def test_by_age_audits_left_empty_go_too(self, store: Store) -> None:

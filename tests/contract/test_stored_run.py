@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 import pytest
 from detctl_coordinator.columns import pack
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import (
     Fingerprint,
     Phase,
@@ -136,7 +136,7 @@ class TestWhatExpands:
         data = zlib.compress(tag * (size // len(tag)), 9)
         meta = SegmentMeta(0, 0, "n6.v1", "module", 2, 0, 0, zlib.crc32(data), len(data))
         store.put_segment("run-1", 1, meta, data, [(LOSS, StepEntry(0, 0, 2, bytes(16), bytes(16), bytes(16)))])
-        with pytest.raises(Damaged, match=r"inflates beyond|elements"):
+        with pytest.raises(DamagedError, match=r"inflates beyond|elements"):
             StoredRun(store, "run-1").records(LOSS, 0)
 
     def test_readers_share_one_cache_and_leave_nothing_in_it(self, store: Store) -> None:
@@ -170,7 +170,7 @@ class TestDamage:
                 data = pack([])
                 meta = replace(meta, crc32=zlib.crc32(data), bytes=len(data), record_count=0)
             store.put_segment("run-1", 1, meta, data, closed)
-        with pytest.raises(Damaged, match="its index says 7"):
+        with pytest.raises(DamagedError, match="its index says 7"):
             StoredRun(store, "run-1").records(FORWARD, 9)
 
     def test_bytes_that_do_not_match_their_checksum(self, store: Store) -> None:
@@ -181,7 +181,7 @@ class TestDamage:
         store.put_seal("run-1", 1, seal())
         run = StoredRun(store, "run-1")
         assert len(run.records(FORWARD, 0)) == SITES
-        with pytest.raises(Damaged, match="rank 0, segment 1: the stored bytes do not match"):
+        with pytest.raises(DamagedError, match="rank 0, segment 1: the stored bytes do not match"):
             run.records(FORWARD, 5)
         assert verify(store, "run-1") == []
         assert verify(store, "run-1", blobs=True) == ["rank 0: segment 1: the stored bytes do not match their checksum"]
@@ -192,7 +192,7 @@ class TestDamage:
             scheme = "n6.v2" if meta.number == 3 else "n6.v1"
             store.put_segment("run-1", 1, replace(meta, scheme=scheme), data, closed)
         run = StoredRun(store, "run-1")
-        with pytest.raises(Damaged, match=r"n6.v1, n6.v2"):
+        with pytest.raises(DamagedError, match=r"n6.v1, n6.v2"):
             assert run.scheme
 
 

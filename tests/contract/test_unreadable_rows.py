@@ -13,7 +13,7 @@ from detctl_coordinator.engine import Engine
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage import redis_keys
 from detctl_coordinator.storage.copying import copy_store
-from detctl_coordinator.storage.store import DocumentError, Refused
+from detctl_coordinator.storage.store import DocumentError, RejectedDataError
 from detctl_coordinator.token_book import TokenBook
 from detctl_proto.v1 import admin_pb2, audits_pb2
 from givens import a_run, an_audit
@@ -122,7 +122,7 @@ async def test_an_audit_that_cannot_be_written_stops_no_other(place: Place, monk
 
     async def put_or_refuse(audit: Audit) -> Audit:
         if audit.audit_id == "bad":
-            raise Refused("a document for the store is nested too deep to be written")
+            raise RejectedDataError("a document for the store is nested too deep to be written")
         return await put(audit)
 
     monkeypatch.setattr(store, "put_audit", put_or_refuse)

@@ -7,7 +7,7 @@ from harness import fuzz, instrumented
 with instrumented("detctl_agent", "detctl_proto.outside_json", "detctl_probe.chain"):
     from detctl_agent.ranks import Ranks
     from detctl_agent.records import FrameBuffer, ProtocolError
-    from detctl_coordinator.errors import Refusal
+    from detctl_coordinator.errors import RefusedCallError
     from detctl_coordinator.wire.records import seal_from_proto
     from detctl_proto.v1 import agents_pb2
 
@@ -30,7 +30,7 @@ def target(data: bytes) -> None:
         if again.WhichOneof("kind") == "seal":
             try:
                 seal_from_proto(again.seal)
-            except Refusal as error:
+            except RefusedCallError as error:
                 raise AssertionError("the agent sends a seal that the coordinator does not take") from error
     str((ranks.facts, ranks.cost, ranks.troubles, ranks.over, ranks.elsewhere, ranks.last_step)).encode("utf-8")
 

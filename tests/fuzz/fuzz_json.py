@@ -45,7 +45,7 @@ def target(data: bytes) -> None:
     for door in (as_run, as_manifest, as_detail):
         try:
             door(text)
-        except errors.Refusal as error:
+        except errors.RefusedCallError as error:
             one_line(error.text)
 
 

@@ -9,8 +9,8 @@ from harness import fuzz, instrumented
 
 with instrumented("detctl_coordinator.wire", "detctl_coordinator.columns", "detctl_proto.outside_json"):
     from detctl_coordinator import columns
-    from detctl_coordinator.comparison.reader import Damaged
-    from detctl_coordinator.errors import Refusal
+    from detctl_coordinator.comparison.reader import DamagedError
+    from detctl_coordinator.errors import RefusedCallError
     from detctl_coordinator.wire import records as wire
     from detctl_proto.v1 import records_pb2 as pb
 
@@ -26,7 +26,7 @@ def target(data: bytes) -> None:
             take(pb.Segment(scheme="n6.v1", level="module", columns=data))
         else:
             take(pb.Segment(scheme="n6.v1", level="module", columns=zlib.compress(data, 1), record_count=count(data)))
-    except (DecodeError, Refusal, Damaged):
+    except (DecodeError, RefusedCallError, DamagedError):
         pass
 
 
@@ -39,7 +39,7 @@ def take(segment: pb.Segment) -> None:
     segment.crc32 = zlib.crc32(segment.columns)
     try:
         wire.segment_from_proto(segment)
-    except Refusal:
+    except RefusedCallError:
         pass
     found = columns.unpack(segment.columns)
     assert len(columns.unpack(columns.pack(found))) == len(found)

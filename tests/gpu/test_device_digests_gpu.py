@@ -63,6 +63,6 @@ def test_nothing_under_graph_capture() -> None:
     with torch.cuda.graph(graph):
         doubled = static * 2
         (made,) = device_digests.submit([doubled])
-    assert isinstance(made, digest.Unfit)
+    assert isinstance(made, digest.NoDigestError)
     graph.replay()
     assert torch.equal(doubled, torch.full((8,), 2.0, device="cuda"))

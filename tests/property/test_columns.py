@@ -1,4 +1,4 @@
-"""Columns: what goes in comes out; what was tampered with is Damaged or still well-formed, and never anything else."""
+"""Columns: what goes in comes out; what was tampered with raises DamagedError or is still well-formed, and never anything else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from detctl_coordinator.columns import INFLATED_BYTES_MAX, RECORDS_MAX, pack, read_columns, unpack
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage
 from detctl_proto.v1 import records_pb2
 from hypothesis import HealthCheck, given, settings
@@ -73,7 +73,7 @@ def test_tampered_columns_are_damaged_or_well_formed(items: list[Fingerprint], d
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     try:
         found = unpack(zlib.compress(bytes(raw)))
-    except Damaged:
+    except DamagedError:
         return
     for item in found:
         assert len(item.digest) == 16 and item.step >= 0 and isinstance(item.stage, Stage)
@@ -86,7 +86,7 @@ def test_any_bytes_are_damaged_or_well_formed(data: bytes) -> None:
     for candidate in (data, zlib.compress(data)):
         try:
             unpack(candidate)
-        except Damaged:
+        except DamagedError:
             pass
 
 
@@ -95,11 +95,11 @@ def test_any_bytes_are_damaged_or_well_formed(data: bytes) -> None:
 def test_a_cut_segment_is_damaged(items: list[Fingerprint]) -> None:
     data = pack(items)
     for cut in (0, 1, len(data) // 2, len(data) - 1):
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedError):
             unpack(data[:cut])
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         unpack(data + b"x")
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         unpack(data, len(items) + 1)
 
 
@@ -142,16 +142,16 @@ def one_record(**changes: Any) -> records_pb2.RecordColumns:
     ],
 )
 def test_sizes_and_numbers_that_do_not_fit_are_damaged(changes: dict[str, Any]) -> None:
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         unpack(zlib.compress(one_record(**changes).SerializeToString()))
 
 
 def test_a_bomb_is_damaged() -> None:
-    with pytest.raises(Damaged, match="inflates beyond"):
+    with pytest.raises(DamagedError, match="inflates beyond"):
         unpack(zlib.compress(bytes(INFLATED_BYTES_MAX + 1)))
 
 
 def test_too_many_records_are_damaged() -> None:
     count = RECORDS_MAX + 1
-    with pytest.raises(Damaged, match="limit"):
+    with pytest.raises(DamagedError, match="limit"):
         unpack(zlib.compress(one_record(sequence_delta=[1] * count).SerializeToString()))

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from detctl_coordinator.columns import COLUMNS, inflated_bytes_max, read_columns
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.element_count import UNCOUNTED_BYTES, MalformedError, TooManyError, check_elements
 from detctl_proto.v1 import agents_pb2, audits_pb2, records_pb2
 from hypothesis import given, settings
@@ -85,20 +85,20 @@ def test_a_small_segment_never_becomes_hundreds_of_megabytes(tag):
     """24 KiB of each that the issue's attack sent; counted, and refused before the parser sees them."""
     for size in (1 << 20, 16 << 20, 24 << 20):
         for count in (0, 1, 65_536, None):
-            with pytest.raises(Damaged):
+            with pytest.raises(DamagedError):
                 read_columns(zlib.compress(tag * (size // len(tag)), 9), count)
 
 
 def test_one_shape_of_a_million_sizes():
     shape = b"\x0a\x80\x80\x40" + bytes(1 << 20)
     columns = b"\x5a\x84\x80\x40" + shape
-    with pytest.raises(Damaged, match="elements"):
+    with pytest.raises(DamagedError, match="elements"):
         read_columns(zlib.compress(columns, 9), 1)
 
 
 def test_how_far_a_segment_may_inflate():
     at = inflated_bytes_max(1000)
-    with pytest.raises(Damaged, match="inflates beyond"):
+    with pytest.raises(DamagedError, match="inflates beyond"):
         read_columns(zlib.compress(bytes(at + 1_000_000), 9))
     # What an agent may send: a record with a mebibyte of rows that are all the same, and names that repeat each other.
     rows = records_pb2.RecordColumns(

@@ -11,7 +11,7 @@ from detctl_coordinator.attribution.experiments.between_arms import DISTURBED
 from detctl_coordinator.attribution.experiments.delta_debugging import smallest
 from detctl_coordinator.attribution.experiments.explore import explore
 from detctl_coordinator.attribution.experiments.rounds import Round
-from detctl_coordinator.attribution.experiments.trials import Lab, Wanted
+from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.explained import with_experiments
 from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.domain.run import RunSpec
@@ -87,11 +87,11 @@ def explained(world: World, budget_runs: int = 0) -> tuple[Verdict, list[Round]]
         runs |= {spec.run_id: world.run(spec) for spec in wanted.specs}
 
 
-def wanted_or(case: Case, runs: dict[str, MemoryRun], budget_runs: int) -> Wanted | list[Round]:
+def wanted_or(case: Case, runs: dict[str, MemoryRun], budget_runs: int) -> RunsNeededError | list[Round]:
     records = {run_id: run.run for run_id, run in runs.items()}
     try:
         return explore(case, Lab("a1", records, lambda tried: case_of(runs, tried), budget_runs))
-    except Wanted as wanted:
+    except RunsNeededError as wanted:
         return wanted
 
 

@@ -12,7 +12,7 @@ import pytest
 from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
 from detctl_coordinator.attribution.experiments.rounds import Round
-from detctl_coordinator.attribution.experiments.trials import Lab, Wanted
+from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.attribution.self_test import self_test
@@ -115,7 +115,7 @@ def go(case, runs, verdict, *, test):
     try:
         rounds = explore(case, lab) if verdict.outcome == "different" else []
         return None, rounds, self_test(case, lab, held_in(rounds)) if test else []
-    except Wanted as wanted:
+    except RunsNeededError as wanted:
         return wanted, [], []
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any
 
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Seal, SealedStream, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_probe.chain import ZERO, StepFold, add, chain, record_hash
@@ -64,7 +64,7 @@ class MemoryRun:
     def records(self, key: StreamKey, step: int) -> list[Fingerprint]:
         self.record_reads += 1
         if self.broken:
-            raise Damaged("segment 0 does not fit its CRC")
+            raise DamagedError("segment 0 does not fit its CRC")
         return self.content.get(key, {}).get(step, [])
 
 

@@ -11,7 +11,7 @@ import grpc.aio
 from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
-from detctl_agent.errors import AgentError, Refused
+from detctl_agent.errors import AgentError, RunRefusedError
 
 TIMEOUT_S = 120.0
 BYTES_MAX = 64 << 20  # a probe keeps far less
@@ -21,7 +21,10 @@ TENSORS_MAX = 65_536
 async def fetch(
     stub: agents_pb2_grpc.AgentsStub, metadata: tuple[tuple[str, str], ...], run_id: str, folder: Path
 ) -> None:
-    """Writes index.json and a file a tensor into `folder`. Raises Refused where nothing can be taken, AgentError where nobody answers."""
+    """Writes index.json and a file a tensor into `folder`.
+
+    Raises RunRefusedError where nothing can be taken, AgentError where nobody answers.
+    """
     make_private_folder(folder)
     index: dict[str, Any] = {}
     size = 0
@@ -29,7 +32,7 @@ async def fetch(
         async for part in stub.Content(agents_pb2.ContentRef(run_id=run_id), metadata=metadata, timeout=TIMEOUT_S):
             size += len(part.content)
             if size > BYTES_MAX or len(index) > TENSORS_MAX:
-                raise Refused(f"what run {run_id} kept is larger than {BYTES_MAX >> 20} MiB")
+                raise RunRefusedError(f"what run {run_id} kept is larger than {BYTES_MAX >> 20} MiB")
             # Names are the sender's: files get numbers.
             row = index.setdefault(
                 part.site, {"dtype": part.dtype, "shape": list(part.shape), "file": f"{len(index)}.bin"}
@@ -41,6 +44,6 @@ async def fetch(
             f"what run {run_id} kept could not be fetched: {error.details() or error.code().name.lower()}"
         ) from None
     if not index:
-        raise Refused(f"run {run_id} kept nothing that could be transplanted")
+        raise RunRefusedError(f"run {run_id} kept nothing that could be transplanted")
     with open(folder / "index.json", "w", encoding="utf-8", opener=private) as file:
         json.dump(index, file)

@@ -43,7 +43,7 @@ class HandedOver:
 
 
 def write_order(folder: RunFolder, admitted: Admitted, taken: Taken, machine: str) -> None:
-    """Raises DiskFull or AgentError."""
+    """Raises DiskFullError or AgentError."""
     # The training sees this folder: what it can learn is the key of its own audit, not the user's.
     key = recording_key().derived(f"audit {admitted.order.audit_id}")
     folder.write(
@@ -78,7 +78,7 @@ def read_order(folder: RunFolder) -> HandedOver:
 
 
 def write_progress(folder: RunFolder, progress: Progress) -> None:
-    """Raises DiskFull or AgentError."""
+    """Raises DiskFullError or AgentError."""
     folder.write(PROGRESS, asdict(progress))
 
 
@@ -88,7 +88,7 @@ def read_progress(folder: RunFolder) -> Progress | None:
 
 
 def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
-    """Raises DiskFull or AgentError."""
+    """Raises DiskFullError or AgentError."""
     folder.write(OUTCOME, asdict(outcome))
 
 

@@ -14,7 +14,7 @@ from detctl_agent.cluster import handover
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.cluster.template import START_S, check_template, fill_template, job_name
-from detctl_agent.errors import CatalogError, Refused
+from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.preparation import Taken
 from detctl_agent.run_folder import RunFolder
 
@@ -37,7 +37,7 @@ class Cluster:
         on_started: Callable[[], None],
         on_spooled: Callable[[], None],
     ) -> ClusterRunner:
-        """Hands the run over. Raises DiskFull or AgentError."""
+        """Hands the run over. Raises DiskFullError or AgentError."""
         order, recipe = admitted.order, admitted.recipe
         handover.write_order(folder, admitted, taken, machine)
         return ClusterRunner(
@@ -52,13 +52,17 @@ class Cluster:
         )
 
     def check(self, admitted: Admitted) -> None:
-        """Raises Refused where a run cannot be a Job."""
+        """Raises RunRefusedError where a run cannot be a Job."""
         if admitted.recipe.runs_in_place:
-            raise Refused(f"recipe {admitted.order.recipe} runs in place: a Job has no such place; leave out in_place")
+            raise RunRefusedError(
+                f"recipe {admitted.order.recipe} runs in place: a Job has no such place; leave out in_place"
+            )
         if admitted.user:
-            raise Refused(f"user = {admitted.user!r}: a Job runs as its template says (runAsUser); leave out user")
+            raise RunRefusedError(
+                f"user = {admitted.user!r}: a Job runs as its template says (runAsUser); leave out user"
+            )
         if admitted.limits.memory_mb_max is not None:
-            raise Refused(
+            raise RunRefusedError(
                 f"memory_mb_max of {admitted.limits.memory_place}: a Job has the limits of its template "
                 "(resources.limits.memory); leave out memory_mb_max"
             )

@@ -13,7 +13,7 @@ from detctl_agent import logs
 from detctl_agent.cluster import handover
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.template import job_name
-from detctl_agent.errors import AgentError, Refused
+from detctl_agent.errors import AgentError, RunRefusedError
 from detctl_agent.run_folder import RunFolder
 from detctl_agent.runner import Outcome, Progress
 
@@ -86,7 +86,7 @@ class ClusterRunner:
             if outcome is not None:
                 self._see(outcome.spool_bytes)
                 if outcome.end == "refused":
-                    raise Refused(outcome.message)
+                    raise RunRefusedError(outcome.message)
                 return outcome
             now = time.monotonic()
             if not over_at and now - asked > ASK_S:

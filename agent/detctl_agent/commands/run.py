@@ -12,7 +12,7 @@ import click
 
 from detctl_agent import logs, manifest
 from detctl_agent.cluster import handover
-from detctl_agent.errors import AgentError, Refused
+from detctl_agent.errors import AgentError, RunRefusedError
 from detctl_agent.launcher.attached import Attached
 from detctl_agent.places import Private
 from detctl_agent.preparation import prepare
@@ -39,7 +39,7 @@ def run(folder: Path, attach: Path) -> None:
     place = RunFolder(folder.absolute())
     try:
         outcome = _recorded(place, attach.absolute())
-    except Refused as error:
+    except RunRefusedError as error:
         outcome = Outcome(end="refused", exit_code=127, message=str(error))
     except AgentError as error:
         outcome = failed(error)

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 
 FORM = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?|[0-9]{1,10}(:[0-9]{1,10})?", re.ASCII)
 ID_MAX = 2**32 - 2  # one more is -1 to the kernel, which means "leave it as it is": root would stay root
@@ -39,14 +39,17 @@ def check_form(text: str) -> str:
 
 
 def account_of(text: str) -> Account | None:
-    """Who trainings run as; None: as the agent itself. Raises Refused where there is no such user, or the agent cannot become it."""
+    """Who trainings run as; None: as the agent itself.
+
+    Raises RunRefusedError where there is no such user, or the agent cannot become it.
+    """
     if not text:
         return None
     found = _looked_up(text)
     if found.uid == os.geteuid() and (found.uid == 0 or found.gid == os.getegid()):
         return None
     if os.geteuid() != 0:
-        raise Refused(
+        raise RunRefusedError(
             f"user = {text!r}: only root starts trainings as another user, and the agent runs as uid {os.geteuid()}: "
             "start the agent as root, or leave `user` out of the catalog"
         )
@@ -60,7 +63,7 @@ def _looked_up(text: str) -> Account:
         entry = pwd.getpwuid(int(uid)) if uid.isdigit() else pwd.getpwnam(text)
     except KeyError:
         if not uid.isdigit():
-            raise Refused(
+            raise RunRefusedError(
                 f"user = {text!r}: this machine has no such user: useradd --system {text}, or correct the catalog"
             ) from None
         return Account(text, int(uid), int(gid or uid))

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.sweep import RUN_ID_VARIABLE
@@ -110,11 +110,11 @@ class Container:
 
 
 def find_image(name: str) -> Image:
-    """The image of an environment, in the first engine that has it. Raises Refused where it is not on this machine, or nothing
+    """The image of an environment, in the first engine that has it. Raises RunRefusedError where it is not on this machine, or nothing
     can run it."""
     engines = [found for word in ENGINES if (found := shutil.which(word))]
     if not engines:
-        raise Refused(f"image {name}: neither podman nor docker is on this machine's PATH")
+        raise RunRefusedError(f"image {name}: neither podman nor docker is on this machine's PATH")
     problems = []
     for engine in engines:
         try:
@@ -127,7 +127,7 @@ def find_image(name: str) -> Image:
         why = (said.stderr.strip().splitlines() or [f"exit code {said.returncode}"])[-1]
         absent = "no such image" in why.lower() or "not known" in why.lower()
         problems.append(f"is not on this machine: {Path(engine).name} pull {name}" if absent else why)
-    raise Refused(f"image {name} {'; '.join(problems)}")
+    raise RunRefusedError(f"image {name} {'; '.join(problems)}")
 
 
 def _image(engine: str, name: str, inspected: str) -> Image:
@@ -151,10 +151,10 @@ def _engine(engine: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 @cache
 def _user(engine: str, account: Account | None) -> tuple[str, ...]:
-    """Who the probe's socket lets in and files belong to: the agent's own user, or `account`. Raises Refused."""
+    """Who the probe's socket lets in and files belong to: the agent's own user, or `account`. Raises RunRefusedError."""
     if account:
         if _rootless(engine):
-            raise Refused(
+            raise RunRefusedError(
                 f"user {account.name}: {Path(engine).name} runs without root here and cannot start containers as another user: "
                 "leave `user` out of the environment"
             )

@@ -9,7 +9,7 @@ from typing import Any
 
 from detctl_proto.outside_json import parse_object
 
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.container import Container
 from detctl_agent.manifest import system
 from detctl_agent.manifest.python import QUESTION
@@ -25,7 +25,7 @@ _answers: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 
 def image_facts(container: Container, python: str, variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """{"machine": {os, os_version, libc}, "python": {…}} of an image. python: the interpreter's place inside, or empty: the
-    image's own `python3`, else `python`. Raises Refused where there is none."""
+    image's own `python3`, else `python`. Raises RunRefusedError where there is none."""
     key = (container.image.id, python)
     if key not in _answers:
         _answers[key] = _asked(container, [python] if python else ["python3", "python"], variables)
@@ -50,4 +50,4 @@ def _asked(container: Container, words: list[str], variables: Mapping[str, str])
             continue
         python.pop("path", None)
         return {"machine": told, "python": {**python, "executable": executable}}
-    raise Refused(f"image {container.image.name}: {' and '.join(words)} do not answer in it: {why}")
+    raise RunRefusedError(f"image {container.image.name}: {' and '.join(words)} do not answer in it: {why}")

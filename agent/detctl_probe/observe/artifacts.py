@@ -13,7 +13,7 @@ import re
 import sys
 from typing import Any, Callable, Iterator, Tuple
 
-from detctl_probe.digest import Unfit
+from detctl_probe.digest import NoDigestError
 from detctl_probe.imports import when_imported
 from detctl_probe.observe.modules_tensors import components, print_tensor
 from detctl_probe.observe.steps import Guarded, Model, model_of
@@ -56,14 +56,14 @@ class Artifacts:
             for part, dense in components(leaf):
                 try:
                     value = print_tensor(dense)
-                except Unfit as why:
+                except NoDigestError as why:
                     self._recorder.unobserved("artifact", site + part, str(why))
                     continue
                 self._recorder.record("artifact", site + part, value, phase="train", evidence=evidence)
         else:
             try:
                 value = fingerprint(leaf)
-            except Unfit as why:
+            except NoDigestError as why:
                 self._recorder.unobserved("artifact", site, str(why))
                 return
             if not value.dtype.startswith("py:"):

@@ -18,7 +18,7 @@ from detctl_probe.observe.loader_generators import drawn, snapshot
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Recorder, recorder
 from detctl_probe.signals import from_signal
-from detctl_probe.values import Unfit, by_path, fingerprint, gather, is_opaque, leaves, set_places
+from detctl_probe.values import NoDigestError, by_path, fingerprint, gather, is_opaque, leaves, set_places
 
 # Transform sites of one batch: a transform that is new for each call must not fill memory.
 SITES_MAX = 64
@@ -72,7 +72,7 @@ class Fetch:
         try:
             self.indices = order.as_list(index)  # a copy: __getitems__ may do with its list what it likes
             self.order = order.order_print(self.indices)
-        except Unfit as error:
+        except NoDigestError as error:
             self.miss("order", "indices of a batch", str(error))
 
     def miss(self, stage: str, what: str, why: str) -> None:
@@ -99,7 +99,7 @@ class Fetch:
         """The fingerprint of a leaf, or None where it has none (then it is unobserved, and said so)."""
         try:
             print_ = fingerprint(leaf, rows)
-        except Unfit as error:
+        except NoDigestError as error:
             self.miss(stage, what, str(error))
             return None
         if is_opaque(print_):

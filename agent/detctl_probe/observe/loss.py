@@ -10,7 +10,7 @@ import functools
 import sys
 from typing import Any, Callable, Dict, List, Optional
 
-from detctl_probe.digest import Unfit
+from detctl_probe.digest import NoDigestError
 from detctl_probe.observe import compiled
 from detctl_probe.observe.modules_tensors import layout, print_tensor
 from detctl_probe.observe.optimizer import optimizers_of
@@ -66,7 +66,7 @@ class Losses:
             for tensor in self._tensors(outputs):
                 try:
                     value = print_tensor(tensor, sketch=self._recorder.keeps_evidence)
-                except Unfit as why:
+                except NoDigestError as why:
                     self._recorder.unobserved("loss", site, str(why))
                     continue
                 self._recorder.record("loss", site, value, phase="train", evidence=self._evidence(tensor))

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe import device_digests
-from detctl_probe.digest import Unfit, digest_in_place, digest_runs, digest_tensor, digest_tensors
+from detctl_probe.digest import NoDigestError, digest_in_place, digest_runs, digest_tensor, digest_tensors
 from detctl_probe.observe.shards import Shard, shard_of
 from detctl_probe.prints import Print
 from detctl_probe.recorder import Observer, Recorder
@@ -41,7 +41,7 @@ def tensors(value: Any, path: str = "", depth: int = 0) -> Iterator[Tuple[str, A
 
 
 def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Print:
-    """The print of a tensor of any layout; raises Unfit (no content, a subclass without storage …).
+    """The print of a tensor of any layout; raises NoDigestError (no content, a subclass without storage …).
 
     Digest and sketch of a tensor on a device are Pending, and a large one has no sketch, unless `wait`.
     """
@@ -62,7 +62,7 @@ def _sketch(plain: Any) -> Any:
     """None where it would have to wait for a device."""
     try:
         return device_digests.submit_copy(plain, sketch_tensor)
-    except Unfit:
+    except NoDigestError:
         return None
 
 
@@ -95,7 +95,7 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
         for site, value, evidence in named:
             if type(value) is not Print:
                 tensor, value = value, next(prints)
-                if isinstance(value, Unfit):
+                if isinstance(value, NoDigestError):
                     recorder.unobserved(stage, site, str(value))
                     continue
                 if keeps and evidence is None:
@@ -143,7 +143,7 @@ def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
     yield "[values]", tensor._values()
 
 
-def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Print, Unfit]]:
+def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Print, NoDigestError]]:
     """print_tensor of each, or why it has none."""
     torch = sys.modules["torch"]
     own = (torch.Tensor, torch.nn.Parameter)
@@ -163,13 +163,13 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
                     continue
                 plain.append(_plain(torch, tensor))
                 found.append(plain[-1])
-            except Unfit as why:
+            except NoDigestError as why:
                 found.append(why)
         digests: Iterator[Any] = iter(digest_tensors(plain) if wait else device_digests.submit(plain))
         for place, tensor in enumerate(found):
-            if type(tensor) not in (Unfit, Print):
+            if type(tensor) not in (NoDigestError, Print):
                 made: Any = next(digests)
-                if type(made) is not Unfit:
+                if type(made) is not NoDigestError:
                     made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
                 found[place] = made
     return found
@@ -198,7 +198,7 @@ def layout(tensor: Any) -> Optional[Dict[str, Any]]:
         if align == 0 and tensor.is_contiguous():
             return None
         return {"layout": {"strides": list(tensor.stride()), "align": align}}
-    except (RuntimeError, AttributeError, NotImplementedError, Unfit):
+    except (RuntimeError, AttributeError, NotImplementedError, NoDigestError):
         return None
 
 
@@ -215,11 +215,11 @@ def _plain(torch: Any, tensor: Any) -> Any:
     if kind is torch.Tensor or kind is torch.nn.Parameter:
         return tensor
     if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
-        raise Unfit("uninitialised: a lazy module before its first forward")
+        raise NoDigestError("uninitialised: a lazy module before its first forward")
     # A subclass that dispatches in Python has no storage of its own (FakeTensor), or holds it elsewhere (DTensor).
     if kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl:
         local = getattr(tensor, "_local_tensor", None)
         if kind.__name__ == "DTensor" and local is not None:
             return local.detach()
-        raise Unfit("a %s" % kind.__name__)
+        raise NoDigestError("a %s" % kind.__name__)
     return tensor.as_subclass(torch.Tensor).detach()

@@ -21,7 +21,7 @@ import sys
 from hashlib import blake2b
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from detctl_probe.digest import Unfit
+from detctl_probe.digest import NoDigestError
 from detctl_probe.observe.modules_tensors import components, layout, print_tensor, print_tensors
 from detctl_probe.observe.op_schemas import Schema, schema_of, tensors_of, words_of
 from detctl_probe.observe.optimizer import optimizers_of
@@ -98,7 +98,7 @@ class Ops:
                 for part, dense in components(tensor):
                     try:
                         value = print_tensor(dense, sketch=True, wait=True)
-                    except Unfit as why:
+                    except NoDigestError as why:
                         recorder.unobserved(call.stage, where + part, str(why))
                         continue
                     recorder.record(
@@ -147,7 +147,7 @@ class Ops:
     def _inputs(self, tensors: List[Any], schema: Schema) -> List[str]:
         dense = [part for tensor in tensors for _, part in components(tensor)]
         found = [
-            print_.digest.hex()[:16] if not isinstance(print_, Unfit) else "?"
+            print_.digest.hex()[:16] if not isinstance(print_, NoDigestError) else "?"
             for print_ in print_tensors(dense, wait=True)
         ]
         if len(found) > INPUTS_MAX:

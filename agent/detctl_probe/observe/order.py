@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any, Dict, List, Optional, Tuple
 
 from detctl_probe.prints import Print
-from detctl_probe.values import Unfit, fingerprint, gather
+from detctl_probe.values import NoDigestError, fingerprint, gather
 
 FIRST_MAX = 8
 
 
 def order_print(indices: List[Any]) -> Optional[Print]:
-    """One row an index; None where there are no indices (an iterable dataset). Raises Unfit where one has no digest."""
+    """One row an index; None where there are no indices (an iterable dataset). Raises NoDigestError where one has no digest."""
     if all(item is None for item in indices):
         return None
     if all(isinstance(item, (bool, int, str)) for item in indices):
@@ -30,7 +30,7 @@ def order_evidence(indices: List[Any]) -> Dict[str, Any]:
 
 
 def as_list(index: Any) -> List[Any]:
-    """The indices of a batch as a list of plain values; one alone (batch_size=None) is a list of one. Raises Unfit for a
+    """The indices of a batch as a list of plain values; one alone (batch_size=None) is a list of one. Raises NoDigestError for a
     one-way iterator: to look at it would use it up."""
     if isinstance(index, (list, range)):
         return [_plain(item) for item in index]
@@ -42,7 +42,7 @@ def as_list(index: Any) -> List[Any]:
         plain = listed()
         return [_plain(item) for item in plain] if isinstance(plain, list) else [plain]
     if hasattr(index, "__next__"):
-        raise Unfit("the sampler gave an iterator: to look at it would use it up")
+        raise NoDigestError("the sampler gave an iterator: to look at it would use it up")
     if isinstance(index, (set, frozenset, dict)):
         return [_plain(item) for item in index]
     return [index]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, Dict, NamedTuple, Optional, Tuple
 
-from detctl_probe.digest import Unfit
+from detctl_probe.digest import NoDigestError
 
 
 class Shard(NamedTuple):
@@ -27,13 +27,13 @@ class Shard(NamedTuple):
 
 
 def shard_of(tensor: Any) -> Optional[Shard]:
-    """None where the tensor is no DTensor. Raises Unfit for partial sums, which have no value before they are reduced."""
+    """None where the tensor is no DTensor. Raises NoDigestError for partial sums, which have no value before they are reduced."""
     if type(tensor).__name__ != "DTensor" or not hasattr(tensor, "_local_tensor"):
         return None
     local = tensor._local_tensor.detach()
     mesh, placements = tensor._spec.mesh, tensor._spec.placements
     if any(placement.is_partial() for placement in placements):
-        raise Unfit("a partial sum of several ranks")
+        raise NoDigestError("a partial sum of several ranks")
     shape = tuple(int(size) for size in tensor.shape)
     coordinate = mesh.get_coordinate()
     plain = [type(placement).__name__ in ("Shard", "Replicate") for placement in placements]

@@ -21,7 +21,7 @@ from detctl_probe.observe.batches import Fetch, current_fetch, inside_fetch
 from detctl_probe.observe.loader_generators import drawn, snapshot
 from detctl_probe.recorder import LAUNCHER, WORKER, Recorder, recorder
 from detctl_probe.signals import from_signal
-from detctl_probe.values import Unfit, fingerprint, is_opaque, leaves
+from detctl_probe.values import NoDigestError, fingerprint, is_opaque, leaves
 
 # Whether a transform draws shows in its first calls; to look at generators costs 20 µs a call.
 DRAW_CALLS_MAX = 8
@@ -171,7 +171,7 @@ def _record(owner: Recorder, site: str, value: Any) -> None:
         name = "%s/%s" % (site, path) if path else site
         try:
             print_ = fingerprint(leaf)
-        except Unfit as error:
+        except NoDigestError as error:
             owner.unobserved("sample", name, str(error))
             continue
         if is_opaque(print_):

@@ -48,7 +48,7 @@ def prepared(device: str) -> str:
 
 
 def taken(tensors: Sequence[Any], first_index: int = 0) -> list[Any]:
-    """Digests of tensors on the device, waited for; an Unfit where there is none."""
+    """Digests of tensors on the device, waited for; a NoDigestError where there is none."""
     from detctl_probe import device_digests, pending
 
     device = device_digests.of(tensors[0])

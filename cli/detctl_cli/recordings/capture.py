@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detctl_cli.clean import clean
-from detctl_cli.errors import CliError, Terminated
+from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.local.children import STOP_S, start_following
 from detctl_cli.recordings.folder import RUN_BYTES_MAX, read_document
@@ -71,8 +71,8 @@ def capture(folder: Path, command: Sequence[str], options: CaptureOptions, *, st
     child, lifeline = start_following(AGENT, words, environ=environ, stdout=stdout)
     try:
         code = child.wait()
-    except (KeyboardInterrupt, Terminated) as interruption:
-        if isinstance(interruption, Terminated) or not _from_terminal():
+    except (KeyboardInterrupt, TerminatedError) as interruption:
+        if isinstance(interruption, TerminatedError) or not _from_terminal():
             child.terminate()
         try:
             child.wait(STOP_S)

@@ -11,7 +11,7 @@ from pathlib import Path
 from detctl_proto.v1 import audits_pb2
 
 from detctl_cli.clean import clean
-from detctl_cli.errors import CliError, Terminated
+from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.recordings.capture import Captured, CaptureOptions, capture
 from detctl_cli.recordings.folder import open_recording
@@ -78,7 +78,7 @@ def train_and_send(
     try:
         with following:
             result = capture(folder, command, options, stdout=stdout)
-    except (KeyboardInterrupt, Terminated):
+    except (KeyboardInterrupt, TerminatedError):
         _give_back(coordinator, run, "its user interrupted it")
         raise
     if result.exit_code is Exit.INTERRUPTED or not result.run:

@@ -16,7 +16,7 @@ from detctl_coordinator.attribution.soundness import Soundness, check_run
 from detctl_coordinator.comparison.groups import Groups, group_runs
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.comparison.pairing import Scope, pair_arms
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.window import common_steps, known_steps
 from detctl_coordinator.domain.fingerprint import Stage
@@ -93,7 +93,7 @@ class Case:
         if key not in self._pairs:
             try:
                 self._pairs[key] = compare_pair(a, b, self.limit)
-            except Damaged as error:
+            except DamagedError as error:
                 self._pairs[key] = PairComparison(a, b, incomparable=f"stored data is damaged ({error}); run it again")
         return self._pairs[key]
 
@@ -163,7 +163,7 @@ class Case:
     def _causes_of(self, compared: ComparedPair) -> list[CauseFinding]:
         try:
             return causes_of(compared)
-        except Damaged as error:
+        except DamagedError as error:
             self.trouble.append(
                 f"{compared.left.label} and {compared.right.label}: causes not told, stored data is damaged ({error}); run it again"
             )

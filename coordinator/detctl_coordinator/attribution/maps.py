@@ -14,7 +14,7 @@ from detctl_proto.redaction import MARK
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.comparison.pair import PairComparison
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.comparison.sketches import relative_size
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.manifest import differences, flatten
@@ -32,7 +32,7 @@ def maps_of(case: Case) -> list[dict[str, Any]]:
         try:
             stages = _agreement(pair)
             sizes = _sizes(pair)
-        except Damaged:
+        except DamagedError:
             continue  # the verdict says so
         found.append({"runs": [case.label(pair.left), case.label(pair.right)], "stages": stages, "loss": sizes})
     return found

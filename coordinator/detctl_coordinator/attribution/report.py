@@ -20,7 +20,7 @@ from detctl_coordinator.attribution.suspects import IDLE_VARIABLES
 from detctl_coordinator.comparison.coverage import unobserved_parts
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -217,7 +217,7 @@ def _emulated(case: Case) -> list[Emulated]:
     for reader in case.request.readers:
         try:
             what = emulates(reader.manifest())
-        except Damaged:
+        except DamagedError:
             continue
         arm = reader.run.spec.arm
         if what:

@@ -17,7 +17,7 @@ from typing import Any
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.trials import Lab, Result, Trial
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.comparison.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.run import RunSpec
@@ -41,7 +41,7 @@ class Check:
 
 
 def self_test(case: Case, lab: Lab, held: Mapping[Factor, str]) -> list[Check]:
-    """The checks. Raises trials.Wanted where runs are missing."""
+    """The checks. Raises trials.RunsNeededError where runs are missing."""
     if not case.arms:
         return [Check("arm", None, "no run is there to test")]
     arm = case.arms[0]
@@ -83,7 +83,7 @@ def _bare(lab: Lab, result: Result, reference: RunReader, step: int) -> Check:
     bare = lab.reader(result.specs[0])
     try:
         ours, theirs = _weights(bare, step), _weights(reference, step)
-    except Damaged as error:
+    except DamagedError as error:
         return Check("bare", None, f"{BARE}: stored data is damaged ({error})")
     if not ours:
         return Check("bare", None, f"{BARE} showed no weights: no optimizer's step {step} was seen")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detctl_coordinator.comparison.coverage import blind_stages
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import Seal, Stage
 from detctl_coordinator.domain.run import RunState
 
@@ -38,7 +38,7 @@ def check_run(reader: RunReader, label: str, window: tuple[int, int | None], pro
         damage = _damage(reader, bool(ended))
         missing = [] if not streams else _coverage(reader, window)
         has_data = any(count for count in streams.values())
-    except Damaged as error:
+    except DamagedError as error:
         text = f"{label}: stored data is damaged ({error}); run it again"
         return Soundness((*found, text), damaged=True, has_data=False)
     found += [f"{label}: {reason}" for reason in ended]

@@ -14,7 +14,7 @@ from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence import NUMERIC
 from detctl_coordinator.comparison.culprit import Culprit, culprit
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison, compare_pair
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import Phase
 from detctl_coordinator.domain.run import RunRecord, RunSpec, RunState
 from detctl_coordinator.domain.verdict import Zoom
@@ -52,7 +52,7 @@ def operation(case: Case) -> Zoom | None:
     said = Zoom(step=root.step, level=LEVEL, runs=[case.label(pair.left), case.label(pair.right)], words="")
     try:
         return _told(said, culprit(pair, root.step))
-    except Damaged as error:
+    except DamagedError as error:
         return said.model_copy(update={"words": f"stored data is damaged ({error}); record it again"})
 
 
@@ -105,7 +105,7 @@ def look_closer(runs: Sequence[RunRecord], readers: Sequence[RunReader]) -> Zoom
             return said.model_copy(update={"words": words})
         first = min(d.step for d in computed)
         return _told(said.model_copy(update={"step": first}), culprit(pair, first))
-    except Damaged as error:
+    except DamagedError as error:
         return said.model_copy(update={"words": f"stored data is damaged ({error}); run the audit again"})
 
 

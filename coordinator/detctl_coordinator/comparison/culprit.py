@@ -38,7 +38,7 @@ class Culprit:
 
 
 def culprit(pair: PairComparison, step: int) -> Culprit | str:
-    """Of the training records of a step. A text says why no operation can be named. Raises Damaged."""
+    """Of the training records of a step. A text says why no operation can be named. Raises DamagedError."""
     matched = match_ranks(pair.left, pair.right)
     if matched is None:
         return "the runs have different numbers of ranks"

@@ -21,7 +21,7 @@ def stages_answered(readers: Sequence[RunReader]) -> int | None:
 
     Answered means: some pair of arms differs down to the update, and each recurring stage that lies below a root of that
     pair has differed by this step. Twins of one arm never answer it: a code with one arm runs through its window.
-    Raises Damaged.
+    Raises DamagedError.
     """
     arms: dict[str, RunReader] = {}
     for reader in sorted(readers, key=lambda r: -finished_steps(r)):

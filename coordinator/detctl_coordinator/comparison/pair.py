@@ -122,7 +122,7 @@ class PairComparison:
 
 
 def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) -> PairComparison:
-    """Compares two runs over their common steps, or fewer (`limit`). Raises Damaged."""
+    """Compares two runs over their common steps, or fewer (`limit`). Raises DamagedError."""
     reason = incomparable(left, right)
     if reason:
         return PairComparison(left, right, limit, incomparable=reason)

@@ -9,19 +9,19 @@ from detctl_coordinator.domain.fingerprint import Fingerprint, Seal, StepEntry, 
 from detctl_coordinator.domain.run import RunRecord
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """Stored data does not fit its CRC, count or seal: the run is unverified."""
 
 
 class RunReader(Protocol):
-    """One run, latest attempt. Any method may raise Damaged."""
+    """One run, latest attempt. Any method may raise DamagedError."""
 
     @property
     def run(self) -> RunRecord: ...
 
     @property
     def scheme(self) -> str:
-        """Name of the digests; empty where nothing arrived. Damaged where segments disagree."""
+        """Name of the digests; empty where nothing arrived. DamagedError where segments disagree."""
         ...
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from detctl_coordinator.comparison.reader import Damaged, RunReader
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import Stage, StepEntry, StreamKey
 
 THINNED = frozenset({Stage.SAMPLE, Stage.FORWARD, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
@@ -60,7 +60,7 @@ UNKNOWN = Schedule(None)
 
 
 def schedule_of(reader: RunReader, key: StreamKey) -> Schedule:
-    """The schedule of one stream. Raises Damaged where the seal's plans cannot be."""
+    """The schedule of one stream. Raises DamagedError where the seal's plans cannot be."""
     if key.stage not in THINNED:
         return ALWAYS
     seal = reader.seals().get(key.rank)
@@ -70,7 +70,7 @@ def schedule_of(reader: RunReader, key: StreamKey) -> Schedule:
     try:
         return Schedule(_plans(told, key.stage))
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        raise Damaged(f"the budget's plans of rank {key.rank} cannot be: {error}") from error
+        raise DamagedError(f"the budget's plans of rank {key.rank} cannot be: {error}") from error
 
 
 def _plans(told: Mapping[str, object], stage: Stage) -> tuple[tuple[int, int], ...]:

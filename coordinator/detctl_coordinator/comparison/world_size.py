@@ -41,7 +41,7 @@ class MergedStage:
     why: str = ""
 
 
-class Unmergeable(Exception):
+class UnmergeableError(Exception):
     """The text says what cannot be added up."""
 
 
@@ -73,7 +73,7 @@ def compare_merged(left: RunReader, right: RunReader, limit: int | None, stage: 
     for count, step in enumerate(steps, start=1):
         try:
             a, b = merged_tensors(left, stage, step), merged_tensors(right, stage, step)
-        except Unmergeable as why:
+        except UnmergeableError as why:
             return MergedStage(stage, why=str(why))
         if a != b:
             names = [*a, *(name for name in b if name not in a)]
@@ -85,7 +85,7 @@ def compare_merged(left: RunReader, right: RunReader, limit: int | None, stage: 
 def merged_tensors(
     reader: RunReader, stage: Stage, step: int
 ) -> dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]]:
-    """(site, occurrence) -> (dtype, shape, digest) over all ranks. Raises Unmergeable."""
+    """(site, occurrence) -> (dtype, shape, digest) over all ranks. Raises UnmergeableError."""
     merged: dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]] = {}
     replicas: dict[tuple[str, int], bytes] = {}
     for key in sorted(reader.streams()):
@@ -96,10 +96,10 @@ def merged_tensors(
             shard = (record.evidence or {}).get("shard")
             if shard is None:
                 if replicas.setdefault(name, record.digest) != record.digest:
-                    raise Unmergeable(f"{record.site} is another on rank {key.rank} than on the ranks before it")
+                    raise UnmergeableError(f"{record.site} is another on rank {key.rank} than on the ranks before it")
                 merged[name] = record.dtype, record.shape, record.digest
             elif "counts" not in shard:
-                raise Unmergeable(f"{record.site} is sharded as {shard.get('placements')}, which does not add up")
+                raise UnmergeableError(f"{record.site} is sharded as {shard.get('placements')}, which does not add up")
             elif shard["counts"]:
                 digest = merged[name][2] if name in merged else bytes(16)
                 merged[name] = record.dtype, record.shape, _added(digest, record.digest)

@@ -87,7 +87,7 @@ class Token:
     revoked_unix_s: float = 0.0
 
 
-class Refused(Exception):
+class AccessDeniedError(Exception):
     """`known`: the caller showed who it is, and may not; else nobody knows who it is. One line for people."""
 
     def __init__(self, text: str, *, known: bool) -> None:
@@ -115,15 +115,15 @@ def token_id_of(text: str) -> str:
 
 def caller_of(token: Token | None, text: str, certificate: str | None, now: float) -> Caller:
     """Who shows the token `text`; `token`: the stored one of its id. certificate: its common name, None without
-    TLS. Raises Refused."""
+    TLS. Raises AccessDeniedError."""
     if token is None or not hmac.compare_digest(token.digest, digest_of(text)):
-        raise Refused("wrong token", known=False)
+        raise AccessDeniedError("wrong token", known=False)
     if token.revoked_unix_s:
-        raise Refused(f"token {token.token_id} of {token.name} was revoked", known=False)
+        raise AccessDeniedError(f"token {token.token_id} of {token.name} was revoked", known=False)
     if now >= token.expires_unix_s:
-        raise Refused(f"token {token.token_id} of {token.name} has expired: detctl token rotate", known=False)
+        raise AccessDeniedError(f"token {token.token_id} of {token.name} has expired: detctl token rotate", known=False)
     if certificate is not None and certificate != token.name:
-        raise Refused(
+        raise AccessDeniedError(
             f"the token belongs to {token.name}, the certificate to {certificate or 'nobody'}: use those that were made together",
             known=True,
         )
@@ -131,15 +131,15 @@ def caller_of(token: Token | None, text: str, certificate: str | None, now: floa
 
 
 def check_call(caller: Caller, method: str, machine: str) -> None:
-    """`machine`: for which machine the call speaks, empty for none. Raises Refused."""
+    """`machine`: for which machine the call speaks, empty for none. Raises AccessDeniedError."""
     if caller.role not in RULES.get(method, ()):
-        raise Refused(
+        raise AccessDeniedError(
             f"{caller.name} is a {caller.role.value}, who may not call {method.rpartition('/')[2]}", known=True
         )
     if caller == LOCAL:
         return
     if machine != (caller.name if caller.role is Role.MACHINE else ""):
-        raise Refused(f"{caller.name} may not speak for machine {machine or '(none named)'}", known=True)
+        raise AccessDeniedError(f"{caller.name} may not speak for machine {machine or '(none named)'}", known=True)
 
 
 def token_to_document(token: Token) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from detctl_proto.v1 import agents_pb2_grpc
 
 from detctl_coordinator import limits
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, Refusal, streaming
+from detctl_coordinator.errors import Code, RefusedCallError, streaming
 from detctl_coordinator.holders import Sender
 from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.rpc.callers import calling_machine, peer_of
@@ -35,7 +35,7 @@ class AgentsServicer(agents_pb2_grpc.AgentsServicer):
     async def Content(self, request: pb.ContentRef, context: Any) -> AsyncIterator[pb.ContentPart]:  # noqa: N802
         store = self._engine.store
         if not may_take(await store.active_audits(), calling_machine(context), request.run_id):
-            raise Refusal(
+            raise RefusedCallError(
                 Code.NOT_FOUND, f"no audit under way tells this machine to take from run {limits.clean(request.run_id)}"
             )
         for part in await store.call(kept_by, request.run_id):

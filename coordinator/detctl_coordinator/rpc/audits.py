@@ -19,7 +19,7 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import LOCAL
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, Refusal, streaming, unary
+from detctl_coordinator.errors import Code, RefusedCallError, streaming, unary
 from detctl_coordinator.holders import Sender, may_manage, new_secret, sent_by_users, why_not
 from detctl_coordinator.imports import is_import_id, plan_import
 from detctl_coordinator.interceptors import current_caller
@@ -67,7 +67,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
 
     async def _begin(self, audit: Audit) -> Audit:
-        """Stores a new audit. Raises Refusal where its owner has too many."""
+        """Stores a new audit. Raises RefusedCallError where its owner has too many."""
         async with self._beginning:
             self._quotas.check_audits(current_caller(), await self._active(), len(audit.runs))
             stored = await self._store.put_audit(audit)
@@ -87,7 +87,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def JoinAudit(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
         if not limits.ID.fullmatch(request.holder):
-            raise Refusal(Code.INVALID, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters")
+            raise RefusedCallError(Code.INVALID, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters")
         caller = current_caller()
         secret, digest = new_secret()
         while True:
@@ -96,7 +96,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
                 run = run_to_join(
                     audit, request.machine, request.environment, request.holder, caller, again=request.again
                 )
-            except Refusal as refusal:
+            except RefusedCallError as refusal:
                 if refusal.code is Code.NOT_YOURS:
                     await self._note_refusal(context, audit, "join", refusal.text, request.machine)
                 raise
@@ -134,13 +134,13 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def ExplainAudit(self, request: pb.ExplainRequest, context: Any) -> pb.Empty:  # noqa: N802
         audit = await self._managed(context, request.audit_id, "explain")
         if audit.state is AuditState.CANCELLED and not audit.verdict_json:
-            raise Refusal(
+            raise RefusedCallError(
                 Code.NOT_NOW,
                 f"audit {audit.audit_id} was cancelled before its verdict; run it again: detctl audit {audit.request.recipe} --explain",
             )
         if not audit.request.machines or audit.request.join_only:
             what = "has no agents" if audit.request.join_only else "is an import"
-            raise Refusal(Code.INVALID, f"audit {audit.audit_id} {what}: no machine could run an experiment")
+            raise RefusedCallError(Code.INVALID, f"audit {audit.audit_id} {what}: no machine could run an experiment")
         caller = current_caller()
         over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
         if over:
@@ -154,12 +154,14 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if request.audit_id and not request.machines and not request.run_ids:
             audit = await self._audit(request.audit_id)
             if audit.state is AuditState.CANCELLED:
-                raise Refusal(
+                raise RefusedCallError(
                     Code.NOT_NOW,
                     f"audit {audit.audit_id} was cancelled; run it again: detctl audit {audit.request.recipe}",
                 )
             if not audit.verdict_json:
-                raise Refusal(Code.NOT_NOW, f"audit {audit.audit_id} is still {audit.state.value}; wait for it")
+                raise RefusedCallError(
+                    Code.NOT_NOW, f"audit {audit.audit_id} is still {audit.state.value}; wait for it"
+                )
             return pb.VerdictReply(verdict_json=audit.verdict_json)
         chosen = await self._store.call(
             choose_runs, request.machines, request.recipe, request.audit_id, request.run_ids
@@ -218,15 +220,17 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if request.audit_id:
             run_ids += (await self._audit(request.audit_id)).runs
         if not run_ids:
-            raise Refusal(Code.INVALID, "nothing was named: run ids, an audit or an age")
+            raise RefusedCallError(Code.INVALID, "nothing was named: run ids, an audit or an age")
         for run_id in run_ids:
             run = await self._store.run(run_id) if limits.ID.fullmatch(run_id) else None
             if run is None:
-                raise Refusal(Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs")
+                raise RefusedCallError(
+                    Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs"
+                )
             audit = await self._store.audit(run.spec.audit_id)
             if not run.state.over or (audit is not None and audit.state in (AuditState.RUNNING, AuditState.COMPARING)):
                 text = f"run {run_id} belongs to audit {run.spec.audit_id}, which is not over; cancel it first"
-                raise Refusal(Code.NOT_NOW, text)
+                raise RefusedCallError(Code.NOT_NOW, text)
         await self._note(
             "runs-deleted", ", ".join(run_ids[:20]) + (" …" if len(run_ids) > 20 else ""), request.audit_id
         )
@@ -246,13 +250,13 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         run = await self._store.run(request.run_id) if limits.ID.fullmatch(request.run_id) else None
         audit = await self._store.audit(run.spec.audit_id) if run is not None else None
         if run is None or audit is None or not sent_by_users(audit):
-            raise Refusal(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
+            raise RefusedCallError(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
         joined = audit.request.join_only
         if why := why_not(run, _sender(context), request.secret, by_users=True):
             await self._note_refusal(context, audit, "finish", why, run.spec.arm.machine, run.spec.run_id)
-            raise Refusal(Code.NOT_YOURS, why)
+            raise RefusedCallError(Code.NOT_YOURS, why)
         if request.end not in ENDS:
-            raise Refusal(Code.INVALID, f"unknown end {limits.clean(request.end, 40)!r}")
+            raise RefusedCallError(Code.INVALID, f"unknown end {limits.clean(request.end, 40)!r}")
         outcome = RunOutcome(
             end=request.end if request.end != "lost" or joined else "exit",
             exit_code=request.exit_code,
@@ -268,7 +272,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if ended is not None and _ended_otherwise(ended.runs.get(request.run_id), attempt, outcome, manifest):
             why = f"run {request.run_id} has ended already, otherwise than this says: nothing was changed"
             await self._note_refusal(context, audit, "other-content", why, run.spec.arm.machine, request.run_id)
-            raise Refusal(Code.NOT_NOW, why)
+            raise RefusedCallError(Code.NOT_NOW, why)
         # The caller compares next: wait until the data were checked against the seals.
         while ended is not None and _to_check(ended, request.run_id):
             await looks.after(seen, CHECK_S)
@@ -288,19 +292,21 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         )
 
     async def _managed(self, context: Any, audit_id: str, verb: str) -> Audit:
-        """The audit, where the caller may manage it: it is logged who may not. Raises Refusal."""
+        """The audit, where the caller may manage it: it is logged who may not. Raises RefusedCallError."""
         audit = await self._audit(audit_id)
         if not may_manage(audit, current_caller()):
             owner = audit.owner or audit.request.requested_by or "nobody"
             why = f"audit {audit.audit_id} was started by {owner}, who may {verb} it, and administrators may"
             await self._note_refusal(context, audit, verb, why)
-            raise Refusal(Code.NOT_YOURS, why)
+            raise RefusedCallError(Code.NOT_YOURS, why)
         return audit
 
     async def _audit(self, audit_id: str) -> Audit:
         audit = await self._store.audit(audit_id) if limits.ID.fullmatch(audit_id) else None
         if audit is None:
-            raise Refusal(Code.NOT_FOUND, f"no audit {limits.clean(audit_id, 80)!r} is known here; see detctl audits")
+            raise RefusedCallError(
+                Code.NOT_FOUND, f"no audit {limits.clean(audit_id, 80)!r} is known here; see detctl audits"
+            )
         return audit
 
     def _alive(self, machines: Any) -> set[str]:

@@ -19,7 +19,7 @@ from detctl_proto.v1 import agents_pb2 as pb
 from detctl_coordinator import limits
 from detctl_coordinator.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.holders import Sender, sent_by_users
 from detctl_coordinator.lifecycle_events import Instruction
 from detctl_coordinator.machine import Machine, machine_to_document
@@ -43,7 +43,7 @@ class ControlStream:
         self._machine_of_run: dict[str, tuple[str, str]] = {}  # run id -> see _owner
 
     async def serve(self, messages: Any) -> AsyncIterator[pb.CoordinatorMessage]:
-        """Replies until either side ends. Raises Refusal, StoreError."""
+        """Replies until either side ends. Raises RefusedCallError, StoreError."""
         outbox: asyncio.Queue[pb.CoordinatorMessage | Instruction | Exception | None] = asyncio.Queue(OUTBOX_MAX)
         reader = asyncio.create_task(self._read(messages, outbox))
         try:
@@ -66,7 +66,7 @@ class ControlStream:
                 if kind == "hello":
                     await self._hello(message.hello, outbox)
                 elif self._connection is None:
-                    raise Refusal(Code.INVALID, "the first message of a control stream is Hello")
+                    raise RefusedCallError(Code.INVALID, "the first message of a control stream is Hello")
                 elif kind == "heartbeat":
                     self._connection.working = wire.working_from_heartbeat(message.heartbeat)
                     await self._publish()
@@ -79,12 +79,12 @@ class ControlStream:
     async def _hello(self, hello: pb.Hello, outbox: asyncio.Queue[Any]) -> None:
         machine = wire.machine_from_hello(hello)
         if self._sender.machine and self._sender.machine != machine.name:
-            raise Refusal(
+            raise RefusedCallError(
                 Code.NOT_YOURS,
                 f"Hello of machine {machine.name} on a stream of machine {limits.clean(self._sender.machine, 80)}",
             )
         if self._connection is not None and self._connection.machine.name != machine.name:
-            raise Refusal(Code.INVALID, f"this stream began as machine {self._connection.machine.name}")
+            raise RefusedCallError(Code.INVALID, f"this stream began as machine {self._connection.machine.name}")
         known = (await self._engine.machines()).get(machine.name)
         if self._connection is not None:
             self._connection.machine = machine  # its catalog changed
@@ -112,7 +112,7 @@ class ControlStream:
         if older is None or older.machine.boot_id == machine.boot_id:
             return
         if older.silent_s() < SILENT_BEATS * self._welcome.heartbeat_s:
-            raise Refusal(
+            raise RefusedCallError(
                 Code.TAKEN, f"another agent named {machine.name} is connected: end it, or give this one another --name"
             )
 
@@ -137,7 +137,7 @@ class ControlStream:
             await self._engine.refusals.note(
                 sender, event.run_id, "state-of-another", why, audit_id=audit_id, machine=machine
             )
-            raise Refusal(Code.NOT_YOURS, why, f"asked by {sender.name}")
+            raise RefusedCallError(Code.NOT_YOURS, why, f"asked by {sender.name}")
         if audit_id:
             await self._engine.tell(audit_id, event)
         noted = pb.RunStateNoted(run_id=state.run_id, attempt=state.attempt, phase=state.phase)

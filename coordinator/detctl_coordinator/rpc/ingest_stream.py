@@ -21,15 +21,15 @@ from detctl_coordinator import limits, metrics
 from detctl_coordinator.byte_budget import Share
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Refusal
+from detctl_coordinator.errors import RefusedCallError
 from detctl_coordinator.holders import Sender, is_holder, sent_by_users, why_not
 from detctl_coordinator.lifecycle_events import RunDamaged
 from detctl_coordinator.quotas import key_of
 from detctl_coordinator.storage.store import (
     ContradictionError,
     DocumentError,
-    Fenced,
-    Refused,
+    FencedError,
+    RejectedDataError,
     RunOverError,
     StoreError,
 )
@@ -121,10 +121,10 @@ class IngestStream:
         except RunOverError as error:
             reply.fenced, reply.refused = True, str(error)
             await self._note(run, part.attempt, "run-over", str(error))
-        except Fenced as error:
+        except FencedError as error:
             reply.fenced = True
             await self._note(run, part.attempt, "fenced", str(error))
-        except (Refusal, Refused, DocumentError) as error:
+        except (RefusedCallError, RejectedDataError, DocumentError) as error:
             reply.refused = str(error)
             kind = "other-content" if isinstance(error, ContradictionError) else "damaged"
             await self._note(run, part.attempt, kind, str(error))
@@ -136,7 +136,7 @@ class IngestStream:
     async def _run(self, run_id: str, attempt: int, secret: str) -> RunRecord:
         """The run, if the sender may write to this attempt of it.
 
-        Raises _NotHolderError; Fenced where the run is gone or has a newer attempt; StoreError where the attempt is not open yet.
+        Raises _NotHolderError; FencedError where the run is gone or has a newer attempt; StoreError where the attempt is not open yet.
         """
         known = self._runs.get((run_id, attempt))
         if known is not None and not why_not(known[0], self._sender, secret, by_users=known[1]):
@@ -144,10 +144,10 @@ class IngestStream:
         run = await self._engine.store.run(run_id) if limits.ID.fullmatch(run_id) else None
         audit = await self._engine.store.audit(run.spec.audit_id) if run is not None else None
         if run is None or audit is None:
-            raise Fenced(f"run {limits.clean(run_id, 80)} is unknown")
+            raise FencedError(f"run {limits.clean(run_id, 80)} is unknown")
         by_users = sent_by_users(audit)
         if attempt < run.attempt and is_holder(run, self._sender, by_users=by_users):
-            raise Fenced(f"run {run_id}: attempt {attempt} is older than attempt {run.attempt}")
+            raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {run.attempt}")
         why = why_not(run, self._sender, secret, by_users=by_users)
         if why:
             metrics.REFUSED.labels("Ingest", "NOT_YOURS").inc()

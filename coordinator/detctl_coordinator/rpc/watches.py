@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.progress import Speed, with_progress
 from detctl_coordinator.wire import audits as wire
 
@@ -31,7 +31,7 @@ class Watches:
     async def watch(self, audit_id: str) -> AsyncIterator[bytes]:
         """Encoded AuditProgress, the newest each time: whoever is slow misses what lies between. Ends with the verdict.
 
-        Raises Refusal where the audit is unknown or gone, StoreError."""
+        Raises RefusedCallError where the audit is unknown or gone, StoreError."""
         follower = self._followers.get(audit_id)
         if follower is None or follower.over:
             follower = self._followers[audit_id] = _Follower(self._engine, audit_id)
@@ -114,7 +114,7 @@ class _Follower:
         audit = await self._engine.store.audit(self._audit_id) if known else None
         if audit is None:
             shown = limits.clean(self._audit_id, 80)
-            raise Refusal(Code.NOT_FOUND, f"no audit {shown!r} is known here; see detctl audits")
+            raise RefusedCallError(Code.NOT_FOUND, f"no audit {shown!r} is known here; see detctl audits")
         return audit
 
     def _tell(self, audit: Audit, *, over: bool) -> None:

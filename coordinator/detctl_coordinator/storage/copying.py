@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunState
-from detctl_coordinator.storage.store import Missing, Store, StoreError
+from detctl_coordinator.storage.store import MissingError, Store, StoreError
 from detctl_coordinator.storage.verify import PAGE, verify
 
 AUDITS_MAX = 1_000_000
@@ -102,7 +102,7 @@ def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> bool:
         for meta in metas:
             try:
                 columns = source.segment_columns(run_id, rank, [meta.number])[meta.number]
-            except Missing:
+            except MissingError:
                 return False  # deleted meanwhile
             target.put_segment(run_id, attempt, meta, columns, list(itertools.islice(entries, share)))
             done.segments += 1

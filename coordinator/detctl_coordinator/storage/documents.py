@@ -18,7 +18,7 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, Stage, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.storage.schemas import checked_audit, checked_run, checked_seal
-from detctl_coordinator.storage.store import DocumentError, NamedRows, Refused, Rows, Unreadable
+from detctl_coordinator.storage.store import DocumentError, NamedRows, RejectedDataError, Rows, Unreadable
 
 __all__ = ["DocumentError"]
 
@@ -241,11 +241,11 @@ def seal_from_json(document: Mapping[str, Any]) -> Seal:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """Compact ASCII JSON. Raises Refused for what could not be read again."""
+    """Compact ASCII JSON. Raises RejectedDataError for what could not be read again."""
     try:
         return dump_json(document, "a document for the store")
     except JsonError as error:
-        raise Refused(str(error)) from None
+        raise RejectedDataError(str(error)) from None
 
 
 def load(text: str | bytes) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
-from detctl_coordinator.storage.store import Refused
+from detctl_coordinator.storage.store import RejectedDataError
 
 RANK_MAX = 1 << 20
 SEGMENT_BYTES_MAX = 16 << 20  # of compressed columns; agents send at most 256 KiB, a message may have 4 MiB
@@ -17,27 +17,31 @@ ORDINAL_GAP_MAX = (
 
 
 def check_segment(meta: SegmentMeta, columns: bytes, closed: Sequence[tuple[StreamKey, StepEntry]]) -> None:
-    """Raises Refused where a segment or one of its entries is out of bounds or malformed."""
+    """Raises RejectedDataError where a segment or one of its entries is out of bounds or malformed."""
     if not (0 <= meta.rank < RANK_MAX and 0 <= meta.number < NUMBER_MAX):
-        raise Refused(f"segment {meta.number} of rank {meta.rank}: number or rank is out of bounds")
+        raise RejectedDataError(f"segment {meta.number} of rank {meta.rank}: number or rank is out of bounds")
     if len(columns) > SEGMENT_BYTES_MAX:
-        raise Refused(f"segment {meta.number} has {len(columns)} bytes; the limit is {SEGMENT_BYTES_MAX}")
+        raise RejectedDataError(f"segment {meta.number} has {len(columns)} bytes; the limit is {SEGMENT_BYTES_MAX}")
     if meta.bytes != len(columns):
-        raise Refused(f"segment {meta.number} has {len(columns)} bytes and says {meta.bytes}")
+        raise RejectedDataError(f"segment {meta.number} has {len(columns)} bytes and says {meta.bytes}")
     brought: dict[tuple[StreamKey, int], StepEntry] = {}
     for key, entry in closed:
         if brought.setdefault((key, entry.ordinal), entry) != entry:
             stream = f"{key.stage.word}/{key.phase.word}"
-            raise Refused(f"segment {meta.number} brings entry {entry.ordinal} of {stream} twice, with other content")
+            raise RejectedDataError(
+                f"segment {meta.number} brings entry {entry.ordinal} of {stream} twice, with other content"
+            )
         if key.rank != meta.rank:
-            raise Refused(f"segment {meta.number} of rank {meta.rank} brings an entry of rank {key.rank}")
+            raise RejectedDataError(f"segment {meta.number} of rank {meta.rank} brings an entry of rank {key.rank}")
         if not (0 <= entry.ordinal < ORDINAL_MAX and 0 <= entry.step < 1 << 32 and 0 <= entry.count < 1 << 32):
-            raise Refused(f"segment {meta.number}: entry {entry.ordinal} (step {entry.step}) is out of bounds")
+            raise RejectedDataError(
+                f"segment {meta.number}: entry {entry.ordinal} (step {entry.step}) is out of bounds"
+            )
         if not len(entry.digest) == len(entry.sum) == len(entry.chain) == 16:
-            raise Refused(f"segment {meta.number}: entry {entry.ordinal} has a digest that is not 16 bytes")
+            raise RejectedDataError(f"segment {meta.number}: entry {entry.ordinal} has a digest that is not 16 bytes")
 
 
 def check_gap(ordinal: int, gapless: int) -> None:
-    """Raises Refused where an entry is too far ahead of the `gapless` entries that its stream has."""
+    """Raises RejectedDataError where an entry is too far ahead of the `gapless` entries that its stream has."""
     if ordinal > gapless + ORDINAL_GAP_MAX:
-        raise Refused(f"entry {ordinal} is too far ahead: its stream has {gapless} entries")
+        raise RejectedDataError(f"entry {ordinal} is too far ahead: its stream has {gapless} entries")

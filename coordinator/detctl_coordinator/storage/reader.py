@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from detctl_coordinator.columns import Columns, read_columns
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Seal, SegmentMeta, StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunRecord
-from detctl_coordinator.storage.store import Missing, Store, StoreError
+from detctl_coordinator.storage.store import MissingError, Store, StoreError
 from detctl_coordinator.storage.verify import check_blob, verify
 
 __all__ = ["StoredRun", "verify"]
@@ -27,7 +27,7 @@ CACHE_BYTES_MAX = 96 << 20  # of inflated segments, of all runs that are read at
 class StoredRun:
     """RunReader over a store: a view of what had arrived at the first look; make a new one to see more. Thread-safe.
 
-    Any method may raise Damaged (stored data does not fit) or StoreError (the store does not answer).
+    Any method may raise DamagedError (stored data does not fit) or StoreError (the store does not answer).
     """
 
     def __init__(self, store: Store, run_id: str, cache_bytes_max: int = 0) -> None:
@@ -76,8 +76,8 @@ class StoredRun:
     def entry(self, key: StreamKey, ordinal: int) -> StepEntry:
         try:
             return self._store.entry(self._run_id, key, ordinal)
-        except Missing as error:
-            raise Damaged(str(error)) from error
+        except MissingError as error:
+            raise DamagedError(str(error)) from error
 
     def entries(self, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
         stop = min(stop, self.streams().get(key, 0))
@@ -85,7 +85,7 @@ class StoredRun:
             return []
         found = self._store.entries(self._run_id, key, start, stop)
         if len(found) != stop - start:
-            raise Damaged(f"run {self._run_id}: entries of {_word(key)} are missing between {start} and {stop}")
+            raise DamagedError(f"run {self._run_id}: entries of {_word(key)} are missing between {start} and {stop}")
         return found
 
     def records(self, key: StreamKey, step: int) -> list[Fingerprint]:
@@ -98,7 +98,7 @@ class StoredRun:
             columns = self._columns(key.rank, meta)
             found += [columns.fingerprint(at) for at in columns.where(key.stage, key.phase, step)]
         if len(found) != entry.count:
-            raise Damaged(
+            raise DamagedError(
                 f"run {self._run_id}: step {step} of {_word(key)} has {len(found)} records, its index says {entry.count}"
             )
         return found
@@ -119,7 +119,9 @@ class StoredRun:
     def _one_of(self, name: str) -> str:
         values = {getattr(meta, name) for rank in self.ranks() for meta in self._metas_of(rank).metas}
         if len(values) > 1:
-            raise Damaged(f"run {self._run_id}: its segments name more than one {name}: {', '.join(sorted(values))}")
+            raise DamagedError(
+                f"run {self._run_id}: its segments name more than one {name}: {', '.join(sorted(values))}"
+            )
         return str(values.pop()) if values else ""
 
     def _metas_of(self, rank: int) -> _Metas:
@@ -141,8 +143,8 @@ class StoredRun:
             data = self._store.segment_columns(self._run_id, rank, [meta.number])[meta.number]
             check_blob(meta, data)
             return read_columns(data, meta.record_count)
-        except (Missing, Damaged) as error:
-            raise Damaged(f"run {self._run_id}, rank {rank}, segment {meta.number}: {error}") from error
+        except (MissingError, DamagedError) as error:
+            raise DamagedError(f"run {self._run_id}, rank {rank}, segment {meta.number}: {error}") from error
 
 
 class _Metas:

@@ -14,7 +14,7 @@ from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents, redis_keys, redis_runs, redis_scripts
 from detctl_coordinator.storage.redis_link import RedisLink
 from detctl_coordinator.storage.retention import is_active, without_runs
-from detctl_coordinator.storage.store import Conflict, DocumentError, NamedRows, Rows, StoreError
+from detctl_coordinator.storage.store import ConflictError, DocumentError, NamedRows, Rows, StoreError
 
 PAGE = 500  # ids a round trip when a list is filtered
 INFO_BYTES_MAX = 64 * 1024
@@ -24,7 +24,7 @@ Info = tuple[str, str, str]  # audit id, machine, recipe
 
 
 def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
-    """Creates or advances by compare-and-set on the version. Raises Conflict."""
+    """Creates or advances by compare-and-set on the version. Raises ConflictError."""
     stored = replace(audit, version=audit.version + 1)
     values: list[str | int | float] = [
         audit.version,
@@ -45,7 +45,7 @@ def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
     values += [*ended.values(), *removed]
     answer = link.script(redis_scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], values)
     if answer != b"ok":
-        raise Conflict(
+        raise ConflictError(
             f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
         )
     link.confirm()
@@ -149,7 +149,7 @@ def _take_out(link: RedisLink, audit_id: str, wanted: set[str]) -> list[str]:
             return []
         try:
             put(link, rest, removed)
-        except Conflict:
+        except ConflictError:
             continue
         return removed
     raise StoreError(f"audit {audit_id} changes too fast to delete runs from it: try again")

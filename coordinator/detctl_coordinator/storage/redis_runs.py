@@ -11,7 +11,7 @@ from detctl_coordinator.storage.contradictions import is_over, other_entry, othe
 from detctl_coordinator.storage.limits import ORDINAL_GAP_MAX
 from detctl_coordinator.storage.redis_keys import ENTRY_BYTES, data_key, state_key
 from detctl_coordinator.storage.redis_link import RedisLink
-from detctl_coordinator.storage.store import Fenced, Missing, Refused, StoreError
+from detctl_coordinator.storage.store import FencedError, MissingError, RejectedDataError, StoreError
 
 UNLINK_MAX = 500  # keys a command
 BLOBS_MAX = 16  # segments a round trip: some MiB
@@ -25,9 +25,9 @@ def attempt_of(link: RedisLink, run_id: str) -> int:
 
 
 def open_attempt(link: RedisLink, run_id: str, attempt: int) -> None:
-    """Lets `attempt` write, fences older ones and unlinks their data. Raises Fenced."""
+    """Lets `attempt` write, fences older ones and unlinks their data. Raises FencedError."""
     if attempt < 1 or not link.call("HEXISTS", redis_keys.RUNS, run_id):
-        raise Fenced(f"run {run_id} is unknown: it was deleted or never planned")
+        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
     answer = link.script(redis_scripts.OPEN_ATTEMPT, [state_key(run_id)], [attempt])
     if answer != b"ok":
         raise _fenced(run_id, attempt, answer)
@@ -43,7 +43,7 @@ def put_segment(
     columns: bytes,
     closed: Sequence[tuple[StreamKey, StepEntry]],
 ) -> None:
-    """Writes a segment and its part of the index in one step; nothing where both are there. Raises Fenced, Refused."""
+    """Writes a segment and its part of the index in one step; nothing where both are there. Raises FencedError, RejectedDataError."""
     keys = [state_key(run_id), data_key(run_id, attempt, "metas", meta.rank)]
     keys.append(data_key(run_id, attempt, "segment", meta.rank, meta.number))
     keys += [data_key(run_id, attempt, part) for part in ("streams", "ranks", "seals")]
@@ -67,7 +67,7 @@ def put_segment(
 
 
 def put_seal(link: RedisLink, run_id: str, attempt: int, rank: int, document: str) -> None:
-    """Writes the seal of a rank; nothing where it is there. Raises Fenced, ContradictionError."""
+    """Writes the seal of a rank; nothing where it is there. Raises FencedError, ContradictionError."""
     keys = [state_key(run_id), data_key(run_id, attempt, "seals"), data_key(run_id, attempt, "ranks")]
     answer = link.script(redis_scripts.PUT_SEAL, keys, [attempt, rank, document])
     if answer[0] == b"seal":
@@ -106,7 +106,7 @@ def columns(link: RedisLink, run_id: str, rank: int, numbers: Iterable[int]) -> 
         blobs = link.call("MGET", *(data_key(run_id, attempt, "segment", rank, number) for number in page))
         for number, blob in zip(page, blobs, strict=True):
             if blob is None:
-                raise Missing(f"run {run_id}: no segment {number} of rank {rank}")
+                raise MissingError(f"run {run_id}: no segment {number} of rank {rank}")
             found[number] = blob
     return found
 
@@ -172,12 +172,14 @@ def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) 
     if answer[0] == b"over":
         raise is_over(run_id, attempt)
     if answer[0] == b"gap":
-        raise Refused(f"entry {answer[1].decode()} is too far ahead: its stream has {answer[2].decode()} entries")
+        raise RejectedDataError(
+            f"entry {answer[1].decode()} is too far ahead: its stream has {answer[2].decode()} entries"
+        )
 
 
 def _fenced(run_id: str, attempt: int, now: bytes) -> StoreError:
     if now == b"deleted":
-        return Fenced(f"run {run_id} is unknown: it was deleted or never planned")
+        return FencedError(f"run {run_id} is unknown: it was deleted or never planned")
     if now == b"none" or int(now) < attempt:
         return StoreError(f"run {run_id}: attempt {attempt} is not open yet")
-    return Fenced(f"run {run_id}: attempt {attempt} is older than attempt {int(now)}")
+    return FencedError(f"run {run_id}: attempt {attempt} is older than attempt {int(now)}")

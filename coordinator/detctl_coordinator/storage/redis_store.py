@@ -12,7 +12,7 @@ from detctl_coordinator.storage import documents, redis_audits, redis_keys, redi
 from detctl_coordinator.storage.limits import check_segment
 from detctl_coordinator.storage.redis_admission import admit
 from detctl_coordinator.storage.redis_link import RedisLink
-from detctl_coordinator.storage.store import Missing, NamedRows, Rows, StoreError
+from detctl_coordinator.storage.store import MissingError, NamedRows, Rows, StoreError
 
 
 class RedisStore:
@@ -118,7 +118,9 @@ class RedisStore:
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
         found = self.entries(run_id, key, ordinal, ordinal + 1)
         if not found:
-            raise Missing(f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}")
+            raise MissingError(
+                f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}"
+            )
         return found[0]
 
     def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:

@@ -10,11 +10,11 @@ from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents
 from detctl_coordinator.storage.retention import is_active, without_runs
-from detctl_coordinator.storage.store import Conflict, DocumentError, NamedRows, Rows
+from detctl_coordinator.storage.store import ConflictError, DocumentError, NamedRows, Rows
 
 
 def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
-    """Creates or advances by compare-and-set on the version. Raises Conflict."""
+    """Creates or advances by compare-and-set on the version. Raises ConflictError."""
     stored = replace(audit, version=audit.version + 1)
     document = documents.dump(documents.audit_to_json(stored))
     values = (stored.version, is_active(stored), stored.created_unix_s, document, stored.audit_id)
@@ -25,7 +25,7 @@ def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
         sql = "UPDATE audits SET version = ?, active = ?, created = ?, document = ? WHERE audit_id = ? AND version = ?"
         changed = connection.execute(sql, (*values, audit.version)).rowcount
     if not changed:
-        raise Conflict(
+        raise ConflictError(
             f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
         )
     connection.executemany(

@@ -9,7 +9,7 @@ from itertools import groupby
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
 from detctl_coordinator.storage.contradictions import is_over, other_entry, other_seal, other_segment, was_sealed
 from detctl_coordinator.storage.limits import check_gap
-from detctl_coordinator.storage.store import Fenced, StoreError
+from detctl_coordinator.storage.store import FencedError, StoreError
 
 SWEEP_SEGMENTS = 64  # rows a slice: a sweep must not hold up writers for long
 SWEEP_ENTRIES = 8192
@@ -22,13 +22,13 @@ def current(connection: sqlite3.Connection, run_id: str) -> tuple[int, int]:
 
 
 def open_attempt(connection: sqlite3.Connection, run_id: str, attempt: int) -> bool:
-    """Lets `attempt` write and fences older ones; True where rows of an older one are left to sweep. Raises Fenced."""
+    """Lets `attempt` write and fences older ones; True where rows of an older one are left to sweep. Raises FencedError."""
     row = connection.execute("SELECT run_no, attempt FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        raise Fenced(f"run {run_id} is unknown: it was deleted or never planned")
+        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
     run_no, opened = row
     if attempt < opened or attempt < 1:
-        raise Fenced(f"run {run_id}: attempt {attempt} is older than attempt {opened}")
+        raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {opened}")
     if attempt == opened:
         return False
     connection.execute("UPDATE numbers SET last_run_no = last_run_no + 1")
@@ -42,13 +42,13 @@ def open_attempt(connection: sqlite3.Connection, run_id: str, attempt: int) -> b
 def _writable(connection: sqlite3.Connection, run_id: str, attempt: int) -> tuple[int, bool]:
     """(the number under which `attempt` writes, whether it takes something new).
 
-    Raises Fenced for an older one, StoreError for one not opened yet.
+    Raises FencedError for an older one, StoreError for one not opened yet.
     """
     row = connection.execute("SELECT run_no, attempt, closed FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        raise Fenced(f"run {run_id} is unknown: it was deleted or never planned")
+        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
     if attempt < row[1]:
-        raise Fenced(f"run {run_id}: attempt {attempt} is older than attempt {row[1]}")
+        raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {row[1]}")
     if attempt > row[1]:
         raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {row[1]})")
     return int(row[0]), attempt > row[2]
@@ -62,7 +62,7 @@ def put_segment(
     columns: bytes,
     closed: Sequence[tuple[StreamKey, StepEntry]],
 ) -> None:
-    """Writes a segment and its part of the index; nothing where both are there. Raises Fenced, Refused."""
+    """Writes a segment and its part of the index; nothing where both are there. Raises FencedError, RejectedDataError."""
     run_no, takes_new = _writable(connection, run_id, attempt)
     content = (
         *(meta.scheme, meta.level, meta.record_count, meta.first_step, meta.last_step, meta.crc32, meta.bytes),
@@ -127,7 +127,7 @@ def _put_entries(
 
 
 def put_seal(connection: sqlite3.Connection, run_id: str, attempt: int, rank: int, document: str) -> None:
-    """Writes the seal of a rank; nothing where it is there. Raises Fenced, ContradictionError."""
+    """Writes the seal of a rank; nothing where it is there. Raises FencedError, ContradictionError."""
     run_no, takes_new = _writable(connection, run_id, attempt)
     sql = "SELECT document FROM seals WHERE run_no = ? AND rank = ?"
     there = connection.execute(sql, (run_no, rank)).fetchone()

@@ -20,7 +20,7 @@ from detctl_coordinator.storage.limits import check_segment
 from detctl_coordinator.storage.local_folder import FolderLock, refuse_network, refuse_special
 from detctl_coordinator.storage.sqlite_schema import explain, open_reader
 from detctl_coordinator.storage.sqlite_writer import SqliteWriter
-from detctl_coordinator.storage.store import Missing, NamedRows, Rows, StoreError
+from detctl_coordinator.storage.store import MissingError, NamedRows, Rows, StoreError
 
 T = TypeVar("T")
 IDLE_READERS_MAX = 8  # as many may read as want to; this many connections are kept
@@ -153,7 +153,9 @@ class SqliteStore:
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
         found = self.entries(run_id, key, ordinal, ordinal + 1)
         if not found:
-            raise Missing(f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}")
+            raise MissingError(
+                f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}"
+            )
         return found[0]
 
     def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
@@ -184,7 +186,7 @@ class SqliteStore:
             for number in numbers:
                 row = connection.execute(sql, (run_no, rank, number)).fetchone()
                 if row is None:
-                    raise Missing(f"run {run_id}: no segment {number} of rank {rank}")
+                    raise MissingError(f"run {run_id}: no segment {number} of rank {rank}")
                 found[number] = row[0]
             return found
 

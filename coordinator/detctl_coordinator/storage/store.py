@@ -23,19 +23,19 @@ class StoreError(Exception):
     """The store said no or did not answer; nothing of the call counts as stored. One line for people."""
 
 
-class Conflict(StoreError):
+class ConflictError(StoreError):
     """Compare-and-set lost: somebody advanced the document first."""
 
 
-class Fenced(StoreError):
+class FencedError(StoreError):
     """A newer attempt of the run exists, or the run was deleted."""
 
 
-class Missing(StoreError):
+class MissingError(StoreError):
     """Asked for an entry or a segment that is not there."""
 
 
-class Refused(StoreError):
+class RejectedDataError(StoreError):
     """Can never be stored as it is (an ordinal far beyond its stream, a blob over the limit): do not send it again."""
 
 
@@ -76,11 +76,11 @@ class NamedRows(dict[str, T]):
         self.unreadable = tuple(unreadable)
 
 
-class ContradictionError(Refused):
+class ContradictionError(RejectedDataError):
     """Says something else than what is stored under the same number, ordinal or rank. What is stored stays as it was."""
 
 
-class RunOverError(Fenced):
+class RunOverError(FencedError):
     """The attempt has ended: what is stored may be sent again, nothing new is taken."""
 
 
@@ -89,7 +89,7 @@ class Store(Protocol):
 
     # -- audits and runs ------------------------------------------------------------------------------------------
     def put_audit(self, audit: Audit) -> Audit:
-        """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises Conflict.
+        """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises ConflictError.
 
         Attempts up to each run's `closed_through` take nothing new from this step on.
         """
@@ -155,7 +155,7 @@ class Store(Protocol):
     def open_attempt(self, run_id: str, attempt: int) -> None:
         """From now on only this attempt may write; idempotent; what older attempts wrote is forgotten.
 
-        Raises Fenced for an older attempt and for a run that no audit holds.
+        Raises FencedError for an older attempt and for a run that no audit holds.
         """
         ...
 
@@ -169,13 +169,13 @@ class Store(Protocol):
     ) -> None:
         """Durable when it returns. The same segment again changes nothing.
 
-        Raises Fenced (RunOverError where the attempt has ended), Refused (ContradictionError where its number, or the ordinal of one
-        of its entries, has other content, and where its rank was sealed without it).
+        Raises FencedError (RunOverError where the attempt has ended), RejectedDataError (ContradictionError where its number, or the
+        ordinal of one of its entries, has other content, and where its rank was sealed without it).
         """
         ...
 
     def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
-        """Durable when it returns; the same seal again changes nothing. Raises Fenced (RunOverError), ContradictionError."""
+        """Durable when it returns; the same seal again changes nothing. Raises FencedError (RunOverError), ContradictionError."""
         ...
 
     # -- reading a run (its latest attempt) -----------------------------------------------------------------------
@@ -190,7 +190,7 @@ class Store(Protocol):
         ...
 
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
-        """Raises Missing."""
+        """Raises MissingError."""
         ...
 
     def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
@@ -202,7 +202,7 @@ class Store(Protocol):
         ...
 
     def segment_columns(self, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
-        """zlib of RecordColumns, as it was sent. Raises Missing."""
+        """zlib of RecordColumns, as it was sent. Raises MissingError."""
         ...
 
     # -- service --------------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 
-from detctl_coordinator.comparison.reader import Damaged
+from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Seal, SealedStream, SegmentMeta, StreamKey
-from detctl_coordinator.storage.store import Missing, Store
+from detctl_coordinator.storage.store import MissingError, Store
 
 PAGE = 4096  # entries a call
 NAMED_MAX = 5  # numbers that a message lists
@@ -34,9 +34,9 @@ def verify(store: Store, run_id: str, *, blobs: bool = False) -> list[str]:
 
 
 def check_blob(meta: SegmentMeta, data: bytes) -> None:
-    """Raises Damaged where a segment's bytes are not those that were sent."""
+    """Raises DamagedError where a segment's bytes are not those that were sent."""
     if len(data) != meta.bytes or zlib.crc32(data) != meta.crc32:
-        raise Damaged("the stored bytes do not match their checksum")
+        raise DamagedError("the stored bytes do not match their checksum")
 
 
 def _rank(seal: Seal, metas: list[SegmentMeta], stored: dict[StreamKey, int]) -> list[str]:
@@ -90,7 +90,7 @@ def _blobs(store: Store, run_id: str, metas: list[SegmentMeta]) -> list[str]:
     for meta in metas:
         try:
             check_blob(meta, store.segment_columns(run_id, meta.rank, [meta.number])[meta.number])
-        except (Damaged, Missing) as error:
+        except (DamagedError, MissingError) as error:
             problems.append(f"segment {meta.number}: {error}")
     return problems
 

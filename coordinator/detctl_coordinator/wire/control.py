@@ -10,7 +10,7 @@ from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.run import RunOutcome
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.lifecycle_events import Assign, Instruction, RunAccepted, RunEnded, RunRefused, RunRunning
 from detctl_coordinator.machine import Machine, Recipe, Working
 from detctl_coordinator.wire.checks import at_most, identifier, in_form, recorded_facts
@@ -21,10 +21,10 @@ RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused
 
 
 def machine_from_hello(hello: pb.Hello) -> Machine:
-    """Raises Refusal where a name, count or size is out of bounds."""
+    """Raises RefusedCallError where a name, count or size is out of bounds."""
     name = identifier(hello.machine, "machine")
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", hello.boot_id):
-        raise Refusal(Code.INVALID, f"machine {name}: Hello has no boot id")
+        raise RefusedCallError(Code.INVALID, f"machine {name}: Hello has no boot id")
     at_most(len(hello.recipes), limits.RECIPES_MAX, f"recipes in the catalog of {name}")
     at_most(len(hello.environments), limits.RECIPES_MAX, f"environments in the catalog of {name}")
     environments: dict[str, Mapping[str, str]] = {}
@@ -42,7 +42,7 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
 
 
 def manifest_of(text: str, what: str) -> dict[str, Any]:
-    """The facts of a manifest; empty text is {}. Raises Refusal."""
+    """The facts of a manifest; empty text is {}. Raises RefusedCallError."""
     facts = recorded_facts(text, limits.MANIFEST_BYTES_MAX, what)
     in_form(Manifest, facts, what)
     return facts
@@ -67,13 +67,13 @@ def run_event_from_state(state: pb.RunState) -> RunMessage:
         return RunRunning(run_id, state.attempt, manifest)
     if state.phase == pb.RUN_PHASE_ENDED:
         return RunEnded(run_id, state.attempt, outcome_of(state), manifest)
-    raise Refusal(Code.INVALID, f"run {run_id}: unknown phase {state.phase}")
+    raise RefusedCallError(Code.INVALID, f"run {run_id}: unknown phase {state.phase}")
 
 
 def outcome_of(state: pb.RunState) -> RunOutcome:
-    """How an attempt ended, cut to size. Raises Refusal on an unknown end."""
+    """How an attempt ended, cut to size. Raises RefusedCallError on an unknown end."""
     if state.end not in ENDS:
-        raise Refusal(Code.INVALID, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}")
+        raise RefusedCallError(Code.INVALID, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}")
     return RunOutcome(
         end=state.end,
         exit_code=state.exit_code,
@@ -121,7 +121,9 @@ def _recipe(offer: pb.RecipeOffer) -> Recipe:
     at_most(len(offer.parameters), limits.PARAMETERS_MAX, f"parameters of recipe {name}")
     for parameter in offer.parameters:
         if not limits.PARAMETER.fullmatch(parameter):
-            raise Refusal(Code.INVALID, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter")
+            raise RefusedCallError(
+                Code.INVALID, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter"
+            )
     return Recipe(
         name=name,
         source_digest=limits.clean(offer.source_digest, 128),
@@ -139,5 +141,5 @@ def _texts(pairs: Mapping[str, str], what: str) -> dict[str, str]:
     at_most(len(pairs), limits.PARAMETERS_MAX, f"entries in {what}")
     for key, value in pairs.items():
         if len(key) > 128 or len(value) > limits.LINE_CHARS_MAX:
-            raise Refusal(Code.INVALID, f"{what}: {limits.clean(key, 80)!r} is too long")
+            raise RefusedCallError(Code.INVALID, f"{what}: {limits.clean(key, 80)!r} is too long")
     return dict(pairs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from detctl_coordinator import limits
 from detctl_coordinator.element_count import TooManyError, check_elements
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 
 _BYTES_MAX = {
     **dict.fromkeys(("Control", "Ingest", "ImportRun", "FinishImport"), limits.MESSAGE_BYTES_MAX),
@@ -27,9 +27,11 @@ class MessageParser:
         self._descriptor = deserialize.__self__.DESCRIPTOR
 
     async def parse(self, raw: bytes) -> Any:
-        """Raises Refusal: TOO_MUCH for what is larger than the limits, INVALID for what is no message."""
+        """Raises RefusedCallError: TOO_MUCH for what is larger than the limits, INVALID for what is no message."""
         if len(raw) > self.bytes_max:
-            raise Refusal(Code.TOO_MUCH, f"a message of {len(raw):,} bytes; this call takes at most {self.bytes_max:,}")
+            raise RefusedCallError(
+                Code.TOO_MUCH, f"a message of {len(raw):,} bytes; this call takes at most {self.bytes_max:,}"
+            )
         try:
             if len(raw) > _ASIDE_BYTES:
                 await asyncio.to_thread(check_elements, raw, self._descriptor, limits.ELEMENTS_MAX)
@@ -37,10 +39,10 @@ class MessageParser:
                 check_elements(raw, self._descriptor, limits.ELEMENTS_MAX)
             return self._deserialize(raw)
         except TooManyError as error:
-            raise Refusal(
+            raise RefusedCallError(
                 Code.TOO_MUCH, f"a message with {error}, which is beyond the limit; send less at once"
             ) from error
         except Exception as error:  # MalformedError; DecodeError lives elsewhere in each protobuf
-            raise Refusal(
+            raise RefusedCallError(
                 Code.INVALID, f"the message is not a {self._descriptor.full_name}: it cannot be parsed"
             ) from error

@@ -32,13 +32,13 @@ def nothing(agent: FakeAgent, assignment: pb.Assignment) -> None:
     """A training in which no probe answers."""
 
 
-class Refuse(Exception):
+class RefusedOrderError(Exception):
     """The machine will not run it."""
 
 
 def refuse(agent: FakeAgent, assignment: pb.Assignment) -> None:
     """The recipe is another than the one that was planned."""
-    raise Refuse("recipe digits changed after planning")
+    raise RefusedOrderError("recipe digits changed after planning")
 
 
 @dataclass
@@ -160,7 +160,7 @@ class FakeAgent:
         )
         try:
             sample = self.script(self, assignment)
-        except Refuse as why:
+        except RefusedOrderError as why:
             self._ends[key] = pb.RunState(run_id=key[0], attempt=key[1], phase=pb.RUN_PHASE_REFUSED, message=str(why))
             self.say(run_state=self._ends[key])
             return

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from detctl_agent.admission import Order, admit, check_ids
 from detctl_agent.catalog import parse
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher import variables
 from detctl_agent.launcher.placeholders import fill, names_in
 from detctl_proto.variable_rules import remote_problem
@@ -60,7 +60,7 @@ def test_overrides_take_the_place_of_defaults() -> None:
     ],
 )
 def test_refusals(fields: dict[str, Any], why: str) -> None:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RunRefusedError) as caught:
         admit(CATALOG, order(**fields))
     assert why in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -118,6 +118,6 @@ def test_a_refused_credential_is_not_repeated() -> None:
     }
     catalog = parse({"recipes": {"digits": recipe}}, "catalog.toml")
     for name in ("word", "api_key"):
-        with pytest.raises(Refused, match="does not match") as caught:
+        with pytest.raises(RunRefusedError, match="does not match") as caught:
             admit(catalog, order(parameters={name: "hunter2 $(x)"}))
         assert "hunter2" not in str(caught.value)

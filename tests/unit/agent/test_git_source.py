@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from detctl_agent import arguments, catalog, git_source, source
 from detctl_agent.admission import Admitted, Order, admit
-from detctl_agent.errors import CatalogError, Refused, SourceError
+from detctl_agent.errors import CatalogError, RunRefusedError, SourceError
 from detctl_agent.preparation import take_source
 from detctl_agent.run_folder import RunFolder
 
@@ -61,7 +61,7 @@ def test_a_commit_that_no_branch_holds_is_refused_though_the_remote_would_hand_i
     git(remote, "update-ref", "refs/pull/1/head", loose)  # as hosting services keep what others propose
     git(remote, "checkout", "-q", "main")
     git(remote, "config", "uploadpack.allowAnySHA1InWant", "true")
-    with pytest.raises(Refused, match="no branch and no tag"):
+    with pytest.raises(RunRefusedError, match="no branch and no tag"):
         git_source.worktree(f"git+file://{remote}", loose, tmp_path / "git")
 
 
@@ -72,13 +72,13 @@ def test_a_branch_that_moved_away_takes_its_commits_along_at_the_next_fetch(remo
     git_source.worktree(text, gone, place)
     git(remote, "reset", "-q", "--hard", "HEAD~1")
     git_source.worktree(text, commit(remote, "other"), place)
-    with pytest.raises(Refused, match="no branch and no tag"):
+    with pytest.raises(RunRefusedError, match="no branch and no tag"):
         git_source.worktree(text, gone, place)
 
 
 @pytest.mark.parametrize("name", ["", "main", "HEAD", "--help", "a" * 39, "A" * 40, "a" * 41, "../" + "a" * 37])
 def test_only_forty_hex_digits_are_a_commit(tmp_path: Path, name: str) -> None:
-    with pytest.raises(Refused, match="40 hex digits"):
+    with pytest.raises(RunRefusedError, match="40 hex digits"):
         git_source.worktree("git+file:///nowhere", name, tmp_path / "git")
     assert not (tmp_path / "git").exists()
 
@@ -179,7 +179,7 @@ def test_a_folder_that_leads_out_of_the_repository_is_refused(
 ) -> None:
     """Sample 9 of issue 5: the folder was read and copied wherever a link of the commit led."""
     run = RunFolder(tmp_path / "run")
-    with pytest.raises(Refused, match="leads out of the repository by a symbolic link") as caught:
+    with pytest.raises(RunRefusedError, match="leads out of the repository by a symbolic link") as caught:
         take_source(admitted(remote, folder, linked[0]), run, trees=tmp_path / "git")
     assert "\n" not in str(caught.value)
     assert not run.work.exists()
@@ -217,6 +217,6 @@ def test_a_word_of_the_command_brings_nothing_from_behind_a_link(
     assert not (taken.work / "venv").exists()
     link = ["python", "train.py", "out/tls.key"]  # is in the copy as the link that it is: nothing is brought
     assert arguments.into_copy(link, taken.origin, taken.work, 1_000_000, foreign=[2]) == link
-    with pytest.raises(Refused, match="leads out of the recipe's folder by a symbolic link"):
+    with pytest.raises(RunRefusedError, match="leads out of the recipe's folder by a symbolic link"):
         arguments.into_copy(["python", "train.py", word], taken.origin, taken.work, 1_000_000, foreign=[2])
     assert not (taken.work / "venv").exists()

@@ -11,7 +11,7 @@ import pytest
 from detctl_agent.access import root_words
 from detctl_agent.admission import Order, admit
 from detctl_agent.catalog import Catalog, parse
-from detctl_agent.errors import CatalogError, Refused
+from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher import container
 from detctl_agent.launcher.account import Account, account_of
 from detctl_agent.launcher.cgroup import Cgroups, own_cgroup
@@ -98,7 +98,9 @@ def test_names_and_numbers_are_looked_up() -> None:
 
 def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(Refused, match="only root starts trainings as another user, and the agent runs as uid 1000"):
+    with pytest.raises(
+        RunRefusedError, match="only root starts trainings as another user, and the agent runs as uid 1000"
+    ):
         account_of("54321")
     assert root_words(catalog()) == ""
 
@@ -123,7 +125,7 @@ def test_a_container_has_the_user_and_the_limits(monkeypatch: pytest.MonkeyPatch
     ]
     monkeypatch.setattr(container, "_rootless", lambda engine: True)
     container._user.cache_clear()
-    with pytest.raises(Refused, match="user trainer: docker runs without root here"):
+    with pytest.raises(RunRefusedError, match="user trainer: docker runs without root here"):
         Container(image, "r.1", account=account).command(["python"], Path("/"), {})
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from detctl_agent.admission import VALUE_CHARACTERS_MAX, Order, admit
 from detctl_agent.catalog import Catalog, parse
-from detctl_agent.errors import Refused
+from detctl_agent.errors import RunRefusedError
 from detctl_agent.patterns import matches
 
 
@@ -29,7 +29,7 @@ def admitted(pattern: str | list[str], value: str) -> str:
 )  # fmt: skip
 def test_a_pattern_that_never_ends_is_a_refusal(pattern: str, value: str) -> None:
     """Sample 4 of issue 5 on the machine's side: before, the agent's loop stood for as long as the pattern took."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RunRefusedError) as caught:
         admitted(pattern, value)
     assert "\n" not in str(caught.value)
     assert len(value) > VALUE_CHARACTERS_MAX or "cannot be decided within 1 s" in str(caught.value)
@@ -58,11 +58,11 @@ def test_a_pattern_must_match_the_whole_value(pattern: str | list[str], value: s
     if taken:
         assert admitted(pattern, value) == value
     else:
-        with pytest.raises(Refused, match="does not match"):
+        with pytest.raises(RunRefusedError, match="does not match"):
             admitted(pattern, value)
 
 
 def test_what_fails_in_the_other_process_is_no_match(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "/nowhere/python")
-    with pytest.raises(Refused, match="could not be evaluated"):
+    with pytest.raises(RunRefusedError, match="could not be evaluated"):
         matches("a", "a")

@@ -15,7 +15,7 @@ from detctl_agent import places, preparation
 from detctl_agent.admission import Admitted, Order, admit
 from detctl_agent.catalog import Catalog, load, parse
 from detctl_agent.commands.check import check
-from detctl_agent.errors import CatalogError, Refused
+from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher.container import Container, Image
 from detctl_agent.places import Private, check_unchanged, resolved
 from detctl_agent.run_folder import RunFolder
@@ -56,11 +56,11 @@ class Site:
         return admit(self.catalog(*roots, **recipe), order)
 
     def place(self, value: Path | str, *roots: Path | str, environment: str = "default", **recipe: Any) -> str:
-        """The place as its training is given it. Raises Refused."""
+        """The place as its training is given it. Raises RunRefusedError."""
         return resolved(self.admitted(value, *roots, environment=environment, **recipe), self.private)["data"]
 
     def refused(self, value: Path | str, *roots: Path | str, environment: str = "default", **recipe: Any) -> str:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(RunRefusedError) as caught:
             self.place(value, *roots, environment=environment, **recipe)
         said = str(caught.value)
         assert "\n" not in said
@@ -88,7 +88,7 @@ def test_without_roots_only_the_owners_own_value_is_taken(site: Site, environmen
         "recipes": {"digits": {"command": ["python", "{data}"], "folder": "/srv", "paths": ["data"], "parameters": {"data": "/d"}}},
         "environments": {"box": {"image": "train:1"}},
     }  # fmt: skip
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RunRefusedError) as caught:
         admit(parse(catalog, "catalog.toml"), order)
     assert f"parameter data: {value!r}" in str(caught.value)
     assert "allowed: its own /d" in str(caught.value)
@@ -229,7 +229,7 @@ def test_a_place_that_is_exchanged_while_the_run_is_prepared_is_refused(site: Si
     check_unchanged(admitted, found, site.private)
     (site.sets / "one").rename(site.sets / "was")
     (site.sets / "one").symlink_to("two")
-    with pytest.raises(Refused, match="was exchanged"):
+    with pytest.raises(RunRefusedError, match="was exchanged"):
         check_unchanged(admitted, found, site.private)
 
 
@@ -257,7 +257,7 @@ def test_roots_are_of_places(site: Site) -> None:
 @pytest.mark.parametrize("value", ["-rf", "--output=/etc/x", "-"])
 def test_a_value_is_no_option_unless_the_owner_says_so(site: Site, value: str) -> None:
     order = Order("r1", 1, "digits", parameters={"note": value})
-    with pytest.raises(Refused, match="does not match"):
+    with pytest.raises(RunRefusedError, match="does not match"):
         admit(site.catalog(), order)
     assert admit(site.catalog(patterns={"note": "-.*"}), order).parameters["note"] == value
 
@@ -265,7 +265,7 @@ def test_a_value_is_no_option_unless_the_owner_says_so(site: Site, value: str) -
 @pytest.mark.parametrize("value", ["/etc/passwd", "../../secret", "a/../../b", "x=../y"])
 def test_a_parameter_that_is_no_place_takes_no_path_unless_the_owner_says_so(site: Site, value: str) -> None:
     order = Order("r1", 1, "digits", parameters={"note": value})
-    with pytest.raises(Refused, match="the parameter is no place"):
+    with pytest.raises(RunRefusedError, match="the parameter is no place"):
         admit(site.catalog(), order)
     assert admit(site.catalog(patterns={"note": ".*"}), order).parameters["note"] == value
     for harmless in ("s3://bucket/x", "org/model", "a..b", "0.5", ""):
@@ -304,7 +304,7 @@ def test_a_recipes_folder_with_the_agents_credentials_is_not_mounted(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Site, "private", Private((site.folder / "recipe/tls",)))
-    with pytest.raises(Refused, match=r"its folder .*/recipe holds state or credentials"):
+    with pytest.raises(RunRefusedError, match=r"its folder .*/recipe holds state or credentials"):
         prepared(site, site.admitted(site.own, environment="box"), monkeypatch)
 
 

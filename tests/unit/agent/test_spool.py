@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from detctl_agent import spool
-from detctl_agent.errors import DiskFull
+from detctl_agent.errors import DiskFullError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_a_sound_log(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(os, "write", full)
     writer.append(b"two" * 100)
-    with pytest.raises(DiskFull, match="no space left"):
+    with pytest.raises(DiskFullError, match="no space left"):
         writer.sync()
     monkeypatch.undo()
     writer.close()

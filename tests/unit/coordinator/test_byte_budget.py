@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from detctl_coordinator.byte_budget import ByteBudget
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 
 
 async def taken(budget, caller, count, **how):
@@ -57,7 +57,7 @@ async def test_what_has_arrived_and_waits_has_a_limit_too():
     budget = ByteBudget(total=100, each=40)
     await budget.take("a", 40)
     tasks = [await taken(budget, "a", 20, arrived=True) for _ in range(3)]
-    with pytest.raises(Refusal, match="send fewer messages at once") as caught:
+    with pytest.raises(RefusedCallError, match="send fewer messages at once") as caught:
         await tasks[2]
     assert caught.value.code is Code.TOO_MUCH
     assert not tasks[0].done() and not tasks[1].done()

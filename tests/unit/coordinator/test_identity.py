@@ -14,8 +14,8 @@ from detctl_coordinator.domain.identity import (
     LOCAL,
     OPEN_METHODS,
     RULES,
+    AccessDeniedError,
     Caller,
-    Refused,
     Role,
     caller_of,
     check_call,
@@ -81,7 +81,7 @@ def may(role: Role, machine: str = "") -> set[str]:
     """The methods that a caller of this role may call."""
     found = set()
     for method in METHODS:
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(AccessDeniedError):
             check_call(Caller("gpu1", role), method, machine)
             found.add(method)
     return found
@@ -115,7 +115,7 @@ def test_each_role_may_what_the_table_says_and_no_more(method, role):
 )
 def test_a_method_without_a_rule_is_refused_to_everybody(method, role):
     for caller in (Caller("gpu1", role), LOCAL):
-        with pytest.raises(Refused, match="may not call") as caught:
+        with pytest.raises(AccessDeniedError, match="may not call") as caught:
             check_call(caller, method, "gpu1" if role is Role.MACHINE else "")
         assert caught.value.known
 
@@ -127,8 +127,8 @@ def test_nobody_speaks_for_a_machine_but_itself():
     check_call(LOCAL, "/detctl.v1.Agents/Control", "gpu1")  # whoever opens the coordinator's own socket is its user
 
 
-def refused(*arguments: object) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refused(*arguments: object) -> AccessDeniedError:
+    with pytest.raises(AccessDeniedError) as caught:
         caller_of(*arguments)  # type: ignore[arg-type]
     return caught.value
 

@@ -11,7 +11,7 @@ import pytest
 from detctl_coordinator.audit_log import entries_of
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_coordinator.errors import Refusal
+from detctl_coordinator.errors import RefusedCallError
 from detctl_coordinator.logs import LineFormatter
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.planning import plan_runs
@@ -81,7 +81,7 @@ def test_a_credential_cannot_be_varied_since_it_would_name_runs(name: str, value
     recipe = Recipe("digits", parameters={name: ""}, patterns={name: r"[^ ]{0,200}"})
     machines = {"gpu1": Machine("gpu1", recipes={"digits": recipe}, environments={"default": {}})}
     request = AuditRequest("digits", ("gpu1",), twins=1, vary=((name, values),))
-    with pytest.raises(Refusal, match="looks like a credential") as caught:
+    with pytest.raises(RefusedCallError, match="looks like a credential") as caught:
         plan_runs(request, machines, ["gpu1"], "a1")
     assert SECRET not in caught.value.text
     assert plan_runs(replace(request, vary=(), set=((name, values[0]),)), machines, ["gpu1"], "a1").specs

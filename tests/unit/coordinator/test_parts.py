@@ -11,13 +11,13 @@ from detctl_coordinator import listen, logs, token_file
 from detctl_coordinator.audit_lifecycle import strays
 from detctl_coordinator.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_coordinator.errors import Code, Refusal, refusal_of
+from detctl_coordinator.errors import Code, RefusedCallError, refusal_of
 from detctl_coordinator.leases import Leases
 from detctl_coordinator.lifecycle_events import Stop
 from detctl_coordinator.machine import Machine, Recipe, Working, machine_from_document, machine_to_document
 from detctl_coordinator.progress import Speed
 from detctl_coordinator.settings import age_s
-from detctl_coordinator.storage.store import Conflict, StoreError
+from detctl_coordinator.storage.store import ConflictError, StoreError
 from detctl_coordinator.verdicts import no_data
 
 
@@ -184,9 +184,9 @@ def test_log_lines_cannot_be_forged():
 def test_private_text_stays_inside():
     leaking = refusal_of(RuntimeError("password=hunter2"))
     assert leaking.code is Code.INTERNAL and "hunter2" not in leaking.text and "hunter2" in leaking.private
-    assert refusal_of(Conflict("v3")).code is Code.STORE
+    assert refusal_of(ConflictError("v3")).code is Code.STORE
     assert refusal_of(StoreError("the disk is full")).text.endswith("the disk is full")
-    assert refusal_of(Refusal(Code.INVALID, "x")).text == "x"
+    assert refusal_of(RefusedCallError(Code.INVALID, "x")).text == "x"
 
 
 def test_speed_is_over_the_last_seconds():

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from detctl_coordinator import planning
 from detctl_coordinator.domain.audit import AuditRequest
-from detctl_coordinator.errors import Refusal
+from detctl_coordinator.errors import RefusedCallError
 from detctl_coordinator.machine import Machine, Recipe
 
 VALUES = tuple(str(number) for number in range(64))
@@ -29,6 +29,6 @@ def test_a_product_of_many_values_is_never_made(count, monkeypatch):
     recipe = Recipe("r", parameters=dict.fromkeys(NAMES, "0"))
     machine = Machine("gpu1", recipes={"r": recipe}, environments={"default": {}})
     request = AuditRequest("r", ("gpu1",), twins=1, vary=tuple((name, VALUES) for name in NAMES[:count]))
-    with pytest.raises(Refusal, match=r"would be .* runs; at most 1000"):
+    with pytest.raises(RefusedCallError, match=r"would be .* runs; at most 1000"):
         planning.plan_runs(request, {"gpu1": machine}, {"gpu1"}, "a")
     assert len(made) == 1  # the machine and its environment

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.offered_patterns import values_of
 from detctl_coordinator.planning import plan_runs
@@ -38,8 +38,8 @@ def plan(request: AuditRequest, connected: tuple[str, ...] = ("gpu1", "gpu2")):
     return plan_runs(request, MACHINES, connected, "a1")
 
 
-def refusal(request: AuditRequest) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+def refusal(request: AuditRequest) -> RefusedCallError:
+    with pytest.raises(RefusedCallError) as caught:
         plan(request)
     assert "\n" not in caught.value.text
     return caught.value
@@ -162,7 +162,7 @@ def test_no_expression_of_a_machine_is_evaluated(pattern, value, monkeypatch):
         for name in ("compile", "fullmatch", "match", "search", "sub", "split", "findall", "finditer"):
             patched.setattr(re, name, lambda *words, name=name: evaluated.append((name, words)))
         for request in requests:
-            with contextlib.suppress(Refusal):
+            with contextlib.suppress(RefusedCallError):
                 plan_runs(request, machines, ("gpu1",), "a1")
     assert evaluated == []
     for request in requests:
@@ -183,7 +183,7 @@ def test_a_plain_list_of_values_is_read_from_a_pattern(pattern, values):
 def test_a_recipe_that_cannot_run_without_a_value_says_which():
     pinned = Recipe("pinned", parameters={"commit": ""}, patterns={"commit": "[0-9a-f]{40}"})
     machines = {"gpu1": machine("gpu1", pinned)}
-    with pytest.raises(Refusal, match="recipe pinned needs commit: --set commit=") as caught:
+    with pytest.raises(RefusedCallError, match="recipe pinned needs commit: --set commit=") as caught:
         plan_runs(AuditRequest("pinned", ("gpu1",)), machines, ("gpu1",), "a1")
     assert caught.value.code is Code.INVALID
     commits = ("a" * 40, "b" * 40)

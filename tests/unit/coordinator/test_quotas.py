@@ -10,7 +10,7 @@ from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.identity import LOCAL, Caller, Role
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
-from detctl_coordinator.errors import Code, Refusal
+from detctl_coordinator.errors import Code, RefusedCallError
 from detctl_coordinator.logs import KEYS_MAX, LIMITED_LINES, LIMITED_S, LineLimiter
 from detctl_coordinator.main import main
 from detctl_coordinator.penalties import PENALTY_S, Penalties
@@ -41,7 +41,7 @@ def audit(number, owner, runs=2):
 def test_calls_under_way(methods, says):
     quotas = Quotas(QUOTA)
     with quotas.call(SUE, methods[0]):
-        with pytest.raises(Refusal) as caught, quotas.call(SUE, methods[1]):
+        with pytest.raises(RefusedCallError) as caught, quotas.call(SUE, methods[1]):
             pass
         assert caught.value.code is Code.TOO_MUCH and says in caught.value.text and "end one first" in caught.value.text
         with quotas.call(MACHINE, methods[1]):
@@ -68,7 +68,9 @@ def test_the_coordinators_own_user_has_more():
     with ExitStack() as stack:
         for _ in range(LOCAL_TIMES):
             stack.enter_context(quotas.call(LOCAL, AUDITS + "WatchAudit"))
-        with pytest.raises(Refusal, match=f"{LOCAL_TIMES} times --max-watch-calls for the coordinator's own user"):
+        with pytest.raises(
+            RefusedCallError, match=f"{LOCAL_TIMES} times --max-watch-calls for the coordinator's own user"
+        ):
             stack.enter_context(quotas.call(LOCAL, AUDITS + "WatchAudit"))
 
 
@@ -77,10 +79,10 @@ def test_open_audits_and_their_runs():
     quotas.check_audits(SUE, [audit(1, mine)], 3)
     quotas.check_audits(SUE, [audit(n, "") for n in range(9)] + [audit(n, "machine sue") for n in range(10, 19)], 5)
     with pytest.raises(
-        Refusal, match=r"sue has 2 audits that are not over; the limit is 2 \(--max-open-audits\): wait"
+        RefusedCallError, match=r"sue has 2 audits that are not over; the limit is 2 \(--max-open-audits\): wait"
     ):
         quotas.check_audits(SUE, [audit(1, mine, 1), audit(2, mine, 1)], 1)
-    with pytest.raises(Refusal, match=r"sue has 2 runs that are not over and asks for 4 more; the limit is 5"):
+    with pytest.raises(RefusedCallError, match=r"sue has 2 runs that are not over and asks for 4 more; the limit is 5"):
         quotas.check_audits(SUE, [audit(1, mine)], 4)
     old = audit(1, mine)
     over = replace(old, runs={name: replace(run, state=RunState.SEALED) for name, run in old.runs.items()})

@@ -12,7 +12,7 @@ from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Refusal
+from detctl_coordinator.errors import RefusedCallError
 from detctl_coordinator.imports import plan_import
 from detctl_coordinator.machine import Machine, Working, machine_to_document
 from detctl_coordinator.progress import run_with_progress, with_progress
@@ -67,7 +67,7 @@ def test_the_latest_runs_of_machines_are_those_that_their_agents_trained(store: 
     for name in MACHINES:
         store.put_machine(name, machine_to_document(Machine(name)))
     store.put_audit(finished(an_audit("joined", 2000.0, join_only=True)))
-    with pytest.raises(Refusal, match="share no finished runs"):
+    with pytest.raises(RefusedCallError, match="share no finished runs"):
         choose_runs(store, MACHINES, "", "", ())
     store.put_audit(finished(an_audit("trained", 1000.0)))
     audit, runs = choose_runs(store, MACHINES, "toy", "", ())

@@ -11,7 +11,7 @@ from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.run import Arm, RunSpec
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Refusal
+from detctl_coordinator.errors import RefusedCallError
 from detctl_coordinator.lifecycle_events import Cancel, RunAccepted
 from detctl_coordinator.machine import Machine, Working, machine_to_document
 from detctl_coordinator.quotas import Quotas
@@ -78,10 +78,10 @@ class Context:
         return "ipv4:127.0.0.1:1"
 
     async def abort(self, code, text):
-        raise Aborted(code, text)
+        raise AbortedError(code, text)
 
 
-class Aborted(Exception):
+class AbortedError(Exception):
     pass
 
 
@@ -141,9 +141,9 @@ async def test_an_old_look_does_not_undo_what_was_changed_since(store, engine):
 async def test_an_audit_that_is_unknown_or_goes_away(store, engine):
     servicer = AuditsServicer(engine, Quotas(Settings().quota))
     for unknown in ("b", "../x", ""):
-        with pytest.raises(Aborted, match="no audit"):
+        with pytest.raises(AbortedError, match="no audit"):
             await Watcher(servicer, unknown).task
-    with pytest.raises(Refusal, match="no audit"):
+    with pytest.raises(RefusedCallError, match="no audit"):
         async for _ in servicer._watches.watch("b"):
             pass
     assert not servicer._watches._followers

@@ -7,7 +7,7 @@ import zlib
 from contextlib import suppress
 
 from detctl_coordinator import limits
-from detctl_coordinator.errors import Refusal
+from detctl_coordinator.errors import RefusedCallError
 from detctl_coordinator.imports import plan_import
 from detctl_coordinator.machine import machine_from_document, machine_to_document
 from detctl_coordinator.wire import audits, control, records
@@ -70,7 +70,7 @@ def test_segments(packed, count, closed):
         crc32=zlib.crc32(packed),
     )
     segment.closed.extend(closed)
-    with suppress(Refusal):
+    with suppress(RefusedCallError):
         meta, columns, _ = records.segment_from_proto(segment)
         assert columns == packed and meta.record_count == count <= limits.SEGMENT_RECORDS_MAX
 
@@ -78,7 +78,7 @@ def test_segments(packed, count, closed):
 @settings(max_examples=150, deadline=None)
 @given(st.builds(records_pb2.Seal, rank=U32, reason=TEXT, detail_json=TEXT, steps_finished=U32))
 def test_seals(seal):
-    with suppress(Refusal):
+    with suppress(RefusedCallError):
         assert isinstance(dict(records.seal_from_proto(seal).detail), dict)
 
 
@@ -103,7 +103,7 @@ RECIPES = st.builds(
     )
 )
 def test_hellos(hello):
-    with suppress(Refusal):
+    with suppress(RefusedCallError):
         machine = control.machine_from_hello(hello)
         assert limits.ID.fullmatch(machine.name) and 1 <= machine.parallel_runs <= limits.PARALLEL_RUNS_MAX
         assert machine_from_document(json.loads(json.dumps(machine_to_document(machine)))) == machine
@@ -122,7 +122,7 @@ def test_hellos(hello):
     )
 )
 def test_run_states(state):
-    with suppress(Refusal):
+    with suppress(RefusedCallError):
         event = control.run_event_from_state(state)
         assert limits.ID.fullmatch(event.run_id)
 
@@ -134,13 +134,13 @@ def test_run_states(state):
     )
 )
 def test_requests(request):
-    with suppress(Refusal):
+    with suppress(RefusedCallError):
         assert audits.request_from_proto(request).twins >= 1
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.one_of(TEXT, st.lists(TEXT, min_size=4, max_size=4).map("/".join)))
 def test_labels_of_imports(label):
-    with suppress(Refusal):
+    with suppress(RefusedCallError):
         (run,) = plan_import(label, {}, 0.0).runs.values()
         assert limits.ID.fullmatch(run.spec.run_id) and "\x1b" not in run.spec.label

@@ -27,7 +27,7 @@ from detctl_probe.observe.loader_evidence import (
 from detctl_probe.observe.loader_traces import prune
 from detctl_probe.observe.order import as_list, order_evidence, order_print
 from detctl_probe.settings import Settings
-from detctl_probe.values import Unfit
+from detctl_probe.values import NoDigestError
 
 
 class Files(Dataset[int]):
@@ -78,7 +78,7 @@ def test_keys_and_tuples_and_nothing() -> None:
     keys = order_print([("a", 1), ("b", 2)])
     assert keys is not None and len(keys.rows or ()) == 2
     assert order_evidence([("a", 1), "b", 3]) == {"first": ["('a', 1)", "b", 3]}
-    with pytest.raises(Unfit, match="use it up"):
+    with pytest.raises(NoDigestError, match="use it up"):
         as_list(iter([1]))
 
 
@@ -111,7 +111,7 @@ def test_a_traceback_loses_our_lines_alone(monkeypatch: pytest.MonkeyPatch) -> N
     try:
         try:
             users()
-        except Unfit as error:
+        except NoDigestError as error:
             raise KeyError("second") from error
     except KeyError as error:
         caught = error

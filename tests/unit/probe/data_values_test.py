@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from detctl_probe import digest, values
-from detctl_probe.values import Unfit, by_path, fingerprint, fold_rows, gather, is_opaque, leaves
+from detctl_probe.values import NoDigestError, by_path, fingerprint, fold_rows, gather, is_opaque, leaves
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -147,7 +147,7 @@ def test_folding_rows_fast_is_folding_rows(count: int) -> None:
     ids=["sparse", "meta", "quantised", "longdouble"],
 )
 def test_what_has_no_digest_says_why(value: Any) -> None:
-    with pytest.raises(Unfit, match=r"\w"):
+    with pytest.raises(NoDigestError, match=r"\w"):
         fingerprint(value)
 
 
@@ -155,7 +155,7 @@ def test_fake_tensors_have_no_content() -> None:
     mode = pytest.importorskip("torch._subclasses.fake_tensor").FakeTensorMode()
     with mode:
         fake = torch.ones(2)
-    with pytest.raises(Unfit, match="FakeTensor"):
+    with pytest.raises(NoDigestError, match="FakeTensor"):
         fingerprint(fake)
 
 
@@ -180,7 +180,7 @@ def test_an_image_that_is_not_loaded_is_left_alone(tmp_path: Any) -> None:
     pil = pytest.importorskip("PIL.Image")
     pil.new("RGB", (4, 3)).save(tmp_path / "a.png")
     with pil.open(tmp_path / "a.png") as image:
-        with pytest.raises(Unfit, match="not loaded"):
+        with pytest.raises(NoDigestError, match="not loaded"):
             fingerprint(image)
         image.load()
         assert fingerprint(image).shape == (3, 4)
@@ -211,7 +211,7 @@ def test_limits_say_so() -> None:
     wide = {str(n): torch.ones(1) for n in range(1000)}
     for value, why in ((deep, "deep"), (loop, "itself"), (wide, "256")):
         *_, (_, last) = leaves(value)
-        with pytest.raises(Unfit, match=why):
+        with pytest.raises(NoDigestError, match=why):
             fingerprint(last)
 
 

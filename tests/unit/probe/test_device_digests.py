@@ -57,7 +57,7 @@ def digests(tensors, first=0):
     pending.mark()
     found = []
     for one in made:
-        if isinstance(one, digest.Unfit):
+        if isinstance(one, digest.NoDigestError):
             found.append(str(one))
             continue
         one.batch.wait()

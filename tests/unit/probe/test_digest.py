@@ -249,7 +249,7 @@ def test_row_digests_start_at_zero_in_each_row() -> None:
     ],
 )
 def test_what_has_no_digest_says_so(tensor: torch.Tensor) -> None:
-    with pytest.raises(digest.Unfit):
+    with pytest.raises(digest.NoDigestError):
         digest.digest_tensor(tensor)
 
 
@@ -260,7 +260,7 @@ def test_many_tensors_at_once_are_the_same_as_one_by_one() -> None:
     assert digest.digest_tensors(tensors) == [digest.digest_tensor(tensor) for tensor in tensors]
     assert digest.digest_tensors([]) == []
     sparse, dense = digest.digest_tensors([torch.eye(3).to_sparse(), torch.ones(2)])
-    assert isinstance(sparse, digest.Unfit)
+    assert isinstance(sparse, digest.NoDigestError)
     assert dense == digest.digest_tensor(torch.ones(2))
 
 

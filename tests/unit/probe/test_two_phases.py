@@ -154,7 +154,7 @@ def test_a_copy_that_finds_no_memory_is_unfit_and_the_others_are_taken() -> None
     cuda.bytes_left = 100
     square = torch.randn(16, 16)
     made = digests.submit([cuda.given(torch.ones(3)), cuda.given(square.t()), cuda.given(torch.zeros(4))])
-    assert isinstance(made[1], digest.Unfit) and "memory" in str(made[1])
+    assert isinstance(made[1], digest.NoDigestError) and "memory" in str(made[1])
     cuda.bytes_left = None
     pending.mark()
     assert value(made[0]) == digest.digest_tensor(torch.ones(3))
@@ -191,9 +191,9 @@ def test_nothing_at_all_is_done_under_graph_capture(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(device_digests, "DeviceDigests", lambda *_: pytest.fail("a device was opened under capture"))
     tensor = cuda.given(torch.ones(3))
     (made,) = device_digests.submit([tensor])
-    assert isinstance(made, digest.Unfit) and "capture" in str(made)
+    assert isinstance(made, digest.NoDigestError) and "capture" in str(made)
     for take in (lambda: device_digests.submit_one(tensor), lambda: device_digests.submit_copy(tensor, list)):
-        with pytest.raises(digest.Unfit, match="capture"):
+        with pytest.raises(digest.NoDigestError, match="capture"):
             take()
     assert not cuda.faults
 

@@ -29,7 +29,7 @@ from detctl_coordinator.comparison.pairing import Scope
 
 
 def explore(case: Case, lab: Lab) -> list[Round]:
-    """The rounds. Raises trials.Wanted where runs are missing."""
+    """The rounds. Raises trials.RunsNeededError where runs are missing."""
     rounds: list[Round] = []
     held: dict[Factor, str] = {}
     if (arm := next((arm for arm in case.arms if case.repeats(arm) is False), None)) is not None:

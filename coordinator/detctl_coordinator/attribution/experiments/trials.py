@@ -1,8 +1,8 @@
 """Trials: runs with settings, planned once, run once, and read. Pure, given readers.
 
-Experiments are written as if a trial could be run on the spot: `Lab.run` returns its results, or raises Wanted with the runs that are still
-to be made. When they are there, everything is gone through again, from the start, and comes to the same place. What has been run is found
-by what was asked of it, never by number, so whatever runs an interrupted audit has are used.
+Experiments are written as if a trial could be run on the spot: `Lab.run` returns its results, or raises RunsNeededError with the runs
+that are still to be made. When they are there, everything is gone through again, from the start, and comes to the same place. What has
+been run is found by what was asked of it, never by number, so whatever runs an interrupted audit has are used.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WORDS_SHOWN = 3
 SPENT = "not tried: the budget of {} runs is used up (--budget-runs)"
 
 
-class Wanted(Exception):
+class RunsNeededError(Exception):
     """Runs that must be there before the experiments go on."""
 
     def __init__(self, specs: Sequence[RunSpec], trials: Sequence[Trial]) -> None:
@@ -89,7 +89,7 @@ class Lab:
         self._readers = {reader.run.spec.run_id: reader for reader in self.case.request.readers}
 
     def run(self, *trials: Trial) -> list[Result]:
-        """Results in order. Raises Wanted where runs are missing."""
+        """Results in order. Raises RunsNeededError where runs are missing."""
         missing: list[RunSpec] = []
         planned: list[tuple[Trial, tuple[RunSpec, ...] | None]] = []
         for trial in trials:
@@ -101,7 +101,7 @@ class Lab:
             missing += new
             planned.append((trial, specs))
         if missing:
-            raise Wanted(missing, trials)
+            raise RunsNeededError(missing, trials)
         return [self._read(trial, specs) for trial, specs in planned]
 
     def _numbered(self, trial: Trial, others: Sequence[RunSpec]) -> tuple[tuple[RunSpec, ...], list[RunSpec]]:
