@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 
 class Share:
@@ -46,7 +46,7 @@ class ByteBudget:
         waiting = sum(waits for waits, _ in queue)
         if arrived and queue and waiting + count > self._each:
             raise RefusedCallError(
-                Code.TOO_MUCH,
+                Code.RESOURCE_EXHAUSTED,
                 f"{caller} has {self._used_by.get(caller, 0) >> 20} MiB under way and {waiting >> 20} MiB waiting; the limit is "
                 f"{self._each >> 20} MiB of each: send fewer messages at once",
             )

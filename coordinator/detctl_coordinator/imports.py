@@ -9,7 +9,7 @@ from typing import Any
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.wire.checks import in_form
 from detctl_coordinator.wire.schemas import ImportedRun
 
@@ -55,12 +55,12 @@ def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
     parts = label.split("/")
     if len(parts) != 4 or not all(limits.ID.fullmatch(part) for part in parts[:2]) or not parts[3].startswith("twin-"):
         raise RefusedCallError(
-            Code.INVALID, f"label {limits.clean(label, 80)!r}: expected machine/environment/variation/twin-N"
+            Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: expected machine/environment/variation/twin-N"
         )
     number = parts[3].removeprefix("twin-")
     if not number.isdecimal() or int(number) > limits.RUNS_MAX:
         raise RefusedCallError(
-            Code.INVALID, f"label {limits.clean(label, 80)!r}: twin-N needs a number up to {limits.RUNS_MAX}"
+            Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: twin-N needs a number up to {limits.RUNS_MAX}"
         )
     pairs = [] if parts[2] == "base" else [tuple(item.partition("=")[::2]) for item in parts[2].split(",")]
     return parts[0], parts[1], tuple(sorted((limits.clean(n, 80), limits.clean(v, 128)) for n, v in pairs)), int(number)

@@ -28,7 +28,8 @@ from detctl_coordinator.domain.identity import (
     token_id_of,
 )
 from detctl_coordinator.element_count import UNCOUNTED_BYTES
-from detctl_coordinator.errors import Code, RefusedCallError, abort
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import abort
 from detctl_coordinator.penalties import Penalties
 from detctl_coordinator.quotas import Quotas, key_of
 from detctl_coordinator.rpc.callers import MACHINE_KEY, TOKEN_KEY, metadata_value
@@ -83,7 +84,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         metadata = context.invocation_metadata()
         scheme, _, text = metadata_value(metadata, TOKEN_KEY).partition(" ")
         if scheme != "Bearer" or not text:
-            raise RefusedCallError(Code.WHO, "a token is needed: authorization: Bearer …")
+            raise RefusedCallError(Code.UNAUTHENTICATED, "a token is needed: authorization: Bearer …")
         try:
             if hmac.compare_digest(text.encode("utf-8", "replace"), self._own):
                 caller = LOCAL
@@ -92,7 +93,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 caller = caller_of(token, text, _certificate_name(context), time.time())
             check_call(caller, method, metadata_value(metadata, MACHINE_KEY))
         except AccessDeniedError as error:
-            raise RefusedCallError(Code.NOT_YOURS if error.known else Code.WHO, str(error)) from None
+            raise RefusedCallError(
+                Code.PERMISSION_DENIED if error.known else Code.UNAUTHENTICATED, str(error)
+            ) from None
         return caller
 
     async def _parsed(self, parser: MessageParser, raw: bytes, key: str) -> Any:
@@ -102,7 +105,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         try:
             return await parser.parse(raw)
         except RefusedCallError as refusal:
-            if refusal.code is Code.TOO_MUCH:
+            if refusal.code is Code.RESOURCE_EXHAUSTED:
                 self._penalties.add(key)
             raise
 
@@ -164,7 +167,7 @@ async def _only_message(requests: Any) -> bytes:
                 return bytes(raw)
     except TimeoutError:
         pass
-    raise RefusedCallError(Code.INVALID, "the call brought no message")
+    raise RefusedCallError(Code.INVALID_ARGUMENT, "the call brought no message")
 
 
 def _unless_bytes(serialize: Any) -> Callable[[Any], bytes]:

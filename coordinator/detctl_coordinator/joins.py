@@ -9,7 +9,7 @@ from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import Caller
 from detctl_coordinator.domain.run import RunRecord, RunState
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.holders import may_join, may_manage
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.planning import near
@@ -20,7 +20,7 @@ def without_agents(request: AuditRequest) -> AuditRequest:
     for asked, option in ((request.explain, "--explain"), (request.self_test, "--self-test")):
         if asked:
             raise RefusedCallError(
-                Code.INVALID, f"{option} needs agents that run experiments: it does not go with --join-only"
+                Code.INVALID_ARGUMENT, f"{option} needs agents that run experiments: it does not go with --join-only"
             )
     return replace(request, zoom=False)
 
@@ -35,7 +35,8 @@ def expected_machines(request: AuditRequest) -> dict[str, Machine]:
         for name in names:
             if not limits.ID.fullmatch(name):
                 raise RefusedCallError(
-                    Code.INVALID, f"{what} {limits.clean(name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64 characters"
+                    Code.INVALID_ARGUMENT,
+                    f"{what} {limits.clean(name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64 characters",
                 )
     recipe = Recipe(request.recipe)
     environments: Mapping[str, Mapping[str, str]] = {name: {} for name in request.environments}
@@ -52,16 +53,18 @@ def run_to_join(
     again: also one that somebody has, where the caller had it or may manage the audit.
     """
     if not audit.request.join_only:
-        raise RefusedCallError(Code.INVALID, f"audit {audit.audit_id} is run by agents: nobody joins it")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"audit {audit.audit_id} is run by agents: nobody joins it")
     if not may_join(audit, caller):
         owner = audit.owner or audit.request.requested_by or "nobody"
         raise RefusedCallError(
-            Code.NOT_YOURS,
+            Code.PERMISSION_DENIED,
             f"audit {audit.audit_id} was started by {owner}, and its runs are not for {caller.name}: "
             f"detctl audit --join-only --joiners {caller.name} lets {caller.name} train some",
         )
     if audit.state is not AuditState.RUNNING:
-        raise RefusedCallError(Code.NOT_NOW, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody")
+        raise RefusedCallError(
+            Code.FAILED_PRECONDITION, f"audit {audit.audit_id} is {audit.state.value}: no run waits for anybody"
+        )
     if machine not in audit.request.machines:
         known = near(machine, audit.request.machines)
         raise RefusedCallError(
@@ -76,7 +79,9 @@ def run_to_join(
             Code.NOT_FOUND, f"audit {audit.audit_id} has no environment {limits.clean(environment, 80)!r}{known}"
         )
     if not environment and len(environments) > 1:
-        raise RefusedCallError(Code.INVALID, f"which environment is this? --environment {' or '.join(environments)}")
+        raise RefusedCallError(
+            Code.INVALID_ARGUMENT, f"which environment is this? --environment {' or '.join(environments)}"
+        )
     here = [run for run in here if not environment or run.spec.arm.environment == environment]
     held = [run for run in here if run.state is RunState.RUNNING and run.outcome is None]
     mine = [run for run in held if run.boot_id == boot_id and run.holder == caller.name]
@@ -87,12 +92,14 @@ def run_to_join(
     if again and held:
         who = ", ".join(sorted({run.holder or "somebody" for run in held}))
         raise RefusedCallError(
-            Code.NOT_YOURS,
+            Code.PERMISSION_DENIED,
             f"the runs of {machine} in audit {audit.audit_id} belong to {who}: they, whoever started the audit "
             "and administrators may take them over",
         )
     hint = "; one whose record was killed is taken over with --again" if not again else ""
-    raise RefusedCallError(Code.NOT_NOW, f"every run of {machine} in audit {audit.audit_id} is taken or over{hint}")
+    raise RefusedCallError(
+        Code.FAILED_PRECONDITION, f"every run of {machine} in audit {audit.audit_id} is taken or over{hint}"
+    )
 
 
 def still_waiting(audit: Audit, machine: str) -> int:

@@ -18,7 +18,7 @@ from detctl_proto.variable_rules import names_a_secret
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.run import Arm, RunSpec
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.variation_names import Change, check_given, check_value, resolve
 
@@ -37,7 +37,7 @@ class Planned:
 def plan_runs(
     request: AuditRequest, machines: Mapping[str, Machine], connected: Iterable[str], audit_id: str = ""
 ) -> Planned:
-    """Raises RefusedCallError (NOT_FOUND for names that nobody has, INVALID for the rest)."""
+    """Raises RefusedCallError (NOT_FOUND for names that nobody has, INVALID_ARGUMENT for the rest)."""
     _check_shape(request)
     chosen = [_machine(name, machines) for name in request.machines]
     recipes = {machine.name: _recipe(request.recipe, machine) for machine in chosen}
@@ -64,7 +64,9 @@ def plan_runs(
     total = len(chosen) * len(request.environments) * math.prod(map(len, varied)) * request.twins
     if total > limits.RUNS_MAX:
         shown = total if total < 10**9 else "more than a billion"
-        raise RefusedCallError(Code.INVALID, f"this audit would be {shown} runs; at most {limits.RUNS_MAX} are taken")
+        raise RefusedCallError(
+            Code.INVALID_ARGUMENT, f"this audit would be {shown} runs; at most {limits.RUNS_MAX} are taken"
+        )
     combinations = list(itertools.product(*varied))
     arms = [
         (Arm(machine.name, environment, tuple(sorted((c.typed, value) for c, value in combination))), combination)
@@ -96,31 +98,31 @@ def plan_runs(
 
 def _check_shape(request: AuditRequest) -> None:
     if not request.recipe:
-        raise RefusedCallError(Code.INVALID, "no recipe was named")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, "no recipe was named")
     if not request.machines:
-        raise RefusedCallError(Code.INVALID, "no machine was named: --machines NAME,NAME")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, "no machine was named: --machines NAME,NAME")
     for what, names, most in (
         ("machine", request.machines, limits.MACHINES_MAX),
         ("environment", request.environments, limits.VALUES_MAX),
     ):
         if len(names) > most:
-            raise RefusedCallError(Code.INVALID, f"{len(names)} {what}s were named; at most {most} are taken")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{len(names)} {what}s were named; at most {most} are taken")
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise RefusedCallError(Code.INVALID, f"{what} {limits.clean(twice[0])} is named twice")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{what} {limits.clean(twice[0])} is named twice")
     if not 1 <= request.twins <= limits.TWINS_MAX:
-        raise RefusedCallError(Code.INVALID, f"--twins {request.twins}: from 1 to {limits.TWINS_MAX}")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"--twins {request.twins}: from 1 to {limits.TWINS_MAX}")
     if request.step_to is not None and request.step_to <= request.step_from:
-        raise RefusedCallError(Code.INVALID, f"--steps {request.step_from}:{request.step_to} holds no step")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"--steps {request.step_from}:{request.step_to} holds no step")
     if (request.step_to or request.step_from) > limits.STEPS_MAX:
-        raise RefusedCallError(Code.INVALID, f"--steps: at most {limits.STEPS_MAX}")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"--steps: at most {limits.STEPS_MAX}")
     if request.level not in LEVELS:
-        raise RefusedCallError(Code.INVALID, f"--level {limits.clean(request.level)}: {' or '.join(LEVELS)}")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"--level {limits.clean(request.level)}: {' or '.join(LEVELS)}")
     if not 0.0 <= request.budget_share < 1.0:  # NaN too
-        raise RefusedCallError(Code.INVALID, "--budget: a share of step time, above 0 and below 100 %")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, "--budget: a share of step time, above 0 and below 100 %")
     for name, values in request.vary:
         if not 1 <= len(values) <= limits.VALUES_MAX or len(set(values)) < len(values):
             raise RefusedCallError(
-                Code.INVALID, f"--vary {limits.clean(name)}: 1 to {limits.VALUES_MAX} values, all different"
+                Code.INVALID_ARGUMENT, f"--vary {limits.clean(name)}: 1 to {limits.VALUES_MAX} values, all different"
             )
 
 
@@ -151,7 +153,7 @@ def _check_open(change: Change, value: str) -> None:
     """A varied value is part of the names of its runs. Raises RefusedCallError for a credential."""
     if change.kind == "param" and (names_a_secret(change.name) or redact_value(value) != value):
         raise RefusedCallError(
-            Code.INVALID,
+            Code.INVALID_ARGUMENT,
             f"--vary {change.typed}: it looks like a credential, and its values would be the names of runs; vary the name of a file",
         )
 
@@ -161,7 +163,7 @@ def _no_name_twice(changes: Sequence[Change]) -> None:
     for change in changes:
         key = (change.kind, change.name)
         if key in seen:
-            raise RefusedCallError(Code.INVALID, f"{change.typed} is given twice in --set and --vary")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{change.typed} is given twice in --set and --vary")
         seen[key] = change.typed
 
 

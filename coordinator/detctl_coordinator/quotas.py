@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.identity import LOCAL, Caller
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 LOCAL_TIMES = 20
 _STREAMS = frozenset({"Control", "Ingest", "Content", "ServerReflectionInfo"})
@@ -41,7 +41,7 @@ class Quotas:
 
     @contextmanager
     def call(self, caller: Caller, method: str) -> Iterator[None]:
-        """Counts a call while the block runs. Raises RefusedCallError(TOO_MUCH)."""
+        """Counts a call while the block runs. Raises RefusedCallError(RESOURCE_EXHAUSTED)."""
         name = method.rpartition("/")[2]
         kind, what = "max_calls", "calls under way"
         if name in _STREAMS:
@@ -59,7 +59,7 @@ class Quotas:
                 del self._calls[key]
 
     def check_audits(self, caller: Caller, active: Iterable[Audit], more_runs: int) -> None:
-        """`active`: audits that are not over; more_runs: of the one that is to begin. Raises RefusedCallError(TOO_MUCH)."""
+        """`active`: audits that are not over; more_runs: of the one that is to begin. Raises RefusedCallError(RESOURCE_EXHAUSTED)."""
         mine = [audit for audit in active if audit.owner == caller.name]
         runs = sum(not run.state.over for audit in mine for run in audit.runs.values())
         end = "wait until one is over, or cancel one (Ctrl-C in its detctl audit)"
@@ -74,7 +74,7 @@ class Quotas:
         flag = f"--{kind.replace('_', '-')}"
         times = f", {LOCAL_TIMES} times {flag} for the coordinator's own user" if caller == LOCAL else f" ({flag})"
         raise RefusedCallError(
-            Code.TOO_MUCH,
+            Code.RESOURCE_EXHAUSTED,
             f"{limits.clean(caller.name, 80)} has {now:,} {what}{asked}; the limit is {limit:,}{times}: {remedy}",
         )
 

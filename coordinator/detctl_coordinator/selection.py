@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.imports import is_import_id
 from detctl_coordinator.planning import near
 from detctl_coordinator.storage.store import Store
@@ -22,7 +22,7 @@ def choose_runs(
     if run_ids:
         return _named(store, run_ids)
     if not machines:
-        raise RefusedCallError(Code.INVALID, "nothing was named: --machines A,B, two runs, or --audit ID")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, "nothing was named: --machines A,B, two runs, or --audit ID")
     known = store.machines()
     for name in machines:
         if name not in known:
@@ -30,7 +30,7 @@ def choose_runs(
                 Code.NOT_FOUND, f"no machine {limits.clean(name)!r} is known here{near(name, known)}"
             )
     if len(set(machines)) < 2:
-        raise RefusedCallError(Code.INVALID, "--machines needs two different machines")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, "--machines needs two different machines")
     return _shared(store, list(machines), recipe, audit_id)
 
 
@@ -44,11 +44,12 @@ def _named(store: Store, run_ids: Sequence[str]) -> tuple[Audit | None, list[Run
             )
         if not run.state.over:
             raise RefusedCallError(
-                Code.NOT_NOW, f"run {run_id} is still {run.state.value}; wait for its audit {run.spec.audit_id}"
+                Code.FAILED_PRECONDITION,
+                f"run {run_id} is still {run.state.value}; wait for its audit {run.spec.audit_id}",
             )
         runs.append(run)
     if len({run.spec.run_id for run in runs}) < 2:
-        raise RefusedCallError(Code.INVALID, "two different runs are needed")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, "two different runs are needed")
     audits = {run.spec.audit_id for run in runs}
     return (store.audit(audits.pop()) if len(audits) == 1 else None), runs
 
@@ -75,7 +76,7 @@ def _shared(store: Store, machines: list[str], recipe: str, audit_id: str) -> tu
     what = recipe or "RECIPE"
     of = f" of {recipe}" if recipe else ""
     raise RefusedCallError(
-        Code.NOT_NOW,
+        Code.FAILED_PRECONDITION,
         f"machines {' and '.join(machines)} share no finished runs{of}; make some: detctl audit {what} --machines {names}",
     )
 

@@ -12,7 +12,7 @@ from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.domain.run import RunRecord
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.machine import Machine, machine_to_document
 from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
 from detctl_coordinator.storage.store import Store

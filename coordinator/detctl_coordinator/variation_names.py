@@ -13,7 +13,7 @@ from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
 
 from detctl_coordinator import interventions, limits
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.machine import Recipe
 from detctl_coordinator.offered_patterns import DEFAULT_PATTERN, may_take
 
@@ -50,12 +50,12 @@ def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
         if name in REMOTE:
             return Change("env", name, typed)
         raise RefusedCallError(
-            Code.INVALID,
+            Code.INVALID_ARGUMENT,
             f"variable {limits.clean(name)!r} may not be set from here (a variable can be code); allowed: "
             + ", ".join(sorted(REMOTE)),
         )
     raise RefusedCallError(
-        Code.INVALID, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS)
+        Code.INVALID_ARGUMENT, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS)
     )
 
 
@@ -64,21 +64,23 @@ def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> No
     shown = f"{change.typed}={limits.clean(redact_pairs({change.name: value})[change.name])!r}"
     if change.kind == "env":
         if not REMOTE_VALUE.fullmatch(value):
-            raise RefusedCallError(Code.INVALID, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
     elif change.kind == "probe":
         if not interventions.VALUES[change.name].fullmatch(value):
-            raise RefusedCallError(Code.INVALID, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}")
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}"
+            )
     else:
         if len(value) > limits.VALUE_CHARS_MAX or not limits.is_plain(value):
             raise RefusedCallError(
-                Code.INVALID,
+                Code.INVALID_ARGUMENT,
                 f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters, and none that controls a terminal",
             )
         for machine, recipe in recipes.items():
             pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
             if not may_take(pattern, value):
                 raise RefusedCallError(
-                    Code.INVALID, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}"
+                    Code.INVALID_ARGUMENT, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}"
                 )
 
 
@@ -88,7 +90,7 @@ def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
         for name, pattern in recipe.patterns.items():
             if name not in given and recipe.parameters.get(name) == "" and not may_take(pattern, ""):
                 raise RefusedCallError(
-                    Code.INVALID,
+                    Code.INVALID_ARGUMENT,
                     f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",
                 )
 
@@ -106,12 +108,13 @@ def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Reci
         text = (
             f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
         )
-        return RefusedCallError(Code.INVALID, text)
+        return RefusedCallError(Code.INVALID_ARGUMENT, text)
     close = difflib.get_close_matches(name, valid, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     if name in REMOTE:
         hint = f"did you mean env:{name}? "
     names = ", ".join(valid) or "none"
     return RefusedCallError(
-        Code.INVALID, f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}"
+        Code.INVALID_ARGUMENT,
+        f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}",
     )

@@ -8,7 +8,8 @@ from harness import fuzz, instrumented, one_line
 
 with instrumented("detctl_proto", "detctl_coordinator.wire", "detctl_coordinator.storage", "detctl_agent.records"):
     from detctl_agent import records
-    from detctl_coordinator import errors, imports
+    from detctl_coordinator import imports
+    from detctl_coordinator.errors.codes import RefusedCallError
     from detctl_coordinator.storage import documents
     from detctl_coordinator.wire import checks, control
     from detctl_coordinator.wire import records as wire_records
@@ -45,7 +46,7 @@ def target(data: bytes) -> None:
     for door in (as_run, as_manifest, as_detail):
         try:
             door(text)
-        except errors.RefusedCallError as error:
+        except RefusedCallError as error:
             one_line(error.text)
 
 

@@ -22,7 +22,8 @@ from detctl_coordinator.domain.identity import (
     new_token,
     token_to_document,
 )
-from detctl_coordinator.errors import Code, RefusedCallError, unary
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import unary
 from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.storage.documents import unreadable_entry
 from detctl_coordinator.storage.schemas import checked_log_entry
@@ -45,14 +46,16 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         try:
             role = Role(request.role)
         except ValueError:
-            raise RefusedCallError(Code.INVALID, f"unknown role {limits.clean(request.role, 40)!r}: {_ROLES}") from None
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, f"unknown role {limits.clean(request.role, 40)!r}: {_ROLES}"
+            ) from None
         if not limits.ID.fullmatch(request.name):
             raise RefusedCallError(
-                Code.INVALID, f"name {limits.clean(request.name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64"
+                Code.INVALID_ARGUMENT, f"name {limits.clean(request.name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64"
             )
         if request.name == LOCAL.name:
             raise RefusedCallError(
-                Code.INVALID, f"name {LOCAL.name!r} is that of the coordinator's own user: choose another"
+                Code.INVALID_ARGUMENT, f"name {LOCAL.name!r} is that of the coordinator's own user: choose another"
             )
         return await self._issue(role, request.name, request.valid_s)
 
@@ -60,9 +63,9 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
     async def RotateToken(self, request: pb.RotateRequest, context: Any) -> pb.NewToken:  # noqa: N802
         old = await self._token(request.token_id)
         if old.revoked_unix_s:
-            raise RefusedCallError(Code.NOT_NOW, f"token {old.token_id} was revoked: create another")
+            raise RefusedCallError(Code.FAILED_PRECONDITION, f"token {old.token_id} was revoked: create another")
         if not 0 <= request.grace_s <= GRACE_S_MAX:
-            raise RefusedCallError(Code.INVALID, f"a grace of {request.grace_s:g} s: 0 to {GRACE_S_MAX:g}")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"a grace of {request.grace_s:g} s: 0 to {GRACE_S_MAX:g}")
         made = await self._issue(old.role, old.name, request.valid_s)
         now = time.time()
         if request.grace_s:
@@ -111,7 +114,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
     async def _issue(self, role: Role, name: str, valid_s: float) -> pb.NewToken:
         if not 0 <= valid_s <= VALID_S_MAX:
-            raise RefusedCallError(Code.INVALID, f"valid for {valid_s:g} s: at most {VALID_S_MAX:g}")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"valid for {valid_s:g} s: at most {VALID_S_MAX:g}")
         token, text = new_token(role, name, current_caller().name, time.time(), valid_s or VALID_S)
         await self._put(token, "token-created", f"{token.token_id} for {name} ({role.value})")
         return pb.NewToken(info=_info(token), token=text)
@@ -129,7 +132,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         if token is None:
             bad = next((row.text for row in tokens.unreadable if row.name == token_id), "")
             if bad:
-                raise RefusedCallError(Code.DAMAGED, limits.clean(bad))
+                raise RefusedCallError(Code.DATA_LOSS, limits.clean(bad))
             raise RefusedCallError(
                 Code.NOT_FOUND, f"no token {limits.clean(token_id, 40)!r} is known here; see detctl token list"
             )

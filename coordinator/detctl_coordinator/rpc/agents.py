@@ -10,7 +10,8 @@ from detctl_proto.v1 import agents_pb2_grpc
 
 from detctl_coordinator import limits
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, RefusedCallError, streaming
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import streaming
 from detctl_coordinator.holders import Sender
 from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.rpc.callers import calling_machine, peer_of

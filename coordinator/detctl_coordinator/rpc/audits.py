@@ -19,7 +19,8 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import LOCAL
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, RefusedCallError, streaming, unary
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import streaming, unary
 from detctl_coordinator.holders import Sender, may_manage, new_secret, sent_by_users, why_not
 from detctl_coordinator.imports import is_import_id, plan_import
 from detctl_coordinator.interceptors import current_caller
@@ -87,7 +88,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def JoinAudit(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
         if not limits.ID.fullmatch(request.holder):
-            raise RefusedCallError(Code.INVALID, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters")
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters"
+            )
         caller = current_caller()
         secret, digest = new_secret()
         while True:
@@ -97,7 +100,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
                     audit, request.machine, request.environment, request.holder, caller, again=request.again
                 )
             except RefusedCallError as refusal:
-                if refusal.code is Code.NOT_YOURS:
+                if refusal.code is Code.PERMISSION_DENIED:
                     await self._note_refusal(context, audit, "join", refusal.text, request.machine)
                 raise
             before = run.holder
@@ -135,12 +138,14 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         audit = await self._managed(context, request.audit_id, "explain")
         if audit.state is AuditState.CANCELLED and not audit.verdict_json:
             raise RefusedCallError(
-                Code.NOT_NOW,
+                Code.FAILED_PRECONDITION,
                 f"audit {audit.audit_id} was cancelled before its verdict; run it again: detctl audit {audit.request.recipe} --explain",
             )
         if not audit.request.machines or audit.request.join_only:
             what = "has no agents" if audit.request.join_only else "is an import"
-            raise RefusedCallError(Code.INVALID, f"audit {audit.audit_id} {what}: no machine could run an experiment")
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, f"audit {audit.audit_id} {what}: no machine could run an experiment"
+            )
         caller = current_caller()
         over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
         if over:
@@ -155,12 +160,12 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             audit = await self._audit(request.audit_id)
             if audit.state is AuditState.CANCELLED:
                 raise RefusedCallError(
-                    Code.NOT_NOW,
+                    Code.FAILED_PRECONDITION,
                     f"audit {audit.audit_id} was cancelled; run it again: detctl audit {audit.request.recipe}",
                 )
             if not audit.verdict_json:
                 raise RefusedCallError(
-                    Code.NOT_NOW, f"audit {audit.audit_id} is still {audit.state.value}; wait for it"
+                    Code.FAILED_PRECONDITION, f"audit {audit.audit_id} is still {audit.state.value}; wait for it"
                 )
             return pb.VerdictReply(verdict_json=audit.verdict_json)
         chosen = await self._store.call(
@@ -220,7 +225,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if request.audit_id:
             run_ids += (await self._audit(request.audit_id)).runs
         if not run_ids:
-            raise RefusedCallError(Code.INVALID, "nothing was named: run ids, an audit or an age")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, "nothing was named: run ids, an audit or an age")
         for run_id in run_ids:
             run = await self._store.run(run_id) if limits.ID.fullmatch(run_id) else None
             if run is None:
@@ -230,7 +235,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             audit = await self._store.audit(run.spec.audit_id)
             if not run.state.over or (audit is not None and audit.state in (AuditState.RUNNING, AuditState.COMPARING)):
                 text = f"run {run_id} belongs to audit {run.spec.audit_id}, which is not over; cancel it first"
-                raise RefusedCallError(Code.NOT_NOW, text)
+                raise RefusedCallError(Code.FAILED_PRECONDITION, text)
         await self._note(
             "runs-deleted", ", ".join(run_ids[:20]) + (" …" if len(run_ids) > 20 else ""), request.audit_id
         )
@@ -254,9 +259,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         joined = audit.request.join_only
         if why := why_not(run, _sender(context), request.secret, by_users=True):
             await self._note_refusal(context, audit, "finish", why, run.spec.arm.machine, run.spec.run_id)
-            raise RefusedCallError(Code.NOT_YOURS, why)
+            raise RefusedCallError(Code.PERMISSION_DENIED, why)
         if request.end not in ENDS:
-            raise RefusedCallError(Code.INVALID, f"unknown end {limits.clean(request.end, 40)!r}")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"unknown end {limits.clean(request.end, 40)!r}")
         outcome = RunOutcome(
             end=request.end if request.end != "lost" or joined else "exit",
             exit_code=request.exit_code,
@@ -272,7 +277,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if ended is not None and _ended_otherwise(ended.runs.get(request.run_id), attempt, outcome, manifest):
             why = f"run {request.run_id} has ended already, otherwise than this says: nothing was changed"
             await self._note_refusal(context, audit, "other-content", why, run.spec.arm.machine, request.run_id)
-            raise RefusedCallError(Code.NOT_NOW, why)
+            raise RefusedCallError(Code.FAILED_PRECONDITION, why)
         # The caller compares next: wait until the data were checked against the seals.
         while ended is not None and _to_check(ended, request.run_id):
             await looks.after(seen, CHECK_S)
@@ -298,7 +303,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             owner = audit.owner or audit.request.requested_by or "nobody"
             why = f"audit {audit.audit_id} was started by {owner}, who may {verb} it, and administrators may"
             await self._note_refusal(context, audit, verb, why)
-            raise RefusedCallError(Code.NOT_YOURS, why)
+            raise RefusedCallError(Code.PERMISSION_DENIED, why)
         return audit
 
     async def _audit(self, audit_id: str) -> Audit:

@@ -19,7 +19,7 @@ from detctl_proto.v1 import agents_pb2 as pb
 from detctl_coordinator import limits
 from detctl_coordinator.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.holders import Sender, sent_by_users
 from detctl_coordinator.lifecycle_events import Instruction
 from detctl_coordinator.machine import Machine, machine_to_document
@@ -66,7 +66,7 @@ class ControlStream:
                 if kind == "hello":
                     await self._hello(message.hello, outbox)
                 elif self._connection is None:
-                    raise RefusedCallError(Code.INVALID, "the first message of a control stream is Hello")
+                    raise RefusedCallError(Code.INVALID_ARGUMENT, "the first message of a control stream is Hello")
                 elif kind == "heartbeat":
                     self._connection.working = wire.working_from_heartbeat(message.heartbeat)
                     await self._publish()
@@ -80,11 +80,13 @@ class ControlStream:
         machine = wire.machine_from_hello(hello)
         if self._sender.machine and self._sender.machine != machine.name:
             raise RefusedCallError(
-                Code.NOT_YOURS,
+                Code.PERMISSION_DENIED,
                 f"Hello of machine {machine.name} on a stream of machine {limits.clean(self._sender.machine, 80)}",
             )
         if self._connection is not None and self._connection.machine.name != machine.name:
-            raise RefusedCallError(Code.INVALID, f"this stream began as machine {self._connection.machine.name}")
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, f"this stream began as machine {self._connection.machine.name}"
+            )
         known = (await self._engine.machines()).get(machine.name)
         if self._connection is not None:
             self._connection.machine = machine  # its catalog changed
@@ -113,7 +115,8 @@ class ControlStream:
             return
         if older.silent_s() < SILENT_BEATS * self._welcome.heartbeat_s:
             raise RefusedCallError(
-                Code.TAKEN, f"another agent named {machine.name} is connected: end it, or give this one another --name"
+                Code.ALREADY_EXISTS,
+                f"another agent named {machine.name} is connected: end it, or give this one another --name",
             )
 
     async def _publish(self) -> None:
@@ -137,7 +140,7 @@ class ControlStream:
             await self._engine.refusals.note(
                 sender, event.run_id, "state-of-another", why, audit_id=audit_id, machine=machine
             )
-            raise RefusedCallError(Code.NOT_YOURS, why, f"asked by {sender.name}")
+            raise RefusedCallError(Code.PERMISSION_DENIED, why, f"asked by {sender.name}")
         if audit_id:
             await self._engine.tell(audit_id, event)
         noted = pb.RunStateNoted(run_id=state.run_id, attempt=state.attempt, phase=state.phase)

@@ -21,7 +21,8 @@ from detctl_coordinator import limits, metrics
 from detctl_coordinator.byte_budget import Share
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import count_refused
 from detctl_coordinator.holders import Sender, is_holder, sent_by_users, why_not
 from detctl_coordinator.lifecycle_events import RunDamaged
 from detctl_coordinator.quotas import key_of
@@ -150,7 +151,7 @@ class IngestStream:
             raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {run.attempt}")
         why = why_not(run, self._sender, secret, by_users=by_users)
         if why:
-            metrics.REFUSED.labels("Ingest", "NOT_YOURS").inc()
+            count_refused("Ingest", Code.PERMISSION_DENIED)
             await self._note(run, attempt, "not-holder", why)
             raise _NotHolderError(why)
         if attempt != run.attempt:  # a later one may get another holder

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.progress import Speed, with_progress
 from detctl_coordinator.wire import audits as wire
 

@@ -11,7 +11,7 @@ from detctl_proto.v1 import audits_pb2 as pb
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunSpec
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.machine import Machine
 from detctl_coordinator.storage.store import Unreadable
 from detctl_coordinator.verdict_summary import summary_of
@@ -30,7 +30,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
     at_most(len(request.set) + len(request.vary), limits.PARAMETERS_MAX, "names in --set and --vary")
     for variation in request.set:
         if len(variation.values) != 1:
-            raise RefusedCallError(Code.INVALID, f"--set {limits.clean(variation.name)}: exactly one value")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"--set {limits.clean(variation.name)}: exactly one value")
     step_to: int | None = request.step_to or None
     if step_to is None and not request.to_end:
         step_to = request.step_from + DEFAULT_STEPS

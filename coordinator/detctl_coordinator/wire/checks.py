@@ -1,4 +1,4 @@
-"""Checks that several message groups share. Each raises RefusedCallError(INVALID) with one line."""
+"""Checks that several message groups share. Each raises RefusedCallError(INVALID_ARGUMENT) with one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from detctl_proto.outside_json import JsonError, describe_faults, parse_object
 from pydantic import BaseModel, ValidationError
 
 from detctl_coordinator import limits
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -18,7 +18,8 @@ def identifier(text: str, what: str) -> str:
     if not limits.ID.fullmatch(text):
         shown = limits.clean(text, 80)
         raise RefusedCallError(
-            Code.INVALID, f"{what} {shown!r}: names are a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first"
+            Code.INVALID_ARGUMENT,
+            f"{what} {shown!r}: names are a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first",
         )
     return text
 
@@ -26,7 +27,7 @@ def identifier(text: str, what: str) -> str:
 def at_most(count: int, limit: int, what: str) -> None:
     """Raises where there are too many."""
     if count > limit:
-        raise RefusedCallError(Code.INVALID, f"{count} {what}; at most {limit} are taken")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{count} {what}; at most {limit} are taken")
 
 
 def json_object(text: str, bytes_max: int, what: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def in_form(schema: type[M], value: dict[str, Any], what: str) -> M:
     try:
         return schema.model_validate(value)
     except ValidationError as error:
-        raise RefusedCallError(Code.INVALID, describe_faults(what, error.errors())) from None
+        raise RefusedCallError(Code.INVALID_ARGUMENT, describe_faults(what, error.errors())) from None
 
 
 def _object(text: str, bytes_max: int, what: str, *, repair: bool) -> dict[str, Any]:
@@ -54,4 +55,4 @@ def _object(text: str, bytes_max: int, what: str, *, repair: bool) -> dict[str, 
     try:
         return parse_object(text, what, bytes_max, repair=repair)
     except JsonError as error:
-        raise RefusedCallError(Code.INVALID, str(error)) from None
+        raise RefusedCallError(Code.INVALID_ARGUMENT, str(error)) from None

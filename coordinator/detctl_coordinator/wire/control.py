@@ -10,7 +10,7 @@ from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.run import RunOutcome
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.lifecycle_events import Assign, Instruction, RunAccepted, RunEnded, RunRefused, RunRunning
 from detctl_coordinator.machine import Machine, Recipe, Working
 from detctl_coordinator.wire.checks import at_most, identifier, in_form, recorded_facts
@@ -24,7 +24,7 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
     """Raises RefusedCallError where a name, count or size is out of bounds."""
     name = identifier(hello.machine, "machine")
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", hello.boot_id):
-        raise RefusedCallError(Code.INVALID, f"machine {name}: Hello has no boot id")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"machine {name}: Hello has no boot id")
     at_most(len(hello.recipes), limits.RECIPES_MAX, f"recipes in the catalog of {name}")
     at_most(len(hello.environments), limits.RECIPES_MAX, f"environments in the catalog of {name}")
     environments: dict[str, Mapping[str, str]] = {}
@@ -67,13 +67,15 @@ def run_event_from_state(state: pb.RunState) -> RunMessage:
         return RunRunning(run_id, state.attempt, manifest)
     if state.phase == pb.RUN_PHASE_ENDED:
         return RunEnded(run_id, state.attempt, outcome_of(state), manifest)
-    raise RefusedCallError(Code.INVALID, f"run {run_id}: unknown phase {state.phase}")
+    raise RefusedCallError(Code.INVALID_ARGUMENT, f"run {run_id}: unknown phase {state.phase}")
 
 
 def outcome_of(state: pb.RunState) -> RunOutcome:
     """How an attempt ended, cut to size. Raises RefusedCallError on an unknown end."""
     if state.end not in ENDS:
-        raise RefusedCallError(Code.INVALID, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}")
+        raise RefusedCallError(
+            Code.INVALID_ARGUMENT, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}"
+        )
     return RunOutcome(
         end=state.end,
         exit_code=state.exit_code,
@@ -122,7 +124,7 @@ def _recipe(offer: pb.RecipeOffer) -> Recipe:
     for parameter in offer.parameters:
         if not limits.PARAMETER.fullmatch(parameter):
             raise RefusedCallError(
-                Code.INVALID, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter"
+                Code.INVALID_ARGUMENT, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter"
             )
     return Recipe(
         name=name,
@@ -141,5 +143,5 @@ def _texts(pairs: Mapping[str, str], what: str) -> dict[str, str]:
     at_most(len(pairs), limits.PARAMETERS_MAX, f"entries in {what}")
     for key, value in pairs.items():
         if len(key) > 128 or len(value) > limits.LINE_CHARS_MAX:
-            raise RefusedCallError(Code.INVALID, f"{what}: {limits.clean(key, 80)!r} is too long")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{what}: {limits.clean(key, 80)!r} is too long")
     return dict(pairs)

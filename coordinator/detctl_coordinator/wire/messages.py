@@ -7,7 +7,7 @@ from typing import Any
 
 from detctl_coordinator import limits
 from detctl_coordinator.element_count import TooManyError, check_elements
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 _BYTES_MAX = {
     **dict.fromkeys(("Control", "Ingest", "ImportRun", "FinishImport"), limits.MESSAGE_BYTES_MAX),
@@ -27,10 +27,10 @@ class MessageParser:
         self._descriptor = deserialize.__self__.DESCRIPTOR
 
     async def parse(self, raw: bytes) -> Any:
-        """Raises RefusedCallError: TOO_MUCH for what is larger than the limits, INVALID for what is no message."""
+        """Raises RefusedCallError: RESOURCE_EXHAUSTED for a message beyond the limits, INVALID_ARGUMENT for what is not a message."""
         if len(raw) > self.bytes_max:
             raise RefusedCallError(
-                Code.TOO_MUCH, f"a message of {len(raw):,} bytes; this call takes at most {self.bytes_max:,}"
+                Code.RESOURCE_EXHAUSTED, f"a message of {len(raw):,} bytes; this call takes at most {self.bytes_max:,}"
             )
         try:
             if len(raw) > _ASIDE_BYTES:
@@ -40,9 +40,9 @@ class MessageParser:
             return self._deserialize(raw)
         except TooManyError as error:
             raise RefusedCallError(
-                Code.TOO_MUCH, f"a message with {error}, which is beyond the limit; send less at once"
+                Code.RESOURCE_EXHAUSTED, f"a message with {error}, which is beyond the limit; send less at once"
             ) from error
         except Exception as error:  # MalformedError; DecodeError lives elsewhere in each protobuf
             raise RefusedCallError(
-                Code.INVALID, f"the message is not a {self._descriptor.full_name}: it cannot be parsed"
+                Code.INVALID_ARGUMENT, f"the message is not a {self._descriptor.full_name}: it cannot be parsed"
             ) from error

@@ -10,7 +10,7 @@ from detctl_coordinator import limits
 from detctl_coordinator.columns import inflated_bytes_max, read_columns
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, SegmentMeta, Stage, StepEntry, StreamKey
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.wire.checks import at_most, in_form, recorded_facts
 from detctl_coordinator.wire.schemas import SealDetail
 
@@ -22,15 +22,15 @@ def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]
     """(meta, zlib of RecordColumns as sent, closed steps). Raises RefusedCallError where it breaks a limit, its CRC or its count."""
     where = f"segment {segment.number} of rank {segment.rank}"
     if zlib.crc32(segment.columns) != segment.crc32:
-        raise RefusedCallError(Code.INVALID, f"{where}: its checksum is wrong")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: its checksum is wrong")
     if not 0 < len(segment.scheme) <= 32 or segment.level not in LEVELS:
-        raise RefusedCallError(Code.INVALID, f"{where}: no scheme or an unknown level")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: no scheme or an unknown level")
     at_most(segment.record_count, limits.SEGMENT_RECORDS_MAX, f"records in {where}")
     at_most(len(segment.closed), limits.CLOSED_MAX, f"closed steps in {where}")
     try:
         read_columns(segment.columns, segment.record_count)  # what no reader could read later is refused now
     except DamagedError as error:
-        raise RefusedCallError(Code.INVALID, f"{where}: {error}") from error
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: {error}") from error
     closed = [(_key(segment.rank, entry, where), _entry(entry, where)) for entry in segment.closed]
     meta = SegmentMeta(
         rank=segment.rank,
@@ -59,7 +59,7 @@ def seal_from_proto(seal: pb.Seal) -> Seal:
     streams = []
     for total in seal.streams:
         if len(total.chain) != 16:
-            raise RefusedCallError(Code.INVALID, f"{where}: a chain is not 16 bytes")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: a chain is not 16 bytes")
         streams.append(SealedStream(_key(seal.rank, total, where), total.steps, total.count, total.chain))
     detail = recorded_facts(seal.detail_json, limits.DETAIL_BYTES_MAX, f"the detail of the {where}")
     in_form(SealDetail, detail, f"the detail of the {where}")
@@ -79,12 +79,12 @@ def _key(rank: int, entry: pb.StepEntry | pb.StreamTotal, where: str) -> StreamK
     try:
         return StreamKey(rank, Stage(entry.stage), Phase(entry.phase))
     except ValueError as error:
-        raise RefusedCallError(Code.INVALID, f"{where}: unknown stage or phase") from error
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: unknown stage or phase") from error
 
 
 def _entry(entry: pb.StepEntry, where: str) -> StepEntry:
     if not len(entry.digest) == len(entry.sum) == len(entry.chain) == 16:
         raise RefusedCallError(
-            Code.INVALID, f"{where}: the entry of step {entry.step} has a digest that is not 16 bytes"
+            Code.INVALID_ARGUMENT, f"{where}: the entry of step {entry.step} has a digest that is not 16 bytes"
         )
     return StepEntry(entry.ordinal, entry.step, entry.count, entry.digest, entry.sum, entry.chain)

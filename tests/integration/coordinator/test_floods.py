@@ -15,7 +15,7 @@ from detctl_proto.v1 import audits_pb2 as pb
 from fake_agent import OPTIONS
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-INVALID, WHO, TOO_MUCH = (
+INVALID_ARGUMENT, UNAUTHENTICATED, RESOURCE_EXHAUSTED = (
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -69,11 +69,13 @@ async def test_nobody_is_parsed_before_it_is_known_who_calls(folder: Path) -> No
         async with grpc.aio.insecure_channel(process.address, options=OPTIONS) as channel:
             for method in (PLAN, WATCH, INGEST, CONTROL, CONTENT, REFLECTION):
                 for message in (MALFORMED, NEARLY_NOTHING):
-                    assert await status_of(channel, method, message) is WHO, method
-                    assert await status_of(channel, method, message, metadata=bearer("wrong")) is WHO, method
+                    assert await status_of(channel, method, message) is UNAUTHENTICATED, method
+                    assert await status_of(channel, method, message, metadata=bearer("wrong")) is UNAUTHENTICATED, (
+                        method
+                    )
             # More than any message may have: who reads it finds that first.
             for method in (PLAN, WATCH, INGEST, CONTROL):
-                assert await status_of(channel, method, bytes(5 << 20)) is WHO, method
+                assert await status_of(channel, method, bytes(5 << 20)) is UNAUTHENTICATED, method
         log = process.log.read_text()
         assert "Traceback" not in log and "code=INTERNAL" not in log
 
@@ -85,10 +87,10 @@ async def test_malformed_bytes_are_one_line(folder: Path, listen: str | None) ->
         metadata = bearer(process.token) if listen else []
         async with grpc.aio.insecure_channel(process.address, options=OPTIONS) as channel:
             for method in (PLAN, WATCH, INGEST, CONTROL, CONTENT, REFLECTION, HEALTH, HEALTH_WATCH):
-                assert await status_of(channel, method, MALFORMED, metadata=metadata) is INVALID, method
+                assert await status_of(channel, method, MALFORMED, metadata=metadata) is INVALID_ARGUMENT, method
             lines = len(process.log.read_text().splitlines())
             for _ in range(50):
-                assert await status_of(channel, PLAN, MALFORMED, metadata=metadata) is INVALID
+                assert await status_of(channel, PLAN, MALFORMED, metadata=metadata) is INVALID_ARGUMENT
             text = process.log.read_text()
             assert "Traceback" not in text and "cannot be parsed" in text
             assert 0 < len(text.splitlines()) - lines <= 10  # and not one a call
@@ -99,8 +101,8 @@ async def test_malformed_bytes_are_one_line(folder: Path, listen: str | None) ->
             names = [service.name async for reply in listed for service in reply.list_services_response.service]
             assert "detctl.v1.Audits" in names
         async with grpc.aio.insecure_channel(f"unix:{health}", options=OPTIONS) as channel:
-            assert await status_of(channel, HEALTH, MALFORMED) is INVALID
-            assert await status_of(channel, HEALTH_WATCH, MALFORMED) is INVALID
+            assert await status_of(channel, HEALTH, MALFORMED) is INVALID_ARGUMENT
+            assert await status_of(channel, HEALTH_WATCH, MALFORMED) is INVALID_ARGUMENT
         assert "Traceback" not in process.log.read_text()
 
 
@@ -109,10 +111,10 @@ async def test_a_message_that_would_become_a_million_objects(folder: Path) -> No
         async with grpc.aio.insecure_channel(process.address, options=OPTIONS) as channel:
             metadata = await token_of(process, channel, "sue")
             closed = b"\x0a\x80\x80\x40" + b"\x62\x00" * (1 << 19)  # a segment of half a million closed steps
-            assert await status_of(channel, INGEST, closed, metadata=metadata) is TOO_MUCH
+            assert await status_of(channel, INGEST, closed, metadata=metadata) is RESOURCE_EXHAUSTED
             # A call that names one thing needs no mebibyte.
-            assert await status_of(channel, WATCH, NEARLY_NOTHING, metadata=metadata) is TOO_MUCH
-            assert await status_of(channel, HEALTH, NEARLY_NOTHING) is TOO_MUCH
+            assert await status_of(channel, WATCH, NEARLY_NOTHING, metadata=metadata) is RESOURCE_EXHAUSTED
+            assert await status_of(channel, HEALTH, NEARLY_NOTHING) is RESOURCE_EXHAUSTED
             # Others are answered meanwhile, and so is who sent it, with the next small message.
             await audits_pb2_grpc.AuditsStub(channel).ListMachines(pb.ListRequest(), metadata=metadata)
         assert "Traceback" not in process.log.read_text()
@@ -127,7 +129,7 @@ async def test_a_call_without_a_message(folder: Path) -> None:
         async with grpc.aio.insecure_channel(process.address, options=OPTIONS) as channel:
             with pytest.raises(grpc.aio.AioRpcError, match="brought no message") as caught:
                 await channel.stream_unary("/detctl.v1.Audits/PlanAudit")(nothing())
-            assert caught.value.code() is INVALID
+            assert caught.value.code() is INVALID_ARGUMENT
 
 
 async def test_segments_that_expand(folder: Path) -> None:
@@ -172,7 +174,7 @@ async def test_quotas_of_audits(folder: Path) -> None:
                     grpc.aio.AioRpcError, match="sue has 2 audits that are not over; the limit is 2"
                 ) as caught:
                     await call(request, metadata=sue)
-                assert caught.value.code() is TOO_MUCH and "--max-open-audits" in caught.value.details()
+                assert caught.value.code() is RESOURCE_EXHAUSTED and "--max-open-audits" in caught.value.details()
             await stub.StartAudit(JOIN_ONLY, metadata=tom)
             await stub.StartAudit(JOIN_ONLY, metadata=bearer(process.token))
             await stub.CancelAudit(pb.AuditRef(audit_id=first.audit_id), metadata=sue)
@@ -201,7 +203,7 @@ async def test_quotas_of_watch_calls_and_streams(folder: Path) -> None:
                 grpc.aio.AioRpcError, match="sue has 2 watch calls on this coordinator; the limit is 2"
             ) as caught:
                 await stub.WatchAudit(audit, metadata=sue).read()
-            assert caught.value.code() is TOO_MUCH
+            assert caught.value.code() is RESOURCE_EXHAUSTED
             assert (await stub.WatchAudit(audit, metadata=bearer(process.token)).read()).state == "running"
             run_id = (await stub.ImportRun(pb.ImportRequest(label="m/default/base/twin-0"), metadata=sue)).run_id
             stream = agents.Ingest(metadata=sue)

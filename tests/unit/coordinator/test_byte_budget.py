@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from detctl_coordinator.byte_budget import ByteBudget
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 
 async def taken(budget, caller, count, **how):
@@ -59,7 +59,7 @@ async def test_what_has_arrived_and_waits_has_a_limit_too():
     tasks = [await taken(budget, "a", 20, arrived=True) for _ in range(3)]
     with pytest.raises(RefusedCallError, match="send fewer messages at once") as caught:
         await tasks[2]
-    assert caught.value.code is Code.TOO_MUCH
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
     assert not tasks[0].done() and not tasks[1].done()
     for task in tasks[:2]:
         task.cancel()

@@ -9,7 +9,7 @@ from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.identity import LOCAL, Caller, Role
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.holders import Sender, may_manage, new_secret, why_not
 from detctl_coordinator.joins import run_to_join
 from detctl_coordinator.lifecycle_events import Cancel, RunEnded, RunJoined
@@ -92,7 +92,7 @@ def test_a_run_is_found_again_by_the_caller_who_has_it_alone() -> None:
     assert run_to_join(audit, "gpu1", "", "x", SUE, again=False).spec.run_id == "a.000"
     with pytest.raises(RefusedCallError) as caught:
         run_to_join(audit, "gpu1", "", "x", Caller("bob", Role.SUBMITTER), again=True)
-    assert caught.value.code is Code.NOT_YOURS and "belong to mallory, sue" in str(caught.value)
+    assert caught.value.code is Code.PERMISSION_DENIED and "belong to mallory, sue" in str(caught.value)
     for caller in (OWNER, LOCAL):
         assert run_to_join(audit, "gpu1", "", "z", caller, again=True).spec.run_id == "a.000"
 
@@ -101,7 +101,7 @@ def test_a_run_is_joined_by_whom_the_audit_names() -> None:
     audit = new_audit()
     with pytest.raises(RefusedCallError, match="--joiners eve lets eve train some") as caught:
         run_to_join(audit, "gpu1", "", "x", Caller("eve", Role.SUBMITTER), again=False)
-    assert caught.value.code is Code.NOT_YOURS
+    assert caught.value.code is Code.PERMISSION_DENIED
     for caller in (*CALLERS, Caller("bob", Role.SUBMITTER)):
         assert run_to_join(audit, "gpu1", "", "x", caller, again=False).spec.run_id == "a.000"
 

@@ -11,7 +11,7 @@ import pytest
 from detctl_coordinator.audit_log import entries_of
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_coordinator.errors import RefusedCallError
+from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.logs import LineFormatter
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.planning import plan_runs

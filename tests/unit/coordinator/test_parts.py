@@ -11,7 +11,8 @@ from detctl_coordinator import listen, logs, token_file
 from detctl_coordinator.audit_lifecycle import strays
 from detctl_coordinator.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_coordinator.errors import Code, RefusedCallError, refusal_of
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import translate
 from detctl_coordinator.leases import Leases
 from detctl_coordinator.lifecycle_events import Stop
 from detctl_coordinator.machine import Machine, Recipe, Working, machine_from_document, machine_to_document
@@ -182,11 +183,11 @@ def test_log_lines_cannot_be_forged():
 
 
 def test_private_text_stays_inside():
-    leaking = refusal_of(RuntimeError("password=hunter2"))
+    leaking = translate(RuntimeError("password=hunter2"))
     assert leaking.code is Code.INTERNAL and "hunter2" not in leaking.text and "hunter2" in leaking.private
-    assert refusal_of(ConflictError("v3")).code is Code.STORE
-    assert refusal_of(StoreError("the disk is full")).text.endswith("the disk is full")
-    assert refusal_of(RefusedCallError(Code.INVALID, "x")).text == "x"
+    assert translate(ConflictError("v3")).code is Code.CONCURRENT_CHANGE
+    assert translate(StoreError("the disk is full")).text.endswith("the disk is full")
+    assert translate(RefusedCallError(Code.INVALID_ARGUMENT, "x")).text == "x"
 
 
 def test_speed_is_over_the_last_seconds():

@@ -7,7 +7,7 @@ import itertools
 import pytest
 from detctl_coordinator import planning
 from detctl_coordinator.domain.audit import AuditRequest
-from detctl_coordinator.errors import RefusedCallError
+from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.machine import Machine, Recipe
 
 VALUES = tuple(str(number) for number in range(64))

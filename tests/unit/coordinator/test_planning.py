@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.machine import Machine, Recipe
 from detctl_coordinator.offered_patterns import values_of
 from detctl_coordinator.planning import plan_runs
@@ -98,34 +98,38 @@ def test_what_a_name_means(typed, recipe, kind):
         (replace(BOTH, environments=("torch213",)), Code.NOT_FOUND, "machine gpu2 has no environment 'torch213'"),
         (
             replace(BOTH, set=(("momentum", "1"),)),
-            Code.INVALID,
+            Code.INVALID_ARGUMENT,
             "valid: attention, completion, data, ddp_buckets, deterministic",
         ),
-        (replace(BOTH, set=(("OMP_NUM_THREADS", "1"),)), Code.INVALID, "did you mean env:OMP_NUM_THREADS?"),
-        (replace(BOTH, set=(("env:LD_PRELOAD", "x.so"),)), Code.INVALID, "may not be set from here"),
-        (replace(BOTH, set=(("env:PATH", "/x"),)), Code.INVALID, "may not be set from here"),
-        (replace(BOTH, set=(("env:LANG", "a;b"),)), Code.INVALID, "a value looks like"),
+        (replace(BOTH, set=(("OMP_NUM_THREADS", "1"),)), Code.INVALID_ARGUMENT, "did you mean env:OMP_NUM_THREADS?"),
+        (replace(BOTH, set=(("env:LD_PRELOAD", "x.so"),)), Code.INVALID_ARGUMENT, "may not be set from here"),
+        (replace(BOTH, set=(("env:PATH", "/x"),)), Code.INVALID_ARGUMENT, "may not be set from here"),
+        (replace(BOTH, set=(("env:LANG", "a;b"),)), Code.INVALID_ARGUMENT, "a value looks like"),
         (
             replace(BOTH, set=(("probe:momentum", "1"),)),
-            Code.INVALID,
+            Code.INVALID_ARGUMENT,
             "valid: attention, completion, ddp_buckets, deterministic, identity",
         ),
-        (replace(BOTH, set=(("what:x", "1"),)), Code.INVALID, "a prefix is one of param:, probe:, env:"),
-        (replace(BOTH, set=(("optimizer", "sgdd"),)), Code.INVALID, "machine gpu1 takes values like sgd|adam"),
-        (replace(BOTH, set=(("data", "--rm"),)), Code.INVALID, "takes values like"),
-        (replace(BOTH, set=(("lr", "1" * 129),)), Code.INVALID, "at most 128 characters"),
-        (replace(BOTH, set=(("lr", "1\x1b[31m"),)), Code.INVALID, "none that controls a terminal"),
-        (replace(BOTH, set=(("data", "$(id)"),)), Code.INVALID, "takes values like"),
-        (replace(BOTH, set=(("listing", "random"),)), Code.INVALID, "listing takes sorted"),
-        (replace(BOTH, set=(("workers", "1"),), vary=(("param:workers", ("1", "2")),)), Code.INVALID, "given twice"),
-        (replace(BOTH, vary=(("lr", ("0.1", "0.1")),)), Code.INVALID, "all different"),
-        (replace(BOTH, twins=101), Code.INVALID, "from 1 to 100"),
-        (replace(BOTH, twins=100, vary=(("workers", tuple(map(str, range(6)))),)), Code.INVALID, "1200 runs"),
-        (replace(BOTH, step_from=8, step_to=8), Code.INVALID, "holds no step"),
-        (replace(BOTH, step_to=2**32), Code.INVALID, "at most"),
-        (replace(BOTH, level="row"), Code.INVALID, "step or module or op"),
-        (replace(BOTH, machines=("gpu1", "gpu1")), Code.INVALID, "named twice"),
-        (replace(BOTH, machines=()), Code.INVALID, "no machine"),
+        (replace(BOTH, set=(("what:x", "1"),)), Code.INVALID_ARGUMENT, "a prefix is one of param:, probe:, env:"),
+        (replace(BOTH, set=(("optimizer", "sgdd"),)), Code.INVALID_ARGUMENT, "machine gpu1 takes values like sgd|adam"),
+        (replace(BOTH, set=(("data", "--rm"),)), Code.INVALID_ARGUMENT, "takes values like"),
+        (replace(BOTH, set=(("lr", "1" * 129),)), Code.INVALID_ARGUMENT, "at most 128 characters"),
+        (replace(BOTH, set=(("lr", "1\x1b[31m"),)), Code.INVALID_ARGUMENT, "none that controls a terminal"),
+        (replace(BOTH, set=(("data", "$(id)"),)), Code.INVALID_ARGUMENT, "takes values like"),
+        (replace(BOTH, set=(("listing", "random"),)), Code.INVALID_ARGUMENT, "listing takes sorted"),
+        (
+            replace(BOTH, set=(("workers", "1"),), vary=(("param:workers", ("1", "2")),)),
+            Code.INVALID_ARGUMENT,
+            "given twice",
+        ),
+        (replace(BOTH, vary=(("lr", ("0.1", "0.1")),)), Code.INVALID_ARGUMENT, "all different"),
+        (replace(BOTH, twins=101), Code.INVALID_ARGUMENT, "from 1 to 100"),
+        (replace(BOTH, twins=100, vary=(("workers", tuple(map(str, range(6)))),)), Code.INVALID_ARGUMENT, "1200 runs"),
+        (replace(BOTH, step_from=8, step_to=8), Code.INVALID_ARGUMENT, "holds no step"),
+        (replace(BOTH, step_to=2**32), Code.INVALID_ARGUMENT, "at most"),
+        (replace(BOTH, level="row"), Code.INVALID_ARGUMENT, "step or module or op"),
+        (replace(BOTH, machines=("gpu1", "gpu1")), Code.INVALID_ARGUMENT, "named twice"),
+        (replace(BOTH, machines=()), Code.INVALID_ARGUMENT, "no machine"),
         (replace(BOTH, recipe="\x1b[31mevil"), Code.NOT_FOUND, "no recipe"),
     ],
 )
@@ -185,7 +189,7 @@ def test_a_recipe_that_cannot_run_without_a_value_says_which():
     machines = {"gpu1": machine("gpu1", pinned)}
     with pytest.raises(RefusedCallError, match="recipe pinned needs commit: --set commit=") as caught:
         plan_runs(AuditRequest("pinned", ("gpu1",)), machines, ("gpu1",), "a1")
-    assert caught.value.code is Code.INVALID
+    assert caught.value.code is Code.INVALID_ARGUMENT
     commits = ("a" * 40, "b" * 40)
     for request in (
         AuditRequest("pinned", ("gpu1",), set=(("commit", commits[0]),)),

@@ -10,7 +10,7 @@ from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.identity import LOCAL, Caller, Role
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
-from detctl_coordinator.errors import Code, RefusedCallError
+from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.logs import KEYS_MAX, LIMITED_LINES, LIMITED_S, LineLimiter
 from detctl_coordinator.main import main
 from detctl_coordinator.penalties import PENALTY_S, Penalties
@@ -43,7 +43,11 @@ def test_calls_under_way(methods, says):
     with quotas.call(SUE, methods[0]):
         with pytest.raises(RefusedCallError) as caught, quotas.call(SUE, methods[1]):
             pass
-        assert caught.value.code is Code.TOO_MUCH and says in caught.value.text and "end one first" in caught.value.text
+        assert (
+            caught.value.code is Code.RESOURCE_EXHAUSTED
+            and says in caught.value.text
+            and "end one first" in caught.value.text
+        )
         with quotas.call(MACHINE, methods[1]):
             pass  # of the same name, and somebody else
     with quotas.call(SUE, methods[1]):

@@ -12,7 +12,7 @@ from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import RefusedCallError
+from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.imports import plan_import
 from detctl_coordinator.machine import Machine, Working, machine_to_document
 from detctl_coordinator.progress import run_with_progress, with_progress

@@ -11,7 +11,7 @@ from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.run import Arm, RunSpec
 from detctl_coordinator.engine import Engine
-from detctl_coordinator.errors import RefusedCallError
+from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.lifecycle_events import Cancel, RunAccepted
 from detctl_coordinator.machine import Machine, Working, machine_to_document
 from detctl_coordinator.quotas import Quotas

@@ -7,7 +7,7 @@ import zlib
 from contextlib import suppress
 
 from detctl_coordinator import limits
-from detctl_coordinator.errors import RefusedCallError
+from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.imports import plan_import
 from detctl_coordinator.machine import machine_from_document, machine_to_document
 from detctl_coordinator.wire import audits, control, records
