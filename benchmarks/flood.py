@@ -150,15 +150,15 @@ def packed_bombs() -> list[bytes]:
     return [zlib.compress(columns, 9) for columns in repeated]
 
 
-def bombs(run_id: str, packed: list[bytes]) -> Iterator[agents_pb2.IngestRequest]:
+def bombs(run: audits_pb2.ImportReply, packed: list[bytes]) -> Iterator[agents_pb2.IngestRequest]:
     """Segments that say that they hold as many records as may be."""
     for number in itertools.count():
         columns = packed[number % len(packed)]
         segment = records_pb2.Segment(
-            run_id=run_id, attempt=1, number=number, scheme="n6.v1", level="module", record_count=65_536,
+            run_id=run.run_id, attempt=1, number=number, scheme="n6.v1", level="module", record_count=65_536,
             columns=columns, crc32=zlib.crc32(columns),
         )  # fmt: skip
-        yield agents_pb2.IngestRequest(segment=segment)
+        yield agents_pb2.IngestRequest(segment=segment, secret=run.secret)
 
 
 async def expanding_segments(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
@@ -169,8 +169,8 @@ async def expanding_segments(coordinator: Coordinator, end: asyncio.Event, answe
     async def stream(number: int) -> None:
         async with connected(coordinator.address) as channel:
             request = audits_pb2.ImportRequest(label=f"m{number}/default/base/twin-0", run_json="{}")
-            run_id = (await audits_pb2_grpc.AuditsStub(channel).ImportRun(request, metadata=token)).run_id
-            sent = itertools.takewhile(lambda _: not end.is_set(), bombs(run_id, packed))
+            run = await audits_pb2_grpc.AuditsStub(channel).ImportRun(request, metadata=token)
+            sent = itertools.takewhile(lambda _: not end.is_set(), bombs(run, packed))
             async for reply in agents_pb2_grpc.AgentsStub(channel).Ingest(sent, metadata=token, timeout=CALL_S):
                 answers["refused" if reply.refused or reply.fenced else "stored"] += 1
 

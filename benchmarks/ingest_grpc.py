@@ -36,7 +36,7 @@ SITES = 250
 OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
-def segments(run_id: str, count: int, records: int) -> list[agents_pb2.IngestRequest]:
+def segments(run: audits_pb2.ImportReply, count: int, records: int) -> list[agents_pb2.IngestRequest]:
     """Distinct segments of one rank: `records` fingerprints each, one closed step each."""
     made = random.Random(7)
     requests = []
@@ -60,7 +60,7 @@ def segments(run_id: str, count: int, records: int) -> list[agents_pb2.IngestReq
             stage=8, ordinal=number, step=number, count=records, digest=bytes(16), sum=bytes(16), chain=bytes(16)
         )
         segment = records_pb2.Segment(
-            run_id=run_id,
+            run_id=run.run_id,
             attempt=1,
             number=number,
             scheme="n6.v1",
@@ -72,7 +72,7 @@ def segments(run_id: str, count: int, records: int) -> list[agents_pb2.IngestReq
             crc32=zlib.crc32(packed),
             closed=[entry],
         )
-        requests.append(agents_pb2.IngestRequest(segment=segment))
+        requests.append(agents_pb2.IngestRequest(segment=segment, secret=run.secret))
     return requests
 
 
@@ -81,7 +81,7 @@ async def send(address: str, count: int, records: int) -> tuple[float, int]:
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
         audits = audits_pb2_grpc.AuditsStub(channel)
         imported = await audits.ImportRun(audits_pb2.ImportRequest(label="bench/default/base/twin-0", run_json="{}"))
-        requests = segments(imported.run_id, count, records)
+        requests = segments(imported, count, records)
         begin = time.perf_counter()
         replies = [reply async for reply in agents_pb2_grpc.AgentsStub(channel).Ingest(iter(requests))]
         seconds = time.perf_counter() - begin

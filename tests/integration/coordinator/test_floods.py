@@ -141,8 +141,10 @@ async def test_segments_that_expand(folder: Path) -> None:
 
             async def stream(number: int) -> list[agents_pb2.IngestReply]:
                 label = pb.ImportRequest(label=f"m{number}/default/base/twin-0", run_json="{}")
-                run_id = (await audits_pb2_grpc.AuditsStub(channel).ImportRun(label, metadata=metadata)).run_id
-                sent = [segment(run_id, 0, BOMB)]
+                held = await audits_pb2_grpc.AuditsStub(channel).ImportRun(label, metadata=metadata)
+                request = segment(held.run_id, 0, BOMB)
+                request.secret = held.secret
+                sent = [request]
                 call = agents_pb2_grpc.AgentsStub(channel).Ingest(iter(sent), metadata=metadata, timeout=60)
                 return [reply async for reply in call]
 
