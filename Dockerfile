@@ -29,7 +29,7 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=wheel /wheels /wheels
 RUN python -m venv --without-pip /opt/detctl \
  && python -m pip --python /opt/detctl/bin/python install --no-compile "$(echo /wheels/detctl-*.whl)[agent,kubernetes]" \
- && /opt/detctl/bin/python -m detctl_agent.launcher.archive /opt/attach.pyz
+ && /opt/detctl/bin/python -m detctl_agent.sidecar.archive /opt/attach.pyz
 
 FROM ${PYTHON_IMAGE} AS cli-files
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1

@@ -19,7 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from detctl_agent.launcher.archive import write_archive
+from detctl_agent.sidecar.archive import write_archive
 
 PATH = re.compile(r"/apis/batch/v1/namespaces/([a-z]+)/jobs(?:/([a-z0-9-]+))?")
 

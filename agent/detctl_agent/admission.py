@@ -13,7 +13,7 @@ from detctl_proto.variable_rules import remote_problem
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.limits import Limits
 from detctl_agent.names import is_name
-from detctl_agent.places import check_value
+from detctl_agent.place_values import check_value
 
 if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording has no use
     from detctl_agent.catalog import Catalog

@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from detctl_agent import logs
 from detctl_agent.errors import CatalogError, UnsafeCatalogError
 from detctl_agent.launcher.limits import PROCESSES_MAX
-from detctl_agent.places import root_problem
 from detctl_agent.recipe import Environment, MemoryMb, Processes, Recipe, User, name_problem
+from detctl_agent.roots import root_problem
 
 BYTES_MAX = 4 * 1024 * 1024
 log = logs.logger("catalog")

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from detctl_proto.credentials import KEY, TOKEN
 
 from detctl_agent.errors import RunRefusedError
+from detctl_agent.place_values import allowed_places, check_value, subject_of
+from detctl_agent.roots import is_of_system, real_path, root_problem
 from detctl_agent.sockets import runtime_roots
 
 if TYPE_CHECKING:  # see admission.py
@@ -24,9 +26,6 @@ if TYPE_CHECKING:  # see admission.py
     from detctl_agent.catalog import Catalog
     from detctl_agent.recipe import Recipe
 
-# Files there are doors to the kernel, to devices and to daemons (/var/run is a link to /run).
-SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev", "/run", "/var/run")))
-MEMORY = Path("/dev/shm")  # plain files, though it lies in /dev
 # What the agent's own tools (git, ssh, the container engines) keep credentials, images and containers in.
 OF_TOOLS = (
     "~/.ssh", "~/.netrc", "~/.git-credentials", "~/.config/git", "~/.docker", "~/.kube", "~/.config/containers",
@@ -34,19 +33,6 @@ OF_TOOLS = (
     "/var/lib/containers", "/var/lib/kubelet", "/run/docker.sock", "/run/podman", "/run/containerd", "/run/crio",
 )  # fmt: skip
 ENGINE_ADDRESSES = ("DOCKER_HOST", "CONTAINER_HOST")
-
-
-def root_problem(root: str) -> str:
-    """Empty, or why values from remote may not come from this root, by its text alone."""
-    if not root.startswith("/"):
-        return f"must be an absolute path, not {root!r}"
-    if not root.isprintable():
-        return f"{root!r} holds characters that cannot be printed"
-    if _normal(root) == Path("/"):
-        return "'/' is every file of this machine: name the folders that hold data"
-    if _of_system(_normal(root)):
-        return f"{root!r} holds no data, but doors to the system: name the folders that hold data"
-    return ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +58,7 @@ class Private:
             if (address := os.environ.get(variable, "")).startswith("unix:///")
         ]
         found = [*given, config, states, *runtime_roots(), *tools, *sockets, *_beside(catalog.resolve().parent)]
-        return cls(tuple(dict.fromkeys(map(_real, found))))
+        return cls(tuple(dict.fromkeys(map(real_path, found))))
 
     def reached(self, place: Path) -> bool:
         """Whether a training that is given the resolved `place` reaches any of them: it lies in one, or holds one."""
@@ -81,22 +67,6 @@ class Private:
         # By identity too: a bind mount is another name of the same folder.
         return bool(above & identities) or any(
             place.is_relative_to(path) or path.is_relative_to(place) for path in self.paths
-        )
-
-
-def check_value(name: str, recipe: Recipe, parameter: str, value: str) -> None:
-    """Raises RunRefusedError where the text of a value cannot be a place that the owner of recipe `name` allows."""
-    begin = _begin(name, parameter, value)
-    if not value.startswith("/"):
-        raise RunRefusedError(f"{begin} is no absolute path, and the parameter is a place")
-    if value == recipe.parameters[parameter]:
-        return
-    if ".." in value.split("/") or not value.isprintable():
-        raise RunRefusedError(f"{begin} holds '..' or characters that cannot be printed: write the path without")
-    roots = recipe.roots.get(parameter, ())
-    if not any(_normal(value).is_relative_to(root) for text in roots for root in (_normal(text), _real(text))):
-        raise RunRefusedError(
-            f"{begin} lies in no place that this machine's owner allows ({_allowed(recipe, parameter)})"
         )
 
 
@@ -112,9 +82,9 @@ def resolved(admitted: Admitted, private: Private) -> dict[str, str]:
             continue
         found[parameter] = value
         # Without a container the training is a process of the agent's user or of the one that the owner chose: nothing is opened for it.
-        if admitted.environment.image and private.reached(_real(value)):
+        if admitted.environment.image and private.reached(real_path(value)):
             raise RunRefusedError(
-                f"{_begin(name, parameter, value)} holds state or credentials of the agent, or lies among them: no container "
+                f"{subject_of(name, parameter, value)} holds state or credentials of the agent, or lies among them: no container "
                 "gets them; the machine's owner can name a folder of data alone in the catalog"
             )
     return found
@@ -138,7 +108,7 @@ def problems(catalog: Catalog, private: Private) -> Iterator[str]:
 
 
 def _resolved(name: str, recipe: Recipe, parameter: str, value: str, private: Private) -> Path:
-    begin = _begin(name, parameter, value)
+    begin = subject_of(name, parameter, value)
     check_value(name, recipe, parameter, value)
     roots = recipe.roots.get(parameter, ())
     try:
@@ -146,13 +116,15 @@ def _resolved(name: str, recipe: Recipe, parameter: str, value: str, private: Pr
         mode = place.stat().st_mode
     except OSError as error:
         raise RunRefusedError(f"{begin} cannot be used: {error.strerror or error}") from None
-    around = [root for root in roots if place.is_relative_to(_real(root))]
+    around = [root for root in roots if place.is_relative_to(real_path(root))]
     if not around:
-        raise RunRefusedError(f"{begin} leads out of what this machine's owner allows ({_allowed(recipe, parameter)})")
-    if all(_unusable(root, private) for root in around) or _of_system(place) or private.reached(place):
+        raise RunRefusedError(
+            f"{begin} leads out of what this machine's owner allows ({allowed_places(recipe, parameter)})"
+        )
+    if all(_unusable(root, private) for root in around) or is_of_system(place) or private.reached(place):
         raise RunRefusedError(
             f"{begin} or its root holds system files, state or credentials of the agent, or lies among them: it is given to no "
-            f"training; name a folder of data alone ({_allowed(recipe, parameter)})"
+            f"training; name a folder of data alone ({allowed_places(recipe, parameter)})"
         )
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         raise RunRefusedError(f"{begin} is neither a folder nor a plain file: sockets, devices and pipes are no data")
@@ -161,7 +133,7 @@ def _resolved(name: str, recipe: Recipe, parameter: str, value: str, private: Pr
 
 def _unusable(root: str, private: Private) -> str:
     """Empty, or why no value may come from this root as it is on the disk now."""
-    place = _real(root)
+    place = real_path(root)
     if why := root_problem(str(place)):
         return why
     if not place.exists():
@@ -169,31 +141,6 @@ def _unusable(root: str, private: Private) -> str:
     if private.reached(place):
         return f"{root} holds state or credentials of the agent, or lies among them: name a folder of data alone"
     return ""
-
-
-def _begin(name: str, parameter: str, value: str) -> str:
-    return f"recipe {name}: parameter {parameter}: {value[:256]!r}"
-
-
-def _allowed(recipe: Recipe, parameter: str) -> str:
-    roots = recipe.roots.get(parameter, ())
-    return (
-        f"allowed: {', '.join(['its own ' + recipe.parameters[parameter], *(f'below {root}' for root in roots)])}; the owner can "
-        f"add a folder to roots.{parameter} of the recipe in the catalog"
-    )
-
-
-def _normal(text: str) -> Path:
-    return Path("/" + os.path.normpath(text).lstrip("/"))
-
-
-def _real(path: Path | str) -> Path:
-    return Path(os.path.realpath(path))
-
-
-def _of_system(place: Path) -> bool:
-    inside_memory = place != MEMORY and place.is_relative_to(MEMORY)
-    return any(place.is_relative_to(folder) for folder in SYSTEM) and not inside_memory
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -20,7 +20,6 @@ from detctl_agent.access import check_access, check_interpreter
 from detctl_agent.admission import Admitted
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.account import Account
-from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.container import Container, Image, engine_variables, find_image
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import SYSTEM_PATH, passed, prepend, taken_over
@@ -29,6 +28,7 @@ from detctl_agent.places import Private, check_unchanged, resolved
 from detctl_agent.recording_key import recording_key
 from detctl_agent.run_folder import RunFolder, disk_error
 from detctl_agent.runner import LaunchPlan
+from detctl_agent.sidecar.attached import Attached
 from detctl_agent.sockets import RuntimeFolder
 
 if TYPE_CHECKING:  # see admission.py

@@ -23,7 +23,7 @@ from detctl_agent.launcher.account import check_form
 from detctl_agent.launcher.placeholders import OWN, names_in
 from detctl_agent.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
 from detctl_agent.patterns import matches, not_regular
-from detctl_agent.places import root_problem
+from detctl_agent.roots import root_problem
 
 # Never a dash first: a value stands in the training's command line, where it would be an option.
 DEFAULT_PATTERN = "([A-Za-z0-9._:/=+,@][A-Za-z0-9._:/=+,@-]{0,127})?"

@@ -21,7 +21,6 @@ from detctl_agent.errors import AgentError, DiskFullError
 from detctl_agent.frame_server import FrameServer
 from detctl_agent.launcher import sweep
 from detctl_agent.launcher.account import Account
-from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.cgroup import Cgroup, Cgroups
 from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.limits import Limits
@@ -29,6 +28,7 @@ from detctl_agent.launcher.process import Launched
 from detctl_agent.output import OutputCapture
 from detctl_agent.ranks import Message, Ranks
 from detctl_agent.run_folder import RunFolder, RunJson
+from detctl_agent.sidecar.attached import Attached
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.spool import SpoolWriter
 

@@ -5,12 +5,45 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, Optional, Protocol, Tuple
 
 from detctl_probe import frames
+from detctl_probe.costs import Costs
+from detctl_probe.record_writer import Writer
+from detctl_probe.sampling import Sampling
+from detctl_probe.settings import Settings
 
-if TYPE_CHECKING:
-    from detctl_probe.recorder import Recorder
+
+class Row(Protocol):
+    """One observer of the seal."""
+
+    name: str
+    stage: str
+    installed: bool
+    fired: int
+    failed: Optional[str]
+
+
+class Recorder(Protocol):
+    """What the frames need of the recorder."""
+
+    settings: Settings
+    role: str
+    pid: int
+    step: int
+    steps_finished: int
+    training: bool
+    writer: Writer
+    costs: Costs
+    sampling: Sampling
+    unobserved_parts: Dict[Tuple[str, str], Dict[str, str]]
+    interventions: Dict[str, Dict[str, Any]]
+    collect_facts: Callable[[], Dict[str, Any]]
+
+    @property
+    def observers(self) -> Mapping[str, Row]: ...
+
+    def learn_rank(self) -> Optional[Tuple[int, int]]: ...
 
 
 def hello(recorder: Recorder) -> Dict[str, Any]:
@@ -36,7 +69,7 @@ def hello(recorder: Recorder) -> Dict[str, Any]:
 def facts(recorder: Recorder) -> Dict[str, Any]:
     """FACTS: what facts.py reads, and the rank."""
     try:
-        content = dict(recorder.facts())
+        content = dict(recorder.collect_facts())
     except Exception as error:
         content = {"failed": "%s: %s" % (type(error).__name__, error)}
     rank, world_size = _ranks(recorder)

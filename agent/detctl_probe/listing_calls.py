@@ -39,15 +39,23 @@ _HELPERS = (
 
 
 class Listings:
-    """arrange(folder, names) -> positions in the order wanted, or None; seen(folder, names, call, whole, frame)."""
+    """The patched calls and their two users, each of which registers itself."""
 
     def __init__(self, recorder: Recorder) -> None:
         self.recorder = recorder
         self.arrange: Optional[Arrange] = None
-        self.seen: Optional[Seen] = None
+        self._seen: Optional[Seen] = None
         self._local = threading.local()
         self._listdir = os.listdir
         self._scandir = os.scandir
+
+    def arrange_by(self, arrange: Arrange) -> None:
+        """arrange(folder, names) gives the positions of the names in the order wanted, or None."""
+        self.arrange = arrange
+
+    def on_listing(self, seen: Seen) -> None:
+        """seen(folder, names, call, whole, frame) is called with each listing as the training gets it."""
+        self._seen = seen
 
     def patch(self) -> None:
         listdir = Builtin(self._listdir, self._patched_listdir, "os", "listdir")
@@ -86,7 +94,7 @@ class Listings:
 
     def _relevant(self, path: Any) -> Optional[str]:
         recorder = self.recorder
-        if recorder.busy or not (self.arrange or self.seen):
+        if recorder.busy or not (self.arrange or self._seen):
             return None
         sink = getattr(self._local, "sink", None)
         if sink is not None:
@@ -130,11 +138,11 @@ class Listings:
         if sink is not None:
             sink.append((folder, names))
             return
-        if self.seen is None:
+        if self._seen is None:
             return
         try:
             with self.recorder.working("listing"):
-                self.seen(folder, names, call, whole, self.recorder.callers.user_frame(2))
+                self._seen(folder, names, call, whole, self.recorder.callers.user_frame(2))
         except Exception as error:
             self.recorder.note("observer-failed", "listing: %s: %s" % (type(error).__name__, error))
 

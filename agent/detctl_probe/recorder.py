@@ -94,17 +94,19 @@ class Recorder:
     costs: Costs  # own time, of all threads
     sampling: Sampling  # what is left out to keep a budget
 
-    def __init__(self, settings: Settings, role: str = MAIN) -> None:
+    def __init__(
+        self, settings: Settings, role: str = MAIN, collect_facts: Callable[[], Dict[str, Any]] = dict
+    ) -> None:
+        """collect_facts() reads what only this process knows of itself, for FACTS and the seal."""
         self.settings = settings
         self.role = role
+        self.collect_facts = collect_facts
         places = dict(settings.paths)
         places.setdefault("cwd", os.getcwd())
         self.places = Places(places)
         self.callers = Callers(self.places)
         self.observers: Dict[str, Observer] = {}
-        self.facts: Callable[[], Dict[str, Any]] = dict  # facts.py sets it
-        # Whether a batch that is taken now is for training or for evaluation; modules.py sets it.
-        self.batch_phase: Callable[[], Optional[str]] = lambda: None
+        self.batch_phase: Callable[[], Optional[str]] = lambda: None  # of a batch that is taken now; None: not known
         self._starts: List[Callable[[], None]] = []
         self.unobserved_parts: Dict[Tuple[str, str], Dict[str, str]] = {}
         self.interventions: Dict[str, Dict[str, Any]] = {}
@@ -240,6 +242,10 @@ class Recorder:
     def set_phase(self, phase: str) -> None:
         """Records that follow belong to `train` or `eval`."""
         self.phase = phase
+
+    def read_batch_phase_by(self, batch_phase: Callable[[], Optional[str]]) -> None:
+        """batch_phase() says whether a batch that is taken now is for training or for evaluation, or None where it is not known."""
+        self.batch_phase = batch_phase
 
     def end_micro(self) -> None:
         """A backward pass or a closure ended."""

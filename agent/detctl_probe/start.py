@@ -16,7 +16,7 @@ import os
 from types import ModuleType
 from typing import Dict, Tuple
 
-from detctl_probe import commandline, ends
+from detctl_probe import commandline, ends, facts
 from detctl_probe.imports import when_imported
 from detctl_probe.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
 from detctl_probe.say import say
@@ -76,11 +76,8 @@ def start() -> None:
         command = commandline.own()
         if command.helper:
             return
-        recorder = Recorder(settings, _role(command))
+        recorder = Recorder(settings, _role(command), facts.collect)
         set_recorder(recorder)
-        from detctl_probe import facts
-
-        recorder.facts = facts.collect
         ends.install(recorder)
     except Exception as error:
         say("the probe does not start, the training goes on unobserved: %s: %s" % (type(error).__name__, error))

@@ -10,13 +10,13 @@ import contextlib
 import hmac
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextvars import ContextVar
 from typing import Any
 
 import grpc
 
 from detctl_coordinator import limits
 from detctl_coordinator.byte_budget import ByteBudget
+from detctl_coordinator.caller_context import MACHINE_KEY, TOKEN_KEY, metadata_value, set_current_caller
 from detctl_coordinator.domain.identity import (
     LOCAL,
     OPEN_METHODS,
@@ -32,19 +32,12 @@ from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import abort
 from detctl_coordinator.penalties import Penalties
 from detctl_coordinator.quotas import Quotas, key_of
-from detctl_coordinator.rpc.callers import MACHINE_KEY, TOKEN_KEY, metadata_value
 from detctl_coordinator.storage.store import StoreError
 from detctl_coordinator.token_book import TokenBook
 from detctl_coordinator.wire.messages import MessageParser
 
 READ_S = 30.0  # a call of one message sends it at once
 ANYBODY = Caller("anybody", Role.VIEWER)  # who calls an open method: all together they share one quota
-_CALLER: ContextVar[Caller] = ContextVar("caller", default=LOCAL)
-
-
-def current_caller() -> Caller:
-    """Who makes the call that is being served; LOCAL on a Unix socket, which only its owner can open."""
-    return _CALLER.get()
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -131,7 +124,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             """What the inner handler is given. Refuses with a status."""
             try:
                 caller = await self._identify(method, context)
-                _CALLER.set(caller)
+                set_current_caller(caller)
                 with self._quotas.call(caller, method):
                     if handler.request_streaming:
                         yield messages(requests, context, caller)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from detctl_agent.launcher.archive import write_archive
+from detctl_agent.sidecar.archive import write_archive
 from house import House, free_port, wait_for
 from test_images import BASE, ROOT, WHY_NOT, docker, images  # noqa: F401 - a fixture
 from test_join import TRAIN, start

@@ -1,4 +1,4 @@
-"""`detctl-agent record -o DIR --attach SHARED`: a sidecar that records a training of another container (launcher/attach.py).
+"""`detctl-agent record -o DIR --attach SHARED`: a sidecar that records a training of another container (sidecar/attach.py).
 
 The training's image needs nothing but a Python: both containers see SHARED at the same place, which holds attach.pyz, and in which
 probe, sockets and the run's private folders lie.
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from detctl_agent import manifest
-from detctl_agent.commands.record import Prepared, Recording, pair, tell
+from detctl_agent.commands.recording import Prepared, Recording, pair, tell
 from detctl_agent.errors import AgentError
-from detctl_agent.launcher.archive import write_archive
-from detctl_agent.launcher.attached import Attached
 from detctl_agent.launcher.variables import taken_over
 from detctl_agent.manifest.variables import RunVariables
 from detctl_agent.preparation import add_probe, own_paths
 from detctl_agent.run_folder import disk_error
+from detctl_agent.sidecar.archive import write_archive
+from detctl_agent.sidecar.attached import Attached
 from detctl_agent.sockets import RuntimeFolder
 
 WAIT_S = 600.0

@@ -13,11 +13,11 @@ import click
 from detctl_agent import logs, manifest
 from detctl_agent.cluster import handover
 from detctl_agent.errors import AgentError, RunRefusedError
-from detctl_agent.launcher.attached import Attached
 from detctl_agent.places import Private
 from detctl_agent.preparation import prepare
 from detctl_agent.run_folder import RunFolder
 from detctl_agent.runner import Outcome, Runner, failed
+from detctl_agent.sidecar.attached import Attached
 from detctl_agent.sockets import RuntimeFolder
 
 WAIT_S = 900.0  # for the training's container: its image may have to be pulled

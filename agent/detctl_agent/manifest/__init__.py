@@ -36,7 +36,7 @@ def run_manifest(
     account: Account | None = None,
 ) -> dict[str, Any]:
     """The manifest of one run. variables: those of the training; shown: what is recorded of them.
-    inside: what was asked in the run's image (manifest/image.py, launcher/attach.py), which stands over the host's; None: it has none.
+    inside: what was asked in the run's image (manifest/image.py, sidecar/attach.py), which stands over the host's; None: it has none.
     account: who the training runs as, None: as this process."""
     return {
         "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},

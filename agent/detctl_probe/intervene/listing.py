@@ -44,7 +44,7 @@ def install(recorder: Recorder) -> None:
         return order
 
     recorder.intervention(NAME, value, False, "no folder was listed")
-    listings(recorder).arrange = arrange
+    listings(recorder).arrange_by(arrange)
 
 
 def _key(seed: str, place: str, name: str) -> bytes:

@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from detctl_probe.observe import order
+from detctl_probe.observe import order, workers
 from detctl_probe.observe.loader_evidence import file_names, small
 from detctl_probe.observe.loader_generators import drawn, snapshot
 from detctl_probe.prints import Print
@@ -125,9 +125,7 @@ class Collator:
         self._collate, self._auto, self._travels = state
         self._seen, self._started = None, False
         if self._travels:
-            from detctl_probe.observe import workers
-
-            workers.prepare()
+            workers.prepare(Collator)
 
     def begin(self, dataset: Any, index: Any) -> None:
         """A fetch starts on this thread."""
@@ -137,8 +135,6 @@ class Collator:
             if owner is None or owner.recording:
                 with _working(owner, "order"):
                     if self._travels and not self._started:
-                        from detctl_probe.observe import workers
-
                         workers.started(owner)
                     self._started = True
                     fetch = Fetch(dataset, index, owner is None or _takes_samples(owner))

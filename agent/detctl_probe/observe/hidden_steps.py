@@ -9,53 +9,56 @@ once such a step was met, what it holds after each backward (before any clipping
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 from weakref import WeakSet
 
 from detctl_probe.observe import compiled
-
-if TYPE_CHECKING:
-    from detctl_probe.observe.steps import Model
+from detctl_probe.recorder import Recorder
 
 
 class HiddenSteps:
-    """Watches the optimizers of a process that compiles; costs nothing elsewhere."""
+    """Watches the optimizers of a process that compiles; costs nothing elsewhere. made: every optimizer, a set that grows."""
 
-    def __init__(self, model: "Model") -> None:
-        self._model = model
+    def __init__(self, recorder: Recorder, made: Any) -> None:
+        self._recorder = recorder
+        self._made = made
         self.waiting = False  # a backward has ended and no step since
         self._before: List[Tuple[Any, Dict[int, int]]] = []
         self._ended = 0
         self._met: Any = WeakSet()  # optimizers that had such a step
-        self.gradients: Optional[Callable[[Any], None]] = None  # optimizer.py sets these
-        self.update: Optional[Callable[[Any], None]] = None
+        self._gradients: Optional[Callable[[Any], None]] = None
+        self._update: Optional[Callable[[Any], None]] = None
 
-    def backward_ended(self) -> None:
-        """Notes the versions that a hidden step would change."""
+    def record_by(self, gradients: Callable[[Any], None], update: Callable[[Any], None]) -> None:
+        """gradients(optimizer) and update(optimizer) record a hidden step; until this is called none is recorded."""
+        self._gradients, self._update = gradients, update
+
+    def backward_ended(self, ended: int) -> None:
+        """Notes the versions that a hidden step would change. ended: steps that optimizers have ended so far."""
         if "torch._dynamo" not in sys.modules:
             return
-        made = [one for one in self._model.made if hasattr(one, "param_groups")]
+        made = [one for one in self._made if hasattr(one, "param_groups")]
         self._before = [(optimizer, _versions(optimizer)) for optimizer in made]
-        self._ended = self._model.ended
+        self._ended = ended
         self.waiting = True
         for optimizer in made:
-            if optimizer in self._met and self.gradients is not None:
-                self.gradients(optimizer)
+            if optimizer in self._met and self._gradients is not None:
+                self._gradients(optimizer)
 
-    def settle(self) -> None:
+    def settle(self, ended: int) -> None:
         """Something new begins: ends the step of each optimizer whose parameters have changed meanwhile."""
         self.waiting = False
         before, self._before = self._before, []
-        if self._model.ended != self._ended or not compiled.compiled_frames():
+        if ended != self._ended or not compiled.compiled_frames():
             return
         for optimizer, versions in before:
-            if versions != _versions(optimizer) and self.gradients is not None and self.update is not None:
+            if versions != _versions(optimizer) and self._gradients is not None and self._update is not None:
                 if optimizer not in self._met:
                     self._met.add(optimizer)
-                    self.gradients(optimizer)
+                    self._gradients(optimizer)
                     why = "an optimizer's step is compiled: gradients are read where it is over, or after backward"
-                    self._model.recorder.unobserved("backward", "gradients inside a compiled step", why)
-                self.update(optimizer)
+                    self._recorder.unobserved("backward", "gradients inside a compiled step", why)
+                self._update(optimizer)
 
 
 def _versions(optimizer: Any) -> Dict[int, int]:

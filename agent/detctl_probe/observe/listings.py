@@ -39,7 +39,7 @@ def install(recorder: Recorder) -> None:
             evidence["whole"] = False
         recorder.record("listing", recorder.logical(folder), fingerprint(names), evidence=evidence)
 
-    calls.seen = seen
+    calls.on_listing(seen)
     for module, check in _CHECKS:
         if module == "os":
             _verify(recorder, calls, module, check)

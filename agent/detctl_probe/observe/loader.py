@@ -70,7 +70,7 @@ on_batch: List[Callable[[int, int, Any], None]] = []
 def install(owner: Recorder) -> None:
     """Patches torch.utils.data; called when torch has been imported."""
     module = sys.modules["torch.utils.data.dataloader"]
-    workers.prepare()
+    workers.prepare(Collator)
     owner.observer("workers", "rng").installed = True
     base, single, multi = (
         module._BaseDataLoaderIter,

@@ -46,7 +46,7 @@ class Losses:
             self._steps.gradients.record(self._steps.update.gradients_by_hand())
             self._model.by_hand = True
         else:
-            self._model.hidden.backward_ended()
+            self._model.hidden.backward_ended(self._model.ended)
         self._recorder.end_micro()
 
     def grad_ended(self, inputs: Any, result: Any) -> None:
@@ -81,7 +81,7 @@ class Losses:
 
     def _evidence(self, tensor: Any) -> Optional[Dict[str, Any]]:
         found = dict(layout(tensor) or {})
-        scale = self._model.scale() if self._model.scale is not None else None
+        scale = self._model.scale()
         if scale is not None:
             found["scale"] = scale
         return found or None

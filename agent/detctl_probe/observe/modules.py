@@ -51,7 +51,7 @@ class Modules:
         self.local = threading.local()
         self._batches = model.recorder.observer("batches", "batch")
         self._fed = (-1, -1)  # (step, micro) whose input was recorded
-        model.site = self.site
+        model.read_site_by(self.site)
 
     def site(self) -> Optional[str]:
         """Of the module under way in this thread; None outside of all."""
@@ -221,7 +221,7 @@ def install(recorder: Recorder) -> None:
     torch.nn.modules.module.register_module_forward_pre_hook(before)
     # always_call: a forward that raises must leave the stack, else the next root would look nested.
     torch.nn.modules.module.register_module_forward_hook(after, always_call=True)
-    recorder.batch_phase = functools.partial(guarded, watch.batch_phase)
+    recorder.read_batch_phase_by(functools.partial(guarded, watch.batch_phase))
     row.installed = True
 
 

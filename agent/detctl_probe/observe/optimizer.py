@@ -31,8 +31,9 @@ class Optimizers:
         self.init = Init(model)
         self.update = Update(model)
         self.guarded = Guarded(model, model.recorder.observer("optimizer", "update"))
-        model.hidden.gradients = functools.partial(self.guarded, self._gradients)
-        model.hidden.update = functools.partial(self.guarded, self._ended)
+        model.hidden.record_by(
+            functools.partial(self.guarded, self._gradients), functools.partial(self.guarded, self._ended)
+        )
         self._depth = 0
         self._ready: Any = set()
 

@@ -57,7 +57,7 @@ def _wrap_scale(kind: Any, model: Model) -> None:
     def scale(self: Any, *args: Any, **kwargs: Any) -> Any:
         result = original(self, *args, **kwargs)
         scaler = weakref.ref(self)
-        model.scale = lambda: _scale(scaler())
+        model.read_scale_by(lambda: _scale(scaler()))
         return result
 
     kind.scale = compiled.hide(scale)

@@ -35,17 +35,15 @@ class Model:
         self.optimizers: Any = WeakSet()
         self.had_optimizer = False
         self.ended = 0  # steps that optimizers ended, skipped ones too
-        self.scale: Optional[Callable[[], Optional[float]]] = None  # of the GradScaler that scaled last
+        self.scale: Callable[[], Optional[float]] = lambda: None  # of the GradScaler that scaled last
         self.by_hand = False  # a backward without optimizer waits for its step to end
         self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
         self.made: Any = WeakSet()  # every optimizer
         self.entered: Optional[Tuple[int, int]] = None  # (step, micro) in which a root was called last
-        self.site: Callable[[], Optional[str]] = lambda: (
-            None
-        )  # of the module under way in this thread; modules.py sets it
+        self.site: Callable[[], Optional[str]] = lambda: None  # of the module under way in this thread
         # Called with (site, tensor) of each initial weight before it is digested.
         self.before_init: List[Callable[[str, Any], None]] = []
-        self.hidden = HiddenSteps(self)
+        self.hidden = HiddenSteps(recorder, self.made)
         self._settle: List[Callable[[], None]] = []
         self._thread: Optional[int] = None
 
@@ -55,6 +53,14 @@ class Model:
         if self._thread is None:
             self._thread = thread
         return self._thread == thread
+
+    def read_site_by(self, site: Callable[[], Optional[str]]) -> None:
+        """site() gives the site of the module under way in this thread, or None outside of all."""
+        self.site = site
+
+    def read_scale_by(self, scale: Callable[[], Optional[float]]) -> None:
+        """scale() gives the scale of the GradScaler that scaled last, or None where reading it would wait for a GPU."""
+        self.scale = scale
 
     def on_settle(self, callback: Callable[[], None]) -> None:
         """callback() records the update of a step by hand, before the step ends."""
@@ -71,7 +77,7 @@ class Model:
                 callback()
             self.recorder.end_step()
         elif self.hidden.waiting and not generated and self.mine():
-            self.hidden.settle()
+            self.hidden.settle(self.ended)
 
 
 class Guarded:

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Type
 
 from detctl_probe.observe import loader_generators
-from detctl_probe.observe.batches import Collator
 from detctl_probe.observe.loader_traces import prune
 from detctl_probe.recorder import CHILD, WORKER, Recorder, recorder
 from detctl_probe.signals import from_signal
@@ -21,8 +20,8 @@ from detctl_probe.signals import from_signal
 _MARK = "_detctl_patched"
 
 
-def prepare() -> None:
-    """Puts the patches in place, once a process."""
+def prepare(collator_kind: Type[Any]) -> None:
+    """Puts the patches in place, once a process. collator_kind: what stands for a collate_fn where a loader is watched."""
     fetch = sys.modules.get("torch.utils.data._utils.fetch")
     worker = sys.modules.get("torch.utils.data._utils.worker")
     utils = sys.modules.get("torch._utils")
@@ -30,9 +29,9 @@ def prepare() -> None:
         return
     setattr(fetch, _MARK, True)
     for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
-        fetcher.fetch = _fetch(fetcher.fetch)
+        fetcher.fetch = _fetch(fetcher.fetch, collator_kind)
     # Its constructor runs in a worker's loop alone, after torch has seeded the generators and before worker_init_fn.
-    worker.WorkerInfo.__init__ = _worker_info(worker.WorkerInfo.__init__, worker._worker_loop.__code__)
+    worker.WorkerInfo.__init__ = _worker_info(worker.WorkerInfo.__init__, worker._worker_loop.__code__, collator_kind)
     utils.ExceptionWrapper.__init__ = _exception_wrapper(utils.ExceptionWrapper.__init__)
 
 
@@ -41,11 +40,11 @@ def started(owner: Optional[Recorder]) -> None:
     _record_generators(owner, "")
 
 
-def _fetch(original: Callable[..., Any]) -> Callable[..., Any]:
+def _fetch(original: Callable[..., Any], collator_kind: Type[Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def fetch(self: Any, possibly_batched_index: Any) -> Any:
-        collator = self.collate_fn
-        if type(collator) is not Collator:
+        collator: Any = self.collate_fn
+        if type(collator) is not collator_kind:
             return original(self, possibly_batched_index)
         collator.begin(self.dataset, possibly_batched_index)
         try:
@@ -56,13 +55,13 @@ def _fetch(original: Callable[..., Any]) -> Callable[..., Any]:
     return fetch
 
 
-def _worker_info(original: Callable[..., None], loop: Any) -> Callable[..., None]:
+def _worker_info(original: Callable[..., None], loop: Any, collator_kind: Type[Any]) -> Callable[..., None]:
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **fields: Any) -> None:
         original(self, *args, **fields)
         try:
             caller = sys._getframe(1)
-            if caller.f_code is loop and type(caller.f_locals.get("collate_fn")) is Collator:
+            if caller.f_code is loop and type(caller.f_locals.get("collate_fn")) is collator_kind:
                 _become_worker(recorder(), getattr(self, "id", None))
         except Exception as error:
             if from_signal(error):

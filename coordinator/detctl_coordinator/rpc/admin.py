@@ -14,6 +14,7 @@ from detctl_proto.v1 import admin_pb2_grpc
 from detctl_coordinator import limits
 from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.audit_log import entry
+from detctl_coordinator.caller_context import current_caller
 from detctl_coordinator.domain.identity import (
     LOCAL,
     VALID_S,
@@ -24,7 +25,6 @@ from detctl_coordinator.domain.identity import (
 )
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import unary
-from detctl_coordinator.interceptors import current_caller
 from detctl_coordinator.storage.documents import unreadable_entry
 from detctl_coordinator.storage.schemas import checked_log_entry
 from detctl_coordinator.storage.store import DocumentError

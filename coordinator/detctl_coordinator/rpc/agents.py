@@ -9,12 +9,11 @@ from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import agents_pb2_grpc
 
 from detctl_coordinator import limits
+from detctl_coordinator.caller_context import calling_machine, current_caller, peer_of
 from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import streaming
 from detctl_coordinator.holders import Sender
-from detctl_coordinator.interceptors import current_caller
-from detctl_coordinator.rpc.callers import calling_machine, peer_of
 from detctl_coordinator.rpc.control_stream import ControlStream
 from detctl_coordinator.rpc.ingest_stream import IngestStream
 from detctl_coordinator.transplants import kept_by, may_take

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from detctl_agent import places, preparation
+from detctl_agent import preparation
 from detctl_agent.admission import Admitted, Order, admit
 from detctl_agent.catalog import Catalog, load, parse
 from detctl_agent.commands.check import check
 from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher.container import Container, Image
 from detctl_agent.places import Private, check_unchanged, resolved
+from detctl_agent.roots import root_problem
 from detctl_agent.run_folder import RunFolder
 from detctl_agent.sockets import RuntimeFolder
 from detctl_agent.source import scan
@@ -220,7 +221,7 @@ def test_a_root_that_leads_to_the_system_by_a_link_gives_nothing(site: Site) -> 
     for root in ("all", "devices"):
         site.refused(site.folder / root / "etc", site.folder / root)
         site.refused(site.folder / root, site.folder / root)
-    assert places.root_problem("/dev/shm/data") == ""
+    assert root_problem("/dev/shm/data") == ""
 
 
 def test_a_place_that_is_exchanged_while_the_run_is_prepared_is_refused(site: Site) -> None:

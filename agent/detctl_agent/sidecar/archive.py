@@ -1,4 +1,4 @@
-"""`python -m detctl_agent.launcher.archive FILE` writes attach.pyz: attach.py and what it needs, as one file for any Python 3.9."""
+"""`python -m detctl_agent.sidecar.archive FILE` writes attach.pyz: attach.py and what it needs, as one file for any Python 3.9."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from shutil import copyfile
 
 PARTS = (
-    "launcher/attach.py",
+    "sidecar/attach.py",
     "launcher/shim.py",
     "launcher/tree.py",
     "launcher/prctl.py",
@@ -28,7 +28,7 @@ def write_archive(target: Path) -> None:
             (package / part).with_name("__init__.py").touch()  # ours import more than this needs
         (package / "__init__.py").touch()
         zipapp.create_archive(
-            place, target, interpreter="/usr/bin/env python3", main="detctl_agent.launcher.attach:main"
+            place, target, interpreter="/usr/bin/env python3", main="detctl_agent.sidecar.attach:main"
         )
     target.chmod(0o755)
 

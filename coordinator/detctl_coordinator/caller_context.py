@@ -1,12 +1,26 @@
-"""Who calls: what the metadata of a call says."""
+"""Who makes the call that is being served: the identified caller, and what gRPC and the metadata of the call report of it."""
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
+from detctl_coordinator.domain.identity import LOCAL, Caller
+
 MACHINE_KEY = "detctl-machine"
 TOKEN_KEY = "authorization"
+_CALLER: ContextVar[Caller] = ContextVar("caller", default=LOCAL)
+
+
+def current_caller() -> Caller:
+    """Who makes the call that is being served; LOCAL on a Unix socket, which only its owner can open."""
+    return _CALLER.get()
+
+
+def set_current_caller(caller: Caller) -> None:
+    """Holds for the call that is being served: the interceptor has identified its caller."""
+    _CALLER.set(caller)
 
 
 def metadata_value(metadata: Any, key: str) -> str:

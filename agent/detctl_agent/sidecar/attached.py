@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from detctl_agent.errors import AgentError
-from detctl_agent.launcher.attach import SOCKET
 from detctl_agent.launcher.process import encoded, lines_of, reports_of
+from detctl_agent.sidecar.attach import SOCKET
 
 HELLO_BYTES_MAX = 4 << 20
 HELLO_S = 30.0
