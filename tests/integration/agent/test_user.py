@@ -55,7 +55,7 @@ def connect(place):
     with socket.socket(socket.AF_UNIX) as made:
         made.connect(place)
 
-found = {"token": tried(token.read_bytes), "signal": tried(lambda: os.kill(agent, 0)), "signal_shim": tried(lambda: os.kill(shim, 0))}
+found = {"file": tried(token.read_bytes), "signal": tried(lambda: os.kill(agent, 0)), "signal_shim": tried(lambda: os.kill(shim, 0))}
 for name, pid in (("agent", agent), ("shim", shim)):
     for what in ("environ", "maps", "mem"):
         found[f"{what}_{name}"] = tried(lambda: open(f"/proc/{pid}/{what}", "rb").close())
