@@ -12,7 +12,7 @@ from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_gr
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1.audits_pb2_grpc import AuditsStub
 from fake_agent import OPTIONS
-from made_up_runs import make
+from made_up_runs import Sample, make
 
 LABEL = "host/default/base/twin-0"
 DEEP = '{"a":' * 980 + "1" + "}" * 980
@@ -50,6 +50,12 @@ async def channel(request, folder) -> AsyncIterator[grpc.aio.Channel]:
             redis.stop()
 
 
+def requests_of(sample: Sample, run: pb.ImportReply) -> list[agents_pb2.IngestRequest]:
+    """The segments and the seal of an imported run, with its secret."""
+    segments = [agents_pb2.IngestRequest(segment=segment, secret=run.secret) for segment in sample.segments]
+    return [*segments, agents_pb2.IngestRequest(seal=sample.seal, secret=run.secret)]
+
+
 async def everything_listed(channel: grpc.aio.Channel) -> tuple[pb.RunList, admin_pb2.LogPage]:
     """Asks for every list there is. Raises where one of them fails."""
     audits = AuditsStub(channel)
@@ -81,13 +87,19 @@ async def test_facts_that_are_not_utf8_are_kept_as_escapes(channel):
     sample = make(imported.run_id, 1)
     detail = '{"notes": [{"kind": "listing", "text": "\\udcff"}], "facts": {"\\udc80": [NaN, 1e999, "\\u0000"]}}'
     sample.seal.detail_json = detail
-    requests = [agents_pb2.IngestRequest(segment=segment) for segment in sample.segments]
     stub = agents_pb2_grpc.AgentsStub(channel)
-    replies = [reply async for reply in stub.Ingest(iter([*requests, agents_pb2.IngestRequest(seal=sample.seal)]))]
+    replies = [reply async for reply in stub.Ingest(iter(requests_of(sample, imported)))]
     assert not any(reply.refused or reply.fenced for reply in replies)
     manifest = '{"variables": {"NAME\\udc80": "\\udcff"}, "machine": {"cores": 1e999}}'
     await audits.FinishImport(
-        pb.ImportFinished(run_id=imported.run_id, manifest_json=manifest, end="exit", ranks=1, output_tail="last")
+        pb.ImportFinished(
+            run_id=imported.run_id,
+            manifest_json=manifest,
+            end="exit",
+            ranks=1,
+            output_tail="last",
+            secret=imported.secret,
+        )
     )
     shown = json.loads((await audits.Show(pb.ShowRequest(id=imported.run_id))).json)
     assert shown["state"] == "sealed"
@@ -99,9 +111,11 @@ async def test_facts_that_are_not_utf8_are_kept_as_escapes(channel):
     second = await audits.ImportRun(pb.ImportRequest(label="other/default/base/twin-0", run_json="{}"))
     other = make(second.run_id, 1, differs_from_step=1, salt="x")
     other.seal.detail_json = detail
-    requests = [agents_pb2.IngestRequest(segment=segment) for segment in other.segments]
-    assert [reply async for reply in stub.Ingest(iter([*requests, agents_pb2.IngestRequest(seal=other.seal)]))]
-    await audits.FinishImport(pb.ImportFinished(run_id=second.run_id, manifest_json=manifest, end="exit", ranks=1))
+    replies = [reply async for reply in stub.Ingest(iter(requests_of(other, second)))]
+    assert not any(reply.refused or reply.fenced for reply in replies)
+    await audits.FinishImport(
+        pb.ImportFinished(run_id=second.run_id, manifest_json=manifest, end="exit", ranks=1, secret=second.secret)
+    )
     compared = await audits.Compare(pb.CompareRequest(run_ids=[imported.run_id, second.run_id]))
     assert json.loads(compared.verdict_json)["outcome"] == "different"
     await everything_listed(channel)
@@ -118,7 +132,9 @@ async def test_facts_that_are_not_utf8_are_kept_as_escapes(channel):
 async def test_a_manifest_of_another_form_is_refused(audits, manifest, words):
     imported = await audits.ImportRun(pb.ImportRequest(label=LABEL, run_json="{}"))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await audits.FinishImport(pb.ImportFinished(run_id=imported.run_id, manifest_json=manifest, end="exit"))
+        await audits.FinishImport(
+            pb.ImportFinished(run_id=imported.run_id, manifest_json=manifest, end="exit", secret=imported.secret)
+        )
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert refused.value.details().startswith(words)
 
@@ -130,5 +146,6 @@ async def test_a_seal_of_another_form_is_refused(service, audits, detail):
     seal.detail_json = detail
     async with grpc.aio.insecure_channel(service.address, options=OPTIONS) as channel:
         stub = agents_pb2_grpc.AgentsStub(channel)
-        (reply,) = [reply async for reply in stub.Ingest(iter([agents_pb2.IngestRequest(seal=seal)]))]
+        sent = [agents_pb2.IngestRequest(seal=seal, secret=imported.secret)]
+        (reply,) = [reply async for reply in stub.Ingest(iter(sent))]
     assert reply.refused.startswith("the detail of the seal of rank 0")
