@@ -90,7 +90,7 @@ async def test_facts_that_are_not_utf8_are_kept_as_escapes(channel):
     stub = agents_pb2_grpc.AgentsStub(channel)
     replies = [reply async for reply in stub.Ingest(iter(requests_of(sample, imported)))]
     assert not any(reply.refused or reply.fenced for reply in replies)
-    manifest = '{"variables": {"NAME\\udc80": "\\udcff"}, "machine": {"cores": 1e999}}'
+    manifest = '{"locale": {"name\\udc80": "\\udcff"}, "machine": {"cores": 1e999}}'
     await audits.FinishImport(
         pb.ImportFinished(
             run_id=imported.run_id,
@@ -103,7 +103,8 @@ async def test_facts_that_are_not_utf8_are_kept_as_escapes(channel):
     )
     shown = json.loads((await audits.Show(pb.ShowRequest(id=imported.run_id))).json)
     assert shown["state"] == "sealed"
-    assert shown["manifest"] == {"variables": {"NAME\\udc80": "\\udcff"}, "machine": {"cores": None}}
+    assert shown["manifest"]["locale"] == {"name\\udc80": "\\udcff"}
+    assert shown["manifest"]["machine"] == {"cores": None}
     assert shown["seals"]["0"]["detail"] == {
         "notes": [{"kind": "listing", "text": "\\udcff"}],
         "facts": {"\\udc80": [None, None, "\\x00"]},
