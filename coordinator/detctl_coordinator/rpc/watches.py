@@ -87,7 +87,7 @@ class _Follower:
             await self._read_on()
         except Exception as error:
             self._error = error
-            self._move()
+            self._wake()  # without a message: there is nothing new of the audit
 
     async def _read_on(self) -> None:
         looks = self._engine.looks
@@ -123,9 +123,9 @@ class _Follower:
         speed = self._speed.of(sum(run.records for run in audit.runs.values()))
         self._message = wire.progress_to_proto(audit, speed).SerializeToString()
         self._last = over
-        self._move()
-
-    def _move(self) -> None:
         self._number += 1
+        self._wake()
+
+    def _wake(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()

@@ -18,6 +18,7 @@ from detctl_coordinator.quotas import Quotas
 from detctl_coordinator.rpc.audits import AuditsServicer
 from detctl_coordinator.settings import Settings
 from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.store import StoreError
 from detctl_proto.v1 import audits_pb2 as pb
 
 WATCHERS = 50
@@ -158,3 +159,24 @@ async def test_nobody_is_followed_whom_nobody_watches(store, engine):
         watcher.task.cancel()
     await asyncio.gather(*(watcher.task for watcher in watchers), return_exceptions=True)
     assert not servicer._watches._followers
+
+
+async def test_a_watch_that_fails_sends_nothing_more(store, engine):
+    """An empty progress would look like a coordinator that is back, and like an audit without a state."""
+    servicer = AuditsServicer(engine, Quotas(Settings().quota))
+    watcher = Watcher(servicer)
+    await watcher.until(lambda progress: progress.state == "running")
+    seen = len(watcher.got)
+
+    def fails(audit_id):
+        raise StoreError("the store is gone")
+
+    store.audit = fails
+    engine.looks.failed()
+    with pytest.raises(AbortedError, match="the store is gone"):
+        await watcher.task
+    assert len(watcher.got) == seen
+    late = Watcher(servicer)
+    with pytest.raises(AbortedError, match="the store is gone"):
+        await late.task
+    assert late.got == []
