@@ -1,4 +1,4 @@
-"""config-drift: a parameter, variable, locale or `auto` setting resolves differently. Comes last: a narrower word wins."""
+"""config-drift: a parameter, variable, locale or `auto` setting resolves differently. A narrower word wins."""
 
 from __future__ import annotations
 
