@@ -20,7 +20,6 @@ from detctl_proto.known_answers import class_of_answers
 from detctl_proto.outside_json import parse_object
 from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.regular_file import read_regular
-from pydantic import TypeAdapter
 
 from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.as_user import run_as
@@ -29,7 +28,6 @@ from detctl_agent.manifest.machine import cpu
 
 TIMEOUT_S = 120.0
 ANSWER_BYTES_MAX = 1024 * 1024
-_ANSWERS = TypeAdapter(dict[str, str])
 # Variables that may change how something is computed; a shell has dozens of others, and new ones in each session.
 COMPUTING = re.compile(
     r"^(OMP|MKL|KMP|GOMP|ATEN|ONEDNN|DNNL|OPENBLAS|NPY|BLIS|TORCH|PYTORCH|CUDA|CUDNN|CUBLAS|NVIDIA|LD|MALLOC|GLIBC)_"
@@ -98,7 +96,9 @@ def _asked(
                 question, env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
                 cwd="/",  # -m looks for its module in there first
             ).stdout  # fmt: skip
-        answers = _ANSWERS.validate_python(parse_object(said, "its answer", ANSWER_BYTES_MAX)["answers"])
+        answers = parse_object(said, "its answer", ANSWER_BYTES_MAX)["answers"]
+        if not isinstance(answers, dict) or not all(isinstance(answer, str) for answer in answers.values()):
+            raise TypeError("answers are texts by question")
     except subprocess.TimeoutExpired:
         return {"class": "", "why": f"no answer within {TIMEOUT_S:.0f} s"}
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as error:
