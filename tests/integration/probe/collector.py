@@ -202,6 +202,11 @@ def _started(
         return subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
 
 
+def of_the_probe(stderr: str) -> list[str]:
+    """Lines that the probe wrote, or that name its modules. The checkout's own folder may be called detctl too."""
+    return [line for line in stderr.splitlines() if line.startswith("detctl: ") or "detctl_probe" in line]
+
+
 def script(folder: Path, text: str, name: str = SCRIPT) -> list[str]:
     """Writes a script and returns the command that runs it by this interpreter."""
     (folder / name).write_text(text)

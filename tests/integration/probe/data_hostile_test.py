@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from collector import Process, collect, without_probe
+from collector import Process, collect, of_the_probe, without_probe
 
 pytest.importorskip("torch")
 
@@ -59,7 +59,7 @@ def helped() -> Scenes:
 def test_every_scene_prints_what_it_prints_without_the_probe(request: pytest.FixtureRequest, name: str) -> None:
     scenes: Scenes = request.getfixturevalue(name)
     assert scenes.lines == scenes.bare
-    assert "detctl" not in scenes.stderr
+    assert of_the_probe(scenes.stderr) == []
     assert not scenes.process.notes_of("observer-failed")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from collector import Process, collect, without_probe
+from collector import Process, collect, of_the_probe, without_probe
 
 pytest.importorskip("torchvision")
 Image = pytest.importorskip("PIL.Image")
@@ -33,7 +33,7 @@ def watched(request: pytest.FixtureRequest, images: Path) -> Process:
     bare = without_probe(command, cwd=SCRIPTS)
     run = collect(command, cwd=SCRIPTS, paths={"data": str(images)})
     assert (run.returncode, run.stdout) == (bare.returncode, bare.stdout) == (0, bare.stdout), run.stderr
-    assert "detctl" not in run.stderr
+    assert of_the_probe(run.stderr) == []
     return run.main
 
 
