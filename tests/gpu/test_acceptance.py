@@ -174,7 +174,9 @@ def test_documentation_names_checks_that_exist() -> None:
 
 CLAIM = re.compile(r"\b(GPUs?|CUDA|NCCL|Triton|cuDNN|cuBLAS|sm_\d+)\b")
 # What speaks of GPUs and claims nothing of how detctl works on one: what a container may see, what an administrator sets.
-NO_CLAIM = re.compile(r"all GPUs where there are any|CUDA versions|asks for no GPU|groups that may use the GPUs|GPUs, volumes, nodes are yours")
+NO_CLAIM = re.compile(
+    r"all GPUs where there are any|CUDA versions|asks for no GPU|groups that may use the GPUs|GPUs, volumes, nodes are"
+)
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/benchmarks.md", "docs/deploy.md"])
