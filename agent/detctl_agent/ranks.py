@@ -17,7 +17,6 @@ from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent import records as wire
 from detctl_agent.folding import RankFolding, Total, seal_mismatch
-from detctl_agent.probe_documents import Facts, Note, Seal, read
 from detctl_agent.records import Identities, ProtocolError, Record, RecordParser
 from detctl_agent.redacted_records import CODE, redacted_hello, redacted_record
 from detctl_agent.segments import Origin, SegmentPacker
@@ -109,7 +108,14 @@ class Ranks:
             process.hello = redacted_hello(wire.json_object(payload)) or {"v": 0}
             if process.hello.get("scheme", SCHEME) != SCHEME:
                 process.trouble = f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {SCHEME}"
-        elif kind == wire.NOTE:
+            return []
+        return self._document(process, kind, payload)
+
+    def _document(self, process: Process, kind: int, payload: bytes) -> list[Message]:
+        # Its import takes a quarter of a second (pydantic): here it passes while the training starts, and not before that.
+        from detctl_agent.probe_documents import Facts, Note, Seal, read
+
+        if kind == wire.NOTE:
             process.notes_bytes += len(payload)
             if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
                 self._keep(len(payload))

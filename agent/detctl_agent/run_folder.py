@@ -42,16 +42,19 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from detctl_proto.outside_json import JsonError, parse_object
 from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.redaction import redact_output, redact_text
 from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
-from pydantic import TypeAdapter, ValidationError
 
 from detctl_agent.errors import AgentError, DiskFullError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = "detctl.run/v1"
 RUN_BYTES_MAX = 4 * 1024 * 1024
@@ -98,7 +101,11 @@ class RunJson:
     schema: str = SCHEMA
 
 
-_RUN_JSON = TypeAdapter(RunJson)
+@cache
+def _run_json() -> TypeAdapter[RunJson]:
+    from pydantic import TypeAdapter  # a quarter of a second before a training starts, for what an agent alone reads
+
+    return TypeAdapter(RunJson)
 
 
 @dataclass(frozen=True)
@@ -182,8 +189,8 @@ class RunFolder:
         try:
             # Whoever could write it decides nothing but values of the right type: a text for a number would end the agent later.
             content = json.dumps({key: value for key, value in raw.items() if key in known})
-            return _RUN_JSON.validate_json(content, strict=True)
-        except ValidationError:
+            return _run_json().validate_json(content, strict=True)
+        except ValueError:  # pydantic's own is one
             return None
 
     def read_manifest(self) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.outside_json import parse_object
-from pydantic import BaseModel
 
 import detctl_agent
 from detctl_agent.errors import AgentError
@@ -130,18 +129,12 @@ def encoded(order: Mapping[str, Any]) -> bytes:
     return json.dumps(order).encode("utf-8") + b"\n"
 
 
-class _Report(BaseModel):
-    started: int | None = None
-    failed: str | None = None
-    exit: int | None = None
-    done: int | None = None
-    left: int | None = None
-
-
 def reports_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
     """As `lines_of`, for what a shim reports of the training. Raises ValueError."""
+    from detctl_agent.launcher.shim_report import ShimReport  # pydantic: while the training starts, and not before that
+
     lines, rest = lines_of(data)
-    reports = [_Report.model_validate(line).model_dump(exclude_none=True) for line in lines]
+    reports = [ShimReport.model_validate(line).model_dump(exclude_none=True) for line in lines]
     return reports, rest
 
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.process import encoded, lines_of, reports_of
 from detctl_agent.sidecar.attach import SOCKET
@@ -18,22 +16,6 @@ from detctl_agent.sidecar.attach import SOCKET
 HELLO_BYTES_MAX = 4 << 20
 HELLO_S = 30.0
 _CREDENTIALS = struct.Struct("3i")
-
-
-class _Python(BaseModel):
-    executable: str
-
-
-class Hello(BaseModel):
-    """What attach.py says of itself and of its container."""
-
-    argv: list[str]
-    cwd: str
-    umask: int
-    environ: dict[str, str]
-    machine: dict[str, Any]
-    python: _Python
-    gpu: list[dict[str, Any]]
 
 
 class Attached:
@@ -118,6 +100,8 @@ class Attached:
                     break
                 self._buffer += data
             (hello, *_), self._buffer = lines_of(self._buffer)
+            from detctl_agent.sidecar.hello import Hello  # pydantic, of which other recordings have no use
+
             Hello.model_validate(hello)
         except (OSError, ValueError) as error:
             self._socket.close()

@@ -38,12 +38,6 @@ class Moved:
         return self.distance <= max(2, self.of // NEARBY)
 
 
-def moved_samples(evidence: Evidence) -> str:
-    """One line where rows (or opened files) of one run are found at other places of the other; empty where not."""
-    found = moved(evidence)
-    return found.words if found is not None else ""
-
-
 def moved(evidence: Evidence) -> Moved | None:
     """How rows (or opened files) of one run are found at other places of the other; None where they are not."""
     lead = evidence.root.lead

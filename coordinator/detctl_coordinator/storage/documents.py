@@ -17,7 +17,7 @@ from detctl_proto.outside_json import dump as dump_json
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, Stage, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_coordinator.storage.schemas import checked_audit, checked_run, checked_seal
+from detctl_coordinator.storage.schemas import checked_audit, checked_seal
 from detctl_coordinator.storage.store import DocumentError, NamedRows, RejectedDataError, Rows, Unreadable
 
 __all__ = ["DocumentError"]
@@ -155,11 +155,6 @@ def run_to_json(run: RunRecord) -> Json:
         "holder": run.holder,
         "secret_digest": run.secret_digest,
     }
-
-
-def run_from_json(document: Mapping[str, Any]) -> RunRecord:
-    """Inverse of `run_to_json`. Raises DocumentError."""
-    return _run(checked_run(document))
 
 
 def _run(document: Mapping[str, Any]) -> RunRecord:

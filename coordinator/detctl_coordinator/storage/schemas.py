@@ -164,7 +164,6 @@ class _LogEntry(_Document):
 
 
 _AUDIT = TypeAdapter(_Audit)
-_RUN = TypeAdapter(_Run)
 _SEAL = TypeAdapter(_Seal)
 _MACHINE = TypeAdapter(_Machine)
 _TOKEN = TypeAdapter(_Token)
@@ -174,11 +173,6 @@ _LOG_ENTRY = TypeAdapter(_LogEntry)
 def checked_audit(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document of an audit with what is known of it, in the types above. Raises DocumentError."""
     return _checked(_AUDIT, document, "an audit's document")
-
-
-def checked_run(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for a run inside it."""
-    return _checked(_RUN, document, "a run's document")
 
 
 def checked_seal(document: Mapping[str, Any]) -> dict[str, Any]:
