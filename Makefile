@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE # else each of the suite's processes would comp
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(VENV)/.demo: pyproject.toml hatch_build.py agent/detctl_probe/kernel/n6.c
+$(VENV)/.demo: pyproject.toml hatch_build.py agent/detctl_probe/digest/kernel/n6.c
 	@echo "setting up $(VENV): torch and torchvision are several GB, once"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile --editable '.[all,demo]'

@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-KERNEL = Path("agent/detctl_probe/kernel")
+KERNEL = Path("agent/detctl_probe/digest/kernel")
 
 
 class KernelHook(BuildHookInterface):

@@ -7,10 +7,10 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from detctl_coordinator.columns import pack
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, SegmentMeta, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec
+from detctl_coordinator.storage.reading.columns import pack
 from detctl_coordinator.storage.store import Store
 
 RECORDS = 4096

@@ -150,7 +150,7 @@ def memory_kb(what: str) -> int:
 
 def probe_seconds() -> float:
     """What the probe has counted of itself so far, in this process; 0 where there is none."""
-    observing = sys.modules.get("detctl_probe.observe.steps")
+    observing = sys.modules.get("detctl_probe.observe.model.steps")
     return sum(sum(model.recorder.costs.by_stage.values()) for model in observing._models) if observing else 0.0
 
 

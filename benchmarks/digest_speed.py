@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "agent"))
 
 import numpy
 import torch
-from detctl_probe import digest_numpy, kernel
+from detctl_probe.digest import kernel, n6_numpy
 
 SIZES = {"4 KB": 4 << 10, "256 KB": 256 << 10, "4 MB": 4 << 20, "100 MB": 100 << 20}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "uint8": torch.uint8}
@@ -60,8 +60,8 @@ def plain_reads(tensors: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
 def form(name: str, tensors: Sequence[torch.Tensor]) -> Callable[[], object] | None:
     """A call that digests all of them; None where this CPU has no such form."""
     if name == "numpy":
-        words = [digest_numpy.words_of(tensor.view(torch.uint8).numpy().view(_unsigned(tensor))) for tensor in tensors]
-        return lambda: [digest_numpy.sums(one, 0) for one in words]
+        words = [n6_numpy.words_of(tensor.view(torch.uint8).numpy().view(_unsigned(tensor))) for tensor in tensors]
+        return lambda: [n6_numpy.sums(one, 0) for one in words]
     os.environ["DETCTL_KERNEL"] = name
     loaded = kernel.load()
     if loaded is None or loaded.form != name:

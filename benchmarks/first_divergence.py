@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from detctl_coordinator.columns import pack
 from detctl_coordinator.comparison.first_divergence import Side, first_chain_difference
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.domain.audit import Audit, AuditRequest
@@ -40,9 +39,10 @@ from detctl_coordinator.domain.fingerprint import (
 )
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.storage.open_store import open_store
-from detctl_coordinator.storage.reader import StoredRun
+from detctl_coordinator.storage.reading.columns import pack
+from detctl_coordinator.storage.reading.reader import StoredRun
 from detctl_coordinator.storage.store import Store
-from detctl_probe.chain import ZERO, StepFold, chain, record_hash
+from detctl_probe.transport.chain import ZERO, StepFold, chain, record_hash
 from detctl_proto.v1.audits_pb2 import CompareRequest, ListRequest
 from detctl_proto.v1.audits_pb2_grpc import AuditsStub
 

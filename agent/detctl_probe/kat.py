@@ -16,7 +16,7 @@ import time
 import warnings
 from typing import Any, Callable, Dict, Iterator, Tuple
 
-from detctl_probe.digest import digest_tensor
+from detctl_probe.digest.n6 import digest_tensor
 
 Question = Callable[[Any, Any], Any]  # (torch, device) -> a tensor
 

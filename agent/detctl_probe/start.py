@@ -1,6 +1,6 @@
 """Starts the probe in an interpreter that a launcher asked to be watched: recorder, observers, interventions.
 
-Each observer is a module `detctl_probe.observe.X` (an intervention: `detctl_probe.intervene.X`) with
+Each observer is a module below `detctl_probe.observe` (each intervention: below `detctl_probe.intervene`) with
 
     def install(recorder) -> None
 
@@ -16,25 +16,26 @@ import os
 from types import ModuleType
 from typing import Dict, Tuple
 
-from detctl_probe import commandline, ends, facts
-from detctl_probe.imports import when_imported
-from detctl_probe.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
-from detctl_probe.say import say
+from detctl_probe.process import commandline, facts
+from detctl_probe.process.imports import when_imported
+from detctl_probe.process.stderr import say
+from detctl_probe.recording import ends
+from detctl_probe.recording.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
 from detctl_probe.settings import VARIABLE, Settings
 
 # Interventions first: a listing record shows the order after it.
 WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
-    ("observe.code", "code"),
+    ("observe.host.code", "code"),
     ("intervene.listing", "listing"),
-    ("intervene.seed", "rng"),
-    ("intervene.identity", "rng"),
+    ("intervene.randomness.seed", "rng"),
+    ("intervene.randomness.identity", "rng"),
     ("intervene.completion", "sample"),
-    ("observe.listings", "listing"),
-    ("observe.files", "files"),
-    ("observe.rng", "rng"),
-    ("observe.seeds", "rng"),
-    ("observe.variables", "code"),
-    ("observe.completions", "sample"),
+    ("observe.host.listings", "listing"),
+    ("observe.host.files", "files"),
+    ("observe.randomness.rng", "rng"),
+    ("observe.randomness.seeds", "rng"),
+    ("observe.host.variables", "code"),
+    ("observe.host.completions", "sample"),
 )
 
 AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
@@ -42,28 +43,28 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
     "torch": (
         ("intervene.bare", "update"),
         ("intervene.workers", "order"),
-        ("intervene.deterministic", "forward"),
-        ("intervene.threads", "forward"),
-        ("intervene.precision", "forward"),
-        ("intervene.attention", "forward"),
-        ("intervene.worker_seeds", "rng"),
-        ("intervene.ddp_buckets", "collective"),
+        ("intervene.numerics.deterministic", "forward"),
+        ("intervene.numerics.threads", "forward"),
+        ("intervene.numerics.precision", "forward"),
+        ("intervene.numerics.attention", "forward"),
+        ("intervene.randomness.worker_seeds", "rng"),
+        ("intervene.numerics.ddp_buckets", "collective"),
         ("intervene.fault", "forward"),
         ("intervene.keep", "init"),
         ("intervene.transplant", "init"),
-        ("observe.loader", "order"),
-        ("observe.batches", "batch"),
-        ("observe.modules", "forward"),
-        ("observe.init", "init"),
-        ("observe.loss", "loss"),
-        ("observe.backward", "backward"),
-        ("observe.optimizer", "update"),
-        ("observe.scaler", "update"),
-        ("observe.artifacts", "artifact"),
-        ("observe.collectives", "collective"),
-        ("observe.ops", "forward"),
+        ("observe.data.loader", "order"),
+        ("observe.data.batches", "batch"),
+        ("observe.model.modules", "forward"),
+        ("observe.model.init", "init"),
+        ("observe.optimization.loss", "loss"),
+        ("observe.optimization.backward", "backward"),
+        ("observe.optimization.optimizer", "update"),
+        ("observe.optimization.scaler", "update"),
+        ("observe.model.artifacts", "artifact"),
+        ("observe.model.collectives", "collective"),
+        ("observe.ops.ops", "forward"),
     ),
-    "torchvision.transforms": (("observe.transforms", "sample"),),
+    "torchvision.transforms": (("observe.data.transforms", "sample"),),
 }
 
 
@@ -93,7 +94,9 @@ def start() -> None:
 
 def install(recorder: Recorder, name: str, stage: str) -> None:
     """Installs one observer or intervention by the name of its module below detctl_probe. Never raises."""
-    short = name.rpartition(".")[2] if name.startswith("observe.") else name
+    package, short = name.partition(".")[0], name.rpartition(".")[2]
+    if package == "intervene":
+        short = "intervene." + short
     row = recorder.observer(short, stage)
     try:
         importlib.import_module("detctl_probe." + name).install(recorder)
@@ -109,7 +112,7 @@ def install(recorder: Recorder, name: str, stage: str) -> None:
 def _wanted(recorder: Recorder, name: str) -> bool:
     """Interventions that nobody asked for are not even imported: what they import the training may not have. A bare run has what was asked
     for like any other, and of observers the one that counts steps and shows the weights."""
-    package, _, short = name.partition(".")
+    package, short = name.partition(".")[0], name.rpartition(".")[2]
     if package == "intervene":
         return short in recorder.settings.interventions
     return recorder.settings.bare is None or short == "optimizer"

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from detctl_coordinator.attribution.case import Case, JudgeRequest
-from detctl_coordinator.attribution.outcome import decide
-from detctl_coordinator.comparison.culprit import Culprit, culprit
+from detctl_coordinator.attribution.verdict.outcome import decide
+from detctl_coordinator.comparison.first_divergent_operation import Culprit, culprit
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Seal, SealedStream, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_probe.chain import ZERO, StepFold, chain, record_hash
+from detctl_probe.transport.chain import ZERO, StepFold, chain, record_hash
 from recording import Recording
 
 RANK = 0

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detctl_probe import frames
 from detctl_probe.stage import stage
+from detctl_probe.transport import frames
 from warm_python import VARIABLE, WarmProcess
 
 TRAININGS = Path(__file__).resolve().parent / "trainings"

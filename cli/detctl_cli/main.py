@@ -15,10 +15,10 @@ from types import FrameType
 
 import click
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
-from detctl_cli.terminal import abandon_stdout, open_closed_streams, write_json
+from detctl_cli.output.clean import clean
+from detctl_cli.output.terminal import abandon_stdout, open_closed_streams, write_json
 
 
 def main(argv: Sequence[str] | None = None) -> int:

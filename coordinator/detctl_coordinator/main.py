@@ -13,16 +13,17 @@ from typing import NoReturn
 from detctl_proto.credentials import CredentialsError
 from pydantic import ValidationError
 
-from detctl_coordinator import listen, logs
-from detctl_coordinator.health import ask_health
-from detctl_coordinator.logs import say
-from detctl_coordinator.server import serve
-from detctl_coordinator.settings import Settings
+from detctl_coordinator.auth.token_file import TokenError
+from detctl_coordinator.observability import logs
+from detctl_coordinator.observability.health import ask_health
+from detctl_coordinator.observability.logs import say
+from detctl_coordinator.server import listen
+from detctl_coordinator.server.server import serve
+from detctl_coordinator.server.settings import Settings
 from detctl_coordinator.storage.address import has_password, hidden
-from detctl_coordinator.storage.copying import copy_store
 from detctl_coordinator.storage.open_store import open_store
+from detctl_coordinator.storage.reading.copying import copy_store
 from detctl_coordinator.storage.store import Store, StoreError
-from detctl_coordinator.token_file import TokenError
 
 TROUBLE = 2
 

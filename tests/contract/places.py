@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from detctl_coordinator.storage.redis_store import RedisStore
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.redis.store import RedisStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import Store
 from servers import Server, server_binary
 

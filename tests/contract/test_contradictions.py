@@ -16,7 +16,7 @@ import redis
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.fingerprint import SegmentMeta, Stage, StreamKey
 from detctl_coordinator.domain.run import RunOutcome, RunState
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import ContradictionError, FencedError, RunOverError, Store
 from givens import FORWARD, LOSS, Closed, a_run, a_seal, a_segment, an_audit, an_entry, opened
 from places import make_place

@@ -11,11 +11,11 @@ from detctl_coordinator.domain.audit import AuditState
 from detctl_coordinator.domain.fingerprint import SealedStream
 from detctl_coordinator.domain.run import RunState
 from detctl_coordinator.main import main
-from detctl_coordinator.storage.copying import copy_store
 from detctl_coordinator.storage.open_store import open_store
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.reading.copying import copy_store
+from detctl_coordinator.storage.reading.verify import verify
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import Store, StoreError
-from detctl_coordinator.storage.verify import verify
 from givens import FORWARD, LOSS, a_run, a_seal, a_segment, an_audit, an_entry, ended, opened
 from places import Place, make_place
 

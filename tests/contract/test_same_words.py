@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from detctl_agent import admission, git_source, recipe
-from detctl_coordinator import interventions, offered_patterns
+from detctl_agent.catalog import admission, recipe
+from detctl_agent.source import git_source
 from detctl_coordinator.domain.fingerprint import Phase, Stage
-from detctl_probe import frames
+from detctl_coordinator.planning import interventions, offered_patterns
+from detctl_probe.transport import frames
 from detctl_proto.v1 import records_pb2
 
 

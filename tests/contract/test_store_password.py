@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from detctl_coordinator.main import main
-from detctl_coordinator.settings import Settings
+from detctl_coordinator.server.settings import Settings
 from detctl_coordinator.storage.address import has_password, hidden
 from detctl_coordinator.storage.open_store import open_store
 from detctl_coordinator.storage.store import StoreError

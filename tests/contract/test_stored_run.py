@@ -9,7 +9,6 @@ from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
-from detctl_coordinator.columns import pack
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import (
     Fingerprint,
@@ -21,8 +20,9 @@ from detctl_coordinator.domain.fingerprint import (
     StepEntry,
     StreamKey,
 )
-from detctl_coordinator.storage import reader
-from detctl_coordinator.storage.reader import StoredRun, verify
+from detctl_coordinator.storage.reading import reader
+from detctl_coordinator.storage.reading.columns import pack
+from detctl_coordinator.storage.reading.reader import StoredRun, verify
 from detctl_coordinator.storage.store import Store, StoreError
 from givens import a_run, an_audit, opened
 

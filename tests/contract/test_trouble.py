@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 from detctl_coordinator.storage.open_store import open_store
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import Store, StoreError
 from givens import FORWARD, a_run, a_segment, an_audit, ended, opened
 from places import Place, make_place

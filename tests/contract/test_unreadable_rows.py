@@ -6,15 +6,15 @@ import sqlite3
 
 import pytest
 import redis
-from detctl_coordinator.async_store import AsyncStore
+from detctl_coordinator.auth.token_book import TokenBook
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.identity import Role, new_token, token_to_document
-from detctl_coordinator.engine import Engine
-from detctl_coordinator.machine import Machine, machine_to_document
-from detctl_coordinator.storage import redis_keys
-from detctl_coordinator.storage.copying import copy_store
+from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.reading.copying import copy_store
+from detctl_coordinator.storage.redis import keys
 from detctl_coordinator.storage.store import DocumentError, RejectedDataError
-from detctl_coordinator.token_book import TokenBook
 from detctl_proto.v1 import admin_pb2, audits_pb2
 from givens import a_run, an_audit
 from places import Place
@@ -46,11 +46,11 @@ def spoil(place: Place, kind: str, name: str, text: str) -> None:
         return
     with redis.Redis.from_url(place.server.address) as link:
         if kind == "audits":
-            link.hset(redis_keys.audit_key(name), "document", text)
+            link.hset(keys.audit_key(name), "document", text)
         elif kind == "log":
-            link.lset(redis_keys.LOG, int(name) - 1, text)
+            link.lset(keys.LOG, int(name) - 1, text)
         else:
-            link.hset({"machines": redis_keys.MACHINES, "tokens": redis_keys.TOKENS}[kind], name, text)
+            link.hset({"machines": keys.MACHINES, "tokens": keys.TOKENS}[kind], name, text)
 
 
 def filled(place: Place) -> None:
@@ -156,7 +156,7 @@ def test_what_an_older_detctl_let_in_can_be_put_into_messages(place: Place) -> N
 
 
 def test_a_copy_tells_what_it_lacks(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
-    from detctl_coordinator.storage.sqlite_store import SqliteStore
+    from detctl_coordinator.storage.sqlite.store import SqliteStore
 
     filled(place)
     spoil(place, "audits", "bad", "{")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from givens import a_segment, opened
 
 RANKS = 4

@@ -163,7 +163,9 @@ def test_the_probe_is_a_folder_that_an_init_container_copies(images: dict[str, s
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "detctl_probe" / "inject" / "sitecustomize.py").exists()
     assert zipfile.is_zipfile(tmp_path / "attach.pyz")
-    assert list((tmp_path / "detctl_probe" / "kernel").glob("n6-*.so")), "the C kernel is compiled in the build"
+    assert list((tmp_path / "detctl_probe" / "digest" / "kernel").glob("n6-*.so")), (
+        "the C kernel is compiled in the build"
+    )
     docker(
         "run",
         "--rm",

@@ -27,8 +27,8 @@ NEWER = "python:3.13-slim"
 SPEAKS = """
 import os, sys, time
 from hashlib import blake2b
-from detctl_probe.prints import Print
-from detctl_probe.recorder import recorder
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.recording.recorder import recorder
 for step in range(3):
     for stage in ("init", "batch", "forward", "loss", "backward", "update")[step > 0 :]:
         digest = blake2b(f"{stage} {step}".encode(), digest_size=16).digest()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness import fuzz, instrumented, one_line, scratch
 
-with instrumented("detctl_agent.catalog", "detctl_agent.recipe", "detctl_agent.names"):
-    from detctl_agent.catalog import load
+with instrumented("detctl_agent.catalog.catalog", "detctl_agent.catalog.recipe", "detctl_proto.names"):
+    from detctl_agent.catalog.catalog import load
     from detctl_agent.errors import CatalogError
 
 PATH = scratch() / "catalog.toml"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from harness import fuzz, instrumented
 
-with instrumented("detctl_agent", "detctl_proto.outside_json", "detctl_probe.chain"):
-    from detctl_agent.ranks import Ranks
-    from detctl_agent.records import FrameBuffer, ProtocolError
+with instrumented("detctl_agent", "detctl_proto.outside_json", "detctl_probe.transport.chain"):
+    from detctl_agent.recording.ranks import Ranks
+    from detctl_agent.recording.records import FrameBuffer, ProtocolError
     from detctl_coordinator.errors.codes import RefusedCallError
     from detctl_coordinator.wire.records import seal_from_proto
     from detctl_proto.v1 import agents_pb2

@@ -6,10 +6,12 @@ import json
 
 from harness import fuzz, instrumented, one_line
 
-with instrumented("detctl_proto", "detctl_coordinator.wire", "detctl_coordinator.storage", "detctl_agent.records"):
-    from detctl_agent import records
-    from detctl_coordinator import imports
+with instrumented(
+    "detctl_proto", "detctl_coordinator.wire", "detctl_coordinator.storage", "detctl_agent.recording.records"
+):
+    from detctl_agent.recording import records
     from detctl_coordinator.errors.codes import RefusedCallError
+    from detctl_coordinator.planning import imports
     from detctl_coordinator.storage import documents
     from detctl_coordinator.wire import checks, control
     from detctl_coordinator.wire import records as wire_records

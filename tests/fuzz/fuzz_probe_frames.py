@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness import fuzz, instrumented
 
-with instrumented("detctl_probe.frames"):
-    from detctl_probe import frames
+with instrumented("detctl_probe.transport.frames"):
+    from detctl_probe.transport import frames
 
 
 def target(data: bytes) -> None:

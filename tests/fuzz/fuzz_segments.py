@@ -7,10 +7,10 @@ import zlib
 from google.protobuf.message import DecodeError
 from harness import fuzz, instrumented
 
-with instrumented("detctl_coordinator.wire", "detctl_coordinator.columns", "detctl_proto.outside_json"):
-    from detctl_coordinator import columns
+with instrumented("detctl_coordinator.wire", "detctl_coordinator.storage.reading.columns", "detctl_proto.outside_json"):
     from detctl_coordinator.comparison.reader import DamagedError
     from detctl_coordinator.errors.codes import RefusedCallError
+    from detctl_coordinator.storage.reading import columns
     from detctl_coordinator.wire import records as wire
     from detctl_proto.v1 import records_pb2 as pb
 

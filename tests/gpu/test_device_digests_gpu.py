@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from detctl_probe import device_digests, digest, pending
+from detctl_probe.digest import device_digests, n6, pending
 
 pytestmark = [
     pytest.mark.gpu,
@@ -42,7 +42,7 @@ def known(made: list[object]) -> list[object]:
 def test_equal_to_the_cpu(dtype: str) -> None:
     for count in (0, 1, 1023, 1024, 1025, 1_000_003):
         tensor = (torch.arange(count) % 113).float().to(getattr(torch, dtype))
-        assert known(device_digests.submit([tensor.cuda()])) == [digest.digest_tensor(tensor)]
+        assert known(device_digests.submit([tensor.cuda()])) == [n6.digest_tensor(tensor)]
 
 
 def test_no_synchronisation() -> None:
@@ -54,7 +54,7 @@ def test_no_synchronisation() -> None:
         pending.mark()
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert known(made) == [digest.digest_tensor(tensor.cpu()) for tensor in tensors]
+    assert known(made) == [n6.digest_tensor(tensor.cpu()) for tensor in tensors]
 
 
 def test_nothing_under_graph_capture() -> None:
@@ -63,6 +63,6 @@ def test_nothing_under_graph_capture() -> None:
     with torch.cuda.graph(graph):
         doubled = static * 2
         (made,) = device_digests.submit([doubled])
-    assert isinstance(made, digest.NoDigestError)
+    assert isinstance(made, n6.NoDigestError)
     graph.replay()
     assert torch.equal(doubled, torch.full((8,), 2.0, device="cuda"))

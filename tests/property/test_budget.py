@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from detctl_coordinator.attribution.case import JudgeRequest
-from detctl_coordinator.attribution.judge import judge
+from detctl_coordinator.attribution.verdict.judge import judge
 from detctl_coordinator.comparison.first_divergence import Side, compare_streams
 from detctl_coordinator.comparison.pair import compare_pair
-from detctl_coordinator.comparison.schedule import THINNED, Schedule, schedule_of, since
+from detctl_coordinator.comparison.steps.schedule import THINNED, Schedule, schedule_of, since
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -6,9 +6,9 @@ import zlib
 from typing import Any
 
 import pytest
-from detctl_coordinator.columns import INFLATED_BYTES_MAX, RECORDS_MAX, pack, read_columns, unpack
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage
+from detctl_coordinator.storage.reading.columns import INFLATED_BYTES_MAX, RECORDS_MAX, pack, read_columns, unpack
 from detctl_proto.v1 import records_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

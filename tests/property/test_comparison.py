@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from detctl_coordinator.attribution.case import JudgeRequest
-from detctl_coordinator.attribution.judge import judge
+from detctl_coordinator.attribution.verdict.judge import judge
 from detctl_coordinator.comparison.alignment import align, kind_of
 from detctl_coordinator.comparison.first_divergence import Side, compare_streams, first_chain_difference
 from detctl_coordinator.comparison.groups import group_runs

@@ -12,8 +12,8 @@ from detctl_coordinator.attribution.experiments.delta_debugging import smallest
 from detctl_coordinator.attribution.experiments.explore import explore
 from detctl_coordinator.attribution.experiments.rounds import Round
 from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
-from detctl_coordinator.attribution.explained import with_experiments
-from detctl_coordinator.attribution.report import build_verdict
+from detctl_coordinator.attribution.verdict.explained import with_experiments
+from detctl_coordinator.attribution.verdict.report import build_verdict
 from detctl_coordinator.domain.run import RunSpec
 from detctl_coordinator.domain.verdict import Verdict
 from hypothesis import given, settings

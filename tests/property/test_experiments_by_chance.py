@@ -13,9 +13,9 @@ from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
 from detctl_coordinator.attribution.experiments.rounds import Round
 from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
-from detctl_coordinator.attribution.explained import with_experiments, with_self_test
-from detctl_coordinator.attribution.report import build_verdict
 from detctl_coordinator.attribution.self_test import self_test
+from detctl_coordinator.attribution.verdict.explained import with_experiments, with_self_test
+from detctl_coordinator.attribution.verdict.report import build_verdict
 from detctl_coordinator.domain.run import RunSpec
 from detctl_coordinator.domain.verdict import Verdict
 

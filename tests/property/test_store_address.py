@@ -76,7 +76,7 @@ def test_the_file_system_of_a_folder() -> None:
 
 @pytest.mark.parametrize("kind", ["nfs4", "9p", "virtiofs", "fuse.sshfs"])
 def test_a_network_file_system_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detctl_coordinator.storage.local_folder.file_system_of", lambda path, mountinfo: kind)
+    monkeypatch.setattr("detctl_coordinator.storage.sqlite.local_folder.file_system_of", lambda path, mountinfo: kind)
     with pytest.raises(StoreError, match=rf"network file system \({kind}\).*local disk"):
         open_store(f"sqlite:{tmp_path}/store.db")
     assert list(tmp_path.iterdir()) == []

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.identity import LOCAL, Caller, Role
-from detctl_coordinator.engine import Engine
-from detctl_coordinator.holders import Sender, new_secret
-from detctl_coordinator.imports import plan_import
+from detctl_coordinator.planning.imports import plan_import
+from detctl_coordinator.planning.run_holders import Sender, new_secret
 from detctl_coordinator.rpc.ingest_stream import IngestStream
-from detctl_coordinator.storage.sqlite_store import SqliteStore
-from detctl_coordinator.storage.verify import verify
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.reading.verify import verify
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 from hypothesis import HealthCheck, given, settings

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from detctl_probe import device_digests, digest_numpy, digest_triton
+from detctl_probe.digest import device_digests, n6_numpy, n6_triton
 
 GARBAGE = -6148914691236517206  # 0xAAAA…
 
@@ -181,11 +181,11 @@ class FakeCuda:
     # -- what a test does -------------------------------------------------------------------------------------------
     def digests(self) -> device_digests.DeviceDigests:
         """DeviceDigests on this device; its kernel is add_sums below."""
-        original, digest_triton.add_sums = digest_triton.add_sums, self.add_sums
+        original, n6_triton.add_sums = n6_triton.add_sums, self.add_sums
         try:
             return device_digests.DeviceDigests(self.torch, self.device)
         finally:
-            digest_triton.add_sums = original
+            n6_triton.add_sums = original
 
     def stream(self) -> Stream:
         made = Stream(self, len(self._streams))
@@ -283,7 +283,7 @@ class FakeCuda:
                     continue
                 memory = (ctypes.c_uint8 * (words * width)).from_address(address)
                 content = np.frombuffer(memory, dtype={1: np.uint8, 2: np.uint16, 4: np.uint32}[width])
-                for lane, value in enumerate(digest_numpy.sums(content, first)):
+                for lane, value in enumerate(n6_numpy.sums(content, first)):
                     out.data[row, lane] += value - (1 << 64) if value >> 63 else value
 
         self.current.give(kernel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from detctl_coordinator.attribution.case import JudgeRequest
-from detctl_coordinator.attribution.judge import judge
+from detctl_coordinator.attribution.verdict.judge import judge
 from detctl_coordinator.domain.verdict import Verdict
 
 from tests.support.memory_runs import MemoryRun, RunBuilder

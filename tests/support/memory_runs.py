@@ -15,7 +15,7 @@ from typing import Any
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Seal, SealedStream, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
-from detctl_probe.chain import ZERO, StepFold, add, chain, record_hash
+from detctl_probe.transport.chain import ZERO, StepFold, add, chain, record_hash
 
 
 def digest_of(value: object) -> bytes:

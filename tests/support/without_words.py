@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from detctl_coordinator.attribution import facts
-from detctl_coordinator.attribution.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence import facts
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.facts import Note, interventions_of
+from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.attribution.experiments import rounds, trials
-from detctl_coordinator.attribution.facts import Note, interventions_of
-from detctl_coordinator.attribution.suspects import Suspect
 from detctl_coordinator.domain.verdict import Verdict
 
 PLACEHOLDER = "…"

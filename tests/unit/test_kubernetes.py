@@ -111,7 +111,7 @@ def test_the_launcher_may_do_with_jobs_what_it_does_and_no_more() -> None:
 
 
 def test_the_launchers_files_are_files_that_the_agent_takes(tmp_path: Path) -> None:
-    from detctl_agent.catalog import load
+    from detctl_agent.catalog.catalog import load
     from detctl_agent.cluster.launching import read_template
 
     path = tmp_path / "catalog.toml"

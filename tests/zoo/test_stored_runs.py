@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from detctl_coordinator.domain.verdict import Verdict
 from detctl_coordinator.storage.open_store import open_store
-from detctl_coordinator.verdicts import judge_audit
+from detctl_coordinator.scheduling.verdicts import judge_audit
 
 from tests.support.without_words import decisions, without_words
 from tests.zoo.run_zoo import Zoo

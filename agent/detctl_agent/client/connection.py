@@ -17,7 +17,7 @@ from detctl_agent.client.content import fetch
 from detctl_agent.client.control import ControlStream
 from detctl_agent.client.ingest import IngestStream
 from detctl_agent.errors import AgentError
-from detctl_agent.jobs import Jobs
+from detctl_agent.jobs.jobs import Jobs
 
 BACK_OFF_FIRST_S, BACK_OFF_LAST_S, BACK_OFF_FACTOR = 0.2, 10.0, 1.7
 log = logs.logger("client")

@@ -17,8 +17,8 @@ from detctl_agent import logs
 from detctl_agent.client import messages
 from detctl_agent.client.channel import cancelled, status_told
 from detctl_agent.errors import AgentError
-from detctl_agent.job import Job, JobPhase
-from detctl_agent.jobs import Jobs
+from detctl_agent.jobs.job import Job, JobPhase
+from detctl_agent.jobs.jobs import Jobs
 
 HEARTBEAT_S = 1.0
 REPEAT_S = 2.0

@@ -12,10 +12,10 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from detctl_agent import spool
 from detctl_agent.client.channel import status_told
-from detctl_agent.job import Job
-from detctl_agent.jobs import Jobs
+from detctl_agent.jobs.job import Job
+from detctl_agent.jobs.jobs import Jobs
+from detctl_agent.state import spool
 
 WINDOW_MESSAGES = 64
 WINDOW_BYTES = 8 * 1024 * 1024

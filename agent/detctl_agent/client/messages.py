@@ -10,10 +10,10 @@ from detctl_proto.outside_json import writable
 from detctl_proto.redaction import redact_pairs, redact_text, redact_words
 from detctl_proto.v1 import agents_pb2
 
-from detctl_agent.admission import Order
-from detctl_agent.catalog import Catalog
-from detctl_agent.run_folder import RunJson
-from detctl_agent.source import Source
+from detctl_agent.catalog.admission import Order
+from detctl_agent.catalog.catalog import Catalog
+from detctl_agent.source.source import Source
+from detctl_agent.state.run_folder import RunJson
 
 MESSAGE_CHARACTERS_MAX = 2000
 MANIFEST_CHARACTERS_MAX = 1000 * 1000  # the coordinator takes 1 MiB

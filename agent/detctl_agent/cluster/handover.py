@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 from detctl_proto.redaction import RecordingKey
 from pydantic import TypeAdapter, ValidationError
 
-from detctl_agent.admission import Admitted, Order
+from detctl_agent.catalog.admission import Admitted, Order
+from detctl_agent.catalog.recipe import Environment, Recipe
 from detctl_agent.errors import AgentError
-from detctl_agent.preparation import Taken
-from detctl_agent.recipe import Environment, Recipe
-from detctl_agent.recording_key import recording_key
-from detctl_agent.run_folder import MANIFEST_BYTES_MAX, RunFolder
-from detctl_agent.runner import Outcome, Progress
-from detctl_agent.source import Source
+from detctl_agent.recording.recording_key import recording_key
+from detctl_agent.runs.preparation import Taken
+from detctl_agent.runs.runner import Outcome, Progress
+from detctl_agent.source.source import Source
+from detctl_agent.state.run_folder import MANIFEST_BYTES_MAX, RunFolder
 
 T = TypeVar("T")
 _PROGRESS, _OUTCOME = TypeAdapter(Progress), TypeAdapter(Outcome)

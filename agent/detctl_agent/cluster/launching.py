@@ -9,14 +9,14 @@ from typing import Any
 
 from detctl_proto.regular_file import read_regular
 
-from detctl_agent.admission import Admitted
+from detctl_agent.catalog.admission import Admitted
 from detctl_agent.cluster import handover
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.cluster.template import START_S, check_template, fill_template, job_name
 from detctl_agent.errors import CatalogError, RunRefusedError
-from detctl_agent.preparation import Taken
-from detctl_agent.run_folder import RunFolder
+from detctl_agent.runs.preparation import Taken
+from detctl_agent.state.run_folder import RunFolder
 
 TEMPLATE_BYTES_MAX = 1024 * 1024
 

@@ -8,13 +8,14 @@ from pathlib import Path
 import click
 from detctl_proto.redaction import redact_text
 
-from detctl_agent import access, git_source, source
-from detctl_agent.catalog import load
+from detctl_agent.catalog import access
+from detctl_agent.catalog.catalog import load
+from detctl_agent.catalog.places import Private, problems
+from detctl_agent.catalog.recipe import Recipe
 from detctl_agent.errors import AgentError, CatalogError, SourceError
 from detctl_agent.launcher.container import find_image
 from detctl_agent.launcher.placeholders import names_in
-from detctl_agent.places import Private, problems
-from detctl_agent.recipe import Recipe
+from detctl_agent.source import git_source, source
 
 
 @click.command()

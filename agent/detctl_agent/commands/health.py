@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from detctl_agent.client.health import check_sign
 from detctl_agent.errors import AgentError
-from detctl_agent.health import check_sign
-from detctl_agent.state_folder import default_state
+from detctl_agent.state.state_folder import default_state
 
 
 @click.command()

@@ -15,11 +15,11 @@ from detctl_agent.commands.recording import Prepared, Recording, pair, tell
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.variables import taken_over
 from detctl_agent.manifest.variables import RunVariables
-from detctl_agent.preparation import add_probe, own_paths
-from detctl_agent.run_folder import disk_error
+from detctl_agent.runs.preparation import add_probe, own_paths
 from detctl_agent.sidecar.archive import write_archive
 from detctl_agent.sidecar.attached import Attached
-from detctl_agent.sockets import RuntimeFolder
+from detctl_agent.state.run_folder import disk_error
+from detctl_agent.state.sockets import RuntimeFolder
 
 WAIT_S = 600.0
 

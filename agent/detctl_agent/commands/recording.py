@@ -11,24 +11,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.names import machine_name
 from detctl_proto.redaction import redact_text, redact_words
 
-from detctl_agent import arguments, manifest, source
-from detctl_agent.admission import INTERVENTIONS
-from detctl_agent.costs import cost_words
+from detctl_agent import manifest
+from detctl_agent.catalog.admission import INTERVENTIONS
+from detctl_agent.catalog.windows import parse_share, parse_steps
 from detctl_agent.errors import AgentError
-from detctl_agent.interpreter import interpreter_of
 from detctl_agent.launcher.placeholders import fill, free_port, names_in
 from detctl_agent.launcher.variables import taken_over
 from detctl_agent.manifest.variables import RunVariables
-from detctl_agent.names import machine_name
-from detctl_agent.preparation import add_probe, own_paths, private_variables
-from detctl_agent.recording_key import recording_key
-from detctl_agent.run_folder import RunFolder, RunJson
-from detctl_agent.runner import LaunchPlan, Outcome, Runner, note_end
+from detctl_agent.recording.costs import cost_words
+from detctl_agent.recording.recording_key import recording_key
+from detctl_agent.runs import arguments
+from detctl_agent.runs.interpreter import interpreter_of
+from detctl_agent.runs.preparation import add_probe, own_paths, private_variables
+from detctl_agent.runs.runner import LaunchPlan, Outcome, Runner, note_end
 from detctl_agent.sidecar.attached import Attached
-from detctl_agent.sockets import RuntimeFolder
-from detctl_agent.windows import parse_share, parse_steps
+from detctl_agent.source import source
+from detctl_agent.state.run_folder import RunFolder, RunJson
+from detctl_agent.state.sockets import RuntimeFolder
 
 # What to start, run.json, the source that was copied, and what is recorded of the training's variables.
 Prepared = tuple[LaunchPlan, RunJson, source.Source | None, RunVariables]

@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 
 from detctl_agent import logs, manifest
+from detctl_agent.catalog.places import Private
 from detctl_agent.cluster import handover
 from detctl_agent.errors import AgentError, RunRefusedError
-from detctl_agent.places import Private
-from detctl_agent.preparation import prepare
-from detctl_agent.run_folder import RunFolder
-from detctl_agent.runner import Outcome, Runner, failed
+from detctl_agent.runs.preparation import prepare
+from detctl_agent.runs.runner import Outcome, Runner, failed
 from detctl_agent.sidecar.attached import Attached
-from detctl_agent.sockets import RuntimeFolder
+from detctl_agent.state.run_folder import RunFolder
+from detctl_agent.state.sockets import RuntimeFolder
 
 WAIT_S = 900.0  # for the training's container: its image may have to be pulled
 EVERY_S = 0.5

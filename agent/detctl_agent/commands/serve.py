@@ -6,21 +6,21 @@ import asyncio
 from pathlib import Path
 
 import click
+from detctl_proto.names import NAME_RULE, is_name
 
 from detctl_agent import logs
-from detctl_agent.access import root_words
-from detctl_agent.catalog import Catalog
+from detctl_agent.catalog.access import root_words
+from detctl_agent.catalog.catalog import Catalog
+from detctl_agent.catalog.offers import Offers
+from detctl_agent.catalog.places import Private, problems
 from detctl_agent.client.channel import Endpoint, check_addresses, read_token
+from detctl_agent.client.service import Service
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.launching import Cluster, read_template
 from detctl_agent.errors import AgentError
-from detctl_agent.job_training import JobOptions
+from detctl_agent.jobs.job_training import JobOptions
 from detctl_agent.launcher.cgroup import Cgroups
-from detctl_agent.names import NAME_RULE, is_name
-from detctl_agent.offers import Offers
-from detctl_agent.places import Private, problems
-from detctl_agent.service import Service
-from detctl_agent.state_folder import StateFolder, default_state
+from detctl_agent.state.state_folder import StateFolder, default_state
 
 log = logs.logger("service")
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from detctl_probe import digest
 from detctl_probe.checkpoints.content import Checkpoint, Leaf, Unread
 from detctl_probe.checkpoints.difference import is_tensor, plain_equal, tensor_difference
 from detctl_probe.checkpoints.folder import file_may_hold
 from detctl_probe.checkpoints.naming import SECTIONS, matched, section_of
+from detctl_probe.digest import n6
 
 SCHEMA = "detctl.checkpoints/v1"
 TEXT_MAX = 200
@@ -80,7 +80,7 @@ def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: 
     return {
         "schema": SCHEMA,
         "outcome": "different" if different else "unverified" if unread else "identical",
-        "scheme": digest.SCHEME,
+        "scheme": n6.SCHEME,
         "a": {"path": a.path, "format": a.format, "leaves": len(a.leaves)},
         "b": {"path": b.path, "format": b.format, "leaves": len(b.leaves)},
         "compared": {key: sum(int(one[key]) for one in sections.values()) for key in ("tensors", "values")},
@@ -164,7 +164,7 @@ def _value_difference(left: Leaf, right: Leaf) -> Optional[Dict[str, Any]]:
 def _digest(tensor: Any) -> Optional[str]:
     """n6.v1 as two hexadecimal lanes' bytes; None where the layout has none."""
     try:
-        return digest.digest_tensor(tensor.detach()).hex()
+        return n6.digest_tensor(tensor.detach()).hex()
     except _PROBLEMS:
         return None
 

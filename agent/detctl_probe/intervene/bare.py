@@ -6,8 +6,8 @@ leaves the observers out, sampling.py all stages but this one.
 
 from __future__ import annotations
 
-from detctl_probe.intervene.asked import value_of
-from detctl_probe.recorder import Recorder
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.recording.recorder import Recorder
 
 NAME = "bare"
 

@@ -10,10 +10,10 @@ import itertools
 import time
 from typing import Any, Iterable, Iterator, Optional
 
-from detctl_probe.imports import when_imported
-from detctl_probe.intervene.asked import value_of
-from detctl_probe.patching import rebind
-from detctl_probe.recorder import Recorder
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.process.imports import when_imported
+from detctl_probe.process.patching import rebind
+from detctl_probe.recording.recorder import Recorder
 
 NAME = "completion"
 NUMBER = "_detctl_number"

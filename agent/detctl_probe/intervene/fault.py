@@ -11,9 +11,9 @@ import functools
 import sys
 from typing import Any, Callable
 
-from detctl_probe.intervene.asked import value_of
-from detctl_probe.observe.steps import model_of
-from detctl_probe.recorder import WORKER, Recorder
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.observe.model.steps import model_of
+from detctl_probe.recording.recorder import WORKER, Recorder
 
 NAME = "fault"
 LOOKED_AT = 1024

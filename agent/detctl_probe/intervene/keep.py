@@ -13,13 +13,13 @@ import ctypes
 from hashlib import blake2b
 from typing import Any, Callable, List
 
-from detctl_probe.intervene.asked import value_of
-from detctl_probe.intervene.generator_states import states
-from detctl_probe.observe import loader
-from detctl_probe.observe.modules_tensors import dtype_name, tensors
-from detctl_probe.observe.steps import model_of
-from detctl_probe.prints import Print
-from detctl_probe.recorder import WORKER, Recorder
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.intervene.randomness.generator_states import states
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.observe.data import loader
+from detctl_probe.observe.model.steps import model_of
+from detctl_probe.observe.model.tensors import dtype_name, tensors
+from detctl_probe.recording.recorder import WORKER, Recorder
 
 NAME = "keep"
 WHAT = ("init", "batch", "rng")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import List, Sequence
 
-from detctl_probe.listing_calls import listings
-from detctl_probe.recorder import Recorder
-from detctl_probe.say import say
+from detctl_probe.observe.host.listing_calls import listings
+from detctl_probe.process.stderr import say
+from detctl_probe.recording.recorder import Recorder
 
 NAME = "listing"
 

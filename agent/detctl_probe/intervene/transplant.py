@@ -12,11 +12,11 @@ import os
 import sys
 from typing import Any, Dict, Mapping, Set
 
-from detctl_probe.intervene.asked import value_of
-from detctl_probe.intervene.generator_states import restore, states
 from detctl_probe.intervene.keep import STATE, is_what, watch
-from detctl_probe.observe.modules_tensors import dtype_name
-from detctl_probe.recorder import Recorder
+from detctl_probe.intervene.randomness.generator_states import restore, states
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.observe.model.tensors import dtype_name
+from detctl_probe.recording.recorder import Recorder
 
 NAME = "transplant"
 

@@ -12,8 +12,8 @@ import sys
 from collections import Counter
 from typing import Any, Callable, Dict, Tuple
 
-from detctl_probe.intervene.asked import value_of
-from detctl_probe.recorder import Recorder
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.recording.recorder import Recorder
 
 NAME = "workers"
 WORKERS_MAX = 1024

@@ -41,7 +41,7 @@ def prepared(device: str) -> str:
         import triton  # noqa: F401 - asked for, not used
     except ImportError as error:
         raise NotApplicableError(f"no Triton: {error}") from error
-    from detctl_probe import device_digests
+    from detctl_probe.digest import device_digests
 
     device_digests.interpreted = device == "cpu"
     return "Triton's interpreter" if device == "cpu" else "Triton"
@@ -49,7 +49,7 @@ def prepared(device: str) -> str:
 
 def taken(tensors: Sequence[Any], first_index: int = 0) -> list[Any]:
     """Digests of tensors on the device, waited for; a NoDigestError where there is none."""
-    from detctl_probe import device_digests, pending
+    from detctl_probe.digest import device_digests, pending
 
     device = device_digests.of(tensors[0])
     expect(
@@ -88,13 +88,13 @@ def laid_out(flat: Any) -> Iterator[tuple[str, Any]]:
 def equals_cpu(name: str, place: Place) -> Figures:
     """Each layout's digest on the device against the CPU's reference."""
     import torch
-    from detctl_probe import digest
+    from detctl_probe.digest import n6
 
     how = prepared(place.device)
     dtype = torch_dtype(name)
     flat = (torch.arange(2520) % 113).to(torch.float32).to(dtype)
     names, tensors = zip(*laid_out(flat.to(place.device)), strict=True)
-    expected = [digest.digest_tensor(tensor) for _, tensor in laid_out(flat)]
+    expected = [n6.digest_tensor(tensor) for _, tensor in laid_out(flat)]
     wrong = [layout for layout, made, right in zip(names, taken(tensors), expected, strict=True) if made != right]
     expect(not wrong, f"other digests than the CPU's for {', '.join(wrong)}", {"wrong": wrong})
     return {"layouts": len(names), "by": how}
@@ -103,7 +103,7 @@ def equals_cpu(name: str, place: Place) -> Figures:
 def large_copies(place: Place) -> Figures:
     """A tensor that must be copied in several pieces."""
     import torch
-    from detctl_probe import device_digests, digest
+    from detctl_probe.digest import device_digests, n6
 
     prepared(place.device)
     if not place.cuda:
@@ -112,7 +112,7 @@ def large_copies(place: Place) -> Figures:
     try:
         plain = torch.randn(shape)
         made = taken([plain.to(place.device).to(memory_format=torch.channels_last)])
-        expect(made == [digest.digest_tensor(plain)], "another digest than the CPU's for a large channels_last tensor")
+        expect(made == [n6.digest_tensor(plain)], "another digest than the CPU's for a large channels_last tensor")
     finally:
         device_digests.COPY_BYTES_MAX = 1 << 24
     return {"bytes": plain.numel() * 4}
@@ -123,7 +123,7 @@ def beyond_2_31(place: Place) -> Figures:
     import struct
 
     import torch
-    from detctl_probe import digest
+    from detctl_probe.digest import n6
 
     prepared(place.device)
     count = (1 << 31) + (1 << 20) + 3
@@ -137,7 +137,7 @@ def beyond_2_31(place: Place) -> Figures:
             lanes[lane] = (lanes[lane] + value) % (1 << 64)
     expect(taken([whole]) == [struct.pack("<QQ", *lanes)], "the digest of 2^31 elements is not the sum of its parts'")
     far = whole[edges[2] : edges[3]]
-    expect(taken([far], edges[2]) == [digest.digest_tensor(far.cpu(), edges[2])], "other digests around element 2^31")
+    expect(taken([far], edges[2]) == [n6.digest_tensor(far.cpu(), edges[2])], "other digests around element 2^31")
     return {"elements": count}
 
 
@@ -185,14 +185,14 @@ def filled(name: str, size: int) -> Any:
 def kernel_of(tensors: Sequence[Any]) -> Callable[[], None]:
     """One launch over these tensors, with its table on the device already."""
     import torch
-    from detctl_probe import digest_triton
-    from detctl_probe.device_digests import _row
-    from detctl_probe.digest import as_integers
+    from detctl_probe.digest import n6_triton
+    from detctl_probe.digest.device_digests import _row
+    from detctl_probe.digest.n6 import as_integers
 
     rows = [_row(as_integers(tensor), 0) for tensor in tensors]
     table = torch.tensor(rows, dtype=torch.int64, device="cuda:0")
     sums = torch.zeros(len(rows), 2, dtype=torch.int64, device="cuda:0")
-    return partial(digest_triton.add_sums, table, sums, rows)
+    return partial(n6_triton.add_sums, table, sums, rows)
 
 
 def bandwidth(name: str, place: Place) -> Figures:
@@ -224,7 +224,7 @@ def bandwidth(name: str, place: Place) -> Figures:
 def many(count: int, place: Place) -> Figures:
     """One launch for a list of tensors as models have them, against one launch each, and the whole submission."""
     import torch
-    from detctl_probe import device_digests, pending
+    from detctl_probe.digest import device_digests, pending
 
     prepared(place.device)
     sizes = [1 << (10 + number % 12) for number in range(count)]

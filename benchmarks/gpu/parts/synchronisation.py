@@ -20,7 +20,7 @@ WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize
 def in_submit(place: Place) -> Figures:
     """Submitting and marking raise nothing under set_sync_debug_mode("error")."""
     import torch
-    from detctl_probe import device_digests, digest, pending
+    from detctl_probe.digest import device_digests, n6, pending
 
     prepared(place.device)
     tensors = [torch.randn(100, 1000, device=place.device), torch.randn(64, 64, device=place.device).t()]
@@ -34,7 +34,7 @@ def in_submit(place: Place) -> Figures:
     for one in made:
         one.batch.wait()
     expect(
-        [one.value() for one in made] == [digest.digest_tensor(t.cpu()) for t in tensors],
+        [one.value() for one in made] == [n6.digest_tensor(t.cpu()) for t in tensors],
         "other digests than the CPU's",
     )
     return {"tensors": len(tensors)}
@@ -43,7 +43,7 @@ def in_submit(place: Place) -> Figures:
 def profiled(place: Place) -> Figures:
     """No call that waits, of CUDA's own, in the profiler's trace of submissions and marks, beside those of the profiler itself."""
     import torch
-    from detctl_probe import device_digests, pending
+    from detctl_probe.digest import device_digests, pending
 
     prepared(place.device)
     tensors = [torch.randn(1 << 16, device=place.device) for _ in range(20)]
@@ -73,7 +73,7 @@ def waits_of(work: Callable[[], None]) -> dict[str, int]:
 def streams(place: Place) -> Figures:
     """Tensors that other streams compute, late, have the digests of what they compute."""
     import torch
-    from detctl_probe import device_digests, digest, pending
+    from detctl_probe.digest import device_digests, n6, pending
 
     prepared(place.device)
     found, expected = [], []
@@ -86,7 +86,7 @@ def streams(place: Place) -> Figures:
             torch.cuda._sleep(2_000_000)
             late.copy_(source, non_blocking=True)
             found += device_digests.submit([late])
-        expected.append(digest.digest_tensor(content))
+        expected.append(n6.digest_tensor(content))
         if number % 4 == 3:
             pending.mark()
     pending.mark()

@@ -14,10 +14,11 @@ _COMMANDS = (
     "audit", "explain", "compare", "zoom", "record", "doctor", "kat", "audits", "runs", "machines", "show", "log", "machine",
     "token", "ca",
 )  # fmt: skip
+_ADMIN = ("machine", "token", "ca")
 
 
 class LazyGroup(click.RichGroup):
-    """Finds a command NAME as `command` in detctl_cli/commands/NAME.py."""
+    """Finds a command NAME as `command` in detctl_cli/commands/NAME.py, or in commands/admin/."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -25,7 +26,8 @@ class LazyGroup(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = import_module(f"detctl_cli.commands.{cmd_name}").command
+        folder = "detctl_cli.commands.admin" if cmd_name in _ADMIN else "detctl_cli.commands"
+        command = import_module(f"{folder}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

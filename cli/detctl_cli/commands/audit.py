@@ -28,7 +28,7 @@ from detctl_cli.exits import Exit
 if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditPlan, AuditRequest
 
-    from detctl_cli.audit_request import AuditOptions
+    from detctl_cli.audits.request import AuditOptions
     from detctl_cli.reporters.verdict import Form
     from detctl_cli.service.client import Coordinator
 
@@ -135,10 +135,10 @@ def command(
 
     detctl audit bert --join-only --machines gpu1,gpu2 --twins 2
     """
-    from detctl_cli.audit_flow import finish, start
-    from detctl_cli.audit_request import AuditOptions
+    from detctl_cli.audits.flow import finish, start
+    from detctl_cli.audits.request import AuditOptions
+    from detctl_cli.audits.window import share_of
     from detctl_cli.reporters.verdict import Form
-    from detctl_cli.window import share_of
 
     form = Form(as_json, verbose, html)
     options = AuditOptions(
@@ -158,7 +158,7 @@ def command(
             return finish(coordinator, attach, wait_s, form)
     if typed is not None:
         return _local(typed, options, copy, in_place, timeout_s, dry_run, form)
-    from detctl_cli.audit_request import request_of
+    from detctl_cli.audits.request import request_of
 
     request = request_of(options, recipe or "", names(machines))
     with configured() as coordinator:
@@ -222,11 +222,11 @@ def _local(
     dry_run: bool,
     form: Form,
 ) -> Exit:
-    from detctl_cli.audit_flow import finish, start
-    from detctl_cli.audit_request import request_of
+    from detctl_cli.audits.flow import finish, start
+    from detctl_cli.audits.request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.session import local_machine
-    from detctl_cli.terminal import note, stderr_is_a_file_in
+    from detctl_cli.output.terminal import note, stderr_is_a_file_in
 
     if (config := settings().config()).coordinator is not None:
         note(f"a command after -- runs here; {config.source} ({config.coordinator}) is not asked")
@@ -252,8 +252,8 @@ def _local(
 
 
 def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters.plan import print_plan
-    from detctl_cli.terminal import console, write_json
 
     plan = coordinator.plan(request)
     if as_json:
@@ -270,8 +270,8 @@ def _tell_joins(plan: AuditPlan) -> None:
     """What to type where; on stderr, since the verdict is what goes to stdout."""
     from collections import Counter
 
-    from detctl_cli.clean import clean
-    from detctl_cli.terminal import note
+    from detctl_cli.output.clean import clean
+    from detctl_cli.output.terminal import note
 
     note(f"audit {clean(plan.audit_id)} waits for its runs:")
     arms = Counter((run.machine, run.label.split("/")[1]) for run in plan.runs)
@@ -283,8 +283,8 @@ def _tell_joins(plan: AuditPlan) -> None:
 
 
 def _detached(audit_id: str, as_json: bool) -> Exit:
-    from detctl_cli.clean import clean
-    from detctl_cli.terminal import note, write_json
+    from detctl_cli.output.clean import clean
+    from detctl_cli.output.terminal import note, write_json
 
     if as_json:
         write_json({"schema": "detctl.audit/v1", "audit": audit_id})

@@ -23,8 +23,8 @@ def command(recipe: str, machine: str, limit: int, as_json: bool) -> Exit:
     """
     from detctl_proto.v1.audits_pb2 import ListRequest
 
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters import lists
-    from detctl_cli.terminal import console, write_json
 
     with service() as coordinator:
         request = ListRequest(recipe=recipe, machine=machine, limit=limit)

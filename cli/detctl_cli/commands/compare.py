@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from detctl_cli.checkpoints import compare_checkpoints, is_checkpoint
 from detctl_cli.commands.options import html_option, json_option, names, service, service_options, verbose_option
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.local.checkpoints import compare_checkpoints, is_checkpoint
 
 if TYPE_CHECKING:
     from detctl_cli.reporters.verdict import Form

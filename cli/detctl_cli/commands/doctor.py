@@ -31,7 +31,7 @@ def command(script: Path | None, python: str | None, as_json: bool) -> Exit:
     Example: detctl doctor train.py --python .venv/bin/python
     """
     from detctl_cli.doctor.finding import Finding, in_order
-    from detctl_cli.terminal import console, write_json
+    from detctl_cli.output.terminal import console, write_json
 
     findings: list[Finding] = []
     files: list[str] = []

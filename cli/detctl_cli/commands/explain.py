@@ -38,7 +38,7 @@ def command(
     """
     from detctl_proto.v1 import audits_pb2
 
-    from detctl_cli.audit_flow import finish
+    from detctl_cli.audits.flow import finish
     from detctl_cli.reporters.verdict import Form
 
     with configured("an audit of a command after -- ends with it: detctl audit --explain -- …") as coordinator:

@@ -24,9 +24,9 @@ def command(files: tuple[Path, ...], python: str | None, as_json: bool) -> Exit:
 
     detctl kat gpu1.json gpu2.json
     """
-    from detctl_cli.known_answers import asked, compared, read
+    from detctl_cli.local.known_answers import asked, compared, read
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters.known_answers import print_answers, print_classes
-    from detctl_cli.terminal import console, write_json
 
     if not files:
         document = asked(python)

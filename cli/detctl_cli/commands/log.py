@@ -26,8 +26,8 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
     from detctl_proto.redaction import redact_document
     from detctl_proto.v1.admin_pb2 import LogRequest
 
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters import lists
-    from detctl_cli.terminal import console, write_json
 
     with service() as coordinator:
         entries = coordinator.log(LogRequest(audit_id=audit_id, machine=machine, before=before or 0, limit=limit))

@@ -27,8 +27,8 @@ def command(awaited: str, timeout_s: float, as_json: bool) -> Exit:
 
     from detctl_proto.v1.audits_pb2 import ListRequest
 
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters import lists
-    from detctl_cli.terminal import console, write_json
 
     names = {name for name in awaited.split(",") if name}
     end = time.monotonic() + timeout_s

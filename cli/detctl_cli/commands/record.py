@@ -96,9 +96,9 @@ def command(
     """
     from detctl_proto.redaction import redact_document, redact_words
 
+    from detctl_cli.audits.window import assignment_of, share_of, window_of
+    from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.capture import CaptureOptions, capture
-    from detctl_cli.terminal import note, write_json
-    from detctl_cli.window import assignment_of, share_of, window_of
 
     typed = command_after_dashes() or []
     if attach and (typed or copy):
@@ -161,8 +161,8 @@ def _join(
     wait_s: float,
     as_json: bool,
 ) -> Exit:
+    from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.join import options_of, take, train_and_send
-    from detctl_cli.terminal import note, write_json
 
     with configured("--join needs the coordinator that has the audit") as coordinator:
         run = take(coordinator, join)

@@ -28,8 +28,8 @@ def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit:
         return Exit.IDENTICAL
     from detctl_proto.v1.audits_pb2 import ListRequest
 
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters import lists
-    from detctl_cli.terminal import console, write_json
 
     with service() as coordinator:
         request = ListRequest(audit_id=audit_id, recipe=recipe, machine=machine, limit=limit)
@@ -54,9 +54,9 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
     """
     from detctl_proto.v1.audits_pb2 import DeleteRequest
 
-    from detctl_cli.clean import clean
-    from detctl_cli.terminal import write_json
-    from detctl_cli.times import seconds_of
+    from detctl_cli.output.clean import clean
+    from detctl_cli.output.terminal import write_json
+    from detctl_cli.output.times import seconds_of
 
     if sum((bool(run_ids), bool(audit_id), older_than is not None)) != 1:
         raise UsageError("say which runs: ID..., --audit ID or --older-than AGE, one of them")

@@ -25,8 +25,8 @@ def command(identifier: str, as_json: bool) -> Exit:
     from detctl_proto.redaction import redact_document
 
     from detctl_cli.errors import CliError
+    from detctl_cli.output.terminal import console, write_json
     from detctl_cli.reporters.details import print_details
-    from detctl_cli.terminal import console, write_json
 
     with service() as coordinator:
         reply = coordinator.show(identifier)

@@ -55,8 +55,8 @@ def command(
 
     detctl zoom check1 check2 --from runs/a --from runs/b --steps 16 -- --resume {from}
     """
+    from detctl_cli.output.terminal import note
     from detctl_cli.recordings.folder import open_recording
-    from detctl_cli.terminal import note
 
     extra = command_after_dashes() or []
     if extra and not checkpoints:
@@ -112,8 +112,8 @@ def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
             raise CliError("not-found", f"--from {path}: no such file or folder")
     if len(given) == 1:
         return given[0]
-    from detctl_cli.checkpoints import checkpoints_document, is_checkpoint
-    from detctl_cli.terminal import note
+    from detctl_cli.local.checkpoints import checkpoints_document, is_checkpoint
+    from detctl_cli.output.terminal import note
 
     ours, theirs = given
     if not (ours.is_dir() and theirs.is_dir()):

@@ -9,9 +9,9 @@ from typing import Any
 
 from detctl_proto.outside_json import JsonError, parse_object
 
-from detctl_cli.clean import clean
 from detctl_cli.doctor.finding import Finding
 from detctl_cli.errors import CliError
+from detctl_cli.output.clean import clean
 
 ANSWER_BYTES_MAX = 1024 * 1024
 TIMEOUT_S = 120.0  # a cold import of torch from a network disk takes a minute

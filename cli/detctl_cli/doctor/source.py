@@ -14,8 +14,8 @@ from pathlib import Path
 from detctl_proto.outside_json import writable
 from detctl_proto.regular_file import RegularFileError, read_regular
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
+from detctl_cli.output.clean import clean
 
 FILES_MAX = 500
 BYTES_MAX = 4 * 1024 * 1024

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from detctl_cli.clean import clean
 from detctl_cli.doctor.finding import Finding
+from detctl_cli.output.clean import clean
 
 
 def check_variables(environ: Mapping[str, str], *, has_cuda: bool | None = None) -> Iterator[Finding]:

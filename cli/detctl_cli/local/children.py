@@ -13,9 +13,9 @@ from typing import Any
 
 from detctl_proto.private_files import private
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
 from detctl_cli.local.child_main import KEEP_FDS, PARENT_FD
+from detctl_cli.output.clean import clean
 
 STOP_S = 20.0
 _TAIL_BYTES = 4096

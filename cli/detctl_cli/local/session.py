@@ -18,8 +18,8 @@ from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
 from detctl_cli.local.places import data_folder, locked, prepare, socket_folder
+from detctl_cli.output.terminal import note
 from detctl_cli.service.client import Coordinator
-from detctl_cli.terminal import note
 
 START_S = 60.0  # a cold start on a busy machine; a child that dies ends the wait at once
 _LOOK_S = 0.05

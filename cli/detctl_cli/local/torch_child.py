@@ -16,9 +16,9 @@ from typing import IO, Any
 import detctl_proto
 from detctl_proto import regular_file
 
-from detctl_cli.clean import clean
 from detctl_cli.doctor.interpreter import find_python
 from detctl_cli.errors import CliError
+from detctl_cli.output.clean import clean
 
 # What is staged needs nothing but the standard library and torch: the probe, and the one way to open a file.
 PACKAGE = "detctl_probe"

@@ -1,4 +1,4 @@
-"""What lies in a recorded folder. The format is the agent's (detctl_agent/run_folder.py); the contract alone reads it.
+"""What lies in a recorded folder. The format is the agent's (detctl_agent/state/run_folder.py); the contract alone reads it.
 
 DIR/run.json, DIR/manifest.json, DIR/stdout, DIR/stderr
 DIR/spool/log     8 bytes of magic, then: u32 length, u32 CRC-32 over length and payload, payload (IngestRequest)

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from detctl_proto.v1 import audits_pb2
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
+from detctl_cli.output.clean import clean
+from detctl_cli.output.terminal import note
 from detctl_cli.recordings.capture import Captured, CaptureOptions, capture
 from detctl_cli.recordings.folder import open_recording
 from detctl_cli.recordings.following import AWAY, Following
 from detctl_cli.recordings.send import RunHeld, send_as
 from detctl_cli.service.client import Coordinator
-from detctl_cli.terminal import note
 
 AGAIN_S = 2.0
 

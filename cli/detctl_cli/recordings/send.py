@@ -13,9 +13,9 @@ from detctl_proto.redaction import redact_document, redact_text
 from detctl_proto.v1 import agents_pb2, audits_pb2
 from google.protobuf.message import DecodeError
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
+from detctl_cli.output.clean import clean
 from detctl_cli.recordings.folder import Recording
 from detctl_cli.recordings.labels import labels_of
 from detctl_cli.service.client import Coordinator

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from detctl_cli.clean import clean
-from detctl_cli.times import count
+from detctl_cli.output.clean import clean
+from detctl_cli.output.times import count
 
 if TYPE_CHECKING:
     from rich.console import Console

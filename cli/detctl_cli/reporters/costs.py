@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
 
 
 def cost_lines(run: Mapping[str, Any]) -> Iterator[str]:

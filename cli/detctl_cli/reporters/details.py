@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from detctl_cli.clean import clean, clean_lines
+from detctl_cli.output.clean import clean, clean_lines
 from detctl_cli.reporters.costs import cost_lines
 
 if TYPE_CHECKING:

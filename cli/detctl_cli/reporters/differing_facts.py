@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
 
 # Fact of the manifest -> the word for it; the rest is counted.
 TOLD = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
 
 if TYPE_CHECKING:
     from rich.console import Console

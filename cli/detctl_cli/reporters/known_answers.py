@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from detctl_proto.known_answers import class_of_answers
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
 
 if TYPE_CHECKING:
     from rich.console import Console

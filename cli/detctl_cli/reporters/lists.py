@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from detctl_proto.outside_json import JsonError, parse_object
 
-from detctl_cli.clean import clean
-from detctl_cli.times import ago, count
+from detctl_cli.output.clean import clean
+from detctl_cli.output.times import ago, count
 
 if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditInfo, MachineInfo, RunInfo

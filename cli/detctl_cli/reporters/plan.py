@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
 
 if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditPlan

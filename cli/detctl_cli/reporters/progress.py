@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
+from detctl_cli.output.times import count
 from detctl_cli.reporters.run_names import short_names
-from detctl_cli.times import count
 
 if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditProgress

@@ -13,7 +13,7 @@ from detctl_proto.redaction import redact_document
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
-from detctl_cli.terminal import abandon_stdout, console, note, write_json
+from detctl_cli.output.terminal import abandon_stdout, console, note, write_json
 
 
 def parse_verdict(text: str) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import Any
 from detctl_proto.private_files import private
 from detctl_proto.redaction import redact_document
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError, UsageError
+from detctl_cli.output.clean import clean
 
 LABELS_PX, WIDTH_PX, ROW_PX = 90, 1000, 20
 CURVE_TOP_PX, CURVE_BOTTOM_PX = 14, 130

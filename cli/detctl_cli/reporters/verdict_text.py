@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from detctl_cli.clean import clean
+from detctl_cli.output.clean import clean
+from detctl_cli.output.times import count
 from detctl_cli.reporters.differing_facts import differing_facts
 from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
-from detctl_cli.times import count
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import grpc
 
-from detctl_cli.clean import clean
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
+from detctl_cli.output.clean import clean
 
 # As gRPC 1.63 to 1.76 describes a handshake that failed, and a connection in plain text that the other side ended.
 _HANDSHAKE = re.compile(r"ssl handshake|tls handshake|handshake failed|verification check|certificate", re.IGNORECASE)

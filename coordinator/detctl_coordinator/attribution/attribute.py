@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from detctl_coordinator.attribution.evidence import NUMERIC, CauseFinding, Evidence, RunFacts
-from detctl_coordinator.attribution.facts import value_at
-from detctl_coordinator.attribution.known_answers import answers_compared
+from detctl_coordinator.attribution.evidence.evidence import NUMERIC, CauseFinding, Evidence, RunFacts
+from detctl_coordinator.attribution.evidence.facts import value_at
+from detctl_coordinator.attribution.evidence.known_answers import answers_compared
+from detctl_coordinator.attribution.evidence.suspects import (
+    COMMAND_KEY,
+    Suspect,
+    command_suspects,
+    read_variables,
+    suspects_of,
+)
 from detctl_coordinator.attribution.signatures import SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
-from detctl_coordinator.attribution.suspects import COMMAND_KEY, Suspect, command_suspects, read_variables, suspects_of
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.roots import Node

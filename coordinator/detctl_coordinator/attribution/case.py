@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from detctl_coordinator.attribution.arms import RunArm, label_runs, sort_into_arms
 from detctl_coordinator.attribution.attribute import ComparedPair, causes_of, merge
-from detctl_coordinator.attribution.evidence import CauseFinding, RunFacts
-from detctl_coordinator.attribution.facts import manifest_of, notes_of
-from detctl_coordinator.attribution.soundness import Soundness, check_run
+from detctl_coordinator.attribution.completeness import Soundness, check_run
+from detctl_coordinator.attribution.configurations import RunArm, label_runs, sort_into_arms
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding, RunFacts
+from detctl_coordinator.attribution.evidence.facts import manifest_of, notes_of
 from detctl_coordinator.comparison.groups import Groups, group_runs
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.comparison.pairing import Scope, pair_arms
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.comparison.roots import Node
-from detctl_coordinator.comparison.window import common_steps, known_steps
+from detctl_coordinator.comparison.steps.window import common_steps, known_steps
 from detctl_coordinator.domain.fingerprint import Stage
 
 

@@ -18,7 +18,7 @@ from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.trials import Lab, Result, Trial
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
-from detctl_coordinator.comparison.window import finished_steps
+from detctl_coordinator.comparison.steps.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.run import RunSpec
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence import NUMERIC
-from detctl_coordinator.comparison.culprit import Culprit, culprit
+from detctl_coordinator.attribution.evidence.evidence import NUMERIC
+from detctl_coordinator.comparison.first_divergent_operation import Culprit, culprit
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison, compare_pair
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import Phase

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.schedule import ALWAYS, Schedule, schedule_of, since
-from detctl_coordinator.comparison.window import entries_below, training_steps
+from detctl_coordinator.comparison.steps.schedule import ALWAYS, Schedule, schedule_of, since
+from detctl_coordinator.comparison.steps.window import entries_below, training_steps
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 
 # Entries read after the first difference to tell transient from persistent; beyond, only the tail is looked at.

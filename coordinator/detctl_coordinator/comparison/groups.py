@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING
-from detctl_coordinator.comparison.window import finished_steps
+from detctl_coordinator.comparison.steps.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Stage
 
 Compare = Callable[[RunReader, RunReader], PairComparison]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from detctl_coordinator.comparison.first_divergence import Side, StreamDifference
-from detctl_coordinator.comparison.schedule import steps_taken
-from detctl_coordinator.comparison.window import common_steps, training_steps
+from detctl_coordinator.comparison.steps.schedule import steps_taken
+from detctl_coordinator.comparison.steps.window import common_steps, training_steps
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.comparison.pairing import scope_of
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node, carried_on, descendants
-from detctl_coordinator.comparison.window import finished_steps
+from detctl_coordinator.comparison.steps.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Stage
 
 # Stages that come in every step and that a difference must have reached before nothing new is to be expected of it.

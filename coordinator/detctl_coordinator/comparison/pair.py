@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from detctl_coordinator.comparison.alignment import Kind, SiteDifference, align, kind_of
-from detctl_coordinator.comparison.coverage import blind_stages
 from detctl_coordinator.comparison.first_divergence import (
     Lasting,
     Side,
@@ -17,11 +16,12 @@ from detctl_coordinator.comparison.first_divergence import (
 )
 from detctl_coordinator.comparison.generators import live_generators
 from detctl_coordinator.comparison.left_out import Thinned, notes_on
-from detctl_coordinator.comparison.ranks import match_ranks
+from detctl_coordinator.comparison.ranks.ranks import match_ranks
+from detctl_coordinator.comparison.ranks.world_size import MERGED, UnitedBatches, compare_merged, compare_united
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
-from detctl_coordinator.comparison.window import common_steps, known_steps
-from detctl_coordinator.comparison.world_size import MERGED, UnitedBatches, compare_merged, compare_united
+from detctl_coordinator.comparison.steps.coverage import blind_stages
+from detctl_coordinator.comparison.steps.window import common_steps, known_steps
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
 # Artifact steps whose records are read to tell tensors from other content.

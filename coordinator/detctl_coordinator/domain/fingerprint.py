@@ -54,7 +54,7 @@ class StreamKey:
 
 @dataclass(frozen=True)
 class StepEntry:
-    """The index of one step of one stream. digest, sum, chain: 16 bytes each (detctl_probe/chain.py)."""
+    """The index of one step of one stream. digest, sum, chain: 16 bytes each (detctl_probe/transport/chain.py)."""
 
     ordinal: int
     step: int
@@ -111,7 +111,7 @@ class SealedStream:
 
 @dataclass(frozen=True)
 class Seal:
-    """The last word of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/frames.py)."""
+    """The last word of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/transport/frames.py)."""
 
     rank: int
     segments: int

@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 
 import grpc
 
-from detctl_coordinator import metrics
 from detctl_coordinator.errors.catalogue import CATALOGUE
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.logs import LineLimiter
+from detctl_coordinator.observability import metrics
+from detctl_coordinator.observability.logs import LineLimiter
 from detctl_coordinator.storage.store import ConflictError, DocumentError, StoreError
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,8 @@ from detctl_proto.v1 import admin_pb2 as pb
 from detctl_proto.v1 import admin_pb2_grpc
 
 from detctl_coordinator import limits
-from detctl_coordinator.async_store import AsyncStore
-from detctl_coordinator.audit_log import entry
-from detctl_coordinator.caller_context import current_caller
+from detctl_coordinator.auth.caller_context import current_caller
+from detctl_coordinator.auth.token_book import TokenBook, read_tokens
 from detctl_coordinator.domain.identity import (
     LOCAL,
     VALID_S,
@@ -25,10 +24,11 @@ from detctl_coordinator.domain.identity import (
 )
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import unary
+from detctl_coordinator.scheduling.audit_log import entry
+from detctl_coordinator.storage.async_store import AsyncStore
 from detctl_coordinator.storage.documents import unreadable_entry
 from detctl_coordinator.storage.schemas import checked_log_entry
 from detctl_coordinator.storage.store import DocumentError
-from detctl_coordinator.token_book import TokenBook, read_tokens
 
 VALID_S_MAX = 10 * VALID_S
 GRACE_S_MAX = 30 * 86_400.0

@@ -9,14 +9,14 @@ from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import agents_pb2_grpc
 
 from detctl_coordinator import limits
-from detctl_coordinator.caller_context import calling_machine, current_caller, peer_of
-from detctl_coordinator.engine import Engine
+from detctl_coordinator.auth.caller_context import calling_machine, current_caller, peer_of
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import streaming
-from detctl_coordinator.holders import Sender
+from detctl_coordinator.planning.run_holders import Sender
 from detctl_coordinator.rpc.control_stream import ControlStream
 from detctl_coordinator.rpc.ingest_stream import IngestStream
-from detctl_coordinator.transplants import kept_by, may_take
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.scheduling.transplants import kept_by, may_take
 
 
 class AgentsServicer(agents_pb2_grpc.AgentsServicer):

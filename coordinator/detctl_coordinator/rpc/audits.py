@@ -12,26 +12,27 @@ from typing import Any
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 
-from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator import limits, show
-from detctl_coordinator.audit_log import entry
-from detctl_coordinator.caller_context import current_caller, peer_of
+from detctl_coordinator import limits
+from detctl_coordinator.auth.caller_context import current_caller, peer_of
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import LOCAL
+from detctl_coordinator.domain.lifecycle_events import Cancel, Explain, RunEnded, RunJoined
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
-from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import streaming, unary
-from detctl_coordinator.holders import Sender, may_manage, new_secret, sent_by_users, why_not
-from detctl_coordinator.imports import is_import_id, plan_import
-from detctl_coordinator.joins import expected_machines, run_to_join, still_waiting, without_agents
-from detctl_coordinator.lifecycle_events import Cancel, Explain, RunEnded, RunJoined
-from detctl_coordinator.planning import Planned, plan_runs
-from detctl_coordinator.progress import run_with_progress
-from detctl_coordinator.quotas import Quotas
+from detctl_coordinator.planning.imports import is_import_id, plan_import
+from detctl_coordinator.planning.joins import expected_machines, run_to_join, still_waiting, without_agents
+from detctl_coordinator.planning.plan import Planned, plan_runs
+from detctl_coordinator.planning.run_holders import Sender, may_manage, new_secret, sent_by_users, why_not
+from detctl_coordinator.planning.selection import choose_runs
+from detctl_coordinator.quotas.quotas import Quotas
+from detctl_coordinator.rpc import show
 from detctl_coordinator.rpc.watches import Watches
-from detctl_coordinator.selection import choose_runs
-from detctl_coordinator.verdicts import judge_runs
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
+from detctl_coordinator.scheduling.audit_log import entry
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.scheduling.progress import run_with_progress
+from detctl_coordinator.scheduling.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import json_object
 from detctl_coordinator.wire.control import ENDS, manifest_of

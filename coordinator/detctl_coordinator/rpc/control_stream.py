@@ -17,12 +17,12 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
-from detctl_coordinator.connections import OUTBOX_MAX, Connection
-from detctl_coordinator.engine import Engine
+from detctl_coordinator.domain.lifecycle_events import Instruction
+from detctl_coordinator.domain.machine import Machine, machine_to_document
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.holders import Sender, sent_by_users
-from detctl_coordinator.lifecycle_events import Instruction
-from detctl_coordinator.machine import Machine, machine_to_document
+from detctl_coordinator.planning.run_holders import Sender, sent_by_users
+from detctl_coordinator.scheduling.connections import OUTBOX_MAX, Connection
+from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.storage.store import DocumentError, StoreError
 from detctl_coordinator.wire import control as wire
 

@@ -17,15 +17,16 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 
-from detctl_coordinator import limits, metrics
-from detctl_coordinator.byte_budget import Share
+from detctl_coordinator import limits
+from detctl_coordinator.domain.lifecycle_events import RunDamaged
 from detctl_coordinator.domain.run import RunRecord
-from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import count_refused
-from detctl_coordinator.holders import Sender, is_holder, sent_by_users, why_not
-from detctl_coordinator.lifecycle_events import RunDamaged
-from detctl_coordinator.quotas import key_of
+from detctl_coordinator.observability import metrics
+from detctl_coordinator.planning.run_holders import Sender, is_holder, sent_by_users, why_not
+from detctl_coordinator.quotas.byte_budget import Share
+from detctl_coordinator.quotas.quotas import key_of
+from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.storage.store import (
     ContradictionError,
     DocumentError,

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
-from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.progress import Speed, with_progress
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.scheduling.progress import Speed, with_progress
 from detctl_coordinator.wire import audits as wire
 
 WATCH_S = 0.25  # progress is told four times a second at most

@@ -32,7 +32,7 @@ def open_store(
             raise StoreError(f"store address {address!r} names no file: use sqlite:FILE")
         if must_exist and not Path(path).is_file():
             raise StoreError(f"{path} does not exist: name the file of a store")
-        from detctl_coordinator.storage.sqlite_store import SqliteStore
+        from detctl_coordinator.storage.sqlite.store import SqliteStore
 
         return SqliteStore(path)
     check_redis_address(address)
@@ -42,7 +42,7 @@ def open_store(
         )
     password = read_password(password_file) if password_file is not None else ""
     try:
-        from detctl_coordinator.storage.redis_store import RedisStore
+        from detctl_coordinator.storage.redis.store import RedisStore
     except ImportError as error:
         raise StoreError(
             f"a Redis store needs the package redis ({error}): pip install 'detctl[coordinator]'"

@@ -10,12 +10,12 @@ from detctl_proto.v1 import audits_pb2 as pb
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
+from detctl_coordinator.domain.machine import Machine
 from detctl_coordinator.domain.run import RunRecord, RunSpec
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.machine import Machine
 from detctl_coordinator.storage.store import Unreadable
-from detctl_coordinator.verdict_summary import summary_of
 from detctl_coordinator.wire.checks import at_most, identifier
+from detctl_coordinator.wire.verdict_summary import summary_of
 
 DEFAULT_STEPS = 32
 DEFAULT_TWINS = 3

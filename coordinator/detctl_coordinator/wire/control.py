@@ -9,10 +9,17 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
+from detctl_coordinator.domain.lifecycle_events import (
+    Assign,
+    Instruction,
+    RunAccepted,
+    RunEnded,
+    RunRefused,
+    RunRunning,
+)
+from detctl_coordinator.domain.machine import Machine, Recipe, Working
 from detctl_coordinator.domain.run import RunOutcome
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.lifecycle_events import Assign, Instruction, RunAccepted, RunEnded, RunRefused, RunRunning
-from detctl_coordinator.machine import Machine, Recipe, Working
 from detctl_coordinator.wire.checks import at_most, identifier, in_form, recorded_facts
 from detctl_coordinator.wire.schemas import Manifest
 

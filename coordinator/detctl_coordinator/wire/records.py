@@ -7,10 +7,10 @@ import zlib
 from detctl_proto.v1 import records_pb2 as pb
 
 from detctl_coordinator import limits
-from detctl_coordinator.columns import inflated_bytes_max, read_columns
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SealedStream, SegmentMeta, Stage, StepEntry, StreamKey
 from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.storage.reading.columns import inflated_bytes_max, read_columns
 from detctl_coordinator.wire.checks import at_most, in_form, recorded_facts
 from detctl_coordinator.wire.schemas import SealDetail
 

@@ -34,7 +34,7 @@ class Manifest(BaseModel):
 
 
 class SealDetail(BaseModel):
-    """What a seal tells beside counts and chains (detctl_probe/frames.py, SEAL; the agent adds notes and process)."""
+    """What a seal tells beside counts and chains (detctl_probe/transport/frames.py, SEAL; the agent adds notes and process)."""
 
     model_config = ConfigDict(extra="allow")
     observers: dict[str, dict[str, Any]] | None = None

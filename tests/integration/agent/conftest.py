@@ -30,8 +30,8 @@ WAIT_S = 60.0
 EMITTER = """
 import os, signal, sys
 from hashlib import blake2b
-from detctl_probe.prints import Print
-from detctl_probe.recorder import recorder
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.recording.recorder import recorder
 
 steps, width = int(sys.argv[1]), int(sys.argv[2])
 then = sys.argv[3] if len(sys.argv) > 3 else "exit"

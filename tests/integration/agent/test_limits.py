@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from detctl_agent.launcher.cgroup import Cgroups
 from detctl_agent.launcher.limits import Limits
-from detctl_agent.run_folder import RunFolder
-from detctl_agent.runner import LaunchPlan, Outcome, Runner
-from detctl_agent.sockets import RuntimeFolder
+from detctl_agent.runs.runner import LaunchPlan, Outcome, Runner
+from detctl_agent.state.run_folder import RunFolder
+from detctl_agent.state.sockets import RuntimeFolder
 
 LIMITS = Limits(4096, 16, "recipe digits", "recipe digits")
 

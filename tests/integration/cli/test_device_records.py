@@ -9,7 +9,7 @@ import pytest
 SCRIPT = """
 import os, torch
 if "DEVICE" in os.environ:
-    from detctl_probe import device_digests
+    from detctl_probe.digest import device_digests
     device_digests.interpreted = True
     class Late(device_digests._Done):
         asked = 0

@@ -1,4 +1,4 @@
-"""Segments and seals of made-up runs that fold as real ones do (detctl_probe/chain.py is the one definition)."""
+"""Segments and seals of made-up runs that fold as real ones do (detctl_probe/transport/chain.py is the one definition)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from detctl_probe import chain
+from detctl_probe.transport import chain
 from detctl_proto.v1 import records_pb2 as pb
 
 STAGES = (

@@ -13,8 +13,9 @@ from pathlib import Path
 import grpc
 import pytest
 from coordinator_processes import coordinator, environment
-from detctl_coordinator import metrics, metrics_server
-from detctl_coordinator.metrics_server import CONNECTIONS_MAX
+from detctl_coordinator.observability import metrics
+from detctl_coordinator.server import metrics_server
+from detctl_coordinator.server.metrics_server import CONNECTIONS_MAX
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 from fake_agent import OPTIONS, FakeAgent, finish, serving

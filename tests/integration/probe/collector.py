@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detctl_probe import chain, frames
 from detctl_probe.stage import stage
+from detctl_probe.transport import chain, frames
 from warm import SCRIPT, Training, warm
 
 

@@ -54,7 +54,7 @@ try:
     Model()(torch.ones(1))
 except RuntimeError as error:
     print(error)
-from detctl_probe.recorder import recorder
+from detctl_probe.recording.recorder import recorder
 class Stage(str):
     asked = False
     def __hash__(self):  # the first time in the middle of what the recorder guards, then by the meter
@@ -62,7 +62,7 @@ class Stage(str):
             Stage.asked = True
             os.kill(os.getpid(), signal.SIGUSR1)
         return super().__hash__()
-from detctl_probe.prints import Print
+from detctl_probe.digest.fingerprint import Print
 try:
     recorder().record(Stage("forward"), "abc", Print(bytes(16), "float32"))
 except RuntimeError as error:

@@ -10,8 +10,8 @@ import pytest
 from collector import collect, script, without_probe
 
 STEPS = """
-from detctl_probe.recorder import recorder
-from detctl_probe.prints import Print
+from detctl_probe.recording.recorder import recorder
+from detctl_probe.digest.fingerprint import Print
 r = recorder()
 def step(n):
     r.begin()
@@ -122,8 +122,8 @@ def test_children_of_multiprocessing_are_observed(tmp_path: Path, method: str) -
     text = f"""
 import multiprocessing
 def work(n):
-    from detctl_probe.recorder import recorder
-    from detctl_probe.prints import Print
+    from detctl_probe.recording.recorder import recorder
+    from detctl_probe.digest.fingerprint import Print
     recorder().record("loss", "loss", Print(bytes([n]) * 16, "float32"))
     recorder().end_step()
 if __name__ == "__main__":
@@ -288,7 +288,7 @@ def test_a_failing_observer_leaves_the_others(tmp_path: Path) -> None:
     text = """
 import json, os
 from detctl_probe import start
-from detctl_probe.recorder import recorder
+from detctl_probe.recording.recorder import recorder
 start.install(recorder(), "observe.nothing_of_the_kind", "sample")
 print("on")
 """

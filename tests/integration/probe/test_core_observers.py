@@ -205,7 +205,7 @@ with open("config.yaml") as file:
     print(file.read(3), file.read())
 open("notes.txt").close()
 os.close(os.open("pipe.json", os.O_RDONLY | os.O_NONBLOCK))
-from detctl_probe.recorder import recorder
+from detctl_probe.recording.recorder import recorder
 recorder().begin()
 """
     run = collect(script(tmp_path, text), cwd=tmp_path)
@@ -279,7 +279,7 @@ def test_what_libraries_draw_for_themselves_is_not_named(tmp_path: Path) -> None
 
 
 def test_a_global_generator_that_nobody_seeded_is_named(tmp_path: Path) -> None:
-    text = "import random\n{seed}\nrandom.random()\nfrom detctl_probe.recorder import recorder\nrecorder().begin()\n"
+    text = "import random\n{seed}\nrandom.random()\nfrom detctl_probe.recording.recorder import recorder\nrecorder().begin()\n"
     unseeded = collect(script(tmp_path, text.format(seed="")), cwd=tmp_path)
     (note,) = unseeded.main.notes_of("unseeded-rng")
     assert (note["generator"], note["file"], note["line"]) == ("random", "{cwd}/train.py", 3)
@@ -322,7 +322,9 @@ def test_a_native_generator_of_a_package_is_named_where_its_seed_is_none(tmp_pat
 
 
 def test_a_generator_that_nobody_uses_makes_no_difference(tmp_path: Path) -> None:
-    text = "import random, torch, numpy\n{use}\nfrom detctl_probe.recorder import recorder\nrecorder().begin()"
+    text = (
+        "import random, torch, numpy\n{use}\nfrom detctl_probe.recording.recorder import recorder\nrecorder().begin()"
+    )
     unused, again = (collect(script(tmp_path, text.format(use="")), cwd=tmp_path).main.compared() for _ in range(2))
     assert unused == again
     used, again = (
@@ -340,7 +342,7 @@ def test_a_fork_seeds_random_from_the_system_which_counts_where_somebody_draws(
     text = f"""
 import os, random
 random.seed(1)
-from detctl_probe.recorder import recorder
+from detctl_probe.recording.recorder import recorder
 if os.fork() == 0:
     {use}
     recorder().begin()
@@ -362,7 +364,7 @@ import random
 random.seed(11)
 values = [random.random() for _ in range(3)]
 try:
-    from detctl_probe.recorder import recorder
+    from detctl_probe.recording.recorder import recorder
     recorder().begin()
     step = recorder().end_step
 except (ImportError, AttributeError):  # the bare run
@@ -383,7 +385,7 @@ def test_generators_of_torch_and_numpy_are_read_and_left_alone(tmp_path: Path) -
 import random, torch, numpy
 random.seed(1); numpy.random.seed(2); torch.manual_seed(3)
 try:
-    from detctl_probe.recorder import recorder
+    from detctl_probe.recording.recorder import recorder
     recorder().begin()
     step = recorder().end_step
 except (ImportError, AttributeError):  # the bare run

@@ -8,8 +8,8 @@ from collector import collect, script
 
 TEXT = """
 import multiprocessing, os
-from detctl_probe.recorder import recorder
-from detctl_probe.prints import Print
+from detctl_probe.recording.recorder import recorder
+from detctl_probe.digest.fingerprint import Print
 r = recorder()
 
 def work(pipe):
@@ -54,7 +54,7 @@ def test_workers_never_send_and_the_main_process_writes_at_its_own_step(tmp_path
 
 
 def test_facts_are_read_without_importing_anything(tmp_path: Path) -> None:
-    text = "import sys\nbefore = set(sys.modules)\nfrom detctl_probe import facts\nf = facts.collect()\n"
+    text = "import sys\nbefore = set(sys.modules)\nfrom detctl_probe.process import facts\nf = facts.collect()\n"
     text += "print(sorted(set(sys.modules) - before), 'pytest' in f['packages'], f['hash_randomization'])"
     run = collect(script(tmp_path, text), cwd=tmp_path, env={"PYTHONHASHSEED": "5"})
     assert run.stdout == "[] True False\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from detctl_probe.frames import Record
+from detctl_probe.transport.frames import Record
 from model_twins import train
 
 LOOP = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from detctl_agent.admission import Order, admit, check_ids
-from detctl_agent.catalog import parse
+from detctl_agent.catalog.admission import Order, admit, check_ids
+from detctl_agent.catalog.catalog import parse
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher import variables
 from detctl_agent.launcher.placeholders import fill, names_in

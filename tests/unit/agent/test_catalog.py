@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from detctl_agent.catalog import CatalogFile, load, parse
+from detctl_agent.catalog.catalog import CatalogFile, load, parse
 from detctl_agent.errors import CatalogError, UnsafeCatalogError
 
 GOOD = """

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from detctl_agent import catalog, health, spool
+from detctl_agent.catalog import catalog
+from detctl_agent.client import health
 from detctl_agent.cluster import handover
 from detctl_agent.errors import AgentError, CatalogError
-from detctl_agent.run_folder import RunFolder, RunJson
-from detctl_agent.spool import SpoolWriter
-from detctl_agent.state_folder import StateFolder
+from detctl_agent.state import spool
+from detctl_agent.state.run_folder import RunFolder, RunJson
+from detctl_agent.state.spool import SpoolWriter
+from detctl_agent.state.state_folder import StateFolder
 
 from tests.support.hostile_recordings import VALUES
 

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from detctl_agent import frame_budget, ranks, records
-from detctl_agent.frame_budget import CONNECTIONS_MAX, STALLED_S, FrameBudget
-from detctl_agent.frame_server import FrameServer
-from detctl_agent.ranks import Message, Ranks
-from detctl_agent.records import FRAME_BYTES_MAX, JSON_BYTES_MAX
-from detctl_probe import chain, frames
-from detctl_probe.prints import Print
+from detctl_agent.recording import frame_budget, ranks, records
+from detctl_agent.recording.frame_budget import CONNECTIONS_MAX, STALLED_S, FrameBudget
+from detctl_agent.recording.frame_server import FrameServer
+from detctl_agent.recording.ranks import Message, Ranks
+from detctl_agent.recording.records import FRAME_BYTES_MAX, JSON_BYTES_MAX
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.transport import chain, frames
 
 MIB = 1 << 20
 OTHER = 50  # a kind of a newer probe: taken and left alone

@@ -6,11 +6,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from detctl_agent import arguments, catalog, git_source, source
-from detctl_agent.admission import Admitted, Order, admit
+from detctl_agent.catalog import catalog
+from detctl_agent.catalog.admission import Admitted, Order, admit
 from detctl_agent.errors import CatalogError, RunRefusedError, SourceError
-from detctl_agent.preparation import take_source
-from detctl_agent.run_folder import RunFolder
+from detctl_agent.runs import arguments
+from detctl_agent.runs.preparation import take_source
+from detctl_agent.source import git_source, source
+from detctl_agent.state.run_folder import RunFolder
 
 
 def git(folder: Path, *words: str) -> str:

@@ -8,16 +8,16 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from detctl_agent.access import root_words
-from detctl_agent.admission import Order, admit
-from detctl_agent.catalog import Catalog, parse
+from detctl_agent.catalog.access import root_words
+from detctl_agent.catalog.admission import Order, admit
+from detctl_agent.catalog.catalog import Catalog, parse
 from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher import container
 from detctl_agent.launcher.account import Account, account_of
 from detctl_agent.launcher.cgroup import Cgroups, own_cgroup
 from detctl_agent.launcher.container import Container, Image
 from detctl_agent.launcher.limits import PROCESSES_MAX, Limits
-from detctl_agent.sockets import RuntimeFolder
+from detctl_agent.state.sockets import RuntimeFolder
 
 RECIPE = {"command": ["python", "t.py"], "folder": "/r"}
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root starts trainings as another user")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from detctl_agent.admission import VALUE_CHARACTERS_MAX, Order, admit
-from detctl_agent.catalog import Catalog, parse
+from detctl_agent.catalog.admission import VALUE_CHARACTERS_MAX, Order, admit
+from detctl_agent.catalog.catalog import Catalog, parse
+from detctl_agent.catalog.patterns import matches
 from detctl_agent.errors import RunRefusedError
-from detctl_agent.patterns import matches
 
 
 def catalog(pattern: str | list[str]) -> Catalog:

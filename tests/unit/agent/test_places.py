@@ -11,17 +11,17 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from detctl_agent import preparation
-from detctl_agent.admission import Admitted, Order, admit
-from detctl_agent.catalog import Catalog, load, parse
+from detctl_agent.catalog.admission import Admitted, Order, admit
+from detctl_agent.catalog.catalog import Catalog, load, parse
+from detctl_agent.catalog.places import Private, check_unchanged, resolved
+from detctl_agent.catalog.roots import root_problem
 from detctl_agent.commands.check import check
 from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher.container import Container, Image
-from detctl_agent.places import Private, check_unchanged, resolved
-from detctl_agent.roots import root_problem
-from detctl_agent.run_folder import RunFolder
-from detctl_agent.sockets import RuntimeFolder
-from detctl_agent.source import scan
+from detctl_agent.runs import preparation
+from detctl_agent.source.source import scan
+from detctl_agent.state.run_folder import RunFolder
+from detctl_agent.state.sockets import RuntimeFolder
 
 
 class Site:

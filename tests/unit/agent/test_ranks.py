@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import Any
 
 import pytest
-from detctl_agent.ranks import Message, Process, Ranks
-from detctl_agent.records import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, ProtocolError
-from detctl_probe import chain, frames
-from detctl_probe.prints import Print
+from detctl_agent.recording.ranks import Message, Process, Ranks
+from detctl_agent.recording.records import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, ProtocolError
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.transport import chain, frames
 from detctl_proto.v1 import records_pb2
 
 

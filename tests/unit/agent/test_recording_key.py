@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from detctl_agent.errors import AgentError
-from detctl_agent.recording_key import key_path, recording_key
+from detctl_agent.recording.recording_key import key_path, recording_key
 
 
 @pytest.fixture(autouse=True)

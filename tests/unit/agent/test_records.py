@@ -6,10 +6,10 @@ import random
 import struct
 
 import pytest
-from detctl_agent import records
-from detctl_agent.records import FrameBuffer, ProtocolError, RecordParser, record_hash
-from detctl_probe import chain, frames
-from detctl_probe.prints import Print
+from detctl_agent.recording import records
+from detctl_agent.recording.records import FrameBuffer, ProtocolError, RecordParser, record_hash
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.transport import chain, frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

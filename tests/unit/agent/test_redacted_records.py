@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from hashlib import blake2b
 
-from detctl_agent.ranks import Ranks
-from detctl_agent.records import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, RecordParser
-from detctl_agent.redacted_records import redacted_record
-from detctl_probe import chain, frames
-from detctl_probe.prints import Print
+from detctl_agent.recording.ranks import Ranks
+from detctl_agent.recording.records import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, RecordParser
+from detctl_agent.recording.redacted_records import redacted_record
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.transport import chain, frames
 from detctl_proto.redaction import REDACTED
 
 COMMAND = ["python", "train.py", "--password", "hunter2", "--lr", "0.1"]

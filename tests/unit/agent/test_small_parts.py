@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from detctl_agent import logs, manifest
+from detctl_agent.catalog.windows import parse_steps
 from detctl_agent.client.channel import check_address, metadata, read_token
 from detctl_agent.errors import AgentError
-from detctl_agent.interpreter import interpreter_of
 from detctl_agent.manifest.storage import file_system
-from detctl_agent.sockets import RuntimeFolder
-from detctl_agent.windows import parse_steps
+from detctl_agent.runs.interpreter import interpreter_of
+from detctl_agent.state.sockets import RuntimeFolder
 from detctl_proto.redaction import RecordingKey
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from detctl_agent import arguments, source
 from detctl_agent.errors import SourceError
+from detctl_agent.runs import arguments
+from detctl_agent.source import source
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from detctl_agent import spool
 from detctl_agent.errors import DiskFullError
+from detctl_agent.state import spool
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from detctl_coordinator.attribution.changes import change_of
+from detctl_coordinator.attribution.verdict.changes import change_of
 
 from tests.support.judged_runs import EVERYTHING, MODEL, Make, across, first, judged, within
 from tests.support.memory_runs import MemoryRun, RunBuilder, digest_of, sketch_of

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.case import JudgeRequest
-from detctl_coordinator.attribution.judge import judge
-from detctl_coordinator.attribution.partition import splitting
+from detctl_coordinator.attribution.verdict.judge import judge
+from detctl_coordinator.attribution.verdict.partition import splitting
 from hypothesis import given
 from hypothesis import strategies as st
 

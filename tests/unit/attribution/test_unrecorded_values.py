@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from detctl_coordinator.attribution.evidence.suspects import suspects_of
 from detctl_coordinator.attribution.experiments.factors import factors_of
-from detctl_coordinator.attribution.judge import Case, JudgeRequest
-from detctl_coordinator.attribution.suspects import suspects_of
+from detctl_coordinator.attribution.verdict.judge import Case, JudgeRequest
 from detctl_proto.redaction import DIGESTS, RecordingKey, protected_manifest
 
 from tests.support.judged_runs import MODEL, Make, across, first, judged

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from detctl_coordinator.attribution.bounds import bound_words, divergence_rate_bound
-from detctl_coordinator.attribution.suspects import family_of, suspects_of
-from detctl_coordinator.attribution.words import CAUSES
+from detctl_coordinator.attribution.evidence.descriptions import CAUSES
+from detctl_coordinator.attribution.evidence.suspects import family_of, suspects_of
+from detctl_coordinator.attribution.verdict.bounds import bound_words, divergence_rate_bound
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 from detctl_coordinator.domain.run import RunOutcome, RunState
 from detctl_coordinator.domain.verdict import Verdict, json_schema

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from detctl_cli import known_answers
 from detctl_cli.errors import CliError
+from detctl_cli.local import known_answers
 from detctl_cli.reporters.lists import machine_row
 from detctl_cli.reporters.verdict import parse_verdict
 from detctl_proto.v1.audits_pb2 import MachineInfo

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from detctl_cli.clean import clean
+from detctl_cli.audits.window import assignment_of, window_of
 from detctl_cli.errors import UsageError
-from detctl_cli.times import ago, count, seconds_of
-from detctl_cli.window import assignment_of, window_of
+from detctl_cli.output.clean import clean
+from detctl_cli.output.times import ago, count, seconds_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 import pytest
+from detctl_cli.output.terminal import console
 from detctl_cli.reporters.differing_facts import differing_facts
 from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
 from detctl_cli.reporters.verdict_text import STANDING, print_verdict
-from detctl_cli.terminal import console
 
 
 def label(machine, twin, variation="base", environment="default"):
@@ -103,7 +103,7 @@ def test_limits_of_every_run_are_told_to_who_asks_for_all(verdict):
 
 def test_the_limits_are_the_probes_words():
     observers = Path(__file__).parents[3] / "agent/detctl_probe/observe"
-    source = "".join(path.read_text() for path in observers.glob("*.py"))
+    source = "".join(path.read_text() for path in observers.rglob("*.py"))
     for limit in STANDING:
         stage, what = limit.split(": ", 1)
         assert re.search(rf'unobserved\(\s*"{stage}",\s*"{re.escape(what)}', source), limit

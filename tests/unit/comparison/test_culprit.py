@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_coordinator.comparison.culprit import Culprit, culprit
+from detctl_coordinator.comparison.first_divergent_operation import Culprit, culprit
 from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.domain.fingerprint import Stage
 

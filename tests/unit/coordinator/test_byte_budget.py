@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from detctl_coordinator.byte_budget import ByteBudget
 from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.quotas.byte_budget import ByteBudget
 
 
 async def taken(budget, caller, count, **how):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import Audit, AuditRequest
+from detctl_coordinator.domain.lifecycle_events import Assign
+from detctl_coordinator.domain.machine import Machine, machine_to_document
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
-from detctl_coordinator.engine import Engine
-from detctl_coordinator.lifecycle_events import Assign
-from detctl_coordinator.machine import Machine, machine_to_document
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import Rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -100,7 +100,7 @@ def counted_one_by_one(name: str, audit: Audit, advanced: list[Audit], audits: l
 @settings(max_examples=200, deadline=None)
 @given(AUDITS, st.data())
 def test_busy_runs_are_counted_as_one_by_one(given_audits, data):
-    from detctl_coordinator.busy_runs import BusyRuns
+    from detctl_coordinator.scheduling.busy_runs import BusyRuns
 
     audits = [in_states(f"a{number}", runs) for number, runs in enumerate(given_audits)]
     busy, advanced = BusyRuns(audits), []

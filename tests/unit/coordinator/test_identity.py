@@ -9,7 +9,6 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
-from detctl_coordinator import interceptors
 from detctl_coordinator.domain.identity import (
     LOCAL,
     OPEN_METHODS,
@@ -25,7 +24,8 @@ from detctl_coordinator.domain.identity import (
     token_id_of,
     token_to_document,
 )
-from detctl_coordinator.server import SERVICES
+from detctl_coordinator.server import interceptors
+from detctl_coordinator.server.server import SERVICES
 from detctl_proto import v1
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.identity import LOCAL, Caller, Role
+from detctl_coordinator.domain.lifecycle_events import Cancel, RunEnded, RunJoined
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.holders import Sender, may_manage, new_secret, why_not
-from detctl_coordinator.joins import run_to_join
-from detctl_coordinator.lifecycle_events import Cancel, RunEnded, RunJoined
+from detctl_coordinator.planning.joins import run_to_join
+from detctl_coordinator.planning.run_holders import Sender, may_manage, new_secret, why_not
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
-from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
-from detctl_coordinator.lifecycle_events import (
+from detctl_coordinator.domain.lifecycle_events import (
     AgentGone,
     AgentSeen,
     Assign,
@@ -25,6 +23,8 @@ from detctl_coordinator.lifecycle_events import (
     StagesAnswered,
     Stop,
 )
+from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

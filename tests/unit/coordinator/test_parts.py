@@ -7,19 +7,21 @@ import logging
 import os
 
 import pytest
-from detctl_coordinator import listen, logs, token_file
-from detctl_coordinator.audit_lifecycle import strays
-from detctl_coordinator.connections import OUTBOX_MAX, Connection
+from detctl_coordinator.auth import token_file
+from detctl_coordinator.domain.lifecycle_events import Stop
+from detctl_coordinator.domain.machine import Machine, Recipe, Working, machine_from_document, machine_to_document
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import translate
-from detctl_coordinator.leases import Leases
-from detctl_coordinator.lifecycle_events import Stop
-from detctl_coordinator.machine import Machine, Recipe, Working, machine_from_document, machine_to_document
-from detctl_coordinator.progress import Speed
-from detctl_coordinator.settings import age_s
+from detctl_coordinator.observability import logs
+from detctl_coordinator.scheduling.audit_lifecycle import strays
+from detctl_coordinator.scheduling.connections import OUTBOX_MAX, Connection
+from detctl_coordinator.scheduling.leases import Leases
+from detctl_coordinator.scheduling.progress import Speed
+from detctl_coordinator.scheduling.verdicts import no_data
+from detctl_coordinator.server import listen
+from detctl_coordinator.server.settings import age_s
 from detctl_coordinator.storage.store import ConflictError, StoreError
-from detctl_coordinator.verdicts import no_data
 
 
 class Clock:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from detctl_coordinator import planning
 from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.domain.machine import Machine, Recipe
 from detctl_coordinator.errors.codes import RefusedCallError
-from detctl_coordinator.machine import Machine, Recipe
+from detctl_coordinator.planning import plan
 
 VALUES = tuple(str(number) for number in range(64))
 NAMES = ("a", "b", "c", "d", "e", "f", "g", "h")
@@ -25,10 +25,10 @@ def test_a_product_of_many_values_is_never_made(count, monkeypatch):
             assert len(made) < 10_000
             yield item
 
-    monkeypatch.setattr(planning.itertools, "product", product)
+    monkeypatch.setattr(plan.itertools, "product", product)
     recipe = Recipe("r", parameters=dict.fromkeys(NAMES, "0"))
     machine = Machine("gpu1", recipes={"r": recipe}, environments={"default": {}})
     request = AuditRequest("r", ("gpu1",), twins=1, vary=tuple((name, VALUES) for name in NAMES[:count]))
     with pytest.raises(RefusedCallError, match=r"would be .* runs; at most 1000"):
-        planning.plan_runs(request, {"gpu1": machine}, {"gpu1"}, "a")
+        plan.plan_runs(request, {"gpu1": machine}, {"gpu1"}, "a")
     assert len(made) == 1  # the machine and its environment

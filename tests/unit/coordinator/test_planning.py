@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.domain.machine import Machine, Recipe
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.machine import Machine, Recipe
-from detctl_coordinator.offered_patterns import values_of
-from detctl_coordinator.planning import plan_runs
+from detctl_coordinator.planning.offered_patterns import values_of
+from detctl_coordinator.planning.plan import plan_runs
 
 DIGITS = Recipe(
     "digits",

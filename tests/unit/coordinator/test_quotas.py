@@ -6,16 +6,16 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
-from detctl_coordinator import audit_lifecycle as lifecycle
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.identity import LOCAL, Caller, Role
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.logs import KEYS_MAX, LIMITED_LINES, LIMITED_S, LineLimiter
 from detctl_coordinator.main import main
-from detctl_coordinator.penalties import PENALTY_S, Penalties
-from detctl_coordinator.quotas import LOCAL_TIMES, Quota, Quotas
-from detctl_coordinator.settings import Settings
+from detctl_coordinator.observability.logs import KEYS_MAX, LIMITED_LINES, LIMITED_S, LineLimiter
+from detctl_coordinator.quotas.penalties import PENALTY_S, Penalties
+from detctl_coordinator.quotas.quotas import LOCAL_TIMES, Quota, Quotas
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
+from detctl_coordinator.server.settings import Settings
 
 SUE, MACHINE = Caller("sue", Role.SUBMITTER), Caller("sue", Role.MACHINE)
 QUOTA = Quota(max_open_audits=2, max_planned_runs=5, max_streams=1, max_watch_calls=1, max_calls=1)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.domain.machine import Machine, machine_to_document
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
-from detctl_coordinator.engine import Engine
-from detctl_coordinator.machine import Machine, machine_to_document
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 
 LEASE_S = 3.0
 

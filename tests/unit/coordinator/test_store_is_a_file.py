@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import StoreError
 
 

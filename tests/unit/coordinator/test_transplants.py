@@ -8,7 +8,7 @@ from typing import Any
 
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
-from detctl_coordinator.transplants import may_take, parts_of
+from detctl_coordinator.scheduling.transplants import may_take, parts_of
 
 from tests.support.memory_runs import RunBuilder
 

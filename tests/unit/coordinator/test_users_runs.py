@@ -7,17 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
+from detctl_coordinator.domain.machine import Machine, Working, machine_to_document
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
-from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors.codes import RefusedCallError
-from detctl_coordinator.imports import plan_import
-from detctl_coordinator.machine import Machine, Working, machine_to_document
-from detctl_coordinator.progress import run_with_progress, with_progress
-from detctl_coordinator.selection import choose_runs
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.planning.imports import plan_import
+from detctl_coordinator.planning.selection import choose_runs
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.scheduling.progress import run_with_progress, with_progress
+from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 
 MACHINES = ("gpu1", "gpu2")
 

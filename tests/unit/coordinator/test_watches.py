@@ -6,18 +6,18 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from detctl_coordinator import audit_lifecycle as lifecycle
-from detctl_coordinator.async_store import AsyncStore
 from detctl_coordinator.domain.audit import AuditRequest
+from detctl_coordinator.domain.lifecycle_events import Cancel, RunAccepted
+from detctl_coordinator.domain.machine import Machine, Working, machine_to_document
 from detctl_coordinator.domain.run import Arm, RunSpec
-from detctl_coordinator.engine import Engine
 from detctl_coordinator.errors.codes import RefusedCallError
-from detctl_coordinator.lifecycle_events import Cancel, RunAccepted
-from detctl_coordinator.machine import Machine, Working, machine_to_document
-from detctl_coordinator.quotas import Quotas
+from detctl_coordinator.quotas.quotas import Quotas
 from detctl_coordinator.rpc.audits import AuditsServicer
-from detctl_coordinator.settings import Settings
-from detctl_coordinator.storage.sqlite_store import SqliteStore
+from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
+from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.server.settings import Settings
+from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import StoreError
 from detctl_proto.v1 import audits_pb2 as pb
 

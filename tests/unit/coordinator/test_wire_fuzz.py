@@ -7,9 +7,9 @@ import zlib
 from contextlib import suppress
 
 from detctl_coordinator import limits
+from detctl_coordinator.domain.machine import machine_from_document, machine_to_document
 from detctl_coordinator.errors.codes import RefusedCallError
-from detctl_coordinator.imports import plan_import
-from detctl_coordinator.machine import machine_from_document, machine_to_document
+from detctl_coordinator.planning.imports import plan_import
 from detctl_coordinator.wire import audits, control, records
 from detctl_proto.v1 import agents_pb2, audits_pb2, records_pb2
 from hypothesis import given, settings

@@ -12,8 +12,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from data_fake import FakeRecorder
-from detctl_probe.observe import batches
-from detctl_probe.observe.batches import Collator, Envelope, Seen, current_fetch, inside_fetch
+from detctl_probe.observe.data import batches
+from detctl_probe.observe.data.batches import Collator, Envelope, Seen, current_fetch, inside_fetch
 
 
 @pytest.fixture

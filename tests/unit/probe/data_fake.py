@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from detctl_probe.costs import Costs
-from detctl_probe.recorder import Observer
+from detctl_probe.recording.costs import Costs
+from detctl_probe.recording.recorder import Observer
 from detctl_probe.settings import Settings
 
 

@@ -16,18 +16,18 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 sys.path.insert(0, str(Path(__file__).parent))
 from data_fake import FakeRecorder
+from detctl_probe.digest.values import NoDigestError
 from detctl_probe.intervene import workers as forced
-from detctl_probe.observe.loader_evidence import (
+from detctl_probe.observe.data.loader_evidence import (
     EVIDENCE_BYTES_MAX,
     describe_dataset,
     describe_sampler,
     file_names,
     small,
 )
-from detctl_probe.observe.loader_traces import prune
-from detctl_probe.observe.order import as_list, order_evidence, order_print
+from detctl_probe.observe.data.loader_traces import prune
+from detctl_probe.observe.data.order import as_list, order_evidence, order_print
 from detctl_probe.settings import Settings
-from detctl_probe.values import NoDigestError
 
 
 class Files(Dataset[int]):

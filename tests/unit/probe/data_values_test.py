@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from detctl_probe import digest, values
-from detctl_probe.values import NoDigestError, by_path, fingerprint, fold_rows, gather, is_opaque, leaves
+from detctl_probe.digest import n6, values
+from detctl_probe.digest.values import NoDigestError, by_path, fingerprint, fold_rows, gather, is_opaque, leaves
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -133,7 +133,7 @@ def test_rows_of_different_shapes_tell_the_shape() -> None:
 @pytest.mark.parametrize("count", [0, 1, 7, 8, 300])
 def test_folding_rows_fast_is_folding_rows(count: int) -> None:
     rows = [os.urandom(16) for _ in range(count)]
-    assert fold_rows(rows) == (digest.digest_rows(rows), digest.order_blind(rows))
+    assert fold_rows(rows) == (n6.digest_rows(rows), n6.order_blind(rows))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_images_by_mode_size_and_pixels() -> None:
     image = pytest.importorskip("PIL.Image").new("RGB", (4, 3), (1, 2, 3))
     print_ = fingerprint(image)
     assert (print_.dtype, print_.shape) == ("PIL:RGB", (3, 4))
-    assert print_.digest == digest.digest_array(np.asarray(image))
+    assert print_.digest == n6.digest_array(np.asarray(image))
     assert fingerprint(image.convert("L")).dtype == "PIL:L"
     painted = image.copy()
     painted.putpixel((0, 0), (9, 9, 9))
@@ -229,7 +229,7 @@ def test_columns_gather_samples_by_leaf() -> None:
 
 def test_other_processes_give_the_same_digests() -> None:
     code = (
-        "import sys; import torch, numpy; from detctl_probe.values import fingerprint;"
+        "import sys; import torch, numpy; from detctl_probe.digest.values import fingerprint;"
         "print([fingerprint(v).digest.hex() for v in ({'a': [1, 'x']}, (1.5, None), frozenset(['k']), torch.arange(3), object())])"
     )
     outputs = set()

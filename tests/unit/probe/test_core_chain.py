@@ -6,7 +6,7 @@ from functools import reduce
 from hashlib import blake2b
 
 import pytest
-from detctl_probe import chain
+from detctl_probe.transport import chain
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, chain.WAITING_BYTES_MAX // 16, chain.WAITING_BYTES_MAX // 16 + 5])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from detctl_probe import connection, frames
+from detctl_probe.transport import connection, frames
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from detctl_probe import costs as module
-from detctl_probe.costs import Costs, median
+from detctl_probe.recording import costs as module
+from detctl_probe.recording.costs import Costs, median
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 import pytest
-from detctl_probe import frames
-from detctl_probe.prints import Print
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.transport import frames
 from hypothesis import given
 from hypothesis import strategies as st
 

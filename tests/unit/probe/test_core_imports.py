@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from detctl_probe import imports
+from detctl_probe.process import imports
 
 
 @pytest.fixture

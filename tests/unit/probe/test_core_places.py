@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from detctl_probe import callers, commandline
-from detctl_probe.paths import Places
+from detctl_probe.process import callers, commandline
+from detctl_probe.process.paths import Places
 
 
 def test_the_longest_place_wins(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from detctl_probe.costs import Costs, StepCost
-from detctl_probe.sampling import PERIOD_MAX, Sampling, decided, in_turn
+from detctl_probe.recording.costs import Costs, StepCost
+from detctl_probe.recording.sampling import PERIOD_MAX, Sampling, decided, in_turn
 from detctl_probe.settings import Settings
 
 ALL = [(0, {})]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_probe.observe import uses
+from detctl_probe.observe.randomness import uses
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="no Triton beside this torch")
 SCRIPT = """
 import json, struct, sys
 import torch
-from detctl_probe import device_digests, digest, pending
+from detctl_probe.digest import device_digests, n6 as digest, pending
 
 device_digests.interpreted = True
 with torch.inference_mode(), torch.device("meta"):  # buffers that are made here must do later, and lie on the host
@@ -125,7 +125,7 @@ import json, sys
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
-from detctl_probe import digest_triton
+from detctl_probe.digest import n6_triton as digest_triton
 
 
 def ptx(capability, aligned):

@@ -13,8 +13,8 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from detctl_probe import digest, digest_numpy, digest_torch, kernel
-from detctl_probe.observe import openmp, shards
+from detctl_probe.digest import kernel, n6, n6_numpy, n6_torch
+from detctl_probe.observe.model import openmp, shards
 from hypothesis import HealthCheck, given, settings
 
 VECTORS = [
@@ -42,24 +42,22 @@ def compiled() -> str:
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, compiled: str) -> str:
     """Each test runs on the reference and on every form of the C kernel that this CPU has."""
     if request.param == "off":
-        monkeypatch.setattr(digest, "KERNEL", None)
+        monkeypatch.setattr(n6, "KERNEL", None)
         return "off"
     monkeypatch.setenv("DETCTL_KERNEL", request.param)
     loaded = kernel.load()
     assert loaded is not None
     if loaded.form != request.param:
         pytest.skip(f"this CPU has no {request.param}")
-    monkeypatch.setattr(digest, "KERNEL", loaded)
+    monkeypatch.setattr(n6, "KERNEL", loaded)
     return loaded.form
 
 
 @pytest.mark.parametrize(("tensor", "first", "expected"), VECTORS)
 def test_vectors(tensor: torch.Tensor, first: int, expected: str) -> None:
-    assert digest.digest_tensor(tensor, first) == packed(expected)
-    assert struct.pack("<QQ", *digest_torch.sums(digest.as_integers(tensor), first)) == packed(expected)
-    by_word = [
-        digest._word(first + i, int(w)) for i, w in enumerate(digest_numpy.words_of(digest.as_integers(tensor).numpy()))
-    ]
+    assert n6.digest_tensor(tensor, first) == packed(expected)
+    assert struct.pack("<QQ", *n6_torch.sums(n6.as_integers(tensor), first)) == packed(expected)
+    by_word = [n6._word(first + i, int(w)) for i, w in enumerate(n6_numpy.words_of(n6.as_integers(tensor).numpy()))]
     lanes = (sum(a for a, _ in by_word) % 2**64, sum(b for _, b in by_word) % 2**64)
     assert struct.pack("<QQ", *lanes) == packed(expected)
 
@@ -69,22 +67,22 @@ def test_vectors(tensor: torch.Tensor, first: int, expected: str) -> None:
 )
 def test_every_form_agrees(dtype: torch.dtype) -> None:
     tensor = (torch.arange(70_000) % 113).to(torch.float32).to(dtype)
-    assert digest.digest_tensor(tensor) == struct.pack("<QQ", *digest_torch.sums(digest.as_integers(tensor), 0))
+    assert n6.digest_tensor(tensor) == struct.pack("<QQ", *n6_torch.sums(n6.as_integers(tensor), 0))
 
 
 def test_layout_does_not_matter_and_content_does() -> None:
     image = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected = digest.digest_tensor(image)
-    assert digest.digest_tensor(image.to(memory_format=torch.channels_last)) == expected
-    assert digest.digest_tensor(image.transpose(2, 3).contiguous().transpose(2, 3)) == expected
-    assert digest.digest_tensor(torch.cat([image, image])[:4]) == expected
-    assert digest.digest_tensor(image.clone().requires_grad_()) == expected
+    expected = n6.digest_tensor(image)
+    assert n6.digest_tensor(image.to(memory_format=torch.channels_last)) == expected
+    assert n6.digest_tensor(image.transpose(2, 3).contiguous().transpose(2, 3)) == expected
+    assert n6.digest_tensor(torch.cat([image, image])[:4]) == expected
+    assert n6.digest_tensor(image.clone().requires_grad_()) == expected
     other = image.clone()
     other.view(torch.int32).view(-1)[17] ^= 1
-    assert digest.digest_tensor(other) != expected
-    assert digest.digest_tensor(torch.empty(0)) == digest.EMPTY
-    assert digest.digest_tensor(torch.tensor(-0.0)) != digest.digest_tensor(torch.tensor(0.0))
-    assert digest.digest_tensor(torch.complex(torch.ones(3), torch.ones(3)).conj()) == digest.digest_tensor(
+    assert n6.digest_tensor(other) != expected
+    assert n6.digest_tensor(torch.empty(0)) == n6.EMPTY
+    assert n6.digest_tensor(torch.tensor(-0.0)) != n6.digest_tensor(torch.tensor(0.0))
+    assert n6.digest_tensor(torch.complex(torch.ones(3), torch.ones(3)).conj()) == n6.digest_tensor(
         torch.complex(torch.ones(3), -torch.ones(3))
     )
 
@@ -130,10 +128,10 @@ def test_shards_of_any_dimension_add_up(cut: tuple[torch.Tensor, int, int, list[
             part = half.narrow(dim, start, end - start)
             first = (first_row * math.prod(whole.shape[1:]) + start * inner) * words
             runs = math.prod(half.shape[:dim])
-            made = digest.digest_runs(part, first, runs, whole.shape[dim] * inner * words)
+            made = n6.digest_runs(part, first, runs, whole.shape[dim] * inner * words)
             left, right = struct.unpack("<QQ", made)
             a, b = (a + left) % 2**64, (b + right) % 2**64
-    assert struct.pack("<QQ", a, b) == digest.digest_tensor(whole)
+    assert struct.pack("<QQ", a, b) == n6.digest_tensor(whole)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -142,15 +140,15 @@ def test_one_bit_or_two_elements_in_other_places_show(
     cut: tuple[torch.Tensor, int, int, list[int]], data: st.DataObject
 ) -> None:
     whole = cut[0].contiguous()
-    expected = digest.digest_tensor(whole)
+    expected = n6.digest_tensor(whole)
     octets = whole.clone().reshape(-1).view(torch.uint8)
     bit = data.draw(st.integers(0, 8 * len(octets) - 1))
     octets[bit // 8] ^= 1 << bit % 8
-    assert digest.digest_tensor(octets.view(whole.dtype).view(whole.shape)) != expected
+    assert n6.digest_tensor(octets.view(whole.dtype).view(whole.shape)) != expected
     flat = whole.reshape(-1)
     order = data.draw(st.permutations(range(len(flat))))
     moved = flat[order]
-    assert (digest.digest_tensor(moved) == digest.digest_tensor(flat)) == torch.equal(moved, flat)
+    assert (n6.digest_tensor(moved) == n6.digest_tensor(flat)) == torch.equal(moved, flat)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -160,13 +158,13 @@ def test_no_layout_shows(cut: tuple[torch.Tensor, int, int, list[int]], data: st
     order = data.draw(st.permutations(range(whole.dim())))
     back = [order.index(dim) for dim in range(whole.dim())]
     elsewhere = whole.permute(order).contiguous().permute(back)  # the same content in another order of memory
-    assert digest.digest_tensor(elsewhere) == digest.digest_tensor(whole)
+    assert n6.digest_tensor(elsewhere) == n6.digest_tensor(whole)
     padded = torch.zeros([size * 2 for size in whole.shape], dtype=whole.dtype)
     strided = padded[tuple(slice(0, None, 2) for _ in whole.shape)]
     strided.copy_(whole)
-    assert digest.digest_tensor(strided) == digest.digest_tensor(whole)
+    assert n6.digest_tensor(strided) == n6.digest_tensor(whole)
     expanded = whole.unsqueeze(0).expand(3, *whole.shape)
-    assert digest.digest_tensor(expanded) == digest.digest_tensor(expanded.clone())
+    assert n6.digest_tensor(expanded) == n6.digest_tensor(expanded.clone())
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -174,18 +172,18 @@ def test_no_layout_shows(cut: tuple[torch.Tensor, int, int, list[int]], data: st
 def test_shards_add_up(words: list[bytes], cut: int) -> None:
     array = np.frombuffer(b"".join(words), dtype="<u4")
     cut = min(cut, len(array))
-    left, right = digest_numpy.sums(array[:cut], 0), digest_numpy.sums(array[cut:], cut)
-    assert digest_numpy.sums(array, 0) == tuple((x + y) % 2**64 for x, y in zip(left, right, strict=True))
+    left, right = n6_numpy.sums(array[:cut], 0), n6_numpy.sums(array[cut:], cut)
+    assert n6_numpy.sums(array, 0) == tuple((x + y) % 2**64 for x, y in zip(left, right, strict=True))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(min_size=16, max_size=16), min_size=2, max_size=20, unique=True), st.randoms())
 def test_order_blind_sees_content_alone(rows: list[bytes], random: object) -> None:
     shuffled = rows[1:] + rows[:1]
-    assert digest.order_blind(shuffled) == digest.order_blind(rows)
-    assert digest.digest_rows(shuffled) != digest.digest_rows(rows)
-    assert digest.order_blind(rows[1:]) != digest.order_blind(rows)
-    assert digest.order_blind([*rows, rows[0]]) != digest.order_blind(rows)
+    assert n6.order_blind(shuffled) == n6.order_blind(rows)
+    assert n6.digest_rows(shuffled) != n6.digest_rows(rows)
+    assert n6.order_blind(rows[1:]) != n6.order_blind(rows)
+    assert n6.order_blind([*rows, rows[0]]) != n6.order_blind(rows)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
@@ -194,7 +192,7 @@ def test_odd_lengths_and_addresses(dtype: torch.dtype, length: int) -> None:
     whole = (torch.arange(length + 3) * 37 % 251).to(dtype)
     for offset in (0, 1, 3):
         part = whole[offset : offset + length]
-        assert digest.digest_tensor(part) == struct.pack("<QQ", *digest_torch.sums(digest.as_integers(part), 0))
+        assert n6.digest_tensor(part) == struct.pack("<QQ", *n6_torch.sums(n6.as_integers(part), 0))
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float32, torch.float64])
@@ -210,23 +208,23 @@ def test_nothing_is_read_past_the_end(dtype: torch.dtype) -> None:
         offset = 2 * page - length * dtype.itemsize
         part = torch.frombuffer(held, dtype=dtype, count=length, offset=offset)
         copied = torch.frombuffer(bytearray(held[offset : 2 * page]), dtype=dtype)
-        expected = struct.pack("<QQ", *digest_torch.sums(digest.as_integers(copied), 0))
-        assert digest.digest_tensor(part) == expected
-        assert digest.digest_tensors([part]) == [expected]
+        expected = struct.pack("<QQ", *n6_torch.sums(n6.as_integers(copied), 0))
+        assert n6.digest_tensor(part) == expected
+        assert n6.digest_tensors([part]) == [expected]
 
 
 @pytest.mark.parametrize("form", kernel.FORMS, indirect=True)  # the reference has no threads
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_of_a_team_take_all_pieces_once(threads: int) -> None:
-    assert digest.KERNEL is not None
+    assert n6.KERNEL is not None
     parallel = openmp.entry(torch)
     assert parallel is not None, "this torch has no OpenMP"
     sizes = (0, 1, 16_383, 16_384, 16_385, 8 * 16_384, 1_000_003)
     tensors = [torch.arange(size) % 251 for size in sizes] + [torch.arange(size).to(torch.bfloat16) for size in sizes]
-    alone = [digest.digest_tensor(tensor, 7) for tensor in tensors], digest.digest_tensors(tensors)
-    digest.KERNEL.share(parallel, threads)
+    alone = [n6.digest_tensor(tensor, 7) for tensor in tensors], n6.digest_tensors(tensors)
+    n6.KERNEL.share(parallel, threads)
     for _ in range(20):
-        assert ([digest.digest_tensor(tensor, 7) for tensor in tensors], digest.digest_tensors(tensors)) == alone
+        assert ([n6.digest_tensor(tensor, 7) for tensor in tensors], n6.digest_tensors(tensors)) == alone
 
 
 def test_a_kernel_of_another_source_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,8 +234,8 @@ def test_a_kernel_of_another_source_is_not_called(monkeypatch: pytest.MonkeyPatc
 
 def test_row_digests_start_at_zero_in_each_row() -> None:
     rows = torch.arange(3 * 40_000, dtype=torch.float32).view(3, 40_000)
-    assert digest.digest_rows_tensor(rows) == tuple(digest.digest_tensor(row) for row in rows)
-    assert digest.digest_rows_array(rows.numpy()) == digest.digest_rows_tensor(rows)
+    assert n6.digest_rows_tensor(rows) == tuple(n6.digest_tensor(row) for row in rows)
+    assert n6.digest_rows_array(rows.numpy()) == n6.digest_rows_tensor(rows)
 
 
 @pytest.mark.parametrize(
@@ -249,25 +247,25 @@ def test_row_digests_start_at_zero_in_each_row() -> None:
     ],
 )
 def test_what_has_no_digest_says_so(tensor: torch.Tensor) -> None:
-    with pytest.raises(digest.NoDigestError):
-        digest.digest_tensor(tensor)
+    with pytest.raises(n6.NoDigestError):
+        n6.digest_tensor(tensor)
 
 
 def test_many_tensors_at_once_are_the_same_as_one_by_one() -> None:
     tensors = [tensor for tensor, first, _ in VECTORS if first == 0]
     tensors += [torch.ones(2, 3).t(), torch.empty(0), torch.complex(torch.ones(3), torch.ones(3)).conj().imag]
     tensors += [(torch.arange(33) % 7).to(kind) for kind in (torch.bool, torch.float64, torch.float8_e4m3fn)]
-    assert digest.digest_tensors(tensors) == [digest.digest_tensor(tensor) for tensor in tensors]
-    assert digest.digest_tensors([]) == []
-    sparse, dense = digest.digest_tensors([torch.eye(3).to_sparse(), torch.ones(2)])
-    assert isinstance(sparse, digest.NoDigestError)
-    assert dense == digest.digest_tensor(torch.ones(2))
+    assert n6.digest_tensors(tensors) == [n6.digest_tensor(tensor) for tensor in tensors]
+    assert n6.digest_tensors([]) == []
+    sparse, dense = n6.digest_tensors([torch.eye(3).to_sparse(), torch.ones(2)])
+    assert isinstance(sparse, n6.NoDigestError)
+    assert dense == n6.digest_tensor(torch.ones(2))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 100])
 def test_rows_fold_as_they_are_defined(count: int) -> None:
-    rows = [digest.digest_tensor(torch.tensor([row])) for row in range(count)]
+    rows = [n6.digest_tensor(torch.tensor([row])) for row in range(count)]
     words = [word for row in rows for word in struct.unpack("<4I", row)]
-    for index_of, folded in ((lambda i: i, digest.digest_rows(rows)), (lambda i: i % 4, digest.order_blind(rows))):
-        lanes = [digest._word(index_of(i), word) for i, word in enumerate(words)]
+    for index_of, folded in ((lambda i: i, n6.digest_rows(rows)), (lambda i: i % 4, n6.order_blind(rows))):
+        lanes = [n6._word(index_of(i), word) for i, word in enumerate(words)]
         assert struct.unpack("<QQ", folded) == tuple(sum(lane[side] for lane in lanes) % 2**64 for side in (0, 1))

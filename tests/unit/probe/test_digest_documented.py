@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from detctl_probe import digest, digest_torch
+from detctl_probe.digest import n6, n6_torch
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "digest.md"
 ROW = re.compile(r"^\| (\w+) \| (zeros|arange)\((\d+)\) \| ([\d^]+) \| `(\w{16})` \| `(\w{16})` \|$", re.MULTILINE)
@@ -23,5 +23,5 @@ def test_a_documented_vector(dtype: str, kind: str, length: str, first: str, a: 
     values = torch.zeros(int(length)) if kind == "zeros" else torch.arange(int(length))
     base, _, power = first.partition("^")
     start = int(base) ** int(power or 1)
-    sums = digest_torch.sums(digest.as_integers(values.to(getattr(torch, dtype))), start)
+    sums = n6_torch.sums(n6.as_integers(values.to(getattr(torch, dtype))), start)
     assert sums == (int(a, 16), int(b, 16))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from detctl_probe.intervene.fused_attention import FusedAttention
+from detctl_probe.intervene.numerics.fused_attention import FusedAttention
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 

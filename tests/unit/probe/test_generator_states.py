@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from detctl_probe.intervene.generator_states import restore, states
+from detctl_probe.intervene.randomness.generator_states import restore, states
 
 
 def draws() -> list[float]:

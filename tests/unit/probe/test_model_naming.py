@@ -6,8 +6,8 @@ import gc
 import weakref
 
 import torch
-from detctl_probe.observe.modules_tensors import layout, print_tensor, tensors
-from detctl_probe.observe.naming import Names, join, walk
+from detctl_probe.observe.model.naming import Names, join, walk
+from detctl_probe.observe.model.tensors import layout, print_tensor, tensors
 from torch import nn
 
 

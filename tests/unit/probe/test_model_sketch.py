@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from detctl_probe import sketch
+from detctl_probe.digest import sketch
 
 
 def estimate(a: tuple[float, ...], b: tuple[float, ...]) -> float:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from detctl_probe import device_digests, digest, frames, pending
-from detctl_probe.pending import Pending
-from detctl_probe.prints import Print
-from detctl_probe.record_writer import Records, Writer
+from detctl_probe.digest import device_digests, n6, pending
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.pending import Pending
+from detctl_probe.recording.record_writer import Records, Writer
+from detctl_probe.transport import frames
 
 from tests.support.fake_cuda import DeviceLostError, FakeCuda, OutOfDeviceMemoryError
 
@@ -51,7 +52,7 @@ def test_any_schedule_gives_the_same_digests(seed: int, monkeypatch: pytest.Monk
             with cuda.on(chance.choice(streams)):
                 laid_out = content.reshape(1, -1).t() if number % 3 else content
                 made += digests.submit([cuda.tensor(laid_out)])
-            expected.append(digest.digest_tensor(content))
+            expected.append(n6.digest_tensor(content))
         pending.mark()
         cuda.run(chance.choice([0, 3, 40]))
         for one in made:
@@ -73,7 +74,7 @@ def test_buffers_made_on_one_stream_are_zero_before_another_uses_them() -> None:
         pass
     pending.mark()
     assert first.queue
-    assert value(made) == digest.digest_tensor(torch.arange(10.0))
+    assert value(made) == n6.digest_tensor(torch.arange(10.0))
 
 
 def test_nothing_waits_before_the_end() -> None:
@@ -91,7 +92,7 @@ def test_nothing_waits_before_the_end() -> None:
     records, ends = told(sent)
     assert [record.step for record in records] == [0, 1, 2] and ends == [0, 1, 2, 3]
     assert [record.digest for record in records] == [
-        digest.digest_tensor(torch.full((5,), float(step))) for step in range(3)
+        n6.digest_tensor(torch.full((5,), float(step))) for step in range(3)
     ]
 
 
@@ -102,7 +103,7 @@ def test_records_keep_their_order_behind_one_that_is_pending() -> None:
     writer = Writer(False, lambda data, now: sent.append(data))
     (made,) = digests.submit([cuda.tensor(torch.ones(3))])
     sketch = digests.submit_copy(cuda.tensor(torch.arange(4.0)), lambda host: (*host.tolist(), *[0.0] * 34))
-    known = digest.digest_tensor(torch.zeros(2))
+    known = n6.digest_tensor(torch.zeros(2))
     middle = Print(made, "float32", sketch=sketch)
     for site, one in (("first", Print(known, "float32")), ("second", middle), ("third", Print(known, "float32"))):
         writer.write(Records("forward", "train", 0, 0, [(site, None, one, None)]))
@@ -154,11 +155,11 @@ def test_a_copy_that_finds_no_memory_is_unfit_and_the_others_are_taken() -> None
     cuda.bytes_left = 100
     square = torch.randn(16, 16)
     made = digests.submit([cuda.given(torch.ones(3)), cuda.given(square.t()), cuda.given(torch.zeros(4))])
-    assert isinstance(made[1], digest.NoDigestError) and "memory" in str(made[1])
+    assert isinstance(made[1], n6.NoDigestError) and "memory" in str(made[1])
     cuda.bytes_left = None
     pending.mark()
-    assert value(made[0]) == digest.digest_tensor(torch.ones(3))
-    assert value(made[2]) == digest.digest_tensor(torch.zeros(4))
+    assert value(made[0]) == n6.digest_tensor(torch.ones(3))
+    assert value(made[2]) == n6.digest_tensor(torch.zeros(4))
 
 
 def test_large_copies_are_read_in_pieces_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,7 +178,7 @@ def test_large_copies_are_read_in_pieces_of_bounded_size(monkeypatch: pytest.Mon
         made = digests.submit([cuda.given(torch.ones(2)), cuda.given(content), cuda.given(torch.ones(1))], 5)
         pending.mark()
         assert [value(one) for one in made] == [
-            digest.digest_tensor(one, 5) for one in (torch.ones(2), content, torch.ones(1))
+            n6.digest_tensor(one, 5) for one in (torch.ones(2), content, torch.ones(1))
         ]
         assert 0 < cuda.largest_copy_bytes <= max(1000, 4 * content.numel() * content.element_size() // 64)
         assert not cuda.faults
@@ -191,9 +192,9 @@ def test_nothing_at_all_is_done_under_graph_capture(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(device_digests, "DeviceDigests", lambda *_: pytest.fail("a device was opened under capture"))
     tensor = cuda.given(torch.ones(3))
     (made,) = device_digests.submit([tensor])
-    assert isinstance(made, digest.NoDigestError) and "capture" in str(made)
+    assert isinstance(made, n6.NoDigestError) and "capture" in str(made)
     for take in (lambda: device_digests.submit_one(tensor), lambda: device_digests.submit_copy(tensor, list)):
-        with pytest.raises(digest.NoDigestError, match="capture"):
+        with pytest.raises(n6.NoDigestError, match="capture"):
             take()
     assert not cuda.faults
 
@@ -203,7 +204,7 @@ def test_work_goes_to_the_tensors_device_whichever_is_current() -> None:
     digests = cuda.digests()
     (made,) = digests.submit([cuda.given(torch.ones(3))])
     pending.mark()
-    assert value(made) == digest.digest_tensor(torch.ones(3))
+    assert value(made) == n6.digest_tensor(torch.ones(3))
     assert cuda.launches and not cuda.faults
 
 
@@ -217,7 +218,7 @@ def test_where_the_kernel_cannot_be_compiled_it_is_said_once_and_digests_wait(
     monkeypatch.setattr(device_digests, "DeviceDigests", fails)
     monkeypatch.setattr(device_digests, "_devices", {})
     for _ in range(3):
-        assert device_digests.submit([torch.ones(3)]) == [digest.digest_tensor(torch.ones(3))]
+        assert device_digests.submit([torch.ones(3)]) == [n6.digest_tensor(torch.ones(3))]
     assert capfd.readouterr().err.count("no Triton on cpu (RuntimeError: Failed to find C compiler)") == 1
 
 

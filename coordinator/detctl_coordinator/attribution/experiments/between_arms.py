@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from detctl_coordinator.attribution.attribute import suspects_between
 from detctl_coordinator.attribution.case import Case
+from detctl_coordinator.attribution.evidence.facts import value_at
+from detctl_coordinator.attribution.evidence.known_answers import answers_compared
+from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.attribution.experiments.factors import Factor, factors_of
 from detctl_coordinator.attribution.experiments.releases import (
     all_equal,
@@ -20,9 +23,6 @@ from detctl_coordinator.attribution.experiments.rounds import Round
 from detctl_coordinator.attribution.experiments.together import find_together
 from detctl_coordinator.attribution.experiments.transplant import transplant
 from detctl_coordinator.attribution.experiments.trials import Lab, Trial
-from detctl_coordinator.attribution.facts import value_at
-from detctl_coordinator.attribution.known_answers import answers_compared
-from detctl_coordinator.attribution.suspects import Suspect
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.fingerprint import Stage

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detctl_coordinator.attribution.arms import RunArm
 from detctl_coordinator.attribution.case import Case
+from detctl_coordinator.attribution.configurations import RunArm
+from detctl_coordinator.attribution.evidence.suspects import suspects_of
 from detctl_coordinator.attribution.experiments.factors import Factor, chances, masks
 from detctl_coordinator.attribution.experiments.releases import all_equal, find_fix, inert, release, until_compared
 from detctl_coordinator.attribution.experiments.rounds import Round, by_experiment
 from detctl_coordinator.attribution.experiments.trials import Lab, Trial
-from detctl_coordinator.attribution.suspects import suspects_of
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.window import finished_steps
+from detctl_coordinator.comparison.steps.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 TWINS = 3  # runs of a trial where chance is at work: two agree by chance too often

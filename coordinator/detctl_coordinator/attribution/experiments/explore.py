@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detctl_coordinator.attribution.arms import RunArm
 from detctl_coordinator.attribution.case import Case
+from detctl_coordinator.attribution.configurations import RunArm
 from detctl_coordinator.attribution.experiments.between_arms import between_arms
 from detctl_coordinator.attribution.experiments.chance import by_chance
 from detctl_coordinator.attribution.experiments.factors import Factor

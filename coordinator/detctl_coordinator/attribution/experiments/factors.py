@@ -14,9 +14,9 @@ from typing import Any, Literal
 from detctl_proto.redaction import MARK
 from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
 
-from detctl_coordinator.attribution.evidence import RunFacts
-from detctl_coordinator.attribution.facts import value_at
-from detctl_coordinator.attribution.suspects import Suspect
+from detctl_coordinator.attribution.evidence.evidence import RunFacts
+from detctl_coordinator.attribution.evidence.facts import value_at
+from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.domain.run import RunSpec
 
 Kind = Literal["env", "param", "probe"]

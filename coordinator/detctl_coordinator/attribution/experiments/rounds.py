@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from detctl_coordinator.attribution.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.comparison.pairing import Scope
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import DATA, NUMERIC
+from detctl_coordinator.attribution.evidence.evidence import DATA, NUMERIC
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.releases import causes_between
 from detctl_coordinator.attribution.experiments.rounds import Round, by_experiment

@@ -15,8 +15,8 @@ from typing import Any
 from detctl_proto.redaction import redact_pairs
 
 from detctl_coordinator.attribution.case import Case
+from detctl_coordinator.attribution.evidence.facts import interventions_of, manifest_of
 from detctl_coordinator.attribution.experiments.factors import Factor
-from detctl_coordinator.attribution.facts import interventions_of, manifest_of
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec

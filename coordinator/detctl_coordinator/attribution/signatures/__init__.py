@@ -6,7 +6,7 @@ config-drift never replaces one (docs/adr/0021).
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import Signature
+from detctl_coordinator.attribution.evidence.evidence import Signature
 from detctl_coordinator.attribution.signatures.cache_state import cache_state, what_it_found
 from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift

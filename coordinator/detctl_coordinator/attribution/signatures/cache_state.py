@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
 from detctl_coordinator.attribution.signatures.opened_files import opened_by_one, shortened
 from detctl_coordinator.domain.fingerprint import Stage

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.signatures.opened_files import other_settings
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.attribution.signatures.opened_files import other_settings
-from detctl_coordinator.attribution.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Stage
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, finding
-from detctl_coordinator.attribution.facts import location_of, value_at
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, finding
+from detctl_coordinator.attribution.evidence.facts import location_of, value_at
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import Evidence
+from detctl_coordinator.attribution.evidence.evidence import Evidence
 
 SHOWN = 3
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.entropy import entropy, shuffled_by_system
-from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, describe, finding
-from detctl_coordinator.attribution.hashing import hash_seed, pinned
-from detctl_coordinator.attribution.moved import moved, only_labels
+from detctl_coordinator.attribution.evidence.entropy import entropy, shuffled_by_system
+from detctl_coordinator.attribution.evidence.evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.hashing import hash_seed, pinned
+from detctl_coordinator.attribution.evidence.moved import moved, only_labels
 from detctl_coordinator.domain.fingerprint import Stage
 
 HASH_SEED = "variables.PYTHONHASHSEED"

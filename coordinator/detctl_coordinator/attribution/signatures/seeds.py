@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from detctl_coordinator.attribution.entropy import entropy, shuffled_by_system
-from detctl_coordinator.attribution.evidence import DATA, CauseFinding, Evidence, RunFacts, describe, finding, in_both
-from detctl_coordinator.attribution.facts import Note, location_of
-from detctl_coordinator.attribution.hashing import counts_may_be_hashes
-from detctl_coordinator.attribution.moved import moved
+from detctl_coordinator.attribution.evidence.entropy import entropy, shuffled_by_system
+from detctl_coordinator.attribution.evidence.evidence import (
+    DATA,
+    CauseFinding,
+    Evidence,
+    RunFacts,
+    describe,
+    finding,
+    in_both,
+)
+from detctl_coordinator.attribution.evidence.facts import Note, location_of
+from detctl_coordinator.attribution.evidence.hashing import counts_may_be_hashes
+from detctl_coordinator.attribution.evidence.moved import moved
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage

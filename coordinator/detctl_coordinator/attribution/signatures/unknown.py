@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence import CauseFinding, Evidence, describe, finding
-from detctl_coordinator.attribution.hashing import counts_may_be_hashes
+from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.hashing import counts_may_be_hashes
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.verdict_words import OriginWord
 

@@ -313,7 +313,7 @@ SCENES = {
 
 
 def main():
-    recorder = sys.modules.get("detctl_probe.recorder")
+    recorder = sys.modules.get("detctl_probe.recording.recorder")
     for name in SCENES:
         torch.manual_seed(11)
         print(name, SCENES[name](int(sys.argv[1])), torch.rand(1).item(), flush=True)

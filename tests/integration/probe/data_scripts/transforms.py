@@ -72,7 +72,7 @@ def main():
     workers, folder = int(sys.argv[1]), sys.argv[2]
     torch.manual_seed(5)
     random.seed(5)
-    recorder = sys.modules.get("detctl_probe.recorder")
+    recorder = sys.modules.get("detctl_probe.recording.recorder")
     scenes = [
         lambda: DataLoader(datasets.ImageFolder(folder, old(), half), 4, shuffle=True, num_workers=workers),
         lambda: DataLoader(datasets.ImageFolder(folder, new()), 4, shuffle=True, num_workers=workers),

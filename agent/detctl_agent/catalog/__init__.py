@@ -1,0 +1,1 @@
+"""What this machine offers: recipes, data folders, interpreters, and who may use them."""

@@ -1,0 +1,172 @@
+"""Checks an assignment against the catalog: what may run here. Every refusal is one line (docs/security.md 1, 2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from detctl_proto.names import is_name
+from detctl_proto.redaction import redact_pairs
+from detctl_proto.variable_rules import remote_problem
+
+from detctl_agent.catalog.place_values import check_value
+from detctl_agent.errors import RunRefusedError
+from detctl_agent.launcher.limits import Limits
+
+if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording has no use
+    from detctl_agent.catalog.catalog import Catalog
+    from detctl_agent.catalog.recipe import Environment, Recipe
+
+LEVELS = ("step", "module", "op")
+VALUE_CHARACTERS_MAX = 4096
+INTERVENTIONS = (
+    "attention",
+    "bare",
+    "completion",
+    "ddp_buckets",
+    "deterministic",
+    "fault",
+    "identity",
+    "keep",
+    "listing",
+    "precision",
+    "seed",
+    "threads",
+    "transplant",
+    "worker_seeds",
+    "workers",
+)
+# What carries values of a training to another machine: only where the recipe's owner allows it.
+TRANSPLANTS = ("keep", "transplant")
+_INTERVENTION_VALUE = re.compile(r"[A-Za-z0-9._:,=+-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Order:
+    """An assignment as plain values; step_to None: to the end."""
+
+    run_id: str
+    attempt: int
+    recipe: str
+    environment: str = "default"
+    audit_id: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    interventions: Mapping[str, str] = field(default_factory=dict)
+    level: str = "module"
+    step_from: int = 0
+    step_to: int | None = 32
+    expected_source_digest: str = ""
+    twin: int = 0
+    budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    known_answers: bool = False  # the manifest is to say which known-answer class the environment belongs to
+
+    @property
+    def key(self) -> str:
+        return f"{self.run_id}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """An order that may run, with all values filled in. user: as whom, empty: as the agent."""
+
+    order: Order
+    recipe: Recipe
+    environment: Environment
+    parameters: Mapping[str, str]
+    user: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+
+def admit(catalog: Catalog, order: Order) -> Admitted:
+    """Raises RunRefusedError where any part of the order is not what this machine's owner allows."""
+    recipe = catalog.recipes.get(order.recipe)
+    if recipe is None:
+        raise RunRefusedError(f"unknown recipe {_shown(order.recipe)} (here: {_listed(catalog.recipes)})")
+    name = order.environment or "default"
+    environment = catalog.environments.get(name)
+    if environment is None:
+        raise RunRefusedError(f"unknown environment {_shown(name)} (here: {_listed(catalog.environments)})")
+    if order.level and order.level not in LEVELS:
+        raise RunRefusedError(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
+    if order.step_to is not None and order.step_to <= order.step_from:
+        raise RunRefusedError(f"the window {order.step_from}:{order.step_to} holds no step")
+    if not 0.0 <= order.budget_share < 1.0:
+        raise RunRefusedError(f"a budget of {order.budget_share} of step time: it must be below 1")
+    parameters = dict(recipe.parameters)
+    for key, value in order.parameters.items():
+        if key not in parameters:
+            raise RunRefusedError(
+                f"recipe {order.recipe} has no parameter {_shown(key)} (it has: {_listed(parameters)})"
+            )
+        _check_value(order.recipe, recipe, key, value)
+        parameters[key] = value
+    for key, value in order.variables.items():
+        if problem := remote_problem(key, value):
+            raise RunRefusedError(problem)
+    for key, value in order.interventions.items():
+        if key not in INTERVENTIONS:
+            raise RunRefusedError(f"unknown intervention {_shown(key)} (valid: {', '.join(INTERVENTIONS)})")
+        if not _INTERVENTION_VALUE.fullmatch(value):
+            raise RunRefusedError(f"intervention {key}: {_shown(value)} is no value for it")
+        if key in TRANSPLANTS and not recipe.allow_transplant:
+            raise RunRefusedError(
+                f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog"
+            )
+    return Admitted(
+        order, recipe, environment, parameters, environment.user or catalog.user, _limits(catalog, order.recipe, recipe)
+    )
+
+
+def _limits(catalog: Catalog, name: str, recipe: Recipe) -> Limits:
+    places = {True: f"recipe {name}", False: "the catalog"}
+    own_memory, own_processes = recipe.memory_mb_max is not None, recipe.processes_max is not None
+    return Limits(
+        recipe.memory_mb_max if own_memory else catalog.memory_mb_max,
+        recipe.processes_max or catalog.processes_max,
+        places[own_memory],
+        places[own_processes],
+    )
+
+
+def check_ids(order: Order) -> str:
+    """Empty, or why the order's ids cannot be used: they become names of folders."""
+    if not is_name(order.run_id) or order.attempt < 1:
+        return f"run id {_shown(order.run_id)}, attempt {order.attempt}: not of the form that ids have"
+    return ""
+
+
+def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
+    begin = f"recipe {name}: parameter {key}: {_shown(redact_pairs({key: value}, command=recipe.command)[key])}"
+    if len(value) > VALUE_CHARACTERS_MAX:
+        raise RunRefusedError(f"{begin} is longer than {VALUE_CHARACTERS_MAX} characters")
+    try:
+        taken = recipe.takes(key, value)
+    except RunRefusedError as error:
+        raise RunRefusedError(f"recipe {name}: parameter {key}: {error}") from None
+    if not taken:
+        raise RunRefusedError(
+            f"{begin} does not match {recipe.pattern(key)}; the machine's owner can change patterns.{key} in the catalog"
+        )
+    if key in recipe.paths:
+        check_value(name, recipe, key, value)
+    elif key not in recipe.patterns and value != recipe.parameters[key] and _is_path(value):
+        raise RunRefusedError(
+            f"{begin} is a path, and the parameter is no place: the machine's owner can put it into paths with roots.{key}, or give "
+            f"it a pattern of its own in patterns.{key}"
+        )
+
+
+def _is_path(value: str) -> bool:
+    """Whether a training that opens the value would leave its own folder: a recipe whose owner forgot `paths` reads no host files."""
+    return value.startswith("/") or ".." in re.split(r"[/=:,]", value)
+
+
+def _shown(text: str) -> str:
+    return repr(text[:64])
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(names) or "none"

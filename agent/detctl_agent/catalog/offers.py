@@ -1,0 +1,82 @@
+"""What this machine offers now: the catalog and the digests of its recipes' folders, followed as they change."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from detctl_agent import logs
+from detctl_agent.catalog.catalog import Catalog, CatalogFile
+from detctl_agent.errors import SourceError
+from detctl_agent.source import source
+
+# A look at all folders may take this share of the time at most: large ones are looked at less often.
+LOOK_SHARE = 0.05
+LOOK_EVERY_S = 1.0
+log = logs.logger("offers")
+
+
+class Offers:
+    """Not thread-safe; `refresh` reads files and is called in a thread.
+
+    snapshots: a folder for copies of the recipes' folders as they are at the first look. All runs are then copied from there, since
+    a command that writes a file beside its script must not change the source of its own twins (docs/adr/0024).
+    None: folders are followed, and a run is refused if its folder changed after planning (docs/adr/0025).
+    """
+
+    def __init__(self, path: Path, snapshots: Path | None = None) -> None:
+        """Raises CatalogError."""
+        self._file = CatalogFile(path)
+        self._snapshots = snapshots
+        self._signatures: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
+        self._next_look = 0.0
+        self.sources: dict[str, source.Source] = {}
+
+    @property
+    def catalog(self) -> Catalog:
+        return self._file.current
+
+    def snapshot(self, recipe: str) -> source.Source | None:
+        """The copy of this recipe's folder that runs start from; None where each run looks at the folder itself."""
+        found = self.sources.get(recipe)
+        return found if self._snapshots is not None and found and found.folder == self._snapshots / recipe else None
+
+    def refresh(self) -> bool:
+        """Whether the offers are others than before."""
+        changed = self._file.refresh()
+        if not changed and time.monotonic() < self._next_look:
+            return False
+        started = time.monotonic()
+        recipes = self.catalog.recipes
+        for name in [name for name in self.sources if name not in recipes]:
+            del self.sources[name]
+        for name, recipe in recipes.items():
+            if recipe.source:
+                changed |= self.sources.get(name) is not source.NOT_YET
+                self.sources[name] = source.NOT_YET
+                self._signatures.pop(name, None)
+                continue
+            if self._snapshots is not None and name in self.sources and not recipe.runs_in_place:
+                continue
+            try:
+                signature = source.signature(recipe.folder)
+                if signature == self._signatures.get(name) and name in self.sources:
+                    continue
+                found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+                self._problems.pop(name, None)
+                self._signatures[name] = signature
+                if self._snapshots is not None and not recipe.runs_in_place:
+                    found = source.snapshot(found, self._snapshots / name)
+                if self.sources.get(name) != found:
+                    self.sources[name] = found
+                    changed = True
+            except SourceError as error:
+                if self._problems.get(name) != str(error):
+                    self._problems[name] = str(error)
+                    log.error(logs.line("recipe_unusable", recipe=name, why=str(error)))
+                if self.sources.pop(name, None) is not None:
+                    changed = True
+        took_s = time.monotonic() - started
+        self._next_look = time.monotonic() + max(LOOK_EVERY_S, took_s / LOOK_SHARE)
+        return changed

@@ -1,0 +1,259 @@
+"""Recipes and environments as the machine's owner wrote them; docs/concepts.md defines both terms."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from detctl_proto.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
+from detctl_proto.variable_rules import is_withheld
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from detctl_agent.catalog.patterns import matches, not_regular
+from detctl_agent.catalog.roots import root_problem
+from detctl_agent.launcher.account import check_form
+from detctl_agent.launcher.placeholders import OWN, names_in
+from detctl_agent.source import git_source
+
+# Never a dash first: a value stands in the training's command line, where it would be an option.
+DEFAULT_PATTERN = "([A-Za-z0-9._:/=+,@][A-Za-z0-9._:/=+,@-]{0,127})?"
+PATTERN_CHARACTERS_MAX = 500
+# What an environment may stand in for, and the variable that does it.
+EMULATED = {"cpu": "ATEN_CPU_CAPABILITY", "onednn": "ONEDNN_MAX_CPU_ISA", "mkl": "MKL_CBWR"}
+EMULATED_CPU = ("default", "avx2", "avx512", "vsx", "zvector", "sve256")
+IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", re.ASCII)  # no option of docker's: never a dash first
+# Set for each run by the launcher; a catalog that sets them would break every run.
+RESERVED = frozenset(("HOME", "TMPDIR", "DETCTL_RUN_ID", "DETCTL_PROBE"))
+
+
+def _as_text(value: Any) -> Any:
+    """TOML's booleans and numbers as a command line has them."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+# A name, UID or UID:GID.
+User = Annotated[Text, AfterValidator(check_form)]
+MemoryMb = Annotated[float, Field(ge=16, allow_inf_nan=False)]
+Processes = Annotated[int, Field(ge=1, le=4_194_304)]  # the most that Linux numbers
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Recipe(_Table):
+    """What to train. parameters: defaults of this machine, by name; paths: those that are places; roots: by parameter, the folders
+    in which a place that a request names must lie. Without roots the default is the only value.
+
+    source: a git remote, `git+https://…`; the request names the commit, and `folder` lies within it. Else `folder` is on this machine.
+    """
+
+    command: tuple[str, ...] = Field(min_length=1)
+    source: str = ""
+    folder: Path
+    timeout_s: float = Field(default=3600, gt=0)
+    grace_s: float = Field(default=10, ge=0, le=600)  # between SIGTERM and SIGKILL
+    paths: tuple[str, ...] = ()
+    roots: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    parameters: dict[str, Text] = Field(default_factory=dict)
+    patterns: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
+    pass_: tuple[str, ...] = Field(default=(), alias="pass")
+    copy_: bool = Field(default=True, alias="copy")  # false, or in_place = true: run in the folder itself
+    in_place: bool = False
+    allow_transplant: bool = False
+    output_mb_max: float = Field(default=64, gt=0)
+    memory_mb_max: MemoryMb | None = None  # of all its processes together
+    processes_max: Processes | None = None  # threads count too
+    source_mb_max: float = Field(default=512, gt=0)
+
+    @property
+    def runs_in_place(self) -> bool:
+        """Whether runs take place in the folder itself instead of a copy."""
+        return self.in_place or not self.copy_
+
+    def pattern(self, parameter: str) -> str:
+        """The regular expression that a value from remote must match as a whole."""
+        given = self.patterns.get(parameter, DEFAULT_PATTERN)
+        return given if isinstance(given, str) else "|".join(re.escape(value) for value in given)
+
+    def takes(self, parameter: str, value: str) -> bool:
+        """Whether a value from remote matches. Raises RunRefusedError where the owner's pattern takes too long to tell."""
+        given = self.patterns.get(parameter)
+        if isinstance(given, tuple):
+            return value in given
+        if given is None or given == git_source.COMMIT_PATTERN:
+            return re.fullmatch(given or DEFAULT_PATTERN, value, re.ASCII) is not None
+        return matches(given, value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _commit(cls, table: Any) -> Any:
+        """A recipe with a source has a parameter `commit`, and no owner can loosen what it may be."""
+        if not isinstance(table, dict) or not table.get("source"):
+            return table
+        parameters, patterns = table.get("parameters", {}), table.get("patterns", {})
+        if not isinstance(parameters, dict) or not isinstance(patterns, dict):
+            return table  # told by their own checks
+        name = git_source.PARAMETER
+        return {
+            "folder": ".",
+            **table,
+            "parameters": {name: "", **parameters},
+            "patterns": {**patterns, name: git_source.COMMIT_PATTERN},
+        }
+
+    @field_validator("source")
+    @classmethod
+    def _remote(cls, source: str) -> str:
+        if source:
+            git_source.url_of(source)
+        return source
+
+    @field_validator("folder")
+    @classmethod
+    def _place(cls, folder: Path, others: ValidationInfo) -> Path:
+        if others.data.get("source"):
+            if folder.is_absolute() or ".." in folder.parts:
+                raise ValueError(f"must be a folder of the repository, not {str(folder)!r}")
+        elif not folder.is_absolute():
+            raise ValueError(f"must be an absolute path, not {str(folder)!r}")
+        return folder
+
+    @field_validator("roots")
+    @classmethod
+    def _root_texts(cls, roots: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, folders in roots.items():
+            for folder in folders:
+                if problem := root_problem(folder):
+                    raise ValueError(f"{name}: {problem}")
+        return roots
+
+    @field_validator("command")
+    @classmethod
+    def _program(cls, command: tuple[str, ...]) -> tuple[str, ...]:
+        if not command[0]:
+            raise ValueError("its first word, the program, is empty")
+        if any("\0" in word for word in command):
+            raise ValueError("holds a NUL character")
+        return command
+
+    @field_validator("parameters")
+    @classmethod
+    def _parameter_names(cls, parameters: dict[str, str]) -> dict[str, str]:
+        for name in parameters:
+            if not PARAMETER_NAME.fullmatch(name) or name in OWN:
+                raise ValueError(
+                    f"{name!r} is no name for a parameter (letters, digits, '.', '_', '-'; not {', '.join(OWN)})"
+                )
+        return parameters
+
+    @field_validator("patterns")
+    @classmethod
+    def _compile(cls, patterns: dict[str, str | tuple[str, ...]]) -> dict[str, str | tuple[str, ...]]:
+        for name, pattern in patterns.items():
+            if isinstance(pattern, str):
+                if len(pattern) > PATTERN_CHARACTERS_MAX:
+                    raise ValueError(f"{name}: longer than {PATTERN_CHARACTERS_MAX} characters")
+                if problem := not_regular(pattern):
+                    raise ValueError(f"{name}: {pattern!r} is no regular expression: {problem}")
+        return patterns
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Recipe:
+        if self.source and self.runs_in_place:
+            raise ValueError("a recipe with a source runs in a copy: leave out copy and in_place")
+        for key, used in (("paths", self.paths), ("patterns", self.patterns)):
+            for name in used:
+                if name not in self.parameters:
+                    raise ValueError(f"{key} names {name!r}, which is not in parameters")
+        for name in self.roots:
+            if name not in self.paths:
+                raise ValueError(f"roots names {name!r}, which is not in paths")
+        for name in names_in(self.command):
+            if name not in self.parameters and name not in OWN:
+                valid = ", ".join([*self.parameters, *OWN])
+                raise ValueError(f"command uses {{{name}}}, which is no parameter (valid: {valid})")
+        for name in self.paths:
+            if not self.parameters[name].startswith("/"):
+                raise ValueError(f"parameters.{name} is a place (in paths) and must be an absolute path")
+        return self
+
+
+class Environment(_Table):
+    """Where a recipe trains. python: what "python" in a command means, or None: the agent's own interpreter.
+
+    image: a container image that is on this machine; `python` is then a place in it, and `network` what its trainings reach.
+    user: as whom trainings run where the agent is root; empty: as the catalog says.
+    """
+
+    variables: dict[str, Text] = Field(default_factory=dict)
+    python: Path | None = None
+    image: str = ""
+    network: Literal["none", "host"] | None = None
+    user: User = ""
+    emulate: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def emulation(self) -> dict[str, str]:
+        """The variables that make it stand in for other hardware."""
+        return {EMULATED[what]: value for what, value in self.emulate.items()}
+
+    @field_validator("image")
+    @classmethod
+    def _image_name(cls, image: str) -> str:
+        if image and not IMAGE_NAME.fullmatch(image):
+            raise ValueError(f"{image!r} is no name of an image")
+        return image
+
+    @field_validator("python")
+    @classmethod
+    def _absolute(cls, python: Path | None) -> Path | None:
+        if python is not None and not python.is_absolute():
+            raise ValueError(f"must be an absolute path, not {str(python)!r}")
+        return python
+
+    @field_validator("variables")
+    @classmethod
+    def _variable_names(cls, variables: dict[str, str]) -> dict[str, str]:
+        for name, value in variables.items():
+            if not VARIABLE_NAME.fullmatch(name) or "\0" in value:
+                raise ValueError(f"{name!r} is no name for a variable")
+            if name in RESERVED:
+                raise ValueError(f"{name} is set by detctl for each run")
+            if is_withheld(name):
+                raise ValueError(f"{name} looks like a secret: trainings never get any")
+        return variables
+
+    @field_validator("emulate")
+    @classmethod
+    def _known(cls, emulate: dict[str, str]) -> dict[str, str]:
+        for what, value in emulate.items():
+            if what not in EMULATED:
+                raise ValueError(f"{what!r} cannot be emulated (valid: {', '.join(EMULATED)})")
+            if what == "cpu" and value not in EMULATED_CPU:
+                raise ValueError(f"cpu = {value!r} (valid: {', '.join(EMULATED_CPU)})")
+        return emulate
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Environment:
+        if self.network and not self.image:
+            raise ValueError("network goes with image alone")
+        return self
+
+
+def name_problem(name: str) -> str:
+    """Empty, or why a recipe or environment cannot have this name."""
+    return "" if is_name(name) else f"{name!r} is no name ({NAME_RULE})"

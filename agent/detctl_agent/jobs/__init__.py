@@ -1,0 +1,1 @@
+"""The jobs of a coordinator: which runs this agent trains now, and how each one ends."""

@@ -1,0 +1,90 @@
+"""A run that the coordinator gave to this agent, from assignment to the note of its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from detctl_proto.redaction import redact_pairs
+
+from detctl_agent.catalog.admission import Order
+from detctl_agent.cluster.runner import ClusterRunner
+from detctl_agent.runs.runner import Runner
+from detctl_agent.state.run_folder import RunFolder, RunJson
+from detctl_agent.state.spool import MAGIC
+
+
+class JobPhase(IntEnum):
+    """How far a job is; grows only. SENDING: the training is over, its spool is not yet acknowledged."""
+
+    QUEUED = 0
+    PREPARING = 1
+    RUNNING = 2
+    SENDING = 3
+    ENDED = 4
+    REFUSED = 5
+    DROPPED = 6  # fenced off, or noted: nothing more is said of it
+
+
+@dataclass
+class Job:
+    """See the module's text. Positions are bytes in the spool's log."""
+
+    run: RunJson
+    folder: RunFolder
+    order: Order | None = None  # None: taken over from an earlier start of the agent
+    phase: JobPhase = JobPhase.QUEUED
+    runner: Runner | ClusterRunner | None = None
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    spool_end: int = 0  # everything before is on disk
+    acknowledged: int = len(MAGIC)  # everything before is in the store, or is the log's own head
+    noted: JobPhase = JobPhase.QUEUED  # the last phase that the coordinator noted
+    told: JobPhase = JobPhase.QUEUED  # the last phase that was said on this connection
+    told_at: float = 0.0
+    stop: tuple[str, str] | None = None  # (end, message) where it must end before it has a runner
+    stop_after: int | None = None
+    fenced: bool = False
+    refused: str = ""  # why the coordinator will never store a part of it
+
+    @property
+    def key(self) -> str:
+        return f"{self.run.run_id}.{self.run.attempt}"
+
+    @property
+    def over(self) -> bool:
+        """Whether it takes no slot any more."""
+        return self.phase >= JobPhase.SENDING
+
+    @property
+    def progress(self) -> tuple[str, int, int | None, int]:
+        """(run id, attempt, last step, records) for a heartbeat."""
+        if self.runner is not None:
+            return self.run.run_id, self.run.attempt, self.runner.progress.step, self.runner.progress.records
+        return self.run.run_id, self.run.attempt, self.run.last_step, self.run.records
+
+
+def run_json(machine: str, order: Order, command: Sequence[str] = ()) -> RunJson:
+    """What run.json says of an order that was just taken; without credentials. command: the recipe's, once it is known."""
+    parameters = redact_pairs(order.parameters, command=command)
+    varied = {**parameters, **order.variables, **order.interventions}
+    variation = ",".join(f"{name}={value}" for name, value in sorted(varied.items())) or "base"
+    return RunJson(
+        run_id=order.run_id,
+        attempt=order.attempt,
+        audit_id=order.audit_id,
+        label=f"{machine}/{order.environment}/{variation}/twin-{order.twin}",
+        machine=machine,
+        environment=order.environment,
+        variation=variation,
+        twin=order.twin,
+        recipe=order.recipe,
+        parameters=parameters,
+        variables=dict(order.variables),
+        interventions=dict(order.interventions),
+        level=order.level,
+        step_from=order.step_from,
+        step_to=order.step_to,
+        budget_share=order.budget_share,
+    )

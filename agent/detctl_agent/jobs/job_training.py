@@ -1,0 +1,181 @@
+"""What happens to a job in its thread: its source, its data, its training, and what is written of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detctl_agent import logs, manifest
+from detctl_agent.catalog.admission import Admitted, admit
+from detctl_agent.catalog.offers import Offers
+from detctl_agent.catalog.places import Private
+from detctl_agent.cluster.launching import Cluster
+from detctl_agent.cluster.runner import ClusterRunner
+from detctl_agent.errors import AgentError
+from detctl_agent.jobs.job import Job, run_json
+from detctl_agent.launcher.account import account_of
+from detctl_agent.launcher.cgroup import Cgroups
+from detctl_agent.runs.preparation import Prepared, Taken, prepare, take_source
+from detctl_agent.runs.runner import Outcome, Runner, note_end
+from detctl_agent.source import source
+from detctl_agent.state.ownership import take_back
+from detctl_agent.state.sockets import RuntimeFolder
+from detctl_agent.state.state_folder import StateFolder
+
+log = logs.logger("jobs")
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """How an agent trains. parallel: runs at a time; inherit: from the agent's own environment; answers: ask each environment for its
+    known answers; cluster: where environments with an image are trained, None: here, by a container engine; private: what of the
+    agent no training is given; cgroups: where limits of trainings are kept, None: nowhere."""
+
+    parallel: int = 1
+    inherit: bool = False
+    answers: bool = False
+    cluster: Cluster | None = None
+    private: Private = field(default_factory=Private)
+    cgroups: Cgroups | None = None
+
+
+class JobTraining:
+    """Trains one job after the other, each call in the job's thread. on_started and on_spooled are called in `loop`."""
+
+    def __init__(
+        self,
+        machine: str,
+        offers: Offers,
+        state: StateFolder,
+        options: JobOptions,
+        *,
+        on_started: Callable[[Job], None],
+        on_spooled: Callable[[Job], None],
+    ) -> None:
+        self._machine, self._offers, self._state = machine, offers, state
+        self._inherit, self._cluster, self._private = options.inherit, options.cluster, options.private
+        self._cgroups = options.cgroups
+        self._answers = state.root / "known-answers" if options.answers else None
+        self._on_started, self._on_spooled = on_started, on_spooled
+        # Fetches what a run kept into a folder; the connection sets it while there is one.
+        self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
+
+    def train(self, job: Job, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared | None]:
+        """Returns when the training is over and its spool closed. Raises RunRefusedError, SourceError, AgentError."""
+        assert job.order is not None
+        if job.stop is not None:
+            return Outcome(end=job.stop[0], exit_code=0, message=job.stop[1]), None
+        admitted = admit(self._offers.catalog, job.order)
+        said = run_json(self._machine, job.order, admitted.recipe.command)
+        job.run.parameters, job.run.variation, job.run.label = said.parameters, said.variation, said.label
+        job.folder.forget_data()
+        job.folder.create()
+        job.run.started_unix_s = time.time()
+        job.folder.write_run(job.run)
+        if kept := job.order.interventions.get("transplant"):
+            self._fetch_kept(kept.partition(":")[2], job.folder.given, loop)
+        if self._cluster is not None and admitted.environment.image:
+            return self._train_in(self._cluster, job, admitted, loop), None
+        return self._train_here(job, admitted, loop)
+
+    def write_end(self, job: Job, outcome: Outcome, prepared: Prepared | None) -> None:
+        """Its run.json and manifest, with what the outcome says."""
+        run = job.run
+        note_end(run, outcome)
+        if prepared is not None:
+            job.manifest = manifest.with_told(job.manifest, outcome.torch, prepared.shown, outcome.read)
+            before = None if outcome.end in ("disk-full", "lost") else prepared.source
+            if before is not None and (wrote := source.changes(before)):
+                run.message = "; ".join(part for part in (run.message, wrote) if part)
+        take_back(job.folder)
+        job.folder.clean_private()  # first of all: it makes room where the disk is full
+        try:
+            job.folder.write_manifest(job.manifest)
+            job.folder.write_run(run)
+        except AgentError as error:
+            log.error(logs.line("run_json", run=job.key, why=str(error)))
+
+    def _fetch_kept(self, run_id: str, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
+        if self.fetch is None:
+            raise AgentError(f"what run {run_id} kept could not be fetched: not connected")
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
+        asyncio.run_coroutine_threadsafe(self.fetch(run_id, folder), loop).result()
+
+    def _take_source(self, job: Job, admitted: Admitted) -> Taken:
+        snapshot = self._offers.snapshot(admitted.order.recipe)
+        return take_source(
+            admitted, job.folder, trees=self._state.root / "git", inherit=self._inherit, snapshot=snapshot
+        )
+
+    def _train_here(self, job: Job, admitted: Admitted, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared]:
+        account = account_of(admitted.user)
+        if account:
+            self._state.let_through()
+        runtime = RuntimeFolder(job.folder.tmp, account=account)
+        try:
+            taken = self._take_source(job, admitted)
+            prepared = prepare(
+                admitted,
+                taken,
+                job.folder,
+                runtime,
+                machine=self._machine,
+                inherit=self._inherit,
+                answers=self._answers,
+                private=self._private,
+                account=account,
+            )
+            job.manifest = prepared.manifest
+            job.folder.write_manifest(prepared.manifest)
+            runner = Runner(
+                prepared.plan,
+                job.folder,
+                runtime,
+                cgroups=self._cgroups,
+                on_started=lambda: self._started(job, loop),
+                on_spooled=lambda: self._spooled(job, loop),
+            )
+        except BaseException:
+            runtime.remove()
+            raise
+        return self._run(job, runner), prepared
+
+    def _train_in(self, cluster: Cluster, job: Job, admitted: Admitted, loop: asyncio.AbstractEventLoop) -> Outcome:
+        cluster.check(admitted)
+
+        def started() -> None:
+            job.manifest = job.folder.read_manifest()
+            self._started(job, loop)
+
+        runner = cluster.runner(
+            admitted,
+            self._take_source(job, admitted),
+            job.folder,
+            self._machine,
+            on_started=started,
+            on_spooled=lambda: self._spooled(job, loop),
+        )
+        outcome = self._run(job, runner)
+        job.manifest = job.folder.read_manifest()
+        return outcome
+
+    def _run(self, job: Job, runner: Runner | ClusterRunner) -> Outcome:
+        job.runner = runner
+        if job.stop is not None:
+            runner.end(*job.stop)
+        if job.stop_after is not None:
+            runner.stop_after(job.stop_after)
+        return runner.run()
+
+    def _started(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        job.run.state = "running"
+        job.folder.write_run(job.run)
+        loop.call_soon_threadsafe(self._on_started, job)
+
+    def _spooled(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._on_spooled, job)

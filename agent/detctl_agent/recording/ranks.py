@@ -1,0 +1,435 @@
+"""Which process is a rank, and what each rank has said: frames in, messages for the spool out. No I/O.
+
+A process becomes a training process with its first record of init, forward, loss, backward or update; its records are held
+back until then, and until its rank is known (its FACTS, or its first finished step). Its rank is torch.distributed's,
+else RANK, else 0; a second training process of a rank takes the next free number behind the world.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from detctl_proto.redaction import redact_document
+from detctl_proto.v1 import agents_pb2, records_pb2
+
+from detctl_agent.recording import records as wire
+from detctl_agent.recording.folding import RankFolding, Total, seal_mismatch
+from detctl_agent.recording.records import Identities, ProtocolError, Record, RecordParser
+from detctl_agent.recording.redacted_records import CODE, redacted_hello, redacted_record
+from detctl_agent.recording.segments import Origin, SegmentPacker
+
+TRAINING_STAGES = frozenset((4, 8, 9, 10, 12))  # init, forward, loss, backward, update
+HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not shown that it trains
+HELD_BYTES_TOTAL = 256 * 1024 * 1024  # of all such processes of a training
+STEP_BYTES = 48  # of a finished step that is held back: a number in a list
+KEPT_BYTES_TOTAL = 256 * 1024 * 1024  # of what all processes said of themselves: HELLO, FACTS and NOTE
+NOTES_MAX = 1000  # a process
+NOTES_BYTES_MAX = 1024 * 1024  # a process
+FACTS_MAX = 64  # frames of facts a process
+DETAIL_BYTES_MAX = 1024 * 1024
+PROCESSES_MAX = 4096
+RANK_MAX = 1 << 20
+ENDING_REASONS = frozenset(("window", "stop"))
+SCHEME = "n6.v1"
+
+Message = agents_pb2.IngestRequest
+
+
+@dataclass
+class Process:
+    """One connection: one process of the run."""
+
+    hello: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    parser: RecordParser = field(default_factory=RecordParser)
+    sequence: int = 0  # the next one that must come
+    training: bool = False
+    rank: int | None = None
+    held: list[list[Record] | int] = field(default_factory=list)  # records and finished steps, in order
+    held_bytes: int = 0
+    trouble: str = ""  # why the rank cannot be complete
+    folding: RankFolding = field(default_factory=RankFolding)
+    # Stage code as it came, before redaction: what the probe's seal speaks of.
+    as_sent: RankFolding = field(default_factory=RankFolding)
+    packer: SegmentPacker | None = None
+    last_step: int = 0
+    steps_finished: int = 0
+    records: int = 0
+    sealed: str = ""  # the reason, once sealed
+    notes_told: bool = False
+    notes_bytes: int = 0
+    facts_frames: int = 0
+    cost: dict[str, Any] = field(default_factory=dict)  # `share` and `budget` of its seal
+
+    @property
+    def pid(self) -> int:
+        value = self.hello.get("pid")
+        return value if isinstance(value, int) else 0
+
+
+class Ranks:
+    """All processes of one run. Every method returns the messages that must go into the spool, in order."""
+
+    def __init__(self, run_id: str, attempt: int, level: str, clock: Callable[[], float]) -> None:
+        self._run_id, self._attempt, self._level, self._clock = run_id, attempt, level, clock
+        self._processes: list[Process] = []
+        self._by_rank: dict[int, Process] = {}
+        self._identities = Identities()
+        self._held_bytes = self._kept_bytes = 0
+        self._lost = ""  # why no rank of this run can be complete
+
+    # -- what happened ------------------------------------------------------------------------------------------------
+    def connect(self) -> Process:
+        """A process has connected. Raises ProtocolError beyond the limit."""
+        if len(self._processes) >= PROCESSES_MAX:
+            raise ProtocolError(f"more than {PROCESSES_MAX} processes")
+        process = Process(parser=RecordParser(self._identities))
+        self._processes.append(process)
+        return process
+
+    def frame(self, process: Process, kind: int, payload: bytes) -> list[Message]:
+        """A frame came. Raises ProtocolError where it cannot be."""
+        if not process.hello and kind != wire.HELLO:
+            raise ProtocolError("the first frame is no HELLO")
+        if process.sealed:
+            return []
+        if kind == wire.RECORDS:
+            return self._records(process, payload)
+        if kind == wire.STEP:
+            if len(payload) != 5:
+                raise ProtocolError("a STEP of another length")
+            return self._step(process, int.from_bytes(payload[:4], "little"))
+        if kind == wire.HELLO:
+            self._keep(len(payload))
+            process.hello = redacted_hello(wire.json_object(payload)) or {"v": 0}
+            if process.hello.get("scheme", SCHEME) != SCHEME:
+                process.trouble = f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {SCHEME}"
+            return []
+        return self._document(process, kind, payload)
+
+    def _document(self, process: Process, kind: int, payload: bytes) -> list[Message]:
+        # Its import takes a quarter of a second (pydantic): here it passes while the training starts, and not before that.
+        from detctl_agent.recording.probe_documents import Facts, Note, Seal, read
+
+        if kind == wire.NOTE:
+            process.notes_bytes += len(payload)
+            if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
+                self._keep(len(payload))
+                process.notes.append(redact_document(read(Note, payload)))
+        elif kind == wire.FACTS:
+            process.facts_frames += 1
+            if process.facts_frames <= FACTS_MAX:
+                self._keep(len(payload))
+                process.facts.update(read(Facts, payload))
+            return self._assign(process)
+        elif kind == wire.SEAL:
+            return self._seal(process, read(Seal, payload))
+        return []  # a type of a newer probe
+
+    def lose(self, why: str) -> None:
+        """Something of the training will never arrive, and nobody knows of which rank: what seals from now on is not complete."""
+        self._lost = self._lost or why
+
+    def disconnect(self, process: Process, trouble: str = "") -> list[Message]:
+        """The connection ended; a training process that has not sealed is lost."""
+        if process.sealed:
+            return []
+        process.trouble = process.trouble or trouble
+        messages = self._assign(process, force=True)
+        if process.rank is None:
+            process.sealed = "gone"
+            self._let_held(process)
+            return messages
+        return messages + self._finish(process, "lost", {}, "the process ended without a seal")
+
+    def flush(self, older_than: float | None = None) -> list[Message]:
+        """Packs what waits, where it came before the time `older_than`, or all."""
+        return [
+            message
+            for process in self._by_rank.values()
+            if process.packer and (older_than is None or process.packer.since <= older_than)
+            for message in self._pack(process)
+        ]
+
+    # -- what is known ------------------------------------------------------------------------------------------------
+    @property
+    def count(self) -> int:
+        """Training ranks seen."""
+        return len(self._by_rank)
+
+    @property
+    def records(self) -> int:
+        """Records of training ranks so far."""
+        return sum(process.records for process in self._by_rank.values())
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step that every rank has finished, None before the first."""
+        if not self._by_rank or any(process.steps_finished == 0 for process in self._by_rank.values()):
+            return None
+        return min(process.last_step for process in self._by_rank.values())
+
+    @property
+    def over(self) -> str:
+        """`window` or `stop` once every rank of the world that is here has sealed and one of them with that reason, else empty."""
+        reasons = [process.sealed for process in self._by_rank.values()]
+        if not reasons or not all(reasons) or len(reasons) < self._world - self.elsewhere:
+            return ""
+        return next((reason for reason in sorted(reasons, reverse=True) if reason in ENDING_REASONS), "")
+
+    @property
+    def _world(self) -> int:
+        return max((_number(process, "world_size") for process in self._by_rank.values()), default=0)
+
+    @property
+    def elsewhere(self) -> int:
+        """How many ranks of the world train on other nodes, by torchrun's LOCAL_WORLD_SIZE; 0 where nobody says so."""
+        here = max((_number(process, "local_world_size") for process in self._by_rank.values()), default=0)
+        return max(0, self._world - here) if here else 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the lowest rank said of torch and its threads; empty where no probe worked."""
+        for _, process in sorted(self._by_rank.items()):
+            if process.facts:
+                return process.facts
+        return next((process.facts for process in self._processes if process.facts), {})
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """What the lowest rank's seal said of the probe's own cost: `share`, `budget`; empty before it."""
+        return next((process.cost for _, process in sorted(self._by_rank.items()) if process.cost), {})
+
+    @property
+    def troubles(self) -> list[str]:
+        """`rank 0: …` for each rank that is not complete."""
+        return [f"rank {rank}: {process.trouble}" for rank, process in sorted(self._by_rank.items()) if process.trouble]
+
+    @property
+    def variables_read(self) -> tuple[str, ...]:
+        """Names of the variables that the training's own code asked for, in any of its processes."""
+        names = (note.get("name") for note in self.notes_of_kind("variable"))
+        return tuple(sorted({name for name in names if isinstance(name, str)}))
+
+    def notes_of_kind(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Notes of all processes."""
+        for process in self._processes:
+            yield from (note for note in process.notes if note.get("kind") == kind)
+
+    @property
+    def processes(self) -> int:
+        """Processes in which a probe spoke."""
+        return sum(1 for process in self._processes if process.hello)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+    def _keep(self, size: int) -> None:
+        self._kept_bytes += size
+        if self._kept_bytes > KEPT_BYTES_TOTAL:
+            raise ProtocolError(f"more notes and facts than the agent keeps of a training ({KEPT_BYTES_TOTAL} bytes)")
+
+    def _records(self, process: Process, payload: bytes) -> list[Message]:
+        found = process.parser.parse(payload)
+        if not found:
+            return []
+        if found[0].sequence != process.sequence or found[-1].sequence != process.sequence + len(found) - 1:
+            process.trouble = process.trouble or f"records are missing before number {found[0].sequence}"
+        process.sequence = found[-1].sequence + 1
+        if process.rank is not None:
+            return self._take(process, found)
+        if not process.training:
+            process.training = any(record.stage in TRAINING_STAGES for record in found)
+        if process.held_bytes + len(payload) > HELD_BYTES_MAX or self._held_bytes + len(payload) > HELD_BYTES_TOTAL:
+            process.trouble = process.trouble or "more records before the first training step than the agent holds back"
+        else:
+            process.held.append(found)
+            process.held_bytes += len(payload)
+            self._held_bytes += len(payload)
+        return self._assign(process)
+
+    def _step(self, process: Process, step: int) -> list[Message]:
+        if process.rank is None:
+            process.held.append(step)
+            process.held_bytes += STEP_BYTES
+            self._held_bytes += STEP_BYTES
+            if self._held_bytes > HELD_BYTES_TOTAL:
+                raise ProtocolError("more steps before the first record of a training than the agent holds back")
+            return self._assign(process, force=True)
+        return self._close_step(process, step)
+
+    def _close_step(self, process: Process, step: int) -> list[Message]:
+        process.last_step = max(process.last_step, step)
+        process.steps_finished += 1
+        process.as_sent.close(step)
+        entries = process.folding.close(step)
+        packer = process.packer
+        assert packer is not None
+        if not entries:
+            return []
+        if not packer:
+            packer.since = self._clock()
+        packer.close(entries)
+        return self._pack(process) if packer.full else []
+
+    def _take(self, process: Process, found: list[Record]) -> list[Message]:
+        messages: list[Message] = []
+        packer, take = process.packer, process.folding.take
+        assert packer is not None
+        for record in found:
+            if record.stage == CODE:
+                process.as_sent.take(record)
+            record = redacted_record(record)
+            closed = take(record)
+            if not packer:
+                packer.since = self._clock()
+            if closed is not None:
+                packer.close([closed])
+            packer.add(record)
+            if packer.full:
+                messages += self._pack(process)
+        process.records += len(found)
+        return messages
+
+    def _assign(self, process: Process, *, force: bool = False) -> list[Message]:
+        """Gives a training process its rank as soon as that can be known, and replays what was held back."""
+        if process.rank is not None or not process.training or not (process.facts or force):
+            return []
+        rank = next((value for value in (_rank(process.facts), _rank(process.hello)) if value is not None), 0)
+        if rank in self._by_rank:
+            world = max(_number(other, "world_size") for other in [process, *self._by_rank.values()])
+            rank = next(number for number in range(max(1, world), RANK_MAX * 2) if number not in self._by_rank)
+        process.rank = rank
+        self._by_rank[rank] = process
+        process.packer = SegmentPacker(Origin(self._run_id, self._attempt, rank, SCHEME, self._level))
+        messages: list[Message] = []
+        for item in self._let_held(process):
+            messages += self._close_step(process, item) if isinstance(item, int) else self._take(process, item)
+        return messages
+
+    def _let_held(self, process: Process) -> list[list[Record] | int]:
+        """Takes out what was held back of a process."""
+        self._held_bytes -= process.held_bytes
+        held, process.held, process.held_bytes = process.held, [], 0
+        return held
+
+    def _seal(self, process: Process, seal: dict[str, Any]) -> list[Message]:
+        facts = seal.get("facts")
+        if isinstance(facts, dict):
+            process.facts.update(facts)
+        reported = _rank(seal)
+        if reported is not None:
+            process.facts["rank"] = reported
+            process.facts.setdefault("world_size", seal.get("world_size"))
+        process.cost = {key: seal[key] for key in ("share", "budget") if isinstance(seal.get(key), dict)}
+        reason = seal.get("reason")
+        reason = reason if reason in ("window", "stop", "exit", "os._exit") else "exit"
+        messages = self._assign(process, force=True)
+        if process.rank is None:
+            process.sealed = reason
+            self._let_held(process)
+            return messages
+        for key in ("last_step", "steps_finished"):
+            if isinstance(seal.get(key), int) and seal[key] != getattr(process, key) and process.steps_finished:
+                process.trouble = (
+                    process.trouble or f"{key} {getattr(process, key)} arrived, the probe sealed {seal[key]}"
+                )
+        if isinstance(seal.get("sequence"), int) and seal["sequence"] != process.sequence:
+            process.trouble = process.trouble or f"{process.sequence} records arrived of {seal['sequence']}"
+        return messages + self._finish(process, reason, seal, "")
+
+    def _finish(self, process: Process, reason: str, seal: dict[str, Any], trouble: str) -> list[Message]:
+        packer, folding = process.packer, process.folding
+        assert packer is not None
+        if reason != "lost":  # of a lost rank the step under way stays open: half a step would look like a difference
+            process.as_sent.close()
+            packer.close(folding.close())
+        messages = self._pack(process) if packer else []
+        totals = folding.totals()
+        streams = seal.get("streams")
+        process.trouble = process.trouble or self._lost
+        if folding.late:
+            process.trouble = process.trouble or f"{folding.late} records came after their step was closed"
+        if not process.trouble:
+            process.trouble = trouble or seal_mismatch(_sent(process), streams if isinstance(streams, dict) else {})
+        process.sealed = reason
+        messages.append(
+            Message(
+                seal=records_pb2.Seal(
+                    run_id=self._run_id,
+                    attempt=self._attempt,
+                    rank=process.rank or 0,
+                    segments=packer.number,
+                    last_step=process.last_step,
+                    steps_finished=process.steps_finished,
+                    reason=reason,
+                    complete=reason != "lost" and not process.trouble,
+                    streams=[
+                        records_pb2.StreamTotal(
+                            stage=records_pb2.Stage.Name(total.stage),
+                            phase=records_pb2.Phase.Name(total.phase),
+                            steps=total.steps,
+                            count=total.count,
+                            chain=total.chain,
+                        )
+                        for total in totals
+                    ],
+                    detail_json=self._detail(process, seal),
+                )
+            )
+        )
+        return messages
+
+    def _detail(self, process: Process, seal: dict[str, Any]) -> str:
+        notes = list(process.notes)
+        for other in self._processes:
+            # Workers and launchers have no seal of their own: what they noted goes with the rank that sealed first.
+            if other is not process and other.rank is None and not other.training and not other.notes_told:
+                other.notes_told = True
+                notes += other.notes
+        detail = {key: value for key, value in seal.items() if key not in ("streams", "facts")}
+        detail["facts"] = process.facts
+        detail["notes"] = notes
+        detail["process"] = {key: process.hello.get(key) for key in ("pid", "role", "argv", "rank", "world_size")}
+        if process.trouble:
+            detail["mismatch"] = process.trouble
+        detail["non_training"] = [
+            {key: other.hello.get(key) for key in ("pid", "role", "argv")}
+            for other in self._processes
+            if other.hello and other.rank is None and not other.training
+        ][:50]
+        encoded = json.dumps(detail)
+        while len(encoded) > DETAIL_BYTES_MAX and notes:
+            notes = detail["notes"] = notes[: len(notes) // 2]
+            encoded = json.dumps(detail)
+        return (
+            encoded if len(encoded) <= DETAIL_BYTES_MAX else json.dumps({"mismatch": "the probe's detail is too large"})
+        )
+
+    @staticmethod
+    def _pack(process: Process) -> list[Message]:
+        packer = process.packer
+        assert packer is not None
+        return [Message(segment=packer.pack())]
+
+
+def _sent(process: Process) -> list[Total]:
+    """The totals of what the probe sent."""
+    redacted = [total for total in process.folding.totals() if total.stage != CODE]
+    return [*process.as_sent.totals(), *redacted]
+
+
+def _rank(facts: dict[str, Any]) -> int | None:
+    value = facts.get("rank")
+    return value if isinstance(value, int) and 0 <= value < RANK_MAX else None
+
+
+def _number(process: Process, name: str) -> int:
+    """A number of ranks that a process told; what torch.distributed said stands over the variables."""
+    for source in (process.facts, process.hello):
+        value = source.get(name)
+        if isinstance(value, int) and 0 < value < RANK_MAX:
+            return value
+    return 0

@@ -1,0 +1,244 @@
+"""Frames and records as bytes from a process that nobody trusts: every size is checked before it is believed.
+
+The format is detctl_probe/transport/frames.py. The reader is the agent's own because it must hold against hostile input and be
+fast: a record's text part (site, dtype, shape) is looked up as raw bytes, since trainings repeat the same ones each step.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from detctl_proto.outside_json import DEPTH_MAX, JsonError, parse_object
+
+HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, STOP = 1, 2, 3, 4, 5, 6, 100
+FRAME_BYTES_MAX = 64 * 1024 * 1024  # as the probe's: a listing of two million names with a digest each is 32 MB
+JSON_BYTES_MAX = 2 * 1024 * 1024
+JSON_DEPTH_MAX = DEPTH_MAX - 8  # it goes on inside a seal's detail or a manifest, which may be DEPTH_MAX deep
+STAGES = 14
+SHAPE_MAX = 64
+NAME_BYTES_MAX = 512  # as the coordinator takes them
+IDENTITIES_MAX = 65_536  # texts kept for look-up; beyond that the table starts anew
+IDENTITIES_BYTES_MAX = 16 * 1024 * 1024
+
+_FRAME = struct.Struct("<IB")
+_HEAD = struct.Struct("<QBBIIIBH")
+_U16 = struct.Struct("<H")
+_U32 = struct.Struct("<I")
+HAS_ORDER_BLIND, HAS_ROWS, HAS_EVIDENCE, HAS_SKETCH = 1, 2, 4, 8
+SKETCH_BYTES = 304
+FIXED_BYTES = 16
+
+
+class ProtocolError(Exception):
+    """The process does not speak the protocol; nothing more of it is believed."""
+
+
+class FrameBuffer:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yields (type, payload) of each whole frame. Raises ProtocolError for an impossible length."""
+        self._data += data
+        position = 0
+        try:
+            while len(self._data) - position >= _FRAME.size:
+                length, kind = _FRAME.unpack_from(self._data, position)
+                if not 1 <= length <= FRAME_BYTES_MAX:
+                    raise ProtocolError(f"a frame of {length} bytes (at most {FRAME_BYTES_MAX})")
+                end = position + 4 + length
+                if len(self._data) < end:
+                    break
+                payload = bytes(memoryview(self._data)[position + 5 : end])
+                position = end
+                yield kind, payload
+        finally:
+            del self._data[:position]
+
+    @property
+    def expected(self) -> int:
+        """Bytes of the frame under way with its head, 0 before its length has arrived."""
+        return 4 + int(_U32.unpack_from(self._data)[0]) if len(self._data) >= 4 else 0
+
+    @property
+    def rest(self) -> int:
+        """Bytes of a frame that is not whole yet."""
+        return len(self._data)
+
+
+def stop_frame(step: int) -> bytes:
+    """STOP: finish this step, seal, record no more."""
+    return _FRAME.pack(5, STOP) + _U32.pack(step)
+
+
+class Identity(NamedTuple):
+    """Texts of a record as they are stored, and the ends of its hash's head (detctl_probe/transport/chain.py, record_hash)."""
+
+    site: str
+    dtype: str
+    shape: tuple[int, ...]
+    hash_site: bytes
+    hash_rest: bytes
+
+
+class Record(NamedTuple):
+    """One record. `key` is its raw text part: equal keys have equal identities. rows: 16 bytes each, joined."""
+
+    sequence: int
+    stage: int
+    phase: int
+    step: int
+    micro: int
+    occurrence: int
+    key: bytes
+    identity: Identity
+    digest: bytes
+    order_blind: bytes | None
+    rows: bytes | None
+    evidence: bytes | None
+    sketch: bytes | None
+
+
+def record_hash(record: Record) -> bytes:
+    """The same as detctl_probe.transport.chain.record_hash, from the bytes as they came."""
+    identity = record.identity
+    head = b"%s%d%s" % (identity.hash_site, record.occurrence, identity.hash_rest)
+    return blake2b(head + record.digest + (record.order_blind or b""), digest_size=16).digest()
+
+
+class Identities:
+    """Texts of records that were seen, by their raw bytes; the table starts anew when it is full. One a training: its processes
+    repeat each other's names, and what each of thousands kept for itself would add up."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Identity] = {}
+        self._bytes = 0
+
+    @property
+    def known(self) -> dict[bytes, Identity]:
+        """For look-up; the same object for ever."""
+        return self._known
+
+    def add(self, key: bytes, identity: Identity) -> None:
+        if len(self._known) >= IDENTITIES_MAX or self._bytes + len(key) > IDENTITIES_BYTES_MAX:
+            self._known.clear()
+            self._bytes = 0
+        self._known[key] = identity
+        self._bytes += len(key)
+
+
+class RecordParser:
+    """Takes RECORDS payloads apart. One a connection."""
+
+    def __init__(self, identities: Identities | None = None) -> None:
+        self._table = identities or Identities()
+        self._identities = self._table.known
+
+    def parse(self, payload: bytes) -> list[Record]:
+        """The records of one payload. Raises ProtocolError where a size or a number cannot be."""
+        try:
+            return self._parse(payload)
+        except struct.error as error:
+            raise ProtocolError(f"a record that is cut off: {error}") from error
+
+    def _parse(self, payload: bytes) -> list[Record]:
+        found: list[Record] = []
+        position, size = 0, len(payload)
+        identities, unpack_head, unpack_u16, unpack_u32 = (
+            self._identities, _HEAD.unpack_from, _U16.unpack_from, _U32.unpack_from,
+        )  # fmt: skip
+        while position < size:
+            sequence, stage, phase, step, micro, occurrence, has, site_bytes = unpack_head(payload, position)
+            if stage >= STAGES or phase > 1 or has > 15 or sequence >> 62:
+                raise ProtocolError(f"a record of stage {stage}, phase {phase}, flags {has}")
+            start = position + _HEAD.size - 2
+            at = start + 2 + site_bytes
+            dtype_bytes = unpack_u16(payload, at)[0]
+            at += 2 + dtype_bytes
+            if at >= size:
+                raise ProtocolError("a record that is cut off")
+            dimensions = payload[at]
+            end = at + 1 + 8 * dimensions
+            key = payload[start:end]
+            identity = identities.get(key)
+            if identity is None:
+                identity = self._identity(key, site_bytes, dtype_bytes, dimensions)
+            position = end + FIXED_BYTES
+            digest = payload[end:position]
+            order_blind = rows = evidence = sketch = None
+            if has:
+                if has & HAS_ORDER_BLIND:
+                    order_blind = payload[position : position + 16]
+                    position += 16
+                if has & HAS_ROWS:
+                    length = 16 * unpack_u32(payload, position)[0]
+                    rows = payload[position + 4 : position + 4 + length]
+                    position += 4 + length
+                if has & HAS_EVIDENCE:
+                    length = unpack_u32(payload, position)[0]
+                    evidence = payload[position + 4 : position + 4 + length]
+                    position += 4 + length
+                if has & HAS_SKETCH:
+                    sketch = payload[position : position + SKETCH_BYTES]
+                    position += SKETCH_BYTES
+            if position > size:
+                raise ProtocolError("a record that is cut off")
+            found.append(
+                Record(
+                    sequence,
+                    stage,
+                    phase,
+                    step,
+                    micro,
+                    occurrence,
+                    key,
+                    identity,
+                    digest,
+                    order_blind,
+                    rows,
+                    evidence,
+                    sketch,
+                )
+            )
+        return found
+
+    def _identity(self, key: bytes, site_bytes: int, dtype_bytes: int, dimensions: int) -> Identity:
+        if dimensions > SHAPE_MAX or len(key) != 2 + site_bytes + 2 + dtype_bytes + 1 + 8 * dimensions:
+            raise ProtocolError(f"a record of {dimensions} dimensions")
+        site = key[2 : 2 + site_bytes]
+        dtype = key[4 + site_bytes : 4 + site_bytes + dtype_bytes]
+        shape = struct.unpack_from(f"<{dimensions}Q", key, 5 + site_bytes + dtype_bytes)
+        identity = Identity(
+            name(site), name(dtype), shape, site + b"\0", b"\0%s\0%s\0" % (dtype, ",".join(map(str, shape)).encode())
+        )
+        self._table.add(key, identity)
+        return identity
+
+
+def name(raw: bytes) -> str:
+    """A name as it is stored: one that is too long ends in its hash, so that names stay distinct. Hashes of records are
+    taken over the name as it came."""
+    whole = text(raw)
+    if len(whole) <= NAME_BYTES_MAX and len(whole.encode("utf-8")) <= NAME_BYTES_MAX:
+        return whole
+    head = whole.encode("utf-8")[: NAME_BYTES_MAX - 40].decode("utf-8", "ignore")
+    return f"{head}…{blake2b(raw, digest_size=16).hexdigest()}"
+
+
+def text(raw: bytes) -> str:
+    """Text that a protobuf string can hold: bytes that are not UTF-8 become \\xNN."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def json_object(payload: bytes) -> dict[str, Any]:
+    """A JSON payload as a mapping, in which names that are not UTF-8 are escapes. Raises ProtocolError for anything else, or more than
+    JSON_BYTES_MAX."""
+    try:
+        return parse_object(payload, "a payload", JSON_BYTES_MAX, repair=True, depth_max=JSON_DEPTH_MAX)
+    except JsonError as error:
+        raise ProtocolError(f"what cannot be read: {error}") from None

@@ -1,0 +1,58 @@
+"""What the probe says, without the credentials in it: the command of a process, and URLs in evidence.
+
+A command's digest is taken again over the redacted words: a digest of a password could be tried out, and marks under another
+machine's key would look like another command. That passwords differ shows in the manifest's command, under one key.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from detctl_proto.redaction import redact_document, redact_words
+
+from detctl_agent.recording.records import Record
+from detctl_agent.recording.segments import EVIDENCE_BYTES_MAX
+
+CODE = 0  # the stage
+COMMAND = "command"  # the site, as the probe's observe/code.py names it
+
+
+def redacted_hello(hello: dict[str, Any]) -> dict[str, Any]:
+    """HELLO with the process's own words redacted."""
+    argv = hello.get("argv")
+    return {**hello, "argv": redact_words([str(word) for word in argv])} if isinstance(argv, list) else hello
+
+
+def redacted_record(record: Record) -> Record:
+    """The record itself where nothing in it is a credential."""
+    if record.evidence is None:
+        return record
+    if record.stage == CODE and record.identity.site == COMMAND:
+        return _command(record)
+    if b"://" not in record.evidence or len(record.evidence) > EVIDENCE_BYTES_MAX:  # larger ones are not kept
+        return record
+    evidence = _parsed(record.evidence)
+    redacted = redact_document(evidence)
+    return record if redacted == evidence else record._replace(evidence=json.dumps(redacted).encode())
+
+
+def _command(record: Record) -> Record:
+    evidence = _parsed(record.evidence or b"")
+    words = evidence.get("command") if isinstance(evidence, dict) else None
+    if not isinstance(words, list):
+        return record
+    plain = [str(word) for word in words]
+    redacted = redact_words(plain)
+    if redacted == plain:
+        return record
+    digest = blake2b("\0".join(redacted).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return record._replace(digest=digest, evidence=json.dumps({**evidence, "command": redacted}).encode())
+
+
+def _parsed(evidence: bytes) -> Any:
+    try:
+        return json.loads(evidence)
+    except (ValueError, RecursionError):
+        return None

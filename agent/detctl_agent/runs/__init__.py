@@ -1,0 +1,1 @@
+"""Prepares one run and trains it, as a process or in a container."""

@@ -1,0 +1,412 @@
+"""One run from its start to its end, in one thread: shim, output, sockets and spool behind one selector.
+
+Whoever wants something of a run puts a request into it (`end`, `stop_after`) and reads its `progress`; nothing else is shared.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detctl_agent import logs
+from detctl_agent.errors import AgentError, DiskFullError
+from detctl_agent.launcher import sweep
+from detctl_agent.launcher.account import Account
+from detctl_agent.launcher.cgroup import Cgroup, Cgroups
+from detctl_agent.launcher.container import Container
+from detctl_agent.launcher.limits import Limits
+from detctl_agent.launcher.process import Launched
+from detctl_agent.recording.frame_server import FrameServer
+from detctl_agent.recording.ranks import Message, Ranks
+from detctl_agent.sidecar.attached import Attached
+from detctl_agent.state.output import OutputCapture
+from detctl_agent.state.run_folder import RunFolder, RunJson
+from detctl_agent.state.sockets import RuntimeFolder
+from detctl_agent.state.spool import SpoolWriter
+
+FLUSH_S = 0.5
+TICK_S = 0.25
+SYNC_BYTES = 1024 * 1024
+GRACE_S = 10.0
+# How Python, PyTorch, NumPy and the C library say that they were given no memory.
+DENIED_MEMORY = (
+    "MemoryError",
+    "can't allocate memory",
+    "Unable to allocate",
+    "Cannot allocate memory",
+    "std::bad_alloc",
+)
+log = logs.logger("run")
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """What to start. `env` is complete, less what only the runner knows (see Runner); window_end None: to the end."""
+
+    run_id: str
+    attempt: int
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    timeout_s: float | None = None
+    output_bytes_max: int = 64 * 1024 * 1024
+    level: str = "module"
+    window_end: int | None = 32
+    spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that takes nothing must not fill the disk
+    grace_s: float = GRACE_S
+    umask: int = 0o077
+    container: Container | None = None  # that argv starts
+    attached: Attached | None = None  # a shim in another container, that is to start it
+    account: Account | None = None  # who it runs as; None: as this process
+    limits: Limits | None = None  # None: those of whoever started this process
+
+    @property
+    def key(self) -> str:
+        """`<run id>.<attempt>`, the value of DETCTL_RUN_ID and the name of the run's folder."""
+        return f"{self.run_id}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `end` is a word of run_folder.py. steps: last step that all ranks finished, or None."""
+
+    end: str
+    exit_code: int
+    message: str = ""
+    ranks: int = 0
+    ranks_elsewhere: int = 0
+    records: int = 0
+    last_step: int | None = None
+    wall_s: float = 0.0
+    spool_records: int = 0
+    spool_bytes: int = 0
+    torch: Mapping[str, Any] = field(default_factory=dict)
+    read: tuple[str, ...] = ()  # variables that its own code was seen to ask for
+    cost: Mapping[str, Any] = field(default_factory=dict)  # what the lowest rank's seal said of it
+
+
+@dataclass
+class Progress:
+    """Read by others while the run runs; single words, so no lock is needed."""
+
+    step: int | None = None
+    records: int = 0
+    spooled_bytes: int = 0
+    ranks: int = 0
+
+
+def failed(error: AgentError) -> Outcome:
+    """Of a run that could not be trained, or not to its end."""
+    return Outcome(end="disk-full" if isinstance(error, DiskFullError) else "lost", exit_code=127, message=str(error))
+
+
+def note_end(run: RunJson, outcome: Outcome) -> None:
+    """Puts how it ended into run.json's content."""
+    run.state, run.ended_unix_s, run.wall_s = "ended", time.time(), outcome.wall_s
+    run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, outcome.message
+    run.ranks, run.ranks_elsewhere = outcome.ranks, outcome.ranks_elsewhere
+    run.records, run.last_step = outcome.records, outcome.last_step
+    run.spool_records, run.spool_bytes = outcome.spool_records, outcome.spool_bytes
+
+
+class Runner:
+    """See the module's text. `on_spooled` is called from the run's thread whenever more can be sent."""
+
+    def __init__(
+        self,
+        plan: LaunchPlan,
+        folder: RunFolder,
+        runtime: RuntimeFolder,
+        *,
+        on_started: Callable[[], None] = lambda: None,
+        on_spooled: Callable[[], None] = lambda: None,
+        show: tuple[int, int] | None = None,
+        cgroups: Cgroups | None = None,
+    ) -> None:
+        self._plan, self._folder, self._runtime = plan, folder, runtime
+        self._on_started, self._on_spooled, self._show = on_started, on_spooled, show
+        self.progress = Progress()
+        self._cgroups = cgroups
+        self._cgroup: Cgroup | None = None
+        self._requests: deque[Callable[[], None]] = deque()
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._ranks = Ranks(plan.run_id, plan.attempt, plan.level, time.monotonic)
+        self._spool: SpoolWriter | None = None
+        self._unsynced = 0
+        self._selector = selectors.DefaultSelector()
+        self._launched: Launched | Attached | None = None
+        self._end = ""  # why it was ended from here; empty: it ended by itself
+        self._message = ""
+        self._exit_code: int | None = None
+        self._gone = False  # the shim said that no process is left, or is itself gone
+        self._done = False
+        self._lock = threading.Lock()
+        self._finished = False
+
+    # -- from any thread ----------------------------------------------------------------------------------------------
+    def end(self, reason: str, message: str = "", grace_s: float | None = None) -> None:
+        """Ends the run now, for `reason` (a word of run_folder.py)."""
+        self._request(lambda: self._end_tree(reason, message, grace_s))
+
+    def stop_after(self, step: int) -> None:
+        """Ends the run after `step` on all ranks."""
+        self._request(lambda: self._server.stop_after(step))
+
+    def _request(self, what: Callable[[], None]) -> None:
+        with self._lock:
+            if self._finished:
+                return
+            self._requests.append(what)
+            try:
+                os.write(self._wake_write, b"x")
+            except BlockingIOError:
+                pass  # it wakes up anyway
+
+    # -- the run's own thread -----------------------------------------------------------------------------------------
+    def run(self) -> Outcome:
+        """Runs it; returns when no process of it is left and everything it said is in the spool. Never raises for what a
+        training does; AgentError where it could not even be started."""
+        started = time.monotonic()
+        try:
+            return self._run(started)
+        finally:
+            with self._lock:
+                self._finished = True
+            if self._launched:
+                self._launched.close()
+            if self._spool:
+                self._spool.close()
+            if self._cgroup:
+                self._cgroup.end()
+            self._selector.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._runtime.remove()
+
+    def _run(self, started: float) -> Outcome:
+        plan, folder = self._plan, self._folder
+        self._spool = SpoolWriter(folder.spool)
+        self._server = FrameServer(self._runtime.socket, self._selector, self._ranks, self._store, account=plan.account)
+        env = {**plan.env, sweep.RUN_ID_VARIABLE: plan.key}
+        if plan.attached:
+            self._launched = plan.attached
+            plan.attached.start(plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask)
+        else:
+            self._launched = self._launch(env)
+        show = self._show or (None, None)
+        outputs = (
+            OutputCapture(self._launched.stdout, folder.stdout, plan.output_bytes_max, show[0]),
+            OutputCapture(self._launched.stderr, folder.stderr, plan.output_bytes_max, show[1]),
+        )
+        self._outputs = outputs
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._wake)
+        self._selector.register(self._launched.reports, selectors.EVENT_READ, self._hear)
+        for descriptor, output in zip((self._launched.stdout, self._launched.stderr), outputs, strict=True):
+            self._selector.register(descriptor, selectors.EVENT_READ, lambda d=descriptor, o=output: self._output(d, o))
+        deadline = None if plan.timeout_s is None else started + plan.timeout_s
+        while not self._gone:
+            for key, _ in self._selector.select(TICK_S):
+                key.data()
+            self._server.tick()
+            now = time.monotonic()
+            self._store(self._ranks.flush(older_than=now - FLUSH_S))
+            self._sync()
+            if deadline is not None and now >= deadline and not self._end:
+                self._end_tree("timeout", f"ended after its time limit of {plan.timeout_s:g} s")
+            if not self._end and self._exit_code is None and (reason := self._ranks.over):
+                self._end_tree(reason, "")
+        wall_s = time.monotonic() - started
+        for output in outputs:
+            try:
+                while output.open and output.read():
+                    pass
+            except AgentError as error:
+                self._disk_trouble(error)
+            output.close()
+        self._server.drain()
+        self._sync(everything=True)
+        return self._outcome(wall_s)
+
+    def _launch(self, env: Mapping[str, str]) -> Launched:
+        plan = self._plan
+        if plan.container:  # its engine runs as the agent, and gives the container its user and limits
+            return Launched(
+                plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask, after=plan.container.removal
+            )
+        resources = {}
+        if plan.limits:
+            self._cgroup = self._made_cgroup(plan.limits)
+            limits = plan.limits if self._cgroup is None else Limits()
+            resources = limits.resources(own_user=plan.account is not None and self._cgroup is None)
+        return Launched(
+            plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask,
+            account=plan.account, cgroup=self._cgroup, resources=resources,
+        )  # fmt: skip
+
+    def _made_cgroup(self, limits: Limits) -> Cgroup | None:
+        if self._cgroups is None:
+            return None
+        try:
+            return self._cgroups.make(self._plan.key, limits)
+        except OSError as error:
+            raise AgentError(f"cannot make a cgroup for the run: {error.filename}: {error.strerror}") from error
+
+    def _wake(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        while self._requests:
+            self._requests.popleft()()
+
+    def _hear(self) -> None:
+        assert self._launched is not None
+        reports = self._launched.read_reports()
+        if reports is None:
+            self._selector.unregister(self._launched.reports)
+            if not self._done:  # the shim was killed: its subreaper's children are orphans now
+                self._end = self._end or "lost"
+                self._message = self._message or "the process that watched the training was killed"
+                if self._cgroup:
+                    self._cgroup.end()
+                sweep.sweep({self._plan.key})
+            self._gone = True
+            return
+        for report in reports:
+            if "started" in report:
+                log.info(logs.line("training_started", run=self._plan.key, pid=report["started"]))
+                self._on_started()
+            elif "failed" in report:
+                self._exit_code = 127
+                self._message = f"cannot start the training: {report['failed']}"
+            elif "exit" in report:
+                container = self._plan.container
+                self._exit_code = container.exit_code(report["exit"]) if container else report["exit"]
+            elif "done" in report:
+                self._done = True
+                if report.get("left"):
+                    self._message = (
+                        f"{report['left']} processes do not end by SIGKILL: they hang in the kernel of this machine"
+                    )
+                if report["done"] and not self._end:
+                    self._message = self._message or f"{report['done']} processes that it left behind were ended"
+
+    def _output(self, descriptor: int, output: OutputCapture) -> None:
+        try:
+            output.read()
+        except AgentError as error:
+            self._disk_trouble(error)
+        if not output.open:
+            self._selector.unregister(descriptor)
+        if output.over_limit and not self._end:
+            limit = self._plan.output_bytes_max
+            self._end_tree("output-limit", f"ended: it printed more than {limit // 1024} KiB", 2.0)
+
+    def _end_tree(self, reason: str, message: str, grace_s: float | None = None) -> None:
+        assert self._launched is not None
+        if not self._end:
+            self._end, self._message = reason, message or self._message
+            log.info(logs.line("training_ending", run=self._plan.key, reason=reason, message=message))
+        if reason in ("window", "stop"):
+            for output in self._outputs:
+                output.hide()
+        self._launched.end(self._plan.grace_s if grace_s is None else grace_s)
+
+    # -- spool --------------------------------------------------------------------------------------------------------
+    def _store(self, messages: list[Message]) -> None:
+        assert self._spool is not None
+        if self._end == "disk-full":
+            return  # what is on disk stays sound; the run is over
+        for message in messages:
+            payload = message.SerializeToString()
+            try:
+                if self._spool.synced_bytes + self._unsynced > self._plan.spool_bytes_max:
+                    raise DiskFullError(
+                        f"more than {self._plan.spool_bytes_max // 1024**2} MiB of fingerprints: shorten the window"
+                    )
+                self._spool.append(payload)
+                self._unsynced += len(payload)
+                if self._unsynced >= SYNC_BYTES:
+                    self._sync(everything=True)
+            except AgentError as error:
+                self._disk_trouble(error)
+                return
+
+    def _sync(self, everything: bool = False) -> None:
+        assert self._spool is not None
+        progress = self.progress
+        progress.step, progress.records, progress.ranks = self._ranks.last_step, self._ranks.records, self._ranks.count
+        if not self._unsynced:
+            return
+        self._unsynced = 0
+        try:
+            self._spool.sync()
+        except AgentError as error:
+            self._disk_trouble(error)
+            return
+        progress.spooled_bytes = self._spool.synced_bytes
+        self._on_spooled()
+
+    def _disk_trouble(self, error: AgentError) -> None:
+        if self._end == "disk-full":
+            return
+        for output in self._outputs:
+            output.discard()
+        self._end = ""  # stronger than another reason to end: data is missing
+        self._end_tree("disk-full", str(error) if isinstance(error, DiskFullError) else f"ended: {error}", 2.0)
+
+    def _limit_words(self, exit_code: int) -> str:
+        """Which of its limits ended the training, in one line; empty where none did."""
+        limits = self._plan.limits
+        if limits is None or self._end or exit_code in (0, 127):
+            return ""
+        if self._cgroup:
+            if self._cgroup.memory_kills:
+                return f"the training was killed by {limits.memory_words}"
+            return f"the training ran into {limits.processes_words}" if self._cgroup.processes_refused else ""
+        if limits.memory_bytes is None:
+            return ""
+        if self._plan.container:
+            killed = exit_code == -signal.SIGKILL
+            return f"the training was killed, most likely by {limits.memory_words}" if killed else ""
+        return (
+            f"the training was denied memory, most likely by {limits.memory_words}: there is no cgroup here, so it holds for each process"
+            if any(text in self._folder.output_tail() for text in DENIED_MEMORY)
+            else ""
+        )
+
+    def _outcome(self, wall_s: float) -> Outcome:
+        assert self._spool is not None
+        exit_code = self._exit_code if self._exit_code is not None else -9
+        message = self._limit_words(exit_code) or self._message
+        if not message and not self._end and self._ranks.count == 0:
+            seen = "no probe spoke" if not self._ranks.processes else "no process of it did a training step"
+            message = f"no training was seen: {seen} (no torch, python -I, or no backward and optimizer step)"
+        if not message and (troubles := self._ranks.troubles):
+            message = "; ".join(troubles)[:1000]
+        if elsewhere := self._ranks.elsewhere:
+            seen = f"{elsewhere} of its ranks train on other nodes and are not in this recording"
+            message = f"{message}; {seen}" if message else seen
+        return Outcome(
+            end=self._end or "exit",
+            exit_code=exit_code,
+            message=message,
+            ranks=self._ranks.count,
+            ranks_elsewhere=elsewhere,
+            records=self._ranks.records,
+            last_step=self._ranks.last_step,
+            wall_s=wall_s,
+            spool_records=self._spool.records,
+            spool_bytes=self._spool.synced_bytes,
+            torch=self._ranks.facts,
+            read=self._ranks.variables_read,
+            cost=self._ranks.cost,
+        )

@@ -1,0 +1,76 @@
+"""What a training prints: into a file, with a limit, and shown live where somebody watches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from detctl_agent.state.run_folder import disk_error
+
+READ_BYTES = 64 * 1024
+
+
+class OutputCapture:
+    """One stream of output. `show` is a descriptor that gets a copy, or None."""
+
+    def __init__(self, source: int, target: Path, limit_bytes: int, show: int | None = None) -> None:
+        self._source, self._target, self._limit, self._show = source, target, limit_bytes, show
+        try:
+            self._file = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise disk_error(error, target.parent) from error
+        self._written = 0
+        self.over_limit = False
+        self.open = True
+
+    def read(self) -> bool:
+        """Takes one piece; False where there is none now. Raises DiskFullError or AgentError when the file cannot grow."""
+        try:
+            data = os.read(self._source, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self.open = False
+            return False
+        if self._show is not None:
+            self._pass_on(data)
+        if self._written + len(data) > self._limit:
+            self.over_limit = True
+            data = data[: self._limit - self._written]
+        self._write(data)
+        return True
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._file)
+        self.open = False
+
+    def hide(self) -> None:
+        """Shows nothing more: what a training says when it is ended on purpose is for the file alone."""
+        self._show = None
+
+    def discard(self) -> None:
+        """Keeps reading, so that the training is never blocked, and keeps nothing: the disk is full."""
+        self._limit = self._written
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                count = os.write(self._file, view)
+            except OSError as error:
+                self.discard()
+                raise disk_error(error, self._target.parent) from error
+            self._written += count
+            view = view[count:]
+
+    def _pass_on(self, data: bytes) -> None:
+        assert self._show is not None
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._show, view) :]
+        except OSError:
+            self._show = None  # whoever watched has gone; the file goes on

@@ -1,0 +1,174 @@
+"""The spool: segments and seals of one run on disk, before anything is sent. Format: run_folder.py.
+
+One writer appends and syncs by group; only what is synced may be read for sending. Readers check length and CRC and stop
+at the first damaged record, so a torn or flipped tail is dropped and reported, never sent.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from detctl_proto.private_files import private
+from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
+
+from detctl_agent.state.run_folder import disk_error
+
+MAGIC = b"DETCTL\x00\x01"
+RECORD_BYTES_MAX = 4 * 1024 * 1024  # one message; segments are far smaller
+_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<II")
+LOG = "log"
+ACKNOWLEDGED = "acknowledged"
+
+
+@dataclass(frozen=True)
+class SpoolRecord:
+    """One message; `end` is the position behind it in the log."""
+
+    start: int
+    end: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class SpoolCheck:
+    """What a scan found: `good_bytes` are sound, `dropped_bytes` behind them are not."""
+
+    records: int
+    good_bytes: int
+    dropped_bytes: int
+
+
+def checksum(payload: bytes) -> int:
+    """CRC-32 over the four length bytes and the payload: a flipped length is found too."""
+    return zlib.crc32(payload, zlib.crc32(_LENGTH.pack(len(payload))))
+
+
+class SpoolWriter:
+    """Appends messages to a new log. Not thread-safe. Every write may raise DiskFullError or AgentError; what was synced
+    before stays sound."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = folder / LOG
+        self._file = -1
+        self._pending: list[bytes] = []
+        self._pending_records = 0
+        self.records = 0
+        self.synced_bytes = 0
+        try:
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._write_all(MAGIC)
+            os.fsync(self._file)
+            directory = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            self.close()
+            raise disk_error(error, folder) from error
+        self.synced_bytes = len(MAGIC)
+
+    def append(self, payload: bytes) -> None:
+        """Takes one message; it is on disk after the next `sync`. Raises ValueError beyond RECORD_BYTES_MAX."""
+        if len(payload) > RECORD_BYTES_MAX:
+            raise ValueError(f"message of {len(payload)} bytes, at most {RECORD_BYTES_MAX}")
+        self._pending.append(_HEAD.pack(len(payload), checksum(payload)))
+        self._pending.append(payload)
+        self._pending_records += 1
+
+    def sync(self) -> None:
+        """Writes and fsyncs what was appended. Raises DiskFullError or AgentError: then the log ends where it was."""
+        if not self._pending:
+            return
+        group = b"".join(self._pending)
+        records = self._pending_records
+        self._pending, self._pending_records = [], 0
+        try:
+            self._write_all(group)
+            os.fsync(self._file)
+        except OSError as error:
+            try:
+                os.ftruncate(self._file, self.synced_bytes)
+                os.lseek(self._file, self.synced_bytes, os.SEEK_SET)
+            except OSError:
+                pass  # the reader's CRC finds the torn tail
+            raise disk_error(error, self._path.parent) from error
+        self.records += records
+        self.synced_bytes += len(group)
+
+    def close(self) -> None:
+        """Closes the log without writing what was not synced."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+
+def read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[SpoolRecord]:
+    """Sound records from position `start` (0: the first) up to `stop` or the first damaged one."""
+    try:
+        stream = open_regular(folder / LOG, None)
+    except RegularFileError:
+        return
+    with stream:
+        if stream.read(len(MAGIC)) != MAGIC:
+            return
+        position = max(start, len(MAGIC))
+        stream.seek(position)
+        while stop is None or position < stop:
+            head = stream.read(_HEAD.size)
+            if len(head) < _HEAD.size:
+                return
+            length, crc = _HEAD.unpack(head)
+            if length > RECORD_BYTES_MAX:
+                return
+            payload = stream.read(length)
+            if len(payload) < length or checksum(payload) != crc:
+                return
+            end = position + _HEAD.size + length
+            yield SpoolRecord(position, end, payload)
+            position = end
+
+
+def check(folder: Path) -> SpoolCheck:
+    """Scans a log: what is sound and how much behind it is not. A log that is missing, or not a regular file, is empty and sound."""
+    try:
+        with open_regular(folder / LOG, None) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            good = len(MAGIC) if stream.read(len(MAGIC)) == MAGIC else 0
+    except RegularFileError:
+        return SpoolCheck(0, 0, 0)
+    records = 0
+    for record in read(folder):
+        records, good = records + 1, record.end
+    return SpoolCheck(records, good, max(0, size - good))
+
+
+def write_acknowledged(folder: Path, position: int) -> None:
+    """Notes that everything before `position` was acknowledged. Not durable on purpose: sending again is harmless."""
+    try:
+        temporary = folder / f".{ACKNOWLEDGED}.new"
+        with open(temporary, "w", encoding="ascii", opener=private) as stream:
+            stream.write(str(position))
+        temporary.replace(folder / ACKNOWLEDGED)
+    except OSError:
+        pass
+
+
+def read_acknowledged(folder: Path) -> int:
+    """The position that was noted, 0 where none was."""
+    try:
+        return max(0, int(read_regular(folder / ACKNOWLEDGED, 32)))
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,406 @@
+"""Digests of tensors on a CUDA device in two phases: submit on the producing stream, collect a step later.
+
+Neither waits for the device: a submission copies a small table to it and launches digest_triton's kernel on the current stream; `mark`
+copies the step's results to pinned memory on a stream of the probe's own, behind an event of each stream that was used. Buffers and
+copies of tensors that are not contiguous come from a pool of the probe's own, so that the training's addresses stay as they were.
+A tensor that is not contiguous is copied and read in pieces of COPY_BYTES_MAX, whatever its size. Under CUDA graph capture nothing is
+taken, not even the first buffers: what is launched there would become a part of the training's graph.
+
+Everything here runs with the training's own modes set aside (default device, inference mode, function and dispatch modes) and on the
+tensor's device, whichever device is current. Triton's interpreter runs it in tests, with `Host` for a device, and so does a fake CUDA
+module whose streams run in any order that a device may choose (tests/support/fake_cuda.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+
+from detctl_probe.digest import pending
+from detctl_probe.digest.n6 import NoDigestError, as_integers, digest_tensor, digest_tensors, refuse_unfit
+from detctl_probe.digest.pending import Batch, Pending
+from detctl_probe.process.stderr import say
+
+SLOTS = 8192  # results a batch; 16 bytes each on the device, and 32 of table
+COPY_ELEMENTS_MAX = 4096
+COPY_BYTES_MAX = 1 << 24  # of a tensor that is not contiguous, at a time
+CAPTURING = "under CUDA graph capture"
+interpreted = False  # tests set it: CPU tensors go this way too, through Triton's interpreter
+
+
+class Host:
+    """A device that is the CPU, for Triton's interpreter: everything is done when asked."""
+
+    out_of_memory: Any = MemoryError
+
+    def __init__(self, torch: Any, device: Any) -> None:
+        self._torch = torch
+
+    def current(self) -> Any:
+        """Inside, the device is the one that launches go to."""
+        return contextlib.nullcontext()
+
+    def own_memory(self) -> Any:
+        return contextlib.nullcontext()
+
+    def pinned(self, rows: int, columns: int) -> Any:
+        return self._torch.zeros((rows, columns), dtype=self._torch.int64, device="cpu")
+
+    zeros = pinned
+
+    def like(self, tensor: Any) -> Any:
+        return self._torch.empty_like(tensor, device="cpu")
+
+    def given(self) -> Any:
+        """An event behind what the current stream has been given so far; None where nothing needs to wait for it."""
+        return None
+
+    def used(self, ready: Any) -> None:
+        """The current stream is about to be given work, which must not begin before `ready`."""
+
+    def sending(self) -> Any:
+        """Inside, work goes behind all that was given so far, and is in nobody's way."""
+        return contextlib.nullcontext()
+
+    def sent(self) -> Any:
+        """Something with query() and synchronize() for what `sending` was given."""
+        return _Done()
+
+
+class _Done:
+    def query(self) -> bool:
+        return True
+
+    def synchronize(self) -> None:
+        pass
+
+
+class Cuda:
+    """A CUDA device; see Host for what each method is for."""
+
+    def __init__(self, torch: Any, device: Any) -> None:
+        self._torch = torch
+        self._device = device
+        self.out_of_memory = torch.cuda.OutOfMemoryError
+        with self.current():  # a pool belongs to the device that is current when it is made
+            self._stream = torch.cuda.Stream(device)
+            self._pool = torch.cuda.MemPool() if hasattr(torch.cuda, "MemPool") else None
+        self._used: Dict[int, Any] = {}
+
+    def current(self) -> Any:
+        return self._torch.cuda.device(self._device)
+
+    def own_memory(self) -> Any:
+        if self._pool is None:
+            return contextlib.nullcontext()
+        return self._torch.cuda.use_mem_pool(self._pool, device=self._device)
+
+    def pinned(self, rows: int, columns: int) -> Any:
+        return self._torch.zeros((rows, columns), dtype=self._torch.int64, device="cpu", pin_memory=True)
+
+    def zeros(self, rows: int, columns: int) -> Any:
+        return self._torch.zeros((rows, columns), dtype=self._torch.int64, device=self._device)
+
+    def like(self, tensor: Any) -> Any:
+        return self._torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
+
+    def given(self) -> Any:
+        return self._torch.cuda.current_stream(self._device).record_event()
+
+    def used(self, ready: Any) -> None:
+        stream = self._torch.cuda.current_stream(self._device)
+        if stream.cuda_stream not in self._used:
+            self._used[stream.cuda_stream] = stream
+            if ready is not None:
+                stream.wait_event(ready)
+
+    @contextlib.contextmanager
+    def sending(self) -> Any:
+        for stream in self._used.values():
+            self._stream.wait_event(stream.record_event())
+        self._used.clear()
+        with self._torch.cuda.stream(self._stream):
+            yield
+
+    def sent(self) -> Any:
+        return self._stream.record_event()
+
+
+class _Buffers:
+    """Room of one batch: table and sums on the device, and their halves on the host. `ready`: they are zero behind it."""
+
+    def __init__(self, device: Any) -> None:
+        with device.own_memory():
+            self.table, self.sums = device.zeros(SLOTS, 4), device.zeros(SLOTS, 2)
+        self.host_table, self.host_sums = device.pinned(SLOTS, 4), device.pinned(SLOTS, 2)
+        self.ready = device.given()
+
+
+def _aside(method: Any) -> Any:
+    """A method of DeviceDigests that runs on its device, with the training's modes set aside: buffers outlive them all."""
+
+    @functools.wraps(method)
+    def apart(self: "DeviceDigests", *args: Any) -> Any:
+        torch = self._torch
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            torch._C.DisableTorchFunction(),
+            torch._C._DisableTorchDispatch(),
+        ):
+            with self._device.current():
+                return method(self, *args)
+
+    return apart
+
+
+class DeviceDigests:
+    """The submissions to one device, in batches."""
+
+    def __init__(self, torch: Any, device: Any) -> None:
+        from detctl_probe.digest import n6_triton  # imports triton: only where a tensor of a device is to be digested
+
+        self._add_sums = n6_triton.add_sums
+        self._torch = torch
+        self.key = str(device)
+        self._device = (Cuda if device.type == "cuda" else Host)(torch, device)
+        self._free: List[_Buffers] = []
+        self._begin()
+
+    @_aside
+    def _begin(self) -> None:
+        self._open()
+        # Compiles both forms, so that a machine where Triton cannot (no C compiler, no driver) is known before anything hangs on it,
+        # and no later step waits for the compiler.
+        address = self._buffers.table.data_ptr()
+        for place in (address, address + 4):
+            self._launched([(place, 1, 4, 0)])
+
+    def _open(self) -> None:
+        self._buffers = self._free.pop() if self._free else _Buffers(self._device)
+        self._batch = Batch()
+        self._count = 0
+
+    @_aside
+    def submit(self, tensors: Sequence[Any], first_index: int = 0) -> List[Union[Pending, NoDigestError]]:
+        """A Pending of each, or why it has none; first_index holds for all of them."""
+        found: List[Any] = []
+        rows: List[Tuple[int, int, int, int]] = []
+        held: List[Any] = []  # temporaries must live until the launch; then the allocator keeps the stream's order
+        held_bytes = 0
+        places: List[int] = []
+        for tensor in tensors:
+            try:
+                copied = _copied_bytes(tensor)
+                if copied > COPY_BYTES_MAX:
+                    found.append(self._in_pieces(tensor, first_index, copied))
+                    continue
+                if held_bytes + copied > COPY_BYTES_MAX:
+                    self._settled(found, places, rows)
+                    held, held_bytes = [], 0
+                with self._device.own_memory():
+                    plain = as_integers(tensor)
+            except NoDigestError as why:
+                found.append(why)
+                continue
+            except self._device.out_of_memory:
+                found.append(NoDigestError("the device has no memory left for a contiguous copy"))
+                continue
+            held.append(plain)
+            held_bytes += copied
+            rows.append(_row(plain, first_index))
+            places.append(len(found))
+            found.append(None)
+        self._settled(found, places, rows)
+        return found
+
+    def _settled(self, found: List[Any], places: List[int], rows: List[Tuple[int, int, int, int]]) -> None:
+        """Launches `rows` and puts what is to come into their places; empties both lists."""
+        for place, made in zip(places, self._launched(list(rows))):  # noqa: B905 - strict came with Python 3.10
+            found[place] = made
+        places.clear()
+        rows.clear()
+
+    def _in_pieces(self, tensor: Any, first_index: int, size: int) -> Pending:
+        """Of a large tensor that must be copied: one piece at a time, all added to one slot; the pool gives each the same memory."""
+        pieces = list(_pieces(tensor.detach(), max(COPY_BYTES_MAX, 4 * size // SLOTS)))
+        if self._count + len(pieces) > SLOTS:
+            self.mark()
+        slot = self._count
+        self._count += len(pieces)  # a row of the table each: the device may read one while the host writes the next
+        self._given()
+        for at, piece in enumerate(pieces):
+            with self._device.own_memory():
+                plain = as_integers(piece)
+            row = _row(plain, first_index)
+            self._add(slot + at, [row], self._buffers.sums[slot : slot + 1])
+            first_index += row[1]
+            del plain
+        return Pending(self._batch, slot)
+
+    def _launched(self, rows: List[Tuple[int, int, int, int]]) -> List[Pending]:
+        made: List[Pending] = []
+        while rows:
+            if self._count == SLOTS:
+                self.mark()
+            now, rows = rows[: SLOTS - self._count], rows[SLOTS - self._count :]
+            start, end = self._count, self._count + len(now)
+            self._given()
+            self._add(start, now, self._buffers.sums[start:end])
+            made += [Pending(self._batch, slot) for slot in range(start, end)]
+            self._count = end
+        return made
+
+    def _add(self, start: int, rows: List[Tuple[int, int, int, int]], sums: Any) -> None:
+        """Writes rows into the table from `start` on and adds their lanes to sums."""
+        buffers, end = self._buffers, start + len(rows)
+        buffers.host_table[start:end] = self._torch.tensor(rows, dtype=self._torch.int64, device="cpu")
+        table = buffers.table[start:end]
+        table.copy_(buffers.host_table[start:end], non_blocking=True)
+        self._add_sums(table, sums, rows)
+
+    def _given(self) -> None:
+        """The current stream gets work of this batch."""
+        self._device.used(self._buffers.ready)
+        pending.OPEN[self.key] = self.mark
+
+    @_aside
+    def submit_copy(self, tensor: Any, make: Any) -> Union[Pending, NoDigestError]:
+        """A Pending of make(copy on the host); NoDigestError where it has more than COPY_ELEMENTS_MAX elements."""
+        if tensor.numel() > COPY_ELEMENTS_MAX:
+            return NoDigestError("more than %d elements: no sketch without waiting for the device" % COPY_ELEMENTS_MAX)
+        with self._device.own_memory():
+            plain = tensor.detach().contiguous()
+        host = self._device.like(plain)
+        self._given()
+        host.copy_(plain, non_blocking=True)
+        return Pending(self._batch, 0, lambda: make(host))
+
+    @_aside
+    def mark(self) -> None:
+        """Ends the batch: its results are sent to the host behind all work given so far."""
+        pending.OPEN.pop(self.key, None)
+        buffers, count, batch = self._buffers, self._count, self._batch
+        with self._device.sending():
+            buffers.host_sums[:count].copy_(buffers.sums[:count], non_blocking=True)
+            buffers.sums[:count].zero_()
+            event = self._device.sent()
+
+        def fetch() -> List[Tuple[int, int]]:
+            event.synchronize()
+            lanes = [(a, b) for a, b in buffers.host_sums[:count].tolist()]
+            buffers.ready = None  # zeroed before the event that was waited for
+            self._free.append(buffers)
+            return lanes
+
+        batch.marked(event.query, fetch)
+        self._open()
+
+
+def _row(plain: Any, first_index: int) -> Tuple[int, int, int, int]:
+    """A row of the table for an integer tensor of as_integers."""
+    words, width = plain.numel(), plain.element_size()
+    if width == 8:
+        words, width = 2 * words, 4
+    return plain.data_ptr(), words, width, first_index
+
+
+def _copied_bytes(tensor: Any) -> int:
+    """What as_integers would copy of it; 0 where it reads the tensor's own memory, or has nothing to read. Raises NoDigestError too."""
+    refuse_unfit(tensor)
+    if tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg():
+        return 0
+    return int(tensor.numel() * tensor.element_size())
+
+
+def _pieces(tensor: Any, bytes_max: int) -> Iterator[Any]:
+    """Views of a tensor's parts in logical order, of bytes_max at most each."""
+    size = tensor.numel() * tensor.element_size()
+    if size <= bytes_max or tensor.dim() == 0:
+        yield tensor
+        return
+    count = tensor.shape[0]
+    fit = bytes_max // (size // count)
+    if fit == 0:
+        for part in tensor:
+            yield from _pieces(part, bytes_max)
+        return
+    for start in range(0, count, fit):
+        yield tensor[start : start + fit]
+
+
+_devices: Dict[str, Optional[DeviceDigests]] = {}  # None: cannot be had there
+
+
+def capturing(tensor: Any) -> bool:
+    """Whether what is done to this tensor now would be captured into a CUDA graph, or spoil its capture."""
+    return tensor.device.type == "cuda" and bool(sys.modules["torch"].cuda.is_current_stream_capturing())
+
+
+def of(tensor: Any) -> Optional[DeviceDigests]:
+    """Where this tensor's digest can be taken without waiting; None on the CPU, and where Triton cannot be had (said once)."""
+    kind = tensor.device.type
+    if kind != "cuda" and not (interpreted and kind == "cpu"):
+        return None
+    key = str(tensor.device)
+    if key not in _devices:
+        torch = sys.modules["torch"]
+        try:
+            _devices[key] = DeviceDigests(torch, tensor.device)
+        except Exception as error:  # no Triton, no compiler for it, no pinned memory
+            _devices[key] = None
+            say("no Triton on %s (%s: %s): digests there wait for the device" % (key, type(error).__name__, error))
+    return _devices[key]
+
+
+def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, NoDigestError]]:
+    """The digest of each, to come where its device computes it, or why it has none."""
+    if not interpreted and all(tensor.is_cpu for tensor in tensors):
+        return list(digest_tensors(tensors))
+    found: List[Any] = [None] * len(tensors)
+    groups: Dict[Optional[DeviceDigests], List[int]] = {}
+    for place, tensor in enumerate(tensors):
+        if capturing(tensor):
+            found[place] = NoDigestError(CAPTURING)
+            continue
+        groups.setdefault(of(tensor), []).append(place)
+    for device, places in groups.items():
+        chosen = [tensors[place] for place in places]
+        for place, digest in zip(places, device.submit(chosen) if device else digest_tensors(chosen)):  # noqa: B905 - strict came with Python 3.10
+            found[place] = digest
+    return found
+
+
+def submit_one(tensor: Any, first_index: int = 0) -> Union[bytes, Pending]:
+    """submit of one tensor, whose words start at first_index. Raises NoDigestError.
+
+    A module's hook calls it: on the CPU it is digest_tensor and no more.
+    """
+    if tensor.is_cpu and not interpreted:
+        return digest_tensor(tensor, first_index)
+    if capturing(tensor):
+        raise NoDigestError(CAPTURING)
+    device = of(tensor)
+    made = device.submit([tensor], first_index)[0] if device else digest_tensor(tensor, first_index)
+    if isinstance(made, NoDigestError):
+        raise made
+    return made
+
+
+def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:
+    """make(a copy of the tensor on the host), to come where its device is busy. Raises NoDigestError."""
+    if capturing(tensor):
+        raise NoDigestError(CAPTURING)
+    device = of(tensor)
+    made = device.submit_copy(tensor, make) if device else make(tensor)
+    if isinstance(made, NoDigestError):
+        raise made
+    return made
+
+
+def forget() -> None:
+    """In a forked child: nothing that belongs to a device of the parent may be used."""
+    _devices.clear()
+    pending.OPEN.clear()

@@ -1,0 +1,1 @@
+"""Interventions on numerics: deterministic kernels, threads, precision, attention."""

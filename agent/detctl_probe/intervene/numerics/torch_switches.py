@@ -1,0 +1,51 @@
+"""A switch of torch that is set when torch is imported, held against the program's own calls, and read back at each step's start.
+
+What the interventions deterministic, threads, precision and attention have in common.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Sequence
+
+from detctl_probe.recording.recorder import Recorder
+
+
+class Switches(NamedTuple):
+    """Values by the name in which a person would write them; `write` sets all, `read` gives them as they are now."""
+
+    write: Callable[[Any], None]
+    read: Callable[[Any], Mapping[str, Any]]
+    wanted: Mapping[str, Any]
+
+
+def hold(
+    recorder: Recorder, name: str, value: str, switches: Switches, more: Callable[[], Sequence[str]] = tuple
+) -> None:
+    """Sets the switches now and before each step; the read-back tells what they were, and whether the program changed them.
+
+    more: further lines of the read-back."""
+    torch = sys.modules["torch"]
+    before = dict(switches.read(torch))
+    undone: Dict[str, int] = {}
+
+    def look(first: bool = False) -> None:
+        with recorder.working():  # what observers watch is called for us, not for the program
+            set_and_tell(first)
+
+    def set_and_tell(first: bool) -> None:
+        if not first:
+            for key, now in switches.read(torch).items():
+                if now != switches.wanted[key]:
+                    undone[key] = undone.get(key, 0) + 1
+        switches.write(torch)
+        now = switches.read(torch)
+        missed = ["%s is %s" % (key, now[key]) for key in switches.wanted if now[key] != switches.wanted[key]]
+        changed = ["%s: %s → %s" % (key, before[key], now[key]) for key in switches.wanted if before[key] != now[key]]
+        told = missed or changed or ["nothing to change"]
+        told += ["the program set %s %d times in between" % (key, count) for key, count in sorted(undone.items())]
+        told += more()
+        recorder.intervention(name, value, not missed, "; ".join(told))
+
+    look(first=True)
+    recorder.at_step_start(look)

@@ -1,0 +1,1 @@
+"""Interventions on randomness: seeds, generator states, and what identifies a process."""

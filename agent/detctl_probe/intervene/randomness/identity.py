@@ -1,0 +1,148 @@
+"""Intervention `identity=frozen`: clock, host's name, process ids, uuids and os.urandom are the same in every run, for the user's own code.
+
+Who calls decides: packages and the standard library (locks, temporary files, sockets) keep the real ones, and so does what C code reads.
+Clocks that measure durations (perf_counter, monotonic) are real; the frozen one goes on by a microsecond a call and by what the program
+sleeps. Read back: what was asked for, how often.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import socket
+import sys
+import time
+import uuid
+from collections import Counter
+from types import FrameType
+from typing import Any, Callable, Optional
+
+from detctl_probe.intervene.randomness import frozen_datetime
+from detctl_probe.intervene.randomness.deterministic_bytes import Octets
+from detctl_probe.intervene.requested import value_of
+from detctl_probe.process.callers import USER
+from detctl_probe.process.patching import Builtin, rebind
+from detctl_probe.recording.recorder import Recorder
+
+NAME = "identity"
+EPOCH_S = 1_700_000_000.0
+HOST = "frozen-host"
+PID = 4242
+# What draws for somebody else, and what stands in for functions.
+_BETWEEN = (
+    "/random.py",
+    "/secrets.py",
+    "/uuid.py",
+    "/identity.py",
+    "/frozen_datetime.py",
+    "/patching.py",
+    "/observe/seeds.py",
+    "/intervene/seed.py",
+)
+
+
+class _Frozen:
+    """The values, and what was asked for."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._asked: "Counter[str]" = Counter()
+        self._now_us = 0
+        self.octets = Octets("detctl").take
+
+    def asked(self, what: str) -> None:
+        self._asked[what] += 1
+        told = ", ".join("%s %d times" % row for row in sorted(self._asked.items()))
+        detail = "frozen for the program's own code: " + told
+        self._recorder.intervention(NAME, "frozen", True, detail, calls=dict(self._asked))
+
+    def for_user(self, what: str) -> bool:
+        """Whether the user's own code asked: directly, or through what only draws random numbers."""
+        frame: Optional[FrameType] = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename.endswith(_BETWEEN):
+            frame = frame.f_back
+        if frame is None or not self.of_user(frame):
+            return False  # the probe itself, too
+        self.asked(what)
+        return True
+
+    def of_user(self, frame: FrameType) -> bool:
+        """Whether a frame is of the user's own code."""
+        return self._recorder.callers.kind(frame.f_code.co_filename) == USER
+
+    def now_s(self) -> float:
+        self._now_us += 1
+        return EPOCH_S + self._now_us / 1e6
+
+    def slept(self, seconds: float) -> None:
+        self._now_us += int(seconds * 1e6)
+
+
+def install(recorder: Recorder) -> None:
+    """Raises ValueError for a value but `frozen`."""
+    value = value_of(recorder, NAME, "frozen".__eq__, "frozen")
+    recorder.intervention(NAME, value, False, "the program's own code asked for none of it")
+    frozen = _Frozen(recorder)
+    _replace(time, "time", frozen, frozen.now_s)
+    _replace(time, "time_ns", frozen, lambda: int(frozen.now_s() * 1e6) * 1000)
+    frozen_datetime.install(frozen.now_s, frozen.for_user, frozen.of_user)
+    _sleep(frozen)
+    for module, name in ((socket, "gethostname"), (platform, "node")):
+        _replace(module, name, frozen, lambda: HOST)
+    _uname(frozen)
+    _replace(os, "getpid", frozen, lambda: PID)
+    _replace(os, "getppid", frozen, lambda: PID - 1)
+    _replace(os, "urandom", frozen, frozen.octets)
+    _replace(uuid, "uuid1", frozen, lambda *_, **__: uuid.UUID(bytes=frozen.octets(16), version=1))
+    _replace(uuid, "uuid4", frozen, lambda: uuid.UUID(bytes=frozen.octets(16), version=4))
+    _system_random(frozen)
+
+
+def _replace(module: Any, name: str, frozen: _Frozen, instead: Callable[..., Any]) -> None:
+    original = getattr(module, name)
+    what = "%s.%s" % (module.__name__, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return instead(*args, **kwargs) if frozen.for_user(what) else original(*args, **kwargs)
+
+    patched = Builtin(original, call, module.__name__, name)
+    setattr(module, name, patched)
+    if module is os:
+        rebind(random, original, patched)  # SystemRandom's, and so that of secrets
+
+
+def _uname(frozen: _Frozen) -> None:
+    """Only the name of the host; what system it runs is real."""
+    original = getattr(os, "uname", None)
+    if original is None:
+        return
+
+    def uname() -> Any:
+        real = original()
+        return os.uname_result((real[0], HOST, *real[2:])) if frozen.for_user("os.uname") else real
+
+    os.uname = Builtin(original, uname, "os", "uname")
+
+
+def _sleep(frozen: _Frozen) -> None:
+    original = time.sleep
+
+    def sleep(seconds: Any) -> None:
+        original(seconds)
+        frozen.slept(float(seconds))
+
+    time.sleep = Builtin(original, sleep, "time", "sleep")
+
+
+def _system_random(frozen: _Frozen) -> None:
+    """random.seed() and random.Random() without a seed draw from the system in C."""
+    original = random.Random.seed
+
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+        if a is None and frozen.for_user("random.seed"):
+            a = int.from_bytes(frozen.octets(32), "big")
+        original(self, a, version)
+
+    random.Random.seed = seed  # type: ignore[method-assign]  # a patch is one
+    random.seed = random._inst.seed

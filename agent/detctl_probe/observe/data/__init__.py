@@ -1,0 +1,1 @@
+"""Observes the data: loaders, workers, order, samples and batches."""

@@ -1,0 +1,53 @@
+"""States of the global random generators, read without a draw: who drew between two points, and prints for stage rng."""
+
+from __future__ import annotations
+
+import random
+import struct
+import sys
+from hashlib import blake2b
+from typing import Any, Dict, List
+
+from detctl_probe.digest.fingerprint import Print
+
+
+def snapshot() -> Dict[str, bytes]:
+    """Generator name -> 16 bytes of its state, for random and, where the process has them, numpy and torch."""
+    version, words, gauss = random.getstate()
+    states = {"random": _hash(struct.pack("<%dI" % len(words), *words) + repr((version, gauss)).encode())}
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        try:
+            states["numpy"] = _numpy(numpy.get_state())
+        except Exception:  # a bit generator of the user's own
+            pass
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_rng_state"):
+        states["torch"] = _torch(torch.get_rng_state())
+    return states
+
+
+def drawn(before: Dict[str, bytes], after: Dict[str, bytes]) -> List[str]:
+    """Names of the generators whose state changed."""
+    return [name for name, state in after.items() if before.get(name, state) != state]
+
+
+def prints(states: Dict[str, bytes]) -> Dict[str, Print]:
+    """Generator name -> print of stage rng."""
+    return {name: Print(state, "state") for name, state in states.items()}
+
+
+def _numpy(state: Any) -> bytes:
+    kind, words, position, has_gauss, gauss = state
+    return _hash(words.tobytes() + repr((kind, int(position), int(has_gauss), float(gauss))).encode())
+
+
+def _torch(state: Any) -> bytes:
+    try:
+        return _hash(state.numpy().tobytes())
+    except RuntimeError:  # no numpy, or not the one that torch was built with
+        return _hash(bytes(state.tolist()))
+
+
+def _hash(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()

@@ -1,0 +1,1 @@
+"""Observes the host: files, folder listings, variables, source code and the order of completions."""

@@ -1,0 +1,68 @@
+"""Notes where the user's code takes what several threads or processes finish in the order of timing (`unordered`).
+
+No record: what comes of it is seen where it reaches the data. concurrent.futures.as_completed, imap_unordered of multiprocessing's pools
+and queue.Queue with more than one thread that puts are watched; queue.SimpleQueue (a native type) and queues of processes are not.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from typing import Any, Callable
+
+from detctl_probe.process.callers import USER
+from detctl_probe.process.imports import when_imported
+from detctl_probe.process.patching import rebind
+from detctl_probe.recording.recorder import Recorder
+
+
+def install(recorder: Recorder) -> None:
+    """Once a process; both packages are awaited, never imported."""
+
+    def noting(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def call(*args: Any, **fields: Any) -> Any:
+            with recorder.working():
+                frame = recorder.callers.nearest(skip_stdlib=True, depth=2)
+                if frame is not None and recorder.callers.kind(frame.f_code.co_filename) == USER:
+                    text = "%s gives results in the order in which they are finished" % name
+                    recorder.note("unordered", text, stage="sample", call=name, **recorder.callers.describe(frame))
+            return original(*args, **fields)
+
+        return call
+
+    def futures(module: Any) -> None:
+        original = module.as_completed
+        call = noting(original, "concurrent.futures.as_completed")
+        for place in (module, module._base):
+            rebind(place, original, call)
+
+    def pools(module: Any) -> None:
+        module.Pool.imap_unordered = noting(module.Pool.imap_unordered, "imap_unordered")
+
+    def queues(module: Any) -> None:
+        original = module.Queue.put
+        putters: Any = weakref.WeakKeyDictionary()
+
+        @functools.wraps(original)
+        def put(self: Any, *args: Any, **fields: Any) -> Any:
+            known = putters.get(self)
+            name = threading.current_thread().name  # an ident is given to the next thread when one ends
+            if known is None or (name not in known and len(known) < 2):
+                with recorder.working():
+                    frame = recorder.callers.nearest(skip_files=("/queue.py",), depth=2)  # put_nowait is there
+                    if frame is not None and recorder.callers.kind(frame.f_code.co_filename) == USER:
+                        known = putters.setdefault(self, set())
+                        known.add(name)
+                        if len(known) == 2:
+                            text = "queue.Queue gives what several threads put in the order of timing"
+                            where = recorder.callers.describe(frame)
+                            recorder.note("unordered", text, stage="sample", call="queue.Queue", **where)
+            return original(self, *args, **fields)
+
+        module.Queue.put = put
+
+    when_imported("queue", queues)
+    when_imported("concurrent.futures", futures)
+    when_imported("multiprocessing.pool", pools)

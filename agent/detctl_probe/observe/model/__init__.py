@@ -1,0 +1,1 @@
+"""Observes the model: its modules, their tensors, steps, collectives and checkpoints."""

@@ -1,0 +1,63 @@
+"""Stage init: parameters and buffers before the first forward of their root, each once, however often they are shared.
+
+What an optimizer holds and no forward has shown (a lazy module's, a bare tensor's) is recorded before the optimizer's first step.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Dict, Iterator, Tuple
+
+from detctl_probe.observe.model.naming import walk
+from detctl_probe.observe.model.steps import Model, model_of
+from detctl_probe.observe.model.tensors import record_values
+from detctl_probe.recording.recorder import Recorder
+
+
+class Init:
+    """Knows what was recorded; shared by the module and the optimizer observer through the model."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._recorder = model.recorder
+        self._row = model.recorder.observer("init", "init")
+        self._row.installed = True
+        self._seen: Dict[int, Any] = model.__dict__.setdefault("initialised", {})
+
+    def module(self, module: Any, site: str) -> None:
+        """Records the tree of a root that is called for the first time."""
+        self._record((name, tensor) for name, tensor in self._tree(module, site))
+
+    def optimizer(self, named: Iterator[Tuple[str, Any]]) -> None:
+        """Records (site, parameter) of an optimizer that no forward has shown."""
+        self._record(named)
+
+    def _tree(self, module: Any, site: str) -> Iterator[Tuple[str, Any]]:
+        for one, name, _ in walk(module, site):
+            for table in (one._parameters, one._buffers):
+                for part, tensor in table.items():
+                    if tensor is not None:
+                        yield self._model.names.tensor(tensor) or "%s.%s" % (name, part), tensor
+
+    def _record(self, named: Iterator[Tuple[str, Any]]) -> None:
+        recorder = self._recorder
+        if not recorder.wants("init"):
+            return
+        record_values(recorder, self._row, "init", self._new(named), "train")
+
+    def _new(self, named: Iterator[Tuple[str, Any]]) -> Iterator[Tuple[str, Any, None]]:
+        lazy = self._model.torch.nn.parameter.UninitializedTensorMixin
+        for site, tensor in named:
+            known = self._seen.get(id(tensor))
+            if known is not None and known() is tensor:
+                continue
+            if not isinstance(tensor, lazy):  # a lazy parameter comes again, by the optimizer, when it has content
+                self._seen[id(tensor)] = weakref.ref(tensor)
+                for look in self._model.before_init:
+                    look(site, tensor)
+            yield site, tensor, None
+
+
+def install(recorder: Recorder) -> None:
+    """Nothing of torch is touched: the module observer and the optimizer observer call it."""
+    Init(model_of(recorder))

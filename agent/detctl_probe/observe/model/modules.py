@@ -1,0 +1,234 @@
+"""Stage forward: what each module returned, by torch's global forward hooks.
+
+The site is the module's path (naming.py); a wrapper (DDP, torch.compile) is recorded only where what it wraps was not. Recomputations
+inside backward, tracing and torch.func leave no record. Where no DataLoader is used, what the first model of a step is called with
+stands for the batch (site `input[0]`). Phase: the outermost call decides, `eval` where the root is in eval mode or
+gradients are off; a module without parameters (a loss) leaves the phase as it was unless gradients are off. A batch is taken
+before the forward that it is for: `batch_phase` tells by the model's mode and by whether gradients are on.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from typing import Any, Callable, List, Optional, Tuple
+
+from detctl_probe.observe.model import compiled, openmp, steps
+from detctl_probe.observe.model.init import Init
+from detctl_probe.observe.model.naming import Named, stateless
+from detctl_probe.observe.model.steps import Guarded, Model, model_of
+from detctl_probe.observe.model.tensors import record_output, record_values, tensors
+from detctl_probe.recording.recorder import WORKER, Recorder
+
+_FOREIGN = ("torchvision.transforms.", "torchaudio.transforms.")
+
+
+class _Call:
+    """One module under way."""
+
+    __slots__ = ("inside", "key", "recorded", "silent", "site", "wrapper")
+
+    def __init__(self, key: int, site: str, wrapper: bool, silent: bool, inside: bool = True) -> None:
+        self.key = key
+        self.site = site
+        self.wrapper = wrapper
+        self.silent = silent  # inside something that is no part of the model
+        self.inside = inside  # of a root: whether what runs inside is recorded
+        self.recorded = False  # a module of the same site was recorded inside
+
+
+class Modules:
+    """The stack of calls of each thread, and what is recorded of them."""
+
+    def __init__(self, model: Model, inside_data: Callable[[], bool]) -> None:
+        self._model = model
+        self._recorder = model.recorder
+        self._row = model.recorder.observer("modules", "forward")
+        self._init = Init(model)
+        self._inside_data = inside_data
+        self._inside = model.recorder.settings.level != "step"  # whether modules inside a root are recorded
+        self.local = threading.local()
+        self._batches = model.recorder.observer("batches", "batch")
+        self._fed = (-1, -1)  # (step, micro) whose input was recorded
+        model.read_site_by(self.site)
+
+    def site(self) -> Optional[str]:
+        """Of the module under way in this thread; None outside of all."""
+        stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
+        return stack[-1].site or None if stack else None
+
+    def enter(self, module: Any, args: Any = ()) -> None:
+        """A module is about to run on `args`."""
+        stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
+        if stack is None:
+            stack = self.local.stack = []
+        if self._inside_data() or self._recorder.role == WORKER:
+            return
+        if not stack:
+            if not self._left_out(self._model.aside()):
+                self._enter_root(module, stack, args)
+            return
+        caller = stack[-1]
+        entry = self._model.names.module(module)
+        if entry is None and not caller.silent:
+            entry = self._learn(module, stack)
+        if entry is None:
+            site = "%s.~%s" % (caller.site, type(module).__qualname__)
+            stack.append(_Call(id(module), site, False, caller.silent or compiled.is_generated(module)))
+        else:
+            stack.append(_Call(id(module), entry.site, entry.wrapper, caller.silent))
+
+    def leave(self, module: Any, output: Any) -> None:
+        """A module returned, or raised (output is None)."""
+        stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
+        if not stack:
+            return
+        key = id(module)
+        while stack and stack[-1].key != key:
+            if not any(call.key == key for call in stack):
+                return
+            stack.pop()
+        call = stack.pop()
+        if call.silent or output is None or not self._recorder.takes("forward"):
+            return
+        if self._left_out(self._model.inner_aside()):
+            return
+        if not (call.wrapper and call.recorded):
+            self._record(call.site, output)
+            if call.wrapper and type(module).__name__ == "OptimizedModule":
+                self._recorder.unobserved("forward", "inside %s" % call.site, "compiled: only its output is seen")
+        if stack and stack[-1].site == call.site:
+            stack[-1].recorded = True
+
+    def _left_out(self, aside: Optional[str]) -> bool:
+        """Whether there is a reason not to record; it becomes coverage where the values are nowhere else."""
+        if aside is not None and aside not in ("backward", "compiling"):
+            self._recorder.unobserved("forward", "modules under %s" % aside, "no values of their own there")
+        return aside is not None
+
+    def _enter_root(self, module: Any, stack: List[_Call], args: Any) -> None:
+        if type(module).__module__.startswith(_FOREIGN) or (
+            compiled.is_generated(module) and next(module.parameters(), None) is None
+        ):
+            stack.append(_Call(id(module), "", False, True))
+            return
+        if getattr(module, "_is_replica", False) or not self._model.mine():
+            self._recorder.unobserved("forward", "modules in other threads", "their order depends on timing")
+            stack.append(_Call(id(module), "", False, True))
+            return
+        self._model.settle(generated=compiled.is_generated(module))
+        self._recorder.begin()
+        entry = self._model.names.module(module)
+        first = entry is None or not entry.is_root
+        if entry is None or first:
+            entry = self._model.names.add_root(module)
+        self._set_phase(module)
+        self._model.entered = (self._recorder.step, self._recorder.micro)
+        if first:
+            self._init.module(module, entry.site)
+        self._record_input(module, args)
+        inside = self._inside and self._recorder.takes("forward")
+        stack.append(_Call(id(module), entry.site, entry.wrapper, False, inside))
+
+    def _record_input(self, module: Any, args: Any) -> None:
+        """Stage batch of a hand-written loop: inputs of the first root with parameters in each micro-step."""
+        recorder = self._recorder
+        now = (recorder.step, recorder.micro)
+        if self._batches.fired or self._fed == now or not recorder.recording or stateless(module):
+            return
+        if recorder.phase != "train":
+            return
+        self._fed = now
+        self._record_parts("batch", "input", args)
+
+    def _learn(self, module: Any, stack: List[_Call]) -> Optional[Named]:
+        """A module that no walk has seen: one added since is found by walking its caller again."""
+        names = self._model.names
+        for root, site in names.roots():
+            if site == stack[0].site:
+                names.refresh(root, site)
+        return names.module(module)
+
+    def batch_phase(self) -> Optional[str]:
+        """The phase of a batch that is taken now: eval where gradients are off or the model is in eval mode, else train.
+
+        The model is the first root with parameters; one that is trained in eval mode tells nothing. Without a root, as before
+        the first batch, gradients alone decide. None inside other threads.
+        """
+        if not self._model.mine():
+            return None
+        if not self._model.torch.is_grad_enabled():
+            return "eval"
+        for root, _ in self._model.names.roots():
+            if not stateless(root):
+                return "train" if root.training or self._model.trains_in_eval else "eval"
+        return "train"
+
+    def _set_phase(self, module: Any) -> None:
+        if not self._model.torch.is_grad_enabled():
+            self._recorder.set_phase("eval")
+        elif not stateless(module):
+            self._recorder.set_phase("train" if module.training else "eval")
+
+    def _record(self, site: str, output: Any) -> None:
+        if isinstance(output, self._model.torch.Tensor):
+            record_output(self._recorder, self._row, site, output, self._recorder.phase)
+        else:
+            self._record_parts("forward", site, output)
+
+    def _record_parts(self, stage: str, site: str, value: Any) -> None:
+        with self._recorder.working(stage):
+            entries = [(site + path, tensor, None) for path, tensor in tensors(value)]
+            record_values(self._recorder, self._row, stage, entries, self._recorder.phase)
+
+
+def install(recorder: Recorder) -> None:
+    """Registers the two global hooks, and with them what steps and compiled regions need."""
+    torch = sys.modules["torch"]
+    model = model_of(recorder)
+    row = recorder.observer("modules", "forward")
+    steps.install(recorder)
+    compiled.install(recorder)
+    openmp.install(recorder)
+    watch = Modules(model, _inside_data())
+    guarded = Guarded(model, row)
+    is_compiling = compiled.compiling(torch)
+    enter, leave, local = watch.enter, watch.leave, watch.local
+
+    # Inside a root of which only the output is taken nothing is called; a root inside itself is told by its id.
+    def before(module: Any, args: Any) -> None:
+        if is_compiling():
+            return
+        stack = getattr(local, "stack", None)
+        if stack and not stack[0].inside and stack[-1].key != id(module):
+            return
+        guarded(enter, module, args)
+
+    def after(module: Any, args: Any, output: Any) -> None:
+        if is_compiling():
+            return
+        stack = getattr(local, "stack", None)
+        if not stack or (not stack[0].inside and stack[-1].key != id(module)):
+            return
+        guarded(leave, module, output)
+
+    hooks: Tuple[Any, ...] = (before, after)
+    for hook in hooks:
+        hook._detctl = True
+        compiled.hide(hook)
+    compiled.hide(Guarded.__call__)
+    torch.nn.modules.module.register_module_forward_pre_hook(before)
+    # always_call: a forward that raises must leave the stack, else the next root would look nested.
+    torch.nn.modules.module.register_module_forward_hook(after, always_call=True)
+    recorder.read_batch_phase_by(functools.partial(guarded, watch.batch_phase))
+    row.installed = True
+
+
+def _inside_data() -> Callable[[], bool]:
+    """Whether a dataset or a transform is at work: what runs there is the data half's."""
+    try:
+        from detctl_probe.observe.data import transforms
+    except ImportError:
+        return lambda: False
+    return transforms.inside_data

@@ -1,0 +1,144 @@
+"""Decides when a step ends (docs/adr/0011), and holds what the model observers share.
+
+A step ends at an optimizer's step() or GradScaler's; several optimizers count each; a closure optimizer is one step. Without any
+Optimizer each backward() is a step, but the update is written by hand after it: such a step is ended when the next begins, that is
+when a loader is asked, a root is called, backward runs again, or the process ends. Only the thread that trains counts.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+import threading
+from typing import Any, Callable, List, Optional, Tuple
+from weakref import WeakSet
+
+from detctl_probe.observe.model import compiled
+from detctl_probe.observe.model.hidden_steps import HiddenSteps
+from detctl_probe.observe.model.naming import Names
+from detctl_probe.process.signals import from_signal
+from detctl_probe.recording.recorder import Observer, Recorder
+
+
+class Model:
+    """What the model observers of one recorder share."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        torch = sys.modules["torch"]
+        self.torch = torch
+        self.recorder = recorder
+        self.names = Names()
+        self.inner_aside = compiled.inner_aside(torch)
+        self.aside = compiled.aside(torch, self.inner_aside)
+        self.pause = compiled.pausing(torch)
+        self.optimizers: Any = WeakSet()
+        self.had_optimizer = False
+        self.ended = 0  # steps that optimizers ended, skipped ones too
+        self.scale: Callable[[], Optional[float]] = lambda: None  # of the GradScaler that scaled last
+        self.by_hand = False  # a backward without optimizer waits for its step to end
+        self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
+        self.made: Any = WeakSet()  # every optimizer
+        self.entered: Optional[Tuple[int, int]] = None  # (step, micro) in which a root was called last
+        self.site: Callable[[], Optional[str]] = lambda: None  # of the module under way in this thread
+        # Called with (site, tensor) of each initial weight before it is digested.
+        self.before_init: List[Callable[[str, Any], None]] = []
+        self.hidden = HiddenSteps(recorder, self.made)
+        self._settle: List[Callable[[], None]] = []
+        self._thread: Optional[int] = None
+
+    def mine(self) -> bool:
+        """Whether this thread is the one that trains: the first that asks."""
+        thread = threading.get_ident()
+        if self._thread is None:
+            self._thread = thread
+        return self._thread == thread
+
+    def read_site_by(self, site: Callable[[], Optional[str]]) -> None:
+        """site() gives the site of the module under way in this thread, or None outside of all."""
+        self.site = site
+
+    def read_scale_by(self, scale: Callable[[], Optional[float]]) -> None:
+        """scale() gives the scale of the GradScaler that scaled last, or None where reading it would wait for a GPU."""
+        self.scale = scale
+
+    def on_settle(self, callback: Callable[[], None]) -> None:
+        """callback() records the update of a step by hand, before the step ends."""
+        self._settle.append(callback)
+
+    def settle(self, generated: bool = False) -> None:
+        """The next step begins: ends one that was left open by hand, or hidden by the compiler.
+
+        generated: a compiled region's inside is what begins, and that may be the hidden step itself, its versions moved already.
+        """
+        if self.by_hand and self.mine():
+            self.by_hand = False
+            for callback in self._settle:
+                callback()
+            self.recorder.end_step()
+        elif self.hidden.waiting and not generated and self.mine():
+            self.hidden.settle(self.ended)
+
+
+class Guarded:
+    """Runs an observer's code: nothing escapes into the training, the compiler looks away, a failure is told once."""
+
+    def __init__(self, model: Model, row: Observer) -> None:
+        self._model = model
+        self._row = row
+
+    def __call__(self, work: Callable[..., Any], *args: Any) -> Any:
+        """work(*args), or None where it failed, where the recorder is done or inside a digest."""
+        prior = self._model.pause(None)  # first: what follows are Python frames too
+        recorder = self._model.recorder
+        costs = recorder.costs  # a fork makes new ones
+        outer = costs.enter(self._row.stage)
+        try:
+            return None if recorder.sealed or recorder.busy else work(*args)
+        except Exception as error:
+            if from_signal(error):
+                raise
+            text = "%s: %s" % (type(error).__name__, error)
+            if self._row.failed is None:
+                self._row.failed = text
+                recorder.note("observer-failed", "%s: %s" % (self._row.name, text), stage=self._row.stage)
+            return None
+        finally:
+            costs.leave(outer)
+            self._model.pause(prior)
+
+
+_models: List[Model] = []
+
+
+def model_of(recorder: Recorder) -> Model:
+    """The shared state of a recorder's model observers."""
+    for model in _models:
+        if model.recorder is recorder:
+            return model
+    model = Model(recorder)
+    _models.append(model)
+    return model
+
+
+def install(recorder: Recorder) -> None:
+    """Lets loaders and the end of the process settle a step by hand."""
+    model = model_of(recorder)
+    loader = sys.modules.get("torch.utils.data.dataloader")
+    if loader is not None:
+        for owner, name in ((loader.DataLoader, "__iter__"), (loader._BaseDataLoaderIter, "__next__")):
+            _settling(model, owner, name)
+    # Python runs these last in, first out: this one comes before the recorder's seal, which was registered earlier.
+    atexit.register(model.settle)
+
+
+def _settling(model: Model, owner: Any, name: str) -> None:
+    original = getattr(owner, name)
+
+    @functools.wraps(original)
+    def method(self: Any) -> Any:
+        if model.by_hand or model.hidden.waiting:
+            model.settle()
+        return original(self)
+
+    setattr(owner, name, method)

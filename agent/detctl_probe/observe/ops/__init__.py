@@ -1,0 +1,1 @@
+"""Observes each ATen operation, at level `op`."""

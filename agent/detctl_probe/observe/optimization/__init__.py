@@ -1,0 +1,1 @@
+"""Observes the loss, the gradients and the updates of an optimizer."""

@@ -1,0 +1,151 @@
+"""Stages backward and update around every optimizer's step, and the end of the step.
+
+Why step is wrapped and not hooked by register_optimizer_step_pre_hook: torch 2.1 to 2.3 take the hooking wrapper off every optimizer when
+torch.compile is first used, a hook cannot see the closure's end nor a step that raised, and a subclass whose step calls its
+parent's fires twice. The class is wrapped when its first instance is made, outermost of all, which is also what the pre-step
+hook would see. LightningOptimizer and AcceleratedOptimizer only delegate and never run Optimizer.__init__: they count once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
+
+from detctl_probe.observe.model import compiled
+from detctl_probe.observe.model.init import Init
+from detctl_probe.observe.model.steps import Guarded, Model, model_of
+from detctl_probe.observe.optimization import closures
+from detctl_probe.observe.optimization.backward import Gradients
+from detctl_probe.observe.optimization.optimizer_update import Update
+from detctl_probe.recording.recorder import Recorder
+from detctl_probe.recording.sampling import in_turn
+
+
+class Optimizers:
+    """What happens around a step."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.gradients = Gradients(model)
+        self.init = Init(model)
+        self.update = Update(model)
+        self.guarded = Guarded(model, model.recorder.observer("optimizer", "update"))
+        model.hidden.record_by(
+            functools.partial(self.guarded, self._gradients), functools.partial(self.guarded, self._ended)
+        )
+        self._depth = 0
+        self._ready: Any = set()
+
+    def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
+        """original(optimizer, *args, **kwargs), recorded where it is a step of the training and not a part of one."""
+        if self._depth or not self.guarded(self._begins, optimizer):
+            return original(optimizer, *args, **kwargs)
+        closure = closures.find(args, kwargs)
+        if closure is None:
+            self.guarded(self._gradients, optimizer)
+        else:
+            followed = closures.followed(closure, functools.partial(self.guarded, self._gradients, optimizer))
+            args, kwargs = closures.replace(args, kwargs, followed)
+        self._depth += 1
+        try:
+            result = original(optimizer, *args, **kwargs)
+        finally:
+            self._depth -= 1
+        self.guarded(self._ended, optimizer)
+        return result
+
+    @property
+    def running(self) -> bool:
+        """Whether a step of an optimizer is under way."""
+        return self._depth > 0
+
+    def skipped(self, optimizer: Any) -> None:
+        """GradScaler found Inf or NaN and left the parameters alone."""
+        self._gradients(optimizer)
+        self.update.skipped()
+        self.model.ended += 1
+        self.model.recorder.end_step(skipped=True)
+
+    def named(self, optimizer: Any, *, whole: bool = False) -> Iterator[Tuple[str, Any]]:
+        """(site, parameter) of every group: the module's name for it, else `group0.3`. Of the step's turn, or of the whole."""
+        recorder, name_of = self.model.recorder, self.model.names.tensor
+        rows: Sequence[Tuple[int, int, Any]] = [
+            (g, p, parameter)
+            for g, group in enumerate(optimizer.param_groups)
+            for p, parameter in enumerate(group["params"])
+        ]
+        for g, p, parameter in rows if whole else in_turn(rows, recorder.step, recorder.settings):
+            yield name_of(parameter) or "group%d.%d" % (g, p), parameter
+
+    def _begins(self, optimizer: Any) -> bool:
+        if self.model.aside() is not None or not self.model.mine():
+            return False
+        self.model.recorder.begin()
+        self.model.hidden.waiting = False
+        if optimizer not in self.model.optimizers:
+            self.model.optimizers.add(optimizer)
+            self.init.optimizer(self.named(optimizer, whole=True))
+        return True
+
+    def _gradients(self, optimizer: Any) -> None:
+        self.gradients.record(self.named(optimizer))
+
+    def _ended(self, optimizer: Any) -> None:
+        self.model.ended += 1
+        try:
+            self.update.record(optimizer, self.named(optimizer))
+        finally:
+            self.model.recorder.end_step()
+
+
+def install(recorder: Recorder) -> None:
+    """Wraps each optimizer class when its first instance is made."""
+    torch = sys.modules["torch"]
+    model = model_of(recorder)
+    watch = optimizers_of(model)
+    base = torch.optim.Optimizer
+    original = base._patch_step_function
+
+    @functools.wraps(original)
+    def patch_step_function(self: Any) -> Any:
+        result = original(self)
+        model.had_optimizer = True
+        model.made.add(self)
+        wrap(type(self), watch, compiled.compiling(torch))
+        return result
+
+    base._patch_step_function = patch_step_function
+    compiled.hide(Optimizers.run)
+    recorder.observer("optimizer", "update").installed = True
+
+
+def optimizers_of(model: Model) -> Optimizers:
+    """One for each model; the scaler and the loss observer use it too."""
+    found = model.__dict__.get("around_steps")
+    if found is None:
+        found = model.__dict__["around_steps"] = Optimizers(model)
+        model.on_settle(functools.partial(found.guarded, found.update.by_hand))
+    assert isinstance(found, Optimizers)
+    return found
+
+
+def wrap(kind: Any, watch: Optimizers, is_compiling: Callable[[], bool]) -> None:
+    """Wraps the step that this class uses, once."""
+    original = kind.step
+    if hasattr(original, "_detctl"):
+        return
+
+    @functools.wraps(original)
+    def step(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_compiling():
+            return original(self, *args, **kwargs)
+        return watch.run(original, self, args, kwargs)
+
+    # torch 2.1 unwraps a step that is `hooked` by its __wrapped__; the signature stays readable without it.
+    step.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
+    del step.__dict__["__wrapped__"]
+    step.hooked = True  # type: ignore[attr-defined]
+    step._detctl = True  # type: ignore[attr-defined]
+    kind.step = compiled.hide(step)

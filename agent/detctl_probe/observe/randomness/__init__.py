@@ -1,0 +1,1 @@
+"""Observes the random number generators: seeds, states and draws."""

@@ -1,0 +1,378 @@
+"""Seeding calls (stage rng, sites `seed/…`), and what no seed reaches (notes).
+
+A seed is recorded with its value's digest and its caller. Notes name generators that were made or used without a seed
+(`unseeded-rng`) and sources that differ by nature: clock, process id, uuid, the system's entropy (`identity`). Functions and
+methods are patched, never classes: isinstance, subclasses and pickles stay what they were. Native methods (torch.Generator,
+numpy.random.RandomState, SeedSequence) cannot be, and are said to be unobserved.
+"""
+
+from __future__ import annotations
+
+import functools
+import linecache
+import os
+import re
+import sys
+import threading
+import time
+from collections import deque
+from hashlib import blake2b
+from types import CodeType, FrameType
+from typing import Any, Callable, Deque, Dict, Iterable, Optional, Set, Tuple
+
+from detctl_probe.digest.fingerprint import Print
+from detctl_probe.observe.randomness import rng, uses
+from detctl_probe.process.callers import PACKAGE, USER
+from detctl_probe.process.imports import when_imported
+from detctl_probe.process.patching import Builtin
+from detctl_probe.process.signals import from_signal
+from detctl_probe.recording.recorder import WORKER, Recorder
+
+CLOCK_SLACK_S = 5
+SOURCES_MAX = 1000  # lines that read the clock or the system's entropy
+# Frames through which a call passes on its way from the user: not the caller that counts.
+_PASSED = (
+    "/random.py", "/uuid.py", "/secrets.py", "/torch/random.py", "/torch/cuda/random.py",
+    "/torch/_dynamo/eval_frame.py", "/torch/_compile.py", "/torch/utils/_contextlib.py",
+)  # fmt: skip
+CLOCK_VALUES_MAX = 64
+# numpy's native types take entropy without a frame or a patchable call of their own: the line that makes one tells.
+_NATIVE = re.compile(
+    r"\b(RandomState|SeedSequence|PCG64|PCG64DXSM|MT19937|Philox|SFC64)\(\s*(?:(?:seed|entropy)\s*=\s*)?([\w.]*)\s*\)"
+)
+_SEED_NAMES = ("seed", "random_state")  # of parameters, as packages call them
+
+
+def install(recorder: Recorder) -> None:
+    """Patches the stdlib's functions now, numpy's and torch's after their import."""
+    _Seeds(recorder)
+
+
+class _Seeds:
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.row = recorder.observer("seeds", "rng")
+        self.seeded: Set[str] = set()
+        self._told: Set[Tuple[CodeType, int]] = set()
+        self.first_state: Dict[str, bytes] = {}
+        self.forked = False
+        self._inside = threading.local()
+        self._clock: Deque[int] = deque(maxlen=CLOCK_VALUES_MAX)  # what time_ns gave last: a seed may be made of it
+        when_imported("random", self._random)
+        when_imported("numpy.random", self._numpy)
+        when_imported("torch", self._torch)
+        self._system()
+        recorder.at_step_start(self._compare_states)
+
+    # -- what is told -------------------------------------------------------------------------------------------------
+    def seed(self, site: str, generator: Optional[str], value: Any, unseeded: bool) -> None:
+        """One seeding call: a record, and a note where nothing fixed was given."""
+        recorder = self.recorder
+        if recorder.busy or getattr(self._inside, "call", False):
+            return
+        try:
+            with recorder.working("rng"):
+                frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+                if unseeded:
+                    self._unseeded(site, generator, frame)
+                    return
+                if generator is not None:
+                    self._drawn_before(generator, site)
+                    self.seeded.add(generator)
+                if frame is not None and recorder.callers.package_at_work(frame) is not None:
+                    frame = recorder.callers.user_frame(2) or frame
+                evidence: Dict[str, Any] = {"call": site, "value": repr(value)[:80]}
+                evidence.update(recorder.callers.describe(frame))
+                source = looks_like(value, self._clock)
+                if source is not None:
+                    evidence["looks_like"] = source
+                    text = "the seed of %s looks like %s" % (site, source)
+                    where = recorder.callers.describe(frame)
+                    recorder.note("identity", text, stage="rng", looks_like=source, **where)
+                recorder.record("rng", "seed/" + site, _print(value), evidence=evidence)
+                self.row.fired += 1
+        except Exception as error:
+            if from_signal(error):
+                raise
+            recorder.note("observer-failed", "seeds: %s: %s: %s" % (site, type(error).__name__, error))
+
+    def _unseeded(self, site: str, generator: Optional[str], frame: Optional[FrameType]) -> None:
+        if frame is None or not self._counts(frame):
+            return
+        if generator is not None:
+            self.seeded.discard(generator)
+            self.first_state.pop(generator, None)  # this note says it all
+        self.row.fired += 1
+        text = "%s without a seed takes one from the system" % site
+        # A DataLoader worker has a cause of its own (worker-seeding): the note travels with the batch and loses its process.
+        fields = {"role": WORKER} if self.recorder.role == WORKER else {}
+        package = self.recorder.callers.package_at_work(frame)
+        if package is not None:  # a user can give a seed where the package is called, and not inside it
+            text += ", inside %s" % package
+            fields["package"] = package
+            frame = self.recorder.callers.user_frame(2) or frame
+        fields.update(self.recorder.callers.describe(frame))
+        self.recorder.note("unseeded-rng", text, stage="rng", call=site, **fields)
+
+    def _drawn_before(self, generator: str, site: str) -> None:
+        """A global generator is seeded for the first time: what was drawn from it before had no seed."""
+        first = self.first_state.get(generator)
+        if first is None or generator in self.seeded or "seed" in self.recorder.settings.interventions:
+            return  # the intervention has seeded it
+        now = _READERS[generator]()
+        if now is not None and now.digest != first:
+            text = "the global generator of %s was drawn from before %s was first called" % (generator, site)
+            where = self.recorder.callers.describe(self.recorder.callers.user_frame(3))
+            self.recorder.note("drawn-before-seed", text, stage="rng", generator=generator, **where)
+
+    def _counts(self, frame: Optional[FrameType]) -> bool:
+        """The user's own code, or a package at work that is no part of torch or numpy; never the stdlib."""
+        callers = self.recorder.callers
+        return frame is not None and (
+            callers.kind(frame.f_code.co_filename) == USER or callers.package_at_work(frame) is not None
+        )
+
+    def source(self, call: str) -> None:
+        """A source that differs by nature was read; told where the user's own code reads it."""
+        recorder = self.recorder
+        if recorder.sealed or recorder.busy or getattr(self._inside, "call", False):
+            return
+        frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+        if frame is None or (frame.f_code, frame.f_lineno) in self._told:
+            return
+        if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._told) < SOURCES_MAX:
+            self._told.add((frame.f_code, frame.f_lineno))
+            with recorder.working("rng"):
+                call = _asked_for(frame) or call
+                text = "%s gives another value in every run" % call
+                recorder.note("identity", text, stage="rng", call=call, **recorder.callers.describe(frame))
+                self.row.fired += 1
+
+    def _compare_states(self) -> None:
+        """A global generator whose state has moved since its import, and which nobody seeded, is used unseeded."""
+        for generator, first in list(self.first_state.items()):
+            if generator in self.seeded:
+                continue
+            now = _READERS[generator]()
+            if now is not None and now.digest != first:
+                del self.first_state[generator]
+                never = "not called after the fork" if generator == "random" and self.forked else "never called"
+                text = "the global generator of %s is used, and %s was %s" % (generator, _SEED_CALL[generator], never)
+                with self.recorder.working("rng"):
+                    where = uses.first(self.recorder, generator)
+                    self.recorder.note("unseeded-rng", text, stage="rng", generator=generator, **where)
+
+    # -- what is patched ----------------------------------------------------------------------------------------------
+    def _wrap(self, function: Callable[..., Any], site: str, generator: Optional[str]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def seeding(*args: Any, **kwargs: Any) -> Any:
+            value = args[0] if args else next(iter(kwargs.values()), None)
+            self.seed(site, generator, value, value is None)
+            outer = getattr(self._inside, "call", False)
+            self._inside.call = True  # torch.manual_seed seeds CUDA by torch.cuda.manual_seed_all: one call
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._inside.call = outer
+
+        return seeding
+
+    def _random(self, module: Any) -> None:
+        seeds = self
+        inst = module._inst
+        original = module.Random.seed
+
+        @functools.wraps(original)
+        def seed(self: Any, *args: Any, **kwargs: Any) -> Any:
+            value = args[0] if args else kwargs.get("a")
+            shared = self is inst
+            seeds.seed("random.seed" if shared else "random.Random", "random" if shared else None, value, value is None)
+            return original(self, *args, **kwargs)
+
+        module.Random.seed = seed
+        module.seed = inst.seed
+        self._remember("random")
+        # After Python's own, which has just been registered: it seeds `random` anew, from the system, in each forked child.
+        os.register_at_fork(after_in_child=self._random_forked)
+
+    def _random_forked(self) -> None:
+        self.seeded.discard("random")
+        self.forked = True
+        self._remember("random")
+
+    def _numpy(self, module: Any) -> None:
+        for name, generator in (("seed", "numpy"), ("default_rng", None)):
+            original = getattr(module, name, None)
+            if original is None:
+                continue
+            call = self._wrap(original, "numpy.random.%s" % name, generator)
+            patched = Builtin(original, call, "numpy.random", name)
+            setattr(module, name, patched)
+        self._quiet_entropy()
+        self._remember("numpy")
+        self.recorder.unobserved(
+            "rng", "numpy.random.RandomState(), SeedSequence()", "native types: their seeding is not seen"
+        )
+
+    def _quiet_entropy(self) -> None:
+        """numpy's native generators draw entropy even where a seed is given (RandomState(3)): only those without one are told."""
+        owner: Any = sys.modules.get("numpy.random.bit_generator")
+        original = getattr(owner, "randbits", None)
+        if original is None:
+            return
+
+        def randbits(*args: Any, **kwargs: Any) -> Any:
+            outer = getattr(self._inside, "call", False)
+            if not outer:
+                self._native_without_seed()
+            self._inside.call = True
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._inside.call = outer
+
+        owner.randbits = randbits
+
+    def _native_without_seed(self) -> None:
+        recorder = self.recorder
+        if recorder.sealed or recorder.busy:
+            return
+        try:
+            with recorder.working("rng"):
+                frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+                if frame is None or not self._counts(frame):
+                    return
+                found = _NATIVE.search(linecache.getline(frame.f_code.co_filename, frame.f_lineno))
+                if found is not None and _is_none(found.group(2), frame) and not self._seed_given(frame):
+                    self._unseeded("numpy.random.%s" % found.group(1), None, frame)
+        except Exception as error:
+            if from_signal(error):
+                raise
+            recorder.note("observer-failed", "seeds: numpy: %s: %s" % (type(error).__name__, error))
+
+    def _seed_given(self, frame: Optional[FrameType]) -> bool:
+        """Whether a package was given a seed: some make a generator first and seed it then, by a native method."""
+        while frame is not None and self.recorder.callers.kind(frame.f_code.co_filename) == PACKAGE:
+            if any(frame.f_locals.get(name) is not None for name in _SEED_NAMES):
+                return True
+            frame = frame.f_back
+        return False
+
+    def _torch(self, module: Any) -> None:
+        owner: Any = sys.modules["torch.random"]
+        manual = self._wrap(module.manual_seed, "torch.manual_seed", "torch")
+        module.manual_seed = owner.manual_seed = manual
+        module.seed = owner.seed = self._wrap(module.seed, "torch.seed", "torch")
+        cuda: Any = sys.modules.get("torch.cuda")
+        cuda_random: Any = sys.modules.get("torch.cuda.random")
+        for name in ("manual_seed", "manual_seed_all"):
+            original = getattr(cuda, name, None)
+            if original is not None:
+                patched = self._wrap(original, "torch.cuda.%s" % name, None)
+                setattr(cuda, name, patched)
+                if getattr(cuda_random, name, None) is original:
+                    setattr(cuda_random, name, patched)
+        self._remember("torch")
+        self.recorder.unobserved("rng", "torch.Generator.manual_seed", "a native type: its seeding is not seen")
+
+    def _system(self) -> None:
+        def watched(original: Callable[..., Any], call: str) -> Callable[..., Any]:
+            def patched(*args: Any, **kwargs: Any) -> Any:
+                self.source(call)
+                return original(*args, **kwargs)
+
+            return patched
+
+        def clock() -> int:
+            now = time_ns()
+            self._clock.append(now)  # to measure with it is nobody's business; to seed with it is (looks_like)
+            return now
+
+        urandom, time_ns = os.urandom, time.time_ns
+        os.urandom = Builtin(urandom, watched(urandom, "os.urandom"), "os", "urandom")
+        time.time_ns = Builtin(time_ns, clock, "time", "time_ns")
+
+    def _remember(self, generator: str) -> None:
+        state = _READERS[generator]()
+        if state is not None:
+            self.first_state[generator] = state.digest
+            rng.remember(generator, state)
+
+
+_READERS: Dict[str, Callable[[], Optional[Print]]] = {
+    "random": rng.read_random,
+    "numpy": rng.read_numpy,
+    "torch": rng.read_torch,
+}
+_SEED_CALL = {"random": "random.seed", "numpy": "numpy.random.seed", "torch": "torch.manual_seed"}
+
+
+def looks_like(value: Any, clock: Iterable[int] = ()) -> Optional[str]:
+    """`the clock` or `the process id` where an integer or float seed is next to one; else None.
+
+    clock: nanoseconds that the program has read; a seed that is made of one by division or cut is the clock too.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if value == os.getpid() and value > 100:
+        return "the process id"
+    for read in clock:
+        for unit in (1, 10**3, 10**6, 10**9):
+            whole = read // unit
+            if value > 10**6 and value in (whole, whole % 2**32, whole % 2**31, whole % (2**32 - 1)):
+                return "the clock"
+    now = time.time()
+    for scale in (1, 10**3, 10**6, 10**9):
+        # Seeds are often cut to 32 bits.
+        for candidate in (now * scale, int(now * scale) % 2**32):
+            if candidate > 10**6 and abs(value - candidate) <= CLOCK_SLACK_S * scale and _narrow(scale, candidate):
+                return "the clock"
+    return None
+
+
+def _narrow(scale: int, candidate: float) -> bool:
+    # Five seconds in a clock cut to 32 bits must stay a small part of all seeds, or everything looks like a clock.
+    return CLOCK_SLACK_S * scale * 1000 < candidate
+
+
+def _asked_for(frame: FrameType) -> Optional[str]:
+    """`uuid.uuid4` where the user's frame asked for it: what it called inside one of the passed modules."""
+    inner: Optional[FrameType] = sys._getframe(1)
+    asked = None
+    while inner is not None and inner is not frame:
+        file = inner.f_code.co_filename
+        if file.endswith(_PASSED):
+            module = os.path.basename(file)[:-3]
+            asked = "random.SystemRandom" if module == "random" else "%s.%s" % (module, inner.f_code.co_name)
+        inner = inner.f_back
+    return asked
+
+
+def _is_none(name: str, frame: FrameType) -> bool:
+    """Whether an argument as it is written in a frame's line (`seed`, `self._seed`, nothing at all) is None; no property is asked."""
+    if name in ("", "None"):
+        return True
+    first, *attributes = name.split(".")
+    if first not in frame.f_locals:
+        return False
+    value = frame.f_locals[first]
+    for attribute in attributes:
+        held = getattr(value, "__dict__", {})
+        if attribute not in held:
+            return False
+        value = held[attribute]
+    return value is None
+
+
+def _print(value: Any) -> Print:
+    kind = type(value).__name__
+    if hasattr(value, "__index__"):  # 3, numpy.int64(3) and a scalar tensor seed alike
+        kind, text = "int", repr(int(value))
+    elif isinstance(value, (float, str, bytes, bytearray, list, tuple)):
+        text = repr(value)
+    elif hasattr(value, "tobytes"):
+        text = value.tobytes().hex()
+    else:
+        # A SeedSequence has one; others are told by their type alone, for their repr holds addresses.
+        text = repr(getattr(value, "entropy", None))
+    return Print(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest(), "py:" + kind)

@@ -1,0 +1,1 @@
+"""The interpreter that is observed: its command line, imports, patched functions, paths and signals."""

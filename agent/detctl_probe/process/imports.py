@@ -1,0 +1,93 @@
+"""Post-import hooks: an observer of torch is installed when the training has imported torch, never before.
+
+A finder in front of sys.meta_path lets the others find the module and shadows `exec_module` on that one loader object. The loader keeps
+its type and identity, so importlib, inspect, pickle and `isinstance` see what they would see without us.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+from detctl_probe.process.stderr import say
+
+Callback = Callable[[ModuleType], None]
+
+
+class _Finder:
+    """Knows the names that are awaited; finds nothing by itself."""
+
+    def __init__(self) -> None:
+        self.awaited: Dict[str, List[Callback]] = {}
+        self._inside = threading.local()
+
+    def find_spec(
+        self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
+    ) -> Optional[ModuleSpec]:
+        if fullname not in self.awaited or getattr(self._inside, "name", None) == fullname:
+            return None
+        self._inside.name = fullname
+        try:
+            for finder in list(sys.meta_path):
+                if finder is self:
+                    continue
+                find = getattr(finder, "find_spec", None)
+                spec: Optional[ModuleSpec] = find(fullname, path, target) if find is not None else None
+                if spec is not None:
+                    self._shadow(fullname, spec)
+                    return spec
+        finally:
+            self._inside.name = None
+        return None
+
+    def invalidate_caches(self) -> None:
+        """Nothing is cached."""
+
+    def _shadow(self, fullname: str, spec: ModuleSpec) -> None:
+        loader: Any = spec.loader
+        if loader is None or isinstance(loader, type) or not hasattr(loader, "exec_module"):
+            return
+        original = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            try:
+                del loader.exec_module
+            except AttributeError:
+                pass
+            original(module)
+            self.imported(fullname, module)
+
+        try:
+            loader.exec_module = exec_module
+        except (AttributeError, TypeError):
+            say("%s comes by a loader that cannot be followed: it stays unobserved" % fullname)
+
+    def imported(self, fullname: str, module: ModuleType) -> None:
+        for callback in self.awaited.pop(fullname, []):
+            try:
+                callback(module)
+            except Exception as error:
+                say("after the import of %s: %s: %s" % (fullname, type(error).__name__, error))
+
+
+_finder: Optional[_Finder] = None
+
+
+def when_imported(name: str, callback: Callback) -> None:
+    """callback(module) once module `name` has been executed: now where it has been, else right after its import."""
+    global _finder
+    module = sys.modules.get(name)
+    if module is not None and not _initializing(module):
+        callback(module)
+        return
+    if _finder is None:
+        _finder = _Finder()
+        sys.meta_path.insert(0, _finder)
+    _finder.awaited.setdefault(name, []).append(callback)
+
+
+def _initializing(module: ModuleType) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))

@@ -1,0 +1,28 @@
+"""How a process ends, and how it forks: every way must leave a seal, or visibly none.
+
+A crash keeps its traceback (sys.excepthook is untouched: atexit runs after it). Signals keep their defaults: a killed
+process has no seal, and the run is unverified.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Any
+
+from detctl_probe.process.patching import Builtin
+from detctl_probe.recording.recorder import Recorder
+
+
+def install(recorder: Recorder) -> None:
+    """Once a process, at its start."""
+    original = os._exit
+
+    def exit_now(*args: Any, **kwargs: Any) -> Any:
+        recorder.seal("os._exit")
+        return original(*args, **kwargs)
+
+    os._exit = Builtin(original, exit_now, "os", "_exit")
+    # Registered before anything of the user's, so it runs last.
+    atexit.register(recorder.seal, "exit")
+    os.register_at_fork(after_in_child=recorder.after_fork)

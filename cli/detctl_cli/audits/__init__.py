@@ -1,0 +1,1 @@
+"""Requests an audit and follows it to its verdict."""

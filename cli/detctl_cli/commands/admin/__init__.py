@@ -1,0 +1,1 @@
+"""Commands for administrators: the certificate authority, machines and tokens."""

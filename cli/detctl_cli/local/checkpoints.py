@@ -1,0 +1,72 @@
+"""Which paths are checkpoints, and the comparison of two."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from detctl_cli.errors import CliError
+from detctl_cli.exits import Exit
+
+ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".distcp")
+OUTCOMES = {"identical": Exit.IDENTICAL, "different": Exit.DIFFERENT, "unverified": Exit.UNVERIFIED}
+
+
+def is_checkpoint(path: Path) -> bool:
+    """A file, or a folder that holds checkpoints and no recording."""
+    if path.is_file():
+        return True
+    if not path.is_dir() or (path / "run.json").exists():
+        return False
+    try:
+        if (path / ".metadata").exists():
+            return True
+        with os.scandir(path) as entries:
+            return any(Path(entry.name).suffix in ENDINGS for entry in entries)
+    except OSError:
+        return False
+
+
+def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequence[str], *, as_json: bool) -> Exit:
+    """Compares two and reports. Raises CliError."""
+    from detctl_cli.output.terminal import console, write_json
+    from detctl_cli.reporters.checkpoints import print_checkpoints
+    from detctl_cli.reporters.progress import counting
+
+    with counting("comparing tensors") as progress:
+        document = checkpoints_document(things, python, allowed, progress)
+    if as_json:
+        write_json(document)
+    else:
+        print_checkpoints(document, console())
+    return OUTCOMES[document["outcome"]]
+
+
+def checkpoints_document(
+    things: Sequence[str],
+    python: str | None,
+    allowed: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Any]:
+    """detctl.checkpoints/v1 of two paths, named as the user named them. Raises CliError."""
+    from detctl_cli.local.torch_child import run_module
+
+    places = [str(Path(thing).absolute()) for thing in things]
+    words = [*(word for name in allowed for word in ("--allow-class", name)), "--", *places]
+
+    def as_named(text: str) -> str:
+        for place, thing in sorted(zip(places, things, strict=True), key=lambda pair: -len(pair[0])):
+            text = text.replace(place, thing)
+        return text
+
+    try:
+        document = run_module("detctl_probe.checkpoints", words, python, progress, imports_from_here=bool(allowed))
+    except CliError as problem:
+        raise CliError(problem.code, as_named(problem.message), problem.hint, problem.exit_code) from None
+    for side, thing in zip(("a", "b"), things, strict=True):
+        document[side]["path"] = thing
+    document["notes"] = [as_named(text) for text in document["notes"]]
+    document["unread"] = [{**row, "why": as_named(row["why"])} for row in document["unread"]]
+    return document

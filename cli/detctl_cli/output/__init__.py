@@ -1,0 +1,1 @@
+"""What every command prints with: the terminal, cleaned text and times."""

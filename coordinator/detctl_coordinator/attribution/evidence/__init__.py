@@ -1,0 +1,1 @@
+"""What is known about a pair of runs: facts, evidence and suspects."""

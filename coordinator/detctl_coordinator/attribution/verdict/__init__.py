@@ -1,0 +1,1 @@
+"""Writes the verdict: outcome, causes, fixes and the report."""

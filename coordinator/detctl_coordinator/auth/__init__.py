@@ -1,0 +1,1 @@
+"""Who calls: tokens, certificates, and the identity that a call carries."""

@@ -1,0 +1,1 @@
+"""Matches the ranks of two runs, also of different world sizes."""

@@ -1,0 +1,1 @@
+"""Which steps of two runs can be compared."""

@@ -1,0 +1,121 @@
+"""Resolves a name in --set and --vary: the recipe's parameter, else the probe's intervention, else an error (docs/adr/0020).
+
+`param:`, `probe:` and `env:` force one. Variables are never guessed: they need `env:`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from detctl_proto.redaction import redact_pairs
+from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.machine import Recipe
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.planning import interventions
+from detctl_coordinator.planning.offered_patterns import DEFAULT_PATTERN, may_take
+
+KINDS = ("param", "probe", "env")
+
+
+@dataclass(frozen=True)
+class Change:
+    """kind: param, probe or env; `typed`: the name as the user typed it, which is the name of the arm."""
+
+    kind: str
+    name: str
+    typed: str
+
+
+def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
+    """The change that a name means on all these machines (machine -> its recipe). Raises RefusedCallError."""
+    kind, _, name = typed.partition(":")
+    if not name:
+        if all(typed in recipe.parameters for recipe in recipes.values()):
+            return Change("param", typed, typed)
+        if typed in interventions.VALUES:
+            return Change("probe", typed, typed)
+        raise _unknown(typed, typed, sorted(_parameters(recipes) | set(interventions.VALUES)), recipes)
+    if kind == "param":
+        if all(name in recipe.parameters for recipe in recipes.values()):
+            return Change("param", name, typed)
+        raise _unknown(typed, name, sorted(_parameters(recipes)), recipes)
+    if kind == "probe":
+        if name in interventions.VALUES:
+            return Change("probe", name, typed)
+        raise _unknown(typed, name, sorted(interventions.VALUES), recipes)
+    if kind == "env":
+        if name in REMOTE:
+            return Change("env", name, typed)
+        raise RefusedCallError(
+            Code.INVALID_ARGUMENT,
+            f"variable {limits.clean(name)!r} may not be set from here (a variable can be code); allowed: "
+            + ", ".join(sorted(REMOTE)),
+        )
+    raise RefusedCallError(
+        Code.INVALID_ARGUMENT, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS)
+    )
+
+
+def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> None:
+    """Raises RefusedCallError where a machine surely would not take the value; it decides itself about patterns of its own."""
+    shown = f"{change.typed}={limits.clean(redact_pairs({change.name: value})[change.name])!r}"
+    if change.kind == "env":
+        if not REMOTE_VALUE.fullmatch(value):
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
+    elif change.kind == "probe":
+        if not interventions.VALUES[change.name].fullmatch(value):
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}"
+            )
+    else:
+        if len(value) > limits.VALUE_CHARS_MAX or not limits.is_plain(value):
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT,
+                f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters, and none that controls a terminal",
+            )
+        for machine, recipe in recipes.items():
+            pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
+            if not may_take(pattern, value):
+                raise RefusedCallError(
+                    Code.INVALID_ARGUMENT, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}"
+                )
+
+
+def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
+    """Raises RefusedCallError where a recipe needs a value of the request: its own is empty and its pattern takes none such."""
+    for machine, recipe in recipes.items():
+        for name, pattern in recipe.patterns.items():
+            if name not in given and recipe.parameters.get(name) == "" and not may_take(pattern, ""):
+                raise RefusedCallError(
+                    Code.INVALID_ARGUMENT,
+                    f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",
+                )
+
+
+def _parameters(recipes: Mapping[str, Recipe]) -> set[str]:
+    """Parameters that every machine's recipe has."""
+    sets = [set(recipe.parameters) for recipe in recipes.values()]
+    return set.intersection(*sets) if sets else set()
+
+
+def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Recipe]) -> RefusedCallError:
+    recipe = next(iter(recipes.values())).name if recipes else ""
+    partly = [machine for machine, offered in recipes.items() if name in offered.parameters]
+    if partly:
+        text = (
+            f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
+        )
+        return RefusedCallError(Code.INVALID_ARGUMENT, text)
+    close = difflib.get_close_matches(name, valid, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    if name in REMOTE:
+        hint = f"did you mean env:{name}? "
+    names = ", ".join(valid) or "none"
+    return RefusedCallError(
+        Code.INVALID_ARGUMENT,
+        f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}",
+    )

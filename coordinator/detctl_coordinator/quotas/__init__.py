@@ -1,0 +1,1 @@
+"""Limits for each caller: audits, bytes and failed attempts."""

@@ -1,0 +1,62 @@
+"""`detctl show ID`: an audit, a run or a machine as JSON text."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, redact_document
+
+from detctl_coordinator import limits
+from detctl_coordinator.domain.fingerprint import Phase, Stage
+from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.domain.run import RunRecord
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
+from detctl_coordinator.storage.store import Store
+from detctl_coordinator.wire.verdict_summary import verdict_of
+
+# Stores hold runs of earlier versions, whose manifests have all values.
+_KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
+
+
+def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Collection[str]) -> tuple[str, str]:
+    """(kind, JSON without credentials). Raises RefusedCallError (NOT_FOUND)."""
+    if limits.ID.fullmatch(wanted):
+        if (run := store.run(wanted)) is not None:
+            seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
+            document = {**_run(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}
+            document["manifest"] = protected_manifest(document["manifest"], _KEY)
+            return "run", json.dumps(redact_document(document))
+        if (audit := store.audit(wanted)) is not None:
+            document = audit_to_json(audit)
+            document["runs"] = [_run(one) for one in audit.runs.values()]
+            for shown in document["runs"]:
+                shown.pop("manifest")  # `show RUN` has it; an audit of a hundred runs would be megabytes
+            del document["verdict_json"]
+            return "audit", json.dumps(redact_document({**document, "verdict": verdict_of(audit)}))
+        if (machine := machines.get(wanted)) is not None:
+            document = machine_to_document(machine)
+            del document["beat"]
+            document |= {"schema": "detctl.machine/v1", "connected": wanted in alive}
+            return "machine", json.dumps(redact_document(document))
+    text = f"no audit, run or machine {limits.clean(wanted, 80)!r} is known here; see detctl audits, runs, machines"
+    raise RefusedCallError(Code.NOT_FOUND, text)
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    """Without what was made of its holder's secret."""
+    document = run_to_json(run)
+    del document["secret_digest"]
+    return document
+
+
+def _seal(seal: dict[str, Any]) -> dict[str, Any]:
+    """The seal with its detail, streams by name of stage."""
+    streams = {
+        f"{Stage(stage).word}/{Phase(phase).word}": {"steps": steps, "count": count, "chain": chain}
+        for _, stage, phase, steps, count, chain in seal["streams"]
+    }
+    return {**seal, "streams": streams}

@@ -1,0 +1,1 @@
+"""Drives audits: which machine runs what, what arrived, and when a verdict is due."""

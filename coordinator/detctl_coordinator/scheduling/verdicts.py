@@ -1,0 +1,168 @@
+"""From stored runs to problems and verdicts: the seam to storage's check, comparison and attribution. Runs in a thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from detctl_coordinator.attribution.case import Case, JudgeRequest
+from detctl_coordinator.attribution.experiments.explore import explore, held_in
+from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
+from detctl_coordinator.attribution.self_test import self_test
+from detctl_coordinator.attribution.verdict.explained import with_experiments, with_self_test
+from detctl_coordinator.attribution.verdict.report import build_verdict
+from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
+from detctl_coordinator.comparison.reader import DamagedError
+from detctl_coordinator.domain.audit import Audit
+from detctl_coordinator.domain.lifecycle_events import Judged
+from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunState
+from detctl_coordinator.domain.verdict import Verdict, Zoom
+from detctl_coordinator.limits import clean
+from detctl_coordinator.storage.reading.reader import StoredRun
+from detctl_coordinator.storage.reading.verify import verify
+from detctl_coordinator.storage.store import DocumentError, Store, StoreError
+
+log = logging.getLogger(__name__)
+
+LAST_LINE_CHARS = 300
+NO_PROBE = "no probe answered from the training (python -I, no torch, or not a training)"
+
+
+def problem_of_run(store: Store, run_id: str) -> str:
+    """What is wrong with an ended run's data, one line; empty where all is well. Raises StoreError."""
+    try:
+        empty = not store.seals(run_id) and not store.streams(run_id)
+    except DocumentError as error:
+        return str(error)
+    if empty:
+        run = store.run(run_id)
+        return no_data(run.outcome if run is not None else None)
+    problems = _problems(store, run_id)
+    if not problems:
+        return ""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return problems[0] + more
+
+
+def no_data(outcome: RunOutcome | None) -> str:
+    """Why nothing arrived of a run that ended: how the program ended and its last line, which mostly names the mistake; else NO_PROBE."""
+    if outcome is None:
+        return NO_PROBE
+    if outcome.end not in ("exit", "window", "stop"):
+        return outcome.message or f"ended by {outcome.end} before anything was recorded"
+    if not outcome.exit_code:
+        return NO_PROBE
+    how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
+    lines = [line for line in outcome.output_tail.splitlines() if line.strip()]
+    said = f": {clean(lines[-1], LAST_LINE_CHARS)}" if lines else ""
+    return f"ended with {how} before any training was seen{said}"
+
+
+def judge_audit(store: Store, audit: Audit) -> Judged:
+    """The verdict of a whole audit, and the runs that should look closer first (none, once there were some). Raises StoreError.
+
+    A fault of ours makes it unverified, never endless."""
+    try:
+        case = Case(_request(store, audit, audit.runs_for("")))
+        verdict = build_verdict(case)
+        zoomed = audit.runs_for("zoom")
+        if zoomed:
+            zoom: Zoom | None = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
+        else:
+            zoom = operation(case)
+            target = zoom_target(case) if audit.request.zoom else None
+            if target is not None:
+                return Judged(verdict.to_json(), zoom_specs(target, audit.audit_id, len(audit.runs)))
+        verdict = verdict.model_copy(update={"zoom": zoom})
+        return _explained(store, audit, case, verdict)
+    except Exception as error:
+        if isinstance(error, StoreError) and not isinstance(error, DocumentError):
+            raise
+        log.exception("audit=%s event=judge-failed", audit.audit_id)
+        text = f"internal error while comparing ({type(error).__name__}); the coordinator's log has the details"
+        if isinstance(error, DocumentError):
+            text = str(error)
+        recipe = audit.request.recipe
+        verdict = Verdict(audit=audit.audit_id, recipe=recipe, outcome="unverified", unverified_because=[text])
+        return Judged(verdict.to_json())
+
+
+def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judged:
+    """The verdict with what experiments showed, and those that are still to be run."""
+    request = audit.request
+    explain = request.explain and verdict.outcome == "different"
+    if not explain and not request.self_test:
+        return Judged(verdict.to_json())
+
+    window = (case.request.window[0], case.limit)
+
+    def case_of(experiments: Sequence[str]) -> Case:
+        tried = tuple(StoredRun(store, run_id) for run_id in experiments)
+        return Case(replace(case.request, readers=(*case.request.readers, *tried), planned=(), twins=0, window=window))
+
+    lab = Lab(audit.audit_id, audit.runs, case_of, request.budget_runs)
+    try:
+        rounds = explore(case, lab) if explain else []
+        checks = self_test(case, lab, held_in(rounds)) if request.self_test else []
+    except RunsNeededError as wanted:
+        return Judged(verdict.to_json(), wanted.specs, wanted.why)
+    if explain:
+        verdict = with_experiments(verdict, rounds)
+    return Judged((with_self_test(verdict, checks) if checks else verdict).to_json())
+
+
+def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
+    """Verdict JSON of some runs; the audit where they are all of one. Raises StoreError."""
+    case = Case(_request(store, *chosen))
+    return build_verdict(case).model_copy(update={"zoom": operation(case)}).to_json()
+
+
+def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> JudgeRequest:
+    specs = [run.spec for run in runs]
+    ends = [spec.step_to for spec in specs if spec.step_to is not None]
+    whole = audit is not None and len(runs) == len(audit.runs_for(""))
+    return JudgeRequest(
+        audit_id=audit.audit_id if audit else "",
+        recipe=", ".join(dict.fromkeys(spec.recipe for spec in specs)),
+        readers=tuple(StoredRun(store, spec.run_id) for spec in specs),
+        machines=tuple(dict.fromkeys(spec.arm.machine for spec in specs)),
+        window=(max(spec.step_from for spec in specs), min(ends, default=None)),
+        varied=len({spec.arm.variation for spec in specs}) > 1,
+        damaged=frozenset(run.spec.run_id for run in runs if _is_damaged(store, run)),
+        twins=audit.request.twins if audit and whole else 0,
+        planned=tuple(spec.label for spec in specs) if whole else (),
+    )
+
+
+def _problems(store: Store, run_id: str) -> list[str]:
+    try:
+        return verify(store, run_id, blobs=True)
+    except (DamagedError, DocumentError) as error:
+        return [str(error)]
+    except StoreError:
+        raise
+    except Exception as error:
+        log.exception("run=%s event=verify-failed", run_id)
+        return [
+            f"internal error while checking the data ({type(error).__name__}); the coordinator's log has the details"
+        ]
+
+
+def _is_damaged(store: Store, run: RunRecord) -> bool:
+    """Data that contradict themselves must not be compared; data that only stop early (no seal, a rank killed) may be."""
+    if run.state is not RunState.FAILED:
+        return False
+    if run.outcome is not None and run.outcome.end == "damaged":
+        return True
+    seals = store.seals(run.spec.run_id)
+    ranks = {key.rank for key in store.streams(run.spec.run_id)}
+    broke_off = ranks - set(seals) or any(seal.reason == "lost" for seal in seals.values())
+    return bool(seals) and not broke_off and bool(_problems(store, run.spec.run_id))
+
+
+def totals_of_run(store: Store, run_id: str) -> tuple[int, int]:
+    """(last step that every rank finished, records) by the run's seals; (0, 0) where there is none."""
+    seals = store.seals(run_id).values()
+    step = min((seal.last_step for seal in seals), default=0)
+    return step, sum(stream.count for seal in seals for stream in seal.streams)

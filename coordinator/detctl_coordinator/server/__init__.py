@@ -1,0 +1,1 @@
+"""The gRPC server: addresses, settings, interceptors and the metrics endpoint."""

@@ -1,0 +1,177 @@
+"""What every call passes first: who calls, by certificate and token, and whether they may (domain/identity.py decides).
+
+Nothing of a caller's is read, still less parsed, before it is known who calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+from detctl_proto.element_count import UNCOUNTED_BYTES
+
+from detctl_coordinator import limits
+from detctl_coordinator.auth.caller_context import MACHINE_KEY, TOKEN_KEY, metadata_value, set_current_caller
+from detctl_coordinator.auth.token_book import TokenBook
+from detctl_coordinator.domain.identity import (
+    LOCAL,
+    OPEN_METHODS,
+    AccessDeniedError,
+    Caller,
+    Role,
+    caller_of,
+    check_call,
+    token_id_of,
+)
+from detctl_coordinator.errors.codes import Code, RefusedCallError
+from detctl_coordinator.errors.translator import abort
+from detctl_coordinator.quotas.byte_budget import ByteBudget
+from detctl_coordinator.quotas.penalties import Penalties
+from detctl_coordinator.quotas.quotas import Quotas, key_of
+from detctl_coordinator.storage.store import StoreError
+from detctl_coordinator.wire.messages import MessageParser
+
+READ_S = 30.0  # a call of one message sends it at once
+ANYBODY = Caller("anybody", Role.VIEWER)  # who calls an open method: all together they share one quota
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Every call passes it: the caller is identified, then the quota is checked, then a message is read, and then it is parsed.
+
+    Refuses with UNAUTHENTICATED who does not show who they are, with PERMISSION_DENIED who may not, both before any of their data are
+    read; with RESOURCE_EXHAUSTED what is too much, with INVALID_ARGUMENT what is no message. A stream is asked again at each of its
+    messages, so that a revoked token ends it. `own_token`: of the coordinator's token file; None on a Unix socket, which only its
+    owner can open: whoever calls there is LOCAL.
+    """
+
+    def __init__(self, own_token: str | None, tokens: TokenBook | None, quotas: Quotas) -> None:
+        self._own = own_token.encode() if own_token is not None else None
+        self._tokens = tokens
+        self._quotas = quotas
+        self._penalties = Penalties()
+        self._guarded_methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._arriving = ByteBudget(limits.ARRIVING_BYTES_MAX, limits.ARRIVING_BYTES_OF_CALLER_MAX)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
+        handler_call_details: Any,
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is not None and method not in self._guarded_methods:
+            self._guarded_methods[method] = self._guarded(handler, method)
+        return self._guarded_methods.get(method, handler)
+
+    async def _identify(self, method: str, context: Any) -> Caller:
+        """Raises RefusedCallError, StoreError."""
+        if self._own is None or self._tokens is None:
+            return LOCAL
+        if method in OPEN_METHODS:
+            return ANYBODY
+        metadata = context.invocation_metadata()
+        scheme, _, text = metadata_value(metadata, TOKEN_KEY).partition(" ")
+        if scheme != "Bearer" or not text:
+            raise RefusedCallError(Code.UNAUTHENTICATED, "a token is needed: authorization: Bearer …")
+        try:
+            if hmac.compare_digest(text.encode("utf-8", "replace"), self._own):
+                caller = LOCAL
+            else:
+                token = await self._tokens.get(token_id_of(text))
+                caller = caller_of(token, text, _certificate_name(context), time.time())
+            check_call(caller, method, metadata_value(metadata, MACHINE_KEY))
+        except AccessDeniedError as error:
+            raise RefusedCallError(
+                Code.PERMISSION_DENIED if error.known else Code.UNAUTHENTICATED, str(error)
+            ) from None
+        return caller
+
+    async def _parsed(self, parser: MessageParser, raw: bytes, key: str) -> Any:
+        """The message; a large one of a caller who has sent too much waits first. Raises RefusedCallError."""
+        if len(raw) > UNCOUNTED_BYTES:
+            await self._penalties.sit_out(key)
+        try:
+            return await parser.parse(raw)
+        except RefusedCallError as refusal:
+            if refusal.code is Code.RESOURCE_EXHAUSTED:
+                self._penalties.add(key)
+            raise
+
+    def _guarded(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
+        """A handler of the same answers that takes raw bytes and asks first.
+
+        It is one of a stream of requests, also where there is one request: gRPC reads the message of any other before it calls the
+        handler. On the wire they are the same."""
+        inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        parser = MessageParser(method, handler.request_deserializer)
+
+        async def messages(requests: Any, context: Any, caller: Caller) -> AsyncIterator[Any]:
+            async for raw in requests:
+                await self._identify(method, context)
+                async with self._arriving.holding(key_of(caller), len(raw), arrived=True):
+                    message = await self._parsed(parser, raw, key_of(caller))
+                    del raw
+                    yield message
+                    del message
+
+        @contextlib.asynccontextmanager
+        async def entered(requests: Any, context: Any) -> AsyncIterator[Any]:
+            """What the inner handler is given. Refuses with a status."""
+            try:
+                caller = await self._identify(method, context)
+                set_current_caller(caller)
+                with self._quotas.call(caller, method):
+                    if handler.request_streaming:
+                        yield messages(requests, context, caller)
+                        return
+                    # Room for the largest first: how much it is nobody knows before it is read, and in memory.
+                    async with self._arriving.holding(key_of(caller), limits.MESSAGE_BYTES_MAX) as share:
+                        raw = await _only_message(requests)
+                        share.shrink_to(len(raw))
+                        yield await self._parsed(parser, raw, key_of(caller))
+            except (RefusedCallError, StoreError) as error:
+                await abort(context, error, method)
+
+        async def one(requests: Any, context: Any) -> Any:
+            async with entered(requests, context) as request:
+                return await inner(request, context)
+
+        async def many(requests: Any, context: Any) -> AsyncIterator[Any]:
+            async with entered(requests, context) as request:
+                async for reply in inner(request, context):
+                    yield reply
+
+        serialize = _unless_bytes(handler.response_serializer)
+        if handler.response_streaming:
+            return grpc.stream_stream_rpc_method_handler(many, None, serialize)
+        return grpc.stream_unary_rpc_method_handler(one, None, serialize)
+
+
+async def _only_message(requests: Any) -> bytes:
+    """Raises RefusedCallError where it does not come."""
+    try:
+        async with asyncio.timeout(READ_S):
+            async for raw in requests:
+                return bytes(raw)
+    except TimeoutError:
+        pass
+    raise RefusedCallError(Code.INVALID_ARGUMENT, "the call brought no message")
+
+
+def _unless_bytes(serialize: Any) -> Callable[[Any], bytes]:
+    """For answers that many are given: they are encoded once, by whoever makes them."""
+    return lambda reply: reply if isinstance(reply, bytes) else serialize(reply)
+
+
+def _certificate_name(context: Any) -> str | None:
+    """The common name on the caller's certificate, None without TLS. gRPC has checked the certificate."""
+    facts = context.auth_context() or {}
+    names = facts.get("x509_common_name")
+    if names is None:
+        return "" if b"ssl" in facts.get("transport_security_type", ()) else None
+    return bytes(names[0]).decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""Reads stored runs for comparison, checks them against their seals, and copies them."""

@@ -1,0 +1,186 @@
+"""What runs sent, in Redis: fencing by attempt, segments as blobs, the index as one string a stream, seals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
+from detctl_coordinator.storage.contradictions import is_over, other_entry, other_seal, other_segment, was_sealed
+from detctl_coordinator.storage.limits import ORDINAL_GAP_MAX
+from detctl_coordinator.storage.redis import keys as redis_keys
+from detctl_coordinator.storage.redis import scripts
+from detctl_coordinator.storage.redis.keys import ENTRY_BYTES, data_key, state_key
+from detctl_coordinator.storage.redis.link import RedisLink
+from detctl_coordinator.storage.store import FencedError, MissingError, RejectedDataError, StoreError
+
+UNLINK_MAX = 500  # keys a command
+BLOBS_MAX = 16  # segments a round trip: some MiB
+DELETED_MARK_S = 86_400  # a late agent of a deleted run is fenced off at least this long
+
+
+def attempt_of(link: RedisLink, run_id: str) -> int:
+    """The attempt that may write; 0: none, or the run was deleted."""
+    now = link.call("HGET", state_key(run_id), "attempt")
+    return int(now) if now and now != b"deleted" else 0
+
+
+def open_attempt(link: RedisLink, run_id: str, attempt: int) -> None:
+    """Lets `attempt` write, fences older ones and unlinks their data. Raises FencedError."""
+    if attempt < 1 or not link.call("HEXISTS", redis_keys.RUNS, run_id):
+        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
+    answer = link.script(scripts.OPEN_ATTEMPT, [state_key(run_id)], [attempt])
+    if answer != b"ok":
+        raise _fenced(run_id, attempt, answer)
+    link.confirm()
+    sweep_stale(link, run_id)
+
+
+def put_segment(
+    link: RedisLink,
+    run_id: str,
+    attempt: int,
+    meta: SegmentMeta,
+    columns: bytes,
+    closed: Sequence[tuple[StreamKey, StepEntry]],
+) -> None:
+    """Writes a segment and its part of the index in one step; nothing where both are there. Raises FencedError, RejectedDataError."""
+    keys = [state_key(run_id), data_key(run_id, attempt, "metas", meta.rank)]
+    keys.append(data_key(run_id, attempt, "segment", meta.rank, meta.number))
+    keys += [data_key(run_id, attempt, part) for part in ("streams", "ranks", "seals")]
+    values: list[str | int | bytes] = [attempt, meta.rank, meta.number, redis_keys.pack_meta(meta), columns]
+    values += [ENTRY_BYTES, ORDINAL_GAP_MAX]
+    for key, group in groupby(sorted(closed, key=_by_stream_and_ordinal), key=lambda item: item[0]):
+        keys.append(data_key(run_id, attempt, "index", redis_keys.stream_field(key)))
+        chunks = _chunks([entry for _, entry in group])
+        values += [redis_keys.stream_field(key), len(chunks)]
+        for first, data in chunks:
+            values += [first, data]
+    answer = link.script(scripts.PUT_SEGMENT, keys, values)
+    if answer[0] == b"segment":
+        raise other_segment(meta.rank, meta.number)
+    if answer[0] == b"sealed":
+        raise was_sealed(meta.rank, meta.number)
+    if answer[0] == b"entry":
+        raise other_entry(redis_keys.stream_of(answer[1].decode()), int(answer[2]))
+    _check(link, answer, run_id, attempt)
+    link.confirm()
+
+
+def put_seal(link: RedisLink, run_id: str, attempt: int, rank: int, document: str) -> None:
+    """Writes the seal of a rank; nothing where it is there. Raises FencedError, ContradictionError."""
+    keys = [state_key(run_id), data_key(run_id, attempt, "seals"), data_key(run_id, attempt, "ranks")]
+    answer = link.script(scripts.PUT_SEAL, keys, [attempt, rank, document])
+    if answer[0] == b"seal":
+        raise other_seal(rank)
+    _check(link, answer, run_id, attempt)
+    link.confirm()
+
+
+def entries(link: RedisLink, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
+    """Entries start..stop-1 that are there, without a gap."""
+    if stop <= start:
+        return []
+    name = data_key(run_id, attempt_of(link, run_id), "index", redis_keys.stream_field(key))
+    return redis_keys.unpack_entries(link.call("GETRANGE", name, start * ENTRY_BYTES, stop * ENTRY_BYTES - 1), start)
+
+
+def streams(link: RedisLink, run_id: str) -> dict[StreamKey, int]:
+    pairs = _hash(link, data_key(run_id, attempt_of(link, run_id), "streams"))
+    found = {redis_keys.stream_of(field.decode()): int(count) for field, count in pairs.items()}
+    return {key: count for key, count in sorted(found.items()) if count}
+
+
+def metas(link: RedisLink, run_id: str, rank: int) -> list[SegmentMeta]:
+    pairs = _hash(link, data_key(run_id, attempt_of(link, run_id), "metas", rank))
+    return sorted(
+        (redis_keys.unpack_meta(rank, int(number), data) for number, data in pairs.items()),
+        key=lambda meta: meta.number,
+    )
+
+
+def columns(link: RedisLink, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
+    attempt, wanted = attempt_of(link, run_id), list(numbers)
+    found: dict[int, bytes] = {}
+    for start in range(0, len(wanted), BLOBS_MAX):
+        page = wanted[start : start + BLOBS_MAX]
+        blobs = link.call("MGET", *(data_key(run_id, attempt, "segment", rank, number) for number in page))
+        for number, blob in zip(page, blobs, strict=True):
+            if blob is None:
+                raise MissingError(f"run {run_id}: no segment {number} of rank {rank}")
+            found[number] = blob
+    return found
+
+
+def seals(link: RedisLink, run_id: str) -> dict[int, bytes]:
+    pairs = _hash(link, data_key(run_id, attempt_of(link, run_id), "seals"))
+    return dict(sorted((int(rank), text) for rank, text in pairs.items()))
+
+
+def delete(link: RedisLink, run_id: str) -> None:
+    """Fences everybody off and unlinks all data; may be repeated after an interruption."""
+    link.script(scripts.MARK_DELETED, [state_key(run_id)], [DELETED_MARK_S])
+    sweep_stale(link, run_id)
+
+
+def sweep_stale(link: RedisLink, run_id: str) -> None:
+    """Unlinks the data of attempts that may write no more. What lists the keys goes last, so it can be taken up again."""
+    for field in _hash(link, state_key(run_id)):
+        if not field.startswith(b"stale:"):
+            continue
+        attempt = int(field.removeprefix(b"stale:"))
+        ranks = [int(rank) for rank in link.call("SMEMBERS", data_key(run_id, attempt, "ranks"))]
+        names = [
+            data_key(run_id, attempt, "segment", rank, int(number))
+            for rank in ranks
+            for number in link.call("HKEYS", data_key(run_id, attempt, "metas", rank))
+        ]
+        listed = link.call("HKEYS", data_key(run_id, attempt, "streams"))
+        names += [data_key(run_id, attempt, "index", stream.decode()) for stream in listed]
+        names += [data_key(run_id, attempt, "metas", rank) for rank in ranks]
+        names += [data_key(run_id, attempt, part) for part in ("seals", "streams", "ranks")]
+        for start in range(0, len(names), UNLINK_MAX):
+            link.call("UNLINK", *names[start : start + UNLINK_MAX])
+        link.call("HDEL", state_key(run_id), field)
+
+
+def _by_stream_and_ordinal(item: tuple[StreamKey, StepEntry]) -> tuple[StreamKey, int]:
+    return item[0], item[1].ordinal
+
+
+def _chunks(entries: Sequence[StepEntry]) -> list[tuple[int, bytes]]:
+    """Runs of neighbouring ordinals, each as (first ordinal, packed entries)."""
+    chunks: list[tuple[int, list[StepEntry]]] = []
+    for entry in entries:
+        if chunks and entry.ordinal == chunks[-1][0] + len(chunks[-1][1]):
+            chunks[-1][1].append(entry)
+        else:
+            chunks.append((entry.ordinal, [entry]))
+    return [(first, b"".join(map(redis_keys.pack_entry, group))) for first, group in chunks]
+
+
+def _hash(link: RedisLink, name: str) -> dict[bytes, bytes]:
+    return dict(link.call("HGETALL", name))
+
+
+def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) -> None:
+    """Raises what a script's answer means."""
+    if answer[0] == b"attempt":
+        # The mark of a deletion fades; the list of runs does not.
+        if answer[1] == b"none" and not link.call("HEXISTS", redis_keys.RUNS, run_id):
+            raise _fenced(run_id, attempt, b"deleted")
+        raise _fenced(run_id, attempt, answer[1])
+    if answer[0] == b"over":
+        raise is_over(run_id, attempt)
+    if answer[0] == b"gap":
+        raise RejectedDataError(
+            f"entry {answer[1].decode()} is too far ahead: its stream has {answer[2].decode()} entries"
+        )
+
+
+def _fenced(run_id: str, attempt: int, now: bytes) -> StoreError:
+    if now == b"deleted":
+        return FencedError(f"run {run_id} is unknown: it was deleted or never planned")
+    if now == b"none" or int(now) < attempt:
+        return StoreError(f"run {run_id}: attempt {attempt} is not open yet")
+    return FencedError(f"run {run_id}: attempt {attempt} is older than attempt {int(now)}")
