@@ -7,14 +7,13 @@ import sys
 from types import FrameType
 from typing import Any, Dict, Optional
 
-from detctl_probe.process.paths import Places
+from detctl_probe.process.paths import PROBE_FOLDER, Places
 
 USER, PACKAGE, STDLIB, PROBE = "user", "package", "stdlib", "probe"
 
 # Packages that seed and draw for reasons of their own.
 _OWN_BUSINESS = ("/torch/", "/numpy/", "/torchvision/", "/triton/", "/sympy/", "/networkx/")
 _PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
@@ -71,7 +70,7 @@ class Callers:
         return {"file": self._places.logical(code.co_filename), "line": frame.f_lineno, "function": code.co_name}
 
     def _classify(self, file: str) -> str:
-        if file.startswith(_OURS):
+        if file.startswith(PROBE_FOLDER):
             return PROBE
         if file.startswith("<"):
             return USER if file in ("<stdin>", "<string>") else STDLIB
@@ -80,7 +79,7 @@ class Callers:
             return PACKAGE
         if absolute.startswith(_STDLIB):
             return STDLIB
-        if os.path.basename(absolute) == "sitecustomize.py" and os.path.dirname(absolute) + os.sep in _OURS:
+        if os.path.basename(absolute) == "sitecustomize.py" and os.path.dirname(absolute) + os.sep in PROBE_FOLDER:
             return PROBE
         return USER
 

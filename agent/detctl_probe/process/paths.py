@@ -7,6 +7,7 @@ from typing import Dict, List, Mapping, Optional, Tuple
 
 # Places of a run whose contents are its own business: never recorded as data.
 PRIVATE = ("tmp", "home", "cache")
+PROBE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Places:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from types import TracebackType
 from typing import Optional, Set
 
-_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+from detctl_probe.process.paths import PROBE_FOLDER
 
 
 def prune(error: Optional[BaseException]) -> None:
@@ -23,7 +22,7 @@ def _without_ours(trace: Optional[TracebackType]) -> Optional[TracebackType]:
     last: Optional[TracebackType] = None
     while trace is not None:
         following = trace.tb_next
-        if not trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        if not trace.tb_frame.f_code.co_filename.startswith(PROBE_FOLDER):
             if last is None:
                 first = trace
             elif last.tb_next is not trace:
