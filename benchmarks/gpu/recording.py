@@ -25,6 +25,9 @@ from detctl_probe.stage import stage
 from detctl_probe.transport import frames
 from warm_python import VARIABLE, WarmProcess
 
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests" / "support"))
+from probe_records import Record, load_json, unpack_records
+
 TRAININGS = Path(__file__).resolve().parent / "trainings"
 
 
@@ -33,7 +36,7 @@ class Recording:
     """What the main process of a training reported; read from a folder."""
 
     hello: dict[str, Any] = field(default_factory=dict)
-    records: list[frames.Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     seal: dict[str, Any] | None = None
@@ -58,15 +61,15 @@ class Recording:
 
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == frames.RECORDS:
-            self.records.extend(frames.unpack_records(payload))
+            self.records.extend(unpack_records(payload))
         elif kind == frames.HELLO:
-            self.hello = frames.load_json(payload)
+            self.hello = load_json(payload)
         elif kind == frames.NOTE:
-            self.notes.append(frames.load_json(payload))
+            self.notes.append(load_json(payload))
         elif kind == frames.FACTS:
-            self.facts = frames.load_json(payload)
+            self.facts = load_json(payload)
         elif kind == frames.SEAL:
-            self.seal = frames.load_json(payload)
+            self.seal = load_json(payload)
 
     def intervention(self, name: str) -> dict[str, Any]:
         """Its row of the seal: value, acted, detail; empty where the seal has none."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from harness import fuzz, instrumented
 
-with instrumented("detctl_agent", "detctl_proto.outside_json", "detctl_probe.transport.chain"):
+with instrumented("detctl_agent", "detctl_proto.outside_json", "detctl_probe.transport"):
     from detctl_agent.recording.ranks import Ranks
-    from detctl_agent.recording.records import FrameBuffer, ProtocolError
     from detctl_coordinator.errors.codes import RefusedCallError
     from detctl_coordinator.wire.records import seal_from_proto
+    from detctl_probe.transport.frames import FrameReader, ProtocolError
     from detctl_proto.v1 import agents_pb2
 
 
 def target(data: bytes) -> None:
     ranks = Ranks("run", 1, "module", lambda: 0.0)
-    process, buffer = ranks.connect(), FrameBuffer()
+    process, buffer = ranks.connect(), FrameReader()
     messages = []
     try:
         # Two pieces, cut where the input says: a frame may come in parts.

@@ -15,6 +15,7 @@ with instrumented(
     from detctl_coordinator.storage import documents
     from detctl_coordinator.wire import checks, control
     from detctl_coordinator.wire import records as wire_records
+    from detctl_probe.transport.frames import ProtocolError
     from detctl_proto.outside_json import JsonError, dump, parse
     from detctl_proto.v1 import audits_pb2, records_pb2
 
@@ -33,7 +34,7 @@ def target(data: bytes) -> None:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     try:
         records.json_object(data)
-    except records.ProtocolError as error:
+    except ProtocolError as error:
         one_line(str(error))
     try:
         run = documents.load_audit(data)

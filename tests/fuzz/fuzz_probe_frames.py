@@ -1,4 +1,4 @@
-"""The probe's own reader of frames and records."""
+"""The reader of frames, which both ends use, and the payloads that it hands to the probe and to the agent."""
 
 from __future__ import annotations
 
@@ -11,21 +11,14 @@ with instrumented("detctl_probe.transport.frames"):
 def target(data: bytes) -> None:
     reader = frames.FrameReader()
     try:
-        found = reader.feed(data[: len(data) // 2]) + reader.feed(data[len(data) // 2 :])
-    except ValueError:
-        return
-    for kind, payload in found:
-        try:
-            if kind == frames.RECORDS:
-                frames.unpack_records(payload)
-            elif kind == frames.STEP:
-                frames.unpack_step(payload)
-            elif kind == frames.STOP:
-                frames.unpack_stop(payload)
-            else:
-                frames.load_json(payload)
-        except ValueError:
-            pass
+        for half in (data[: len(data) // 2], data[len(data) // 2 :]):
+            for kind, payload in reader.feed(half):
+                if kind == frames.STEP:
+                    frames.unpack_step(payload)
+                elif kind == frames.STOP:
+                    frames.unpack_stop(payload)
+    except frames.ProtocolError:
+        pass
 
 
 if __name__ == "__main__":

@@ -9,15 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detctl_probe.transport import chain
+from detctl_probe.transport import chain, frames
 
 from detctl_agent.recording.records import Record, record_hash
-
-STAGE_WORDS = (
-    "code", "listing", "files", "rng", "init", "order", "sample", "batch",
-    "forward", "loss", "backward", "collective", "update", "artifact",
-)  # fmt: skip
-PHASE_WORDS = ("train", "eval")
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Total:
     @property
     def name(self) -> str:
         """`forward/train`, as the probe's seal names it."""
-        return f"{STAGE_WORDS[self.stage]}/{PHASE_WORDS[self.phase]}"
+        return f"{frames.STAGES[self.stage]}/{frames.PHASES[self.phase]}"
 
 
 class _Stream:

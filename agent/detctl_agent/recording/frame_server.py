@@ -18,11 +18,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from detctl_probe.transport.frames import FrameReader, ProtocolError, stop_frame
+
 from detctl_agent import logs
 from detctl_agent.launcher.account import Account
 from detctl_agent.recording.frame_budget import LARGE_BYTES, STALLED_S, FrameBudget, training_budget
 from detctl_agent.recording.ranks import Message, Process, Ranks
-from detctl_agent.recording.records import JSON_BYTES_MAX, FrameBuffer, ProtocolError, stop_frame
+from detctl_agent.recording.records import JSON_BYTES_MAX
 
 RECEIVE_BYTES = 256 * 1024  # of one process; many share RECEIVED_BYTES, but for RECEIVE_BYTES_MIN each
 RECEIVE_BYTES_MIN = 16 * 1024
@@ -37,7 +39,7 @@ class _Connection:
     """One process. taken: bytes of the budget that its frame under way has, since when. waits: nobody reads of it until there is room."""
 
     process: Process
-    buffer: FrameBuffer = field(default_factory=FrameBuffer)
+    reader: FrameReader = field(default_factory=FrameReader)
     taken: int = 0
     since: float = 0.0
     waits: bool = False
@@ -165,14 +167,14 @@ class FrameServer:
             self._close(connection, f"connection broke: {error.strerror}")
             return False
         if not data:
-            self._close(connection, "a frame was cut off" if held.buffer.rest else "")
+            self._close(connection, "a frame was cut off" if held.reader.left else "")
             return False
         try:
-            for kind, payload in held.buffer.feed(data):
+            for kind, payload in held.reader.feed(data):
                 self._give_back(held)
                 self._sink(self._ranks.frame(held.process, kind, payload))
-            if held.buffer.expected > JSON_BYTES_MAX and not held.process.hello:
-                raise ProtocolError(f"a frame of {held.buffer.expected} bytes before it said what it is")
+            if held.reader.expected > JSON_BYTES_MAX and not held.process.hello:
+                raise ProtocolError(f"a frame of {held.reader.expected} bytes before it said what it is")
         except ProtocolError as error:
             self._refuse(connection, str(error))
             return False
@@ -186,7 +188,7 @@ class FrameServer:
     def _has_room(self, connection: socket.socket) -> bool:
         """Whether the frame under way may arrive; a large one has taken its room then."""
         held = self._connections[connection]
-        size = held.buffer.expected
+        size = held.reader.expected
         if size <= LARGE_BYTES or held.taken:
             return True
         if not self._budget.take(size):

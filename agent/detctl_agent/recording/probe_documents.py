@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from detctl_probe.transport.frames import ProtocolError
 from detctl_proto.outside_json import describe_faults
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from detctl_agent.recording.records import ProtocolError, json_object
+from detctl_agent.recording.records import json_object
 
 Section = dict[str, Any] | None
 Rows = list[dict[str, Any]] | None

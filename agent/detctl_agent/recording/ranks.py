@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_probe.transport import frames
+from detctl_probe.transport.frames import ProtocolError
 from detctl_proto.redaction import redact_document
 from detctl_proto.v1 import agents_pb2, records_pb2
 
-from detctl_agent.recording import records as wire
 from detctl_agent.recording.folding import RankFolding, Total, seal_mismatch
-from detctl_agent.recording.records import Identities, ProtocolError, Record, RecordParser
+from detctl_agent.recording.records import Identities, Record, RecordParser, json_object
 from detctl_agent.recording.redacted_records import CODE, redacted_hello, redacted_record
 from detctl_agent.recording.segments import Origin, SegmentPacker
 
-TRAINING_STAGES = frozenset((4, 8, 9, 10, 12))  # init, forward, loss, backward, update
+TRAINING_STAGES = frozenset(frames.STAGE_NUMBERS[name] for name in frames.TRAINING_STAGES)
 HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not shown that it trains
 HELD_BYTES_TOTAL = 256 * 1024 * 1024  # of all such processes of a training
 STEP_BYTES = 48  # of a finished step that is held back: a number in a list
@@ -33,7 +34,6 @@ DETAIL_BYTES_MAX = 1024 * 1024
 PROCESSES_MAX = 4096
 RANK_MAX = 1 << 20
 ENDING_REASONS = frozenset(("window", "stop"))
-SCHEME = "n6.v1"
 
 Message = agents_pb2.IngestRequest
 
@@ -93,21 +93,22 @@ class Ranks:
 
     def frame(self, process: Process, kind: int, payload: bytes) -> list[Message]:
         """A frame came. Raises ProtocolError where it cannot be."""
-        if not process.hello and kind != wire.HELLO:
+        if not process.hello and kind != frames.HELLO:
             raise ProtocolError("the first frame is no HELLO")
         if process.sealed:
             return []
-        if kind == wire.RECORDS:
+        if kind == frames.RECORDS:
             return self._records(process, payload)
-        if kind == wire.STEP:
-            if len(payload) != 5:
-                raise ProtocolError("a STEP of another length")
-            return self._step(process, int.from_bytes(payload[:4], "little"))
-        if kind == wire.HELLO:
+        if kind == frames.STEP:
+            step, _ = frames.unpack_step(payload)
+            return self._step(process, step)
+        if kind == frames.HELLO:
             self._keep(len(payload))
-            process.hello = redacted_hello(wire.json_object(payload)) or {"v": 0}
-            if process.hello.get("scheme", SCHEME) != SCHEME:
-                process.trouble = f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {SCHEME}"
+            process.hello = redacted_hello(json_object(payload)) or {"v": 0}
+            if process.hello.get("scheme", frames.SCHEME) != frames.SCHEME:
+                process.trouble = (
+                    f"digests of scheme {str(process.hello['scheme'])[:40]}, this agent knows {frames.SCHEME}"
+                )
             return []
         return self._document(process, kind, payload)
 
@@ -115,18 +116,18 @@ class Ranks:
         # Its import takes a quarter of a second (pydantic): here it passes while the training starts, and not before that.
         from detctl_agent.recording.probe_documents import Facts, Note, Seal, read
 
-        if kind == wire.NOTE:
+        if kind == frames.NOTE:
             process.notes_bytes += len(payload)
             if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
                 self._keep(len(payload))
                 process.notes.append(redact_document(read(Note, payload)))
-        elif kind == wire.FACTS:
+        elif kind == frames.FACTS:
             process.facts_frames += 1
             if process.facts_frames <= FACTS_MAX:
                 self._keep(len(payload))
                 process.facts.update(read(Facts, payload))
             return self._assign(process)
-        elif kind == wire.SEAL:
+        elif kind == frames.SEAL:
             return self._seal(process, read(Seal, payload))
         return []  # a type of a newer probe
 
@@ -303,7 +304,7 @@ class Ranks:
             rank = next(number for number in range(max(1, world), RANK_MAX * 2) if number not in self._by_rank)
         process.rank = rank
         self._by_rank[rank] = process
-        process.packer = SegmentPacker(Origin(self._run_id, self._attempt, rank, SCHEME, self._level))
+        process.packer = SegmentPacker(Origin(self._run_id, self._attempt, rank, frames.SCHEME, self._level))
         messages: list[Message] = []
         for item in self._let_held(process):
             messages += self._close_step(process, item) if isinstance(item, int) else self._take(process, item)

@@ -1,79 +1,39 @@
-"""Frames and records as bytes from a process that nobody trusts: every size is checked before it is believed.
+"""Reads the records of a process that nobody trusts: every size is checked before it is used.
 
-The format is detctl_probe/transport/frames.py. The reader is the agent's own because it must hold against hostile input and be
-fast: a record's text part (site, dtype, shape) is looked up as raw bytes, since trainings repeat the same ones each step.
+The layout is that of detctl_probe/transport/frames.py. A training repeats the same sites, dtypes and shapes in each step, so the
+parser looks up this part of a record as raw bytes: parsing it again would cost more than all the rest.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from detctl_probe.transport import frames
+from detctl_probe.transport.frames import (
+    DIGEST_BYTES,
+    HAS_ALL,
+    HAS_EVIDENCE,
+    HAS_ORDER_BLIND,
+    HAS_ROWS,
+    HAS_SKETCH,
+    ProtocolError,
+)
 from detctl_proto.outside_json import DEPTH_MAX, JsonError, parse_object
 
-HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, STOP = 1, 2, 3, 4, 5, 6, 100
-FRAME_BYTES_MAX = 64 * 1024 * 1024  # as the probe's: a listing of two million names with a digest each is 32 MB
 JSON_BYTES_MAX = 2 * 1024 * 1024
-JSON_DEPTH_MAX = DEPTH_MAX - 8  # it goes on inside a seal's detail or a manifest, which may be DEPTH_MAX deep
-STAGES = 14
+JSON_DEPTH_MAX = (
+    DEPTH_MAX - 8
+)  # the agent sends it on inside a seal's detail or a manifest, which may be DEPTH_MAX deep
 SHAPE_MAX = 64
-NAME_BYTES_MAX = 512  # as the coordinator takes them
-IDENTITIES_MAX = 65_536  # texts kept for look-up; beyond that the table starts anew
+NAME_BYTES_MAX = 512  # the coordinator accepts no longer names
+IDENTITIES_MAX = 65_536  # entries of the look-up table; a full table is emptied
 IDENTITIES_BYTES_MAX = 16 * 1024 * 1024
 
-_FRAME = struct.Struct("<IB")
-_HEAD = struct.Struct("<QBBIIIBH")
-_U16 = struct.Struct("<H")
-_U32 = struct.Struct("<I")
-HAS_ORDER_BLIND, HAS_ROWS, HAS_EVIDENCE, HAS_SKETCH = 1, 2, 4, 8
-SKETCH_BYTES = 304
-FIXED_BYTES = 16
-
-
-class ProtocolError(Exception):
-    """The process does not speak the protocol; nothing more of it is believed."""
-
-
-class FrameBuffer:
-    """Cuts a byte stream into frames."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yields (type, payload) of each whole frame. Raises ProtocolError for an impossible length."""
-        self._data += data
-        position = 0
-        try:
-            while len(self._data) - position >= _FRAME.size:
-                length, kind = _FRAME.unpack_from(self._data, position)
-                if not 1 <= length <= FRAME_BYTES_MAX:
-                    raise ProtocolError(f"a frame of {length} bytes (at most {FRAME_BYTES_MAX})")
-                end = position + 4 + length
-                if len(self._data) < end:
-                    break
-                payload = bytes(memoryview(self._data)[position + 5 : end])
-                position = end
-                yield kind, payload
-        finally:
-            del self._data[:position]
-
-    @property
-    def expected(self) -> int:
-        """Bytes of the frame under way with its head, 0 before its length has arrived."""
-        return 4 + int(_U32.unpack_from(self._data)[0]) if len(self._data) >= 4 else 0
-
-    @property
-    def rest(self) -> int:
-        """Bytes of a frame that is not whole yet."""
-        return len(self._data)
-
-
-def stop_frame(step: int) -> bytes:
-    """STOP: finish this step, seal, record no more."""
-    return _FRAME.pack(5, STOP) + _U32.pack(step)
+_HEAD = struct.Struct(frames.HEAD.format + "H")  # with the length of the site
+_SKETCH_BYTES = frames.SKETCH.size
+_STAGES, _PHASES = len(frames.STAGES), len(frames.PHASES)
 
 
 class Identity(NamedTuple):
@@ -150,11 +110,11 @@ class RecordParser:
         found: list[Record] = []
         position, size = 0, len(payload)
         identities, unpack_head, unpack_u16, unpack_u32 = (
-            self._identities, _HEAD.unpack_from, _U16.unpack_from, _U32.unpack_from,
+            self._identities, _HEAD.unpack_from, frames.U16.unpack_from, frames.U32.unpack_from,
         )  # fmt: skip
         while position < size:
             sequence, stage, phase, step, micro, occurrence, has, site_bytes = unpack_head(payload, position)
-            if stage >= STAGES or phase > 1 or has > 15 or sequence >> 62:
+            if stage >= _STAGES or phase >= _PHASES or has > HAS_ALL or sequence >> 62:
                 raise ProtocolError(f"a record of stage {stage}, phase {phase}, flags {has}")
             start = position + _HEAD.size - 2
             at = start + 2 + site_bytes
@@ -168,15 +128,15 @@ class RecordParser:
             identity = identities.get(key)
             if identity is None:
                 identity = self._identity(key, site_bytes, dtype_bytes, dimensions)
-            position = end + FIXED_BYTES
+            position = end + DIGEST_BYTES
             digest = payload[end:position]
             order_blind = rows = evidence = sketch = None
             if has:
                 if has & HAS_ORDER_BLIND:
-                    order_blind = payload[position : position + 16]
-                    position += 16
+                    order_blind = payload[position : position + DIGEST_BYTES]
+                    position += DIGEST_BYTES
                 if has & HAS_ROWS:
-                    length = 16 * unpack_u32(payload, position)[0]
+                    length = DIGEST_BYTES * unpack_u32(payload, position)[0]
                     rows = payload[position + 4 : position + 4 + length]
                     position += 4 + length
                 if has & HAS_EVIDENCE:
@@ -184,8 +144,8 @@ class RecordParser:
                     evidence = payload[position + 4 : position + 4 + length]
                     position += 4 + length
                 if has & HAS_SKETCH:
-                    sketch = payload[position : position + SKETCH_BYTES]
-                    position += SKETCH_BYTES
+                    sketch = payload[position : position + _SKETCH_BYTES]
+                    position += _SKETCH_BYTES
             if position > size:
                 raise ProtocolError("a record that is cut off")
             found.append(

@@ -10,12 +10,13 @@ import json
 from hashlib import blake2b
 from typing import Any
 
+from detctl_probe.transport.frames import STAGE_NUMBERS
 from detctl_proto.redaction import redact_document, redact_words
 
 from detctl_agent.recording.records import Record
 from detctl_agent.recording.segments import EVIDENCE_BYTES_MAX
 
-CODE = 0  # the stage
+CODE = STAGE_NUMBERS["code"]
 COMMAND = "command"  # the site, as the probe's observe/code.py names it
 
 

@@ -59,11 +59,11 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from detctl_probe.digest.fingerprint import Print
 
-SCHEME = "n6.v1"
+SCHEME = "n6.v1"  # of the digests
 VERSION = 1
 
 HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, STOP = 1, 2, 3, 4, 5, 6, 100
@@ -85,6 +85,9 @@ STAGES = (
     "artifact",
 )
 STAGE_NUMBERS: Dict[str, int] = {name: number for number, name in enumerate(STAGES)}
+TRAINING_STAGES = frozenset(
+    ("init", "forward", "loss", "backward", "update")
+)  # a process that records one of them trains
 PHASES = ("train", "eval")
 PHASE_NUMBERS: Dict[str, int] = {name: number for number, name in enumerate(PHASES)}
 
@@ -93,38 +96,26 @@ ROWS_MAX = 1 << 20  # more rows than this are left out; digest and order-blind d
 NAME_BYTES_MAX = 4096
 SHORT_NAME_CHARS = NAME_BYTES_MAX // 4  # surely short enough: four bytes a character at most
 SKETCH_DOUBLES = 38
+DIGEST_BYTES = 16
 
-_FRAME = struct.Struct("<IB")
-_HEAD = struct.Struct("<QBBIIIB")
-_U16 = struct.Struct("<H")
-_U32 = struct.Struct("<I")
-_STEP = struct.Struct("<IB")
-_SKETCH = struct.Struct("<%dd" % SKETCH_DOUBLES)
-_ORDER_BLIND, _ROWS, _EVIDENCE, _SKETCHED = 1, 2, 4, 8
+# The layout, for both ends: the length of a frame and its type, then the fixed start of a record, which names follow.
+FRAME = struct.Struct("<IB")
+HEAD = struct.Struct("<QBBIIIB")
+U16 = struct.Struct("<H")
+U32 = struct.Struct("<I")
+STEP_LAYOUT = struct.Struct("<IB")
+SKETCH = struct.Struct("<%dd" % SKETCH_DOUBLES)
+HAS_ORDER_BLIND, HAS_ROWS, HAS_EVIDENCE, HAS_SKETCH = 1, 2, 4, 8
+HAS_ALL = HAS_ORDER_BLIND | HAS_ROWS | HAS_EVIDENCE | HAS_SKETCH
 
 
-class Record(NamedTuple):
-    """One record as it travelled. stage and phase are words; digests 16 bytes; evidence None or the parsed JSON object."""
-
-    sequence: int
-    stage: str
-    phase: str
-    step: int
-    micro: int
-    occurrence: int
-    site: str
-    dtype: str
-    shape: Tuple[int, ...]
-    digest: bytes
-    order_blind: Optional[bytes] = None
-    rows: Optional[Tuple[bytes, ...]] = None
-    evidence: Optional[Dict[str, Any]] = None
-    sketch: Optional[Tuple[float, ...]] = None
+class ProtocolError(ValueError):
+    """Bytes that this protocol does not allow; one line says what is wrong with them."""
 
 
 def frame(kind: int, payload: bytes) -> bytes:
     """One frame, ready to send."""
-    return _FRAME.pack(len(payload) + 1, kind) + payload
+    return FRAME.pack(len(payload) + 1, kind) + payload
 
 
 def json_frame(kind: int, content: Mapping[str, Any]) -> bytes:
@@ -133,41 +124,30 @@ def json_frame(kind: int, content: Mapping[str, Any]) -> bytes:
 
 
 def step_frame(step: int, skipped: bool) -> bytes:
-    return frame(STEP, _STEP.pack(step, 1 if skipped else 0))
+    return frame(STEP, STEP_LAYOUT.pack(step, 1 if skipped else 0))
 
 
 def stop_frame(step: int) -> bytes:
-    return frame(STOP, _U32.pack(step))
+    return frame(STOP, U32.pack(step))
 
 
 def unpack_step(payload: bytes) -> Tuple[int, bool]:
-    """(step, skipped) of a STEP frame. Raises ValueError."""
-    if len(payload) != _STEP.size:
-        raise ValueError("a STEP frame has %d bytes, not %d" % (len(payload), _STEP.size))
-    step, skipped = _STEP.unpack(payload)
+    """(step, skipped) of a STEP frame. Raises ProtocolError."""
+    if len(payload) != STEP_LAYOUT.size:
+        raise ProtocolError("a STEP frame has %d bytes, not %d" % (len(payload), STEP_LAYOUT.size))
+    step, skipped = STEP_LAYOUT.unpack(payload)
     return step, bool(skipped)
 
 
 def unpack_stop(payload: bytes) -> int:
-    """The step of a STOP frame. Raises ValueError."""
-    if len(payload) != _U32.size:
-        raise ValueError("a STOP frame has %d bytes, not %d" % (len(payload), _U32.size))
-    return int(_U32.unpack(payload)[0])
+    """The step of a STOP frame. Raises ProtocolError."""
+    if len(payload) != U32.size:
+        raise ProtocolError("a STOP frame has %d bytes, not %d" % (len(payload), U32.size))
+    return int(U32.unpack(payload)[0])
 
 
 def dump_json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":"), default=str, ensure_ascii=True).encode("ascii")
-
-
-def load_json(payload: bytes) -> Dict[str, Any]:
-    """The JSON object of a payload. Raises ValueError with one line."""
-    try:
-        content = json.loads(bytes(payload).decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError("a frame is not JSON: %s" % type(error).__name__) from None
-    if not isinstance(content, dict):
-        raise ValueError("a frame holds JSON, but no object")
-    return content
 
 
 def short_name(name: str) -> str:
@@ -200,21 +180,21 @@ def pack_record(
     has = 0
     tail: List[bytes] = []
     if value.order_blind is not None:
-        has |= _ORDER_BLIND
+        has |= HAS_ORDER_BLIND
         tail.append(value.order_blind)
     if value.rows is not None and len(value.rows) <= ROWS_MAX:
-        has |= _ROWS
-        tail.append(_U32.pack(len(value.rows)))
+        has |= HAS_ROWS
+        tail.append(U32.pack(len(value.rows)))
         tail.extend(value.rows)
     if evidence:
-        has |= _EVIDENCE
+        has |= HAS_EVIDENCE
         text = dump_json(evidence)
-        tail.append(_U32.pack(len(text)))
+        tail.append(U32.pack(len(text)))
         tail.append(text)
     if value.sketch is not None:
-        has |= _SKETCHED
-        tail.append(_SKETCH.pack(*value.sketch))
-    return b"".join((_HEAD.pack(sequence, stage, phase, step, micro, occurrence, has), name, value.digest, *tail))
+        has |= HAS_SKETCH
+        tail.append(SKETCH.pack(*value.sketch))
+    return b"".join((HEAD.pack(sequence, stage, phase, step, micro, occurrence, has), name, value.digest, *tail))
 
 
 class RecordHead:
@@ -234,7 +214,7 @@ class RecordHead:
         stage, phase = self._fixed
         if evidence or value.order_blind is not None or value.rows is not None or value.sketch is not None:
             return pack_record(sequence, stage, phase, self._step, self._micro, occurrence, name, value, evidence)
-        return _HEAD.pack(sequence, stage, phase, self._step, self._micro, occurrence, 0) + name + value.digest
+        return HEAD.pack(sequence, stage, phase, self._step, self._micro, occurrence, 0) + name + value.digest
 
 
 def pack_name(site: str, dtype: str, shape: Tuple[int, ...]) -> bytes:
@@ -242,112 +222,41 @@ def pack_name(site: str, dtype: str, shape: Tuple[int, ...]) -> bytes:
     name = site.encode("utf-8", "surrogateescape")
     kind = dtype.encode("utf-8", "surrogateescape")
     sizes = struct.pack("<B%dQ" % len(shape), len(shape), *shape)
-    return b"".join((_U16.pack(len(name)), name, _U16.pack(len(kind)), kind, sizes))
-
-
-def unpack_records(payload: bytes) -> List[Record]:
-    """All records of a RECORDS payload. Raises ValueError with one line on anything that pack_record does not write."""
-    reader = _Payload(payload)
-    records = []
-    while reader.left:
-        sequence, stage, phase, step, micro, occurrence, has = _HEAD.unpack(reader.take(_HEAD.size))
-        if stage >= len(STAGES) or phase >= len(PHASES) or has > 15:
-            raise ValueError("a record has stage %d, phase %d, parts %d: not of this version" % (stage, phase, has))
-        site = reader.name()
-        dtype = reader.name()
-        shape = struct.unpack("<%dQ" % reader.peek_u8(), reader.take(8 * reader.u8()))
-        digest = reader.take(16)
-        order_blind = reader.take(16) if has & _ORDER_BLIND else None
-        rows: Optional[Tuple[bytes, ...]] = None
-        if has & _ROWS:
-            count = reader.u32()
-            if count > ROWS_MAX:
-                raise ValueError("a record claims %d rows; the limit is %d" % (count, ROWS_MAX))
-            raw = reader.take(16 * count)
-            rows = tuple(raw[at : at + 16] for at in range(0, len(raw), 16))
-        evidence = load_json(reader.take(reader.u32())) if has & _EVIDENCE else None
-        sketch = _SKETCH.unpack(reader.take(_SKETCH.size)) if has & _SKETCHED else None
-        records.append(
-            Record(
-                sequence,
-                STAGES[stage],
-                PHASES[phase],
-                step,
-                micro,
-                occurrence,
-                site,
-                dtype,
-                shape,
-                digest,
-                order_blind,
-                rows,
-                evidence,
-                sketch,
-            )
-        )
-    return records
-
-
-class _Payload:
-    """A cursor that raises ValueError at the end of its bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = bytes(data)
-        self.at = 0
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.at
-
-    def take(self, count: int) -> bytes:
-        if count > self.left:
-            raise ValueError("a record is cut: %d bytes wanted, %d left" % (count, self.left))
-        self.at += count
-        return self.data[self.at - count : self.at]
-
-    def peek_u8(self) -> int:
-        if not self.left:
-            raise ValueError("a record is cut: 1 byte wanted, 0 left")
-        return self.data[self.at]
-
-    def u8(self) -> int:
-        return self.take(1)[0]
-
-    def u32(self) -> int:
-        return int(_U32.unpack(self.take(4))[0])
-
-    def name(self) -> str:
-        size = int(_U16.unpack(self.take(2))[0])
-        if size > NAME_BYTES_MAX:
-            raise ValueError("a name has %d bytes; the limit is %d" % (size, NAME_BYTES_MAX))
-        return self.take(size).decode("utf-8", "surrogateescape")
+    return b"".join((U16.pack(len(name)), name, U16.pack(len(kind)), kind, sizes))
 
 
 class FrameReader:
-    """Cuts a byte stream into frames. Not thread-safe; one a connection."""
+    """Cuts a byte stream into frames. Not thread-safe; each connection has its own."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._max = frame_bytes_max
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> List[Tuple[int, bytes]]:
-        """(type, payload) of every frame that `data` completed. Raises ValueError on a frame of no or excessive length."""
+    def feed(self, data: bytes) -> Iterator[Tuple[int, bytes]]:
+        """Yields (type, payload) of every frame that `data` completes. Raises ProtocolError on a frame of no or excessive length."""
         self._buffer += data
-        frames = []
         at = 0
-        while len(self._buffer) - at >= 4:
-            size = int(_U32.unpack_from(self._buffer, at)[0])
-            if not 1 <= size <= self._max:
-                raise ValueError("a frame claims %d bytes; allowed are 1 to %d" % (size, self._max))
-            if len(self._buffer) - at - 4 < size:
-                break
-            frames.append((self._buffer[at + 4], bytes(self._buffer[at + 5 : at + 4 + size])))
-            at += 4 + size
-        if at:
+        try:
+            while len(self._buffer) - at >= U32.size:
+                size = int(U32.unpack_from(self._buffer, at)[0])
+                if not 1 <= size <= self._max:
+                    raise ProtocolError("a frame of %d bytes; allowed are 1 to %d" % (size, self._max))
+                end = at + U32.size + size
+                if len(self._buffer) < end:
+                    break
+                kind = self._buffer[at + U32.size]
+                payload = bytes(memoryview(self._buffer)[at + FRAME.size : end])
+                at = end
+                yield kind, payload
+        finally:
             del self._buffer[:at]
-        return frames
+
+    @property
+    def expected(self) -> int:
+        """Bytes of the frame that is arriving, with its length; 0 until the length has arrived."""
+        return U32.size + int(U32.unpack_from(self._buffer)[0]) if len(self._buffer) >= U32.size else 0
 
     @property
     def left(self) -> int:
-        """Bytes of a frame that is not complete; more than 0 at the end of a stream: it was cut."""
+        """Bytes of a frame that is not complete. More than 0 at the end of a stream means that the frame was cut off."""
         return len(self._buffer)

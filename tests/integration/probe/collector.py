@@ -26,13 +26,15 @@ from detctl_probe.stage import stage
 from detctl_probe.transport import chain, frames
 from warm import SCRIPT, Training, warm
 
+from tests.support.probe_records import Record, load_json, unpack_records
+
 
 @dataclass
 class Process:
     """One connection: what one process said. `steps`: (step, skipped) in order; `error`: why its bytes made no sense."""
 
     hello: dict[str, Any] = field(default_factory=dict)
-    records: list[frames.Record] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     steps: list[tuple[int, bool]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -44,7 +46,7 @@ class Process:
     def role(self) -> str:
         return str(self.hello["role"])
 
-    def of(self, stage_name: str, step: int | None = None) -> list[frames.Record]:
+    def of(self, stage_name: str, step: int | None = None) -> list[Record]:
         """Records of a stage, in program order."""
         return [r for r in self.records if r.stage == stage_name and (step is None or r.step == step)]
 
@@ -283,16 +285,16 @@ class _Reader:
 def _take(process: Process, kind: int, payload: bytes) -> None:
     process.kinds.append(kind)
     if kind == frames.HELLO:
-        process.hello = frames.load_json(payload)
+        process.hello = load_json(payload)
     elif kind == frames.RECORDS:
-        process.records.extend(frames.unpack_records(payload))
+        process.records.extend(unpack_records(payload))
     elif kind == frames.STEP:
         process.steps.append(frames.unpack_step(payload))
     elif kind == frames.NOTE:
-        process.notes.append(frames.load_json(payload))
+        process.notes.append(load_json(payload))
     elif kind == frames.FACTS:
-        process.facts = frames.load_json(payload)
+        process.facts = load_json(payload)
     elif kind == frames.SEAL:
-        process.seal = frames.load_json(payload)
+        process.seal = load_json(payload)
     else:
         raise ValueError(f"frame of type {kind}")

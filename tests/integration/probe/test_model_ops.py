@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from detctl_probe.transport.frames import Record
 from model_twins import train
+
+from tests.support.probe_records import Record
 
 LOOP = """
 model = net()

@@ -16,9 +16,10 @@ from detctl_agent.recording import frame_budget, ranks, records
 from detctl_agent.recording.frame_budget import CONNECTIONS_MAX, STALLED_S, FrameBudget
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
-from detctl_agent.recording.records import FRAME_BYTES_MAX, JSON_BYTES_MAX
+from detctl_agent.recording.records import JSON_BYTES_MAX
 from detctl_probe.digest.fingerprint import Print
 from detctl_probe.transport import chain, frames
+from detctl_probe.transport.frames import FRAME_BYTES_MAX
 
 MIB = 1 << 20
 OTHER = 50  # a kind of a newer probe: taken and left alone

@@ -9,12 +9,12 @@ from detctl_agent.catalog.catalog import Catalog
 from detctl_agent.client import messages
 from detctl_agent.launcher.process import lines_of, reports_of
 from detctl_agent.recording.ranks import Ranks
-from detctl_agent.recording.records import FACTS, HELLO, NOTE, RECORDS, SEAL, ProtocolError
 from detctl_agent.state.run_folder import RunJson
 from detctl_coordinator.wire.control import manifest_of
 from detctl_coordinator.wire.records import seal_from_proto
 from detctl_probe.digest.fingerprint import Print
 from detctl_probe.transport import frames
+from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, ProtocolError
 from detctl_proto.v1 import agents_pb2
 
 DEEP = b'{"a":' * 980 + b"1" + b"}" * 980

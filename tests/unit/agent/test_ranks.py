@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from detctl_agent.recording.ranks import Message, Process, Ranks
-from detctl_agent.recording.records import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, ProtocolError
 from detctl_probe.digest.fingerprint import Print
 from detctl_probe.transport import chain, frames
+from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, ProtocolError
 from detctl_proto.v1 import records_pb2
 
 

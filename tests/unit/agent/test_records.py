@@ -7,9 +7,10 @@ import struct
 
 import pytest
 from detctl_agent.recording import records
-from detctl_agent.recording.records import FrameBuffer, ProtocolError, RecordParser, record_hash
+from detctl_agent.recording.records import RecordParser, record_hash
 from detctl_probe.digest.fingerprint import Print
 from detctl_probe.transport import chain, frames
+from detctl_probe.transport.frames import FrameReader, ProtocolError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,24 +77,20 @@ def test_junk_is_an_error_and_nothing_else(junk: bytes) -> None:
 def test_frames_arrive_in_any_pieces() -> None:
     whole = b"".join(frames.frame(kind, bytes(kind * 7)) for kind in (1, 2, 3, 4)) + frames.step_frame(3, False)
     for seed in range(20):
-        source, buffer, found, position = random.Random(seed), FrameBuffer(), [], 0
+        source, buffer, found, position = random.Random(seed), FrameReader(), [], 0
         while position < len(whole):
             piece = whole[position : position + source.randint(1, 9)]
             position += len(piece)
             found += list(buffer.feed(piece))
         assert [kind for kind, _ in found] == [1, 2, 3, 4, 3]
         assert found[4][1] == struct.pack("<IB", 3, 0)
-        assert buffer.rest == 0
+        assert buffer.left == 0
 
 
-@pytest.mark.parametrize("length", [0, records.FRAME_BYTES_MAX + 1, 0xFFFFFFFF])
+@pytest.mark.parametrize("length", [0, frames.FRAME_BYTES_MAX + 1, 0xFFFFFFFF])
 def test_an_impossible_length_is_refused_before_anything_is_kept(length: int) -> None:
     with pytest.raises(ProtocolError):
-        list(FrameBuffer().feed(struct.pack("<IB", length, 2)))
-
-
-def test_the_stop_frame_is_the_probes() -> None:
-    assert records.stop_frame(31) == frames.stop_frame(31)
+        list(FrameReader().feed(struct.pack("<IB", length, 2)))
 
 
 def test_json_that_is_no_object() -> None:

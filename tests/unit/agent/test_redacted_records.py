@@ -6,10 +6,11 @@ import json
 from hashlib import blake2b
 
 from detctl_agent.recording.ranks import Ranks
-from detctl_agent.recording.records import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, RecordParser
+from detctl_agent.recording.records import RecordParser
 from detctl_agent.recording.redacted_records import redacted_record
 from detctl_probe.digest.fingerprint import Print
 from detctl_probe.transport import chain, frames
+from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP
 from detctl_proto.redaction import REDACTED
 
 COMMAND = ["python", "train.py", "--password", "hunter2", "--lr", "0.1"]

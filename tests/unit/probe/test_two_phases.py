@@ -15,6 +15,7 @@ from detctl_probe.recording.record_writer import Records, Writer
 from detctl_probe.transport import frames
 
 from tests.support.fake_cuda import DeviceLostError, FakeCuda, OutOfDeviceMemoryError
+from tests.support.probe_records import Record, unpack_records
 
 pytest.importorskip("triton", reason="no Triton beside this torch")
 
@@ -232,13 +233,13 @@ def test_a_step_that_marks_out_of_memory_raises_for_the_recorder_to_catch() -> N
     assert not pending.OPEN, "it is not tried again at each step"
 
 
-def told(sent: list[bytes]) -> tuple[list[frames.Record], list[int]]:
+def told(sent: list[bytes]) -> tuple[list[Record], list[int]]:
     """(records, steps that ended)."""
     reader, records, ends = frames.FrameReader(), [], []
     for data in sent:
         for kind, payload in reader.feed(data):
             if kind == frames.RECORDS:
-                records += frames.unpack_records(payload)
+                records += unpack_records(payload)
             elif kind == frames.STEP:
                 ends.append(frames.unpack_step(payload)[0])
     return records, ends
