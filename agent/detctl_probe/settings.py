@@ -1,14 +1,13 @@
-"""What the launcher tells the probe, in one JSON variable, DETCTL_PROBE.
+"""The settings that a launcher gives to the probe: one JSON object in the environment variable DETCTL_PROBE.
 
-{"socket": "/run/user/0/detctl/1a2b3c4d",    where to send frames; no key: the probe does nothing
+{"socket": "/run/user/0/detctl/1a2b3c4d",    where the probe sends its frames; without this key the probe does nothing
  "level": "module",                          step, module or op
- "window": [0, 32],                          half open; end null: to the end
- "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   logical names of places, longest match wins
+ "window": [0, 32],                          first step, and the step before which it ends; null: to the end
+ "paths": {"data": "/data/digits", "cwd": "/tmp/…/work"},   folders by name; of several that match, the longest counts
  "interventions": {"listing": "sorted", "workers": "0"},
- "given": "/…/given",                         with intervention transplant: the folder that holds what is transplanted
- "budget": 0.02,                             share of step time that the probe may take; no key: as much as it needs
- "argv_paths": true,                         existing folders among the arguments got names by position (record, audit --)
- "main_pid": 4711}                           written by the first process of the run itself: those below it are children
+ "given": "/…/given",                         for the intervention transplant: the folder with the values to put in
+ "budget": 0.02,                             share of step time that the probe may take; without it, as much as it needs
+ "main_pid": 4711}                           added by the first process of the run: processes below it are its children
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
 VARIABLE = "DETCTL_PROBE"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one training process; see the module's text for the keys."""
+    """Settings of one training. The module's text lists the keys of their form in the environment."""
 
     socket: str
     level: str = "module"
@@ -33,16 +32,31 @@ class Settings:
     interventions: Dict[str, str] = field(default_factory=dict)
     budget: Optional[float] = None
     given: str = ""
+    main_pid: Optional[int] = None
 
     @property
     def bare(self) -> Optional[int]:
-        """The step after which a run without instruments shows its weights; None: an ordinary run (intervene/bare.py)."""
+        """The step after which an uninstrumented run sends its weights; None for an ordinary run (intervene/bare.py)."""
         value = self.interventions.get("bare", "")
         return int(value) if value.isdigit() else None
 
+    def to_environment(self) -> Dict[str, str]:
+        """The variable that carries these settings to a training: {"DETCTL_PROBE": "<JSON>"}."""
+        content: Dict[str, Any] = {
+            "socket": self.socket,
+            "level": self.level,
+            "window": [self.window_start, self.window_end],
+            "paths": self.paths,
+            "interventions": self.interventions,
+            "budget": self.budget,
+            "given": self.given,
+            "main_pid": self.main_pid,
+        }
+        return {VARIABLE: json.dumps({key: value for key, value in content.items() if value not in (None, "")})}
+
     @classmethod
     def from_environment(cls) -> "Optional[Settings]":
-        """Settings of this process, or None where no launcher set any. Raises ValueError on a malformed value."""
+        """Settings of this process, or None if no launcher set any. Raises ValueError on a malformed value."""
         text = os.environ.get(VARIABLE)
         if not text:
             return None
@@ -59,4 +73,5 @@ class Settings:
             interventions=dict(raw.get("interventions", {})),
             given=str(raw.get("given") or ""),
             budget=float(raw["budget"]) if raw.get("budget") else None,
+            main_pid=raw.get("main_pid"),
         )

@@ -11,8 +11,8 @@ is caught here: its stage becomes unobserved, one line goes to stderr, and the t
 from __future__ import annotations
 
 import importlib
-import json
 import os
+from dataclasses import replace
 from types import ModuleType
 from typing import Dict, Tuple
 
@@ -21,7 +21,7 @@ from detctl_probe.process.imports import when_imported
 from detctl_probe.process.stderr import say
 from detctl_probe.recording import ends
 from detctl_probe.recording.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
-from detctl_probe.settings import VARIABLE, Settings
+from detctl_probe.settings import Settings
 
 # Interventions first: a listing record shows the order after it.
 WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
@@ -77,7 +77,7 @@ def start() -> None:
         command = commandline.own()
         if command.helper:
             return
-        recorder = Recorder(settings, _role(command), facts.collect)
+        recorder = Recorder(settings, _role(command, settings), facts.collect)
         set_recorder(recorder)
         ends.install(recorder)
     except Exception as error:
@@ -128,14 +128,11 @@ def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], .
     when_imported(package, imported)
 
 
-def _role(command: commandline.Command) -> str:
+def _role(command: commandline.Command, settings: Settings) -> str:
     """main: what the launcher started (an exec keeps it); child: an interpreter below one that was main."""
     if command.launcher:
         return LAUNCHER
-    told = json.loads(os.environ[VARIABLE])
-    parent = told.get("main_pid")
-    if parent is not None and parent != os.getpid():
+    if settings.main_pid not in (None, os.getpid()):
         return CHILD
-    told["main_pid"] = os.getpid()
-    os.environ[VARIABLE] = json.dumps(told)
+    os.environ.update(replace(settings, main_pid=os.getpid()).to_environment())
     return MAIN

@@ -9,7 +9,6 @@ into a file of the folder, and Recording reads them back by the probe's own fram
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from detctl_probe.settings import Settings
 from detctl_probe.stage import stage
 from detctl_probe.transport import frames
 from warm_python import VARIABLE, WarmProcess
@@ -152,11 +152,9 @@ def start(
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(f"{place}/s")
         listener.listen(16)
-        settings = {
-            "socket": f"{place}/s", "level": level, "window": [0, None], "paths": {"cwd": str(TRAININGS)},
-            "interventions": dict(interventions or {}),
-        }  # fmt: skip
-        environ["DETCTL_PROBE"] = json.dumps(settings)
+        paths = {"cwd": str(TRAININGS)}
+        settings = Settings(f"{place}/s", level, paths=paths, interventions=dict(interventions or {}))
+        environ.update(settings.to_environment())
         environ["PYTHONPATH"] = os.pathsep.join([stage(str(folder / "probe")), environ.get("PYTHONPATH", "")])
     command = [str(TRAININGS / words[0]), *words[1:]]
     warm = os.environ.get(VARIABLE)

@@ -22,8 +22,8 @@ from detctl_agent.catalog.admission import Admitted, Order
 from detctl_agent.catalog.recipe import Environment, Recipe
 from detctl_agent.errors import AgentError
 from detctl_agent.recording.recording_key import recording_key
-from detctl_agent.runs.preparation import Taken
-from detctl_agent.runs.runner import Outcome, Progress
+from detctl_agent.runs.outcome import Outcome, Progress
+from detctl_agent.runs.recipe_source import RunSource
 from detctl_agent.source.source import Source
 from detctl_agent.state.run_folder import MANIFEST_BYTES_MAX, RunFolder
 
@@ -37,12 +37,12 @@ class HandedOver:
     """What is to run, its source in work/, the machine's name, and the key of the digests in its manifest."""
 
     admitted: Admitted
-    taken: Taken
+    source: RunSource
     machine: str
     key: RecordingKey
 
 
-def write_order(folder: RunFolder, admitted: Admitted, taken: Taken, machine: str) -> None:
+def write_order(folder: RunFolder, admitted: Admitted, source: RunSource, machine: str) -> None:
     """Raises DiskFullError or AgentError."""
     # The training sees this folder: what it can learn is the key of its own audit, not the user's.
     key = recording_key().derived(f"audit {admitted.order.audit_id}")
@@ -55,7 +55,11 @@ def write_order(folder: RunFolder, admitted: Admitted, taken: Taken, machine: st
             "environment": admitted.environment.model_dump(mode="json"),
             "parameters": dict(admitted.parameters),
             "recording_key": key.secret.hex(),
-            "source": {"digest": taken.found.digest, "git_commit": taken.found.git_commit, "origin": str(taken.origin)},
+            "source": {
+                "digest": source.found.digest,
+                "git_commit": source.found.git_commit,
+                "origin": str(source.origin),
+            },
         },
     )
 
@@ -72,9 +76,9 @@ def read_order(folder: RunFolder) -> HandedOver:
         raw["parameters"],
     )
     found = Source(folder.work, raw["source"]["digest"], (), 0, raw["source"]["git_commit"])
-    taken = Taken(found, Path(raw["source"]["origin"]), folder.work)
+    source = RunSource(found, Path(raw["source"]["origin"]), folder.work)
     key = raw.get("recording_key")  # an agent of an earlier version gives none
-    return HandedOver(admitted, taken, raw["machine"], RecordingKey(bytes.fromhex(key)) if key else recording_key())
+    return HandedOver(admitted, source, raw["machine"], RecordingKey(bytes.fromhex(key)) if key else recording_key())
 
 
 def write_progress(folder: RunFolder, progress: Progress) -> None:

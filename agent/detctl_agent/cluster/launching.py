@@ -15,7 +15,7 @@ from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.cluster.template import START_S, check_template, fill_template, job_name
 from detctl_agent.errors import CatalogError, RunRefusedError
-from detctl_agent.runs.preparation import Taken
+from detctl_agent.runs.recipe_source import RunSource
 from detctl_agent.state.run_folder import RunFolder
 
 TEMPLATE_BYTES_MAX = 1024 * 1024
@@ -31,7 +31,7 @@ class Cluster:
     def runner(
         self,
         admitted: Admitted,
-        taken: Taken,
+        source: RunSource,
         folder: RunFolder,
         machine: str,
         on_started: Callable[[], None],
@@ -39,7 +39,7 @@ class Cluster:
     ) -> ClusterRunner:
         """Hands the run over. Raises DiskFullError or AgentError."""
         order, recipe = admitted.order, admitted.recipe
-        handover.write_order(folder, admitted, taken, machine)
+        handover.write_order(folder, admitted, source, machine)
         return ClusterRunner(
             self.api,
             folder,

@@ -14,7 +14,7 @@ from detctl_agent.cluster import handover
 from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.template import job_name
 from detctl_agent.errors import AgentError, RunRefusedError
-from detctl_agent.runs.runner import Outcome, Progress
+from detctl_agent.runs.outcome import Outcome, Progress
 from detctl_agent.state.run_folder import RunFolder
 
 LOOK_S = 0.5

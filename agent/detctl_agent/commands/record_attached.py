@@ -10,12 +10,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from detctl_agent import manifest
-from detctl_agent.commands.recording import Prepared, Recording, pair, tell
+from detctl_agent.commands.recording import Recording, pair, tell
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.variables import taken_over
-from detctl_agent.manifest.variables import RunVariables
-from detctl_agent.runs.preparation import add_probe, own_paths
+from detctl_agent.runs.preparation import Training
 from detctl_agent.sidecar.archive import write_archive
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.run_folder import disk_error
@@ -49,7 +47,8 @@ class AttachedRecording(Recording):
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp, root=self._shared)
 
-    def _prepare(self, runtime: RuntimeFolder) -> Prepared:
+    def _training(self, runtime: RuntimeFolder) -> Training:
+        """The training that the other container is about to start."""
         tell(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
         attached = Attached(self._shared, WAIT_S)
@@ -57,23 +56,18 @@ class AttachedRecording(Recording):
         if not hello["argv"]:
             attached.close()
             raise AgentError(f"the other container says no command: python3 {self._shared}/attach.pyz COMMAND")
-        argv, work = [str(word) for word in hello["argv"]], Path(str(hello["cwd"]))
-        self._command = argv
+        self._command, work = [str(word) for word in hello["argv"]], Path(str(hello["cwd"]))
+        order = self._order(self._command)
         env = {**taken_over(hello["environ"]), **self._variables}
-        add_probe(env, self._folder, self._probe_settings(runtime, self._paths, work))
-        record = self._record(argv)
-        shown = RunVariables.of(env, own_paths(self._folder, runtime), self._key)
-        facts = manifest.run_manifest(
-            self._machine,
-            interpreter="",
-            variables=env,
-            shown=shown,
+        return Training(
+            order=order,
+            plan=self._plan(order, self._command, work, env, umask=int(hello["umask"]), attached=attached),
+            interpreter=hello["python"]["executable"],
             places=self._paths,
-            recipe=self._recipe(record, self._paths, None),
+            own_caches=False,
+            own_home=False,
+            recipe=self._recipe(order, list(self._paths), None),
             environment={"name": "default", "python": hello["python"]["executable"], "emulate": {}},
+            origin=work,
             inside=attached.facts,
         )
-        self._folder.write_manifest(facts)
-        self._folder.write_run(record)
-        plan = self._plan(record, argv, work, env, umask=int(hello["umask"]), attached=attached)
-        return plan, record, None, shown

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +16,25 @@ from detctl_proto.names import machine_name
 from detctl_proto.redaction import redact_text, redact_words
 
 from detctl_agent import manifest
-from detctl_agent.catalog.admission import INTERVENTIONS
+from detctl_agent.catalog.admission import INTERVENTIONS, Order
 from detctl_agent.catalog.windows import parse_share, parse_steps
 from detctl_agent.errors import AgentError
-from detctl_agent.launcher.placeholders import fill, free_port, names_in
+from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
-from detctl_agent.manifest.variables import RunVariables
 from detctl_agent.recording.costs import cost_words
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
 from detctl_agent.runs.interpreter import interpreter_of
-from detctl_agent.runs.preparation import add_probe, own_paths, private_variables
-from detctl_agent.runs.runner import LaunchPlan, Outcome, Runner, note_end
+from detctl_agent.runs.launch_plan import LaunchPlan
+from detctl_agent.runs.outcome import Outcome
+from detctl_agent.runs.preparation import Prepared, Training, placeholder_values, prepare
+from detctl_agent.runs.run_document import note_end, run_json
+from detctl_agent.runs.runner import Runner
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.source import source
 from detctl_agent.state.run_folder import RunFolder, RunJson
 from detctl_agent.state.sockets import RuntimeFolder
 
-# What to start, run.json, the source that was copied, and what is recorded of the training's variables.
-Prepared = tuple[LaunchPlan, RunJson, source.Source | None, RunVariables]
 EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 
 
@@ -70,8 +71,12 @@ class Recording:
         self._folder.make_private()
         runtime = self._runtime()
         try:
-            plan, record, before, shown = self._prepare(runtime)
-            runner = Runner(plan, self._folder, runtime, on_started=lambda: self._running(record), show=(1, 2))
+            training = self._training(runtime)
+            prepared = prepare(training, self._folder, runtime, machine=self._machine, key=self._key)
+            run = self._run_json(training.order)
+            self._folder.write_manifest(prepared.manifest)
+            self._folder.write_run(run)
+            runner = Runner(prepared.plan, self._folder, runtime, on_started=lambda: self._running(run), show=(1, 2))
         except BaseException:
             runtime.remove()
             raise
@@ -84,91 +89,75 @@ class Recording:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, interrupt)
         outcome = runner.run()
-        self._finish(record, outcome, before, shown)
+        self._finish(run, prepared, outcome)
         return self._say(outcome, bool(interrupted))
 
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp)
 
-    def _prepare(self, runtime: RuntimeFolder) -> Prepared:
+    def _training(self, runtime: RuntimeFolder) -> Training:
+        """The training in this process's own environment, in the working folder or in a copy of it."""
         folder, cwd = self._folder, Path.cwd()
         env = taken_over(os.environ)
-        values = {"out": str(folder.out), "tmp": str(runtime.tmp), "seed": "0"}
-        if "port" in names_in(self._command):
-            values["port"] = str(free_port(str(cwd)))
+        values = placeholder_values(folder, runtime, self._command, {}, str(cwd))
         argv = [fill(word, values) for word in self._command]
         if shutil.which(argv[0], path=env["PATH"]) is None:
             raise AgentError(f"{argv[0]}: no such program; give the command behind `--`, as you type it in a shell")
-        found: source.Source | None = None
-        work = cwd
-        if self._in_copy:
-            found = source.scan(cwd)
-            work = folder.work
+        found = self._source(cwd)
+        work = folder.work if self._in_copy else cwd
+        if self._in_copy and found:
             source.copy(found, work)
             argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)
-            private_variables(env, folder, runtime, home=False)
-        else:
-            try:
-                found = source.scan(cwd)
-            except AgentError:
-                found = None  # a large folder is no trouble where nothing is copied; its digest is then not known
-        places = {**arguments.named_folders(argv, work), **self._paths}
-        add_probe(env, folder, self._probe_settings(runtime, places, work))
-        record = self._record(argv)
+        order = self._order(argv)
         interpreter = interpreter_of(argv[0], env["PATH"])
-        shown = RunVariables.of(env, own_paths(folder, runtime), self._key)
-        folder.write_manifest(
-            manifest.run_manifest(
-                self._machine,
-                interpreter=interpreter,
-                variables=env,
-                shown=shown,
-                places=places,
-                recipe=self._recipe(record, places, found),
-                environment={"name": "default", "python": interpreter, "emulate": {}},
-            )
-        )
-        folder.write_run(record)
         umask = os.umask(0o077)
         os.umask(umask)
-        plan = self._plan(record, argv, work, env, umask=0o077 if self._in_copy else umask)
-        return plan, record, found if self._in_copy else None, shown
+        return Training(
+            order=order,
+            plan=self._plan(order, argv, work, env, umask=0o077 if self._in_copy else umask),
+            interpreter=interpreter,
+            places=self._paths,
+            named_arguments=True,
+            own_caches=self._in_copy,
+            own_home=False,
+            recipe=self._recipe(order, [*arguments.named_folders(argv, work), *self._paths], found),
+            environment={"name": "default", "python": interpreter, "emulate": {}},
+            origin=cwd,
+            source=found if self._in_copy else None,
+        )
 
-    def _probe_settings(self, runtime: RuntimeFolder, places: Mapping[str, str], work: Path) -> dict[str, Any]:
-        own = {"tmp": runtime.tmp, "cache": self._folder.caches, "out": self._folder.out}
-        return {
-            "socket": str(runtime.socket),
-            "level": self._level,
-            "window": [self._start, self._end],
-            "paths": {**{name: str(path) for name, path in own.items()}, **places, "cwd": str(work)},
-            "interventions": self._interventions,
-            "budget": self._budget or None,
-            "argv_paths": True,
-        }
+    def _source(self, folder: Path) -> source.Source | None:
+        """None if the folder is too large and nothing of it is copied: the manifest then has no digest of it."""
+        try:
+            return source.scan(folder)
+        except AgentError:
+            if self._in_copy:
+                raise
+            return None
 
-    def _record(self, argv: Sequence[str]) -> RunJson:
+    def _order(self, argv: Sequence[str]) -> Order:
         script = argv[-1] if len(argv) == 1 else next((w for w in argv[1:] if not w.startswith("-")), argv[0])
-        return RunJson(
+        return Order(
             run_id=os.urandom(8).hex(),
-            label=f"{self._machine}/default/{_variation(self._interventions)}/twin-0",
-            machine=self._machine,
-            variation=_variation(self._interventions),
+            attempt=1,
             recipe=Path(script).name,
-            command=redact_words(self._command, self._key),
             interventions=self._interventions,
             level=self._level,
             step_from=self._start,
             step_to=self._end,
             budget_share=self._budget,
-            started_unix_s=time.time(),
         )
 
-    def _recipe(self, record: RunJson, places: Mapping[str, str], found: source.Source | None) -> dict[str, Any]:
+    def _run_json(self, order: Order) -> RunJson:
+        command = redact_words(self._command, self._key)
+        return replace(run_json(self._machine, order), command=command, started_unix_s=time.time())
+
+    def _recipe(self, order: Order, paths: Sequence[str], found: source.Source | None) -> dict[str, Any]:
         return {
-            "name": record.recipe,
+            "name": order.recipe,
             "command": self._command,
             "parameters": {},
-            "paths": list(places),
+            "paths": list(paths),
             "source_digest": found.digest if found else "",
             "git_commit": found.git_commit if found else "",
             "in_place": not self._in_copy,
@@ -176,12 +165,12 @@ class Recording:
         }
 
     def _plan(
-        self, record: RunJson, argv: Sequence[str], work: Path, env: Mapping[str, str], *, umask: int,
+        self, order: Order, argv: Sequence[str], work: Path, env: Mapping[str, str], *, umask: int,
         attached: Attached | None = None,
     ) -> LaunchPlan:  # fmt: skip
         return LaunchPlan(
-            run_id=record.run_id,
-            attempt=record.attempt,
+            run_id=order.run_id,
+            attempt=order.attempt,
             argv=tuple(argv),
             cwd=work,
             env=env,
@@ -193,18 +182,18 @@ class Recording:
             attached=attached,
         )
 
-    def _running(self, record: RunJson) -> None:
-        record.state = "running"
-        self._folder.write_run(record)
+    def _running(self, run: RunJson) -> None:
+        run.state = "running"
+        self._folder.write_run(run)
 
-    def _finish(self, record: RunJson, outcome: Outcome, before: source.Source | None, shown: RunVariables) -> None:
-        note_end(record, outcome)
-        facts = manifest.with_told(self._folder.read_manifest(), outcome.torch, shown, outcome.read)
-        if before and (wrote := source.changes(before)):
-            record.message = "; ".join(part for part in (record.message, wrote) if part)
+    def _finish(self, run: RunJson, prepared: Prepared, outcome: Outcome) -> None:
+        note_end(run, outcome)
+        facts = manifest.with_told(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
+        if prepared.source and (wrote := source.changes(prepared.source)):
+            run.message = "; ".join(part for part in (run.message, wrote) if part)
         self._folder.clean_private()
         self._folder.write_manifest(facts)
-        self._folder.write_run(record)
+        self._folder.write_run(run)
 
     def _say(self, outcome: Outcome, interrupted: bool) -> int:
         where = self._folder.root
@@ -224,10 +213,6 @@ class Recording:
             tell(f"the training ended with exit code {outcome.exit_code}")
             return EXIT_UNVERIFIED
         return EXIT_UNVERIFIED if outcome.ranks == 0 or outcome.end in ("timeout", "output-limit") else 0
-
-
-def _variation(interventions: dict[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in sorted(interventions.items())) or "base"
 
 
 def pair(text: str, option: str) -> tuple[str, str]:

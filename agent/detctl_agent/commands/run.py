@@ -14,8 +14,9 @@ from detctl_agent import logs, manifest
 from detctl_agent.catalog.places import Private
 from detctl_agent.cluster import handover
 from detctl_agent.errors import AgentError, RunRefusedError
-from detctl_agent.runs.preparation import prepare
-from detctl_agent.runs.runner import Outcome, Runner, failed
+from detctl_agent.runs.outcome import Outcome, failed
+from detctl_agent.runs.recipe_training import prepare_recipe
+from detctl_agent.runs.runner import Runner
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
@@ -53,9 +54,9 @@ def _recorded(folder: RunFolder, shared: Path) -> Outcome:
     attached = Attached(shared, WAIT_S)
     runtime = RuntimeFolder(folder.tmp, root=shared)
     try:
-        prepared = prepare(
+        prepared = prepare_recipe(
             order.admitted,
-            order.taken,
+            order.source,
             folder,
             runtime,
             machine=order.machine,

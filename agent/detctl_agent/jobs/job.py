@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
-
-from detctl_proto.redaction import redact_pairs
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.cluster.runner import ClusterRunner
@@ -63,28 +61,3 @@ class Job:
         if self.runner is not None:
             return self.run.run_id, self.run.attempt, self.runner.progress.step, self.runner.progress.records
         return self.run.run_id, self.run.attempt, self.run.last_step, self.run.records
-
-
-def run_json(machine: str, order: Order, command: Sequence[str] = ()) -> RunJson:
-    """What run.json says of an order that was just taken; without credentials. command: the recipe's, once it is known."""
-    parameters = redact_pairs(order.parameters, command=command)
-    varied = {**parameters, **order.variables, **order.interventions}
-    variation = ",".join(f"{name}={value}" for name, value in sorted(varied.items())) or "base"
-    return RunJson(
-        run_id=order.run_id,
-        attempt=order.attempt,
-        audit_id=order.audit_id,
-        label=f"{machine}/{order.environment}/{variation}/twin-{order.twin}",
-        machine=machine,
-        environment=order.environment,
-        variation=variation,
-        twin=order.twin,
-        recipe=order.recipe,
-        parameters=parameters,
-        variables=dict(order.variables),
-        interventions=dict(order.interventions),
-        level=order.level,
-        step_from=order.step_from,
-        step_to=order.step_to,
-        budget_share=order.budget_share,
-    )

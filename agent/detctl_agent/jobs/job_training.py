@@ -17,11 +17,15 @@ from detctl_agent.catalog.places import Private
 from detctl_agent.cluster.launching import Cluster
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.errors import AgentError
-from detctl_agent.jobs.job import Job, run_json
+from detctl_agent.jobs.job import Job
 from detctl_agent.launcher.account import account_of
 from detctl_agent.launcher.cgroup import Cgroups
-from detctl_agent.runs.preparation import Prepared, Taken, prepare, take_source
-from detctl_agent.runs.runner import Outcome, Runner, note_end
+from detctl_agent.runs.outcome import Outcome
+from detctl_agent.runs.preparation import Prepared
+from detctl_agent.runs.recipe_source import RunSource, take_source
+from detctl_agent.runs.recipe_training import prepare_recipe
+from detctl_agent.runs.run_document import note_end, run_json
+from detctl_agent.runs.runner import Runner
 from detctl_agent.source import source
 from detctl_agent.state.ownership import take_back
 from detctl_agent.state.sockets import RuntimeFolder
@@ -106,7 +110,7 @@ class JobTraining:
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
         asyncio.run_coroutine_threadsafe(self.fetch(run_id, folder), loop).result()
 
-    def _take_source(self, job: Job, admitted: Admitted) -> Taken:
+    def _take_source(self, job: Job, admitted: Admitted) -> RunSource:
         snapshot = self._offers.snapshot(admitted.order.recipe)
         return take_source(
             admitted, job.folder, trees=self._state.root / "git", inherit=self._inherit, snapshot=snapshot
@@ -118,10 +122,9 @@ class JobTraining:
             self._state.let_through()
         runtime = RuntimeFolder(job.folder.tmp, account=account)
         try:
-            taken = self._take_source(job, admitted)
-            prepared = prepare(
+            prepared = prepare_recipe(
                 admitted,
-                taken,
+                self._take_source(job, admitted),
                 job.folder,
                 runtime,
                 machine=self._machine,

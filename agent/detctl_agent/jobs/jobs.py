@@ -13,9 +13,10 @@ from detctl_agent import logs
 from detctl_agent.catalog.admission import Order, check_ids
 from detctl_agent.catalog.offers import Offers
 from detctl_agent.errors import AgentError, RunRefusedError, SourceError
-from detctl_agent.jobs.job import Job, JobPhase, run_json
+from detctl_agent.jobs.job import Job, JobPhase
 from detctl_agent.jobs.job_training import JobOptions, JobTraining
-from detctl_agent.runs.runner import Outcome, failed
+from detctl_agent.runs.outcome import Outcome, failed
+from detctl_agent.runs.run_document import run_json
 from detctl_agent.state import spool
 from detctl_agent.state.state_folder import StateFolder
 

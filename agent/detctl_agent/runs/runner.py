@@ -12,30 +12,26 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from detctl_agent import logs
 from detctl_agent.errors import AgentError, DiskFullError
 from detctl_agent.launcher import sweep
-from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.cgroup import Cgroup, Cgroups
-from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.process import Launched
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
+from detctl_agent.runs.launch_plan import LaunchPlan
+from detctl_agent.runs.outcome import Outcome, Progress
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.output import OutputCapture
-from detctl_agent.state.run_folder import RunFolder, RunJson
+from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
 from detctl_agent.state.spool import SpoolWriter
 
 FLUSH_S = 0.5
 TICK_S = 0.25
 SYNC_BYTES = 1024 * 1024
-GRACE_S = 10.0
 # How Python, PyTorch, NumPy and the C library say that they were given no memory.
 DENIED_MEMORY = (
     "MemoryError",
@@ -45,76 +41,6 @@ DENIED_MEMORY = (
     "std::bad_alloc",
 )
 log = logs.logger("run")
-
-
-@dataclass(frozen=True)
-class LaunchPlan:
-    """What to start. `env` is complete, less what only the runner knows (see Runner); window_end None: to the end."""
-
-    run_id: str
-    attempt: int
-    argv: tuple[str, ...]
-    cwd: Path
-    env: Mapping[str, str]
-    timeout_s: float | None = None
-    output_bytes_max: int = 64 * 1024 * 1024
-    level: str = "module"
-    window_end: int | None = 32
-    spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that takes nothing must not fill the disk
-    grace_s: float = GRACE_S
-    umask: int = 0o077
-    container: Container | None = None  # that argv starts
-    attached: Attached | None = None  # a shim in another container, that is to start it
-    account: Account | None = None  # who it runs as; None: as this process
-    limits: Limits | None = None  # None: those of whoever started this process
-
-    @property
-    def key(self) -> str:
-        """`<run id>.<attempt>`, the value of DETCTL_RUN_ID and the name of the run's folder."""
-        return f"{self.run_id}.{self.attempt}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended; `end` is a word of run_folder.py. steps: last step that all ranks finished, or None."""
-
-    end: str
-    exit_code: int
-    message: str = ""
-    ranks: int = 0
-    ranks_elsewhere: int = 0
-    records: int = 0
-    last_step: int | None = None
-    wall_s: float = 0.0
-    spool_records: int = 0
-    spool_bytes: int = 0
-    torch: Mapping[str, Any] = field(default_factory=dict)
-    read: tuple[str, ...] = ()  # variables that its own code was seen to ask for
-    cost: Mapping[str, Any] = field(default_factory=dict)  # what the lowest rank's seal said of it
-
-
-@dataclass
-class Progress:
-    """Read by others while the run runs; single words, so no lock is needed."""
-
-    step: int | None = None
-    records: int = 0
-    spooled_bytes: int = 0
-    ranks: int = 0
-
-
-def failed(error: AgentError) -> Outcome:
-    """Of a run that could not be trained, or not to its end."""
-    return Outcome(end="disk-full" if isinstance(error, DiskFullError) else "lost", exit_code=127, message=str(error))
-
-
-def note_end(run: RunJson, outcome: Outcome) -> None:
-    """Puts how it ended into run.json's content."""
-    run.state, run.ended_unix_s, run.wall_s = "ended", time.time(), outcome.wall_s
-    run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, outcome.message
-    run.ranks, run.ranks_elsewhere = outcome.ranks, outcome.ranks_elsewhere
-    run.records, run.last_step = outcome.records, outcome.last_step
-    run.spool_records, run.spool_bytes = outcome.spool_records, outcome.spool_bytes
 
 
 class Runner:

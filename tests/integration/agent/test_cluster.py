@@ -16,7 +16,7 @@ from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.cluster.template import check_template, fill_template, job_name
 from detctl_agent.errors import CatalogError
-from detctl_agent.runs.runner import Progress
+from detctl_agent.runs.outcome import Progress
 from detctl_agent.state.run_folder import RunFolder
 from detctl_proto.v1 import agents_pb2
 

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from detctl_agent.launcher.cgroup import Cgroups
 from detctl_agent.launcher.limits import Limits
-from detctl_agent.runs.runner import LaunchPlan, Outcome, Runner
+from detctl_agent.runs.launch_plan import LaunchPlan
+from detctl_agent.runs.outcome import Outcome
+from detctl_agent.runs.runner import Runner
 from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
 

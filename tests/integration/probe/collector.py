@@ -10,7 +10,6 @@ Shared by all tests of the probe. The reader checks what the agent would: gaples
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import shutil
@@ -22,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from detctl_probe.settings import Settings
 from detctl_probe.stage import stage
 from detctl_probe.transport import chain, frames
 from warm import SCRIPT, Training, warm
@@ -141,18 +141,20 @@ def collect(
         listener.bind(str(folder / "s"))
         listener.listen(64)
         place = str(cwd or Path.cwd())
-        settings = {
-            "socket": str(folder / "s"),
-            "level": level,
-            "window": window or [0, None],
-            "paths": {"cwd": place, **(paths or {})},
-            "interventions": interventions or {},
-            "budget": budget,
-        }
+        start, end = window or [0, None]
+        settings = Settings(
+            socket=str(folder / "s"),
+            level=level,
+            window_start=start or 0,
+            window_end=end,
+            paths={"cwd": place, **(paths or {})},
+            interventions=interventions or {},
+            budget=budget,
+        )
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
         below = variables.get("PYTHONPATH")
         variables["PYTHONPATH"] = stage(str(folder / "probe")) + (os.pathsep + below if below else "")
-        variables["DETCTL_PROBE"] = json.dumps(settings)
+        variables.update(settings.to_environment())
         with listener:
             training = _started(command, Path(place), variables, folder, start_warm)
             reader = _Reader(listener, stop_after)

@@ -10,7 +10,7 @@ from detctl_agent.catalog import catalog
 from detctl_agent.catalog.admission import Admitted, Order, admit
 from detctl_agent.errors import CatalogError, RunRefusedError, SourceError
 from detctl_agent.runs import arguments
-from detctl_agent.runs.preparation import take_source
+from detctl_agent.runs.recipe_source import take_source
 from detctl_agent.source import git_source, source
 from detctl_agent.state.run_folder import RunFolder
 

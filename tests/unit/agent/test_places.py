@@ -18,7 +18,8 @@ from detctl_agent.catalog.roots import root_problem
 from detctl_agent.commands.check import check
 from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher.container import Container, Image
-from detctl_agent.runs import preparation
+from detctl_agent.runs import preparation, recipe_source, recipe_training
+from detctl_agent.runs.start import Start
 from detctl_agent.source.source import scan
 from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
@@ -275,8 +276,8 @@ def test_a_parameter_that_is_no_place_takes_no_path_unless_the_owner_says_so(sit
 
 def prepared(site: Site, admitted: Admitted, monkeypatch: pytest.MonkeyPatch) -> preparation.Prepared:
     container = Container(Image("/usr/bin/podman", "train:1", "sha256:1", {}), "r1.1")
-    start = preparation._Start({"PATH": "/usr/bin"}, "/usr/bin/python3", container, {"machine": {}, "python": {}})
-    monkeypatch.setattr(preparation, "_start_of", lambda *arguments: start)
+    start = Start({"PATH": "/usr/bin"}, "/usr/bin/python3", container, {"machine": {}, "python": {}})
+    monkeypatch.setattr(recipe_training, "start_of", lambda *arguments: start)
     monkeypatch.setattr("detctl_agent.launcher.container._user", lambda engine, account: ())
     folder = RunFolder(site.folder / "agent/state/runs/r1.1")
     folder.create()
@@ -284,9 +285,9 @@ def prepared(site: Site, admitted: Admitted, monkeypatch: pytest.MonkeyPatch) ->
     runtime = RuntimeFolder(folder.tmp, Path(sockets))
     try:
         source = scan(site.folder / "recipe")
-        taken = preparation.Taken(source, source.folder, folder.work)
+        taken = recipe_source.RunSource(source, source.folder, folder.work)
         folder.work.mkdir(exist_ok=True)
-        return preparation.prepare(admitted, taken, folder, runtime, machine="gpu1", private=site.private)
+        return recipe_training.prepare_recipe(admitted, taken, folder, runtime, machine="gpu1", private=site.private)
     finally:
         runtime.remove()
         Path(sockets).rmdir()

@@ -1,0 +1,55 @@
+"""Brings the source of a recipe to the place where a run trains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detctl_agent.catalog.admission import Admitted
+from detctl_agent.errors import RunRefusedError
+from detctl_agent.source import git_source, source
+from detctl_agent.state.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class RunSource:
+    """origin: the recipe's folder; work: the folder that the run trains in, which is the same for a recipe that runs in place."""
+
+    found: source.Source
+    origin: Path
+    work: Path
+
+
+def take_source(
+    admitted: Admitted,
+    folder: RunFolder,
+    *,
+    trees: Path,
+    inherit: bool = False,
+    snapshot: source.Source | None = None,
+) -> RunSource:
+    """Scans the recipe's source, and copies it unless it runs in place. Raises RunRefusedError, SourceError or DiskFullError.
+
+    trees: folder in which the commits of recipes with a source are checked out.
+    snapshot: a copy to use instead of scanning the recipe's folder again."""
+    order, recipe = admitted.order, admitted.recipe
+    origin = recipe.folder
+    if recipe.source:
+        commit = admitted.parameters[git_source.PARAMETER]
+        origin = git_source.folder_in(git_source.worktree(recipe.source, commit, trees), recipe.folder)
+    found = snapshot or source.scan(origin, source_bytes_max(admitted))
+    # A command in the user's own folder may write there; its second twin then finds another folder than was planned.
+    must_match = not (inherit and recipe.runs_in_place)
+    if must_match and order.expected_source_digest and found.digest != order.expected_source_digest:
+        raise RunRefusedError(
+            f"the source of recipe {order.recipe} in {origin} changed after the audit was planned: start the audit again"
+        )
+    if recipe.runs_in_place:
+        return RunSource(found, origin, recipe.folder)
+    source.copy(found, folder.work)
+    return RunSource(found, origin, folder.work)
+
+
+def source_bytes_max(admitted: Admitted) -> int:
+    """How large the recipe's source may be."""
+    return int(admitted.recipe.source_mb_max * 1024 * 1024)
