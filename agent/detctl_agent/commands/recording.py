@@ -14,10 +14,10 @@ from typing import Any
 
 from detctl_proto.names import machine_name
 from detctl_proto.redaction import redact_text, redact_words
+from detctl_proto.windows import WindowError, parse_share, requested_window
 
 from detctl_agent import manifest
 from detctl_agent.catalog.admission import INTERVENTIONS, Order
-from detctl_agent.catalog.windows import parse_share, parse_steps
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
@@ -45,10 +45,11 @@ class Recording:
         self, *, output: Path, level: str, budget: str | None, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
         interventions: tuple[str, ...], machine: str | None, timeout_s: float | None, command: tuple[str, ...],
     ) -> None:  # fmt: skip
-        if steps and to_end:
-            raise AgentError("--steps and --to-end exclude each other: choose one")
-        self._start, self._end = (0, None) if to_end else parse_steps(steps or "0:32")
-        self._budget = parse_share(budget) if budget else 0.0
+        try:
+            self._start, self._end = requested_window(steps, to_end)
+            self._budget = parse_share(budget) if budget else 0.0
+        except WindowError as problem:
+            raise AgentError(str(problem)) from None
         self._level, self._in_copy, self._timeout_s, self._command = level, in_copy, timeout_s, list(command)
         self._interventions = dict(pair(text, "--set") for text in interventions)
         for name in self._interventions:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from detctl_proto.v1 import audits_pb2
 
-from detctl_cli.audits.window import assignment_of, window_of
-from detctl_cli.errors import UsageError
+from detctl_cli.audits.window import assignment_of, requested_window
 
 TWINS_DEFAULT = 3
 
@@ -49,20 +48,15 @@ class AuditOptions:
 
 def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> audits_pb2.AuditRequest:
     """The request. Raises UsageError for flags that are malformed or do not fit together."""
-    if options.to_end and options.steps and window_of_open_end(options.steps) is None:
-        raise UsageError("--steps A:B and --to-end exclude each other", "A: with --to-end begins at step A")
-    start, end = 0, 0
-    if options.steps:
-        open_start = window_of_open_end(options.steps)
-        start, end = (open_start, 0) if open_start is not None else window_of(options.steps)
+    start, end = requested_window(options.steps, options.to_end)
     return audits_pb2.AuditRequest(
         recipe=recipe,
         machines=machines,
         environments=options.environments,
         twins=options.twins,
         step_from=start,
-        step_to=end,
-        to_end=options.to_end or (options.steps is not None and end == 0),
+        step_to=end or 0,
+        to_end=end is None,
         level=options.level,
         set=[_variation("--set", text) for text in options.set_],
         vary=[_variation("--vary", text) for text in options.vary],
@@ -75,11 +69,6 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         join_only=options.join_only,
         joiners=options.joiners,
     )
-
-
-def window_of_open_end(text: str) -> int | None:
-    """5 for `5:`, which means: from step 5 to the end; None for anything else."""
-    return int(text[:-1]) if text.endswith(":") and text[:-1].isascii() and text[:-1].isdigit() else None
 
 
 def _variation(option: str, text: str) -> audits_pb2.Variation:

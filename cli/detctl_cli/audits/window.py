@@ -1,19 +1,19 @@
-"""`--steps A:B`, half open, `--set`/`--vary NAME=V,W`, and `--budget 2%`."""
+"""Reads the options `--steps A:B`, `--set NAME=V`, `--vary NAME=V,W` and `--budget 2%`."""
 
 from __future__ import annotations
+
+from detctl_proto import windows
+from detctl_proto.windows import WindowError, parse_share
 
 from detctl_cli.errors import UsageError
 
 
-def window_of(text: str) -> tuple[int, int]:
-    """(first, past the last) step of `0:32`. Raises UsageError."""
-    first, colon, last = text.partition(":")
-    if not colon or not (first or "0").isdigit() or not last.isdigit():
-        raise UsageError(f"--steps {text}: not a window", "write --steps 0:32, or --to-end")
-    start, end = int(first or "0"), int(last)
-    if not 0 <= start < end < 2**32:
-        raise UsageError(f"--steps {text}: the window is empty", "the first number must be below the second")
-    return start, end
+def requested_window(steps: str | None, to_end: bool) -> tuple[int, int | None]:
+    """(first step, step after the last) of --steps and --to-end; None: to the end. Raises UsageError."""
+    try:
+        return windows.requested_window(steps, to_end)
+    except WindowError as problem:
+        raise UsageError(problem.message, problem.hint) from None
 
 
 def assignment_of(option: str, text: str) -> tuple[str, list[str]]:
@@ -32,14 +32,8 @@ def assignment_of(option: str, text: str) -> tuple[str, list[str]]:
 
 
 def share_of(text: str | None) -> float:
-    """0.02 of `2%` or `0.02`; 0 where nothing was said. Raises UsageError."""
-    if text is None:
-        return 0.0
-    number = text.strip()
+    """0.02 of `2%` or `0.02`; 0 if --budget is not given. Raises UsageError."""
     try:
-        share = float(number.removesuffix("%")) / 100 if number.endswith("%") else float(number)
-    except ValueError:
-        share = 0.0
-    if not 0.0 < share < 1.0:
-        raise UsageError(f"--budget {text}: no share of step time", "write --budget 2%")
-    return share
+        return 0.0 if text is None else parse_share(text)
+    except WindowError as problem:
+        raise UsageError(problem.message, problem.hint) from None

@@ -96,7 +96,7 @@ def command(
     """
     from detctl_proto.redaction import redact_document, redact_words
 
-    from detctl_cli.audits.window import assignment_of, share_of, window_of
+    from detctl_cli.audits.window import assignment_of, requested_window, share_of
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.capture import CaptureOptions, capture
 
@@ -113,10 +113,7 @@ def command(
         raise UsageError("--steps, --to-end, --set and --budget do not go with --join", "the audit says them")
     if copy and in_place:
         raise UsageError("--copy and --in-place exclude each other")
-    if steps:
-        if to_end:
-            raise UsageError("--steps A:B and --to-end exclude each other")
-        window_of(steps)
+    requested_window(steps, to_end)
     for text in set_:
         assignment_of("--set", text)
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

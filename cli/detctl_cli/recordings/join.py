@@ -55,9 +55,9 @@ def options_of(
     """What the audit says of steps, level, variables and interventions."""
     changes = [f"env:{name}={value}" for name, value in sorted(run.variables.items())]
     changes += [f"{name}={value}" for name, value in sorted(run.interventions.items())]
-    steps = f"{run.step_from}:{run.step_to}" if run.step_to else None
+    steps = f"{run.step_from}:{run.step_to or ''}"
     return CaptureOptions(
-        steps, not run.step_to, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share, attach
+        steps, False, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share, attach
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from detctl_proto.outside_json import dump
 from detctl_proto.redaction import redact_text
 from detctl_proto.v1 import audits_pb2 as pb
+from detctl_proto.windows import DEFAULT_STEPS
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
@@ -17,7 +18,6 @@ from detctl_coordinator.storage.store import Unreadable
 from detctl_coordinator.wire.checks import at_most, identifier
 from detctl_coordinator.wire.verdict_summary import summary_of
 
-DEFAULT_STEPS = 32
 DEFAULT_TWINS = 3
 UNREADABLE = "unreadable"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from detctl_agent import logs, manifest
-from detctl_agent.catalog.windows import parse_steps
 from detctl_agent.client.channel import check_address, metadata, read_token
 from detctl_agent.errors import AgentError
 from detctl_agent.manifest.storage import file_system
@@ -53,17 +52,6 @@ def test_a_token_file_must_be_private(tmp_path: Path) -> None:
         ("authorization", "Bearer secret-token-0123"),
     )
     assert metadata("gpu1", read_token(None)) == (("detctl-machine", "gpu1"),)
-
-
-@pytest.mark.parametrize(("text", "window"), [("0:32", (0, 32)), ("5:", (5, None)), (":8", (0, 8))])
-def test_windows(text: str, window: tuple[int, int | None]) -> None:
-    assert parse_steps(text) == window
-
-
-@pytest.mark.parametrize("text", ["", ":", "5", "8:8", "9:3", "a:b", "-1:4", "1:2:3"])
-def test_windows_that_are_none(text: str) -> None:
-    with pytest.raises(AgentError, match=r"--steps"):
-        parse_steps(text)
 
 
 def test_log_lines_are_one_line_each() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_cli.audits.window import assignment_of, window_of
+from detctl_cli.audits.window import assignment_of
 from detctl_cli.errors import UsageError
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import ago, count, seconds_of
@@ -38,14 +38,6 @@ def test_seconds_of():
 
 def test_count():
     assert [count(n) for n in (0, 1797, 123456, 2_500_000)] == ["0", "1,797", "123 k", "2.5 M"]
-
-
-def test_windows():
-    assert window_of("0:32") == (0, 32)
-    assert window_of(":4") == (0, 4)
-    for bad in ("32", "a:b", "4:4", "5:2", "-1:3", "1:-3", ""):
-        with pytest.raises(UsageError):
-            window_of(bad)
 
 
 def test_assignments():
