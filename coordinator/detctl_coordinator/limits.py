@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 
-ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,63}")
-
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # a segment is at most 256 KiB compressed; a Hello with manifest some hundred KiB
 REQUEST_BYTES_MAX = 64 * 1024  # of calls that name something: ids, a machine, a token
 LIST_BYTES_MAX = 1024 * 1024  # of calls that bring lists: variations, run ids

@@ -15,6 +15,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
+from detctl_proto.names import PLACEHOLDER
 from detctl_proto.variable_rules import has_recorded_value, names_a_secret, surely_names_a_secret
 
 KEY_BYTES = 32
@@ -89,7 +90,6 @@ _TOLD = re.compile(
 _OPTION_INSIDE = re.compile(
     r"(?<!\S)(--?[A-Za-z][A-Za-z0-9_.-]{0,63})(=|\s{1,3})(\"[^\"]{1,1024}\"|'[^']{1,1024}'|[^\s\"'-][^\s\"']{0,1023})"
 )
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9._-]{0,200})\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_./\[\]-]{0,199}")
 # What follows `--password` and is another option, not its value.
 _OPTION = re.compile(r"--[A-Za-z][A-Za-z0-9_.-]*(?:=[\s\S]*)?|-[A-Za-z]")
@@ -159,9 +159,7 @@ def redact_pairs(
 def _hidden_parameters(command: Sequence[str]) -> set[str]:
     """Names of the placeholders that redaction takes out of a command."""
     pairs = zip(command, redact_words(command), strict=True)
-    return {
-        name for word, shown in pairs for name in set(_PLACEHOLDER.findall(word)) - set(_PLACEHOLDER.findall(shown))
-    }
+    return {name for word, shown in pairs for name in set(PLACEHOLDER.findall(word)) - set(PLACEHOLDER.findall(shown))}
 
 
 def redact_document(value: Any) -> Any:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 
+from detctl_proto.names import PLACEHOLDER
+
 OWN = ("out", "tmp", "port", "seed")
-# Only what looks like a name is a placeholder: `{"a": 1}` in a command stays as it is.
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9._-]{0,63})\}", re.ASCII)
 _PORTS = range(20_000, 30_000)
 
 
 def names_in(texts: Iterable[str]) -> list[str]:
     """Placeholders in the order of their first use."""
-    return list(dict.fromkeys(name for text in texts for name in _PLACEHOLDER.findall(text)))
+    return list(dict.fromkeys(name for text in texts for name in PLACEHOLDER.findall(text)))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """Replaces what `values` knows; once: a value with braces in it is not looked at again."""
-    return _PLACEHOLDER.sub(lambda found: values.get(found.group(1), found.group(0)), text)
+    return PLACEHOLDER.sub(lambda found: values.get(found.group(1), found.group(0)), text)
 
 
 def free_port(name: str) -> int:

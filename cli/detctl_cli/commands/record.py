@@ -119,7 +119,8 @@ def command(
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CliError("exists", f"{folder} exists and is not empty", "choose another name; nothing was overwritten")
     if join:
-        from detctl_cli.local.session import machine_name
+        from detctl_proto.names import machine_name
+
         from detctl_cli.recordings.join import Join  # with gRPC, which takes a while
 
         wanted = Join(join, machine or machine_name(), environment, again)

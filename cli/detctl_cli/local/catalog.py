@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detctl_proto.names import PLACEHOLDER, to_name
+
 from detctl_cli.errors import UsageError
 
 TIMEOUT_S = 24 * 3600
-# What the agent takes for a placeholder (detctl_agent/launcher/placeholders.py): such an argument goes by a parameter.
-_PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9._-]*\}")
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,14 @@ def recipe_of(
             raise UsageError(f"argument {position + 1} of the command is not UTF-8 text")
         option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
         place = cwd / value
-        if position > 0 and value and place.is_dir() and _outside(place, cwd) and not _PLACEHOLDER.search(option):
+        if position > 0 and value and place.is_dir() and _outside(place, cwd) and not PLACEHOLDER.search(option):
             name = f"path{len(paths) + 1}"
             paths[name] = str(Path(os.path.normpath(place)))
             template.append(f"{option}{equals}{{{name}}}")
             continue
         if position > 0 and copy and value.startswith("..") and place.is_file():
             word = f"{option}{equals}{Path(os.path.normpath(place))}"
-        if _PLACEHOLDER.search(word):
+        if PLACEHOLDER.search(word):
             name = f"word{position}"
             words[name] = word
             word = f"{{{name}}}"
@@ -86,9 +85,7 @@ def recipe_name(command: Sequence[str]) -> str:
     candidate = next((word for word in words[1:] if word.endswith(".py")), "")
     if not candidate and "-m" in words[1:-1]:
         candidate = words[words.index("-m", 1) + 1].rpartition(".")[2]
-    stem = Path(candidate or words[0]).name.removesuffix(".py").lower()
-    plain = re.sub(r"[^a-z0-9._-]", "-", stem).lstrip("._-")[:64]
-    return plain or "command"
+    return to_name(Path(candidate or words[0]).name.removesuffix(".py"), "command")
 
 
 def catalog_toml(recipe: LocalRecipe) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import socket
 import sys
 import tempfile
 import time
@@ -12,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from detctl_proto.names import machine_name
 from detctl_proto.private_files import private
 
 from detctl_cli.config import Config
@@ -77,12 +76,6 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
         finally:
             agent.stop()
             path.unlink(missing_ok=True)
-
-
-def machine_name() -> str:
-    """This host's name in the form that names have."""
-    plain = re.sub(r"[^a-z0-9._-]", "-", socket.gethostname().lower()).lstrip("._-")[:64]
-    return plain or "local"
 
 
 @contextmanager

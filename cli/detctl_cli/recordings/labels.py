@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detctl_proto.names import to_name
 from detctl_proto.redaction import DIGESTS, agree, variables_agree
 
 from detctl_cli.recordings.folder import Recording
@@ -76,7 +77,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _name(text: str) -> str:
-    return re.sub(r"[^a-z0-9._-]", "-", text.lower()).lstrip("._-")[:56] or "folder"
+    return to_name(text, "folder", 56)  # leaves room for a number
 
 
 def _unlike(name: str, taken: set[str]) -> str:

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.names import is_name
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
@@ -53,7 +55,7 @@ def _share(value: float | None) -> float:
 
 def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
     parts = label.split("/")
-    if len(parts) != 4 or not all(limits.ID.fullmatch(part) for part in parts[:2]) or not parts[3].startswith("twin-"):
+    if len(parts) != 4 or not all(is_name(part) for part in parts[:2]) or not parts[3].startswith("twin-"):
         raise RefusedCallError(
             Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: expected machine/environment/variation/twin-N"
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from detctl_proto.names import NAME_RULE, is_name
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
 from detctl_coordinator.domain.identity import Caller
@@ -33,10 +35,10 @@ def expected_machines(request: AuditRequest) -> dict[str, Machine]:
         ("recipe", [request.recipe]),
     ):
         for name in names:
-            if not limits.ID.fullmatch(name):
+            if not is_name(name):
                 raise RefusedCallError(
                     Code.INVALID_ARGUMENT,
-                    f"{what} {limits.clean(name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64 characters",
+                    f"{what} {limits.clean(name, 80)!r}: a name is {NAME_RULE}",
                 )
     recipe = Recipe(request.recipe)
     environments: Mapping[str, Mapping[str, str]] = {name: {} for name in request.environments}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from detctl_proto.names import is_name
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState
@@ -37,7 +39,7 @@ def choose_runs(
 def _named(store: Store, run_ids: Sequence[str]) -> tuple[Audit | None, list[RunRecord]]:
     runs = []
     for run_id in run_ids:
-        run = store.run(run_id) if limits.ID.fullmatch(run_id) else None
+        run = store.run(run_id) if is_name(run_id) else None
         if run is None:
             raise RefusedCallError(
                 Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs"

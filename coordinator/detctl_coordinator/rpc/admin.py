@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.names import NAME_RULE, is_name
 from detctl_proto.outside_json import dump
 from detctl_proto.v1 import admin_pb2 as pb
 from detctl_proto.v1 import admin_pb2_grpc
@@ -49,9 +50,9 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
             raise RefusedCallError(
                 Code.INVALID_ARGUMENT, f"unknown role {limits.clean(request.role, 40)!r}: {_ROLES}"
             ) from None
-        if not limits.ID.fullmatch(request.name):
+        if not is_name(request.name):
             raise RefusedCallError(
-                Code.INVALID_ARGUMENT, f"name {limits.clean(request.name, 80)!r}: a-z, 0-9, '.', '_', '-', at most 64"
+                Code.INVALID_ARGUMENT, f"name {limits.clean(request.name, 80)!r}: a name is {NAME_RULE}"
             )
         if request.name == LOCAL.name:
             raise RefusedCallError(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.names import NAME_RULE, is_name
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 
@@ -87,10 +88,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     @unary
     async def JoinAudit(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
-        if not limits.ID.fullmatch(request.holder):
-            raise RefusedCallError(
-                Code.INVALID_ARGUMENT, "a holder is a name of a-z, 0-9, '.', '_', '-', at most 64 characters"
-            )
+        if not is_name(request.holder):
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"a holder's name is {NAME_RULE}")
         caller = current_caller()
         secret, digest = new_secret()
         while True:
@@ -227,7 +226,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if not run_ids:
             raise RefusedCallError(Code.INVALID_ARGUMENT, "nothing was named: run ids, an audit or an age")
         for run_id in run_ids:
-            run = await self._store.run(run_id) if limits.ID.fullmatch(run_id) else None
+            run = await self._store.run(run_id) if is_name(run_id) else None
             if run is None:
                 raise RefusedCallError(
                     Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs"
@@ -252,7 +251,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     @unary
     async def FinishImport(self, request: pb.ImportFinished, context: Any) -> pb.Empty:  # noqa: N802
-        run = await self._store.run(request.run_id) if limits.ID.fullmatch(request.run_id) else None
+        run = await self._store.run(request.run_id) if is_name(request.run_id) else None
         audit = await self._store.audit(run.spec.audit_id) if run is not None else None
         if run is None or audit is None or not sent_by_users(audit):
             raise RefusedCallError(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
@@ -307,7 +306,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         return audit
 
     async def _audit(self, audit_id: str) -> Audit:
-        audit = await self._store.audit(audit_id) if limits.ID.fullmatch(audit_id) else None
+        audit = await self._store.audit(audit_id) if is_name(audit_id) else None
         if audit is None:
             raise RefusedCallError(
                 Code.NOT_FOUND, f"no audit {limits.clean(audit_id, 80)!r} is known here; see detctl audits"

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.names import is_name
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 
@@ -143,7 +144,7 @@ class IngestStream:
         known = self._runs.get((run_id, attempt))
         if known is not None and not why_not(known[0], self._sender, secret, by_users=known[1]):
             return known[0]
-        run = await self._engine.store.run(run_id) if limits.ID.fullmatch(run_id) else None
+        run = await self._engine.store.run(run_id) if is_name(run_id) else None
         audit = await self._engine.store.audit(run.spec.audit_id) if run is not None else None
         if run is None or audit is None:
             raise FencedError(f"run {limits.clean(run_id, 80)} is unknown")

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from detctl_proto.names import is_name
 from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, redact_document
 
 from detctl_coordinator import limits
@@ -24,7 +25,7 @@ _KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
 
 def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Collection[str]) -> tuple[str, str]:
     """(kind, JSON without credentials). Raises RefusedCallError (NOT_FOUND)."""
-    if limits.ID.fullmatch(wanted):
+    if is_name(wanted):
         if (run := store.run(wanted)) is not None:
             seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
             document = {**_run(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}

@@ -10,6 +10,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+from detctl_proto.names import is_name
+
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
@@ -110,7 +112,7 @@ class _Follower:
             audit = (looks.audit(self._audit_id) if moved else None) or await self._stored()
 
     async def _stored(self) -> Audit:
-        known = limits.ID.fullmatch(self._audit_id)
+        known = is_name(self._audit_id)
         audit = await self._engine.store.audit(self._audit_id) if known else None
         if audit is None:
             shown = limits.clean(self._audit_id, 80)

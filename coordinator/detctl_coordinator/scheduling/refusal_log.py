@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import time
 
+from detctl_proto.names import is_name
+
 from detctl_coordinator import limits
 from detctl_coordinator.planning.run_holders import Sender
 from detctl_coordinator.scheduling.audit_log import entry
@@ -31,7 +33,7 @@ class RefusalLog:
     ) -> None:
         """subject: the run or audit; kind: a word, as `not-holder`; audit_id: empty for a run that is unknown. Raises StoreError."""
         caller, subject = sender.caller, limits.clean(subject, 80)
-        speaks_for = limits.clean(sender.machine, 80) if limits.ID.fullmatch(sender.machine) else ""
+        speaks_for = limits.clean(sender.machine, 80) if is_name(sender.machine) else ""
         key = f"refused:{kind}:{caller.role.value}:{caller.name}:{speaks_for}:{subject if audit_id else ''}"
         if key in self._logged:
             return

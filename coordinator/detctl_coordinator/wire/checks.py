@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from detctl_proto.names import NAME_RULE, is_name
 from detctl_proto.outside_json import JsonError, describe_faults, parse_object
 from pydantic import BaseModel, ValidationError
 
@@ -15,11 +16,11 @@ M = TypeVar("M", bound=BaseModel)
 
 def identifier(text: str, what: str) -> str:
     """An id or the name of a machine, recipe or environment."""
-    if not limits.ID.fullmatch(text):
+    if not is_name(text):
         shown = limits.clean(text, 80)
         raise RefusedCallError(
             Code.INVALID_ARGUMENT,
-            f"{what} {shown!r}: names are a-z, 0-9, '.', '_' and '-', at most 64, a letter or digit first",
+            f"{what} {shown!r}: a name is {NAME_RULE}",
         )
     return text
 

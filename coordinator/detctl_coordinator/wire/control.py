@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from detctl_proto.names import BOOT_ID, PARAMETER_NAME
 from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
@@ -30,7 +30,7 @@ RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused
 def machine_from_hello(hello: pb.Hello) -> Machine:
     """Raises RefusedCallError where a name, count or size is out of bounds."""
     name = identifier(hello.machine, "machine")
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", hello.boot_id):
+    if not BOOT_ID.fullmatch(hello.boot_id):
         raise RefusedCallError(Code.INVALID_ARGUMENT, f"machine {name}: Hello has no boot id")
     at_most(len(hello.recipes), limits.RECIPES_MAX, f"recipes in the catalog of {name}")
     at_most(len(hello.environments), limits.RECIPES_MAX, f"environments in the catalog of {name}")
@@ -129,7 +129,7 @@ def _recipe(offer: pb.RecipeOffer) -> Recipe:
     name = identifier(offer.name, "recipe")
     at_most(len(offer.parameters), limits.PARAMETERS_MAX, f"parameters of recipe {name}")
     for parameter in offer.parameters:
-        if not limits.PARAMETER.fullmatch(parameter):
+        if not PARAMETER_NAME.fullmatch(parameter):
             raise RefusedCallError(
                 Code.INVALID_ARGUMENT, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter"
             )

@@ -11,6 +11,7 @@ from detctl_coordinator.domain.machine import machine_from_document, machine_to_
 from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.planning.imports import plan_import
 from detctl_coordinator.wire import audits, control, records
+from detctl_proto.names import is_name
 from detctl_proto.v1 import agents_pb2, audits_pb2, records_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -105,7 +106,7 @@ RECIPES = st.builds(
 def test_hellos(hello):
     with suppress(RefusedCallError):
         machine = control.machine_from_hello(hello)
-        assert limits.ID.fullmatch(machine.name) and 1 <= machine.parallel_runs <= limits.PARALLEL_RUNS_MAX
+        assert is_name(machine.name) and 1 <= machine.parallel_runs <= limits.PARALLEL_RUNS_MAX
         assert machine_from_document(json.loads(json.dumps(machine_to_document(machine)))) == machine
 
 
@@ -124,7 +125,7 @@ def test_hellos(hello):
 def test_run_states(state):
     with suppress(RefusedCallError):
         event = control.run_event_from_state(state)
-        assert limits.ID.fullmatch(event.run_id)
+        assert is_name(event.run_id)
 
 
 @settings(max_examples=150, deadline=None)
@@ -143,4 +144,4 @@ def test_requests(request):
 def test_labels_of_imports(label):
     with suppress(RefusedCallError):
         (run,) = plan_import(label, {}, 0.0).runs.values()
-        assert limits.ID.fullmatch(run.spec.run_id) and "\x1b" not in run.spec.label
+        assert is_name(run.spec.run_id) and "\x1b" not in run.spec.label
