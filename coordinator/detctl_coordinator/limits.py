@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from detctl_proto.clean_text import clean_text
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # a segment is at most 256 KiB compressed; a Hello with manifest some hundred KiB
 REQUEST_BYTES_MAX = 64 * 1024  # of calls that name something: ids, a machine, a token
@@ -39,14 +39,7 @@ LIST_MAX = 1000
 PARALLEL_RUNS_MAX = 64
 WORKING_MAX = 256
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
-
-
-def is_plain(text: str) -> bool:
-    """Whether a text holds no control characters and direction marks."""
-    return _CONTROL.search(text) is None
-
 
 def clean(text: str, chars_max: int = LINE_CHARS_MAX) -> str:
-    """One line without control characters, direction marks and lone surrogates, cut to a length."""
-    return _CONTROL.sub(" ", text).strip()[:chars_max]
+    """One line without control characters, cut to a length."""
+    return clean_text(text).strip()[:chars_max]

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.clean_text import clean_text
 from detctl_proto.regular_file import open_regular, read_up_to
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -211,5 +212,5 @@ def _one_line(error: ValidationError) -> str:
         elif item["type"] in _TYPES:
             message = _TYPES[item["type"]]
         lines.append(f"{key}: {message}" if key else message)
-    first = lines[0].replace("\n", " ")
+    first = clean_text(lines[0])
     return first if len(lines) == 1 else f"{first} (and {len(lines) - 1} more)"

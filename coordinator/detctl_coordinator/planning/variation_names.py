@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from detctl_proto.clean_text import is_clean
 from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
 
@@ -72,7 +73,7 @@ def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> No
                 Code.INVALID_ARGUMENT, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}"
             )
     else:
-        if len(value) > limits.VALUE_CHARS_MAX or not limits.is_plain(value):
+        if len(value) > limits.VALUE_CHARS_MAX or not is_clean(value):
             raise RefusedCallError(
                 Code.INVALID_ARGUMENT,
                 f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters, and none that controls a terminal",

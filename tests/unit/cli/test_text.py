@@ -1,27 +1,11 @@
-"""Cleaning of names, times, windows and assignments."""
+"""Times and assignments."""
 
 from __future__ import annotations
 
 import pytest
 from detctl_cli.audits.window import assignment_of
 from detctl_cli.errors import UsageError
-from detctl_cli.output.clean import clean
 from detctl_cli.output.times import ago, count, seconds_of
-from hypothesis import given
-from hypothesis import strategies as st
-
-
-@given(st.text(st.characters(exclude_categories=()), max_size=40))
-def test_cleaned_text_is_one_printable_line(text):
-    cleaned = clean(text)
-    assert all(char.isprintable() or char.isspace() for char in cleaned)
-    assert "\x1b" not in cleaned and "\u202e" not in cleaned
-    assert len(cleaned.splitlines()) <= 1
-    cleaned.encode("utf-8")
-
-
-def test_ordinary_names_stay():
-    assert clean("gpu1 – Größe 数 {data}/train") == "gpu1 – Größe 数 {data}/train"
 
 
 def test_ago():

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
+from detctl_proto.clean_text import clean_text
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -102,7 +103,7 @@ class RedisLink:
 
 def explain(error: redis.RedisError) -> str:
     """What is wrong and what to do, for the end of `store redis://… <this>`."""
-    text = str(error).replace("\r", " ").replace("\n", " ")
+    text = clean_text(str(error))
     # Subclasses first: being busy and being unauthorised are connection errors to redis-py.
     if isinstance(error, redis.exceptions.BusyLoadingError):
         return _SAID["LOADING"]
