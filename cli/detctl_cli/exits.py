@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
+from detctl_proto.verdict_words import EXIT_CODES
+
 
 class Exit(IntEnum):
     """As diff's, and one more: a comparison that lacks data is neither equal nor different."""
@@ -18,9 +20,7 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-_OUTCOMES = {"identical": Exit.IDENTICAL, "different": Exit.DIFFERENT, "unverified": Exit.UNVERIFIED}
-
-
 def exit_of_verdict(verdict: Mapping[str, Any]) -> Exit:
     """The code that belongs to a verdict; an outcome that this version does not know is never success."""
-    return _OUTCOMES.get(str(verdict.get("outcome")), Exit.UNVERIFIED)
+    outcome = verdict.get("outcome")
+    return next((Exit(code) for word, code in EXIT_CODES.items() if word == outcome), Exit.UNVERIFIED)

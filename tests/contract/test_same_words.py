@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from detctl_agent.catalog import admission, recipe
 from detctl_agent.source import git_source
-from detctl_coordinator.domain.fingerprint import Phase, Stage
 from detctl_coordinator.planning import interventions, offered_patterns
-from detctl_probe.transport import frames
-from detctl_proto.v1 import records_pb2
 
 
 def test_patterns_that_the_coordinator_knows() -> None:
@@ -24,10 +21,3 @@ def test_a_list_of_values_in_a_catalog_is_one_in_an_offer() -> None:
 def test_interventions() -> None:
     assert set(interventions.VALUES) == set(interventions.HINTS)
     assert set(interventions.VALUES) | interventions.OWN == set(admission.INTERVENTIONS)
-
-
-def test_stages_and_phases_have_one_numbering() -> None:
-    of_contract = {name.removeprefix("STAGE_").lower(): number for name, number in records_pb2.Stage.items()}
-    assert of_contract == frames.STAGE_NUMBERS == {stage.word: int(stage) for stage in Stage}
-    phases = {name.removeprefix("PHASE_").lower(): number for name, number in records_pb2.Phase.items()}
-    assert phases == frames.PHASE_NUMBERS == {phase.word: int(phase) for phase in Phase}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 from detctl_proto.names import is_name
 from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import remote_problem
@@ -19,7 +20,6 @@ if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording
     from detctl_agent.catalog.catalog import Catalog
     from detctl_agent.catalog.recipe import Environment, Recipe
 
-LEVELS = ("step", "module", "op")
 VALUE_CHARACTERS_MAX = 4096
 INTERVENTIONS = (
     "attention",
@@ -55,7 +55,7 @@ class Order:
     parameters: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     interventions: Mapping[str, str] = field(default_factory=dict)
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     step_from: int = 0
     step_to: int | None = 32
     expected_source_digest: str = ""

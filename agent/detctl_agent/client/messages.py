@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.outside_json import writable
 from detctl_proto.redaction import redact_pairs, redact_text, redact_words
 from detctl_proto.v1 import agents_pb2
@@ -30,7 +31,7 @@ def order_from(message: agents_pb2.Assignment) -> Order:
         parameters=dict(message.parameters),
         variables=dict(message.variables),
         interventions=dict(message.interventions),
-        level=message.level or "module",
+        level=message.level or DEFAULT_LEVEL,
         step_from=message.step_from,
         step_to=message.step_to or None,
         expected_source_digest=message.expected_source_digest,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 
 from detctl_agent.commands.record_attached import AttachedRecording
 from detctl_agent.commands.recording import Recording
@@ -13,7 +14,7 @@ from detctl_agent.commands.recording import Recording
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="folder to make")
-@click.option("--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True)
+@click.option("--level", type=click.Choice(LEVELS), default=DEFAULT_LEVEL, show_default=True)
 @click.option("--budget", metavar="SHARE", help="of step time, that the probe may take: 2% or 0.02")
 @click.option("--steps", help="window A:B of steps, B exclusive [default: 0:32]")
 @click.option("--to-end", is_flag=True, help="let the training finish")

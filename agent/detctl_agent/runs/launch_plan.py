@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.levels import DEFAULT_LEVEL
+
 from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.limits import Limits
@@ -25,7 +27,7 @@ class LaunchPlan:
     env: Mapping[str, str]
     timeout_s: float | None = None
     output_bytes_max: int = 64 * 1024 * 1024
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     window_end: int | None = 32
     spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that takes nothing must not fill the disk
     grace_s: float = GRACE_S

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.redaction import RecordingKey
 
 from detctl_agent.catalog.admission import Admitted
@@ -95,7 +96,7 @@ def _training(
             env=env,
             timeout_s=recipe.timeout_s,
             output_bytes_max=int(recipe.output_mb_max * 1024 * 1024),
-            level=order.level or "module",
+            level=order.level or DEFAULT_LEVEL,
             window_end=order.step_to,
             grace_s=recipe.grace_s,
             container=start.container,

@@ -46,6 +46,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.outside_json import JsonError, parse_object
 from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.redaction import redact_output, redact_text
@@ -80,7 +81,7 @@ class RunJson:
     parameters: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, str] = field(default_factory=dict)
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     step_from: int = 0
     step_to: int | None = 32
     budget_share: float = 0.0

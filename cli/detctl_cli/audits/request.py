@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.v1 import audits_pb2
 
 from detctl_cli.audits.window import assignment_of, requested_window
@@ -23,7 +24,7 @@ class AuditOptions:
     environments: tuple[str, ...] = ()
     set_: tuple[str, ...] = ()
     vary: tuple[str, ...] = ()
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     budget_share: float = 0.0
     zoom: bool = True
     explain: bool = False

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 
 from detctl_cli.commands.options import (
     WAIT_S,
@@ -52,9 +53,7 @@ if TYPE_CHECKING:
     help="For all runs: a parameter, env:VAR or an intervention.",
 )
 @click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
-@click.option(
-    "--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True, help="How fine."
-)
+@click.option("--level", type=click.Choice(LEVELS), default=DEFAULT_LEVEL, show_default=True, help="How fine.")
 @click.option(
     "--zoom/--no-zoom",
     default=True,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 
 from detctl_cli.commands.options import (
     DashCommand,
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "set_", metavar="NAME=V", multiple=True, help="env:VAR=V or an intervention (listing=sorted, workers=0 …)."
 )
-@click.option(
-    "--level", type=click.Choice(["step", "module", "op"]), default="module", show_default=True, help="How fine."
-)
+@click.option("--level", type=click.Choice(LEVELS), default=DEFAULT_LEVEL, show_default=True, help="How fine.")
 @click.option(
     "--budget",
     metavar="SHARE",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from detctl_proto.levels import LEVELS
 from detctl_proto.private_files import make_private_folder
 from detctl_proto.redaction import MARK
 
@@ -31,7 +32,7 @@ STEPS_FROM_CHECKPOINT = 16
     help="Resume from this checkpoint; given twice, two folders of them: the last one that agrees in both.",
 )
 @click.option("--steps", metavar="N", type=click.IntRange(1, 1000), help="How many; 1, or 16 from a checkpoint.")
-@click.option("--level", type=click.Choice(["step", "module", "op"]), default="op", show_default=True, help="How fine.")
+@click.option("--level", type=click.Choice(LEVELS), default="op", show_default=True, help="How fine.")
 @click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Keep the new recordings here.")
 @click.option("--python", metavar="PROGRAM", help="Reads checkpoints: an interpreter that has torch.")
 @verbose_option

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from detctl_cli.errors import CliError
-from detctl_cli.exits import Exit
+from detctl_cli.exits import Exit, exit_of_verdict
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".distcp")
-OUTCOMES = {"identical": Exit.IDENTICAL, "different": Exit.DIFFERENT, "unverified": Exit.UNVERIFIED}
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -41,7 +40,7 @@ def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequ
         write_json(document)
     else:
         print_checkpoints(document, console())
-    return OUTCOMES[document["outcome"]]
+    return exit_of_verdict(document)
 
 
 def checkpoints_document(

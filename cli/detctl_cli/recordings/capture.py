@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.levels import DEFAULT_LEVEL
+
 from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.local.children import STOP_S, start_following
@@ -26,7 +28,7 @@ class CaptureOptions:
     steps: str | None = None
     to_end: bool = False
     set_: tuple[str, ...] = ()
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     copy: bool = False
     machine: str | None = None
     timeout_s: int | None = None

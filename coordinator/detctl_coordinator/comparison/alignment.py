@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
+
+from detctl_proto.verdict_words import KindWord
 
 from detctl_coordinator.comparison.sketches import Size, relative_size, size_class
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage
 
-Kind = Literal["permutation", "content", "structure"]
 NAMES_DTYPE = "py:names"
 NAMES_SHOWN = 3
 
@@ -27,7 +28,7 @@ class SiteDifference:
     stage: Stage
     site: str
     occurrence: int
-    kind: Kind
+    kind: KindWord
     words: str
     left: Fingerprint | None
     right: Fingerprint | None
@@ -87,7 +88,7 @@ def _by_content(records: Iterable[Fingerprint]) -> dict[tuple[object, ...], set[
     return sites
 
 
-def kind_of(differences: Sequence[SiteDifference]) -> Kind:
+def kind_of(differences: Sequence[SiteDifference]) -> KindWord:
     """One word for a step: structure wins over content, content over permutation."""
     kinds = {d.kind for d in differences}
     return "structure" if "structure" in kinds or not kinds else "content" if "content" in kinds else "permutation"

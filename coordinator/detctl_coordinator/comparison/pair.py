@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from detctl_coordinator.comparison.alignment import Kind, SiteDifference, align, kind_of
+from detctl_proto.verdict_words import KindWord
+
+from detctl_coordinator.comparison.alignment import SiteDifference, align, kind_of
 from detctl_coordinator.comparison.first_divergence import (
     Lasting,
     Side,
@@ -36,7 +38,7 @@ class NodeDifference:
     node: Node
     step: int
     equal_from: int | None
-    kind: Kind
+    kind: KindWord
     sites: tuple[SiteDifference, ...]  # of the first rank that differs
     deciding: bool
     rank: int

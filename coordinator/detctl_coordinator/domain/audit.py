@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from detctl_proto.levels import DEFAULT_LEVEL
+
 from detctl_coordinator.domain.run import Purpose, RunRecord
 
 
@@ -27,7 +29,7 @@ class AuditRequest:
     step_from: int = 0
     step_to: int | None = 32
     to_end: bool = False
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     set: tuple[tuple[str, str], ...] = ()
     vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
     requested_by: str = ""  # for people; the coordinator's own user may put any name there

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from detctl_proto.levels import DEFAULT_LEVEL
+
 Purpose = Literal["", "zoom", "experiment"]
 
 
@@ -57,7 +59,7 @@ class RunSpec:
     parameters: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     interventions: Mapping[str, str] = field(default_factory=dict)
-    level: str = "module"
+    level: str = DEFAULT_LEVEL
     step_from: int = 0
     step_to: int | None = 32
     expected_source_digest: str = ""

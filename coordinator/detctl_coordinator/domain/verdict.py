@@ -10,10 +10,10 @@ import sys
 from typing import Any, Literal
 
 from detctl_proto.redaction import redact_document
+from detctl_proto.verdict_words import EXIT_CODES, KindWord, OriginWord, OutcomeWord, StageWord
 from pydantic import BaseModel, ConfigDict, Field
 
 from detctl_coordinator.domain.clue import Clue
-from detctl_coordinator.domain.verdict_words import KindWord, OriginWord, OutcomeWord, StageWord
 
 SCHEMA: Literal["detctl.verdict/v1"] = "detctl.verdict/v1"
 
@@ -190,7 +190,7 @@ class Verdict(_Part):
     @property
     def exit_code(self) -> int:
         """0 identical, 1 different, 3 unverified."""
-        return {"identical": 0, "different": 1, "unverified": 3}[self.outcome]
+        return EXIT_CODES[self.outcome]
 
 
 def json_schema() -> str:

@@ -6,6 +6,7 @@ import secrets
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.names import is_name
 
 from detctl_coordinator import limits
@@ -37,7 +38,7 @@ def plan_import(
         recipe=limits.clean(told.recipe or "record", 64),
         arm=Arm(machine, environment, variation),
         twin=twin,
-        level=limits.clean(told.level or "module", 16),
+        level=limits.clean(told.level or DEFAULT_LEVEL, 16),
         step_to=None,
         budget_share=_share(told.budget_share),
     )

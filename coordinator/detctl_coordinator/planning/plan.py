@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from detctl_proto.levels import LEVELS
 from detctl_proto.redaction import redact_pairs, redact_value
 from detctl_proto.variable_rules import names_a_secret
 
@@ -22,7 +23,6 @@ from detctl_coordinator.domain.run import Arm, RunSpec
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.planning.variation_names import Change, check_given, check_value, resolve
 
-LEVELS = ("step", "module", "op")
 NEAR_CHARS_MAX = 128  # of a wrong name; a longer one is like no other
 
 

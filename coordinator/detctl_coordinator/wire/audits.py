@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.outside_json import dump
 from detctl_proto.redaction import redact_text
 from detctl_proto.v1 import audits_pb2 as pb
@@ -42,7 +43,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         step_from=request.step_from,
         step_to=step_to,
         to_end=request.to_end,
-        level=request.level or "module",
+        level=request.level or DEFAULT_LEVEL,
         set=tuple((variation.name, variation.values[0]) for variation in request.set),
         vary=tuple((variation.name, tuple(variation.values)) for variation in request.vary),
         requested_by=limits.clean(request.requested_by, 128),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 
+from detctl_proto.levels import LEVELS
 from detctl_proto.v1 import records_pb2 as pb
 
 from detctl_coordinator import limits
@@ -15,7 +16,6 @@ from detctl_coordinator.wire.checks import at_most, in_form, recorded_facts
 from detctl_coordinator.wire.schemas import SealDetail
 
 Closed = list[tuple[StreamKey, StepEntry]]
-LEVELS = ("step", "module", "op")
 
 
 def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detctl_coordinator.domain.verdict_words import OriginWord
+from detctl_proto.verdict_words import OriginWord
 
 CAUSES: Mapping[str, OriginWord | None] = {
     "unseeded-rng": "code",

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from detctl_proto.verdict_words import KindWord, OriginWord
+
 from detctl_coordinator.attribution.evidence.descriptions import CAUSES
 from detctl_coordinator.attribution.evidence.facts import Note, of_kind, place, value_at
 from detctl_coordinator.attribution.evidence.suspects import Family, Suspect
-from detctl_coordinator.comparison.alignment import Kind
 from detctl_coordinator.comparison.first_divergence import Lasting
 from detctl_coordinator.comparison.generators import is_worker
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
@@ -20,7 +21,6 @@ from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.sketches import Size
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
-from detctl_coordinator.domain.verdict_words import OriginWord
 
 # Stages whose values are computed in floating point.
 NUMERIC = (Stage.INIT, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE)
@@ -217,7 +217,7 @@ class CauseFinding:
     stage: Stage
     step: int
     site: str
-    kind: Kind
+    kind: KindWord
     evidence: tuple[str, ...]
     fix: str
     runs: tuple[str, ...] = ()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from detctl_proto.verdict_words import OriginWord
+
 from detctl_coordinator.attribution.evidence.evidence import NUMERIC, CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.evidence.facts import emulates
 from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict_words import OriginWord
 
 COMPUTED = (*NUMERIC, Stage.SAMPLE, Stage.BATCH)
 

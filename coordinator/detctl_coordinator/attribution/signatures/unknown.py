@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from detctl_proto.verdict_words import OriginWord
+
 from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, describe, finding
 from detctl_coordinator.attribution.evidence.hashing import counts_may_be_hashes
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict_words import OriginWord
 
 SUSPECTS_SHOWN = 8
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detctl_proto.verdict_words import OriginWord, OutcomeWord
+
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.evidence import NUMERIC
 from detctl_coordinator.attribution.evidence.facts import interventions_of
 from detctl_coordinator.attribution.evidence.suspects import suspects_of
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict_words import OriginWord, OutcomeWord
 
 
 @dataclass(frozen=True)

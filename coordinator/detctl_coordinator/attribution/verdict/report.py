@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+from detctl_proto.verdict_words import StageWord
+
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.configurations import kept_apart_by_their_folder
 from detctl_coordinator.attribution.evidence.evidence import CauseFinding
@@ -35,7 +37,6 @@ from detctl_coordinator.domain.verdict import (
     Machine,
     Verdict,
 )
-from detctl_coordinator.domain.verdict_words import StageWord
 
 NAMES_SHOWN = 8
 

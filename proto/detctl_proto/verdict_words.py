@@ -1,8 +1,9 @@
-"""The words of a verdict, as types. They stand apart from its models, so that attribution needs the standard library alone."""
+"""The words of a verdict, as types, and the exit code of each outcome (docs/cli.md). Standard library alone."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 OutcomeWord = Literal["identical", "different", "unverified"]
 OriginWord = Literal["code", "environment", "hardware"]
@@ -23,3 +24,6 @@ StageWord = Literal[
     "update",
     "artifact",
 ]
+STAGE_WORDS: tuple[StageWord, ...] = get_args(StageWord)  # in causal order
+
+EXIT_CODES: Mapping[OutcomeWord, int] = {"identical": 0, "different": 1, "unverified": 3}
