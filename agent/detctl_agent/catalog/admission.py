@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detctl_proto.interventions import INTERVENTIONS, TRANSPLANTS
 from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 from detctl_proto.names import is_name
 from detctl_proto.redaction import redact_pairs
@@ -21,26 +22,6 @@ if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording
     from detctl_agent.catalog.recipe import Environment, Recipe
 
 VALUE_CHARACTERS_MAX = 4096
-INTERVENTIONS = (
-    "attention",
-    "bare",
-    "completion",
-    "ddp_buckets",
-    "deterministic",
-    "fault",
-    "identity",
-    "keep",
-    "listing",
-    "precision",
-    "seed",
-    "threads",
-    "transplant",
-    "worker_seeds",
-    "workers",
-)
-# What carries values of a training to another machine: only where the recipe's owner allows it.
-TRANSPLANTS = ("keep", "transplant")
-_INTERVENTION_VALUE = re.compile(r"[A-Za-z0-9._:,=+-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -109,8 +90,8 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
     for key, value in order.interventions.items():
         if key not in INTERVENTIONS:
             raise RunRefusedError(f"unknown intervention {_shown(key)} (valid: {', '.join(INTERVENTIONS)})")
-        if not _INTERVENTION_VALUE.fullmatch(value):
-            raise RunRefusedError(f"intervention {key}: {_shown(value)} is no value for it")
+        if not INTERVENTIONS[key].accepts(value):
+            raise RunRefusedError(f"intervention {key}: {_shown(value)} is not {INTERVENTIONS[key].takes}")
         if key in TRANSPLANTS and not recipe.allow_transplant:
             raise RunRefusedError(
                 f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from detctl_proto.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
+from detctl_proto.parameter_patterns import COMMIT_PATTERN, DEFAULT_PATTERN, harmless_match, list_pattern
 from detctl_proto.variable_rules import is_withheld
 from pydantic import (
     AfterValidator,
@@ -25,8 +26,6 @@ from detctl_agent.launcher.account import check_form
 from detctl_agent.launcher.placeholders import OWN, names_in
 from detctl_agent.source import git_source
 
-# Never a dash first: a value stands in the training's command line, where it would be an option.
-DEFAULT_PATTERN = "([A-Za-z0-9._:/=+,@][A-Za-z0-9._:/=+,@-]{0,127})?"
 PATTERN_CHARACTERS_MAX = 500
 # What an environment may stand in for, and the variable that does it.
 EMULATED = {"cpu": "ATEN_CPU_CAPABILITY", "onednn": "ONEDNN_MAX_CPU_ISA", "mkl": "MKL_CBWR"}
@@ -87,16 +86,15 @@ class Recipe(_Table):
     def pattern(self, parameter: str) -> str:
         """The regular expression that a value from remote must match as a whole."""
         given = self.patterns.get(parameter, DEFAULT_PATTERN)
-        return given if isinstance(given, str) else "|".join(re.escape(value) for value in given)
+        return given if isinstance(given, str) else list_pattern(given)
 
     def takes(self, parameter: str, value: str) -> bool:
         """Whether a value from remote matches. Raises RunRefusedError where the owner's pattern takes too long to tell."""
-        given = self.patterns.get(parameter)
+        given = self.patterns.get(parameter, DEFAULT_PATTERN)
         if isinstance(given, tuple):
             return value in given
-        if given is None or given == git_source.COMMIT_PATTERN:
-            return re.fullmatch(given or DEFAULT_PATTERN, value, re.ASCII) is not None
-        return matches(given, value)
+        decided = harmless_match(given, value)
+        return matches(given, value) if decided is None else decided
 
     @model_validator(mode="before")
     @classmethod
@@ -112,7 +110,7 @@ class Recipe(_Table):
             "folder": ".",
             **table,
             "parameters": {name: "", **parameters},
-            "patterns": {**patterns, name: git_source.COMMIT_PATTERN},
+            "patterns": {**patterns, name: COMMIT_PATTERN},
         }
 
     @field_validator("source")

@@ -12,12 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.interventions import INTERVENTIONS
 from detctl_proto.names import machine_name
 from detctl_proto.redaction import redact_text, redact_words
 from detctl_proto.windows import WindowError, parse_share, requested_window
 
 from detctl_agent import manifest
-from detctl_agent.catalog.admission import INTERVENTIONS, Order
+from detctl_agent.catalog.admission import Order
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over

@@ -14,12 +14,13 @@ import subprocess
 import threading
 from pathlib import Path
 
+from detctl_proto.parameter_patterns import COMMIT_PATTERN
+
 from detctl_agent.errors import RunRefusedError, SourceError
 from detctl_agent.source.source_set import HARDENED_GIT
 from detctl_agent.state.run_folder import disk_error
 
 SCHEMES = ("https", "ssh", "file")
-COMMIT_PATTERN = "[0-9a-f]{40}"
 PARAMETER = "commit"  # of every recipe with a source: what a request names
 FETCH_TIMEOUT_S = 900.0
 WORKTREES_MAX = 8  # a remote; the oldest go first

@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from detctl_proto.clean_text import is_clean
+from detctl_proto.interventions import INTERVENTIONS, REQUESTABLE
+from detctl_proto.parameter_patterns import DEFAULT_PATTERN, may_accept
 from detctl_proto.redaction import redact_pairs
 from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.machine import Recipe
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.planning import interventions
-from detctl_coordinator.planning.offered_patterns import DEFAULT_PATTERN, may_take
 
 KINDS = ("param", "probe", "env")
 
@@ -37,17 +37,17 @@ def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
     if not name:
         if all(typed in recipe.parameters for recipe in recipes.values()):
             return Change("param", typed, typed)
-        if typed in interventions.VALUES:
+        if typed in REQUESTABLE:
             return Change("probe", typed, typed)
-        raise _unknown(typed, typed, sorted(_parameters(recipes) | set(interventions.VALUES)), recipes)
+        raise _unknown(typed, typed, sorted(_parameters(recipes) | REQUESTABLE), recipes)
     if kind == "param":
         if all(name in recipe.parameters for recipe in recipes.values()):
             return Change("param", name, typed)
         raise _unknown(typed, name, sorted(_parameters(recipes)), recipes)
     if kind == "probe":
-        if name in interventions.VALUES:
+        if name in REQUESTABLE:
             return Change("probe", name, typed)
-        raise _unknown(typed, name, sorted(interventions.VALUES), recipes)
+        raise _unknown(typed, name, sorted(REQUESTABLE), recipes)
     if kind == "env":
         if name in REMOTE:
             return Change("env", name, typed)
@@ -68,9 +68,9 @@ def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> No
         if not REMOTE_VALUE.fullmatch(value):
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
     elif change.kind == "probe":
-        if not interventions.VALUES[change.name].fullmatch(value):
+        if not INTERVENTIONS[change.name].accepts(value):
             raise RefusedCallError(
-                Code.INVALID_ARGUMENT, f"{shown}: {change.name} takes {interventions.HINTS[change.name]}"
+                Code.INVALID_ARGUMENT, f"{shown}: {change.name} takes {INTERVENTIONS[change.name].takes}"
             )
     else:
         if len(value) > limits.VALUE_CHARS_MAX or not is_clean(value):
@@ -80,7 +80,7 @@ def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> No
             )
         for machine, recipe in recipes.items():
             pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
-            if not may_take(pattern, value):
+            if not may_accept(pattern, value):
                 raise RefusedCallError(
                     Code.INVALID_ARGUMENT, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}"
                 )
@@ -90,7 +90,7 @@ def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
     """Raises RefusedCallError where a recipe needs a value of the request: its own is empty and its pattern takes none such."""
     for machine, recipe in recipes.items():
         for name, pattern in recipe.patterns.items():
-            if name not in given and recipe.parameters.get(name) == "" and not may_take(pattern, ""):
+            if name not in given and recipe.parameters.get(name) == "" and not may_accept(pattern, ""):
                 raise RefusedCallError(
                     Code.INVALID_ARGUMENT,
                     f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",

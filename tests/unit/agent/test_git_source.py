@@ -13,6 +13,7 @@ from detctl_agent.runs import arguments
 from detctl_agent.runs.recipe_source import take_source
 from detctl_agent.source import git_source, source
 from detctl_agent.state.run_folder import RunFolder
+from detctl_proto.parameter_patterns import COMMIT_PATTERN
 
 
 def git(folder: Path, *words: str) -> str:
@@ -146,7 +147,7 @@ def test_no_owner_can_loosen_what_a_commit_may_be(tmp_path: Path) -> None:
         '[recipes.x.parameters]\ncommit = "main"\n[recipes.x.patterns]\ncommit = ".*"\n'
     )
     recipe = catalog.load(path).recipes["x"]
-    assert recipe.pattern("commit") == git_source.COMMIT_PATTERN
+    assert recipe.pattern("commit") == COMMIT_PATTERN
     assert str(recipe.folder) == "."
 
 
