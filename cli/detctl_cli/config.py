@@ -90,7 +90,7 @@ def check_address(address: str, source: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise CliError(
-            "configuration", f"{source}: {address!r} is no address", "write HOST:PORT, for example 127.0.0.1:7450"
+            "configuration", f"{source}: {address!r} is no address", "write HOST:PORT, for example {DEFAULT_ADDRESS}"
         )
 
 

@@ -1,10 +1,10 @@
-"""Limits of what the coordinator accepts from any caller (docs/security.md 7). A comment gives the reason for each number."""
+"""Limits of what the coordinator accepts from any caller (docs/security.md 7), beside those of detctl_proto/limits.py."""
 
 from __future__ import annotations
 
 from detctl_proto.clean_text import clean_text
+from detctl_proto.limits import LINE_CHARS_MAX
 
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # a segment is at most 256 KiB compressed; a Hello with manifest some hundred KiB
 REQUEST_BYTES_MAX = 64 * 1024  # of calls that name something: ids, a machine, a token
 LIST_BYTES_MAX = 1024 * 1024  # of calls that bring lists: variations, run ids
 ELEMENTS_MAX = 65_536  # of one message; the largest honest one is a segment with 4,096 closed steps, 37,000
@@ -16,13 +16,9 @@ INFLATING_BYTES_MAX = 64 * 1024 * 1024
 INFLATING_BYTES_OF_CALLER_MAX = 32 * 1024 * 1024
 CONNECTIONS_MAX = 2048
 STREAMS_OF_CONNECTION_MAX = 1024
-MANIFEST_BYTES_MAX = 1024 * 1024
 DETAIL_BYTES_MAX = 2 * 1024 * 1024
-OUTPUT_TAIL_CHARS_MAX = 64 * 1024
-LINE_CHARS_MAX = 2000
 VALUE_CHARS_MAX = 128  # of a parameter in --set and --vary: it stands in labels, keys and tables
 
-SITE_BYTES_MAX = 512
 NAMES_MAX = 65_536  # of one segment; a model of 10^5 modules spreads over segments
 SEGMENT_RECORDS_MAX = 65_536  # an agent puts at most 4,096 into a segment
 CLOSED_MAX = 65_536
@@ -31,12 +27,8 @@ RECIPES_MAX = 1000
 PARAMETERS_MAX = 256
 MACHINES_MAX = 256
 JOINERS_MAX = 256
-TWINS_MAX = 100
-RUNS_MAX = 1000  # of one audit
 VALUES_MAX = 64  # of one --vary
 STEPS_MAX = 10_000_000
-LIST_MAX = 1000
-PARALLEL_RUNS_MAX = 64
 WORKING_MAX = 256
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.recording_log import MAGIC
 from detctl_proto.v1 import agents_pb2
 
 Change = Callable[[Path], object]
 FILES = ("run.json", "manifest.json", "spool/log", "stdout", "stderr")
-MAGIC = b"DETCTL\x00\x01"
 # As JSON: what Python's json would write itself, and what it would not.
 VALUES = (
     "null", "true", "-1", "1.5", "1" + "0" * 30, "1e999", "-Infinity", "NaN", '""', '"x"', '"\\ud800"', '"a\\u0000b"', '"\\u001b[31m\\n"',

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX
 from detctl_proto.outside_json import writable
 from detctl_proto.redaction import redact_pairs, redact_text, redact_words
 from detctl_proto.v1 import agents_pb2
@@ -16,8 +17,8 @@ from detctl_agent.catalog.catalog import Catalog
 from detctl_agent.source.source import Source
 from detctl_agent.state.run_folder import RunJson
 
-MESSAGE_CHARACTERS_MAX = 2000
-MANIFEST_CHARACTERS_MAX = 1000 * 1000  # the coordinator takes 1 MiB
+# The sections of a manifest: the rest is for their names and for braces.
+SECTIONS_CHARACTERS_MAX = MANIFEST_BYTES_MAX - 48 * 1024
 
 
 def order_from(message: agents_pb2.Assignment) -> Order:
@@ -107,7 +108,7 @@ def run_state(
             manifest_json=_manifest_text(manifest) if manifest else "",
             exit_code=run.exit_code,
             end=run.end,
-            message=writable(redact_text(run.message))[:MESSAGE_CHARACTERS_MAX],  # it may name a file
+            message=writable(redact_text(run.message))[:LINE_CHARS_MAX],  # it may name a file
             output_tail=output_tail,
             ranks=run.ranks,
             wall_s=run.wall_s,
@@ -119,7 +120,7 @@ def _manifest_text(manifest: Mapping[str, Any]) -> str:
     """As JSON. A training decides how long its section is: the longest are left out, and named, before all is refused."""
     sections = {name: json.dumps(section) for name, section in manifest.items()}
     left_out = []
-    while sum(map(len, sections.values())) > MANIFEST_CHARACTERS_MAX:
+    while sum(map(len, sections.values())) > SECTIONS_CHARACTERS_MAX:
         longest = max(sections, key=lambda name: len(sections[name]))
         del sections[longest]
         left_out.append(longest)

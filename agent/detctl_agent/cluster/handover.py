@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from detctl_proto.redaction import RecordingKey
+from detctl_proto.run_documents import MANIFEST_BYTES_MAX
 from pydantic import TypeAdapter, ValidationError
 
 from detctl_agent.catalog.admission import Admitted, Order
@@ -25,7 +26,7 @@ from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs.outcome import Outcome, Progress
 from detctl_agent.runs.recipe_source import RunSource
 from detctl_agent.source.source import Source
-from detctl_agent.state.run_folder import MANIFEST_BYTES_MAX, RunFolder
+from detctl_agent.state.run_folder import RunFolder
 
 T = TypeVar("T")
 _PROGRESS, _OUTCOME = TypeAdapter(Progress), TypeAdapter(Outcome)

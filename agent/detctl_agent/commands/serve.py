@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import click
+from detctl_proto.limits import PARALLEL_RUNS_MAX
 from detctl_proto.names import NAME_RULE, is_name
 
 from detctl_agent import logs
@@ -60,7 +61,9 @@ log = logs.logger("service")
     envvar="DETCTL_TLS",
     help="tls.crt, tls.key, ca.crt and token, made by `detctl machine add NAME`; needed off loopback",
 )
-@click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="runs at a time")
+@click.option(
+    "--parallel", type=click.IntRange(1, PARALLEL_RUNS_MAX), default=1, show_default=True, help="runs at a time"
+)
 @click.option("--inherit-environment", is_flag=True, help="trainings start from this environment, less secrets")
 @click.option(
     "--known-answers/--no-known-answers",

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from detctl_proto.recording_log import MAGIC
+
 from detctl_agent.catalog.admission import Order
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.runs.runner import Runner
 from detctl_agent.state.run_folder import RunFolder, RunJson
-from detctl_agent.state.spool import MAGIC
 
 
 class JobPhase(IntEnum):

@@ -14,6 +14,7 @@ from typing import Any
 
 from detctl_probe.transport import frames
 from detctl_probe.transport.frames import ProtocolError
+from detctl_proto.limits import RANK_MAX
 from detctl_proto.redaction import redact_document
 from detctl_proto.v1 import agents_pb2, records_pb2
 
@@ -32,7 +33,6 @@ NOTES_BYTES_MAX = 1024 * 1024  # a process
 FACTS_MAX = 64  # frames of facts a process
 DETAIL_BYTES_MAX = 1024 * 1024
 PROCESSES_MAX = 4096
-RANK_MAX = 1 << 20
 ENDING_REASONS = frozenset(("window", "stop"))
 
 Message = agents_pb2.IngestRequest

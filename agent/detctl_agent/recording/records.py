@@ -20,6 +20,7 @@ from detctl_probe.transport.frames import (
     HAS_SKETCH,
     ProtocolError,
 )
+from detctl_proto.limits import SITE_BYTES_MAX
 from detctl_proto.outside_json import DEPTH_MAX, JsonError, parse_object
 
 JSON_BYTES_MAX = 2 * 1024 * 1024
@@ -27,7 +28,6 @@ JSON_DEPTH_MAX = (
     DEPTH_MAX - 8
 )  # the agent sends it on inside a seal's detail or a manifest, which may be DEPTH_MAX deep
 SHAPE_MAX = 64
-NAME_BYTES_MAX = 512  # the coordinator accepts no longer names
 IDENTITIES_MAX = 65_536  # entries of the look-up table; a full table is emptied
 IDENTITIES_BYTES_MAX = 16 * 1024 * 1024
 
@@ -184,9 +184,9 @@ def name(raw: bytes) -> str:
     """A name as it is stored: one that is too long ends in its hash, so that names stay distinct. Hashes of records are
     taken over the name as it came."""
     whole = text(raw)
-    if len(whole) <= NAME_BYTES_MAX and len(whole.encode("utf-8")) <= NAME_BYTES_MAX:
+    if len(whole) <= SITE_BYTES_MAX and len(whole.encode("utf-8")) <= SITE_BYTES_MAX:
         return whole
-    head = whole.encode("utf-8")[: NAME_BYTES_MAX - 40].decode("utf-8", "ignore")
+    head = whole.encode("utf-8")[: SITE_BYTES_MAX - 40].decode("utf-8", "ignore")
     return f"{head}…{blake2b(raw, digest_size=16).hexdigest()}"
 
 

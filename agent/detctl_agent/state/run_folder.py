@@ -47,20 +47,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.limits import OUTPUT_TAIL_CHARS_MAX
 from detctl_proto.outside_json import JsonError, parse_object
 from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.redaction import redact_output, redact_text
 from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
+from detctl_proto.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
 
 from detctl_agent.errors import AgentError, DiskFullError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-SCHEMA = "detctl.run/v1"
-RUN_BYTES_MAX = 4 * 1024 * 1024
-MANIFEST_BYTES_MAX = 32 * 1024 * 1024
-OUTPUT_TAIL_BYTES = 63 * 1024  # of the contract's 64 KiB; the rest is for headings
+OUTPUT_TAIL_BYTES = OUTPUT_TAIL_CHARS_MAX - 1024  # leaves room for headings
 KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run that was noted as ended
 
 
@@ -99,7 +98,7 @@ class RunJson:
     spool_records: int = 0
     spool_bytes: int = 0
     noted: bool = False
-    schema: str = SCHEMA
+    schema: str = RUN_SCHEMA
 
 
 @cache

@@ -7,21 +7,16 @@ at the first damaged record, so a torn or flipped tail is dropped and reported, 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_proto.private_files import private
+from detctl_proto.recording_log import MAGIC, pack_record, read_records
 from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
 
 from detctl_agent.state.run_folder import disk_error
 
-MAGIC = b"DETCTL\x00\x01"
-RECORD_BYTES_MAX = 4 * 1024 * 1024  # one message; segments are far smaller
-_LENGTH = struct.Struct("<I")
-_HEAD = struct.Struct("<II")
 LOG = "log"
 ACKNOWLEDGED = "acknowledged"
 
@@ -42,11 +37,6 @@ class SpoolCheck:
     records: int
     good_bytes: int
     dropped_bytes: int
-
-
-def checksum(payload: bytes) -> int:
-    """CRC-32 over the four length bytes and the payload: a flipped length is found too."""
-    return zlib.crc32(payload, zlib.crc32(_LENGTH.pack(len(payload))))
 
 
 class SpoolWriter:
@@ -76,11 +66,8 @@ class SpoolWriter:
         self.synced_bytes = len(MAGIC)
 
     def append(self, payload: bytes) -> None:
-        """Takes one message; it is on disk after the next `sync`. Raises ValueError beyond RECORD_BYTES_MAX."""
-        if len(payload) > RECORD_BYTES_MAX:
-            raise ValueError(f"message of {len(payload)} bytes, at most {RECORD_BYTES_MAX}")
-        self._pending.append(_HEAD.pack(len(payload), checksum(payload)))
-        self._pending.append(payload)
+        """Takes one message; it is on disk after the next `sync`. Raises ValueError beyond MESSAGE_BYTES_MAX."""
+        self._pending.append(pack_record(payload))
         self._pending_records += 1
 
     def sync(self) -> None:
@@ -122,21 +109,12 @@ def read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Spoo
     except RegularFileError:
         return
     with stream:
-        if stream.read(len(MAGIC)) != MAGIC:
-            return
         position = max(start, len(MAGIC))
-        stream.seek(position)
+        records = read_records(stream, start)
         while stop is None or position < stop:
-            head = stream.read(_HEAD.size)
-            if len(head) < _HEAD.size:
+            if (found := next(records, None)) is None:
                 return
-            length, crc = _HEAD.unpack(head)
-            if length > RECORD_BYTES_MAX:
-                return
-            payload = stream.read(length)
-            if len(payload) < length or checksum(payload) != crc:
-                return
-            end = position + _HEAD.size + length
+            payload, end = found
             yield SpoolRecord(position, end, payload)
             position = end
 

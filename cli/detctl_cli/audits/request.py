@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.limits import TWINS_DEFAULT
 from detctl_proto.v1 import audits_pb2
 
 from detctl_cli.audits.window import assignment_of, requested_window
-
-TWINS_DEFAULT = 3
 
 
 @dataclass(frozen=True)

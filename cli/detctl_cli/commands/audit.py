@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
+from detctl_proto.limits import TWINS_DEFAULT, TWINS_MAX
 
 from detctl_cli.commands.options import (
     WAIT_S,
@@ -40,7 +41,11 @@ if TYPE_CHECKING:
 @click.argument("recipe", required=False)
 @click.option("--machines", metavar="A,B", help="The machines that train.")
 @click.option(
-    "--twins", type=click.IntRange(1, 100), default=3, show_default=True, help="Runs of each arm on each machine."
+    "--twins",
+    type=click.IntRange(1, TWINS_MAX),
+    default=TWINS_DEFAULT,
+    show_default=True,
+    help="Runs of each arm on each machine.",
 )
 @click.option("--steps", metavar="A:B", help="Compare steps A to B-1; 0:32 by default.")
 @click.option("--to-end", is_flag=True, help="Compare up to the end of training.")

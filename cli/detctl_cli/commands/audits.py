@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import rich_click as click
+from detctl_proto.limits import LIST_MAX
 
 from detctl_cli.commands.options import json_option, service, service_options
 from detctl_cli.exits import Exit
@@ -12,7 +13,7 @@ from detctl_cli.exits import Exit
 @click.option("--recipe", metavar="NAME", default="", help="Only audits of this recipe.")
 @click.option("--machine", metavar="NAME", default="", help="Only audits with this machine.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True, help="At most so many, newest."
+    "--limit", type=click.IntRange(1, LIST_MAX), default=20, show_default=True, help="At most so many, newest."
 )
 @json_option
 @service_options

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import rich_click as click
+from detctl_proto.limits import LIST_MAX
 
 from detctl_cli.commands.options import json_option, service, service_options
 from detctl_cli.exits import Exit
@@ -15,7 +16,9 @@ from detctl_cli.exits import Exit
 @click.option("--audit", "audit_id", metavar="ID", default="", help="Only this audit.")
 @click.option("--machine", metavar="NAME", default="", help="Only this machine.")
 @click.option("--before", metavar="N", type=click.IntRange(1), default=None, help="Only entries below number N.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many, newest.")
+@click.option(
+    "--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True, help="At most so many, newest."
+)
 @json_option
 @service_options
 def command(audit_id: str, machine: str, before: int | None, limit: int, as_json: bool) -> Exit:

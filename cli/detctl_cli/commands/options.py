@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import rich_click as click
 from click import get_current_context
+from detctl_proto.limits import EXPERIMENTS_DEFAULT, RUNS_MAX
 
 from detctl_cli.config import Config, load_config
 from detctl_cli.errors import CliError
@@ -97,7 +98,7 @@ def experiment_options(function: F) -> F:
         help="Show that the audit can be believed: a run without instruments ends in the same weights, planted faults are found.",
     )(function)
     return click.option(
-        "--budget-runs", "budget_runs", metavar="N", type=click.IntRange(1, 1000), show_default="48",
+        "--budget-runs", "budget_runs", metavar="N", type=click.IntRange(1, RUNS_MAX), show_default=str(EXPERIMENTS_DEFAULT),
         help="With experiments: at most N runs of them.",
     )(function)  # fmt: skip
 

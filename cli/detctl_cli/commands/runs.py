@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import rich_click as click
+from detctl_proto.limits import LIST_MAX
 
 from detctl_cli.commands.options import json_option, service, service_options
 from detctl_cli.errors import UsageError
@@ -14,7 +15,7 @@ from detctl_cli.exits import Exit
 @click.option("--recipe", metavar="NAME", default="", help="Only runs of this recipe.")
 @click.option("--machine", metavar="NAME", default="", help="Only runs on this machine.")
 @click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many, newest."
+    "--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True, help="At most so many, newest."
 )
 @json_option
 @service_options

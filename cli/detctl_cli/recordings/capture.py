@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.run_documents import RUN_BYTES_MAX
 
 from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.local.children import STOP_S, start_following
 from detctl_cli.output.clean import clean
-from detctl_cli.recordings.folder import RUN_BYTES_MAX, read_document
+from detctl_cli.recordings.folder import read_document
 
 AGENT = "detctl_agent.main"
 

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import io
 import os
-import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from detctl_proto.outside_json import JsonError, parse_object
+from detctl_proto.recording_log import MAGIC, read_records
 from detctl_proto.redaction import redact_output
 from detctl_proto.regular_file import RegularFileError, open_regular, printable, read_regular, read_tail
+from detctl_proto.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
 
-MAGIC = b"DETCTL\x00\x01"
-RECORD_BYTES_MAX = 4 * 1024 * 1024
 OUTPUT_TAIL_BYTES = 32 * 1024
-RUN_BYTES_MAX = 4 * 1024 * 1024
-MANIFEST_BYTES_MAX = 32 * 1024 * 1024
-_HEAD = struct.Struct("<II")
-_LENGTH = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
@@ -62,9 +56,9 @@ def open_recording(folder: Path) -> Recording:
     run = read_document(path, RUN_BYTES_MAX)
     if run is None:
         raise CliError("not-found", f"{name}: holds no recording (run.json is missing)", _RECORD_HINT)
-    if run.get("schema") != "detctl.run/v1":
+    if run.get("schema") != RUN_SCHEMA:
         raise CliError(
-            "version", f"{printable(path)}: schema {_shown(run.get('schema'))} is not detctl.run/v1", "record it again"
+            "version", f"{printable(path)}: schema {_shown(run.get('schema'))} is not {RUN_SCHEMA}", "record it again"
         )
     if run.get("state") != "ended":
         raise _unusable(f"{name}: the recording has not ended (state {_shown(run.get('state'))})")
@@ -73,7 +67,7 @@ def open_recording(folder: Path) -> Recording:
     log = folder / "spool" / "log"
     sound, good_bytes, size = 0, len(MAGIC), 0
     with _open_log(log) as stream:
-        for _, good_bytes in _records(stream, len(MAGIC)):  # noqa: B007 - the last one's end counts
+        for _, good_bytes in read_records(stream):  # noqa: B007 - the last one's end counts
             sound += 1
         size = stream.seek(0, os.SEEK_END)
     expected = int(run.get("spool_records") or 0)
@@ -83,13 +77,13 @@ def open_recording(folder: Path) -> Recording:
     return Recording(folder, run, manifest, sound, damage)
 
 
-def read_log(log: Path, start: int = len(MAGIC)) -> Iterator[tuple[bytes, int]]:
+def read_log(log: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
     """(payload, position behind it) from `start` up to the first that is cut or fails its CRC; nothing behind it may be used.
 
     A log that is missing is empty. Raises CliError where it is there and cannot be read as a file.
     """
     with _open_log(log) as stream:
-        yield from _records(stream, start)
+        yield from read_records(stream, start)
 
 
 def read_document(path: Path, bytes_max: int) -> dict[str, Any] | None:
@@ -116,21 +110,6 @@ def _open_log(log: Path) -> BinaryIO:
         if problem.is_missing:
             return io.BytesIO()
         raise _not_a_file(problem) from None
-
-
-def _records(stream: BinaryIO, start: int) -> Iterator[tuple[bytes, int]]:
-    if stream.read(len(MAGIC)) != MAGIC:
-        return
-    position = stream.seek(start)
-    while len(head := stream.read(_HEAD.size)) == _HEAD.size:
-        length, crc = _HEAD.unpack(head)
-        if length > RECORD_BYTES_MAX:
-            return
-        payload = stream.read(length)
-        if len(payload) < length or zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length))) != crc:
-            return
-        position += _HEAD.size + length
-        yield payload, position
 
 
 # What detctl itself uses of run.json, and what it must be there; other keys, and null, pass as they are.

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from detctl_proto.recording_log import MAGIC
+
 from detctl_cli.errors import CliError
 from detctl_cli.output.clean import clean
 from detctl_cli.output.terminal import note
-from detctl_cli.recordings.folder import MAGIC, read_log
+from detctl_cli.recordings.folder import read_log
 from detctl_cli.recordings.send import RunHeld, ingest
 from detctl_cli.service.client import Coordinator
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.limits import RUNS_MAX
 from detctl_proto.names import is_name
 
 from detctl_coordinator import limits
@@ -61,9 +62,9 @@ def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
             Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: expected machine/environment/variation/twin-N"
         )
     number = parts[3].removeprefix("twin-")
-    if not number.isdecimal() or int(number) > limits.RUNS_MAX:
+    if not number.isdecimal() or int(number) > RUNS_MAX:
         raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: twin-N needs a number up to {limits.RUNS_MAX}"
+            Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: twin-N needs a number up to {RUNS_MAX}"
         )
     pairs = [] if parts[2] == "base" else [tuple(item.partition("=")[::2]) for item in parts[2].split(",")]
     return parts[0], parts[1], tuple(sorted((limits.clean(n, 80), limits.clean(v, 128)) for n, v in pairs)), int(number)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from detctl_proto.levels import LEVELS
+from detctl_proto.limits import RUNS_MAX, TWINS_MAX
 from detctl_proto.redaction import redact_pairs, redact_value
 from detctl_proto.variable_rules import names_a_secret
 
@@ -62,11 +63,9 @@ def plan_runs(
     check_given({change.name for change in set_changes + vary_changes if change.kind == "param"}, recipes)
     # Counted before they are made: six names of 64 values are 69 billion combinations.
     total = len(chosen) * len(request.environments) * math.prod(map(len, varied)) * request.twins
-    if total > limits.RUNS_MAX:
+    if total > RUNS_MAX:
         shown = total if total < 10**9 else "more than a billion"
-        raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"this audit would be {shown} runs; at most {limits.RUNS_MAX} are taken"
-        )
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"this audit would be {shown} runs; at most {RUNS_MAX} are taken")
     combinations = list(itertools.product(*varied))
     arms = [
         (Arm(machine.name, environment, tuple(sorted((c.typed, value) for c, value in combination))), combination)
@@ -109,8 +108,8 @@ def _check_shape(request: AuditRequest) -> None:
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"{len(names)} {what}s were named; at most {most} are taken")
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"{what} {limits.clean(twice[0])} is named twice")
-    if not 1 <= request.twins <= limits.TWINS_MAX:
-        raise RefusedCallError(Code.INVALID_ARGUMENT, f"--twins {request.twins}: from 1 to {limits.TWINS_MAX}")
+    if not 1 <= request.twins <= TWINS_MAX:
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"--twins {request.twins}: from 1 to {TWINS_MAX}")
     if request.step_to is not None and request.step_to <= request.step_from:
         raise RefusedCallError(Code.INVALID_ARGUMENT, f"--steps {request.step_from}:{request.step_to} holds no step")
     if (request.step_to or request.step_from) > limits.STEPS_MAX:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.limits import LIST_MAX
 from detctl_proto.names import NAME_RULE, is_name
 from detctl_proto.outside_json import dump
 from detctl_proto.v1 import admin_pb2 as pb
@@ -97,8 +98,8 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
 
     @unary
     async def ReadLog(self, request: pb.LogRequest, context: Any) -> pb.LogPage:  # noqa: N802
-        limit = min(request.limit or 100, limits.LIST_MAX)
-        page = limits.LIST_MAX if request.audit_id or request.machine else limit
+        limit = min(request.limit or 100, LIST_MAX)
+        page = LIST_MAX if request.audit_id or request.machine else limit
         found: list[pb.LogEntry] = []
         before = request.before
         while len(found) < limit:

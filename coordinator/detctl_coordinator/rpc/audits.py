@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from detctl_proto.limits import LIST_MAX, OUTPUT_TAIL_CHARS_MAX
 from detctl_proto.names import NAME_RULE, is_name
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
@@ -196,7 +197,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def ListAudits(self, request: pb.ListRequest, context: Any) -> pb.AuditList:  # noqa: N802
         narrowed = bool(request.machine or request.recipe or request.audit_id)
-        audits = await self._store.audits(limits.LIST_MAX if narrowed else _limit(request))
+        audits = await self._store.audits(LIST_MAX if narrowed else _limit(request))
         rows = [
             wire.audit_info_to_proto(audit)
             for audit in audits
@@ -265,7 +266,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             end=request.end if request.end != "lost" or joined else "exit",
             exit_code=request.exit_code,
             message=limits.clean(request.message),
-            output_tail=request.output_tail[-limits.OUTPUT_TAIL_CHARS_MAX :],
+            output_tail=request.output_tail[-OUTPUT_TAIL_CHARS_MAX:],
             ranks=request.ranks,
         )
         manifest = manifest_of(request.manifest_json, "the manifest")
@@ -346,4 +347,4 @@ def _user() -> str:
 
 
 def _limit(request: pb.ListRequest) -> int:
-    return min(request.limit or 100, limits.LIST_MAX)
+    return min(request.limit or 100, LIST_MAX)

@@ -9,6 +9,7 @@ from typing import Any
 
 from detctl_proto.names import is_name
 from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, redact_document
+from detctl_proto.run_documents import RUN_SCHEMA
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -28,7 +29,7 @@ def show(store: Store, wanted: str, machines: Mapping[str, Machine], alive: Coll
     if is_name(wanted):
         if (run := store.run(wanted)) is not None:
             seals = {str(rank): _seal(seal_to_json(seal)) for rank, seal in sorted(store.seals(wanted).items())}
-            document = {**_run(run), "schema": "detctl.run/v1", "label": run.spec.label, "seals": seals}
+            document = {**_run(run), "schema": RUN_SCHEMA, "label": run.spec.label, "seals": seals}
             document["manifest"] = protected_manifest(document["manifest"], _KEY)
             return "run", json.dumps(redact_document(document))
         if (audit := store.audit(wanted)) is not None:

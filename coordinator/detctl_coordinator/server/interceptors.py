@@ -14,6 +14,7 @@ from typing import Any
 
 import grpc
 from detctl_proto.element_count import UNCOUNTED_BYTES
+from detctl_proto.limits import MESSAGE_BYTES_MAX
 
 from detctl_coordinator import limits
 from detctl_coordinator.auth.caller_context import MACHINE_KEY, TOKEN_KEY, metadata_value, set_current_caller
@@ -130,7 +131,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                         yield messages(requests, context, caller)
                         return
                     # Room for the largest first: how much it is nobody knows before it is read, and in memory.
-                    async with self._arriving.holding(key_of(caller), limits.MESSAGE_BYTES_MAX) as share:
+                    async with self._arriving.holding(key_of(caller), MESSAGE_BYTES_MAX) as share:
                         raw = await _only_message(requests)
                         share.shrink_to(len(raw))
                         yield await self._parsed(parser, raw, key_of(caller))

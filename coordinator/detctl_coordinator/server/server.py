@@ -11,6 +11,7 @@ import signal
 from pathlib import Path
 
 import grpc
+from detctl_proto.limits import MESSAGE_BYTES_MAX
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
@@ -46,7 +47,7 @@ SERVICES = (
     admin_pb2.DESCRIPTOR.services_by_name["Admin"].full_name,
 )
 OPTIONS = [
-    ("grpc.max_receive_message_length", limits.MESSAGE_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", 64 * 1024 * 1024),  # our own lists and documents
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", limits.STREAMS_OF_CONNECTION_MAX),

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from detctl_proto.limits import DEFAULT_ADDRESS
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -20,7 +21,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DETCTL_COORDINATOR_", extra="ignore")
 
-    listen: str = "127.0.0.1:7450"
+    listen: str = DEFAULT_ADDRESS
     store: str = Field(default="sqlite:detctl.sqlite", repr=False)  # may hold a password
     store_password_file: Path | None = None
     to: str | None = Field(default=None, repr=False)  # with copy

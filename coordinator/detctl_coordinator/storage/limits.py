@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from detctl_proto.limits import RANK_MAX
+
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
 from detctl_coordinator.storage.store import RejectedDataError
 
-RANK_MAX = 1 << 20
 SEGMENT_BYTES_MAX = 16 << 20  # of compressed columns; agents send at most 256 KiB, a message may have 4 MiB
 NUMBER_MAX = 1 << 31
 ORDINAL_MAX = 8_000_000  # Redis keeps the index of a stream in one string, and a string ends at 512 MiB

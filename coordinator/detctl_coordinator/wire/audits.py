@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.limits import TWINS_DEFAULT
 from detctl_proto.outside_json import dump
 from detctl_proto.redaction import redact_text
 from detctl_proto.v1 import audits_pb2 as pb
@@ -19,7 +20,6 @@ from detctl_coordinator.storage.store import Unreadable
 from detctl_coordinator.wire.checks import at_most, identifier
 from detctl_coordinator.wire.verdict_summary import summary_of
 
-DEFAULT_TWINS = 3
 UNREADABLE = "unreadable"
 
 
@@ -39,7 +39,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         recipe=request.recipe,
         machines=tuple(request.machines),
         environments=tuple(request.environments) or ("default",),
-        twins=request.twins or DEFAULT_TWINS,
+        twins=request.twins or TWINS_DEFAULT,
         step_from=request.step_from,
         step_to=step_to,
         to_end=request.to_end,

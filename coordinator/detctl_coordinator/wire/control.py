@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX, OUTPUT_TAIL_CHARS_MAX, PARALLEL_RUNS_MAX
 from detctl_proto.names import BOOT_ID, PARAMETER_NAME
 from detctl_proto.v1 import agents_pb2 as pb
 
@@ -44,13 +45,13 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
         recipes={offer.name: _recipe(offer) for offer in hello.recipes},
         environments=environments,
         manifest=manifest_of(hello.manifest_json, f"the manifest of {name}"),
-        parallel_runs=min(max(1, hello.parallel_runs), limits.PARALLEL_RUNS_MAX),
+        parallel_runs=min(max(1, hello.parallel_runs), PARALLEL_RUNS_MAX),
     )
 
 
 def manifest_of(text: str, what: str) -> dict[str, Any]:
     """The facts of a manifest; empty text is {}. Raises RefusedCallError."""
-    facts = recorded_facts(text, limits.MANIFEST_BYTES_MAX, what)
+    facts = recorded_facts(text, MANIFEST_BYTES_MAX, what)
     in_form(Manifest, facts, what)
     return facts
 
@@ -87,7 +88,7 @@ def outcome_of(state: pb.RunState) -> RunOutcome:
         end=state.end,
         exit_code=state.exit_code,
         message=limits.clean(state.message),
-        output_tail=state.output_tail[-limits.OUTPUT_TAIL_CHARS_MAX :],
+        output_tail=state.output_tail[-OUTPUT_TAIL_CHARS_MAX:],
         ranks=state.ranks,
         wall_s=state.wall_s,
     )
@@ -149,6 +150,6 @@ def _texts(pairs: Mapping[str, str], what: str) -> dict[str, str]:
     """A map of short texts, as a plain dictionary."""
     at_most(len(pairs), limits.PARAMETERS_MAX, f"entries in {what}")
     for key, value in pairs.items():
-        if len(key) > 128 or len(value) > limits.LINE_CHARS_MAX:
+        if len(key) > 128 or len(value) > LINE_CHARS_MAX:
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"{what}: {limits.clean(key, 80)!r} is too long")
     return dict(pairs)

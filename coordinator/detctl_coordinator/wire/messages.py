@@ -6,12 +6,13 @@ import asyncio
 from typing import Any
 
 from detctl_proto.element_count import TooManyError, check_elements
+from detctl_proto.limits import MESSAGE_BYTES_MAX
 
 from detctl_coordinator import limits
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 _BYTES_MAX = {
-    **dict.fromkeys(("Control", "Ingest", "ImportRun", "FinishImport"), limits.MESSAGE_BYTES_MAX),
+    **dict.fromkeys(("Control", "Ingest", "ImportRun", "FinishImport"), MESSAGE_BYTES_MAX),
     **dict.fromkeys(("PlanAudit", "StartAudit", "Compare", "DeleteRuns"), limits.LIST_BYTES_MAX),
 }
 # Whose elements are counted beside the event loop: other calls are answered meanwhile.

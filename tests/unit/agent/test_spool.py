@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from detctl_agent.errors import DiskFullError
 from detctl_agent.state import spool
+from detctl_proto.recording_log import MAGIC
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def test_every_flipped_byte_is_found(tmp_path: Path) -> None:
             damaged = bytearray(content)
             damaged[position] ^= mask
             (tmp_path / spool.LOG).write_bytes(damaged)
-            before = sum(end <= position for end in ends) if position >= len(spool.MAGIC) else 0
+            before = sum(end <= position for end in ends) if position >= len(MAGIC) else 0
             assert read(tmp_path) == PAYLOADS[:before]
             assert spool.check(tmp_path).dropped_bytes > 0
 
@@ -86,7 +87,7 @@ def test_junk_anywhere_gives_a_prefix(tmp_path: Path, payloads: list[bytes], jun
 def test_only_what_was_synced_counts(tmp_path: Path) -> None:
     writer = spool.SpoolWriter(tmp_path)
     writer.append(b"one")
-    assert (writer.records, writer.synced_bytes) == (0, len(spool.MAGIC))
+    assert (writer.records, writer.synced_bytes) == (0, len(MAGIC))
     writer.sync()
     assert (writer.records, writer.synced_bytes) == (1, (tmp_path / spool.LOG).stat().st_size)
     writer.append(b"two")

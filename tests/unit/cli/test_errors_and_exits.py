@@ -14,6 +14,7 @@ import pytest
     [
         (("audi",), "did you mean audit?"),
         (("runs", "--limt", "3"), "--limit"),
+        (("runs", "--limit", "1001"), "1<=x<=1000"),
         (("audit",), "a command after --"),
         (("audit", "digits"), "no coordinator is configured"),
         (("audit", "train.py"), "detctl audit -- python train.py"),

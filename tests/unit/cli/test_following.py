@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from detctl_cli.errors import CliError
 from detctl_cli.recordings import following
-from detctl_cli.recordings.folder import MAGIC
 from detctl_cli.recordings.send import RunHeld
+from detctl_proto.recording_log import MAGIC
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 

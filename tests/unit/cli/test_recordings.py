@@ -12,10 +12,11 @@ from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
 from detctl_cli.recordings.capture import judge
-from detctl_cli.recordings.folder import MAGIC, Recording, open_recording
+from detctl_cli.recordings.folder import Recording, open_recording
 from detctl_cli.recordings.labels import labels_of
 from detctl_cli.recordings.send import compare_recordings, with_folders
 from detctl_cli.service.client import Coordinator
+from detctl_proto.recording_log import MAGIC
 from detctl_proto.redaction import RecordingKey
 from detctl_proto.v1 import agents_pb2, records_pb2
 

@@ -11,6 +11,7 @@ from detctl_coordinator.domain.machine import machine_from_document, machine_to_
 from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.planning.imports import plan_import
 from detctl_coordinator.wire import audits, control, records
+from detctl_proto.limits import PARALLEL_RUNS_MAX
 from detctl_proto.names import is_name
 from detctl_proto.v1 import agents_pb2, audits_pb2, records_pb2
 from hypothesis import given, settings
@@ -106,7 +107,7 @@ RECIPES = st.builds(
 def test_hellos(hello):
     with suppress(RefusedCallError):
         machine = control.machine_from_hello(hello)
-        assert is_name(machine.name) and 1 <= machine.parallel_runs <= limits.PARALLEL_RUNS_MAX
+        assert is_name(machine.name) and 1 <= machine.parallel_runs <= PARALLEL_RUNS_MAX
         assert machine_from_document(json.loads(json.dumps(machine_to_document(machine)))) == machine
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from detctl_proto.limits import EXPERIMENTS_DEFAULT
 from detctl_proto.redaction import redact_pairs
 
 from detctl_coordinator.attribution.case import Case
@@ -22,7 +23,6 @@ from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec
 
 PURPOSE: Purpose = "experiment"
-BUDGET_RUNS = 48  # experiments of one audit, unless it says otherwise
 WORDS_SHOWN = 3
 SPENT = "not tried: the budget of {} runs is used up (--budget-runs)"
 
@@ -74,10 +74,10 @@ class Lab:
         audit_id: str,
         runs: Mapping[str, RunRecord],
         case_of: Callable[[Sequence[str]], Case],
-        budget_runs: int = BUDGET_RUNS,
+        budget_runs: int = EXPERIMENTS_DEFAULT,
     ) -> None:
         self._audit_id = audit_id
-        self._budget = budget_runs or BUDGET_RUNS
+        self._budget = budget_runs or EXPERIMENTS_DEFAULT
         self._number = len(runs)
         self._made: dict[str, list[RunSpec]] = {}
         for run in runs.values():

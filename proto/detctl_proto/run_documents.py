@@ -1,0 +1,7 @@
+"""`run.json` and `manifest.json` of a recording: the agent writes them, the command line reads them, and the coordinator shows runs so."""
+
+from __future__ import annotations
+
+RUN_SCHEMA = "detctl.run/v1"
+RUN_BYTES_MAX = 4 * 1024 * 1024
+MANIFEST_BYTES_MAX = 32 * 1024 * 1024
