@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.addresses import DEFAULT_ADDRESS, split_address
 from detctl_proto.credentials import TOKEN
 from detctl_proto.regular_file import RegularFileError, read_regular
 
@@ -87,10 +88,13 @@ def check_address(address: str, source: str) -> None:
         if not address.removeprefix("unix:").strip("/"):
             raise CliError("configuration", f"{source}: {address!r} names no socket", "write unix:/path/to/socket")
         return
-    host, _, port = address.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    try:
+        _, port = split_address(address)
+    except ValueError:
+        port = 0
+    if not port:
         raise CliError(
-            "configuration", f"{source}: {address!r} is no address", "write HOST:PORT, for example {DEFAULT_ADDRESS}"
+            "configuration", f"{source}: {address!r} is no address", f"write HOST:PORT, for example {DEFAULT_ADDRESS}"
         )
 
 

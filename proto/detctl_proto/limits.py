@@ -15,5 +15,3 @@ RUNS_MAX = 1000  # of one audit
 EXPERIMENTS_DEFAULT = 48  # of one audit
 LIST_MAX = 1000  # rows of one answer
 PARALLEL_RUNS_MAX = 64  # of one machine
-
-DEFAULT_ADDRESS = "127.0.0.1:7450"  # of the coordinator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+from detctl_proto.addresses import is_loopback, join_address, split_address
+from detctl_proto.call_metadata import MACHINE_KEY, bearer
 from detctl_proto.credentials import TOKEN, CredentialsError, read_folder, read_private
 
 from detctl_agent.errors import AgentError
@@ -27,16 +28,18 @@ def check_address(address: str, *, tls: bool = False) -> str:
         if not path.startswith("/"):
             raise AgentError(f"--coordinator {address}: give the socket's absolute path, unix:/run/detctl/socket")
         return f"unix:{path}"
-    host, separator, port = address.rpartition(":")
-    host = host.strip("[]")
-    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    try:
+        host, port = split_address(address)
+    except ValueError:
+        port = 0
+    if not port:
         raise AgentError(f"--coordinator {address}: write HOST:PORT or unix:/path")
-    if not tls and not _is_loopback(host):
+    if not tls and not is_loopback(host):
         raise AgentError(
             f"--coordinator {address}: plain text does not leave this host; give --tls DIR, the folder "
             "that `detctl machine add` made for this machine"
         )
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return join_address(host, port)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def check_addresses(text: str, *, tls: bool) -> tuple[str, ...]:
 
 def metadata(machine: str, token: str) -> tuple[tuple[str, str], ...]:
     """What goes with each call: the machine that calls, and its token where there is one."""
-    return (("detctl-machine", machine), *((("authorization", f"Bearer {token}"),) if token else ()))
+    return ((MACHINE_KEY, machine), *((bearer(token),) if token else ()))
 
 
 def open_channel(endpoint: Endpoint, target: str) -> grpc.aio.Channel:
@@ -101,15 +104,6 @@ def open_channel(endpoint: Endpoint, target: str) -> grpc.aio.Channel:
         raise AgentError(f"--tls {error}") from error
     credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
     return grpc.aio.secure_channel(target, credentials, options=options)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @asynccontextmanager

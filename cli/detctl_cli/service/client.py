@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+from detctl_proto.call_metadata import bearer
 from detctl_proto.credentials import CredentialsError, read_folder
 from detctl_proto.regular_file import RegularFileError, read_regular
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
@@ -273,4 +274,4 @@ class Coordinator:
             raise CliError(
                 "token", f"{self._token_file}: holds no token", "let the coordinator make it, or copy its own"
             )
-        return (("authorization", f"Bearer {token}"),)
+        return (bearer(token),)

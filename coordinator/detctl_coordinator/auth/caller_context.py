@@ -6,10 +6,10 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import unquote
 
+from detctl_proto.call_metadata import MACHINE_KEY
+
 from detctl_coordinator.domain.identity import LOCAL, Caller
 
-MACHINE_KEY = "detctl-machine"
-TOKEN_KEY = "authorization"
 _CALLER: ContextVar[Caller] = ContextVar("caller", default=LOCAL)
 
 

@@ -13,11 +13,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
+from detctl_proto.call_metadata import MACHINE_KEY, TOKEN_KEY, token_in
 from detctl_proto.element_count import UNCOUNTED_BYTES
 from detctl_proto.limits import MESSAGE_BYTES_MAX
 
 from detctl_coordinator import limits
-from detctl_coordinator.auth.caller_context import MACHINE_KEY, TOKEN_KEY, metadata_value, set_current_caller
+from detctl_coordinator.auth.caller_context import metadata_value, set_current_caller
 from detctl_coordinator.auth.token_book import TokenBook
 from detctl_coordinator.domain.identity import (
     LOCAL,
@@ -76,8 +77,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if method in OPEN_METHODS:
             return ANYBODY
         metadata = context.invocation_metadata()
-        scheme, _, text = metadata_value(metadata, TOKEN_KEY).partition(" ")
-        if scheme != "Bearer" or not text:
+        text = token_in(metadata_value(metadata, TOKEN_KEY))
+        if not text:
             raise RefusedCallError(Code.UNAUTHENTICATED, "a token is needed: authorization: Bearer …")
         try:
             if hmac.compare_digest(text.encode("utf-8", "replace"), self._own):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from detctl_proto.addresses import is_loopback, join_address, split_address
 
 
 class ListenError(Exception):
@@ -30,7 +31,7 @@ class Address:
         """The address with the port that was really bound."""
         if self.path:
             return f"unix:{self.path}"
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        return join_address(self.host, port)
 
 
 def parse(text: str, *, off_loopback: bool = False, flag: str = "--listen") -> Address:
@@ -42,15 +43,15 @@ def parse(text: str, *, off_loopback: bool = False, flag: str = "--listen") -> A
         if len(os.fsencode(path)) > 107:
             raise ListenError(f"{flag} {text}: a socket's path has at most 107 bytes")
         return Address(path=path)
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ListenError(f"{flag} {text}: expected HOST:PORT or unix:/path")
-    if not off_loopback and not _loopback(host):
+    try:
+        host, port = split_address(text)
+    except ValueError:
+        raise ListenError(f"{flag} {text}: expected HOST:PORT or unix:/path") from None
+    if not off_loopback and not is_loopback(host):
         raise ListenError(
             f"{flag} {text}: plain text off loopback is refused; give --tls DIR (detctl ca init), or use 127.0.0.1 or a socket"
         )
-    return Address(host=host, port=int(port))
+    return Address(host=host, port=port)
 
 
 def probe(address: Address) -> None:
@@ -85,12 +86,3 @@ def probe(address: Address) -> None:
             path.unlink(missing_ok=True)
             return
     raise ListenError(f"cannot listen on {path}: another coordinator is there")
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from pathlib import Path
 
-from detctl_proto.limits import DEFAULT_ADDRESS
+from detctl_proto.addresses import DEFAULT_ADDRESS
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 

@@ -6,6 +6,7 @@ import secrets
 from pathlib import Path
 
 import rich_click as click
+from detctl_proto.addresses import DEFAULT_PORT, join_address
 
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
@@ -50,7 +51,9 @@ def init(hosts: tuple[str, ...], pki: Path | None) -> Exit:
     for place in (folders.SERVER, folders.ADMIN):
         folders.write_private(root / place / TOKEN, token)
     click.echo(f"made {root}")
-    click.echo(f"next: detctl-coordinator --listen 0.0.0.0:7450 --tls {root / folders.SERVER} --store redis://…")
+    click.echo(
+        f"next: detctl-coordinator --listen 0.0.0.0:{DEFAULT_PORT} --tls {root / folders.SERVER} --store redis://…"
+    )
     click.echo(f"then: detctl --coordinator {_address(hosts[0])} --tls {root / folders.ADMIN} machine add gpu1")
     return Exit.IDENTICAL
 
@@ -82,4 +85,4 @@ def _check(hosts: tuple[str, ...]) -> None:
 
 
 def _address(host: str) -> str:
-    return f"[{host}]:7450" if ":" in host else f"{host}:7450"
+    return join_address(host, DEFAULT_PORT)
