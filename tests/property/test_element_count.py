@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 from detctl_coordinator.comparison.reader import DamagedError
+from detctl_coordinator.element_count import UNCOUNTED_BYTES, MalformedError, TooManyError, check_elements
 from detctl_coordinator.storage.reading.columns import COLUMNS, inflated_bytes_max, read_columns
-from detctl_proto.element_count import UNCOUNTED_BYTES, MalformedError, TooManyError, check_elements
 from detctl_proto.v1 import agents_pb2, audits_pb2, records_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st

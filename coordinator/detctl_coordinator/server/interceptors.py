@@ -14,7 +14,6 @@ from typing import Any
 
 import grpc
 from detctl_proto.call_metadata import MACHINE_KEY, TOKEN_KEY, token_in
-from detctl_proto.element_count import UNCOUNTED_BYTES
 from detctl_proto.limits import MESSAGE_BYTES_MAX
 
 from detctl_coordinator import limits
@@ -30,6 +29,7 @@ from detctl_coordinator.domain.identity import (
     check_call,
     token_id_of,
 )
+from detctl_coordinator.element_count import UNCOUNTED_BYTES
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import abort
 from detctl_coordinator.quotas.byte_budget import ByteBudget

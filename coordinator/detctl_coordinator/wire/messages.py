@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from detctl_proto.element_count import TooManyError, check_elements
 from detctl_proto.limits import MESSAGE_BYTES_MAX
 
 from detctl_coordinator import limits
+from detctl_coordinator.element_count import TooManyError, check_elements
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 _BYTES_MAX = {

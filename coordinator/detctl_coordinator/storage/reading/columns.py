@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from detctl_proto.element_count import MalformedError, TooManyError, check_elements
 from detctl_proto.limits import SITE_BYTES_MAX
 from detctl_proto.outside_json import JsonError, parse_object, writable
 from detctl_proto.v1 import records_pb2
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage
+from detctl_coordinator.element_count import MalformedError, TooManyError, check_elements
 from detctl_coordinator.limits import NAMES_MAX, SEGMENT_RECORDS_MAX
 
 DIGEST_BYTES = 16

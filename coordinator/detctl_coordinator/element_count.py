@@ -1,4 +1,4 @@
-"""How many objects a protobuf message would become, counted in its bytes before it is parsed.
+"""Counts in the bytes of a protobuf message how many objects it would become, before it is parsed.
 
 Parsing makes an object of some dozens of bytes out of each element, however small: two bytes on the wire may be an empty message of 80
 bytes in memory, and one byte of a packed column a number of eight. So 4 MiB become hundreds; whoever counts first parses no such message.
@@ -20,7 +20,7 @@ _TEXTS = (9, 12)  # string, bytes
 
 
 class MalformedError(Exception):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 class TooManyError(Exception):
