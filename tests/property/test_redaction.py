@@ -8,10 +8,10 @@ from detctl_proto.redaction import (
     RecordingKey,
     agree,
     protected_manifest,
+    redact_command,
     redact_document,
     redact_output,
     redact_text,
-    redact_words,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,10 +52,10 @@ def test_user_info_of_a_url(secret: str, scheme: str, read: bool) -> None:
 @settings(deadline=None)
 def test_values_of_options(secret: str, option: str) -> None:
     words = ["python", "t.py", option, secret, f"{option}={secret}", "--lr", "0.1"]
-    redacted = redact_words(words, KEY)
+    redacted = redact_command(words, KEY)
     assert not held(secret, redacted)
     assert redacted[-2:] == ["--lr", "0.1"]
-    assert redact_words(redacted, KEY) == redacted
+    assert redact_command(redacted, KEY) == redacted
 
 
 @given(st.text(max_size=300))

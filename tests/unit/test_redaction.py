@@ -11,12 +11,12 @@ from detctl_proto.redaction import (
     looks_secret,
     protected_manifest,
     protected_variables,
+    redact_command,
     redact_document,
     redact_output,
     redact_pairs,
     redact_text,
     redact_value,
-    redact_words,
     variables_agree,
 )
 from detctl_proto.variable_rules import REMOTE, has_recorded_value, is_withheld, names_a_secret
@@ -95,18 +95,18 @@ def test_one_list_serves_all_sides() -> None:
 def test_words_of_a_command() -> None:
     command = ["python", "t.py", "--password", "hunter2", "--token=hunter3", "model.api_key=hunter4", "--max-tokens", "512",
                "--db", "postgres://u:hunter5@h/d", "--use-auth-token", "--lr", "0.1"]  # fmt: skip
-    assert redact_words(command) == [
+    assert redact_command(command) == [
         "python", "t.py", "--password", REDACTED, f"--token={REDACTED}", f"model.api_key={REDACTED}", "--max-tokens", "512",
         "--db", f"postgres://{REDACTED}@h/d", "--use-auth-token", "--lr", "0.1",
     ]  # fmt: skip
-    keyed = redact_words(command, KEY)
+    keyed = redact_command(command, KEY)
     assert "hunter" not in "".join(keyed)
-    assert redact_words(keyed, KEY) == keyed
-    assert redact_words(["t", "--password", "-hunter2", "--token", "--lr", "0.1", "--key", "-5"]) == [
+    assert redact_command(keyed, KEY) == keyed
+    assert redact_command(["t", "--password", "-hunter2", "--token", "--lr", "0.1", "--key", "-5"]) == [
         "t", "--password", REDACTED, "--token", "--lr", "0.1", "--key", REDACTED,
     ]  # fmt: skip
-    assert redact_words(command, KEY) == keyed, "equal commands stay equal"
-    other = redact_words([word.replace("hunter2", "hunter9") for word in command], KEY)
+    assert redact_command(command, KEY) == keyed, "equal commands stay equal"
+    other = redact_command([word.replace("hunter2", "hunter9") for word in command], KEY)
     assert [a != b for a, b in zip(keyed, other, strict=True)].index(True) == 3
     assert redact_pairs({"db_password": "x", "lr": "0.1"}) == {"db_password": REDACTED, "lr": "0.1"}
     template = ["python", "t.py", "--password", "{word3}", "--token=a-{other}", "--lr", "{lr}"]

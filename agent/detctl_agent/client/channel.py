@@ -17,7 +17,7 @@ from detctl_proto.credentials import TOKEN, CredentialsError, read_folder, read_
 
 from detctl_agent.errors import AgentError
 
-MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+CHANNEL_BYTES_MAX = 8 * 1024 * 1024
 CANCEL_S = 10.0
 
 
@@ -90,8 +90,8 @@ def open_channel(endpoint: Endpoint, target: str) -> grpc.aio.Channel:
     """To one of its targets: with the certificate as it is now; in plain text without one. Raises AgentError."""
     options = (
         ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1
-        ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-        ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+        ("grpc.max_receive_message_length", CHANNEL_BYTES_MAX),
+        ("grpc.max_send_message_length", CHANNEL_BYTES_MAX),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.use_local_subchannel_pool", 1),  # a channel that failed leaves nothing behind for the next

@@ -9,7 +9,7 @@ from typing import Any
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX
 from detctl_proto.outside_json import writable
-from detctl_proto.redaction import redact_pairs, redact_text, redact_words
+from detctl_proto.redaction import redact_command, redact_pairs, redact_text
 from detctl_proto.v1 import agents_pb2
 
 from detctl_agent.catalog.admission import Order
@@ -67,7 +67,7 @@ def hello(
                     },
                     paths=recipe.paths,
                     patterns={parameter: recipe.pattern(parameter) for parameter in recipe.parameters},
-                    command=redact_words(recipe.command),
+                    command=redact_command(recipe.command),
                     timeout_s=max(1, round(recipe.timeout_s)),
                 )
                 for name, recipe in catalog.recipes.items()

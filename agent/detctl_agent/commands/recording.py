@@ -14,7 +14,7 @@ from typing import Any
 
 from detctl_proto.interventions import INTERVENTIONS
 from detctl_proto.names import machine_name
-from detctl_proto.redaction import redact_text, redact_words
+from detctl_proto.redaction import redact_command, redact_text
 from detctl_proto.windows import WindowError, parse_share, requested_window
 
 from detctl_agent import manifest
@@ -151,7 +151,7 @@ class Recording:
         )
 
     def _run_json(self, order: Order) -> RunJson:
-        command = redact_words(self._command, self._key)
+        command = redact_command(self._command, self._key)
         return replace(run_json(self._machine, order), command=command, started_unix_s=time.time())
 
     def _recipe(self, order: Order, paths: Sequence[str], found: source.Source | None) -> dict[str, Any]:

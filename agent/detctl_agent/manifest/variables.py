@@ -1,5 +1,5 @@
 """The variables of a training as its manifest shows them: values of those that can change numbers and of those that it was seen to
-read, keyed digests of all others (detctl_proto/redaction.py)."""
+read, keyed digests of all others (detctl_proto/redaction)."""
 
 from __future__ import annotations
 

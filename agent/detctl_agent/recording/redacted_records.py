@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from detctl_probe.transport.frames import STAGE_NUMBERS
-from detctl_proto.redaction import redact_document, redact_words
+from detctl_proto.redaction import redact_command, redact_document
 
 from detctl_agent.recording.records import Record
 from detctl_agent.recording.segments import EVIDENCE_BYTES_MAX
@@ -23,7 +23,7 @@ COMMAND = "command"  # the site, as the probe's observe/code.py names it
 def redacted_hello(hello: dict[str, Any]) -> dict[str, Any]:
     """HELLO with the process's own words redacted."""
     argv = hello.get("argv")
-    return {**hello, "argv": redact_words([str(word) for word in argv])} if isinstance(argv, list) else hello
+    return {**hello, "argv": redact_command([str(word) for word in argv])} if isinstance(argv, list) else hello
 
 
 def redacted_record(record: Record) -> Record:
@@ -45,7 +45,7 @@ def _command(record: Record) -> Record:
     if not isinstance(words, list):
         return record
     plain = [str(word) for word in words]
-    redacted = redact_words(plain)
+    redacted = redact_command(plain)
     if redacted == plain:
         return record
     digest = blake2b("\0".join(redacted).encode("utf-8", "surrogatepass"), digest_size=16).digest()

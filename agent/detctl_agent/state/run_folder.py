@@ -2,7 +2,7 @@
 
     DIR/run.json         what was run and how it ended (below); written at the start and again at the end
     DIR/manifest.json    the recorded facts (sections: coordinator domain/manifest.py)
-    Both without credentials (detctl_proto/redaction.py). Folders are 0700 and files 0600.
+    Both without credentials (detctl_proto/redaction). Folders are 0700 and files 0600.
     DIR/spool/log        what the probe said, as messages of the contract (below)
     DIR/stdout, stderr   what the training printed
 

@@ -93,7 +93,7 @@ def command(
 
     srun -w gpu1 detctl record --join a1b2c3d4e5 --machine gpu1 -- torchrun --nproc-per-node 2 train.py
     """
-    from detctl_proto.redaction import redact_document, redact_words
+    from detctl_proto.redaction import redact_command, redact_document
 
     from detctl_cli.audits.window import assignment_of, requested_window, share_of
     from detctl_cli.output.terminal import note, write_json
@@ -142,7 +142,7 @@ def command(
         raise CliError("unverified" if result.run else "record", f"{folder}: {result.because}", "", result.exit_code)
     elif captured and typed:
         second = f"{folder}-b"
-        note(f"next: {shlex.join(['detctl', 'record', '-o', second, '--', *redact_words(typed)])}")
+        note(f"next: {shlex.join(['detctl', 'record', '-o', second, '--', *redact_command(typed)])}")
         note(f"then: {shlex.join(['detctl', 'compare', str(folder), second])}")
     return result.exit_code
 

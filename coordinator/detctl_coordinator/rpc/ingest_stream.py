@@ -40,7 +40,7 @@ from detctl_coordinator.wire.records import bytes_to_check, seal_from_proto, seg
 
 # 16 segments of 256 KiB are 4 MiB of memory a stream, and enough to keep a disk of 10 ms an fsync busy.
 IN_FLIGHT_MAX = 16
-RUNS_MAX = 4096  # runs remembered by a stream
+REMEMBERED_RUNS_MAX = 4096  # runs remembered by a stream
 
 
 class _NotHolderError(Exception):
@@ -89,7 +89,7 @@ class IngestStream:
                 task = asyncio.create_task(self._take(part, secret, before, share))
                 task.add_done_callback(lambda _, share=share: share.release())  # type: ignore[misc]
                 self._last[key] = task
-                if len(self._last) > RUNS_MAX:
+                if len(self._last) > REMEMBERED_RUNS_MAX:
                     self._last = {k: t for k, t in self._last.items() if not t.done()}
                 await queue.put(task)
         finally:
@@ -158,7 +158,7 @@ class IngestStream:
             raise _NotHolderError(why)
         if attempt != run.attempt:  # a later one may get another holder
             raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {run.attempt})")
-        if len(self._runs) >= RUNS_MAX:
+        if len(self._runs) >= REMEMBERED_RUNS_MAX:
             self._runs.clear()
         run = replace(run, manifest={}, outcome=None)  # what may be large
         self._runs[run_id, attempt] = run, by_users

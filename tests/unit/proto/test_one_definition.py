@@ -21,6 +21,7 @@ import detctl_cli
 import detctl_coordinator
 import detctl_proto
 import pytest
+from detctl_proto import limits
 
 WORDS_MIN = 3  # of a collection that is a list of the contract's own
 PATTERN_CHARACTERS_MIN = 8
@@ -29,7 +30,8 @@ SHARED_PATHS = (detctl_agent, detctl_coordinator, detctl_cli)
 
 @cache
 def contract_modules() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules(detctl_proto.__path__, "detctl_proto.") if not module.ispkg]
+    modules = pkgutil.walk_packages(detctl_proto.__path__, "detctl_proto.")
+    return [module.name for module in modules if not module.name.startswith("detctl_proto.v1")]
 
 
 def sources(package: object) -> Iterator[Path]:
@@ -73,6 +75,11 @@ def contract_texts() -> dict[str, str]:
     return found  # type: ignore[return-value]
 
 
+@cache
+def limit_names() -> set[str]:
+    return {name for name in vars(limits) if name.isupper()}
+
+
 def literals(tree: ast.AST) -> Iterator[tuple[int, str | bytes]]:
     """Every string and bytes literal outside docstrings."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -87,9 +94,9 @@ def _is_text(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFuncti
 
 
 def collections(tree: ast.AST) -> Iterator[tuple[int, frozenset[str]]]:
-    """The words of every tuple, list, set and dict literal."""
+    """The words of every tuple, list and set literal. The keys of a dict may be the contract's: it gives each word a meaning."""
     for node in ast.walk(tree):
-        items = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", ())
+        items = getattr(node, "elts", ())
         words = [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
         if len(words) == len(items) >= WORDS_MIN:
             yield node.lineno, frozenset(words)
@@ -107,6 +114,9 @@ def copies(path: Path) -> Iterator[str]:
     for line, words in collections(tree):
         if words in lists:
             yield f"{path}:{line}: {sorted(words)} are {lists[words]}"
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and (names := {ast.unparse(target) for target in node.targets} & limit_names()):
+            yield f"{path}:{node.lineno}: {names} is in detctl_proto.limits"
 
 
 @pytest.mark.parametrize("package", SHARED_PATHS, ids=lambda package: package.__name__)
@@ -118,8 +128,9 @@ def test_a_copy_is_found(tmp_path: Path) -> None:
     path = tmp_path / "copied.py"
     path.write_text(
         'import re\nNAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")\nLEVELS = ["step", "module", "op"]\nSCHEMA = "detctl.run/v1"\n'
+        "TWINS_MAX = 99\n"
     )
-    assert len(list(copies(path))) == 3
+    assert len(list(copies(path))) == 4
 
 
 def test_the_contract_imports_the_standard_library_and_protobuf_alone() -> None:
