@@ -1,6 +1,6 @@
-"""Where both ends of a connection keep what shows who they are: one folder with `tls.crt`, `tls.key`, `ca.crt` and, for callers, `token`.
+"""Reads the folder with the credentials of one end of a connection: `tls.crt`, `tls.key`, `ca.crt` and, for callers, `token`.
 
-The names are those of a Kubernetes Secret of type kubernetes.io/tls, so that one can be mounted as it is. Standard library alone.
+The names are those of a Kubernetes Secret of type kubernetes.io/tls, so that a Secret can be mounted as it is. Standard library alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CredentialsError(Exception):
 
 @dataclass(frozen=True)
 class Credentials:
-    """PEM texts: own certificate (chain) and key, and the authorities that the other side's certificate must come from."""
+    """PEM texts: our certificate (chain) and key, and the authorities one of which must have issued the other side's certificate."""
 
     certificate: bytes
     key: bytes
@@ -30,16 +30,16 @@ class Credentials:
 
 
 def read_folder(folder: Path) -> Credentials:
-    """Read anew for each connection, so that files may be replaced at any time. Raises CredentialsError."""
+    """The credentials in a folder. Callers read it again for each connection, so that files may be replaced. Raises CredentialsError."""
     certificate, _ = _read(folder / CERTIFICATE)
     authority, _ = _read(folder / AUTHORITY)
     return Credentials(certificate, read_private(folder / KEY), authority)
 
 
 def read_private(path: Path) -> bytes:
-    """A file that nobody else may read. Raises CredentialsError.
+    """The content of a file that nobody else may read. Raises CredentialsError.
 
-    A group may where root owns the file: so Kubernetes mounts a Secret for a user that is not root.
+    A group may read a file that root owns: Kubernetes mounts a Secret in this way for a user other than root.
     """
     content, status = _read(path)
     mounted = status.st_uid == 0 and os.geteuid() != 0
@@ -49,7 +49,7 @@ def read_private(path: Path) -> bytes:
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    """Content and status of one and the same file, whatever the path leads to a moment later."""
+    """Content and status of the same file, even if the path is replaced meanwhile."""
     try:
         with open_regular(path, BYTES_MAX, follow=True) as file:
             content, status = read_up_to(file, BYTES_MAX, path), os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""Which file system a path lies on, and which of them SQLite cannot be trusted on: coordinator and command line must agree.
+"""Finds the file system of a path, and lists those on which SQLite is not safe: coordinator and command line must agree.
 
 SQLite's WAL shares memory between processes by mmap and relies on working locks; file systems that other hosts write too give neither
 (https://www.sqlite.org/wal.html).
@@ -41,7 +41,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
 def mount_table() -> str:
-    """The text of /proc/self/mountinfo; empty where it cannot be read."""
+    """The text of /proc/self/mountinfo; empty if it cannot be read."""
     try:
         return Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     except OSError:

@@ -1,11 +1,10 @@
-"""JSON that somebody else wrote: the one parser for it, and the one writer for what others will read.
+"""Parses JSON that somebody else wrote, and writes JSON that others will read.
 
-What `parse` returns can be written again by `dump`, put into a protobuf string and stored in SQLite and Redis: it is at most
-DEPTH_MAX deep, its numbers are finite, and no text holds a lone surrogate or a NUL. Standard library alone.
+`dump` can write again what `parse` returns, and protobuf, SQLite and Redis can store it: it is at most DEPTH_MAX deep, its numbers are
+finite, and no text holds a lone surrogate or a NUL. Standard library alone.
 
-Two ways to deal with a text or a number that breaks this. By default it is refused: somebody typed or made up the document. With
-`repair` it is replaced: the document holds recorded facts (names of files, variables), and one file name that is not UTF-8 must
-not cost a whole run.
+`parse` refuses a text or a number that breaks these rules. With `repair` it replaces it instead: this is for documents of recorded facts
+(names of files, variables), because one file name that is not UTF-8 must not cost a whole run.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
 
 
 class JsonError(ValueError):
-    """A document cannot be taken; one line that says which, where in it, and why."""
+    """A document is refused; the message is one line that names the document, the place in it and the reason."""
 
 
 def parse(
@@ -49,7 +48,7 @@ def parse(
         raise JsonError(f"{where} is nested deeper than {depth_max} levels") from None
     except _DuplicateKeyError as error:
         raise JsonError(f"{where}: the key {_shown(error.key)} stands twice in one object") from None
-    # Without an escape no text of the document can hold what is looked for.
+    # Only an escape can put a surrogate or a NUL into a text.
     return _checked(value, where, depth_max, repair=repair, texts="\\u" in text)
 
 
@@ -79,7 +78,7 @@ def dump(value: Any, where: str) -> str:
 
 
 def writable(text: str) -> str:
-    """The text as protobuf, SQLite and a terminal take it: lone surrogates (bytes of a file name that are not UTF-8) and NUL as escapes."""
+    """The text with lone surrogates (bytes of a file name that are not UTF-8) and NUL as escapes: protobuf and SQLite accept it."""
     return _UNWRITABLE.sub(_escape, text)
 
 

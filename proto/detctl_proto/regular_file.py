@@ -1,7 +1,7 @@
-"""The one way in which detctl opens a file that others may have put in place: a recording, a spool, a checkpoint, a catalog, a token.
+"""Opens files that others may have put in place: a recording, a spool, a checkpoint, a catalog, a token.
 
-A named pipe blocks its reader for ever, /dev/zero has no end, and opening a device can act on it. So nothing is opened but a regular
-file, and nothing of it is read beyond a limit. Standard library alone, and Python 3.9: the command line stages this module beside the
+A named pipe blocks its reader for ever, /dev/zero has no end, and opening a device can act on it. So these functions open only regular
+files and read them only up to a limit. Standard library alone, and Python 3.9: the command line stages this module beside the
 checkpoint reader for the user's own interpreter.
 """
 
@@ -12,7 +12,7 @@ import os
 import stat
 from typing import BinaryIO, Union
 
-# Strings and os functions, not pathlib: a path may hold bytes that are no UTF-8, or a NUL.
+# Strings and os functions, not pathlib: a path may hold bytes that are not UTF-8, or a NUL.
 Path = Union[str, "os.PathLike[str]"]
 _READ_BYTES = 1 << 20
 _KINDS = (
@@ -46,12 +46,12 @@ def printable(path: Path) -> str:
 
 
 def open_regular(path: Path, max_bytes: int | None, *, follow: bool = False) -> BinaryIO:
-    """Opens a regular file for reading; max_bytes: None where the caller reads it in pieces of limited size.
+    """Opens a regular file for reading; max_bytes: None if the caller reads it in pieces of limited size.
 
-    follow: whether the last component may be a symbolic link, as it is right for files that the user names (latest.pt, a mounted
-    secret). Links in the folders before it are followed: which folder is read is the user's choice. Raises RegularFileError.
+    follow: whether the last component may be a symbolic link, which is right for files that the user names (latest.pt, a mounted
+    secret). Links in the folders before it are always followed: the user chooses the folder. Raises RegularFileError.
     """
-    # Looked at before it is opened, since opening a device may already act on it; and again behind that, for it may have been replaced.
+    # Checked before it is opened, because opening a device can act on it, and again afterwards, because it may have been replaced.
     try:
         _check(path, os.stat(path, follow_symlinks=follow), max_bytes)  # noqa: PTH116 - a str
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
@@ -79,7 +79,7 @@ def read_regular(path: Path, max_bytes: int, *, follow: bool = False) -> bytes:
 
 
 def read_up_to(stream: BinaryIO, max_bytes: int, path: Path) -> bytes:
-    """What is left of an open file. Raises RegularFileError where that is more than max_bytes, or reading fails."""
+    """The rest of an open file. Raises RegularFileError if that is more than max_bytes, or if reading fails."""
     content = bytearray()
     try:
         while len(content) <= max_bytes:

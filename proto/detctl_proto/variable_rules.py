@@ -1,5 +1,5 @@
-"""Rules for environment variables and for names, one list for all sides: what may be set from remote, what a training never gets, and
-whose value a recording may hold. Standard library alone.
+"""Rules for environment variables and for names: which a request may set, which a training never gets, and whose values a recording
+may hold. Standard library alone.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import re
 from fnmatch import fnmatchcase
 
 # Variations may set these from remote and nothing else: a variable can be code (LD_PRELOAD, PYTHONPATH; docs/security.md 2). These
-# are switches that change arithmetic, order or locale. The agent checks again: the coordinator is not the one to be believed.
+# are switches that change arithmetic, order or locale. The agent checks again: it does not trust the coordinator.
 REMOTE = frozenset(
     (
         "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OMP_SCHEDULE",
@@ -47,14 +47,14 @@ _WITHHELD = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORE
 # Contain KEY or TOKEN by chance and hold no secret.
 _NO_SECRET = frozenset(("DBUS_SESSION_BUS_ADDRESS", "TOKENIZERS_PARALLELISM", "XKB_KEYMAP"))
 
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _FRAGMENT = re.compile(
     r"password|passwd|passphrase|passcode|secret|credential|webhook|apikey|authkey|privatekey|accesskey|storagekey|signingkey"
 )
-_LAST_WORDS = frozenset(
+_LAST_PARTS = frozenset(
     ("pass", "pwd", "pw", "auth", "authorization", "bearer", "cookie", "cookies", "jwt", "dsn", "sas")
 )
-# In front of `token` and `key`: names of machine learning and of tables, which say nothing secret.
+# Before `token` and `key`: terms of machine learning and of tables, which make the name harmless.
 _TOKENS = frozenset(
     (
         "pad", "eos", "bos", "unk", "mask", "sep", "cls", "special", "start", "end", "stop", "begin", "image", "audio", "video",
@@ -76,12 +76,12 @@ _SURE_KEYS = frozenset(
 
 
 def is_withheld(name: str) -> bool:
-    """Whether a variable is never handed to a training, by its name."""
+    """Whether a training never gets a variable of this name."""
     return name not in _NO_SECRET and _WITHHELD.search(name) is not None
 
 
 def has_recorded_value(name: str) -> bool:
-    """Whether a recording holds the value of this variable, unless the value is a credential; others need to be read by the training."""
+    """Whether a recording holds the value of this variable, unless it is a credential; of others only if the training reads them."""
     return any(fnmatchcase(name, pattern) for pattern in RECORDED)
 
 
@@ -91,15 +91,15 @@ def names_a_secret(name: str) -> bool:
     `max_tokens`, `pad_token`, `tokenizer` and `sort_key` do not."""
     if name in _NO_SECRET:
         return False
-    words = [word.lower() for word in _WORD.findall(name[:200])]
-    while words and words[-1].isdigit():  # PASSWORD_2
-        words.pop()
-    if not words:
+    parts = [part.lower() for part in _PART.findall(name[:200])]
+    while parts and parts[-1].isdigit():  # PASSWORD_2
+        parts.pop()
+    if not parts:
         return False
-    if _FRAGMENT.search("".join(words)):
+    if _FRAGMENT.search("".join(parts)):
         return True
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last in _LAST_WORDS:
+    last, before = parts[-1], parts[-2] if len(parts) > 1 else ""
+    if last in _LAST_PARTS:
         return True
     if last.endswith("token"):
         return last != "token" or before not in _TOKENS
@@ -107,15 +107,15 @@ def names_a_secret(name: str) -> bool:
 
 
 def surely_names_a_secret(name: str) -> bool:
-    """As names_a_secret, for names in running text, where a lone `key=` or `auth:` means anything."""
-    words = [word.lower() for word in _WORD.findall(name[:200])]
-    if not words or not names_a_secret(name):
+    """As names_a_secret, for names in running text, in which a lone `key=` or `auth:` can mean anything."""
+    parts = [part.lower() for part in _PART.findall(name[:200])]
+    if not parts or not names_a_secret(name):
         return False
-    return words[-1] not in ("key", "auth", "pass", "pw") or (len(words) > 1 and words[-2] in _SURE_KEYS)
+    return parts[-1] not in ("key", "auth", "pass", "pw") or (len(parts) > 1 and parts[-2] in _SURE_KEYS)
 
 
 def remote_problem(name: str, value: str) -> str:
-    """Empty where a variation from remote may set it, else why not, in one line."""
+    """Empty if a request may set the variable to this value, else the reason in one line."""
     if name not in REMOTE:
         return f"variable {name} may not be set from remote (allowed: {', '.join(sorted(REMOTE))})"
     if not REMOTE_VALUE.fullmatch(value):

@@ -24,6 +24,6 @@ StageWord = Literal[
     "update",
     "artifact",
 ]
-STAGE_WORDS: tuple[StageWord, ...] = get_args(StageWord)  # in causal order
+STAGES: tuple[StageWord, ...] = get_args(StageWord)  # in causal order
 
 EXIT_CODES: Mapping[OutcomeWord, int] = {"identical": 0, "different": 1, "unverified": 3}

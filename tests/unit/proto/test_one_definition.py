@@ -23,7 +23,7 @@ import detctl_proto
 import pytest
 from detctl_proto import limits
 
-WORDS_MIN = 3  # of a collection that is a list of the contract's own
+ITEMS_MIN = 3  # of a collection that is a list of the contract's own
 PATTERN_CHARACTERS_MIN = 8
 SHARED_PATHS = (detctl_agent, detctl_coordinator, detctl_cli)
 
@@ -58,9 +58,9 @@ def contract_collections() -> dict[frozenset[str], str]:
     for name in contract_modules():
         for key, value in vars(importlib.import_module(name)).items():
             if isinstance(value, (tuple, frozenset, dict)) and not key.startswith("__"):
-                words = frozenset(word for word in value if isinstance(word, str))
-                if len(words) >= WORDS_MIN and len(words) == len(value):
-                    found[words] = f"{name}.{key}"
+                items = frozenset(item for item in value if isinstance(item, str))
+                if len(items) >= ITEMS_MIN and len(items) == len(value):
+                    found[items] = f"{name}.{key}"
     return found
 
 
@@ -97,9 +97,9 @@ def collections(tree: ast.AST) -> Iterator[tuple[int, frozenset[str]]]:
     """The words of every tuple, list and set literal. The keys of a dict may be the contract's: it gives each word a meaning."""
     for node in ast.walk(tree):
         items = getattr(node, "elts", ())
-        words = [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
-        if len(words) == len(items) >= WORDS_MIN:
-            yield node.lineno, frozenset(words)
+        texts = [item.value for item in items if isinstance(item, ast.Constant) and isinstance(item.value, str)]
+        if len(texts) == len(items) >= ITEMS_MIN:
+            yield node.lineno, frozenset(texts)
 
 
 def copies(path: Path) -> Iterator[str]:
@@ -111,9 +111,9 @@ def copies(path: Path) -> Iterator[str]:
         for pattern, where in patterns.items():
             if isinstance(text, str) and pattern in text:
                 yield f"{path}:{line}: the regular expression is {where}"
-    for line, words in collections(tree):
-        if words in lists:
-            yield f"{path}:{line}: {sorted(words)} are {lists[words]}"
+    for line, items in collections(tree):
+        if items in lists:
+            yield f"{path}:{line}: {sorted(items)} are {lists[items]}"
     for node in tree.body:
         if isinstance(node, ast.Assign) and (names := {ast.unparse(target) for target in node.targets} & limit_names()):
             yield f"{path}:{node.lineno}: {names} is in detctl_proto.limits"

@@ -1,4 +1,4 @@
-"""The parser for JSON from outside: what it refuses, where it says the fault is, what it repairs."""
+"""The parser for JSON from outside: what it refuses, which place of the document it names, and what it repairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BYTES = 1 << 20
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ('{"a": "\\ud800"}', "it: at .a: text with a lone surrogate or a NUL"),
         ('{"a": [1, {"b c": "x\\udfff"}]}', "it: at .a[1]['b c']: text with a lone surrogate"),
@@ -36,10 +36,10 @@ BYTES = 1 << 20
         ("[" + " " * BYTES + "]", f"it has {BYTES + 2} bytes; at most {BYTES} are taken"),
     ],
 )
-def test_refused_with_one_line_that_says_where(text, words):
+def test_refused_with_one_line_that_names_the_place(text, message):
     with pytest.raises(JsonError) as refused:
         parse(text, "it", BYTES)
-    assert str(refused.value).startswith(words)
+    assert str(refused.value).startswith(message)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
     str(refused.value).encode("utf-8")
 
@@ -54,7 +54,7 @@ def test_an_object_is_an_object():
     assert dump(parse(deepest, "it", BYTES), "it") == deepest
 
 
-def test_repaired_facts_keep_all_that_is_sound():
+def test_repaired_facts_keep_all_that_is_usable():
     text = '{"a\\udc80": "x\\udcff\\u0000", "b": [NaN, 1e999, %s, {"c": "\\ud800"}], "d": 1, "d": 2}' % ("9" * 5000)
     assert parse_object(text, "it", BYTES, repair=True) == {
         "a\\udc80": "x\\udcff\\x00",

@@ -28,7 +28,7 @@ def bound(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (os.mkfifo, "is a named pipe, not a regular file"),
         (os.mkdir, "is a folder, not a regular file"),
@@ -38,16 +38,16 @@ def bound(path: Path) -> None:
     ],
 )
 def test_what_is_not_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], says: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make(tmp_path / "x")
-    assert says in str(refusal(tmp_path / "x"))
+    assert message in str(refusal(tmp_path / "x"))
     for one in ("/dev/zero", "/dev/tty", "/dev/full"):
         assert not Path(one).exists() or "is a device" in str(refusal(one))
 
 
-def test_links_are_followed_where_that_is_asked_and_must_lead_to_a_file(tmp_path: Path) -> None:
+def test_links_are_followed_on_request_and_must_lead_to_a_file(tmp_path: Path) -> None:
     (tmp_path / "step100.pt").write_text("content")
     (tmp_path / "latest.pt").symlink_to("step100.pt")
     assert "symbolic link" in str(refusal(tmp_path / "latest.pt"))
@@ -135,7 +135,7 @@ def test_no_descriptor_is_left_and_none_is_inherited(tmp_path: Path) -> None:
 
 
 def test_it_needs_the_standard_library_alone() -> None:
-    """The command line stages it beside the checkpoint reader, for an interpreter that has nothing of ours."""
+    """The command line stages it beside the checkpoint reader, for an interpreter that has none of our packages."""
     place = Path(regular_file.__file__)
     code = f"import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]; exec(open({str(place)!r}).read())"
     assert subprocess.run([sys.executable, "-I", "-S", "-c", code]).returncode == 0

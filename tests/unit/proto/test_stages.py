@@ -1,4 +1,4 @@
-"""Protobuf, the probe (which imports nothing of ours) and the contract each list stages, phases and levels: the lists are equal."""
+"""Protobuf, the probe (which imports nothing from us) and the contract each list stages, phases and levels: the lists are equal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from detctl_probe.settings import Settings
 from detctl_probe.transport import frames
 from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 from detctl_proto.v1 import records_pb2
-from detctl_proto.verdict_words import EXIT_CODES, STAGE_WORDS
+from detctl_proto.verdict_words import EXIT_CODES, STAGES
 
 
 def test_stages_have_one_numbering() -> None:
     of_contract = {name.removeprefix("STAGE_").lower(): number for name, number in records_pb2.Stage.items()}
     assert of_contract == frames.STAGE_NUMBERS == {stage.word: int(stage) for stage in Stage}
-    assert tuple(of_contract) == frames.STAGES == STAGE_WORDS, "the causal order"
+    assert tuple(of_contract) == frames.STAGES == STAGES, "the causal order"
 
 
 def test_phases_have_one_numbering() -> None:
