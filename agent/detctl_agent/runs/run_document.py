@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from detctl_proto.redaction import redact_pairs
+from detctl_proto.run_labels import RunLabel, variation_text
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.runs.outcome import Outcome
@@ -16,12 +17,12 @@ def run_json(machine: str, order: Order, command: Sequence[str] = ()) -> RunJson
     """What run.json says of an order that was just taken; without credentials. command: the recipe's, once it is known."""
     parameters = redact_pairs(order.parameters, command=command)
     varied = {**parameters, **order.variables, **order.interventions}
-    variation = ",".join(f"{name}={value}" for name, value in sorted(varied.items())) or "base"
+    variation = variation_text(sorted(varied.items()))
     return RunJson(
         run_id=order.run_id,
         attempt=order.attempt,
         audit_id=order.audit_id,
-        label=f"{machine}/{order.environment}/{variation}/twin-{order.twin}",
+        label=str(RunLabel(machine, order.environment, variation, "twin", order.twin)),
         machine=machine,
         environment=order.environment,
         variation=variation,

@@ -53,6 +53,7 @@ from detctl_proto.private_files import make_private_folder, private
 from detctl_proto.redaction import redact_output, redact_text
 from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
 from detctl_proto.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
+from detctl_proto.run_labels import BASE
 
 from detctl_agent.errors import AgentError, DiskFullError
 
@@ -73,7 +74,7 @@ class RunJson:
     label: str = ""
     machine: str = ""
     environment: str = "default"
-    variation: str = "base"
+    variation: str = BASE
     twin: int = 0
     recipe: str = ""
     command: list[str] = field(default_factory=list)

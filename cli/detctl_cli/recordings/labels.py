@@ -9,6 +9,7 @@ from typing import Any
 
 from detctl_proto.names import to_name
 from detctl_proto.redaction import DIGESTS, agree, variables_agree
+from detctl_proto.run_labels import BASE, DEFAULT_ENVIRONMENT, RunLabel
 
 from detctl_cli.recordings.folder import Recording
 
@@ -36,12 +37,12 @@ def labels_of(recordings: Sequence[Recording]) -> list[str]:
     for machine, arms in same_machine.items():
         taken: set[str] = set()
         for _, members in arms:
-            environment = "default"
+            environment = DEFAULT_ENVIRONMENT
             if len(arms) > 1:
                 environment = _unlike(_name(recordings[members[0]].folder.resolve().name), taken)
                 taken.add(environment)
             for twin, number in enumerate(members):
-                labels[number] = f"{machine}/{environment}/base/twin-{twin}"
+                labels[number] = str(RunLabel(machine, environment, BASE, "twin", twin))
     return labels
 
 

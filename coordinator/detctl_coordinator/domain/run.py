@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.run_labels import variation_text
 
 Purpose = Literal["", "zoom", "experiment"]
 
@@ -37,7 +38,7 @@ class Arm:
 
     @property
     def variation_word(self) -> str:
-        return ",".join(f"{name}={value}" for name, value in self.variation) or "base"
+        return variation_text(self.variation)
 
     @property
     def label(self) -> str:

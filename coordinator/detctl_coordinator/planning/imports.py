@@ -9,6 +9,7 @@ from typing import Any
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import RUNS_MAX
 from detctl_proto.names import is_name
+from detctl_proto.run_labels import BASE, parse_label
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest
@@ -55,16 +56,16 @@ def _share(value: float | None) -> float:
     return value if value is not None and 0.0 < value < 1.0 else 0.0
 
 
-def _label(label: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
-    parts = label.split("/")
-    if len(parts) != 4 or not all(is_name(part) for part in parts[:2]) or not parts[3].startswith("twin-"):
+def _label(text: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
+    label = parse_label(text)
+    if label is None or label.kind != "twin" or not (is_name(label.machine) and is_name(label.environment)):
         raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: expected machine/environment/variation/twin-N"
+            Code.INVALID_ARGUMENT, f"label {limits.clean(text, 80)!r}: expected machine/environment/variation/twin-N"
         )
-    number = parts[3].removeprefix("twin-")
-    if not number.isdecimal() or int(number) > RUNS_MAX:
+    if label.number > RUNS_MAX:
         raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"label {limits.clean(label, 80)!r}: twin-N needs a number up to {RUNS_MAX}"
+            Code.INVALID_ARGUMENT, f"label {limits.clean(text, 80)!r}: twin-N needs a number up to {RUNS_MAX}"
         )
-    pairs = [] if parts[2] == "base" else [tuple(item.partition("=")[::2]) for item in parts[2].split(",")]
-    return parts[0], parts[1], tuple(sorted((limits.clean(n, 80), limits.clean(v, 128)) for n, v in pairs)), int(number)
+    pairs = [] if label.variation == BASE else [item.partition("=")[::2] for item in label.variation.split(",")]
+    variation = tuple(sorted((limits.clean(name, 80), limits.clean(value, 128)) for name, value in pairs))
+    return label.machine, label.environment, variation, label.number
