@@ -8,6 +8,7 @@ OUTPUT_TAIL_CHARS_MAX = 64 * 1024  # of stdout and stderr together, with their h
 LINE_CHARS_MAX = 2000  # of a text for people, and of a parameter's default and pattern
 SITE_BYTES_MAX = 512
 RANK_MAX = 1 << 20  # ranks are smaller
+SOCKET_PATH_BYTES_MAX = 107  # of Linux
 
 TWINS_DEFAULT = 3
 TWINS_MAX = 100

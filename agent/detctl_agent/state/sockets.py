@@ -8,10 +8,10 @@ import shutil
 import stat
 from pathlib import Path
 
+from detctl_proto.limits import SOCKET_PATH_BYTES_MAX
+
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.account import Account
-
-SOCKET_PATH_BYTES_MAX = 107
 
 
 def runtime_roots() -> list[Path]:

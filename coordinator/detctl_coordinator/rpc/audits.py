@@ -11,6 +11,7 @@ from typing import Any
 
 from detctl_proto.limits import LIST_MAX, OUTPUT_TAIL_CHARS_MAX
 from detctl_proto.names import NAME_RULE, is_name
+from detctl_proto.run_documents import RUN_ENDS
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 
@@ -37,7 +38,7 @@ from detctl_coordinator.scheduling.progress import run_with_progress
 from detctl_coordinator.scheduling.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import json_object
-from detctl_coordinator.wire.control import ENDS, manifest_of
+from detctl_coordinator.wire.control import manifest_of
 
 CHECK_S = 1.0  # how often FinishImport looks, where nothing wakes it
 
@@ -260,7 +261,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if why := why_not(run, _sender(context), request.secret, by_users=True):
             await self._note_refusal(context, audit, "finish", why, run.spec.arm.machine, run.spec.run_id)
             raise RefusedCallError(Code.PERMISSION_DENIED, why)
-        if request.end not in ENDS:
+        if request.end not in RUN_ENDS:
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"unknown end {limits.clean(request.end, 40)!r}")
         outcome = RunOutcome(
             end=request.end if request.end != "lost" or joined else "exit",

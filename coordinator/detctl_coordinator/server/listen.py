@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_proto.addresses import is_loopback, join_address, split_address
+from detctl_proto.limits import SOCKET_PATH_BYTES_MAX
 
 
 class ListenError(Exception):
@@ -40,8 +41,8 @@ def parse(text: str, *, off_loopback: bool = False, flag: str = "--listen") -> A
         path = text.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
             raise ListenError(f"{flag} {text}: a Unix socket needs an absolute path, unix:/run/detctl.sock")
-        if len(os.fsencode(path)) > 107:
-            raise ListenError(f"{flag} {text}: a socket's path has at most 107 bytes")
+        if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+            raise ListenError(f"{flag} {text}: a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes")
         return Address(path=path)
     try:
         host, port = split_address(text)

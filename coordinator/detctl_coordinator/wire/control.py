@@ -7,6 +7,7 @@ from typing import Any
 
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX, OUTPUT_TAIL_CHARS_MAX, PARALLEL_RUNS_MAX
 from detctl_proto.names import BOOT_ID, PARAMETER_NAME
+from detctl_proto.run_documents import RUN_ENDS
 from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
@@ -24,7 +25,6 @@ from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.wire.checks import at_most, identifier, in_form, recorded_facts
 from detctl_coordinator.wire.schemas import Manifest
 
-ENDS = frozenset({"exit", "window", "stop", "timeout", "lost", "cancelled", "output-limit", "disk-full"})
 RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused
 
 
@@ -80,7 +80,7 @@ def run_event_from_state(state: pb.RunState) -> RunMessage:
 
 def outcome_of(state: pb.RunState) -> RunOutcome:
     """How an attempt ended, cut to size. Raises RefusedCallError on an unknown end."""
-    if state.end not in ENDS:
+    if state.end not in RUN_ENDS:
         raise RefusedCallError(
             Code.INVALID_ARGUMENT, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}"
         )
