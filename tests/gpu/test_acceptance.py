@@ -173,9 +173,9 @@ def test_documentation_names_checks_that_exist() -> None:
 
 
 CLAIM = re.compile(r"\b(GPUs?|CUDA|NCCL|Triton|cuDNN|cuBLAS|sm_\d+)\b")
-# What speaks of GPUs and claims nothing of how detctl works on one: what a container may see, what an administrator sets.
+# Lines that mention GPUs but claim nothing about detctl on one: what a container may see, what an administrator sets.
 NO_CLAIM = re.compile(
-    r"all GPUs where there are any|CUDA versions|asks for no GPU|groups that may use the GPUs|GPUs, volumes, nodes are"
+    r"all GPUs if there are any|Pythons and CUDA|^GPU\. Its service account|groups that may use the GPUs|GPUs, volumes and nodes"
 )
 
 
