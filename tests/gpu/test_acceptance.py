@@ -68,13 +68,13 @@ def test_without_a_gpu_it_says_so_and_what_to_do() -> None:
     if "GPU here" not in ran.stderr:
         pytest.skip("this machine has a GPU")
     assert ran.returncode == 2
-    assert "--cpu runs what applies without one" in ran.stderr
+    assert "--cpu" in ran.stderr
 
 
 def test_a_name_that_is_neither_a_part_nor_a_check() -> None:
     ran = acceptance("--cpu", "--only", "digset")
     assert ran.returncode == 1
-    assert ran.stderr == "acceptance.py: digset is neither a part nor a check; --list names them all\n"
+    assert "digset" in ran.stderr and "--list" in ran.stderr and ran.stderr.count("\n") == 1
 
 
 PLANTED_PARTS = """
