@@ -1,9 +1,9 @@
-# Images of detctl, one target each; classic builder, no BuildKit syntax:
+# Builds the images of detctl, one target each. It uses the classic builder and no BuildKit syntax:
 #   docker build --target coordinator -t detctl/coordinator .
-#   docker build --target agent       -t detctl/agent .        no torch: see docs/deploy.md for images that train
-#   docker build --target probe       -t detctl/probe .        the probe's folder alone, for init containers
+#   docker build --target agent       -t detctl/agent .        without torch; docs/deploy.md explains images that train
+#   docker build --target probe       -t detctl/probe .        only the probe's folder, for init containers
 #   docker build --target cli         -t detctl/cli .
-# All run as 65532 with a read-only root; what they write lies in /var/lib/detctl, /run/detctl and /tmp.
+# All run as 65532 with a read-only root. They write to /var/lib/detctl, /run/detctl and /tmp.
 ARG PYTHON_IMAGE=python:3.11-slim
 
 FROM ${PYTHON_IMAGE} AS wheel
@@ -20,7 +20,7 @@ RUN python -m pip wheel --no-deps --wheel-dir /wheels .
 FROM ${PYTHON_IMAGE} AS coordinator-files
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=wheel /wheels /wheels
-# No pip inside: nothing is installed into a running image.
+# The image has no pip, because nothing is installed into a running image.
 RUN python -m venv --without-pip /opt/detctl \
  && python -m pip --python /opt/detctl/bin/python install --no-compile "$(echo /wheels/detctl-*.whl)[coordinator]"
 
@@ -68,7 +68,7 @@ LABEL org.opencontainers.image.title="detctl"
 COPY --from=cli-files /opt/detctl /opt/detctl
 ENTRYPOINT ["detctl"]
 
-# `cp -r /probe/. /target`: a training image needs nothing of ours but this folder on PYTHONPATH; or attach.pyz, with a recorder beside it.
+# `cp -r /probe/. /target`: a training image needs only this folder on PYTHONPATH, or attach.pyz with a recorder beside it.
 FROM base AS probe
 LABEL org.opencontainers.image.title="detctl probe"
 COPY --from=agent-files /opt/detctl/lib/python3*/site-packages/detctl_probe /probe/detctl_probe

@@ -1,4 +1,4 @@
-"""Compiles the digest's C kernel when the package is built or installed; without a compiler the numpy form serves."""
+"""Compiles the digest's C kernel when the package is built or installed; without a compiler the probe uses numpy."""
 
 import importlib.util
 import platform
@@ -13,7 +13,7 @@ KERNEL = Path("agent/detctl_probe/digest/kernel")
 
 
 class KernelHook(BuildHookInterface):
-    """Puts n6-<machine>.so beside its source; the wheel is then for this platform (any Python, as it has no Python ABI)."""
+    """Puts n6-<machine>.so beside its source. The wheel is then for this platform and any Python, because it uses no Python ABI."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
@@ -25,7 +25,7 @@ class KernelHook(BuildHookInterface):
         try:
             path = Path(kernel.compile_into())
         except (OSError, subprocess.CalledProcessError) as error:
-            print(f"detctl: no C kernel ({error}); the digest takes numpy, about 20 times slower", file=sys.stderr)
+            print(f"detctl: no C kernel ({error}); the digest uses numpy, which is about 20 times slower", file=sys.stderr)
             return
         build_data["artifacts"].append(str(KERNEL / path.name))
         build_data["pure_python"] = False

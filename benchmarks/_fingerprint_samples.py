@@ -1,4 +1,4 @@
-"""Segments as a real training makes them: a ResNet-like step of 60 sites, random digests, full of 4,096 records each."""
+"""Makes segments like those of a real training: a ResNet-like step of 60 sites, random digests, 4,096 fingerprints in each segment."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from detctl_coordinator.storage.store import Store
 
 RECORDS = 4096
 SITES = 60
-BATCH = 32  # samples a step; the batch's record carries a digest a row
+BATCH = 32  # samples per step; the batch's fingerprint has one digest per row
 SHAPES = ((BATCH, 64, 16, 16), (BATCH, 128, 8, 8), (BATCH, 256, 4, 4), (64, 64, 3, 3), (512,), (10, 512))
-# Records a step: what level `module` keeps of a convolutional net.
+# Fingerprints of a step: what level `module` keeps of a convolutional net.
 STEP = (
     [(Stage.RNG, f"{name}", "py:str", ()) for name in ("random", "numpy", "torch")]
     + [(Stage.ORDER, "loader1", "int64", (BATCH,))]
@@ -34,14 +34,14 @@ Sample = tuple[SegmentMeta, bytes, list[tuple[StreamKey, StepEntry]]]
 
 @dataclass
 class _Open:
-    """The segment under way: its records, and the entries of the steps that closed in it."""
+    """The segment that is being filled: its fingerprints, and the entries of the steps that ended in it."""
 
     records: list[Fingerprint] = field(default_factory=list)
     closed: list[tuple[StreamKey, StepEntry]] = field(default_factory=list)
 
 
 def segments(count: int) -> Iterator[Sample]:
-    """`count` segments of one rank, numbered from 0."""
+    """Returns `count` segments of one rank, numbered from 0."""
     part, number, sequence, step = _Open(), 0, 0, 0
     while True:
         for stage, site, dtype, shape in STEP:
@@ -71,7 +71,7 @@ def _segment(part: _Open, number: int) -> Sample:
 
 
 def open_run(store: Store, run_id: str) -> None:
-    """An audit with one run whose first attempt may write."""
+    """Stores an audit with one run, whose first attempt may write."""
     run = RunRecord(RunSpec(run_id, f"audit-{run_id}", "bench", Arm("gpu1"), 0), created_unix_s=1.0)
     store.put_audit(Audit(f"audit-{run_id}", AuditRequest("bench", ("gpu1",)), {run_id: run}, created_unix_s=1.0))
     store.open_attempt(run_id, 1)

@@ -1,10 +1,10 @@
-"""The training that step_overhead.py times, in a process of its own: `_step_training.py SOCKET SIDE MODEL WORKERS THREADS`.
+"""Trains in a process of its own, and step_overhead.py times it: `_step_training.py SOCKET SIDE MODEL WORKERS THREADS`.
 
-It connects to SOCKET and obeys lines: `N` runs N steps and answers one JSON line
+It connects to SOCKET and reads lines. For the line `N` it runs N steps and answers with one JSON line
 {"steps": [seconds …], "cpu": [seconds …], "probe": [seconds …], "faults": [page faults …], "rss_kb": …, "peak_kb": …};
-the end of the connection ends it.
-A step is all that a training does between two batches: it takes the next batch of a real DataLoader, forward, loss, backward,
-optimizer step. SIDE says what hashes: `bare` and the probed sides do nothing here, `md5` and `debugmode` do what people do by hand.
+It ends when the connection ends. A step is everything that a training does between two batches: it takes the next batch of a real
+DataLoader and computes forward, loss, backward and the optimizer's step. SIDE selects what hashes: `md5` and `debugmode` do what
+people do by hand. `bare` and the sides with the probe hash nothing here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IMAGE_BATCH = 32
 
 
 class Images(Dataset[tuple[torch.Tensor, int]]):
-    """3 x 64 x 64 images from bytes, normalised as usual; long enough never to end."""
+    """3 x 64 x 64 images, made from bytes and normalised as usual. The data set is too long to end."""
 
     def __init__(self) -> None:
         self._bytes = torch.randint(256, (256, 3, 64, 64), dtype=torch.uint8)
@@ -42,7 +42,7 @@ class Images(Dataset[tuple[torch.Tensor, int]]):
 
 
 class Tokens(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Windows of a text of numbers and the same one further."""
+    """Windows of a text of numbers, and the same windows shifted by one."""
 
     def __init__(self) -> None:
         self._text = torch.randint(GPT_VOCABULARY, (1 << 16,))
@@ -89,7 +89,7 @@ class TinyGPT(nn.Module):
 
 
 def made(name: str) -> tuple[nn.Module, torch.optim.Optimizer, Dataset[Any], int]:
-    """(model, optimizer, data, batch size)."""
+    """Returns (model, optimizer, data, batch size)."""
     if name == "resnet18":
         import torchvision
 
@@ -104,7 +104,7 @@ def md5(tensor: torch.Tensor) -> str:
 
 
 def training(side: str, model_name: str, workers: int) -> Callable[[], None]:
-    """One step of it."""
+    """Returns a function that trains one step."""
     torch.manual_seed(0)
     model, optimizer, data, size = made(model_name)
     batches: Iterator[Any] = iter(DataLoader(data, batch_size=size, shuffle=True, num_workers=workers, drop_last=True))
@@ -140,7 +140,7 @@ def training(side: str, model_name: str, workers: int) -> Callable[[], None]:
 
 
 def memory_kb(what: str) -> int:
-    """VmRSS (now) or VmHWM (peak) of this process."""
+    """Returns VmRSS (now) or VmHWM (peak) of this process, in kB."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(what + ":"):
@@ -149,13 +149,13 @@ def memory_kb(what: str) -> int:
 
 
 def probe_seconds() -> float:
-    """What the probe has counted of itself so far, in this process; 0 where there is none."""
+    """Returns the seconds that the probe has counted for itself in this process; 0 without a probe."""
     observing = sys.modules.get("detctl_probe.observe.model.steps")
     return sum(sum(model.recorder.costs.by_stage.values()) for model in observing._models) if observing else 0.0
 
 
 def page_faults() -> int:
-    """Of this process so far, those that needed no disk: memory that the allocator gave back and asked for again."""
+    """Returns how many page faults of this process needed no disk: memory that the allocator gave back and requested again."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 

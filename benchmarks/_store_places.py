@@ -1,4 +1,4 @@
-"""Each store on this machine, for a benchmark: SQLite, Valkey and redis-server, on a disk and durable (appendfsync always)."""
+"""Opens each store of this machine for a benchmark: SQLite, Valkey and redis-server, on a disk and durable (appendfsync always)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from detctl_coordinator.storage.store import Store
 
 
 def kinds() -> list[str]:
-    """Those that this machine has."""
+    """Returns the kinds of stores that this machine has."""
     return ["sqlite", *(kind for kind in ("valkey", "redis") if _binary(kind))]
 
 
 @contextmanager
 def place(kind: str) -> Iterator[tuple[Store, Path]]:
-    """An open, empty store and the folder that holds its files; both gone afterwards."""
+    """Yields an open, empty store and the folder of its files. Removes both afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="db", dir="/tmp"))
     server = None
     try:

@@ -1,4 +1,7 @@
-"""Bytes a fingerprint at rest: in the message, in the SQLite file, in Redis' memory and in its append-only file. Aim: under 40."""
+"""Measures the bytes per stored fingerprint: in the message, in the SQLite file, in Redis' memory and in its append-only file.
+
+The goal is less than 40.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def main() -> None:
 
 
 def used_memory(folder: Path) -> int:
-    """What the server's data takes, without the buffers of its clients."""
+    """Returns the memory of the server's data, without the buffers of its clients."""
     with redis.Redis(unix_socket_path=f"{folder}/socket") as client:
         return int(client.info("memory")["used_memory_dataset"])
 

@@ -1,11 +1,12 @@
-"""How fast each form of the digest n6.v1 reads memory, beside a plain read of the same memory in the same run, one thread:
+"""Measures how fast each form of the digest n6.v1 reads memory, beside a plain read of the same memory in the same run, on one thread:
 
     python benchmarks/digest_speed.py [--seconds 0.15] [--forms avx512-vpmullq avx512 avx2 scalar numpy]
 
-GB/s (share of the plain read). The plain read is a sum over the same bytes as int64, torch's or numpy's, whichever is faster. Each figure
-is the best of rounds in which all sides take turns, so that a machine that slows down slows all of them. 62 tensors: the sizes of a
-ResNet-18's parameters (47 MB), in one call of the kernel. The work is a constant number of instructions an element: types of two bytes
-read half the bytes a second of fp32 where memory is not the limit, and one-byte types a quarter.
+The table shows GB/s, and in brackets the share of the plain read. The plain read is a sum over the same bytes as int64, by torch or
+numpy, whichever is faster. Each figure is the best of several rounds. All sides take turns in a round, so that other load slows all of
+them. The row of 62 tensors has the sizes of a ResNet-18's parameters (47 MB), in one call of the kernel. The kernel takes a constant
+number of instructions for each element. So if memory is not the limit, two-byte types reach half the bytes per second of fp32, and
+one-byte types reach a quarter.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ ROUNDS = 5
 
 
 def tensors_of(size: int, dtype: torch.dtype) -> list[torch.Tensor]:
-    """One tensor of `size` bytes with content that no form can skip."""
-    words = torch.arange(size // 8, dtype=torch.int64) * 0x9E3779B97F4A7C1
-    return [words.view(torch.uint8).view(dtype)]
+    """Returns one tensor of `size` bytes, with content that no form can skip."""
+    content = torch.arange(size // 8, dtype=torch.int64) * 0x9E3779B97F4A7C1
+    return [content.view(torch.uint8).view(dtype)]
 
 
 def resnet18(dtype: torch.dtype) -> list[torch.Tensor]:
-    """62 tensors with the byte sizes of a ResNet-18's parameters in fp32."""
+    """Returns 62 tensors with the byte sizes of a ResNet-18's parameters in fp32."""
     widths, sizes = (64, 128, 256, 512), [3 * 64 * 49, 64, 64]
     before = 64
     for width in widths:
@@ -51,17 +52,17 @@ def resnet18(dtype: torch.dtype) -> list[torch.Tensor]:
 
 
 def plain_reads(tensors: Sequence[torch.Tensor]) -> list[Callable[[], object]]:
-    """Sums over the same bytes as 64-bit integers."""
+    """Returns calls that add up the same bytes as 64-bit integers."""
     views = [tensor.view(torch.int64) for tensor in tensors]
     arrays = [view.numpy() for view in views]
     return [lambda: [view.sum() for view in views], lambda: [a.sum() for a in arrays]]
 
 
 def form(name: str, tensors: Sequence[torch.Tensor]) -> Callable[[], object] | None:
-    """A call that digests all of them; None where this CPU has no such form."""
+    """Returns a call that digests all of them, or None if this CPU lacks the form."""
     if name == "numpy":
-        words = [n6_numpy.words_of(tensor.view(torch.uint8).numpy().view(_unsigned(tensor))) for tensor in tensors]
-        return lambda: [n6_numpy.sums(one, 0) for one in words]
+        integers = [n6_numpy.words_of(tensor.view(torch.uint8).numpy().view(_unsigned(tensor))) for tensor in tensors]
+        return lambda: [n6_numpy.sums(one, 0) for one in integers]
     os.environ["DETCTL_KERNEL"] = name
     loaded = kernel.load()
     if loaded is None or loaded.form != name:
@@ -77,7 +78,7 @@ def _unsigned(tensor: torch.Tensor) -> numpy.dtype[numpy.generic]:
 
 
 def best_times(sides: Sequence[Callable[[], object]], seconds: float) -> list[float]:
-    """Seconds a call of each side: the best of ROUNDS, taking turns."""
+    """Returns the seconds per call of each side: the best of ROUNDS, in which the sides take turns."""
     times = [float("inf")] * len(sides)
     for _ in range(ROUNDS):
         for place, side in enumerate(sides):

@@ -1,13 +1,13 @@
-"""Time to the first divergence of two runs of 10^4 to 10^6 fingerprints, through a store (SQLite unless told otherwise) and the service.
+"""Measures the time to find the first divergence of two runs of 10^4 to 10^6 fingerprints, through a store and the service.
 
-    python benchmarks/first_divergence.py [--store redis://HOST:PORT/DB] [--powers 4 5 6 7]     7: a minute more
+    python benchmarks/first_divergence.py [--store redis://HOST:PORT/DB] [--powers 4 5 6 7]     power 7 takes a minute more
 
-A run has 500 fingerprints a step in ten streams; one planted step, late in the run, makes forward, loss, backward and update differ for
-good. The index of both runs is complete; of the records only those of the planted step are stored, because no other is read.
-"bisection" is the search of one stream, "comparison" everything: all streams, roots, kinds, transient or persistent. "service" is the
-Compare call of a real coordinator over the same store: comparison, attribution and the verdict's way back through gRPC. Times are the
-best of three, each with a cold reader. The ratio is that of the service's time to the smallest pair's: 100 times the fingerprints should
-cost far less than 100 times as long.
+The default store is SQLite. A run has 500 fingerprints per step in ten streams. From one planted step on, late in the run, forward,
+loss, backward and update differ. The index of both runs is complete. Of the fingerprints only those of the planted step are stored,
+because the comparison reads no others. "bisection" is the search of one stream. "comparison" is everything: all streams, roots, kinds,
+and whether a difference lasts. "service" is the Compare call of a real coordinator over the same store: comparison, attribution and
+sending the verdict through gRPC. Each time is the best of three, each with a cold reader. The ratio compares the service's time with
+that of the smallest pair. 100 times as many fingerprints should take far less than 100 times as long.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def value(stage: Stage, step: int, other: bool) -> bytes:
 
 
 def entries(stage: Stage, steps: int, planted: int, other: bool) -> Iterator[StepEntry]:
-    """The index of one stream. Records of a step hash alike here: what a step holds does not matter to the search."""
+    """Yields the index of one stream. All fingerprints of a step have the same hash, because the search does not depend on them."""
     before = ZERO
     for step in range(steps):
         digest = record_hash("s", 0, "float32", (64, 64), value(stage, step, other and step >= planted))
@@ -106,7 +106,7 @@ def entries(stage: Stage, steps: int, planted: int, other: bool) -> Iterator[Ste
 
 
 def store_run(store: Store, run: RunRecord, steps: int, planted: int, other: bool) -> None:
-    """Writes the index in segments of 4,096 entries, the planted step's records in one of them, and the seal."""
+    """Writes the index in segments of 4,096 entries, the planted step's fingerprints in one of them, and the seal."""
     run_id = run.spec.run_id
     store.open_attempt(run_id, 1)
     number = 0
@@ -148,7 +148,7 @@ def planted_step(power: int) -> int:
 
 
 def measure(store: Store, power: int) -> None:
-    """Stores a pair and prints what the search of one stream and the whole comparison cost."""
+    """Stores a pair, and prints the cost of searching one stream and of the whole comparison."""
     steps, planted = 10**power // A_STEP, planted_step(power)
     runs = []
     for name in ("one", "two"):
@@ -180,7 +180,7 @@ def measure(store: Store, power: int) -> None:
 
 
 def measure_service(folder: Path, address: str, powers: list[int]) -> None:
-    """Asks a real coordinator over the same store for the verdict of each pair."""
+    """Requests the verdict of each pair from a real coordinator over the same store."""
     smallest = 0.0
     with (
         coordinator(folder, "--log-level", "warning", store=address) as service,
@@ -189,10 +189,10 @@ def measure_service(folder: Path, address: str, powers: list[int]) -> None:
         stub = AuditsStub(channel)
         stub.ListMachines(ListRequest())  # the connection is made before anything is timed
         for power in powers:
-            asked = CompareRequest(run_ids=[run_id("one", power), run_id("two", power)])
+            request = CompareRequest(run_ids=[run_id("one", power), run_id("two", power)])
             took = float("inf")
             for _ in range(ROUNDS):
-                seconds, reply = timed(lambda asked=asked: stub.Compare(asked))
+                seconds, reply = timed(lambda request=request: stub.Compare(request))
                 took = min(took, seconds)
                 found = json.loads(reply.verdict_json)["first_divergence"]
                 assert (found["stage"], found["step"]) == ("forward", planted_step(power)), found
@@ -205,7 +205,7 @@ def measure_service(folder: Path, address: str, powers: list[int]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", default="", help="address; default: a fresh SQLite file")
+    parser.add_argument("--store", default="", help="Address of the store. The default is a new SQLite file.")
     parser.add_argument("--powers", type=int, nargs="+", default=[4, 5, 6])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="db-") as folder:

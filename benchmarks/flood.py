@@ -1,13 +1,13 @@
-"""A coordinator under floods of small inputs that could cost much: how much memory it takes, and how long others wait meanwhile.
+"""Floods a coordinator with small inputs that could cost much, and measures its memory and how long other callers wait.
 
     python benchmarks/flood.py [--coordinator CHECKOUT] [--only FLOOD ...] [--seconds 4]
 
-Each flood meets a new coordinator process on loopback with a store of its own. While it runs, another caller asks ListMachines
-again and again. Prints one line of JSON a flood: `memory_mb`, the process' highest resident size above the one at its start (aim:
-below 300), and `median_ms` of the other caller's calls (aim: below 50), with the 99th percentile, how many calls there were, the
-coordinator's share of one core, and how the coordinator answered the flood.
+Each flood goes to a new coordinator process on loopback, with its own store. Meanwhile another caller repeats ListMachines. The
+program prints one line of JSON for each flood. `memory_mb` is the highest resident size of the process above that at its start (goal:
+below 300). `median_ms` belongs to the other caller's calls (goal: below 50). The line also has the 99th percentile, the number of these
+calls, the coordinator's share of one core, and how the coordinator answered the flood.
 
---coordinator: the root of another checkout of detctl, to see what its coordinator does with the same.
+--coordinator takes the root of another checkout of detctl, so that you can compare its coordinator.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from detctl_proto.v1 import (  # noqa: E402
 
 MEMORY_AIM_MB, MEDIAN_AIM_MS = 300, 50
 START_S = 60
-PAUSE_S = 0.02  # between two calls of the caller that is not part of the flood
+PAUSE_S = 0.02  # between two calls of the caller that does not belong to the flood
 CALL_S = 30.0
 STREAMS = 4
 WATCHERS = 500
@@ -61,7 +61,7 @@ Answers = Counter[str]
 
 
 class Coordinator:
-    """A process on a free port of loopback, its store and its token in `folder`."""
+    """A coordinator process on a free port of loopback. Its store and its token are in `folder`."""
 
     def __init__(self, checkout: Path, folder: Path) -> None:
         reader, writer = os.pipe()
@@ -85,16 +85,16 @@ class Coordinator:
 
     @property
     def token(self) -> Metadata:
-        """Of its own user."""
+        """Returns the credentials of the coordinator's own user."""
         return _bearer((self._folder / "token").read_text().strip())
 
     def memory_mb(self, field: str) -> float:
-        """VmRSS or VmHWM."""
+        """Returns VmRSS or VmHWM in MB."""
         lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
     def cpu_s(self) -> float:
-        """User and system time so far."""
+        """Returns the user and system time so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -130,18 +130,18 @@ async def answered(call: Awaitable[object], answers: Answers) -> None:
 
 
 async def submitter(coordinator: Coordinator) -> Metadata:
-    """The token of a new submitter."""
+    """Returns the token of a new submitter."""
     async with connected(coordinator.address) as channel:
         request = admin_pb2.TokenRequest(role="submitter", name="flooder")
         made = await admin_pb2_grpc.AdminStub(channel).CreateToken(request, metadata=coordinator.token)
     return _bearer(made.token)
 
 
-# -- floods: each goes on until `end` is set, or ends earlier where it is bounded in count -----------------------------
+# -- floods: each continues until `end` is set, or until its number of calls is reached -----------------------------
 
 
 def packed_bombs() -> list[bytes]:
-    """About 24 KiB each, that hold eight million empty names, shapes or numbers."""
+    """Returns segments of about 24 KiB that hold eight million empty names, shapes or numbers."""
     repeated = (
         b"\x0a\x00" * (8 << 20),
         b"\x5a\x00" * (8 << 20),
@@ -151,7 +151,7 @@ def packed_bombs() -> list[bytes]:
 
 
 def bombs(run: audits_pb2.ImportReply, packed: list[bytes]) -> Iterator[agents_pb2.IngestRequest]:
-    """Segments that say that they hold as many records as may be."""
+    """Returns segments that claim to hold the highest number of fingerprints that is allowed."""
     for number in itertools.count():
         columns = packed[number % len(packed)]
         segment = records_pb2.Segment(
@@ -162,7 +162,7 @@ def bombs(run: audits_pb2.ImportReply, packed: list[bytes]) -> Iterator[agents_p
 
 
 async def expanding_segments(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
-    """A submitter imports folders over several streams; each segment expands to hundreds of megabytes."""
+    """A submitter imports folders through several streams. Each segment expands to hundreds of megabytes."""
     token = await submitter(coordinator)
     packed = packed_bombs()
 
@@ -179,7 +179,7 @@ async def expanding_segments(coordinator: Coordinator, end: asyncio.Event, answe
 
 
 async def elements_without_number(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
-    """Messages of 4 MiB that are two million empty parts, sent by a submitter."""
+    """A submitter sends messages of 4 MiB that consist of two million empty elements."""
     token = await submitter(coordinator)
     entries = b"\x62\x00" * ((MESSAGE - 64) // 2)  # Segment.closed
     segment = b"\x0a" + _varint(len(entries)) + entries
@@ -200,7 +200,7 @@ async def _drained(call: object) -> None:
 
 
 async def without_a_token(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
-    """Messages of nearly 4 MiB from nobody, six at a time: lists of two million empty names."""
+    """An unauthenticated caller sends messages of nearly 4 MiB, six at a time: lists of two million empty names."""
     message = b"\x12\x00" * ((MESSAGE - 64) // 2)  # AuditRequest.machines
 
     async def caller() -> None:
@@ -213,7 +213,7 @@ async def without_a_token(coordinator: Coordinator, end: asyncio.Event, answers:
 
 
 async def malformed(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
-    """Three bytes that are no message, from a submitter and from nobody."""
+    """A submitter and an unauthenticated caller send three bytes that do not form a message."""
     token = await submitter(coordinator)
 
     async def caller(metadata: Metadata) -> None:
@@ -244,12 +244,12 @@ async def joins_of_a_submitter(coordinator: Coordinator, end: asyncio.Event, ans
 
 
 async def joins_of_its_own_user(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
-    """The coordinator's own user, who may have more of them open, starts 400 join-only audits."""
+    """The coordinator's own user, who may have more open audits, starts 400 join-only audits."""
     await joins(coordinator, end, answers, coordinator.token)
 
 
 async def watchers(coordinator: Coordinator, end: asyncio.Event, answers: Answers) -> None:
-    """500 watch calls of the coordinator's own user on one audit."""
+    """The coordinator's own user makes 500 watch calls on one audit."""
     async with contextlib.AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(connected(coordinator.address)) for _ in range(10)]
         stubs = [audits_pb2_grpc.AuditsStub(channel) for channel in channels]
@@ -295,7 +295,7 @@ def _varint(value: int) -> bytes:
 
 
 def other_caller(address: str, token: Metadata, seconds: float) -> list[float]:
-    """Milliseconds of each of its calls. In a process of its own: a busy flood must not count as a slow answer."""
+    """Returns the milliseconds of each call. It runs in a process of its own, so that a busy flood does not count as a slow answer."""
     took = []
     with grpc.insecure_channel(address, options=OPTIONS) as channel:
         stub = audits_pb2_grpc.AuditsStub(channel)
@@ -309,7 +309,7 @@ def other_caller(address: str, token: Metadata, seconds: float) -> list[float]:
 
 
 async def measure(coordinator: Coordinator, flood: Flood, seconds: float, other: Executor) -> dict[str, object]:
-    """What a flood does to a coordinator that has just started; `other` runs the caller that is not part of it."""
+    """Returns the figures of one flood against a new coordinator. `other` runs the caller that does not belong to the flood."""
     end, answers = asyncio.Event(), Counter[str]()
     before, cpu, begin = coordinator.memory_mb("VmRSS"), coordinator.cpu_s(), time.perf_counter()
     flooding = asyncio.create_task(_reported(flood(coordinator, end, answers)))
@@ -334,7 +334,7 @@ async def measure(coordinator: Coordinator, flood: Flood, seconds: float, other:
 
 
 async def _reported(flood: Awaitable[None]) -> None:
-    """A flood that the coordinator ends in another way than the flood expects is shown, and the others go on."""
+    """Prints it if the coordinator ends a flood in an unexpected way, so that the other floods continue."""
     try:
         await flood
     except grpc.aio.AioRpcError as error:
@@ -343,12 +343,18 @@ async def _reported(flood: Awaitable[None]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coordinator", type=Path, default=ROOT, metavar="CHECKOUT", help="its root; this one")
+    parser.add_argument(
+        "--coordinator",
+        type=Path,
+        default=ROOT,
+        metavar="CHECKOUT",
+        help="Root of the checkout whose coordinator is flooded. The default is this one.",
+    )
     parser.add_argument("--only", nargs="+", default=list(FLOODS), choices=list(FLOODS), metavar="FLOOD")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each flood")
+    parser.add_argument("--seconds", type=float, default=4.0, help="Seconds that each flood takes.")
     arguments = parser.parse_args()
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as other:
-        other.submit(os.getpid).result()  # started, and its imports done
+        other.submit(os.getpid).result()  # waits until it has started and imported its modules
         for name in arguments.only:
             with tempfile.TemporaryDirectory(prefix="df-") as folder:
                 coordinator = Coordinator(arguments.coordinator.absolute(), Path(folder))

@@ -1,10 +1,10 @@
-"""Fingerprints a second through gRPC into each store: a client process and a real coordinator on one core.
+"""Measures fingerprints per second through gRPC into each store, with a client process and a real coordinator on one core.
 
     python benchmarks/ingest_grpc.py [--segments 200] [--records 4096] [--store sqlite redis] [--core 0]
 
-Segments of 4,096 records as an agent packs them (digests do not compress). Both processes are pinned to the same core, so the
-figure includes the client's own work. Prints one line of JSON a store: fingerprints/s, bytes a fingerprint on the wire, the
-coordinator's share of the CPU time, and the ratio to the aim of 100,000/s.
+The client sends segments of 4,096 fingerprints as an agent packs them (digests do not compress). Both processes are pinned to the same
+core, so the figure includes the client's own work. The program prints one line of JSON for each store: fingerprints/s, bytes per
+fingerprint on the wire, the coordinator's share of the CPU time, and the ratio to the goal of 100,000/s.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPTIONS = [("grpc.enable_http_proxy", 0)]
 
 
 def segments(run: audits_pb2.ImportReply, count: int, records: int) -> list[agents_pb2.IngestRequest]:
-    """Distinct segments of one rank: `records` fingerprints each, one closed step each."""
+    """Returns distinct segments of one rank, each with `records` fingerprints and one ended step."""
     made = random.Random(7)
     requests = []
     for number in range(count):
@@ -77,7 +77,7 @@ def segments(run: audits_pb2.ImportReply, count: int, records: int) -> list[agen
 
 
 async def send(address: str, count: int, records: int) -> tuple[float, int]:
-    """(seconds until the last acknowledgement, bytes sent)."""
+    """Returns (seconds until the last acknowledgement, bytes sent)."""
     async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
         audits = audits_pb2_grpc.AuditsStub(channel)
         imported = await audits.ImportRun(audits_pb2.ImportRequest(label="bench/default/base/twin-0", run_json="{}"))
@@ -93,7 +93,7 @@ async def send(address: str, count: int, records: int) -> tuple[float, int]:
 
 @contextlib.contextmanager
 def store(kind: str, folder: Path) -> Iterator[str | None]:
-    """The address of a store; None where there is no server for it."""
+    """Yields the address of a store, or None if its server is not installed."""
     if kind == "sqlite":
         yield f"sqlite:{folder}/store.sqlite"
         return
@@ -119,7 +119,7 @@ def store(kind: str, folder: Path) -> Iterator[str | None]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of a process so far."""
+    """Returns the user and system time of a process so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -129,7 +129,7 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=200)
     parser.add_argument("--records", type=int, default=4096)
     parser.add_argument("--store", nargs="+", default=["sqlite", "redis"], choices=["sqlite", "redis"])
-    parser.add_argument("--core", type=int, default=0, help="pin everything to this core; -1: do not")
+    parser.add_argument("--core", type=int, default=0, help="Core to which everything is pinned; -1 pins nothing.")
     arguments = parser.parse_args()
     if arguments.core >= 0:
         os.sched_setaffinity(0, {arguments.core})  # children inherit it

@@ -1,7 +1,7 @@
-"""How many fingerprints a second each store takes, durably, from one caller and from four, side by side in one run.
+"""Measures how many fingerprints per second each store writes durably, from one caller and from four, side by side in one run.
 
-Directly on the store, from segments made beforehand (4,096 records each); through gRPC it is another benchmark's business.
-Aim: 100,000 fingerprints/s on one core.
+It calls the store directly, with segments that were made before (4,096 fingerprints each). ingest_grpc.py measures the same through
+gRPC. The goal is 100,000 fingerprints/s on one core.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from detctl_coordinator.domain.fingerprint import StreamKey
 from detctl_coordinator.storage.store import Store
 
 SEGMENTS = 40
-ROUNDS = 3  # interleaved; the best counts, the others had company on the machine
+ROUNDS = 3  # interleaved; the best one counts, because other load slows the others
 CALLERS = 4
 
 
 def ingest(store: Store, samples: list[Sample], run_id: str, callers: int) -> tuple[float, float]:
-    """(fingerprints a second, CPU seconds of this process a second): each caller sends all samples as a rank of its own."""
+    """Returns (fingerprints per second, CPU seconds of this process per second). Each caller sends all samples as a rank of its own."""
     open_run(store, run_id)
 
     def send(rank: int) -> None:

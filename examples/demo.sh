@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job on the embedded store: two machines whose file systems list a folder in another order, then one machine
-# against an older CPU that it emulates. Needs detctl[all,demo] on PATH; `make demo` sees to that.
+# Shows detctl's main job on the embedded store: two machines whose file systems list a folder in different orders, then one
+# machine and an older CPU that it emulates. It needs detctl[all,demo] on PATH; `make demo` installs it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 examples=$PWD/examples
@@ -18,10 +18,10 @@ finish() {
 trap finish EXIT
 
 if [[ -t 1 ]]; then bold=$'\033[1m' plain=$'\033[0m'; else bold='' plain=''; fi
-say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
+heading() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 show() { printf '$ %s\n' "$*"; }
 
-say "Two copies of the digits: one on disk, one in memory"
+heading "Make two copies of the digits: one on disk, one in memory"
 python "$examples/digits/prepare.py" "$home/disk"
 python "$examples/digits/prepare.py" "$shared/memory"
 cmp_listings='import os, sys; a, b = (os.listdir(f + "/train") for f in sys.argv[1:]); sys.exit(a == b)'
@@ -49,7 +49,7 @@ T
 }
 (umask 022; catalog "$home/disk" >"$home/disk.toml"; catalog "$shared/memory" >"$home/memory.toml")
 
-say "A coordinator with its embedded store, and two agents"
+heading "Start a coordinator with its embedded store, and two agents"
 detctl-coordinator --listen "$DETCTL_COORDINATOR" --store "sqlite:$home/store.db" --log-level warning \
   --ready-file "$home/ready" 2>"$home/coordinator.log" &
 processes+=($!)
@@ -65,13 +65,13 @@ detctl machines --wait disk,memory || { cat "$home"/agent-*.log >&2; exit 2; }
 
 audit() { show "detctl audit $*"; detctl audit "$@" || [[ $? == 1 ]]; }
 if [[ $differ == yes ]]; then
-  say "1. The same training on both machines, three twins each"
+  heading "1. Run the same training on both machines, three twins each"
   audit digits --machines disk,memory
   show "detctl compare --machines disk,memory"
   detctl compare --machines disk,memory >/dev/null || [[ $? == 1 ]]
 else
-  say "1. Here both places list the folder in the same order: the order is shuffled by an intervention instead"
+  heading "1. Both places list the folder in the same order here, so an intervention shuffles the order instead"
   audit digits --machines disk --vary listing=sorted,shuffled
 fi
-say "2. One machine against an older CPU that it emulates (ATEN_CPU_CAPABILITY=default)"
+heading "2. Compare one machine with an older CPU that it emulates (ATEN_CPU_CAPABILITY=default)"
 audit digits --machines disk --environments default,oldcpu

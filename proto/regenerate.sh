@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The only way the stubs are made. They load on protobuf 4.25 to 7: stubs of newer tools load on their own major alone,
-# so grpcio-tools is pinned and lives in an environment of its own (Python 3.12 or older).
-#   proto/regenerate.sh [VENV]     VENV: where the tools are installed, kept between calls (default .cache/stubs)
+# Makes the stubs; nothing else may make them. They load on protobuf 4.25 to 7. Stubs of newer tools load only on their own
+# major version, so grpcio-tools is pinned, in an environment of its own (Python 3.12 or older).
+#   proto/regenerate.sh [VENV]     VENV: folder of the tools, kept between calls (default .cache/stubs)
 set -euo pipefail
 cd "$(dirname "$0")"
 venv=${1:-../.cache/stubs}

@@ -1,14 +1,15 @@
 """Is this GPU machine ready for detctl? `python benchmarks/gpu/acceptance.py` measures everything, in under eight minutes.
 
-It needs torch with CUDA, Triton and numpy beside this source tree: nothing is installed, no network and no service is used. Each part
-runs in a process of its own with a time limit of its own; where one crashes, the rest of its checks get a fresh process. A table
-is printed as it goes, and one JSON file is written (schema detctl.gpu-acceptance/v1, docs/gpu-acceptance.schema.json).
+It needs torch with CUDA, Triton and numpy beside this source tree. It installs nothing and uses no network and no service. Each part
+runs in a process of its own with its own time limit. If a part crashes, its remaining checks get a new process. The program prints a
+table as it runs, and writes one JSON file (schema detctl.gpu-acceptance/v1, docs/gpu-acceptance.schema.json).
 
-    --cpu          what applies without a GPU; continuous integration runs it
-    --only PART    one part (again for more), or one check by its name
-    --list         the names of all checks
+    --cpu          runs the checks that need no GPU; continuous integration does this
+    --only PART    runs one part, or one check by its name; repeat it for more
+    --list         prints the names of all checks
 
-Exit 0: nothing failed. 1: a check failed, crashed or ran out of time. 2: there is no GPU, and --cpu was not given.
+It exits with 0 if nothing failed, with 1 if a check failed, crashed or ran out of time, and with 2 if this machine has no GPU and --cpu
+was not given.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ MACHINE_S = 90.0
 
 
 class PartRun:
-    """One part under way: its answers, one by one, whatever becomes of its processes."""
+    """Runs one part, and yields its answers one by one, even if its processes die."""
 
     def __init__(self, part: Part, names: list[str], device: str, folder: Path, seconds: float) -> None:
         self.part = part
@@ -62,7 +63,7 @@ class PartRun:
         self._seconds = seconds
 
     def answers(self) -> Iterator[Answer]:
-        """An Answer of each check, in order. A process that dies or outlasts the part's time answers for the check under way."""
+        """Yields an Answer for each check, in order. If a process dies or runs out of time, that is its current check's answer."""
         while self._left:
             if time.monotonic() >= self._ends:
                 yield from self._out_of_time("the part's time was over before it began")
@@ -72,7 +73,7 @@ class PartRun:
     def _process(self) -> Iterator[Answer]:
         log = self._folder / f"{self.part.name}.log"
         left_s = max(1.0, self._ends - time.monotonic())
-        words = [
+        command = [
             sys.executable,
             str(HERE / "run_part.py"),
             self.part.name,
@@ -82,19 +83,19 @@ class PartRun:
         ]
         with log.open("ab") as errors:
             process = subprocess.Popen(
-                [*words, *self._left], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                [*command, *self._left], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
                 env=environment(), cwd=self._folder, start_new_session=True,
             )  # fmt: skip
         begun: tuple[str, float] | None = None
         try:
             for line in self._lines(process):
-                told = json.loads(line)
-                if "begins" in told:
-                    begun = told["begins"], time.monotonic()
+                report = json.loads(line)
+                if "begins" in report:
+                    begun = report["begins"], time.monotonic()
                     continue
                 begun = None
-                self._left.remove(told["name"])
-                yield Answer(**told)
+                self._left.remove(report["name"])
+                yield Answer(**report)
             over = process.poll() is None and time.monotonic() >= self._ends
         finally:
             ended(process)
@@ -116,7 +117,7 @@ class PartRun:
             self._left = []
 
     def _lines(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-        """Lines of the process until it closes its output or the part's time is over."""
+        """Yields lines of the process until it closes its output or the part's time is over."""
         assert process.stdout is not None
         kept = b""
         while True:
@@ -136,7 +137,7 @@ class PartRun:
 
 
 def ended(process: subprocess.Popen[bytes]) -> None:
-    """Ends a part's process and all that it started."""
+    """Ends a part's process and everything that it started."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -152,18 +153,18 @@ def how(code: int) -> str:
 
 def tail(log: Path) -> str:
     text = log.read_text("utf-8", "replace")[-TAIL_CHARS:].strip()
-    return f"its last words: {text}" if text else "it wrote nothing"
+    return f"its last output: {text}" if text else "it wrote nothing"
 
 
 def environment() -> dict[str, str]:
-    """Of every process: this source tree is found, and nothing is written into it."""
+    """Returns the variables of every process: they make this source tree importable, and prevent writes into it."""
     kept = {name: value for name, value in os.environ.items() if name not in ("DETCTL_PROBE", "DETCTL_RUN_ID")}
     path = os.pathsep.join([*SOURCES, *filter(None, [kept.get("PYTHONPATH")])])
     return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Machine, driver and versions, read in a process of its own; {"error"} where that fails."""
+    """Returns machine, driver and versions, read in a process of its own; {"error"} if that fails."""
     try:
         read = subprocess.run(
             [sys.executable, str(HERE / "machine_facts.py"), device], stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -177,7 +178,7 @@ def machine(device: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def warm_python(folder: Path) -> Iterator[None]:
-    """Inside, trainings are forked from one Python that has imported torch; where that cannot be had, each starts its own."""
+    """Inside, trainings are forked from one Python that has imported torch. If that fails, each training starts its own Python."""
     try:
         server, os.environ[VARIABLE] = start_server(folder, environment())
     except (OSError, RuntimeError) as error:
@@ -192,11 +193,11 @@ def warm_python(folder: Path) -> Iterator[None]:
 
 
 def chosen(only: list[str]) -> list[tuple[Part, list[str]]]:
-    """(part, names of its checks) of what is asked for. Raises SystemExit for a name that is neither."""
+    """Returns (part, names of its checks) for each requested part. Raises SystemExit for a name that is not a part or a check."""
     known = {part.name for part in PARTS} | {check.name for part in PARTS for check in part.checks}
     unknown = [name for name in only if name not in known]
     if unknown:
-        raise SystemExit(f"acceptance.py: {unknown[0]} is neither a part nor a check; --list names them all")
+        raise SystemExit(f"acceptance.py: {unknown[0]} is not a part or a check; --list prints all names")
     found = []
     for part in PARTS:
         names = [c.name for c in part.checks if not only or part.name in only or c.name in only]
@@ -206,19 +207,19 @@ def chosen(only: list[str]) -> list[tuple[Part, list[str]]]:
 
 
 def shown(answer: Answer) -> str:
-    """One line of the table."""
+    """Returns one line of the table."""
     simple = {key: value for key, value in answer.figures.items() if isinstance(value, (int, float, str))}
-    words = answer.why.splitlines()[0] if answer.why else ", ".join(f"{key} {value}" for key, value in simple.items())
-    return f"  {answer.name:46s} {answer.status:15s} {answer.seconds:6.1f} s  {words[:140]}"
+    summary = answer.why.splitlines()[0] if answer.why else ", ".join(f"{key} {value}" for key, value in simple.items())
+    return f"  {answer.name:46s} {answer.status:15s} {answer.seconds:6.1f} s  {summary[:140]}"
 
 
 def commit() -> str:
-    """Of this source tree; empty where git does not know it."""
+    """Returns the commit of this source tree; empty without git."""
     try:
-        asked = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
         )
-        return asked.stdout.strip()
+        return completed.stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -231,7 +232,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     facts = machine(device)
     if not options.cpu and not facts.get("gpu_usable"):
         print(f"acceptance.py: torch finds no usable GPU here ({facts.get('error') or facts.get('gpu_why')}); "
-              "--cpu runs what applies without one", file=sys.stderr)  # fmt: skip
+              "--cpu runs the checks that need none", file=sys.stderr)  # fmt: skip
         raise SystemExit(2)
     print(
         f"{facts.get('gpu') or 'no GPU: on the CPU'}; driver {facts.get('driver')}; {facts.get('versions')}", flush=True
@@ -261,13 +262,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """See the module's text."""
+    """Runs the program that the module describes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cpu", action="store_true", help="run what applies without a GPU")
-    parser.add_argument("--only", action="append", default=[], metavar="PART", help="a part, or a check by its name")
-    parser.add_argument("--json", default="gpu-acceptance.json", metavar="FILE", help="where the document is written")
-    parser.add_argument("--list", action="store_true", help="print the names of all checks")
-    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="for everything together")
+    parser.add_argument("--cpu", action="store_true", help="Run the checks that need no GPU.")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PART",
+        help="A part, or a check by its name; repeat it for more.",
+    )
+    parser.add_argument("--json", default="gpu-acceptance.json", metavar="FILE", help="File for the JSON document.")
+    parser.add_argument("--list", action="store_true", help="Print the names of all checks.")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="Time limit for everything together.")
     options = parser.parse_args()
     if options.list:
         for part, names in chosen(options.only):

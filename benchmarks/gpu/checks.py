@@ -1,4 +1,4 @@
-"""What a check is, and what it may answer. Imports the standard library alone, so that `--list` needs no torch."""
+"""Defines checks and their answers. Imports only the standard library, so that `--list` needs no torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Figures = Mapping[str, Any]
 
 
 class CheckFailedError(Exception):
-    """The product does not do what the check asks; `figures` are kept."""
+    """detctl does not do what the check requires. `figures` go into the answer."""
 
     def __init__(self, why: str, figures: Figures | None = None) -> None:
         super().__init__(why)
@@ -27,12 +27,12 @@ class CheckFailedError(Exception):
 
 
 class NotApplicableError(Exception):
-    """This machine lacks what the check needs; the text says what."""
+    """This machine lacks what the check needs; the text names it."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where checks run. device: `cuda:0` or `cpu`; folder: theirs, on disk; seconds: for the whole part."""
+    """What checks run on. device: `cuda:0` or `cpu`; folder: a folder on disk for their files; seconds: time for the whole part."""
 
     device: str
     folder: Path
@@ -45,7 +45,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Check:
-    """`name` is stable: documentation refers to it. on_cpu: whether it says anything without a GPU."""
+    """One check. `name` is stable, because documentation refers to it. on_cpu: whether the check is useful without a GPU."""
 
     name: str
     run: Callable[[Place], Figures | None]
@@ -54,7 +54,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Part:
-    """Checks that share a process and a time limit. `seconds` on a GPU; `cpu_seconds`: on slow cores, for those that run there."""
+    """Checks that share a process and a time limit: `seconds` on a GPU, `cpu_seconds` on slow cores for the checks that run there."""
 
     name: str
     what: str
@@ -64,14 +64,14 @@ class Part:
 
 
 def expect(true: bool, why: str, figures: Figures | None = None) -> None:
-    """Raises CheckFailedError with `why` where a condition does not hold."""
+    """Raises CheckFailedError with `why` if a condition does not hold."""
     if not true:
         raise CheckFailedError(why, figures)
 
 
 @dataclass
 class Answer:
-    """How one check ended, as it stands in the JSON document."""
+    """How one check ended, as the JSON document holds it."""
 
     name: str
     part: str

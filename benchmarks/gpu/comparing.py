@@ -1,6 +1,6 @@
-"""Compares recordings in this process, by the coordinator's own comparison and attribution; both need the standard library alone.
+"""Compares recordings in this process, with the coordinator's comparison and attribution. Both need only the standard library.
 
-finding = compared([run_of(a, "gpu1", 0), run_of(b, "gpu1", 1)])      twins of one machine
+finding = compared([run_of(a, "gpu1", 0), run_of(b, "gpu1", 1)])      # twins of one machine
 finding.outcome, finding.origin, finding.cause, finding.operation
 """
 
@@ -22,7 +22,7 @@ RANK = 0
 
 
 class RecordedRun:
-    """A RunReader over one Recording of one rank."""
+    """Reads one Recording of one rank, as a RunReader."""
 
     def __init__(self, recording: Recording, spec: RunSpec) -> None:
         self._recording = recording
@@ -84,7 +84,7 @@ class RecordedRun:
 
 
 def _folded(steps: Mapping[int, Sequence[Fingerprint]]) -> list[StepEntry]:
-    """The index of one stream, as agents fold it."""
+    """Returns the index of one stream, folded as agents do it."""
     entries: list[StepEntry] = []
     before = ZERO
     for ordinal, (step, rows) in enumerate(steps.items()):
@@ -97,16 +97,24 @@ def _folded(steps: Mapping[int, Sequence[Fingerprint]]) -> list[StepEntry]:
 
 
 def run_of(recording: Recording, machine: str, twin: int, parameters: Mapping[str, str] | None = None) -> RecordedRun:
-    """A run for `compared`; parameters make runs of one machine another configuration."""
+    """Returns a run for `compared`. Other parameters make another configuration of the same machine."""
     varied = tuple(sorted((parameters or {}).items()))
-    arm = Arm(machine, "default", varied)
-    spec = RunSpec(f"{arm.label}-{twin}", "acceptance", "planted", arm, twin, parameters=dict(varied), step_to=None)
+    configuration = Arm(machine, "default", varied)
+    spec = RunSpec(
+        f"{configuration.label}-{twin}",
+        "acceptance",
+        "planted",
+        configuration,
+        twin,
+        parameters=dict(varied),
+        step_to=None,
+    )
     return RecordedRun(recording, spec)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What comparison and attribution say. `operation`: the first whose inputs match and whose output differs, else why none is named."""
+    """What comparison and attribution found. `operation`: the first whose inputs agree and whose output differs, or why none is named."""
 
     outcome: str
     origin: str | None
@@ -123,14 +131,14 @@ class Finding:
 
 
 def compared(runs: Sequence[RecordedRun]) -> Finding:
-    """Of runs at any level; the operation is looked for where they are at level `op`."""
+    """Compares runs of any level. It looks for the operation only if they have level `op`."""
     case = Case(JudgeRequest("acceptance", "planted", tuple(runs), window=(0, None)))
     decision = decide(case)
     first = case.causes[0] if decision.outcome == "different" and case.causes else None
     operation = at = ""
-    parted = next((pair for pair in case.compared if pair.different), None)
-    if parted is not None and parted.left.level == "op" and parted.first is not None:
-        found = culprit(parted, parted.first.step)
+    diverged = next((pair for pair in case.compared if pair.different), None)
+    if diverged is not None and diverged.left.level == "op" and diverged.first is not None:
+        found = culprit(diverged, diverged.first.step)
         operation = found.op if isinstance(found, Culprit) else found
         at = ", ".join(found.at) if isinstance(found, Culprit) else ""
     return Finding(

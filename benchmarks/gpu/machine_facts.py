@@ -10,7 +10,7 @@ from typing import Any
 
 
 def versions() -> dict[str, str | None]:
-    """Of what computes."""
+    """Returns the versions of the packages that compute."""
     import numpy
     import torch
 
@@ -29,7 +29,7 @@ def versions() -> dict[str, str | None]:
 
 
 def main() -> int:
-    """See the module's text."""
+    """Runs the program that the module describes."""
     import torch
     from detctl_agent.manifest.gpu import gpu_facts
     from detctl_agent.manifest.machine import cpu

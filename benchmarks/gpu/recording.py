@@ -1,10 +1,10 @@
 """Runs a training under the staged probe and keeps what it reports in a folder, without agent or coordinator.
 
     training = start(["planted.py", "index-add"], folder, level="op")
-    recording = training.wait(60)            Recording: records, seal, notes, facts
+    recording = training.wait(60)            # Recording: records, seal, notes, facts
 
-Stands in for `detctl record` on machines that have torch and nothing else: a listener on a Unix socket writes each connection's bytes
-into a file of the folder, and Recording reads them back by the probe's own frames.
+It replaces `detctl record` on machines that have only torch. A listener on a Unix socket writes the bytes of each connection into a
+file of the folder. Recording reads them back with the probe's own frames.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TRAININGS = Path(__file__).resolve().parent / "trainings"
 
 @dataclass
 class Recording:
-    """What the main process of a training reported; read from a folder."""
+    """What the main process of a training reported, read from a folder."""
 
     hello: dict[str, Any] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Recording:
 
     @classmethod
     def read(cls, folder: Path) -> Recording:
-        """Of a folder that a Training has left. Raises ValueError where no main process reported."""
+        """Reads the folder of a Training. Raises ValueError if no main process reported."""
         for file in sorted(folder.glob("*.frames")):
             found = cls(
                 exit_code=int((folder / "exit").read_text()),
@@ -72,13 +72,13 @@ class Recording:
             self.seal = load_json(payload)
 
     def intervention(self, name: str) -> dict[str, Any]:
-        """Its row of the seal: value, acted, detail; empty where the seal has none."""
+        """Returns the intervention's row of the seal (value, acted, detail), or an empty one if the seal has none."""
         rows = (self.seal or {}).get("interventions", [])
         return next((row for row in rows if row["name"] == name), {})
 
 
 class Training:
-    """A training under way. `process` has pipes only where they were asked for."""
+    """A running training. `process` has pipes only if they were requested."""
 
     def __init__(
         self, process: subprocess.Popen[str] | WarmProcess, folder: Path, listener: socket.socket | None
@@ -92,12 +92,12 @@ class Training:
             self._thread.start()
 
     def wait(self, seconds: float) -> Recording:
-        """Waits for its end. Raises subprocess.TimeoutExpired (it is killed) and ValueError where nothing was recorded."""
+        """Waits for the end. Raises subprocess.TimeoutExpired after killing the training, and ValueError if nothing was recorded."""
         self.ended(seconds)
         return Recording.read(self.folder)
 
     def ended(self, seconds: float) -> int:
-        """Its exit code. Raises subprocess.TimeoutExpired; it is killed then."""
+        """Returns the exit code. Raises subprocess.TimeoutExpired after killing the training."""
         try:
             code = self.process.wait(seconds)
         finally:
@@ -132,7 +132,7 @@ class Training:
 
 
 def start(
-    words: Sequence[str],
+    arguments: Sequence[str],
     folder: Path,
     *,
     level: str | None,
@@ -141,9 +141,9 @@ def start(
     pipes: bool = False,
     fresh: bool = False,
 ) -> Training:
-    """Starts `python TRAININGS/words…` in a new folder under the probe; level None: bare. pipes: text on stdin and stdout.
+    """Starts `python TRAININGS/arguments…` in a new folder under the probe; level None: uninstrumented. pipes: text on stdin and stdout.
 
-    fresh: in a Python of its own, where a warm one is there too."""
+    fresh: start a Python of its own, even if a warm one exists."""
     folder.mkdir(parents=True)
     environ = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", **(variables or {})}
     listener = None
@@ -156,7 +156,7 @@ def start(
         settings = Settings(f"{place}/s", level, paths=paths, interventions=dict(interventions or {}))
         environ.update(settings.to_environment())
         environ["PYTHONPATH"] = os.pathsep.join([stage(str(folder / "probe")), environ.get("PYTHONPATH", "")])
-    command = [str(TRAININGS / words[0]), *words[1:]]
+    command = [str(TRAININGS / arguments[0]), *arguments[1:]]
     warm = os.environ.get(VARIABLE)
     process: subprocess.Popen[str] | WarmProcess
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:

@@ -1,8 +1,8 @@
 """Runs the checks of one part in this process: `run_part.py PART DEVICE FOLDER SECONDS NAME…`.
 
-Writes one JSON line a check into the descriptor that was its standard output, when it begins and when it has ended; what checks print
-goes to standard error. Exit 0: all ran. Exit RESTART: the device may be unusable after the last one (a CUDA error stays), so the
-rest wants a fresh process.
+It writes one JSON line when a check begins and one when it has ended, into the descriptor that was its standard output. What checks
+print goes to standard error. It exits with 0 if all ran. It exits with RESTART if the device may be unusable after the last check,
+because a CUDA error persists; the remaining checks then need a new process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CUDA_ERRORS = ("CUDA error", "CUDA driver error", "device-side assert", "an ille
 
 
 def answer_of(check: Check, part: str, place: Place) -> Answer:
-    """Runs one check. An exception that nobody foresaw fails it, with its last lines."""
+    """Runs one check. An unexpected exception fails it, with its last lines."""
     start = time.perf_counter()
     status, why, figures = PASSED, "", {}
     try:
@@ -40,13 +40,13 @@ def answer_of(check: Check, part: str, place: Place) -> Answer:
 
 
 def main() -> int:
-    """See the module's text."""
+    """Runs the program that the module describes."""
     part_name, device, folder, seconds, *names = sys.argv[1:]
     sys.path[:0] = SOURCES
     report = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
-    def tell(line: dict[str, Any]) -> None:
+    def send(line: dict[str, Any]) -> None:
         report.write(json.dumps(line) + "\n")
 
     from parts import PARTS
@@ -56,9 +56,9 @@ def main() -> int:
     for check in part.checks:
         if check.name not in names:
             continue
-        tell({"begins": check.name})
+        send({"begins": check.name})
         answer = answer_of(check, part.name, place)
-        tell(answer.document())
+        send(answer.document())
         if answer.status == FAILED and any(text in answer.why for text in CUDA_ERRORS):
             report.flush()
             os._exit(RESTART)

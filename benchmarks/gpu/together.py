@@ -1,4 +1,4 @@
-"""Several trainings at a time, and how a pair of them compares."""
+"""Runs several trainings at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRAINING_S = 150.0
 
 
 def at_once(place: Place, work: Sequence[Callable[[], T]]) -> list[T]:
-    """The results of all, in order; four at a time on a GPU's machine, two elsewhere. Raises what the first that failed raised."""
+    """Returns the results of all, in order; four run at a time with a GPU, else two. Raises the exception of the first that failed."""
     with ThreadPoolExecutor(4 if place.cuda else 2) as pool:
         return [future.result() for future in [pool.submit(one) for one in work]]
 
@@ -22,7 +22,7 @@ def at_once(place: Place, work: Sequence[Callable[[], T]]) -> list[T]:
 def recorded(
     place: Place,
     name: str,
-    words: Sequence[str],
+    arguments: Sequence[str],
     *,
     level: str = "module",
     twin: int = 0,
@@ -30,23 +30,25 @@ def recorded(
     variables: dict[str, str] | None = None,
     fresh: bool = False,
 ) -> Recording:
-    """One training of trainings/ under the probe, in a folder of that name. Raises RuntimeError where it failed."""
+    """Runs one training of trainings/ under the probe, in a folder of that name. Raises RuntimeError if it failed."""
     more = {"ACCEPTANCE_TWIN": str(twin), **(variables or {})}
-    training = start(words, place.folder / name, level=level, interventions=interventions, variables=more, fresh=fresh)
+    training = start(
+        arguments, place.folder / name, level=level, interventions=interventions, variables=more, fresh=fresh
+    )
     made = training.wait(min(TRAINING_S, place.seconds))
     if made.exit_code or made.seal is None:
-        raise RuntimeError(f"{' '.join(words)} under the probe ended with {made.exit_code}: {made.errors[-600:]}")
+        raise RuntimeError(f"{' '.join(arguments)} under the probe ended with {made.exit_code}: {made.errors[-600:]}")
     return made
 
 
-def bare(
-    place: Place, name: str, words: Sequence[str], *, twin: int = 0, variables: dict[str, str] | None = None
+def uninstrumented(
+    place: Place, name: str, arguments: Sequence[str], *, twin: int = 0, variables: dict[str, str] | None = None
 ) -> str:
-    """Standard output of the same training without the probe. Raises RuntimeError where it failed."""
+    """Returns the standard output of an uninstrumented run of the training. Raises RuntimeError if it failed."""
     more = {"ACCEPTANCE_TWIN": str(twin), **(variables or {})}
-    training = start(words, place.folder / name, level=None, variables=more)
+    training = start(arguments, place.folder / name, level=None, variables=more)
     code = training.ended(min(TRAINING_S, place.seconds))
     if code:
         errors = (training.folder / "err").read_text("utf-8", "replace")
-        raise RuntimeError(f"{' '.join(words)} without the probe ended with {code}: {errors[-600:]}")
+        raise RuntimeError(f"{' '.join(arguments)} without the probe ended with {code}: {errors[-600:]}")
     return (training.folder / "out").read_text()

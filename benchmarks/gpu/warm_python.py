@@ -1,7 +1,8 @@
-"""A Python that has imported torch already and forks for each training: most of a short one is that import.
+"""Keeps a Python that has imported torch and forks for each training, because the import takes most of a short training.
 
-`warm_python.py SOCKET` serves; `WarmProcess` is what a client has of a training, with the part of subprocess.Popen that is used here.
-No CUDA is started before the fork. A training dies with its client's connection, so that a part that is ended leaves nothing on the GPU.
+`warm_python.py SOCKET` is the server. `WarmProcess` is the client's handle of a training, with the methods of subprocess.Popen that are
+used here. The server does not start CUDA before a fork. A training ends with its client's connection, so that an ended part leaves
+nothing on the GPU.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ ORDER_BYTES_MAX = 1 << 20
 
 
 class WarmProcess:
-    """A training that was asked for; `stdin` and `stdout` are there with pipes=True."""
+    """A requested training. It has `stdin` and `stdout` if pipes=True."""
 
     def __init__(
-        self, address: str, words: Sequence[str], env: Mapping[str, str], out: IO[str], err: IO[str], pipes: bool
+        self, address: str, arguments: Sequence[str], env: Mapping[str, str], out: IO[str], err: IO[str], pipes: bool
     ) -> None:
-        self.args = list(words)
+        self.args = list(arguments)
         self.returncode: int | None = None
         self.stdin: IO[str] | None = None
         self.stdout: IO[str] | None = None
@@ -46,14 +47,14 @@ class WarmProcess:
                 read_out, write_out = os.pipe()
                 self.stdin, self.stdout = os.fdopen(write_in, "w"), os.fdopen(read_out)
                 descriptors[:2] = closing = [read_in, write_out]
-            order = json.dumps({"words": self.args, "env": dict(env)}).encode() + b"\n"
+            order = json.dumps({"arguments": self.args, "env": dict(env)}).encode() + b"\n"
             sent = socket.send_fds(self._connection, [order], descriptors)
             self._connection.sendall(order[sent:])
         for descriptor in closing:
             os.close(descriptor)
 
     def wait(self, seconds: float | None = None) -> int:
-        """The exit code. Raises subprocess.TimeoutExpired; then it still runs."""
+        """Returns the exit code. Raises subprocess.TimeoutExpired, and the training continues."""
         if self.returncode is None:
             if not select.select([self._connection], [], [], seconds)[0]:
                 raise subprocess.TimeoutExpired(self.args, seconds or 0)
@@ -63,14 +64,14 @@ class WarmProcess:
         return self.returncode
 
     def kill(self) -> None:
-        """Ends it where it still runs."""
+        """Ends the training if it still runs."""
         if self.returncode is None:
             self.returncode = -signal.SIGKILL
             self._connection.close()
 
 
 def start_server(folder: Path, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], str]:
-    """(the server, its address) once it has imported torch. Raises RuntimeError where it cannot."""
+    """Returns (the server, its address) when it has imported torch. Raises RuntimeError if it cannot."""
     address = str(folder / "warm")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(address)
@@ -101,13 +102,13 @@ def _serve(listener: socket.socket) -> None:
 
 
 def _supervise(connection: socket.socket) -> None:
-    """Forks the training, reports its exit code, and ends it where the client is gone."""
+    """Forks the training, reports its exit code, and ends it if the client is gone."""
     data, descriptors = _received(connection)
     order = json.loads(data)
     child = os.fork()
     if child == 0:
         connection.close()
-        _train(order["words"], order["env"], descriptors)
+        _train(order["arguments"], order["env"], descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
     ended = os.pidfd_open(child)
@@ -132,15 +133,15 @@ def _received(connection: socket.socket) -> tuple[bytes, list[int]]:
     return data, list(descriptors)
 
 
-def _train(words: list[str], env: dict[str, str], descriptors: list[int]) -> None:
-    """Runs words[0] as __main__ with its variables, as a Python of its own would; never returns."""
-    leave = os._exit  # the probe's would seal once more
+def _train(arguments: list[str], env: dict[str, str], descriptors: list[int]) -> None:
+    """Runs arguments[0] as __main__ with its variables, as its own Python would; never returns."""
+    leave = os._exit  # the probe's version would seal again
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(env)
-    folder = str(Path(words[0]).parent)
+    folder = str(Path(arguments[0]).parent)
     os.chdir(folder)
     random.seed()
     tempfile.tempdir = None
@@ -151,11 +152,11 @@ def _train(words: list[str], env: dict[str, str], descriptors: list[int]) -> Non
             sys.modules.pop("sitecustomize", None)
             import sitecustomize  # noqa: F401 - it starts the probe
         sys.path.insert(0, folder)
-        sys.argv = list(words)
+        sys.argv = list(arguments)
         main = ModuleType("__main__")
-        main.__file__ = words[0]
+        main.__file__ = arguments[0]
         sys.modules["__main__"] = sys.modules["__mp_main__"] = main  # as multiprocessing has it
-        exec(compile(Path(words[0]).read_bytes(), words[0], "exec"), main.__dict__)
+        exec(compile(Path(arguments[0]).read_bytes(), arguments[0], "exec"), main.__dict__)
     except SystemExit as ended:
         code = ended.code
     except BaseException:

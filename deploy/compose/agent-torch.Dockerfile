@@ -1,9 +1,9 @@
-# An agent that trains: the agent's image, and beside it an environment with torch of its own (/opt/train), which the catalog names.
+# An agent that trains: the agent's image, with a separate environment that has torch (/opt/train). The catalog names it.
 #   docker build -f deploy/compose/agent-torch.Dockerfile --build-arg PYTHON_IMAGE=python:3.11-slim --build-arg AGENT=detctl/agent:bookworm .
 ARG PYTHON_IMAGE=python:3.11-slim
 ARG AGENT=detctl/agent
 
-# A stage of its own: another version of detctl does not fetch torch again.
+# This is a separate stage, so that a new version of detctl does not download torch again.
 FROM ${PYTHON_IMAGE} AS train
 ARG TORCH="torch torchvision"
 RUN python3 -m venv /opt/train \

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# From a clean clone to a verdict in containers: builds the images, starts deploy/compose.yaml, audits the digits on two Debian releases.
-#   deploy/compose/demo.sh [--down]      --down: stops and removes containers and volumes afterwards
-# Needs Docker and docker-compose (or docker compose); images python:3.11-slim, python:3.13-slim, redis:7. torch is several GB an image, once.
+# Goes from a clean clone to a verdict in containers: it builds the images, starts deploy/compose.yaml, and audits the digits on two
+# Debian releases.
+#   deploy/compose/demo.sh [--down]      --down stops and removes containers and volumes afterwards
+# It needs Docker, docker-compose (or docker compose), and the images python:3.11-slim, python:3.13-slim and redis:7. It downloads
+# several GB of torch for each image, once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 compose() {

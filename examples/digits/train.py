@@ -1,7 +1,7 @@
 """Trains torchvision's ResNet-18 on the digits that prepare.py wrote.
 
-The listing of the folder is unsorted on purpose: the order in which a file system returns names decides which picture a
-shuffled index means. --sort switches that off.
+The program deliberately does not sort the listing of the folder. So the order in which a file system returns names decides
+which picture belongs to a shuffled index. --sort switches that off.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from torchvision import transforms
 
 
 class Digits(Dataset):
-    """Pictures of one folder; the label stands in the file's name."""
+    """Pictures of one folder. The file's name contains the label."""
 
     def __init__(self, folder: Path, sort: bool, transform: transforms.Compose) -> None:
         names = [name for name in os.listdir(folder) if name.endswith(".png")]

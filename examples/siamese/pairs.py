@@ -1,4 +1,4 @@
-"""An "external" dataset, as one finds them: it samples its pairs by a generator of its own that nobody seeds."""
+"""An "external" dataset, as they exist in practice: it samples its pairs with its own generator, which nobody seeds."""
 
 import random
 from collections.abc import Callable

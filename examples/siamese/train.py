@@ -1,7 +1,7 @@
 """Trains a small siamese network on pairs of digits (../digits/prepare.py writes the pictures).
 
-The case that people hit in practice, three in one: the configuration says `transform_type: auto`, the dataset comes from
-elsewhere and keeps a generator of its own, and it lists its folder unsorted.
+It combines three problems that occur in practice: the configuration has `transform_type: auto`, an external dataset keeps
+a generator of its own, and this dataset does not sort the listing of its folder.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 
 def make_transform(kind: str) -> v2.Compose:
-    """`pil` resizes the picture, `tensor` resizes the tensor; `auto` takes the one that is faster here."""
+    """`pil` resizes the picture, `tensor` resizes the tensor; `auto` takes the faster one on this machine."""
     if kind == "auto":
         kind = "tensor" if torch.get_num_threads() > 1 else "pil"
     to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]

@@ -68,13 +68,13 @@ def test_without_a_gpu_it_says_so_and_what_to_do() -> None:
     if "GPU here" not in ran.stderr:
         pytest.skip("this machine has a GPU")
     assert ran.returncode == 2
-    assert "--cpu runs what applies without one" in ran.stderr
+    assert "--cpu" in ran.stderr
 
 
 def test_a_name_that_is_neither_a_part_nor_a_check() -> None:
     ran = acceptance("--cpu", "--only", "digset")
     assert ran.returncode == 1
-    assert ran.stderr == "acceptance.py: digset is neither a part nor a check; --list names them all\n"
+    assert "digset" in ran.stderr and "--list" in ran.stderr and ran.stderr.count("\n") == 1
 
 
 PLANTED_PARTS = """
@@ -173,19 +173,16 @@ def test_documentation_names_checks_that_exist() -> None:
 
 
 CLAIM = re.compile(r"\b(GPUs?|CUDA|NCCL|Triton|cuDNN|cuBLAS|sm_\d+)\b")
-# What speaks of GPUs and claims nothing of how detctl works on one: what a container may see, what an administrator sets.
+# Text that mentions GPUs but claims nothing about detctl on one: what a container may see, what an administrator sets.
 NO_CLAIM = re.compile(
-    r"all GPUs where there are any|CUDA versions|asks for no GPU|groups that may use the GPUs|GPUs, volumes, nodes are"
+    r"all\sGPUs\sif\sthere\sare\sany|Pythons\sand\sCUDA|requests\sno\sGPU|groups that may use the GPUs|GPUs,\svolumes\sand\snodes"
 )
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/benchmarks.md", "docs/deploy.md"])
 def test_every_paragraph_on_gpus_says_whether_it_was_measured(name: str) -> None:
     for paragraph in (ROOT / name).read_text("utf-8").split("\n\n"):
-        lines = [
-            line
-            for line in paragraph.splitlines()
-            if CLAIM.search(line) and not NO_CLAIM.search(line) and not line.startswith("#")
-        ]
+        claims = re.sub(NO_CLAIM, "", paragraph)
+        lines = [line for line in claims.splitlines() if CLAIM.search(line) and not line.startswith("#")]
         if lines and not all("gpu.md" in line for line in lines):
             assert re.search(r"\*unmeasured\*|\*measured on ", paragraph, re.IGNORECASE), lines[0]

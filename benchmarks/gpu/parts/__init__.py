@@ -1,4 +1,4 @@
-"""One file a group of checks; `PARTS` is the order in which they run: what others rest on comes first."""
+"""Holds one file for each group of checks. They run in the order of `PARTS`: checks that others depend on come first."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Planted causes: twins are recorded into folders and compared here; outcome, origin, word and operation against what is right.
+"""Records twins with planted causes, compares them, and checks outcome, origin, cause and operation.
 
-As the product does it: runs at level module give the verdict, runs at level op the operation.
+As in detctl itself, runs at level module give the verdict, and runs at level op give the operation.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ TRITON = "triton-autotune"
 
 @dataclass(frozen=True)
 class Planted:
-    """cause, choices: what planted.py is called with, one choice a configuration; empty: twins of one configuration.
+    """One planted cause. cause, choices: the arguments of planted.py, one choice per configuration; empty: twins of one configuration.
 
-    `words`: causes that are right; `operation`: what the operation's name must hold; `peer`: twins of a second machine agree;
-    `may_agree`: this machine may happen not to show it."""
+    `causes`: the causes that are right; `operation`: a part of the operation's name; `peer`: twins of a second machine agree;
+    `may_agree`: this machine may by chance not show the cause."""
 
     name: str
     cause: str
-    words: tuple[str, ...]
+    causes: tuple[str, ...]
     origin: str
     operation: str
     choices: tuple[str, ...] = ()
@@ -56,30 +56,30 @@ PLANTED = (
 
 
 def runs_at(place: Place, planted: Planted, level: str) -> list[RecordedRun]:
-    """Two runs of each configuration at level module, one at level op where configurations are compared; twins always two."""
+    """Records two runs of each configuration at level module. At level op, twins have two runs, and configurations one each."""
     twins = (0, 1) if level == "module" or not planted.choices else (0,)
-    wanted: list[tuple[str, int, str]] = [
+    needed: list[tuple[str, int, str]] = [
         ("gpu1", twin, choice) for choice in planted.choices or ("",) for twin in twins
     ]
     if planted.peer and level == "module":
-        wanted += [("gpu2", 0, ""), ("gpu2", 2, "")]  # even twins are sound
+        needed += [("gpu2", 0, ""), ("gpu2", 2, "")]  # twins with even numbers have no fault
 
     def one(machine: str, twin: int, choice: str) -> Recording:
-        words = ["planted.py", planted.cause, place.device, *([choice] if choice else [])]
-        return recorded(place, f"{planted.name}-{level}-{machine}-{twin}-{choice}", words, level=level, twin=twin)
+        arguments = ["planted.py", planted.cause, place.device, *([choice] if choice else [])]
+        return recorded(place, f"{planted.name}-{level}-{machine}-{twin}-{choice}", arguments, level=level, twin=twin)
 
-    recordings = at_once(place, [partial(one, *each) for each in wanted])
+    recordings = at_once(place, [partial(one, *each) for each in needed])
     return [
         run_of(recording, machine, twin, {planted.cause: choice} if choice else None)
-        for recording, (machine, twin, choice) in zip(recordings, wanted, strict=True)
+        for recording, (machine, twin, choice) in zip(recordings, needed, strict=True)
     ]
 
 
 def check(planted: Planted, place: Place) -> Figures:
-    """Fails where any word of the finding is not what was planted."""
+    """Fails if any part of the finding is not what was planted."""
     if planted.name == TRITON:
         try:
-            import triton  # noqa: F401 - asked for, not used
+            import triton  # noqa: F401 - imported only to see whether it exists
         except ImportError as error:
             raise NotApplicableError(f"no Triton: {error}") from error
     found = compared(runs_at(place, planted, "module"))
@@ -94,21 +94,20 @@ def check(planted: Planted, place: Place) -> Figures:
 
 
 def wrongs(planted: Planted, found: Finding, closer: Finding) -> list[str]:
-    """What is not right, one line each."""
+    """Returns what is not right, one line each."""
     lines: list[Any] = [
         found.outcome != "different" and f"outcome {found.outcome}: {'; '.join(found.because)}",
-        found.cause not in planted.words
-        and f"cause {found.cause or 'none'} where {' or '.join(planted.words)} is right",
-        found.origin != planted.origin and f"origin {found.origin} where {planted.origin} is right",
+        found.cause not in planted.causes and f"cause {found.cause or 'none'} instead of {' or '.join(planted.causes)}",
+        found.origin != planted.origin and f"origin {found.origin} instead of {planted.origin}",
         not any(word in closer.operation for word in planted.operation.split("|"))
-        and f"operation {closer.operation or 'none'} where {planted.operation} is right",
+        and f"operation {closer.operation or 'none'} instead of {planted.operation}",
     ]
     return [line for line in lines if line]
 
 
 PART = Part(
     "causes",
-    "planted causes, and what detctl says of them",
+    "planted causes, and what detctl finds",
     seconds=110,
     cpu_seconds=200,
     checks=tuple(Check(f"causes.{one.name}", partial(check, one), on_cpu=one.on_cpu) for one in PLANTED),

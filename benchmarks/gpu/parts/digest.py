@@ -1,4 +1,7 @@
-"""Digests on the device: equal to the CPU's for every dtype and layout, and how fast. Without a GPU: Triton's interpreter."""
+"""Checks that digests on the device equal those of the CPU for every dtype and layout, and measures their speed.
+
+Without a GPU, Triton's interpreter runs the kernel.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ DTYPES = (
 )  # fmt: skip
 SIZES = {"256 KB": 1 << 18, "4 MB": 1 << 22, "100 MB": 100 << 20, "1 GB": 1 << 30}
 FAST = ("float32", "bf16", "float8-e4m3fn")
-SHARE_MIN = 0.1  # of a plain read at 100 MB and above, fp32: below it something is wrong with the kernel
+SHARE_MIN = 0.1  # share of a plain read at 100 MB and above, fp32; a lower share means that the kernel is wrong
 REPEATS = 7
 
 
 def torch_dtype(name: str) -> Any:
-    """Of a check's name. Raises NotApplicableError where this torch has none."""
+    """Returns the dtype in a check's name. Raises NotApplicableError if this torch lacks it."""
     import torch
 
     word = {"bf16": "bfloat16"}.get(name, name.replace("-", "_"))
@@ -34,11 +37,11 @@ def torch_dtype(name: str) -> Any:
 
 @cache
 def prepared(device: str) -> str:
-    """How digests are computed on this device, said in a word. Raises NotApplicableError without Triton."""
+    """Prepares digests on this device, and returns in a word how they are computed. Raises NotApplicableError without Triton."""
     if device == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"  # read when Triton is imported
     try:
-        import triton  # noqa: F401 - asked for, not used
+        import triton  # noqa: F401 - imported only to see whether it exists
     except ImportError as error:
         raise NotApplicableError(f"no Triton: {error}") from error
     from detctl_probe.digest import device_digests
@@ -48,7 +51,7 @@ def prepared(device: str) -> str:
 
 
 def taken(tensors: Sequence[Any], first_index: int = 0) -> list[Any]:
-    """Digests of tensors on the device, waited for; a NoDigestError where there is none."""
+    """Returns digests of tensors on the device, after waiting for them; a NoDigestError for a tensor without one."""
     from detctl_probe.digest import device_digests, pending
 
     device = device_digests.of(tensors[0])
@@ -65,7 +68,7 @@ def taken(tensors: Sequence[Any], first_index: int = 0) -> list[Any]:
 
 
 def laid_out(flat: Any) -> Iterator[tuple[str, Any]]:
-    """Layouts of a flat tensor of 2520 elements."""
+    """Returns several layouts of a flat tensor of 2520 elements."""
     import torch
 
     cube = flat.reshape(6, 5, 7, 12)
@@ -86,7 +89,7 @@ def laid_out(flat: Any) -> Iterator[tuple[str, Any]]:
 
 
 def equals_cpu(name: str, place: Place) -> Figures:
-    """Each layout's digest on the device against the CPU's reference."""
+    """Compares the digest of each layout on the device with the reference on the CPU."""
     import torch
     from detctl_probe.digest import n6
 
@@ -101,7 +104,7 @@ def equals_cpu(name: str, place: Place) -> Figures:
 
 
 def large_copies(place: Place) -> Figures:
-    """A tensor that must be copied in several pieces."""
+    """Checks a tensor that must be copied in several pieces."""
     import torch
     from detctl_probe.digest import device_digests, n6
 
@@ -119,7 +122,7 @@ def large_copies(place: Place) -> Figures:
 
 
 def beyond_2_31(place: Place) -> Figures:
-    """More than 2^31 elements: equal to the sum over parts, and its far end to the CPU's digest with that first index."""
+    """Checks a tensor of more than 2^31 elements against the sum over its parts, and its end against the CPU's digest at that index."""
     import struct
 
     import torch
@@ -142,7 +145,7 @@ def beyond_2_31(place: Place) -> Figures:
 
 
 def flips(place: Place) -> Figures:
-    """Each single bit of an element changes the digest."""
+    """Checks that each single bit of an element changes the digest."""
     import torch
 
     prepared(place.device)
@@ -159,7 +162,7 @@ def flips(place: Place) -> Figures:
 
 
 def seconds_each(work: Callable[[], Any], calls: int) -> float:
-    """Median seconds a call on the device, by events around `calls` of them."""
+    """Returns the median seconds per call on the device, from events around `calls` of them."""
     import torch
 
     work()
@@ -176,14 +179,14 @@ def seconds_each(work: Callable[[], Any], calls: int) -> float:
 
 
 def filled(name: str, size: int) -> Any:
-    """Random content of `size` bytes on the device; bytes that mean a number or not."""
+    """Returns random content of `size` bytes on the device. The bytes need not be valid numbers."""
     import torch
 
     return torch.randint(0, 256, (size,), dtype=torch.uint8, device="cuda:0").view(torch_dtype(name))
 
 
 def kernel_of(tensors: Sequence[Any]) -> Callable[[], None]:
-    """One launch over these tensors, with its table on the device already."""
+    """Returns one launch over these tensors, whose table is already on the device."""
     import torch
     from detctl_probe.digest import n6_triton
     from detctl_probe.digest.device_digests import _row
@@ -196,7 +199,7 @@ def kernel_of(tensors: Sequence[Any]) -> Callable[[], None]:
 
 
 def bandwidth(name: str, place: Place) -> Figures:
-    """GB/s by size, and as a share of a plain read of the same bytes (torch's sum of int32) in the same run."""
+    """Returns GB/s by size, and the share of a plain read of the same bytes (torch's sum of int32) in the same run."""
     import torch
 
     prepared(place.device)
@@ -205,10 +208,10 @@ def bandwidth(name: str, place: Place) -> Figures:
         if torch.cuda.mem_get_info()[0] < 3 * size:
             continue
         tensor, calls = filled(name, size), max(3, min(200, (1 << 28) // size))
-        words = tensor.view(torch.int32)
-        read_s = seconds_each(lambda words=words: words.sum(dtype=torch.int32), calls)
-        other = torch.empty_like(words)
-        copy_s = seconds_each(lambda words=words, other=other: other.copy_(words), calls)
+        integers = tensor.view(torch.int32)
+        read_s = seconds_each(lambda integers=integers: integers.sum(dtype=torch.int32), calls)
+        other = torch.empty_like(integers)
+        copy_s = seconds_each(lambda integers=integers, other=other: other.copy_(integers), calls)
         kernel_s = seconds_each(kernel_of([tensor]), calls)
         figures[label] = {
             "read_gb_s": round(size / read_s / 1e9, 1), "copy_gb_s": round(2 * size / copy_s / 1e9, 1),
@@ -222,7 +225,7 @@ def bandwidth(name: str, place: Place) -> Figures:
 
 
 def many(count: int, place: Place) -> Figures:
-    """One launch for a list of tensors as models have them, against one launch each, and the whole submission."""
+    """Compares one launch for a list of tensors, as models have them, with one launch for each tensor and with the whole submission."""
     import torch
     from detctl_probe.digest import device_digests, pending
 

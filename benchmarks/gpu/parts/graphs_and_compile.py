@@ -1,4 +1,4 @@
-"""Features of torch that a probe could break: each training ends in the same weights with the probe and without."""
+"""Checks features of torch that a probe could break: each training ends in the same weights with and without the probe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from functools import partial
 
 from checks import Check, Figures, NotApplicableError, Part, Place, expect
-from together import at_once, bare, recorded
+from together import at_once, recorded, uninstrumented
 
 from parts.synchronisation import failures
 
@@ -31,23 +31,23 @@ LACKING = ("No available kernel", "not compiled with", "no available")
 
 
 def same_weights(feature: str, place: Place) -> Figures:
-    """Bare and under the probe at level module."""
-    words = ["features.py", feature, place.device]
+    """Compares an uninstrumented run with one at level module."""
+    arguments = ["features.py", feature, place.device]
 
     def without() -> str:
         try:
-            return bare(place, f"{feature}-bare", words)
+            return uninstrumented(place, f"{feature}-bare", arguments)
         except RuntimeError as error:
             if feature.startswith("sdpa-") and any(text in str(error) for text in LACKING):
                 raise NotApplicableError(f"torch has no such attention kernel here: {str(error)[-200:]}") from error
             raise
 
     if feature.startswith(("sdpa-", "compile-")):
-        # One after the other: the first tells whether there is such a kernel, or leaves the winners of its timings to the second.
+        # One after the other: the first shows whether the kernel exists, or leaves its autotuning results to the second.
         text, run = without(), None
     else:
-        text, run = at_once(place, [without, lambda: recorded(place, feature, words)])  # type: ignore[list-item]  # two kinds
-    run = run or recorded(place, feature, words)
+        text, run = at_once(place, [without, lambda: recorded(place, feature, arguments)])  # type: ignore[list-item]  # two kinds
+    run = run or recorded(place, feature, arguments)
     ours, theirs = (json.loads(out.splitlines()[-1])["weights"] for out in (run.output, text))
     expect(ours == theirs, "other final weights under the probe")
     expect(not failures(run), f"an observer failed: {failures(run)[:1]}")

@@ -1,4 +1,4 @@
-"""Interventions on the device: what they claim to have set is set, and what they claim to mask is masked."""
+"""Checks interventions on the device: they set what they claim to set, and mask what they claim to mask."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from together import at_once, recorded
 
 
 def twins(
-    place: Place, name: str, words: list[str], interventions: dict[str, str], level: str = "module"
+    place: Place, name: str, arguments: list[str], interventions: dict[str, str], level: str = "module"
 ) -> list[Recording]:
-    """Two runs of one configuration."""
+    """Records two runs of one configuration."""
     runs = [
-        partial(recorded, place, f"{name}-{twin}", words, level=level, twin=twin, interventions=interventions)
+        partial(recorded, place, f"{name}-{twin}", arguments, level=level, twin=twin, interventions=interventions)
         for twin in (0, 1)
     ]
     return at_once(place, runs)
 
 
 def acted(run: Recording, name: str) -> str:
-    """What the intervention reads back; fails the check where it did not act."""
+    """Returns what the intervention read back. Fails the check if it did not act."""
     row = run.intervention(name)
     expect(bool(row.get("acted")), f"{name} did not act: {row.get('detail', 'it is not in the seal')}")
     return str(row["detail"])
 
 
 def masked(cause: str, choice: str, place: Place) -> Figures:
-    """Twins of a planted race are identical under deterministic=on."""
-    words = ["planted.py", cause, place.device, *([choice] if choice else [])]
-    runs = twins(place, f"deterministic-{cause}-{choice}", words, {"deterministic": "on"})
+    """Checks that twins of a planted race are identical under deterministic=on."""
+    arguments = ["planted.py", cause, place.device, *([choice] if choice else [])]
+    runs = twins(place, f"deterministic-{cause}-{choice}", arguments, {"deterministic": "on"})
     detail = acted(runs[0], "deterministic")
     found = compared([run_of(run, "gpu1", twin) for twin, run in enumerate(runs)])
     figures = {"outcome": found.outcome, "detail": detail}
@@ -47,7 +47,7 @@ def masked(cause: str, choice: str, place: Place) -> Figures:
 
 
 def precision(place: Place) -> Figures:
-    """TF32 that the program allows is off under precision=highest: the weights are those of a program that does not allow it."""
+    """Checks that precision=highest switches TF32 off: the weights are those of a program that does not allow TF32."""
     on, off = at_once(
         place,
         [
@@ -67,24 +67,24 @@ def precision(place: Place) -> Figures:
 
 
 def attention(place: Place) -> Figures:
-    """attention=math gives the weights of a program that asks for the formula itself."""
-    words = ["planted.py", "attention", place.device]
-    held, asked = at_once(
+    """Checks that attention=math gives the weights of a program that selects the formula in its code."""
+    arguments = ["planted.py", "attention", place.device]
+    held, selected = at_once(
         place,
         [
-            partial(recorded, place, "attention-held", words, interventions={"attention": "math"}),
-            partial(recorded, place, "attention-asked", [*words, "math"]),
+            partial(recorded, place, "attention-held", arguments, interventions={"attention": "math"}),
+            partial(recorded, place, "attention-selected", [*arguments, "math"]),
         ],
     )
     detail = acted(held, "attention")
     expect(
-        held.output == asked.output, "other weights than the formula's: a fused kernel still ran", {"detail": detail}
+        held.output == selected.output, "other weights than the formula's: a fused kernel still ran", {"detail": detail}
     )
     return {"detail": detail}
 
 
 def seed(place: Place) -> Figures:
-    """Twins that draw their dropout from an unseeded generator are identical under seed=N:steps."""
+    """Checks that twins whose dropout uses an unseeded generator are identical under seed=N:steps."""
     runs = twins(place, "seed", ["planted.py", "dropout-seed", place.device], {"seed": "7:steps"})
     detail = acted(runs[0], "seed")
     expect(runs[0].output == runs[1].output, "other final weights under seed=7:steps", {"detail": detail})
@@ -96,7 +96,7 @@ MASKED = (
 )  # fmt: skip
 PART = Part(
     "interventions",
-    "interventions act on this device, and mask what they say",
+    "interventions act on this device, and mask what they claim to mask",
     seconds=80,
     cpu_seconds=150,
     checks=(

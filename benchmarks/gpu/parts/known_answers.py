@@ -1,4 +1,4 @@
-"""The known-answer test on this device: run time, class, and whether it repeats itself."""
+"""Checks the known-answer test on this device: its run time, its class, and whether it repeats itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REPEATS, CPU_REPEATS = 20, 3
 
 
 def repeated(place: Place) -> Figures:
-    """Each answer of the device, asked again and again in one process."""
+    """Computes each answer of the device many times in one process."""
     import torch
     from detctl_probe import kat
 
@@ -31,7 +31,7 @@ def repeated(place: Place) -> Figures:
 
 
 def run_time(place: Place) -> Figures:
-    """Seconds in a warm process, as the document itself tells them."""
+    """Returns the seconds in a warm process, as the document reports them."""
     import torch
     from detctl_probe import kat
 
@@ -40,18 +40,18 @@ def run_time(place: Place) -> Figures:
 
 
 def classes(place: Place) -> Figures:
-    """This process and a fresh one give the same answers, and these a class."""
+    """Checks that this process and a new one give the same answers, and that these give a class."""
     import torch
     from detctl_agent.manifest.known_answers import known_answers
     from detctl_probe import kat
 
     variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    asked = known_answers(sys.executable, variables, place.folder / "cache")
-    expect(bool(asked.get("class")), f"the known-answer test gave no class: {asked.get('why')}")
+    document = known_answers(sys.executable, variables, place.folder / "cache")
+    expect(bool(document.get("class")), f"the known-answer test gave no class: {document.get('why')}")
     here = dict(kat.answers(torch))
-    differ = sorted(question for question in here if asked["answers"].get(question) != here[question])
+    differ = sorted(question for question in here if document["answers"].get(question) != here[question])
     expect(not differ, f"two processes on one machine answer differently: {', '.join(differ)}")
-    return {"class": asked["class"], "answers": len(asked["answers"])}
+    return {"class": document["class"], "answers": len(document["answers"])}
 
 
 PART = Part(

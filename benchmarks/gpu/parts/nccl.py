@@ -1,4 +1,4 @@
-"""Collectives on the device, on one rank and on two; gloo without a GPU."""
+"""Checks collectives on the device, on one rank and on two; with gloo on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from together import at_once, recorded
 
 
 def ranks(count: int, place: Place) -> Figures:
-    """Every rank's collectives are recorded, and what comes out of an all_reduce is the same on each."""
+    """Checks that the collectives of every rank are recorded, and that the result of an all_reduce is the same on each."""
     if place.cuda:
         import torch
 
@@ -21,8 +21,8 @@ def ranks(count: int, place: Place) -> Figures:
     def one(rank: int) -> Recording:
         device = f"cuda:{rank}" if place.cuda else "cpu"
         variables = {"RANK": str(rank), "WORLD_SIZE": str(count)}
-        words = ["collective.py", device, str(rendezvous)]
-        return recorded(place, f"ranks-{count}-{rank}", words, variables=variables)
+        arguments = ["collective.py", device, str(rendezvous)]
+        return recorded(place, f"ranks-{count}-{rank}", arguments, variables=variables)
 
     runs = at_once(place, [partial(one, rank) for rank in range(count)])
     seen = [[r for r in run.records if r.stage == "collective"] for run in runs]

@@ -1,4 +1,4 @@
-"""A deterministic training ends in the same weights at each level; one with racing kernels disagrees no more and no less."""
+"""Checks that a deterministic training ends in the same weights at each level, and that racing kernels still race."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from functools import cache, partial
 from typing import Any
 
 from checks import Check, Figures, Part, Place, expect
-from together import at_once, bare, recorded
+from together import at_once, recorded, uninstrumented
 
 RACES = 6
 
 
 @cache
 def weights_without(place: Place) -> str:
-    """Of the deterministic training, twice: it must repeat itself for the checks to say anything."""
-    words = ["planted.py", "clean", place.device]
-    first, second = at_once(place, [partial(bare, place, f"clean-{number}", words) for number in (0, 1)])
+    """Returns the weights of the uninstrumented deterministic training. It must repeat itself, or the checks prove nothing."""
+    arguments = ["planted.py", "clean", place.device]
+    first, second = at_once(place, [partial(uninstrumented, place, f"clean-{number}", arguments) for number in (0, 1)])
     expect(first == second, "the training without the probe does not repeat itself on this machine")
     return first
 
 
 def at_level(level: str, place: Place) -> Figures:
-    """Final weights against the bare training's; at level module in a Python of its own, as users start it."""
-    words = ["planted.py", "clean", place.device]
-    run = recorded(place, f"clean-{level}", words, level=level, fresh=level == "module")
+    """Compares the final weights with the uninstrumented run's. At level module the run has its own Python, as users start it."""
+    arguments = ["planted.py", "clean", place.device]
+    run = recorded(place, f"clean-{level}", arguments, level=level, fresh=level == "module")
     expect(run.output == weights_without(place), f"other final weights under the probe at level {level}")
     return {"records": len(run.records)}
 
 
 def racing(place: Place) -> Figures:
-    """How many different endings RACES runs have, without the probe and with it. Only a race that stops is a failure."""
-    words = ["planted.py", "index-add", place.device]
+    """Counts the different endings of RACES runs, with and without the probe. The check fails only if the race stops."""
+    arguments = ["planted.py", "index-add", place.device]
 
     def one(number: int, probed: bool) -> Any:
         name = f"race-{number}-{probed}"
-        return recorded(place, name, words).output if probed else bare(place, name, words)
+        return recorded(place, name, arguments).output if probed else uninstrumented(place, name, arguments)
 
     runs = [partial(one, number, probed) for number in range(RACES) for probed in (False, True)]
     endings = at_once(place, runs)

@@ -1,6 +1,6 @@
-"""Whole-step time of one training seen several ways, in turns with the bare one: medians and quartiles.
+"""Measures the whole step's time of one training, observed in several ways, beside an uninstrumented run: medians and quartiles.
 
-All sides of a model are processes that live at the same time and of which one runs at a time, in another order each round.
+All sides of a model are processes that live at the same time. They take turns, in another order in each round.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from checks import Check, Figures, NotApplicableError, Part, Place, expect
 from recording import Training, start
 
 SIDES = ("bare", "step", "module", "op", "debugmode", "md5")
-SLOW = ("op", "debugmode", "md5")  # one step a block says enough of what takes several times as long
+SLOW = ("op", "debugmode", "md5")  # one step per block is enough for sides that take several times as long
 STEPS, CPU_STEPS = 12, 1
 ROUNDS_MAX = 15
-SIDE_BYTES = 12 << 30  # of device memory, of the GPT with AdamW in float32
-FIRST_SHARE_MAX = 0.15  # of the part's time, for one step of a slow side
+SIDE_BYTES = 12 << 30  # device memory of the GPT with AdamW in float32
+FIRST_SHARE_MAX = 0.15  # share of the part's time that one step of a slow side may take
 PARAMETERS_MIN = {"resnet50": 25_000_000, "gpt": 300_000_000}
 
 
 class Side:
-    """One training process, obeying orders."""
+    """One training process that follows orders."""
 
     def __init__(self, training: Training, name: str, steps: int) -> None:
         self.training = training
         self.name = name
         self.steps = steps
-        self.seconds: dict[int, float] = {}  # a step, by round
+        self.seconds: dict[int, float] = {}  # seconds of a step, by round
         self.peak_bytes = 0
         self.parameters: int = self._read()["parameters"]
 
     def run(self, number: int | None, seconds: float | None = None) -> bool:
-        """A block of steps, counted for that round; False where it is not done in time, which ends the side."""
+        """Runs a block of steps and counts it for the round. Returns False if it is not done in time, which ends the side."""
         stdin, stdout = self.training.process.stdin, self.training.process.stdout
         assert stdin is not None and stdout is not None
         stdin.write(f"{self.steps}\n")
@@ -47,10 +47,10 @@ class Side:
         if not select.select([stdout], [], [], seconds)[0]:
             self.training.process.kill()
             return False
-        told = self._read()
+        answer = self._read()
         if number is not None:
-            self.seconds[number] = told["seconds"] / self.steps
-        self.peak_bytes = told["peak_bytes"]
+            self.seconds[number] = answer["seconds"] / self.steps
+        self.peak_bytes = answer["peak_bytes"]
         return True
 
     def _read(self) -> Any:
@@ -63,7 +63,7 @@ class Side:
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """(lower, median, upper)."""
+    """Returns (lower quartile, median, upper quartile)."""
     if len(values) < 2:
         return values[0], values[0], values[0]
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -71,7 +71,7 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def sides_that_fit(place: Place) -> tuple[str, ...]:
-    """All of SIDES, or as many from its start as the device's memory holds at a time."""
+    """Returns all of SIDES, or as many of the first ones as the device's memory holds at the same time."""
     if not place.cuda:
         return SIDES
     import torch
@@ -83,7 +83,7 @@ def sides_that_fit(place: Place) -> tuple[str, ...]:
 
 
 def measured(model: str, place: Place) -> Figures:
-    """Rounds until the part's time is half used, at least two; overhead is a side's time over bare's in the same round, less one."""
+    """Runs rounds until half of the part's time is used, at least two. Overhead is a side's time / that of `bare` in the round, less 1."""
     end = time.monotonic() + place.seconds * (0.4 if place.cuda else 0.1)
     size = "full" if place.cuda else "small"
     trainings: list[Training] = []
@@ -92,11 +92,11 @@ def measured(model: str, place: Place) -> Figures:
         names = sides_that_fit(place)
         for side in names:
             level = side if side in ("step", "module", "op") else None
-            words = ["timed.py", model, side, place.device, size]
-            trainings.append(start(words, place.folder / f"{model}-{side}", level=level, pipes=True))
+            arguments = ["timed.py", model, side, place.device, size]
+            trainings.append(start(arguments, place.folder / f"{model}-{side}", level=level, pipes=True))
         steps = STEPS if place.cuda else CPU_STEPS
         sides = [Side(one, name, 1 if name in SLOW else steps) for one, name in zip(trainings, names, strict=True)]
-        for side in list(sides):  # compiles, and fills caches
+        for side in list(sides):  # this compiles, and fills caches
             if not side.run(None, place.seconds * FIRST_SHARE_MAX if side.name in SLOW else None):
                 too_slow[side.name] = f"more than {place.seconds * FIRST_SHARE_MAX:.0f} s a step"
                 sides.remove(side)
@@ -132,7 +132,7 @@ def _ms(seconds: Iterable[float]) -> list[float]:
 
 PART = Part(
     "overhead",
-    "step time at each level against a bare training, with DebugMode and md5 beside it",
+    "step time at each level beside an uninstrumented run, DebugMode and md5",
     seconds=150,
     cpu_seconds=240,
     checks=tuple(Check(f"overhead.{model}", partial(measured, model), on_cpu=True) for model in ("resnet50", "gpt")),

@@ -1,4 +1,4 @@
-"""The probe waits for nobody, moves nobody's tensors and takes little memory."""
+"""Checks that the probe does not wait for the device, does not move the training's tensors, and takes little memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from checks import Check, Figures, Part, Place, expect
 from recording import Recording
-from together import at_once, bare, recorded
+from together import at_once, recorded, uninstrumented
 
 from parts.digest import prepared, taken
 
@@ -18,13 +18,13 @@ WAITS = ("cudaDeviceSynchronize", "cudaStreamSynchronize", "cudaEventSynchronize
 
 
 def in_submit(place: Place) -> Figures:
-    """Submitting and marking raise nothing under set_sync_debug_mode("error")."""
+    """Checks that submitting and marking raise nothing under set_sync_debug_mode("error")."""
     import torch
     from detctl_probe.digest import device_digests, n6, pending
 
     prepared(place.device)
     tensors = [torch.randn(100, 1000, device=place.device), torch.randn(64, 64, device=place.device).t()]
-    taken(tensors)  # compiles, and makes the buffers
+    taken(tensors)  # this compiles, and makes the buffers
     torch.cuda.set_sync_debug_mode("error")
     try:
         made = device_digests.submit(tensors)
@@ -41,7 +41,7 @@ def in_submit(place: Place) -> Figures:
 
 
 def profiled(place: Place) -> Figures:
-    """No call that waits, of CUDA's own, in the profiler's trace of submissions and marks, beside those of the profiler itself."""
+    """Checks that the profiler's trace of submissions and marks has no waiting CUDA call, except the profiler's own."""
     import torch
     from detctl_probe.digest import device_digests, pending
 
@@ -62,7 +62,7 @@ def profiled(place: Place) -> Figures:
 
 
 def waits_of(work: Callable[[], None]) -> dict[str, int]:
-    """How often each call that waits stands in the trace of `work`."""
+    """Counts each waiting call in the trace of `work`."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as trace:
@@ -71,7 +71,7 @@ def waits_of(work: Callable[[], None]) -> dict[str, int]:
 
 
 def streams(place: Place) -> Figures:
-    """Tensors that other streams compute, late, have the digests of what they compute."""
+    """Checks that tensors which other streams compute late get the digests of their final values."""
     import torch
     from detctl_probe.digest import device_digests, n6, pending
 
@@ -97,7 +97,7 @@ def streams(place: Place) -> Figures:
 
 
 def waits_in_training(place: Place) -> Figures:
-    """A training under set_sync_debug_mode("error") runs, and no observer fails."""
+    """Checks that a training under set_sync_debug_mode("error") runs, and that no observer fails."""
     runs = at_once(
         place,
         [
@@ -113,18 +113,22 @@ def waits_in_training(place: Place) -> Figures:
 
 
 def failures(run: Recording) -> list[str]:
-    """What observers wrote of themselves when they failed."""
+    """Returns the messages of observers that failed."""
     return [str(note["text"]) for note in run.notes if note["kind"] == "observer-failed"]
 
 
 @cache
 def addresses_of(place: Place) -> Mapping[str, dict[str, Any]]:
-    """What the training `addresses` printed, by level; `bare` without the probe."""
-    words = ["features.py", "addresses", place.device]
+    """Returns what the training `addresses` printed, by level; `bare` is the uninstrumented run."""
+    arguments = ["features.py", "addresses", place.device]
 
     def one(level: str) -> dict[str, Any]:
         name = f"addresses-{level}"
-        text = bare(place, name, words) if level == "bare" else recorded(place, name, words, level=level).output
+        text = (
+            uninstrumented(place, name, arguments)
+            if level == "bare"
+            else recorded(place, name, arguments, level=level).output
+        )
         found: dict[str, Any] = json.loads(text.splitlines()[-1])
         return found
 
@@ -133,7 +137,7 @@ def addresses_of(place: Place) -> Mapping[str, dict[str, Any]]:
 
 
 def same_addresses(place: Place) -> Figures:
-    """Parameters, gradients and outputs lie where they lie without the probe."""
+    """Checks that parameters, gradients and outputs have the same addresses as without the probe."""
     found = addresses_of(place)
     for level in ("step", "module"):
         ours, theirs = found[level]["addresses"], found["bare"]["addresses"]
@@ -143,7 +147,7 @@ def same_addresses(place: Place) -> Figures:
 
 
 def memory(place: Place) -> Figures:
-    """What the probe's own pools hold, and whether the training's pool grew."""
+    """Returns the size of the probe's own pools, and checks that the training's pool did not grow."""
     found = addresses_of(place)
     own = "0, 0"
     figures: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""One rank of a data-parallel training with collectives: `collective.py DEVICE RENDEZVOUS_FILE`; RANK and WORLD_SIZE are variables."""
+"""Trains one rank of a data-parallel training: `collective.py DEVICE RENDEZVOUS_FILE`, with the variables RANK and WORLD_SIZE."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANK, WORLD_SIZE = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def main() -> None:
-    """Trains by all_reduce, and prints the digest of the weights: the same on every rank."""
+    """Trains with all_reduce, and prints the digest of the weights, which is the same on every rank."""
     torch.manual_seed(0)
     cuda = DEVICE.startswith("cuda")
     if cuda:

@@ -1,7 +1,7 @@
 """A small training that uses one feature of torch: `features.py FEATURE DEVICE`. Deterministic; prints one JSON line.
 
-{"weights": sha256 of the final weights, "addresses": where its tensors lay, "reserved": bytes by pool, "retries": of the allocator}
-`watched` runs under set_sync_debug_mode("error") from its third step on: whatever waits for the device then raises there.
+{"weights": sha256 of the final weights, "addresses": those of its tensors, "reserved": bytes by pool, "retries": of the allocator}
+`watched` runs under set_sync_debug_mode("error") from its third step on, so a call that waits for the device raises an exception.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STEPS, BATCH, WIDTH = 6, 16, 64
 
 
 class Attention(nn.Module):
-    """Causal attention by the kernels that FEATURE names."""
+    """Causal attention with the kernels that FEATURE names."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Attention(nn.Module):
 
 
 class Checkpointed(nn.Module):
-    """Recomputes its inside in backward."""
+    """A module that recomputes its inside in backward."""
 
     def __init__(self, inside: nn.Module) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Checkpointed(nn.Module):
 
 
 def model() -> nn.Module:
-    """On the device."""
+    """Returns the model, on the device."""
     middle: nn.Module = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.GELU(), nn.Linear(4 * WIDTH, WIDTH))
     if FEATURE.startswith("sdpa-"):
         middle = Attention()
@@ -71,7 +71,7 @@ def model() -> nn.Module:
 
 
 def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """On the device; by a DataLoader where FEATURE says so."""
+    """Yields batches on the device; from a DataLoader if FEATURE requires one."""
     x, y = torch.randn(STEPS * BATCH, WIDTH), torch.randint(0, 8, (STEPS * BATCH,))
     if FEATURE in ("dataloader-workers", "pinned"):
         pinned = FEATURE == "pinned" and CUDA
@@ -85,7 +85,7 @@ def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 
 def places(tensors: list[torch.Tensor]) -> list[str]:
-    """(segment, offset) of each tensor: segments of the training's own pool, in the order in which they are met."""
+    """Returns (segment, offset) of each tensor. Segments of the training's own pool are numbered in the order of their first use."""
     if not CUDA:
         return []
     segments = [s for s in torch.cuda.memory_snapshot() if tuple(s.get("segment_pool_id", (0, 0))) == (0, 0)]
@@ -101,7 +101,7 @@ def places(tensors: list[torch.Tensor]) -> list[str]:
 
 
 def reserved() -> dict[str, int]:
-    """Bytes by pool; `0, 0` is the training's."""
+    """Returns bytes by pool; `0, 0` is the training's pool."""
     found: dict[str, int] = {}
     for segment in torch.cuda.memory_snapshot() if CUDA else []:
         pool = ", ".join(map(str, segment.get("segment_pool_id", (0, 0))))
@@ -110,7 +110,7 @@ def reserved() -> dict[str, int]:
 
 
 def captured(net: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """One step by replay of a graph of forward, backward and update, as in torch's own example."""
+    """Returns a step that replays a graph of forward, backward and update, as in torch's own example."""
     x, y = torch.zeros(BATCH, WIDTH, device=DEVICE), torch.zeros(BATCH, dtype=torch.long, device=DEVICE)
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -135,7 +135,7 @@ def captured(net: nn.Module, optimizer: torch.optim.Optimizer) -> Callable[[torc
 
 
 def stepping(net: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], Any]:
-    """One step of the training, by FEATURE."""
+    """Returns one step of the training, as FEATURE requires it."""
     capturable = {"capturable": True} if FEATURE == "graph" else {}
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2, **capturable)
     if FEATURE == "graph":
@@ -176,7 +176,7 @@ def stepping(net: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], Any]:
 
 
 def main() -> None:
-    """See the module's text."""
+    """Runs the program that the module describes."""
     torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)
     net = model()

@@ -1,4 +1,4 @@
-"""The two models that overhead is measured on, in plain torch: ResNet-50 and a GPT of any size."""
+"""Defines the two models for the measurement of overhead, in plain torch: ResNet-50 and a GPT of any size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 with a shortcut; the stride is on the 3x3, as in torchvision's ResNet-50."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut. The 3x3 has the stride, as in torchvision's ResNet-50."""
 
     def __init__(self, inside: int, width: int, stride: int) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """ResNet-50 with blocks (3, 4, 6, 3), 25.6 million parameters; fewer and narrower ones make a small one of the same kind."""
+    """ResNet-50 if blocks are (3, 4, 6, 3), with 25.6 million parameters. Fewer and narrower blocks make a smaller network."""
 
     def __init__(self, blocks: tuple[int, ...] = (3, 4, 6, 3), classes: int = 1000, narrowest: int = 64) -> None:
         super().__init__()
@@ -66,15 +66,15 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """24 layers of 1024 and a vocabulary of 32,000 are 369 million parameters, as in GPT-2 medium with untied embeddings."""
+    """A GPT. 24 layers of 1024 and a vocabulary of 32,000 give 369 million parameters, as in GPT-2 medium with untied embeddings."""
 
     def __init__(
-        self, layers: int = 24, width: int = 1024, heads: int = 16, words: int = 32_000, length: int = 512
+        self, layers: int = 24, width: int = 1024, heads: int = 16, vocabulary: int = 32_000, length: int = 512
     ) -> None:
         super().__init__()
-        self.tokens, self.positions = nn.Embedding(words, width), nn.Embedding(length, width)
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
-        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, words, bias=False)
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]

@@ -1,6 +1,6 @@
-"""A small training with one planted cause: `planted.py CAUSE DEVICE [CHOICE]`. Twins differ in ACCEPTANCE_TWIN alone.
+"""Trains a small model with one planted cause: `planted.py CAUSE DEVICE [CHOICE]`. Twins differ only in ACCEPTANCE_TWIN.
 
-Prints the digest of the final weights. Without a cause (`clean`) it repeats itself bit for bit.
+It prints the digest of the final weights. Without a cause (`clean`) it repeats itself bit for bit.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
 class Spread(nn.Module):
-    """Many summands in few rows, by a kernel with atomics: index_add or scatter_add."""
+    """Adds many numbers into few rows, with a kernel that uses atomics: index_add or scatter_add."""
 
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Spread(nn.Module):
 
 
 class Convolution(nn.Module):
-    """A convolution whose algorithm cuDNN picks by timing."""
+    """A convolution whose algorithm cuDNN chooses by timing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Convolution(nn.Module):
 
 
 class Attention(nn.Module):
-    """CHOICE: `math`, `flash` or `efficient`, else what torch picks. Long enough for a backward with many blocks."""
+    """Attention by `math`, `flash` or `efficient` (CHOICE), else by torch's choice. It is long enough for a backward with many blocks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class Attention(nn.Module):
 
 
 def backends() -> contextlib.AbstractContextManager[object]:
-    """The attention kernels that CHOICE allows; without one the program leaves the choice to torch."""
+    """Returns the attention kernels that CHOICE allows. Without CHOICE torch decides."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     names = {"math": SDPBackend.MATH, "flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
@@ -84,7 +84,7 @@ def backends() -> contextlib.AbstractContextManager[object]:
 
 
 class RowSum(nn.Module):
-    """Sums in a Triton kernel of which an autotuner's two winners add in another order: which one wins is the twin's luck."""
+    """Sums rows in a Triton kernel with two autotuned forms that add in different orders. Chance decides which form a twin uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,21 +96,21 @@ class RowSum(nn.Module):
 
 
 def define_row_sum() -> None:
-    """torch.ops.acceptance.row_sum, on a Triton kernel."""
+    """Defines torch.ops.acceptance.row_sum, on a Triton kernel."""
     import triton
     from row_sum_kernel import row_sum_kernel
 
     @torch.library.custom_op("acceptance::row_sum", mutates_args=())
     def row_sum(x: torch.Tensor) -> torch.Tensor:
         out = torch.empty(x.shape[0], device=x.device)
-        # One of the autotuner's configurations wins by a hair; here the twins choose another one each.
+        # In practice one of the autotuner's configurations wins by very little; here the twins choose different ones.
         block = triton.next_power_of_2(128 if TWIN % 2 else 1024)
         row_sum_kernel[(x.shape[0],)](x, out, x.shape[1], BLOCK=block)
         return out
 
 
 def define_faulty() -> None:
-    """torch.ops.acceptance.faulty: the identity, but for the bits of `mask` in the first element."""
+    """Defines torch.ops.acceptance.faulty: the identity, except for the bits of `mask` in the first element."""
 
     @torch.library.custom_op("acceptance::faulty", mutates_args=())
     def faulty(x: torch.Tensor, mask: int) -> torch.Tensor:
@@ -124,7 +124,7 @@ def define_faulty() -> None:
 
 
 def peek(tensor: torch.Tensor) -> bytes:
-    """Its first four bytes, read past torch."""
+    """Reads the first four bytes of a tensor without torch."""
     held = ctypes.create_string_buffer(4)
     if tensor.is_cuda:
         torch.cuda.synchronize()
@@ -135,7 +135,7 @@ def peek(tensor: torch.Tensor) -> bytes:
 
 
 def poke(tensor: torch.Tensor, content: bytes) -> None:
-    """Writes its first four bytes past torch."""
+    """Writes the first four bytes of a tensor without torch."""
     if tensor.is_cuda:
         assert driver().cuMemcpyHtoD_v2(ctypes.c_uint64(tensor.data_ptr()), content, ctypes.c_size_t(4)) == 0
     else:
@@ -143,12 +143,12 @@ def poke(tensor: torch.Tensor, content: bytes) -> None:
 
 
 def driver() -> ctypes.CDLL:
-    """CUDA's driver; torch has made its context current in this thread."""
+    """Returns CUDA's driver. torch has made its context current in this thread."""
     return ctypes.CDLL("libcuda.so.1")
 
 
 def made() -> nn.Module:
-    """What lies between stem and head."""
+    """Returns the layer between stem and head."""
     if CAUSE in ("index-add", "scatter"):
         return Spread(CAUSE)
     if CAUSE == "cudnn-benchmark":
@@ -176,11 +176,11 @@ def main() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     x, y = torch.randn(STEPS, ROWS, WIDTH), torch.randint(0, 8, (STEPS, ROWS))
     if CAUSE == "dropout-seed":
-        torch.seed()  # the mistake: nobody fixes what dropout draws from
+        torch.seed()  # the mistake: no seed fixes the generator of dropout
     for step in range(STEPS):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(x[step].to(DEVICE)), y[step].to(DEVICE))
-        if flip:  # one bit, in one twin, at one step: in memory, so that no operation shows it
+        if flip:  # flips one bit in one twin at one step, directly in memory, so that no operation shows it
             loss = torch.ops.acceptance.faulty(loss, 1 << 17 if TWIN % 2 and step == FAULTY_STEP else 0)
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""A sum a row in Triton whose order of additions is its block size's."""
+"""Sums each row in Triton. The block size decides the order of the additions."""
 
 # no `from __future__ import annotations`: Triton reads the annotations `tl.constexpr` as objects
 import triton

@@ -1,7 +1,8 @@
-"""The training that overhead is measured on: `timed.py MODEL SIDE DEVICE SIZE`, in a process of its own.
+"""Trains for the measurement of overhead: `timed.py MODEL SIDE DEVICE SIZE`, in a process of its own.
 
-It obeys lines on its standard input: `N` runs N steps and answers one JSON line {"seconds": …, "peak_bytes": …} for all of them, the
-device's work included. The end of its input ends it. SIDE: `debugmode` and `md5` do what people do by hand; others do nothing here.
+It reads lines from its standard input. For the line `N` it runs N steps and answers with one JSON line
+{"seconds": …, "peak_bytes": …} for all of them, including the device's work. It ends when its input ends. SIDE selects what hashes:
+`debugmode` and `md5` do what people do by hand; other sides hash nothing here.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ CUDA, SMALL = DEVICE.startswith("cuda"), SIZE == "small"
 
 
 def parts() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
-    """(model on the device, loss of one step)."""
-    with torch.device(DEVICE):  # weights are drawn there: in a third of a billion of them the CPU takes seconds
+    """Returns (model on the device, loss of one step)."""
+    with torch.device(
+        DEVICE
+    ):  # draws the weights on the device, because the CPU takes seconds for a third of a billion
         if MODEL == "resnet50":
             model: nn.Module = ResNet((1, 1, 1, 1), 10, 8) if SMALL else ResNet()
             shape, classes = ((2, 3, 32, 32), 10) if SMALL else ((64, 3, 224, 224), 1000)
@@ -33,8 +36,8 @@ def parts() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
             model.to(memory_format=torch.channels_last)
         else:
             model = GPT(2, 64, 4, 500, 32) if SMALL else GPT()
-            words, shape = (500, (2, 32)) if SMALL else (32_000, (4, 512))
-            text = torch.randint(0, words, (shape[0], shape[1] + 1))
+            vocabulary, shape = (500, (2, 32)) if SMALL else (32_000, (4, 512))
+            text = torch.randint(0, vocabulary, (shape[0], shape[1] + 1))
             x, y = text[:, :-1].contiguous(), text[:, 1:].flatten()
 
     def loss(model: nn.Module) -> torch.Tensor:
@@ -45,7 +48,7 @@ def parts() -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
 
 
 def main() -> None:
-    """See the module's text."""
+    """Runs the program that the module describes."""
     torch.manual_seed(0)
     answers = sys.stdout
     model, loss = parts()
