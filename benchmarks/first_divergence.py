@@ -174,7 +174,7 @@ def measure(store: Store, power: int) -> None:
         assert [(root.node.stage, root.step) for root in pair.roots] == [(Stage.FORWARD, planted)]
     print(
         f"10^{power} fingerprints, {steps:6} steps: bisection {seconds * 1e3:7.2f} ms, {reads:3} entries a run;"
-        f" comparison {whole * 1e3:8.1f} ms, {a.entry_reads:6} entries and {a.record_reads} steps of records a run",
+        f" comparison {whole * 1e3:8.1f} ms, {a.entry_reads:6} entries and the fingerprints of {a.record_reads} steps a run",
         flush=True,
     )
 
