@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detctl_probe.checkpoints.compare import compare as compared
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints.compare import compare as compared
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 ROOT = Path(__file__).parents[3]
 MAKE = """

@@ -16,10 +16,10 @@ from collections import OrderedDict
 from pathlib import Path
 
 import pytest
-from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
-from detctl_probe.checkpoints.torch_file import load
+from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints.torch_file import load
 
 from tests.support.torch_archives import LEGACY_MAGIC, archive, legacy_tar, old_tar, raw_archive, storage, tensor
 

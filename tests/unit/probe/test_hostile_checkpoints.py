@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detctl_probe.checkpoints import folder
-from detctl_probe.checkpoints.content import CheckpointError, Unread
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints import folder
+from detctl_checkpoints.content import CheckpointError, Unread
+from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

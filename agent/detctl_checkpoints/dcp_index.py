@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Dict
 
 from detctl_proto.regular_file import open_regular
 
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.pickle_rehearsal import LEFT_OUT
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.pickle_rehearsal import LEFT_OUT
 
 INDEX_BYTES_MAX = 1 << 30
 

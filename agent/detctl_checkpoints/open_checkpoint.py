@@ -8,8 +8,8 @@ from typing import Sequence
 
 from detctl_proto.regular_file import RegularFileError, open_regular
 
-from detctl_probe.checkpoints import dcp_folder, folder, safetensors_file, torch_file
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError
+from detctl_checkpoints import dcp_folder, folder, safetensors_file, torch_file
+from detctl_checkpoints.content import Checkpoint, CheckpointError
 
 LFS = b"version https://git-lfs.github.com/spec/"
 

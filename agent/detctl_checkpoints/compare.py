@@ -15,11 +15,12 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from detctl_probe.checkpoints.content import Checkpoint, Leaf, Unread
-from detctl_probe.checkpoints.difference import is_tensor, plain_equal, tensor_difference
-from detctl_probe.checkpoints.folder import file_may_hold
-from detctl_probe.checkpoints.naming import SECTIONS, matched, section_of
 from detctl_probe.digest import n6
+
+from detctl_checkpoints.content import Checkpoint, Leaf, Unread
+from detctl_checkpoints.difference import is_tensor, plain_equal, tensor_difference
+from detctl_checkpoints.folder import file_may_hold
+from detctl_checkpoints.naming import SECTIONS, matched, section_of
 
 SCHEMA = "detctl.checkpoints/v1"
 TEXT_MAX = 200

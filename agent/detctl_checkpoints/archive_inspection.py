@@ -17,8 +17,8 @@ from typing import BinaryIO, Dict, List, NamedTuple, Tuple, Union
 
 from detctl_proto.regular_file import RegularFileError, open_regular
 
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.pickle_rehearsal import RehearsalError, rehearse
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.pickle_rehearsal import RehearsalError, rehearse
 
 ENTRIES_MAX = 1_000_000
 PICKLE_BYTES_MAX = 1 << 30  # of data.pkl: containers and plain values; tensors lie beside it

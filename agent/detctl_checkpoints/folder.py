@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List
 
 from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
 
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Unread
+from detctl_checkpoints.content import Checkpoint, CheckpointError, Unread
 
 FILES_MAX = 100_000
 INDEX_BYTES_MAX = 64 << 20

@@ -6,7 +6,7 @@ import importlib
 import re
 from typing import Any, List, Sequence
 
-from detctl_probe.checkpoints.content import CheckpointError
+from detctl_checkpoints.content import CheckpointError
 
 # What a file that means harm would call.
 NEVER = (

@@ -9,9 +9,9 @@ import os
 import pickle
 from typing import Any, BinaryIO, List, Sequence, Tuple
 
-from detctl_probe.checkpoints.archive_inspection import ArchiveError, ArchiveFacts, inspect_archive
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, of_value
-from detctl_probe.checkpoints.refused import allow, refused_words
+from detctl_checkpoints.archive_inspection import ArchiveError, ArchiveFacts, inspect_archive
+from detctl_checkpoints.content import Checkpoint, CheckpointError, of_value
+from detctl_checkpoints.refused import allow, refused_words
 
 # The first whose reader of the format before torch 1.6 keeps to weights_only.
 LEGACY_TORCH = (2, 6)

@@ -15,11 +15,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from detctl_proto.regular_file import open_regular
 
-from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value
-from detctl_probe.checkpoints.dcp_index import read_index
-from detctl_probe.checkpoints.refused import refused_words
-from detctl_probe.checkpoints.torch_file import check_reader
+from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
+from detctl_checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value
+from detctl_checkpoints.dcp_index import read_index
+from detctl_checkpoints.refused import refused_words
+from detctl_checkpoints.torch_file import check_reader
 
 # What a cut or altered piece makes of itself on loading.
 _DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)

@@ -1,4 +1,4 @@
-"""`python -m detctl_probe.checkpoints A B [--allow-class NAME]…`: JSON on stdout, progress (`done of`) on stderr; exit 2 with {"error"}."""
+"""`python -m detctl_checkpoints A B [--allow-class NAME]…`: JSON on stdout, progress (`done of`) on stderr; exit 2 with {"error"}."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import time
 import warnings
 
-from detctl_probe.checkpoints.compare import compare
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints.compare import compare
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 PROGRESS_S = 0.5
 

@@ -13,7 +13,7 @@ import os
 import struct
 from typing import Any, BinaryIO, Callable, Dict, List, Tuple
 
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread
+from detctl_checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread
 
 HEADER_BYTES_MAX = 100_000_000  # as the library's
 DIMENSIONS_MAX = 64  # as torch's
