@@ -115,7 +115,7 @@ def _wanted(recorder: Recorder, name: str) -> bool:
     package, short = name.partition(".")[0], name.rpartition(".")[2]
     if package == "intervene":
         return short in recorder.settings.interventions
-    return recorder.settings.bare is None or short == "optimizer"
+    return recorder.settings.uninstrumented_until is None or short == "optimizer"
 
 
 def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], ...]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_probe.recording.costs import Costs
-from detctl_probe.recording.recorder import Observer
+from detctl_probe.recording.coverage import Observer
 from detctl_probe.settings import Settings
 
 

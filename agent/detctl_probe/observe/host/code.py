@@ -14,7 +14,8 @@ from typing import Dict, List
 from detctl_probe.digest.fingerprint import Print
 from detctl_probe.process import commandline
 from detctl_probe.process.callers import USER
-from detctl_probe.recording.recorder import Observer, Recorder
+from detctl_probe.recording.coverage import Observer
+from detctl_probe.recording.recorder import Recorder
 
 MODULES_MAX = 2000
 

@@ -18,7 +18,8 @@ from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.hidden_steps import HiddenSteps
 from detctl_probe.observe.model.naming import Names
 from detctl_probe.process.signals import from_signal
-from detctl_probe.recording.recorder import Observer, Recorder
+from detctl_probe.recording.coverage import Observer
+from detctl_probe.recording.recorder import Recorder
 
 
 class Model:

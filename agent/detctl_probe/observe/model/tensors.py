@@ -15,7 +15,8 @@ from detctl_probe.digest.fingerprint import Print
 from detctl_probe.digest.n6 import NoDigestError, digest_in_place, digest_runs, digest_tensor, digest_tensors
 from detctl_probe.digest.sketch import sketch_tensor
 from detctl_probe.observe.model.shards import Shard, shard_of
-from detctl_probe.recording.recorder import Observer, Recorder
+from detctl_probe.recording.coverage import Observer
+from detctl_probe.recording.recorder import Recorder
 
 DEPTH_MAX = 16
 ALIGNED = 64  # bytes, as torch's allocators do
