@@ -1,4 +1,4 @@
-"""Digests that a device still computes: a Print may hold a Pending in place of its 16 bytes until the step's results have come.
+"""Digests that a device still computes: a Fingerprint may hold a Pending in place of its 16 bytes until the step's results have come.
 
 What takes digests submits; the recorder calls `mark` at a step's end, and writes the step's records once they are `known`. Nobody waits
 for the device but `wait`, at the end of a run.

@@ -23,7 +23,7 @@ from hashlib import blake2b
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from detctl_probe.digest import n6
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.n6 import NoDigestError, fold_rows
 
 __all__ = ["Beyond", "NoDigestError", "fingerprint", "fold_rows", "gather", "is_opaque", "leaves", "set_places"]
@@ -58,7 +58,7 @@ class Beyond:
         self.why = why
 
 
-def fingerprint(value: Any, rows: bool = False) -> Print:
+def fingerprint(value: Any, rows: bool = False) -> Fingerprint:
     """The print of one leaf. rows: a digest a row too, for tensors and arrays of one dimension or more and for sequences.
 
     Raises NoDigestError where the value has no content to digest (sparse, quantised, meta and fake tensors, images not loaded yet).
@@ -77,12 +77,12 @@ def fingerprint(value: Any, rows: bool = False) -> Print:
     if isinstance(value, (set, frozenset)):
         return _sequence(list(value), False, "py:set" if isinstance(value, set) else "py:frozenset")
     label, content = _canonical(value, 0)
-    return Print(_hash(content), label)
+    return Fingerprint(_hash(content), label)
 
 
-def is_opaque(print_: Print) -> bool:
+def is_opaque(one: Fingerprint) -> bool:
     """Whether only the type of the value is known."""
-    return print_.dtype.startswith("py:opaque:")
+    return one.dtype.startswith("py:opaque:")
 
 
 def leaves(value: Any, row_count: Optional[int] = None) -> Iterator[Tuple[str, Any]]:
@@ -100,19 +100,19 @@ def leaves(value: Any, row_count: Optional[int] = None) -> Iterator[Tuple[str, A
         yield path, leaf
 
 
-def gather(prints: Sequence[Print]) -> Print:
-    """One print for prints of the same leaf in many samples: a row a sample, and dtype and shape where all share them."""
-    dtypes = {print_.dtype for print_ in prints}
-    shapes = {print_.shape for print_ in prints}
+def gather(fingerprints: Sequence[Fingerprint]) -> Fingerprint:
+    """One print for fingerprints of the same leaf in many samples: a row a sample, and dtype and shape where all share them."""
+    dtypes = {one.dtype for one in fingerprints}
+    shapes = {one.shape for one in fingerprints}
     if len(dtypes) == 1 and len(shapes) == 1:
-        rows = tuple(print_.digest for print_ in prints)
-        shape = (len(prints),) + prints[0].shape
+        rows = tuple(one.digest for one in fingerprints)
+        shape = (len(fingerprints),) + fingerprints[0].shape
     else:  # a row then tells dtype and shape too, which no longer stand beside it
-        rows = tuple(_hash(repr((print_.dtype, print_.shape)).encode() + print_.digest) for print_ in prints)
-        shape = (len(prints),)
+        rows = tuple(_hash(repr((one.dtype, one.shape)).encode() + one.digest) for one in fingerprints)
+        shape = (len(fingerprints),)
     whole, blind = fold_rows(rows)
     kept = rows if len(rows) <= ROWS_MAX else None
-    return Print(whole, dtypes.pop() if len(dtypes) == 1 else "mixed", shape, blind, kept)
+    return Fingerprint(whole, dtypes.pop() if len(dtypes) == 1 else "mixed", shape, blind, kept)
 
 
 # -- taking apart --------------------------------------------------------------------------------------------------------
@@ -211,30 +211,30 @@ def _plain(tensor: Any) -> Any:
     return plain
 
 
-def _tensor(value: Any, rows: bool) -> Print:
+def _tensor(value: Any, rows: bool) -> Fingerprint:
     plain = _plain(value)
     shape = tuple(int(size) for size in plain.shape)
     dtype = str(plain.dtype).replace("torch.", "")
     whole = n6.digest_tensor(plain)
     if not rows or not shape or not 0 < shape[0] <= ROWS_MAX:
-        return Print(whole, dtype, shape)
+        return Fingerprint(whole, dtype, shape)
     each = n6.digest_rows_tensor(plain)
-    return Print(whole, dtype, shape, fold_rows(each)[1], each)
+    return Fingerprint(whole, dtype, shape, fold_rows(each)[1], each)
 
 
-def _array(value: Any, rows: bool) -> Print:
+def _array(value: Any, rows: bool) -> Fingerprint:
     numpy = sys.modules["numpy"]
     array = numpy.asarray(value)
     shape = tuple(int(size) for size in array.shape)
     kind = array.dtype.kind
     if kind == "O":
         items = _sequence(array.reshape(-1).tolist(), False)
-        return Print(items.digest, "object", shape)
+        return Fingerprint(items.digest, "object", shape)
     if kind in "SU" or array.dtype.fields is not None:
         if array.dtype.hasobject:
             raise NoDigestError("a structured array that holds objects")
         head = repr((str(array.dtype), shape)).encode()
-        return Print(_hash(head + numpy.ascontiguousarray(array).tobytes()), str(array.dtype), shape)
+        return Fingerprint(_hash(head + numpy.ascontiguousarray(array).tobytes()), str(array.dtype), shape)
     label = str(array.dtype.newbyteorder("=")) if kind in "iufc" else str(array.dtype)
     if kind in "mM":
         array = array.view("i8")
@@ -243,17 +243,17 @@ def _array(value: Any, rows: bool) -> Print:
         each = n6.digest_rows_array(array) if rows and shape and 0 < shape[0] <= ROWS_MAX else None
     except ValueError as error:
         raise NoDigestError(str(error)) from None
-    return Print(whole, label, shape, fold_rows(each)[1] if each else None, each)
+    return Fingerprint(whole, label, shape, fold_rows(each)[1] if each else None, each)
 
 
-def _image(value: Any) -> Print:
+def _image(value: Any) -> Fingerprint:
     if getattr(value, "tile", None):  # to load it here would read the file before the program does
         raise NoDigestError("an image that is not loaded yet")
     width, height = value.size
     whole = _digest_bytes(value.tobytes())
     if value.mode in ("P", "PA"):
         whole = _hash(whole + repr(value.getpalette()).encode())
-    return Print(whole, "PIL:%s" % value.mode, (height, width))
+    return Fingerprint(whole, "PIL:%s" % value.mode, (height, width))
 
 
 def _digest_bytes(content: bytes) -> bytes:
@@ -267,14 +267,14 @@ def _digest_bytes(content: bytes) -> bytes:
     raise NoDigestError("neither numpy nor torch to digest it with")
 
 
-def _sequence(value: Sequence[Any], rows: bool, label: Optional[str] = None) -> Print:
+def _sequence(value: Sequence[Any], rows: bool, label: Optional[str] = None) -> Fingerprint:
     if len(value) > ITEMS_MAX:
         raise NoDigestError("more than %d items" % ITEMS_MAX)
     if label is None:
         label = "py:list" if isinstance(value, list) else "py:tuple"
     each = tuple(_hash(b"%s\0%s" % (kind.encode(), content)) for kind, content in (_canonical(v, 1) for v in value))
     whole, blind = fold_rows(each)
-    return Print(whole, label, (len(each),), blind, each if rows and len(each) <= ROWS_MAX else None)
+    return Fingerprint(whole, label, (len(each),), blind, each if rows and len(each) <= ROWS_MAX else None)
 
 
 def _canonical(value: Any, depth: int) -> Tuple[str, bytes]:
@@ -287,8 +287,8 @@ def _canonical(value: Any, depth: int) -> Tuple[str, bytes]:
         if isinstance(value, kinds):
             return label or "py:%s" % type(value).__name__, write(value)
     if _is_tensor(value) or _is_array(value) or _is_image(value):
-        print_ = fingerprint(value)
-        return print_.dtype, repr(print_.shape).encode() + print_.digest
+        one = fingerprint(value)
+        return one.dtype, repr(one.shape).encode() + one.digest
     if isinstance(value, (set, frozenset)):
         return "py:set", fingerprint(value).digest
     parts = _parts(value)
@@ -332,10 +332,10 @@ def _hash(content: bytes) -> bytes:
     return blake2b(content, digest_size=16).digest()
 
 
-def by_path(prints: Sequence[Dict[str, Print]]) -> Dict[str, Print]:
+def by_path(fingerprints: Sequence[Dict[str, Fingerprint]]) -> Dict[str, Fingerprint]:
     """Leaf path -> gathered print, for the leaves of many samples; a path that some samples lack has fewer rows."""
-    columns: Dict[str, List[Print]] = {}
-    for sample in prints:
-        for path, print_ in sample.items():
-            columns.setdefault(path, []).append(print_)
+    columns: Dict[str, List[Fingerprint]] = {}
+    for sample in fingerprints:
+        for path, one in sample.items():
+            columns.setdefault(path, []).append(one)
     return {path: gather(column) for path, column in columns.items()}

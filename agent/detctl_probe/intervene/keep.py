@@ -13,7 +13,7 @@ import ctypes
 from hashlib import blake2b
 from typing import Any, Callable, List
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.intervene.randomness.generator_states import states
 from detctl_probe.intervene.requested import value_of
 from detctl_probe.observe.data import loader
@@ -57,8 +57,8 @@ class _Kept:
         for number, at in enumerate(range(0, max(len(content), 1), PART_BYTES)):
             part = content[at : at + PART_BYTES]
             told = {**about, "content": base64.b64encode(part).decode("ascii")}
-            print_ = Print(blake2b(part, digest_size=16).digest(), "py:kept", (len(part),))
-            self._recorder.record("init", SITE % (name, number), print_, evidence=told)
+            fingerprint = Fingerprint(blake2b(part, digest_size=16).digest(), "py:kept", (len(part),))
+            self._recorder.record("init", SITE % (name, number), fingerprint, evidence=told)
         self._kept += 1
         self._bytes += len(content)
         self._recorder.intervention(NAME, self._value, True, "%d values, %d bytes" % (self._kept, self._bytes))

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from detctl_probe.digest import pending
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.pending import Pending
 from detctl_probe.transport import chain as chains
 from detctl_probe.transport import frames
@@ -26,7 +26,7 @@ KEPT_NAMES_MAX = 50_000
 WAITING_MAX = 1024  # calls of write between two packings: an evaluation may be long
 
 # site, occurrence (None: counted by stage, phase, step and site), print, evidence
-Entry = Tuple[str, Optional[int], Print, Optional[Mapping[str, Any]]]
+Entry = Tuple[str, Optional[int], Fingerprint, Optional[Mapping[str, Any]]]
 
 
 class Records(NamedTuple):
@@ -112,7 +112,10 @@ class Writer:
             if isinstance(item, StepEnd):
                 self._end(item.step, item.skipped)
             elif pendings:
-                known = [(site, occurrence, _known(print_), more) for site, occurrence, print_, more in item.entries]
+                known = [
+                    (site, occurrence, _known(fingerprint), more)
+                    for site, occurrence, fingerprint, more in item.entries
+                ]
                 self._pack(item._replace(entries=known))
             else:
                 self._pack(item)
@@ -154,7 +157,7 @@ class Writer:
         self._occurrences[key] = count + 1
         return count
 
-    def _named(self, site: str, occurrence: int, value: Print) -> Tuple[bytes, bytes]:
+    def _named(self, site: str, occurrence: int, value: Fingerprint) -> Tuple[bytes, bytes]:
         """(name, dtype and shape packed, record hash); what depends on names alone is kept: it comes again at each step."""
         key = (site, occurrence, value.dtype, value.shape)
         kept = self._kept.get(key)
@@ -180,7 +183,7 @@ class Writer:
         folds, self._folds = self._folds, False
         for stage, phase in sorted(folded, key=lambda key: (frames.STAGE_NUMBERS[key[0]], key[1])):
             fold = folded[(stage, phase)]
-            entry = (FOLDED_SITE, 0, Print(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
+            entry = (FOLDED_SITE, 0, Fingerprint(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
             self._pack(Records(stage, phase, self._step if step is None else step, 0, [entry]))
         self._folds = folds
 
@@ -196,9 +199,9 @@ def _pendings(records: Records) -> List[Pending]:
     return [part for part in parts if isinstance(part, Pending)]
 
 
-def _known(print_: Print) -> Print:
-    digest, sketch = print_.digest, print_.sketch
-    return print_._replace(
+def _known(fingerprint: Fingerprint) -> Fingerprint:
+    digest, sketch = fingerprint.digest, fingerprint.sketch
+    return fingerprint._replace(
         digest=digest.value() if isinstance(digest, Pending) else digest,
         sketch=sketch.value() if isinstance(sketch, Pending) else sketch,
     )

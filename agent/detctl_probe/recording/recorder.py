@@ -19,7 +19,7 @@ from time import sleep  # by name: an intervention may replace time.sleep
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from detctl_probe.digest import device_digests
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.process.callers import Callers
 from detctl_probe.process.paths import Places
 from detctl_probe.recording import contents
@@ -145,7 +145,7 @@ class Recorder:
         self,
         stage: str,
         site: str,
-        value: Print,
+        value: Fingerprint,
         *,
         occurrence: Optional[int] = None,  # None: counted by (stage, phase, step, site)
         phase: Optional[str] = None,
@@ -162,7 +162,7 @@ class Recorder:
                 self.keep(stage, [(site, occurrence, value, evidence)], phase or self.phase)
 
     def record_all(
-        self, stage: str, seen: Sequence[Tuple[str, Print, Optional[Mapping[str, Any]]]], phase: str
+        self, stage: str, seen: Sequence[Tuple[str, Fingerprint, Optional[Mapping[str, Any]]]], phase: str
     ) -> None:
         """record() of each (site, value, evidence) at once; for what the main process sees of the model."""
         if not seen or not self.wants(stage) or self.role in (WORKER, LAUNCHER):
@@ -189,7 +189,7 @@ class Recorder:
                 if self.sealed or self._link.lost or not self._note_limits.admit(kind, text, fields):
                     return
                 if self.role == WORKER:
-                    self._worker_buffer.add(("note", kind, text, Print(b"", ""), None, None, fields))
+                    self._worker_buffer.add(("note", kind, text, Fingerprint(b"", ""), None, None, fields))
                 else:
                     content = {"kind": kind, "text": text, "step": self.step, **fields}
                     self._link.send(frames.json_frame(frames.NOTE, content), now=False)

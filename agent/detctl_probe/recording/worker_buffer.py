@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, List, Mapping, Optional, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.process.stderr import say
 
 BUFFERED_MAX = 200_000  # between two batches; a foreign worker loop may never drain
 
 # ("record", stage, site, fingerprint, occurrence, phase, evidence) or ("note", kind, text, no fingerprint, None, None, fields)
-Seen = Tuple[str, str, str, Print, Optional[int], Optional[str], Optional[Mapping[str, Any]]]
+Seen = Tuple[str, str, str, Fingerprint, Optional[int], Optional[str], Optional[Mapping[str, Any]]]
 
 
 class WorkerBuffer:

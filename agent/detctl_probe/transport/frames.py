@@ -61,7 +61,7 @@ import json
 import struct
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 
 SCHEME = "n6.v1"  # of the digests
 VERSION = 1
@@ -171,7 +171,7 @@ def pack_record(
     micro: int,
     occurrence: int,
     name: Union[str, bytes],
-    value: Print,
+    value: Fingerprint,
     evidence: Optional[Mapping[str, Any]] = None,
 ) -> bytes:
     """One record; name: the site, from short_name, or what pack_name made of it. Rows beyond ROWS_MAX are left out."""
@@ -208,7 +208,7 @@ class RecordHead:
         self._micro = micro
 
     def pack(
-        self, sequence: int, occurrence: int, name: bytes, value: Print, evidence: Optional[Mapping[str, Any]]
+        self, sequence: int, occurrence: int, name: bytes, value: Fingerprint, evidence: Optional[Mapping[str, Any]]
     ) -> bytes:
         """One record; name: what pack_name made."""
         stage, phase = self._fixed

@@ -62,9 +62,9 @@ class Stage(str):
             Stage.asked = True
             os.kill(os.getpid(), signal.SIGUSR1)
         return super().__hash__()
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 try:
-    recorder().record(Stage("forward"), "abc", Print(bytes(16), "float32"))
+    recorder().record(Stage("forward"), "abc", Fingerprint(bytes(16), "float32"))
 except RuntimeError as error:
     print(error)
 """

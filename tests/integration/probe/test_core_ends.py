@@ -11,11 +11,11 @@ from collector import collect, script, without_probe
 
 STEPS = """
 from detctl_probe.recording.recorder import recorder
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 r = recorder()
 def step(n):
     r.begin()
-    r.record("loss", "loss", Print(bytes([n]) * 16, "float32"))
+    r.record("loss", "loss", Fingerprint(bytes([n]) * 16, "float32"))
     r.end_step()
 """
 
@@ -98,7 +98,7 @@ import os, threading
 stop = threading.Event()
 def busy():
     while not stop.is_set():
-        r.record("files", "main", Print(bytes(16), "x"))
+        r.record("files", "main", Fingerprint(bytes(16), "x"))
 threads = [threading.Thread(target=busy) for _ in range(2)]
 for t in threads: t.start()
 for _ in range(20):
@@ -123,8 +123,8 @@ def test_children_of_multiprocessing_are_observed(tmp_path: Path, method: str) -
 import multiprocessing
 def work(n):
     from detctl_probe.recording.recorder import recorder
-    from detctl_probe.digest.fingerprint import Print
-    recorder().record("loss", "loss", Print(bytes([n]) * 16, "float32"))
+    from detctl_probe.digest.fingerprint import Fingerprint
+    recorder().record("loss", "loss", Fingerprint(bytes([n]) * 16, "float32"))
     recorder().end_step()
 if __name__ == "__main__":
     context = multiprocessing.get_context("{method}")
@@ -232,7 +232,7 @@ def test_the_window_ends_the_recording_not_the_training(tmp_path: Path) -> None:
 
 def test_a_window_that_begins_late_keeps_the_start(tmp_path: Path) -> None:
     text = "import random\nrandom.seed(3)\n" + STEPS
-    text += "r.record('init', 'w', Print(bytes(16), 'float32'))\nfor n in range(6): step(n)"
+    text += "r.record('init', 'w', Fingerprint(bytes(16), 'float32'))\nfor n in range(6): step(n)"
     run = collect(script(tmp_path, text), cwd=tmp_path, window=[3, 5])
     main = run.main
     assert [record.step for record in main.of("loss")] == [3, 4]
@@ -251,7 +251,7 @@ def test_a_stop_frame_ends_after_its_step(tmp_path: Path) -> None:
 
 
 def test_level_step_folds_to_one_record_a_stage(tmp_path: Path) -> None:
-    text = STEPS + "for n in range(3):\n    r.record('forward', 'a', Print(bytes(16), 'f'))\n    step(n)"
+    text = STEPS + "for n in range(3):\n    r.record('forward', 'a', Fingerprint(bytes(16), 'f'))\n    step(n)"
     run = collect(script(tmp_path, text), cwd=tmp_path, level="step")
     assert [(r.site, r.shape, r.step) for r in run.main.of("forward")] == [("*", (1,), n) for n in range(3)]
     assert run.main.sites("code") == ["command", "{cwd}/train.py"]

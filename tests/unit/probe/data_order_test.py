@@ -26,7 +26,7 @@ from detctl_probe.observe.data.loader_evidence import (
     small,
 )
 from detctl_probe.observe.data.loader_traces import prune
-from detctl_probe.observe.data.order import as_list, order_evidence, order_print
+from detctl_probe.observe.data.order import as_list, order_evidence, order_fingerprint
 from detctl_probe.settings import Settings
 
 
@@ -63,19 +63,19 @@ def logical(path: str) -> str:
 )
 def test_indices_are_the_same_in_whatever_form(index: Any) -> None:
     assert as_list(index) == [3, 1]
-    assert order_print(as_list(index)) == order_print([3, 1])
+    assert order_fingerprint(as_list(index)) == order_fingerprint([3, 1])
 
 
 def test_an_order_is_told_from_its_permutation() -> None:
-    one, other = order_print([1, 2, 3]), order_print([3, 2, 1])
+    one, other = order_fingerprint([1, 2, 3]), order_fingerprint([3, 2, 1])
     assert one is not None and other is not None
     assert one.digest != other.digest
     assert (one.order_blind, sorted(one.rows or ())) == (other.order_blind, sorted(other.rows or ()))
 
 
 def test_keys_and_tuples_and_nothing() -> None:
-    assert order_print([None, None]) is None
-    keys = order_print([("a", 1), ("b", 2)])
+    assert order_fingerprint([None, None]) is None
+    keys = order_fingerprint([("a", 1), ("b", 2)])
     assert keys is not None and len(keys.rows or ()) == 2
     assert order_evidence([("a", 1), "b", 3]) == {"first": ["('a', 1)", "b", 3]}
     with pytest.raises(NoDigestError, match="use it up"):

@@ -66,15 +66,13 @@ MARKED = [
 
 @pytest.mark.parametrize("value", MARKED, ids=str)
 def test_a_value_equals_itself_and_no_other(value: Any) -> None:
-    print_ = fingerprint(value)
-    assert print_ == fingerprint(value)
+    one = fingerprint(value)
+    assert one == fingerprint(value)
     same = [
-        other
-        for other in MARKED
-        if (fingerprint(other).digest, fingerprint(other).dtype) == (print_.digest, print_.dtype)
+        other for other in MARKED if (fingerprint(other).digest, fingerprint(other).dtype) == (one.digest, one.dtype)
     ]
     assert len(same) == 1
-    assert len(print_.digest) == 16
+    assert len(one.digest) == 16
 
 
 @pytest.mark.parametrize(
@@ -91,8 +89,8 @@ def test_a_value_equals_itself_and_no_other(value: Any) -> None:
     ],
 )
 def test_labels(value: Any, dtype: str, shape: tuple[int, ...]) -> None:
-    print_ = fingerprint(value)
-    assert (print_.dtype, print_.shape) == (dtype, shape)
+    one = fingerprint(value)
+    assert (one.dtype, one.shape) == (dtype, shape)
 
 
 def test_a_tensor_and_an_array_of_the_same_content_agree() -> None:
@@ -167,13 +165,13 @@ def test_an_unknown_object_is_opaque_and_never_its_address() -> None:
 
 def test_images_by_mode_size_and_pixels() -> None:
     image = pytest.importorskip("PIL.Image").new("RGB", (4, 3), (1, 2, 3))
-    print_ = fingerprint(image)
-    assert (print_.dtype, print_.shape) == ("PIL:RGB", (3, 4))
-    assert print_.digest == n6.digest_array(np.asarray(image))
+    one = fingerprint(image)
+    assert (one.dtype, one.shape) == ("PIL:RGB", (3, 4))
+    assert one.digest == n6.digest_array(np.asarray(image))
     assert fingerprint(image.convert("L")).dtype == "PIL:L"
     painted = image.copy()
     painted.putpixel((0, 0), (9, 9, 9))
-    assert fingerprint(painted).digest != print_.digest
+    assert fingerprint(painted).digest != one.digest
 
 
 def test_an_image_that_is_not_loaded_is_left_alone(tmp_path: Any) -> None:

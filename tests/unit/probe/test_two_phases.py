@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from detctl_probe.digest import device_digests, n6, pending
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.pending import Pending
 from detctl_probe.recording.record_writer import Records, Writer
 from detctl_probe.transport import frames
@@ -85,7 +85,7 @@ def test_nothing_waits_before_the_end() -> None:
     writer = Writer(False, lambda data, now: sent.append(data))
     for step in range(3):
         (made,) = digests.submit([cuda.tensor(torch.full((5,), float(step)))])
-        writer.write(Records("forward", "train", step, 0, [("net", None, Print(made, "float32", (5,)), None)]))
+        writer.write(Records("forward", "train", step, 0, [("net", None, Fingerprint(made, "float32", (5,)), None)]))
         writer.end_step(step, False)
     assert cuda.waits == 0 and not sent
     cuda.run()
@@ -105,8 +105,12 @@ def test_records_keep_their_order_behind_one_that_is_pending() -> None:
     (made,) = digests.submit([cuda.tensor(torch.ones(3))])
     sketch = digests.submit_copy(cuda.tensor(torch.arange(4.0)), lambda host: (*host.tolist(), *[0.0] * 34))
     known = n6.digest_tensor(torch.zeros(2))
-    middle = Print(made, "float32", sketch=sketch)
-    for site, one in (("first", Print(known, "float32")), ("second", middle), ("third", Print(known, "float32"))):
+    middle = Fingerprint(made, "float32", sketch=sketch)
+    for site, one in (
+        ("first", Fingerprint(known, "float32")),
+        ("second", middle),
+        ("third", Fingerprint(known, "float32")),
+    ):
         writer.write(Records("forward", "train", 0, 0, [(site, None, one, None)]))
     writer.end_step(0, False)
     assert not sent, "what is known is held up behind what is not, and the step's end behind both"
@@ -127,7 +131,7 @@ def test_a_device_that_never_comes_back_holds_nobody_up_before_the_end() -> None
     for step in range(20):
         with cuda.on(stuck):
             (made,) = digests.submit([cuda.given(torch.ones(3))])
-        writer.write(Records("forward", "train", step, 0, [("net", None, Print(made, "float32", (3,)), None)]))
+        writer.write(Records("forward", "train", step, 0, [("net", None, Fingerprint(made, "float32", (3,)), None)]))
         writer.end_step(step, False)
         cuda.run()
     assert not sent and cuda.waits == 0
@@ -140,7 +144,7 @@ def test_a_lost_device_ends_the_recording_and_not_the_training() -> None:
     digests = cuda.digests()
     writer = Writer(False, lambda data, now: None)
     (made,) = digests.submit([cuda.tensor(torch.ones(3))])
-    writer.write(Records("forward", "train", 0, 0, [("net", None, Print(made, "float32", (3,)), None)]))
+    writer.write(Records("forward", "train", 0, 0, [("net", None, Fingerprint(made, "float32", (3,)), None)]))
     cuda.lost = True
     with pytest.raises(DeviceLostError):
         writer.end_step(0, False)  # the recorder catches it, says so once and drops the rest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 
 
-class Octets:
+class DeterministicBytes:
     """The same stream of bytes in every run, for each key another."""
 
     def __init__(self, key: str) -> None:

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Callable, Optional
 
 from detctl_probe.intervene.randomness import frozen_datetime
-from detctl_probe.intervene.randomness.deterministic_bytes import Octets
+from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
 from detctl_probe.intervene.requested import value_of
 from detctl_probe.process.callers import USER
 from detctl_probe.process.patching import Builtin, rebind
@@ -49,7 +49,7 @@ class _Frozen:
         self._recorder = recorder
         self._asked: "Counter[str]" = Counter()
         self._now_us = 0
-        self.octets = Octets("detctl").take
+        self.bytes_of = DeterministicBytes("detctl").take
 
     def asked(self, what: str) -> None:
         self._asked[what] += 1
@@ -93,9 +93,9 @@ def install(recorder: Recorder) -> None:
     _uname(frozen)
     _replace(os, "getpid", frozen, lambda: PID)
     _replace(os, "getppid", frozen, lambda: PID - 1)
-    _replace(os, "urandom", frozen, frozen.octets)
-    _replace(uuid, "uuid1", frozen, lambda *_, **__: uuid.UUID(bytes=frozen.octets(16), version=1))
-    _replace(uuid, "uuid4", frozen, lambda: uuid.UUID(bytes=frozen.octets(16), version=4))
+    _replace(os, "urandom", frozen, frozen.bytes_of)
+    _replace(uuid, "uuid1", frozen, lambda *_, **__: uuid.UUID(bytes=frozen.bytes_of(16), version=1))
+    _replace(uuid, "uuid4", frozen, lambda: uuid.UUID(bytes=frozen.bytes_of(16), version=4))
     _system_random(frozen)
 
 
@@ -141,7 +141,7 @@ def _system_random(frozen: _Frozen) -> None:
 
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         if a is None and frozen.for_user("random.seed"):
-            a = int.from_bytes(frozen.octets(32), "big")
+            a = int.from_bytes(frozen.bytes_of(32), "big")
         original(self, a, version)
 
     random.Random.seed = seed  # type: ignore[method-assign]  # a patch is one

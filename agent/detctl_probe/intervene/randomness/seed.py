@@ -13,7 +13,7 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, List, Optional
 
-from detctl_probe.intervene.randomness.deterministic_bytes import Octets
+from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
 from detctl_probe.intervene.requested import value_of
 from detctl_probe.process.imports import when_imported
 from detctl_probe.recording.recorder import WORKER, Recorder
@@ -80,7 +80,7 @@ def seed_all(recorder: Recorder, seed: int) -> None:
 
 def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -> None:
     """What a package takes from the system to seed a generator with is the same in every run."""
-    octets = Octets(str(seed))
+    generated = DeterministicBytes(str(seed))
 
     def bits(count: int) -> Optional[int]:
         """Below 2^count; None where no package asks."""
@@ -89,7 +89,7 @@ def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -
         if package is None:
             return None
         tell("generators of %s" % package)
-        return int.from_bytes(octets.take(count // 8 + 1), "big") % (1 << count)
+        return int.from_bytes(generated.take(count // 8 + 1), "big") % (1 << count)
 
     original = random.Random.seed
 

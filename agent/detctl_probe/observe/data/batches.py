@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.values import NoDigestError, by_path, fingerprint, gather, is_opaque, leaves, set_places
 from detctl_probe.observe.data import order, workers
 from detctl_probe.observe.data.loader_evidence import file_names, small
@@ -23,7 +23,7 @@ from detctl_probe.recording.recorder import Recorder, recorder
 # Transform sites of one batch: a transform that is new for each call must not fill memory.
 SITES_MAX = 64
 
-Record = Tuple[str, str, Print, Optional[Mapping[str, Any]]]
+Record = Tuple[str, str, Fingerprint, Optional[Mapping[str, Any]]]
 
 _local = threading.local()
 
@@ -63,15 +63,15 @@ class Fetch:
     def __init__(self, dataset: Any, index: Any, samples: bool = True) -> None:
         self.dataset = dataset
         self.indices: List[Any] = []
-        self.order: Optional[Print] = None
-        self.columns: Dict[str, List[Print]] = {}  # transform site -> a print a call
+        self.order: Optional[Fingerprint] = None
+        self.columns: Dict[str, List[Fingerprint]] = {}  # transform site -> a print a call
         self.notes: List[Tuple[str, str, Dict[str, Any]]] = []
         self.unobserved: Dict[Tuple[str, str], str] = {}
         self.samples = samples  # whether they are taken, and what transforms make of them
         self.generators = snapshot() if samples else {}
         try:
             self.indices = order.as_list(index)  # a copy: __getitems__ may do with its list what it likes
-            self.order = order.order_print(self.indices)
+            self.order = order.order_fingerprint(self.indices)
         except NoDigestError as error:
             self.miss("order", "indices of a batch", str(error))
 
@@ -91,20 +91,20 @@ class Fetch:
                     self.miss("sample", "transforms", "more than %d sites in one batch" % SITES_MAX)
                     return
                 column = self.columns[name] = []
-            print_ = self.print_of("sample", name, leaf)
-            if print_ is not None:
-                column.append(print_)
+            leaf_fingerprint = self.fingerprint_of("sample", name, leaf)
+            if leaf_fingerprint is not None:
+                column.append(leaf_fingerprint)
 
-    def print_of(self, stage: str, what: str, leaf: Any, rows: bool = False) -> Optional[Print]:
+    def fingerprint_of(self, stage: str, what: str, leaf: Any, rows: bool = False) -> Optional[Fingerprint]:
         """The fingerprint of a leaf, or None where it has none (then it is unobserved, and said so)."""
         try:
-            print_ = fingerprint(leaf, rows)
+            leaf_fingerprint = fingerprint(leaf, rows)
         except NoDigestError as error:
             self.miss(stage, what, str(error))
             return None
-        if is_opaque(print_):
-            self.miss(stage, what, "nothing but its type is known: %s" % print_.dtype.rpartition(":")[2])
-        return print_
+        if is_opaque(leaf_fingerprint):
+            self.miss(stage, what, "nothing but its type is known: %s" % leaf_fingerprint.dtype.rpartition(":")[2])
+        return leaf_fingerprint
 
 
 class Collator:
@@ -185,15 +185,15 @@ class Collator:
             return records
         draws = drawn(fetch.generators, snapshot())
         listed = samples if self._auto and isinstance(samples, (list, tuple)) else [samples]
-        read: List[Dict[str, Print]] = []
+        read: List[Dict[str, Fingerprint]] = []
         for sample in listed:
-            prints: Dict[str, Print] = {}
+            fingerprints: Dict[str, Fingerprint] = {}
             for path, leaf in leaves(sample):
                 site = "__getitem__/%s" % path if path else "__getitem__"
-                print_ = fetch.print_of("sample", site, leaf)
-                if print_ is not None:
-                    prints[site] = print_
-            read.append(prints)
+                leaf_fingerprint = fetch.fingerprint_of("sample", site, leaf)
+                if leaf_fingerprint is not None:
+                    fingerprints[site] = leaf_fingerprint
+            read.append(fingerprints)
         records.extend(_of_columns(fetch.columns, "transform"))
         evidence: Dict[str, Any] = {}
         if draws:
@@ -201,8 +201,8 @@ class Collator:
         files = file_names(fetch.dataset, fetch.indices, logical)
         if files:
             evidence["files"] = files
-        for site, print_ in by_path(read).items():
-            records.append(("sample", site, print_, small(evidence) if evidence else None))
+        for site, leaf_fingerprint in by_path(read).items():
+            records.append(("sample", site, leaf_fingerprint, small(evidence) if evidence else None))
             evidence = {}  # once a batch
         return records
 
@@ -224,7 +224,7 @@ def install(owner: Recorder) -> None:
     set_places(owner.logical)
 
 
-def _of_columns(columns: Mapping[str, List[Print]], what: str) -> List[Record]:
+def _of_columns(columns: Mapping[str, List[Fingerprint]], what: str) -> List[Record]:
     evidence = {"in": what} if what == "collate" else None
     return [("sample", site, gather(column), evidence) for site, column in columns.items() if column]
 
@@ -237,9 +237,9 @@ def _takes_samples(owner: Recorder) -> bool:
 def _of_batch(fetch: Fetch, batch: Any, count: Optional[int], rows: bool) -> List[Record]:
     records: List[Record] = []
     for path, leaf in leaves(batch, count):
-        print_ = fetch.print_of("batch", path or "batch", leaf, rows=rows)
-        if print_ is not None:
-            records.append(("batch", path or "batch", print_, None))
+        leaf_fingerprint = fetch.fingerprint_of("batch", path or "batch", leaf, rows=rows)
+        if leaf_fingerprint is not None:
+            records.append(("batch", path or "batch", leaf_fingerprint, None))
     return records
 
 

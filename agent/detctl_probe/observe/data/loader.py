@@ -169,12 +169,12 @@ def _write(owner: Recorder, known: Loader, seen: Seen, number: int, worker_count
     owner.costs.add_worker(seen.cost)
     _fired(owner, "workers", len(seen.carried))
     told: List[str] = []
-    for stage, site, print_, evidence in seen.records:
+    for stage, site, fingerprint, evidence in seen.records:
         more: Optional[Mapping[str, Any]] = evidence
         if stage not in told:
             told.append(stage)
             more = small({**(evidence or {}), **_about(known, stage, seen, worker_count)})
-        owner.record(stage, known.site(stage, site), print_, occurrence=number, evidence=more)
+        owner.record(stage, known.site(stage, site), fingerprint, occurrence=number, evidence=more)
         _fired(owner, "transforms" if site.startswith("transform/") else _OBSERVERS[stage], 1)
     for kind, text, fields in seen.notes:
         owner.note(kind, text, **fields)

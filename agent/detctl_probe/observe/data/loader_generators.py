@@ -1,4 +1,4 @@
-"""States of the global random generators, read without a draw: who drew between two points, and prints for stage rng."""
+"""States of the global random generators, read without a draw: who drew between two points, and fingerprints for stage rng."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from hashlib import blake2b
 from typing import Any, Dict, List
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 
 
 def snapshot() -> Dict[str, bytes]:
@@ -32,9 +32,9 @@ def drawn(before: Dict[str, bytes], after: Dict[str, bytes]) -> List[str]:
     return [name for name, state in after.items() if before.get(name, state) != state]
 
 
-def prints(states: Dict[str, bytes]) -> Dict[str, Print]:
+def fingerprints(states: Dict[str, bytes]) -> Dict[str, Fingerprint]:
     """Generator name -> print of stage rng."""
-    return {name: Print(state, "state") for name, state in states.items()}
+    return {name: Fingerprint(state, "state") for name, state in states.items()}
 
 
 def _numpy(state: Any) -> bytes:

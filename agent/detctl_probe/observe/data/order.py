@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.values import NoDigestError, fingerprint, gather
 
 FIRST_MAX = 8
 
 
-def order_print(indices: List[Any]) -> Optional[Print]:
+def order_fingerprint(indices: List[Any]) -> Optional[Fingerprint]:
     """One row an index; None where there are no indices (an iterable dataset). Raises NoDigestError where one has no digest."""
     if all(item is None for item in indices):
         return None

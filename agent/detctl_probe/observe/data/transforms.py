@@ -170,13 +170,13 @@ def _record(owner: Recorder, site: str, value: Any) -> None:
     for path, leaf in leaves(value):
         name = "%s/%s" % (site, path) if path else site
         try:
-            print_ = fingerprint(leaf)
+            found = fingerprint(leaf)
         except NoDigestError as error:
             owner.unobserved("sample", name, str(error))
             continue
-        if is_opaque(print_):
+        if is_opaque(found):
             owner.unobserved("sample", name, "nothing but its type is known")
-        owner.record("sample", name, print_)
+        owner.record("sample", name, found)
     row = owner.observers.get("transforms")
     if row is not None:
         row.fired += 1

@@ -94,5 +94,5 @@ def _record_generators(owner: Optional[Recorder], when: str, number: Optional[in
         return
     if number is None:
         number = getattr(sys.modules["torch.utils.data._utils.worker"]._worker_info, "id", None)
-    for name, print_ in loader_generators.prints(loader_generators.snapshot()).items():
-        owner.record("rng", "worker%s/%s%s" % (number, name, when), print_)
+    for name, fingerprint in loader_generators.fingerprints(loader_generators.snapshot()).items():
+        owner.record("rng", "worker%s/%s%s" % (number, name, when), fingerprint)

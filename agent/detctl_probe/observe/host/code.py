@@ -11,7 +11,7 @@ from hashlib import blake2b
 from types import ModuleType
 from typing import Dict, List
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.process import commandline
 from detctl_probe.process.callers import USER
 from detctl_probe.recording.coverage import Observer
@@ -42,8 +42,8 @@ def _record_main(recorder: Recorder, row: Observer) -> None:
     command = commandline.own()
     words = canonical(recorder, command)
     text = "\0".join(words).encode("utf-8", "surrogateescape")
-    print_ = Print(blake2b(text, digest_size=16).digest(), "py:command", (len(words),))
-    recorder.record("code", "command", print_, evidence={"command": words})
+    fingerprint = Fingerprint(blake2b(text, digest_size=16).digest(), "py:command", (len(words),))
+    recorder.record("code", "command", fingerprint, evidence={"command": words})
     row.fired += 1
     path = source(command)
     if path is not None:
@@ -60,8 +60,8 @@ def _record_modules(recorder: Recorder, row: Observer) -> None:
 def _record_file(recorder: Recorder, row: Observer, site: str, path: str) -> None:
     with open(path, "rb") as file:
         content = file.read()
-    print_ = Print(blake2b(content, digest_size=16).digest(), "py:source", (len(content),))
-    recorder.record("code", site, print_, evidence={"path": os.path.abspath(path)})
+    fingerprint = Fingerprint(blake2b(content, digest_size=16).digest(), "py:source", (len(content),))
+    recorder.record("code", site, fingerprint, evidence={"path": os.path.abspath(path)})
     row.fired += 1
 
 

@@ -15,7 +15,7 @@ import threading
 from hashlib import blake2b
 from typing import Any, Dict, Optional, Set, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.paths import PRIVATE
 from detctl_probe.recording.recorder import Recorder
@@ -115,5 +115,5 @@ def content(path: Any) -> str:
         return blake2b(file.read(), digest_size=8).hexdigest()
 
 
-def fingerprint(name: str) -> Print:
-    return Print(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "py:path")
+def fingerprint(name: str) -> Fingerprint:
+    return Fingerprint(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "py:path")

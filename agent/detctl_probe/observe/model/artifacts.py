@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator, Tuple
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.digest.values import fingerprint, set_places
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.model.tensors import components, print_tensor
+from detctl_probe.observe.model.tensors import components, fingerprint_tensor
 from detctl_probe.process.imports import when_imported
 from detctl_probe.recording.recorder import Recorder
 
@@ -55,7 +55,7 @@ class Artifacts:
         if isinstance(leaf, self._model.torch.Tensor):
             for part, dense in components(leaf):
                 try:
-                    value = print_tensor(dense)
+                    value = fingerprint_tensor(dense)
                 except NoDigestError as why:
                     self._recorder.unobserved("artifact", site + part, str(why))
                     continue

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe.digest import device_digests
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.n6 import NoDigestError, digest_in_place, digest_runs, digest_tensor, digest_tensors
 from detctl_probe.digest.sketch import sketch_tensor
 from detctl_probe.observe.model.shards import Shard, shard_of
@@ -41,7 +41,7 @@ def tensors(value: Any, path: str = "", depth: int = 0) -> Iterator[Tuple[str, A
             yield from tensors(getattr(value, name, None), "%s[%s]" % (path, name), depth + 1)
 
 
-def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Print:
+def fingerprint_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Fingerprint:
     """The print of a tensor of any layout; raises NoDigestError (no content, a subclass without storage …).
 
     Digest and sketch of a tensor on a device are Pending, and a large one has no sketch, unless `wait`.
@@ -51,7 +51,7 @@ def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Pr
         plain = _plain(torch, tensor)
         floating = plain.is_floating_point() or plain.is_complex()
         digest: Any = digest_tensor(plain) if wait else device_digests.submit_one(plain)
-        return Print(
+        return Fingerprint(
             digest,
             dtype_name(plain.dtype),
             tuple(int(size) for size in plain.shape),
@@ -71,7 +71,7 @@ Entry = Tuple[str, Any, Optional[Dict[str, Any]]]
 
 
 def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterable[Entry], phase: str) -> None:
-    """Records each (site, value, evidence) in order: tensors (a sparse one by its parts) by their content, the rest by print_plain.
+    """Records each (site, value, evidence) in order: tensors (a sparse one by its parts) by their content, the rest by fingerprint_plain.
 
     One call of the kernel for all; a tensor without a digest is reported unobserved.
     """
@@ -89,13 +89,13 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
                     named.append((site + part, tensor, evidence))
                     dense.append(tensor)
             else:
-                named.append((site, print_plain(value), evidence))
-        prints = iter(print_tensors(dense))
+                named.append((site, fingerprint_plain(value), evidence))
+        fingerprints = iter(fingerprint_tensors(dense))
         keeps = recorder.keeps_evidence
         seen = []
         for site, value, evidence in named:
-            if type(value) is not Print:
-                tensor, value = value, next(prints)
+            if type(value) is not Fingerprint:
+                tensor, value = value, next(fingerprints)
                 if isinstance(value, NoDigestError):
                     recorder.unobserved(stage, site, str(value))
                     continue
@@ -120,8 +120,10 @@ def record_output(recorder: Recorder, row: Observer, site: str, tensor: Any, pha
             evidence = None
             if recorder.keeps_evidence and tensor.data_ptr() % ALIGNED:
                 evidence = layout(tensor)
-            print_ = Print(digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
-            recorder.keep("forward", ((site, None, print_, evidence),), phase)
+            fingerprint = Fingerprint(
+                digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape)
+            )
+            recorder.keep("forward", ((site, None, fingerprint, evidence),), phase)
             row.fired += 1
             return
     record_values(recorder, row, "forward", [(site, tensor, None)], phase)
@@ -144,8 +146,8 @@ def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
     yield "[values]", tensor._values()
 
 
-def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Print, NoDigestError]]:
-    """print_tensor of each, or why it has none."""
+def fingerprint_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Fingerprint, NoDigestError]]:
+    """fingerprint_tensor of each, or why it has none."""
     torch = sys.modules["torch"]
     own = (torch.Tensor, torch.nn.Parameter)
     found: List[Any] = []
@@ -160,7 +162,7 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
                 shard = shard_of(tensor)
                 if shard is not None:
                     digest: Any = _digest_shard(shard, wait)
-                    found.append(Print(digest, dtype_name(shard.local.dtype), shard.shape))
+                    found.append(Fingerprint(digest, dtype_name(shard.local.dtype), shard.shape))
                     continue
                 plain.append(_plain(torch, tensor))
                 found.append(plain[-1])
@@ -168,10 +170,10 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
                 found.append(why)
         digests: Iterator[Any] = iter(digest_tensors(plain) if wait else device_digests.submit(plain))
         for place, tensor in enumerate(found):
-            if type(tensor) not in (NoDigestError, Print):
+            if type(tensor) not in (NoDigestError, Fingerprint):
                 made: Any = next(digests)
                 if type(made) is not NoDigestError:
-                    made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
+                    made = Fingerprint(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
                 found[place] = made
     return found
 
@@ -183,10 +185,10 @@ def _digest_shard(shard: Shard, wait: bool) -> Any:
     return device_digests.submit_one(shard.local, shard.first_index)
 
 
-def print_plain(value: Any) -> Print:
+def fingerprint_plain(value: Any) -> Fingerprint:
     """The print of a number, text, flag or None, by its type and repr."""
     text = repr(value).encode("utf-8", "surrogateescape")
-    return Print(blake2b(text, digest_size=16).digest(), "py:%s" % type(value).__name__)
+    return Fingerprint(blake2b(text, digest_size=16).digest(), "py:%s" % type(value).__name__)
 
 
 def layout(tensor: Any) -> Optional[Dict[str, Any]]:

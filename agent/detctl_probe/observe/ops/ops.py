@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.model.tensors import components, layout, print_tensor, print_tensors
+from detctl_probe.observe.model.tensors import components, fingerprint_tensor, fingerprint_tensors, layout
 from detctl_probe.observe.ops.op_schemas import Schema, schema_of, tensors_of, words_of
 from detctl_probe.observe.optimization.optimizer import optimizers_of
 from detctl_probe.observe.randomness.rng import read_cuda, read_torch
@@ -97,7 +97,7 @@ class Ops:
                 where = "%s:%s" % (call.module, op) if len(results) == 1 else "%s:%s[%d]" % (call.module, op, number)
                 for part, dense in components(tensor):
                     try:
-                        value = print_tensor(dense, sketch=True, wait=True)
+                        value = fingerprint_tensor(dense, sketch=True, wait=True)
                     except NoDigestError as why:
                         recorder.unobserved(call.stage, where + part, str(why))
                         continue
@@ -147,13 +147,15 @@ class Ops:
     def _inputs(self, tensors: List[Any], schema: Schema) -> List[str]:
         dense = [part for tensor in tensors for _, part in components(tensor)]
         found = [
-            print_.digest.hex()[:16] if not isinstance(print_, NoDigestError) else "?"
-            for print_ in print_tensors(dense, wait=True)
+            fingerprint.digest.hex()[:16] if not isinstance(fingerprint, NoDigestError) else "?"
+            for fingerprint in fingerprint_tensors(dense, wait=True)
         ]
         if len(found) > INPUTS_MAX:
             found = [blake2b("".join(found).encode(), digest_size=8).hexdigest()]
         if schema.draws:
-            states = [state for state in [read_torch(), *(print_ for _, print_ in read_cuda())] if state is not None]
+            states = [
+                state for state in [read_torch(), *(fingerprint for _, fingerprint in read_cuda())] if state is not None
+            ]
             found += ["rng:" + state.digest.hex()[:16] for state in states]
         return found
 

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Optional
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.model.tensors import layout, print_tensor
+from detctl_probe.observe.model.tensors import fingerprint_tensor, layout
 from detctl_probe.observe.optimization.optimizer import optimizers_of
 from detctl_probe.recording.recorder import Recorder
 
@@ -65,7 +65,7 @@ class Losses:
         with self._recorder.working("loss"):
             for tensor in self._tensors(outputs):
                 try:
-                    value = print_tensor(tensor, sketch=self._recorder.keeps_evidence)
+                    value = fingerprint_tensor(tensor, sketch=self._recorder.keeps_evidence)
                 except NoDigestError as why:
                     self._recorder.unobserved("loss", site, str(why))
                     continue

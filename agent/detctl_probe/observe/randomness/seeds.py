@@ -20,7 +20,7 @@ from hashlib import blake2b
 from types import CodeType, FrameType
 from typing import Any, Callable, Deque, Dict, Iterable, Optional, Set, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.randomness import rng, uses
 from detctl_probe.process.callers import PACKAGE, USER
 from detctl_probe.process.imports import when_imported
@@ -89,7 +89,7 @@ class _Seeds:
                     text = "the seed of %s looks like %s" % (site, source)
                     where = recorder.callers.describe(frame)
                     recorder.note("identity", text, stage="rng", looks_like=source, **where)
-                recorder.record("rng", "seed/" + site, _print(value), evidence=evidence)
+                recorder.record("rng", "seed/" + site, _fingerprint(value), evidence=evidence)
                 self.row.fired += 1
         except Exception as error:
             if from_signal(error):
@@ -299,7 +299,7 @@ class _Seeds:
             rng.remember(generator, state)
 
 
-_READERS: Dict[str, Callable[[], Optional[Print]]] = {
+_READERS: Dict[str, Callable[[], Optional[Fingerprint]]] = {
     "random": rng.read_random,
     "numpy": rng.read_numpy,
     "torch": rng.read_torch,
@@ -364,7 +364,7 @@ def _is_none(name: str, frame: FrameType) -> bool:
     return value is None
 
 
-def _print(value: Any) -> Print:
+def _fingerprint(value: Any) -> Fingerprint:
     kind = type(value).__name__
     if hasattr(value, "__index__"):  # 3, numpy.int64(3) and a scalar tensor seed alike
         kind, text = "int", repr(int(value))
@@ -375,4 +375,4 @@ def _print(value: Any) -> Print:
     else:
         # A SeedSequence has one; others are told by their type alone, for their repr holds addresses.
         text = repr(getattr(value, "entropy", None))
-    return Print(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest(), "py:" + kind)
+    return Fingerprint(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest(), "py:" + kind)
