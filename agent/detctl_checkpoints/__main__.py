@@ -22,12 +22,12 @@ def main() -> int:
     parser.add_argument("--allow-class", action="append", default=[])
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # torch's remarks on how it was called are nobody's business here
-    said = time.monotonic()
+    reported = time.monotonic()
 
     def progress(done: int, of: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= PROGRESS_S:
-            said = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported >= PROGRESS_S:
+            reported = time.monotonic()
             print("progress %d %d" % (done, of), file=sys.stderr, flush=True)
 
     try:

@@ -34,8 +34,8 @@ def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: 
     notes = ["%s: %s" % (side.path, note) for side in (a, b) for note in side.notes]
     if a.format != b.format:
         notes.append("saved in different formats (%s, %s): compared by content" % (a.format, b.format))
-    our_names, their_names, said = matched(a.leaves, b.leaves)
-    notes += said
+    our_names, their_names, left_out = matched(a.leaves, b.leaves)
+    notes += left_out
     ours: Leaves = {our_names[name]: read for name, read in a.leaves.items()}
     theirs: Leaves = {their_names[name]: read for name, read in b.leaves.items()}
     both = [name for name in ours if name in theirs]

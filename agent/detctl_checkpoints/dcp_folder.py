@@ -18,7 +18,7 @@ from detctl_proto.regular_file import open_regular
 from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
 from detctl_checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value
 from detctl_checkpoints.dcp_index import read_index
-from detctl_checkpoints.refused import refused_words
+from detctl_checkpoints.refused import format_refusal
 from detctl_checkpoints.torch_file import check_reader
 
 # What a cut or altered piece makes of itself on loading.
@@ -172,6 +172,6 @@ def _piece(path: str, place: _Place) -> Any:
     try:
         return torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError("%s: %s" % (name, refused_words(str(error), []))) from None
+        raise CheckpointError("%s: %s" % (name, format_refusal(str(error), []))) from None
     except _DAMAGE as error:
         raise CheckpointError("%s: damaged: %s" % (name, (str(error).splitlines() or [""])[0][:200])) from None

@@ -25,7 +25,7 @@ _CLASS = re.compile(
 )
 
 
-def refused_words(text: str, all_of_them: Sequence[str]) -> str:
+def format_refusal(text: str, all_of_them: Sequence[str]) -> str:
     """One line for torch's error; all_of_them: every class of the file that is not allowed, where torch can tell."""
     found = _CLASS.search(text)
     named = [group for group in found.groups() if group] if found else []

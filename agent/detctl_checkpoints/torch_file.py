@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, List, Sequence, Tuple
 
 from detctl_checkpoints.archive_inspection import ArchiveError, ArchiveFacts, inspect_archive
 from detctl_checkpoints.content import Checkpoint, CheckpointError, of_value
-from detctl_checkpoints.refused import allow, refused_words
+from detctl_checkpoints.refused import allow, format_refusal
 
 # The first whose reader of the format before torch 1.6 keeps to weights_only.
 LEGACY_TORCH = (2, 6)
@@ -36,7 +36,7 @@ def load(path: str, stream: BinaryIO, allowed: Sequence[str]) -> Checkpoint:
     try:
         value = _load(torch, place, facts)
     except pickle.UnpicklingError as error:
-        raise CheckpointError("%s: %s" % (path, refused_words(str(error), _refused(torch, place)))) from None
+        raise CheckpointError("%s: %s" % (path, format_refusal(str(error), _refused(torch, place)))) from None
     except RuntimeError as error:
         text = (str(error).splitlines() or [""])[0].split(". ")[0].replace(place, path)
         raise CheckpointError("%s: damaged or cut: %s" % (path, text)) from None

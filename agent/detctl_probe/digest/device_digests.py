@@ -21,7 +21,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tupl
 from detctl_probe.digest import pending
 from detctl_probe.digest.n6 import NoDigestError, as_integers, digest_tensor, digest_tensors, refuse_unfit
 from detctl_probe.digest.pending import Batch, Pending
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 
 SLOTS = 8192  # results a batch; 16 bytes each on the device, and 32 of table
 COPY_ELEMENTS_MAX = 4096
@@ -351,7 +351,7 @@ def of(tensor: Any) -> Optional[DeviceDigests]:
             _devices[key] = DeviceDigests(torch, tensor.device)
         except Exception as error:  # no Triton, no compiler for it, no pinned memory
             _devices[key] = None
-            say("no Triton on %s (%s: %s): digests there wait for the device" % (key, type(error).__name__, error))
+            log("no Triton on %s (%s: %s): digests there wait for the device" % (key, type(error).__name__, error))
     return _devices[key]
 
 

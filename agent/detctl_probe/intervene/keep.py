@@ -56,9 +56,9 @@ class _Kept:
         about = {"dtype": dtype, "shape": shape}
         for number, at in enumerate(range(0, max(len(content), 1), PART_BYTES)):
             part = content[at : at + PART_BYTES]
-            told = {**about, "content": base64.b64encode(part).decode("ascii")}
+            evidence = {**about, "content": base64.b64encode(part).decode("ascii")}
             fingerprint = Fingerprint(blake2b(part, digest_size=16).digest(), "py:kept", (len(part),))
-            self._recorder.record("init", SITE % (name, number), fingerprint, evidence=told)
+            self._recorder.record("init", SITE % (name, number), fingerprint, evidence=evidence)
         self._kept += 1
         self._bytes += len(content)
         self._recorder.intervention(NAME, self._value, True, "%d values, %d bytes" % (self._kept, self._bytes))

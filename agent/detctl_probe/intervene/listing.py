@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import List, Sequence
 
 from detctl_probe.observe.host.listing_calls import listings
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "listing"
@@ -22,7 +22,7 @@ def install(recorder: Recorder) -> None:
     kind, _, seed = value.partition(":")
     if kind not in ("sorted", "shuffled") or (kind == "sorted" and seed):
         why = "unknown value %r: use sorted or shuffled[:SEED]" % value
-        say("intervention listing: %s; listings stay as they are" % why)
+        log("intervention listing: %s; listings stay as they are" % why)
         recorder.intervention(NAME, value, False, why)
         return
     acted = changed = 0

@@ -31,7 +31,7 @@ class _Given:
             self._given: Dict[str, Any] = json.load(file)
         self._taken: Set[str] = set()
         self._without: Set[str] = set()
-        self._tell()
+        self._report()
 
     def tensor(self, name: str, tensor: Any) -> None:
         torch = sys.modules["torch"]
@@ -44,7 +44,7 @@ class _Given:
                 if content:
                     tensor.data.copy_(torch.frombuffer(content, dtype=tensor.dtype).reshape(tensor.shape))
             self._taken.add(name)
-        self._tell()
+        self._report()
 
     def states(self) -> None:
         for generator in states():
@@ -55,17 +55,17 @@ class _Given:
                 continue
             restore(generator, self._content(one))
             self._taken.add(name)
-        self._tell()
+        self._report()
 
     def _content(self, one: Mapping[str, Any]) -> bytes:
         with open(os.path.join(self._folder, one["file"]), "rb") as file:
             return file.read()
 
-    def _tell(self) -> None:
-        told = "%d of %d values given" % (len(self._taken), len(self._given))
+    def _report(self) -> None:
+        detail = "%d of %d values given" % (len(self._taken), len(self._given))
         if self._without:
-            told += "; not given, or of another shape: " + ", ".join(sorted(self._without)[:5])
-        self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, told)
+            detail += "; not given, or of another shape: " + ", ".join(sorted(self._without)[:5])
+        self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, detail)
 
 
 def install(recorder: Recorder) -> None:

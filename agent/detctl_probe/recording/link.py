@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Optional
 
 from detctl_probe.process.signals import from_signal
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 from detctl_probe.transport import frames
 from detctl_probe.transport.connection import Connection
 
@@ -61,7 +61,7 @@ class Link:
             raise error
         if not self.lost:
             self._lose()
-            say("recording stops, the training goes on: %s: %s: %s" % (what, type(error).__name__, error))
+            log("recording stops, the training goes on: %s: %s: %s" % (what, type(error).__name__, error))
 
     def leave_to_parent(self) -> None:
         """In a forked child: closes the inherited socket without sending what the parent has queued."""

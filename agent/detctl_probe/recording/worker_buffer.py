@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, List, Mapping, Optional, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 
 BUFFERED_MAX = 200_000  # between two batches; a foreign worker loop may never drain
 
@@ -26,7 +26,7 @@ class WorkerBuffer:
             self._seen.append(seen)
         elif not self._overflowed:
             self._overflowed = True
-            say(
+            log(
                 "a DataLoader worker recorded more than %d values without handing over a batch: the rest is lost"
                 % BUFFERED_MAX
             )

@@ -70,9 +70,9 @@ class StepFold:
     def _fold(self) -> None:
         waiting = self._waiting
         if waiting:
-            words = struct.unpack("<%dQ" % (len(waiting) // 8), waiting)
-            self._a = (self._a + sum(words[::2])) & MASK
-            self._b = (self._b + sum(words[1::2])) & MASK
+            lanes = struct.unpack("<%dQ" % (len(waiting) // 8), waiting)
+            self._a = (self._a + sum(lanes[::2])) & MASK
+            self._b = (self._b + sum(lanes[1::2])) & MASK
             self._ordered.update(waiting)
             self._waiting = bytearray()
 

@@ -13,7 +13,7 @@ import socket
 import time
 from typing import List, Optional, Tuple
 
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 from detctl_probe.transport.frames import FrameReader
 
 BUFFER_BYTES_MAX = 32 << 20
@@ -129,7 +129,7 @@ class Connection:
     def _break(self, why: str) -> None:
         self.broken = why
         self.close()
-        say("recording stops, the training goes on: %s" % why)
+        log("recording stops, the training goes on: %s" % why)
 
 
 def _identity(made: socket.socket) -> Optional[Tuple[int, int]]:

@@ -97,4 +97,4 @@ def test_a_failing_callback_does_not_break_the_import(package: str, capfd: pytes
 
     imports.when_imported(package, fail)
     assert importlib.import_module(package).value == 1
-    assert capfd.readouterr().err == f"detctl: after the import of {package}: ValueError: callback\n"
+    assert capfd.readouterr().err == f"detctl: an observer failed after the import of {package}: ValueError: callback\n"

@@ -59,9 +59,9 @@ def test_plans_begin_behind_the_step_that_decided_and_are_told() -> None:
         costs.steps_counted = step  # the first is start-up
         sampling.step_ended(costs, step)
     assert sampling.plans == [(0, {}), (3, {"forward": 4})]
-    assert list(sampling.left_out(9)) == [("forward", "steps 3 to 9 but those that 4 divides")]
+    assert list(sampling.left_out(9)) == [("forward", "steps 3 to 9 except those that 4 divides")]
     assert list(sampling.left_out(2)) == []
-    assert list(sampling.left_out(4)) == [("forward", "steps 3 to 4 but those that 4 divides")]
+    assert list(sampling.left_out(4)) == [("forward", "steps 3 to 4 except those that 4 divides")]
     assert sampling.report()["plans"] == [{"from": 0, "periods": {}}, {"from": 3, "periods": {"forward": 4}}]
 
 

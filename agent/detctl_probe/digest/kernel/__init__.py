@@ -122,8 +122,8 @@ class Kernel:
 
 def load() -> Optional[Kernel]:
     """The best form that this CPU runs, or None: not compiled for this machine, or switched off."""
-    wanted = os.environ.get("DETCTL_KERNEL", "")
-    if wanted == "off" or not os.path.exists(library_path()):
+    requested = os.environ.get("DETCTL_KERNEL", "")
+    if requested == "off" or not os.path.exists(library_path()):
         return None
     try:
         library = ctypes.CDLL(library_path())
@@ -132,4 +132,4 @@ def load() -> Optional[Kernel]:
     except (OSError, AttributeError):  # the first sources had no n6_interface
         return None
     best = library.n6_best()
-    return Kernel(library, min(best, FORMS.index(wanted)) if wanted in FORMS else best)
+    return Kernel(library, min(best, FORMS.index(requested)) if requested in FORMS else best)

@@ -16,7 +16,7 @@ from detctl_probe.intervene.requested import value_of
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "deterministic"
-_WANTED = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn.benchmark": False}
+_TARGET = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn.benchmark": False}
 
 
 def install(recorder: Recorder) -> None:
@@ -24,7 +24,7 @@ def install(recorder: Recorder) -> None:
     value = value_of(recorder, NAME, "on".__eq__, "on")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     attention = FusedAttention(sys.modules["torch"])
-    hold(recorder, NAME, value, Switches(_write, _read, _WANTED), attention.told)
+    hold(recorder, NAME, value, Switches(_write, _read, _TARGET), attention.report)
 
 
 def _write(torch: Any) -> None:

@@ -18,7 +18,7 @@ _DEPTH_MAX = 6  # nodes between attention's output and its kernel: slices of a p
 
 
 class FusedAttention:
-    """Wraps scaled_dot_product_attention; `told()` says what ran in its deterministic form."""
+    """Wraps scaled_dot_product_attention; `report()` says what ran in its deterministic form."""
 
     def __init__(self, torch: Any) -> None:
         self._torch = torch
@@ -36,7 +36,7 @@ class FusedAttention:
 
         functional.scaled_dot_product_attention = compiled.hide(scaled_dot_product_attention)
 
-    def told(self) -> List[str]:
+    def report(self) -> List[str]:
         """A line for each kind of fused attention, for the read-back."""
         lines = [
             "%s %d times in its deterministic form" % (name, count) for name, count in sorted(self._backwards.items())

@@ -13,13 +13,13 @@ from detctl_probe.recording.recorder import Recorder
 
 NAME = "precision"
 _REDUCED = ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
-_WANTED: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": False, **dict.fromkeys(_REDUCED, False)}
+_TARGET: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": False, **dict.fromkeys(_REDUCED, False)}
 
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value but `highest`."""
     value = value_of(recorder, NAME, "highest".__eq__, "highest")
-    hold(recorder, NAME, value, Switches(_write, _read, _WANTED))
+    hold(recorder, NAME, value, Switches(_write, _read, _TARGET))
 
 
 def _write(torch: Any) -> None:

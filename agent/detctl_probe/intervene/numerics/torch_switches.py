@@ -16,7 +16,7 @@ class Switches(NamedTuple):
 
     write: Callable[[Any], None]
     read: Callable[[Any], Mapping[str, Any]]
-    wanted: Mapping[str, Any]
+    target: Mapping[str, Any]
 
 
 def hold(
@@ -31,21 +31,21 @@ def hold(
 
     def look(first: bool = False) -> None:
         with recorder.working():  # what observers watch is called for us, not for the program
-            set_and_tell(first)
+            set_and_report(first)
 
-    def set_and_tell(first: bool) -> None:
+    def set_and_report(first: bool) -> None:
         if not first:
             for key, now in switches.read(torch).items():
-                if now != switches.wanted[key]:
+                if now != switches.target[key]:
                     undone[key] = undone.get(key, 0) + 1
         switches.write(torch)
         now = switches.read(torch)
-        missed = ["%s is %s" % (key, now[key]) for key in switches.wanted if now[key] != switches.wanted[key]]
-        changed = ["%s: %s → %s" % (key, before[key], now[key]) for key in switches.wanted if before[key] != now[key]]
-        told = missed or changed or ["nothing to change"]
-        told += ["the program set %s %d times in between" % (key, count) for key, count in sorted(undone.items())]
-        told += more()
-        recorder.intervention(name, value, not missed, "; ".join(told))
+        missed = ["%s is %s" % (key, now[key]) for key in switches.target if now[key] != switches.target[key]]
+        changed = ["%s: %s → %s" % (key, before[key], now[key]) for key in switches.target if before[key] != now[key]]
+        lines = missed or changed or ["nothing to change"]
+        lines += ["the program set %s %d times in between" % (key, count) for key, count in sorted(undone.items())]
+        lines += more()
+        recorder.intervention(name, value, not missed, "; ".join(lines))
 
     look(first=True)
     recorder.at_step_start(look)

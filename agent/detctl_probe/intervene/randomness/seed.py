@@ -28,7 +28,7 @@ def install(recorder: Recorder) -> None:
     seed = int(number) % 2**32
     seeded: List[str] = []
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         if what not in seeded:
             seeded.append(what)
         recorder.intervention(NAME, value, True, "%s seeded with %d" % (", ".join(seeded), seed))
@@ -36,12 +36,12 @@ def install(recorder: Recorder) -> None:
     def of_torch(torch: Any) -> None:
         with recorder.working("rng"):  # as in seed_all
             torch.manual_seed(seed)
-        tell("torch")
+        report("torch")
 
     def of_numpy(_: ModuleType) -> None:
         with recorder.working("rng"):
             sys.modules["numpy"].random.seed(seed)
-        tell("numpy")
+        report("numpy")
 
     def of_random() -> None:
         with recorder.working("rng"):
@@ -49,10 +49,10 @@ def install(recorder: Recorder) -> None:
 
     of_random()
     os.register_at_fork(after_in_child=of_random)  # after Python's own, which takes the system's entropy
-    tell("random")
+    report("random")
     when_imported("numpy", of_numpy)
     when_imported("torch", of_torch)
-    _seed_packages(recorder, seed, tell)
+    _seed_packages(recorder, seed, report)
     if not when:
         return
 
@@ -60,7 +60,7 @@ def install(recorder: Recorder) -> None:
         if recorder.role == WORKER:
             return
         seed_all(recorder, (seed + recorder.step) % 2**32)
-        tell("each step")
+        report("each step")
 
     recorder.at_step_start(again)
 
@@ -78,7 +78,7 @@ def seed_all(recorder: Recorder, seed: int) -> None:
             sys.modules["torch"].manual_seed(seed)
 
 
-def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -> None:
+def _seed_packages(recorder: Recorder, seed: int, report: Callable[[str], None]) -> None:
     """What a package takes from the system to seed a generator with is the same in every run."""
     generated = DeterministicBytes(str(seed))
 
@@ -88,7 +88,7 @@ def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -
         package = recorder.callers.package_at_work(frame) if frame is not None else None
         if package is None:
             return None
-        tell("generators of %s" % package)
+        report("generators of %s" % package)
         return int.from_bytes(generated.take(count // 8 + 1), "big") % (1 << count)
 
     original = random.Random.seed

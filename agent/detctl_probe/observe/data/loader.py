@@ -168,11 +168,11 @@ def _write(owner: Recorder, known: Loader, seen: Seen, number: int, worker_count
     owner.replay(seen.carried)
     owner.costs.add_worker(seen.cost)
     _fired(owner, "workers", len(seen.carried))
-    told: List[str] = []
+    stages: List[str] = []
     for stage, site, fingerprint, evidence in seen.records:
         more: Optional[Mapping[str, Any]] = evidence
-        if stage not in told:
-            told.append(stage)
+        if stage not in stages:
+            stages.append(stage)
             more = small({**(evidence or {}), **_about(known, stage, seen, worker_count)})
         owner.record(stage, known.site(stage, site), fingerprint, occurrence=number, evidence=more)
         _fired(owner, "transforms" if site.startswith("transform/") else _OBSERVERS[stage], 1)

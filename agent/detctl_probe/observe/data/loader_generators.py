@@ -13,8 +13,8 @@ from detctl_probe.digest.fingerprint import Fingerprint
 
 def snapshot() -> Dict[str, bytes]:
     """Generator name -> 16 bytes of its state, for random and, where the process has them, numpy and torch."""
-    version, words, gauss = random.getstate()
-    states = {"random": _hash(struct.pack("<%dI" % len(words), *words) + repr((version, gauss)).encode())}
+    version, numbers, gauss = random.getstate()
+    states = {"random": _hash(struct.pack("<%dI" % len(numbers), *numbers) + repr((version, gauss)).encode())}
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         try:
@@ -38,8 +38,8 @@ def fingerprints(states: Dict[str, bytes]) -> Dict[str, Fingerprint]:
 
 
 def _numpy(state: Any) -> bytes:
-    kind, words, position, has_gauss, gauss = state
-    return _hash(words.tobytes() + repr((kind, int(position), int(has_gauss), float(gauss))).encode())
+    kind, numbers, position, has_gauss, gauss = state
+    return _hash(numbers.tobytes() + repr((kind, int(position), int(has_gauss), float(gauss))).encode())
 
 
 def _torch(state: Any) -> bytes:

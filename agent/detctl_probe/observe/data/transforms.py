@@ -153,7 +153,7 @@ def _look(site: str, transform: Any, value: Any, before: Optional[Dict[str, byte
             return
         with owner.working("sample"):
             if before is not None:
-                _tell_draws(owner, fetch, site, transform, before)
+                _note_draws(owner, fetch, site, transform, before)
             if fetch is not None:
                 fetch.transformed(site, value)
             else:
@@ -190,7 +190,7 @@ def _before(transform: Any) -> Optional[Dict[str, bytes]]:
     return snapshot() if calls <= DRAW_CALLS_MAX else None
 
 
-def _tell_draws(owner: Recorder, fetch: Optional[Fetch], site: str, transform: Any, before: Dict[str, bytes]) -> None:
+def _note_draws(owner: Recorder, fetch: Optional[Fetch], site: str, transform: Any, before: Dict[str, bytes]) -> None:
     kind = _class_name(transform)
     known = _draws.setdefault(kind, set())
     new = [name for name in drawn(before, snapshot()) if name not in known]

@@ -116,7 +116,7 @@ class Listings:
         if order is not None:
             names = [names[at] for at in order]
             texts = [texts[at] for at in order]
-        self._tell(folder, texts, "os.listdir", True)
+        self._report(folder, texts, "os.listdir", True)
         return names
 
     def _patched_scandir(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ class Listings:
             self.recorder.note("observer-failed", "listing intervention: %s: %s" % (type(error).__name__, error))
             return None
 
-    def _tell(self, folder: str, names: List[str], call: str, whole: bool) -> None:
+    def _report(self, folder: str, names: List[str], call: str, whole: bool) -> None:
         sink = getattr(self._local, "sink", None)
         if sink is not None:
             sink.append((folder, names))
@@ -166,7 +166,7 @@ class _Scan:
         self._entries = entries
         self._arranged: Optional[Iterator[Any]] = None
         self._names: List[str] = []
-        self._told = False
+        self._reported = False
         self._started = False
 
     def __iter__(self) -> "_Scan":
@@ -179,7 +179,7 @@ class _Scan:
         try:
             entry = next(self._entries if self._arranged is None else self._arranged)
         except StopIteration:
-            self._tell(True)
+            self._report(True)
             raise
         self._names.append(os.fsdecode(entry.name))
         return entry
@@ -194,7 +194,7 @@ class _Scan:
         self._entries.close()
         self._arranged = None
         if self._names:
-            self._tell(False)
+            self._report(False)
 
     def _arrange(self) -> None:
         if self._owner.arrange is None:
@@ -203,10 +203,10 @@ class _Scan:
         order = self._owner._arranged(self._folder, [os.fsdecode(entry.name) for entry in entries])
         self._arranged = iter(entries if order is None else [entries[at] for at in order])
 
-    def _tell(self, whole: bool) -> None:
-        if not self._told:
-            self._told = True
-            self._owner._tell(self._folder, self._names, "os.scandir", whole)
+    def _report(self, whole: bool) -> None:
+        if not self._reported:
+            self._reported = True
+            self._owner._report(self._folder, self._names, "os.scandir", whole)
 
 
 _listings: Optional[Listings] = None

@@ -32,7 +32,7 @@ KEPT_OUTPUTS = {
 }
 # A collective is not done when its call returns: what it will have gathered is stage collective's to tell.
 COLLECTIVES = ("c10d", "_c10d_functional", "c10d_functional")
-WORDS_MAX = 200
+ARGUMENTS_TEXT_MAX = 200
 DEPTH_MAX = 4
 
 
@@ -111,10 +111,10 @@ def _collect(value: Any, kind: Any, found: List[Any], depth: int) -> None:
             _collect(item, kind, found, depth + 1)
 
 
-def words_of(args: Sequence[Any], kwargs: Dict[str, Any]) -> str:
+def format_arguments(args: Sequence[Any], kwargs: Dict[str, Any]) -> str:
     """Arguments in short: `T` for a tensor, `G` for a generator, no address of anything: the same in every process."""
     parts = [_word(value, 0) for value in args] + ["%s=%s" % (name, _word(value, 0)) for name, value in kwargs.items()]
-    return ("(%s)" % ", ".join(parts))[:WORDS_MAX]
+    return ("(%s)" % ", ".join(parts))[:ARGUMENTS_TEXT_MAX]
 
 
 def _word(value: Any, depth: int) -> str:

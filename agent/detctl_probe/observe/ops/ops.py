@@ -24,7 +24,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
 from detctl_probe.observe.model.tensors import components, fingerprint_tensor, fingerprint_tensors, layout
-from detctl_probe.observe.ops.op_schemas import Schema, schema_of, tensors_of, words_of
+from detctl_probe.observe.ops.op_schemas import Schema, format_arguments, schema_of, tensors_of
 from detctl_probe.observe.optimization.optimizer import optimizers_of
 from detctl_probe.observe.randomness.rng import read_cuda, read_torch
 from detctl_probe.recording.recorder import WORKER, Recorder
@@ -81,7 +81,7 @@ class Ops:
             return None
         inputs = schema.inputs(args, kwargs)
         with recorder.working():
-            evidence: Dict[str, Any] = {"in": self._inputs(inputs, schema), "args": words_of(args, kwargs)}
+            evidence: Dict[str, Any] = {"in": self._inputs(inputs, schema), "args": format_arguments(args, kwargs)}
             if origin[1] is not None:
                 evidence["at"] = origin[1]
         return _Call(stage, origin[0], evidence)

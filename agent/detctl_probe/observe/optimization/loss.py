@@ -53,8 +53,8 @@ class Losses:
         """autograd.grad of the model's parameters, without any optimizer, is a training step too."""
         if self._model.had_optimizer or not isinstance(result, (tuple, list)):
             return
-        wanted = [inputs] if isinstance(inputs, self._model.torch.Tensor) else list(inputs)
-        named = [(self._model.names.tensor(one), result[place]) for place, one in enumerate(wanted)]
+        differentiated = [inputs] if isinstance(inputs, self._model.torch.Tensor) else list(inputs)
+        named = [(self._model.names.tensor(one), result[place]) for place, one in enumerate(differentiated)]
         known = [(site, value) for site, value in named if site is not None]
         if known:
             self._steps.gradients.values(known)

@@ -88,9 +88,9 @@ class Update:
             yield site + path, tensor, None
 
 
-def _path(root: Any, name: str, wanted: Any) -> str:
+def _path(root: Any, name: str, module: Any) -> str:
     """Where a module lies below a root; for what has been added since the last walk."""
-    return next(below for one, below, _ in walk(root, name) if one is wanted)
+    return next(below for one, below, _ in walk(root, name) if one is module)
 
 
 def options(group: Dict[str, Any]) -> Dict[str, Any]:

@@ -61,8 +61,8 @@ def read_random() -> Optional[Fingerprint]:
     module = sys.modules.get("random")
     if module is None or not hasattr(module, "_inst"):
         return None
-    version, words, gauss = module._inst.getstate()
-    raw = struct.pack("<I%dI" % len(words), version, *words) + repr(gauss).encode("ascii")
+    version, numbers, gauss = module._inst.getstate()
+    raw = struct.pack("<I%dI" % len(numbers), version, *numbers) + repr(gauss).encode("ascii")
     return _fingerprint(raw, "py:random")
 
 
