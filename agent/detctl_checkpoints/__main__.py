@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("b")
     parser.add_argument("--allow-class", action="append", default=[])
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # torch's remarks on how it was called are nobody's business here
+    warnings.simplefilter("ignore")  # torch's warnings do not concern the user here
     reported = time.monotonic()
 
     def progress(done: int, of: int) -> None:

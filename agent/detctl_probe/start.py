@@ -105,8 +105,8 @@ def install(recorder: Recorder, name: str, stage: str) -> None:
         why = "%s: %s" % (type(error).__name__, error)
         row.failed = why
         log("stage %s is not observed, because observer %s failed: %s" % (stage, short, why))
-        recorder.note("observer-failed", "observer %s: %s" % (short, why), stage=stage)
-        recorder.unobserved(stage, "all that observer %s sees" % short, why)
+        recorder.note("observer-failed", "observer %s failed: %s" % (short, why), stage=stage)
+        recorder.unobserved(stage, "everything that observer %s records" % short, why)
 
 
 def _is_needed(recorder: Recorder, name: str) -> bool:

@@ -26,12 +26,12 @@ from detctl_probe.process.stderr import log
 SLOTS = 8192  # results a batch; 16 bytes each on the device, and 32 of table
 COPY_ELEMENTS_MAX = 4096
 COPY_BYTES_MAX = 1 << 24  # of a tensor that is not contiguous, at a time
-CAPTURING = "under CUDA graph capture"
+CAPTURING = "it is under CUDA graph capture"
 interpreted = False  # tests set it: CPU tensors go this way too, through Triton's interpreter
 
 
 class Host:
-    """A device that is the CPU, for Triton's interpreter: everything is done when asked."""
+    """Stands for a device in Triton's interpreter, on the CPU: every call is complete when it returns."""
 
     out_of_memory: Any = MemoryError
 
@@ -39,7 +39,7 @@ class Host:
         self._torch = torch
 
     def current(self) -> Any:
-        """Inside, the device is the one that launches go to."""
+        """A context in which launches go to this device."""
         return contextlib.nullcontext()
 
     def own_memory(self) -> Any:
@@ -54,18 +54,18 @@ class Host:
         return self._torch.empty_like(tensor, device="cpu")
 
     def given(self) -> Any:
-        """An event behind what the current stream has been given so far; None where nothing needs to wait for it."""
+        """An event after the current work of the current stream; None if nothing needs to wait for it."""
         return None
 
     def used(self, ready: Any) -> None:
-        """The current stream is about to be given work, which must not begin before `ready`."""
+        """Makes the next work of the current stream wait for `ready`."""
 
     def sending(self) -> Any:
-        """Inside, work goes behind all that was given so far, and is in nobody's way."""
+        """A context whose work runs after all work so far, without delaying the training."""
         return contextlib.nullcontext()
 
     def sent(self) -> Any:
-        """Something with query() and synchronize() for what `sending` was given."""
+        """An event, with query() and synchronize(), after the work of `sending`."""
         return _Done()
 
 
@@ -78,7 +78,7 @@ class _Done:
 
 
 class Cuda:
-    """A CUDA device; see Host for what each method is for."""
+    """A CUDA device; Host documents the methods."""
 
     def __init__(self, torch: Any, device: Any) -> None:
         self._torch = torch
@@ -129,7 +129,7 @@ class Cuda:
 
 
 class _Buffers:
-    """Room of one batch: table and sums on the device, and their halves on the host. `ready`: they are zero behind it."""
+    """The buffers of one batch: table and sums, on the device and on the host. `ready`: the event after which they are zero."""
 
     def __init__(self, device: Any) -> None:
         with device.own_memory():
@@ -139,7 +139,7 @@ class _Buffers:
 
 
 def _aside(method: Any) -> Any:
-    """A method of DeviceDigests that runs on its device, with the training's modes set aside: buffers outlive them all."""
+    """Makes a method of DeviceDigests run on its device, without the training's modes: the buffers outlive them."""
 
     @functools.wraps(method)
     def apart(self: "DeviceDigests", *args: Any) -> Any:
@@ -172,7 +172,7 @@ class DeviceDigests:
     @_aside
     def _begin(self) -> None:
         self._open()
-        # Compiles both forms, so that a machine where Triton cannot (no C compiler, no driver) is known before anything hangs on it,
+        # Compiles both forms, so that it is known early if Triton cannot work here (no C compiler, no driver),
         # and no later step waits for the compiler.
         address = self._buffers.table.data_ptr()
         for place in (address, address + 4):
@@ -185,7 +185,7 @@ class DeviceDigests:
 
     @_aside
     def submit(self, tensors: Sequence[Any], first_index: int = 0) -> List[Union[Pending, NoDigestError]]:
-        """A Pending of each, or why it has none; first_index holds for all of them."""
+        """A Pending for each, or why it has none; first_index holds for all of them."""
         found: List[Any] = []
         rows: List[Tuple[int, int, int, int]] = []
         held: List[Any] = []  # temporaries must live until the launch; then the allocator keeps the stream's order
@@ -206,7 +206,7 @@ class DeviceDigests:
                 found.append(why)
                 continue
             except self._device.out_of_memory:
-                found.append(NoDigestError("the device has no memory left for a contiguous copy"))
+                found.append(NoDigestError("the device has no memory left for a contiguous copy of it"))
                 continue
             held.append(plain)
             held_bytes += copied
@@ -217,19 +217,21 @@ class DeviceDigests:
         return found
 
     def _settled(self, found: List[Any], places: List[int], rows: List[Tuple[int, int, int, int]]) -> None:
-        """Launches `rows` and puts what is to come into their places; empties both lists."""
+        """Launches `rows` and puts their Pendings into their places; empties both lists."""
         for place, made in zip(places, self._launched(list(rows))):  # noqa: B905 - strict came with Python 3.10
             found[place] = made
         places.clear()
         rows.clear()
 
     def _in_pieces(self, tensor: Any, first_index: int, size: int) -> Pending:
-        """Of a large tensor that must be copied: one piece at a time, all added to one slot; the pool gives each the same memory."""
+        """Digests a large tensor that must be copied, piece by piece, all into one slot; the pool gives each piece the same memory."""
         pieces = list(_pieces(tensor.detach(), max(COPY_BYTES_MAX, 4 * size // SLOTS)))
         if self._count + len(pieces) > SLOTS:
             self.mark()
         slot = self._count
-        self._count += len(pieces)  # a row of the table each: the device may read one while the host writes the next
+        self._count += len(
+            pieces
+        )  # one row of the table for each piece: the device may read one while the host writes the next
         self._given()
         for at, piece in enumerate(pieces):
             with self._device.own_memory():
@@ -262,15 +264,17 @@ class DeviceDigests:
         self._add_sums(table, sums, rows)
 
     def _given(self) -> None:
-        """The current stream gets work of this batch."""
+        """Notes that the current stream gets work of this batch."""
         self._device.used(self._buffers.ready)
         pending.OPEN[self.key] = self.mark
 
     @_aside
     def submit_copy(self, tensor: Any, make: Any) -> Union[Pending, NoDigestError]:
-        """A Pending of make(copy on the host); NoDigestError where it has more than COPY_ELEMENTS_MAX elements."""
+        """A Pending of make(copy on the host). Raises NoDigestError if the tensor has more than COPY_ELEMENTS_MAX elements."""
         if tensor.numel() > COPY_ELEMENTS_MAX:
-            return NoDigestError("more than %d elements: no sketch without waiting for the device" % COPY_ELEMENTS_MAX)
+            return NoDigestError(
+                "it has more than %d elements, so its sketch would have to wait for the device" % COPY_ELEMENTS_MAX
+            )
         with self._device.own_memory():
             plain = tensor.detach().contiguous()
         host = self._device.like(plain)
@@ -280,7 +284,7 @@ class DeviceDigests:
 
     @_aside
     def mark(self) -> None:
-        """Ends the batch: its results are sent to the host behind all work given so far."""
+        """Ends the batch: its results are sent to the host after all its work."""
         pending.OPEN.pop(self.key, None)
         buffers, count, batch = self._buffers, self._count, self._batch
         with self._device.sending():
@@ -308,7 +312,7 @@ def _row(plain: Any, first_index: int) -> Tuple[int, int, int, int]:
 
 
 def _copied_bytes(tensor: Any) -> int:
-    """What as_integers would copy of it; 0 where it reads the tensor's own memory, or has nothing to read. Raises NoDigestError too."""
+    """Bytes that as_integers would copy; 0 if it reads the tensor's own memory, or has nothing to read. Raises NoDigestError too."""
     refuse_unfit(tensor)
     if tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg():
         return 0
@@ -331,16 +335,16 @@ def _pieces(tensor: Any, bytes_max: int) -> Iterator[Any]:
         yield tensor[start : start + fit]
 
 
-_devices: Dict[str, Optional[DeviceDigests]] = {}  # None: cannot be had there
+_devices: Dict[str, Optional[DeviceDigests]] = {}  # None: Triton cannot be used there
 
 
 def capturing(tensor: Any) -> bool:
-    """Whether what is done to this tensor now would be captured into a CUDA graph, or spoil its capture."""
+    """Whether work on this tensor would now be captured into a CUDA graph, or break its capture."""
     return tensor.device.type == "cuda" and bool(sys.modules["torch"].cuda.is_current_stream_capturing())
 
 
 def of(tensor: Any) -> Optional[DeviceDigests]:
-    """Where this tensor's digest can be taken without waiting; None on the CPU, and where Triton cannot be had (said once)."""
+    """The digests of this tensor's device; None for the CPU, and if Triton cannot be used, which is logged once."""
     kind = tensor.device.type
     if kind != "cuda" and not (interpreted and kind == "cpu"):
         return None
@@ -351,12 +355,15 @@ def of(tensor: Any) -> Optional[DeviceDigests]:
             _devices[key] = DeviceDigests(torch, tensor.device)
         except Exception as error:  # no Triton, no compiler for it, no pinned memory
             _devices[key] = None
-            log("no Triton on %s (%s: %s): digests there wait for the device" % (key, type(error).__name__, error))
+            log(
+                "Triton cannot be used on %s (%s: %s), so digests there wait for the device"
+                % (key, type(error).__name__, error)
+            )
     return _devices[key]
 
 
 def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, NoDigestError]]:
-    """The digest of each, to come where its device computes it, or why it has none."""
+    """The digest of each, pending if a device computes it, or why it has none."""
     if not interpreted and all(tensor.is_cpu for tensor in tensors):
         return list(digest_tensors(tensors))
     found: List[Any] = [None] * len(tensors)
@@ -390,7 +397,7 @@ def submit_one(tensor: Any, first_index: int = 0) -> Union[bytes, Pending]:
 
 
 def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:
-    """make(a copy of the tensor on the host), to come where its device is busy. Raises NoDigestError."""
+    """make(a copy of the tensor on the host), pending if its device is busy. Raises NoDigestError."""
     if capturing(tensor):
         raise NoDigestError(CAPTURING)
     device = of(tensor)
@@ -401,6 +408,6 @@ def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:
 
 
 def forget() -> None:
-    """In a forked child: nothing that belongs to a device of the parent may be used."""
+    """In a forked child: forgets the parent's devices, which cannot be used here."""
     _devices.clear()
     pending.OPEN.clear()

@@ -1,8 +1,8 @@
-"""Intervention `transplant=init:RUN` (`batch:RUN`, `rng:RUN`, `init+batch:RUN`): this run takes what another one had, and kept (keep.py).
+"""Intervention `transplant=init:RUN` (`batch:RUN`, `rng:RUN`, `init+batch:RUN`): this run takes the values that another run kept (keep.py).
 
 The agent has put them into the folder `given` of the settings: index.json, name -> {"dtype", "shape", "file"}, and files of plain
-bytes. Weights are copied in before they are digested: the records of stage init read back what the run really began with. Batches are
-copied over those that the loader gave, after these were recorded, and so are states of generators: what is computed from them follows.
+bytes. Weights are copied in before they are digested, so the records of stage init show what the run really began with. Batches and
+states of generators are recorded first and then overwritten, so their effects show only in later stages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME = "transplant"
 
 
 class _Given:
-    """What there is to take, and what was taken."""
+    """The values to take, and those that were taken."""
 
     def __init__(self, recorder: Recorder, value: str) -> None:
         self._recorder, self._value = recorder, value
@@ -62,14 +62,14 @@ class _Given:
             return file.read()
 
     def _report(self) -> None:
-        detail = "%d of %d values given" % (len(self._taken), len(self._given))
+        detail = "the run took %d of %d values" % (len(self._taken), len(self._given))
         if self._without:
-            detail += "; not given, or of another shape: " + ", ".join(sorted(self._without)[:5])
+            detail += "; missing, or of another shape: " + ", ".join(sorted(self._without)[:5])
         self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, detail)
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no transplant; OSError where nothing was given."""
+    """Raises ValueError for a value that is not a transplant, OSError if the folder holds nothing."""
     value = value_of(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
     given = _Given(recorder, value)
     watch(recorder, value.partition(":")[0], given.tensor, given.states)

@@ -61,7 +61,10 @@ class Link:
             raise error
         if not self.lost:
             self._lose()
-            log("recording stops, the training goes on: %s: %s: %s" % (what, type(error).__name__, error))
+            log(
+                "recording stops and the training continues, because %s failed: %s: %s"
+                % (what, type(error).__name__, error)
+            )
 
     def leave_to_parent(self) -> None:
         """In a forked child: closes the inherited socket without sending what the parent has queued."""

@@ -354,10 +354,10 @@ class Recorder:
         end = self.settings.window_end
         last = max(self.step - 1, 0) if end is None else min(self.step, end) - 1
         for stage, which in self.sampling.left_out(last):
-            self.unobserved(stage, which, "left out to keep the budget of %g %%" % (share * 100))
+            self.unobserved(stage, which, "the probe left them out to keep the budget of %g %%" % (share * 100))
 
     def _note_failed_start(self, module: str, error: Exception) -> None:
-        self.note("observer-failed", "%s at a step's start: %s: %s" % (module, type(error).__name__, error))
+        self.note("observer-failed", "%s failed at the start of a step: %s: %s" % (module, type(error).__name__, error))
 
 
 _recorder: Optional[Recorder] = None

@@ -28,18 +28,18 @@ FIRST_DECISION_AFTER = 2  # counted steps; the first step of all is start-up and
 
 TURNS = 4  # level step: every fourth gradient and parameter
 LEFT_OUT_AT_STEP = (
-    ("sample", "samples of a batch", "level step: the batch alone"),
-    ("forward", "modules inside a root", "level step: the roots' outputs alone"),
-    ("backward", "three of four gradients in each step", "level step: every fourth, in turn"),
-    ("update", "three of four parameters and buffers in each step", "level step: every fourth, in turn"),
-    ("update", "optimizer state", "level step: it shows in the next parameters"),
+    ("sample", "samples of a batch", "level step records only the batch"),
+    ("forward", "modules inside a root", "level step records only the outputs of the roots"),
+    ("backward", "three of four gradients in each step", "level step records every fourth, in turn"),
+    ("update", "three of four parameters and buffers in each step", "level step records every fourth, in turn"),
+    ("update", "optimizer state", "level step does not record it; it shows in the next parameters"),
 )
 
 Row = TypeVar("Row")
 
 
 def in_turn(rows: Sequence[Row], step: int, settings: Settings) -> Sequence[Row]:
-    """At level step every fourth row, others in each of four steps; all at the end of the window, and where they are few."""
+    """At level step every fourth row, taking turns over four steps; all rows at the end of the window, or if they are few."""
     last = settings.window_end is not None and step >= settings.window_end - 1
     return rows if settings.level != "step" or last or len(rows) < TURNS else rows[step % TURNS :: TURNS]
 

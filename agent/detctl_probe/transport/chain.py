@@ -1,6 +1,6 @@
-"""The hash of a record, the digest, sum and chain of a step: the one definition, for probe and agent.
+"""Hashes records, and folds a step into its digest, sum and chain: the one definition, for probe and agent.
 
-A record hash covers what is compared and nothing else: site, occurrence, dtype, shape, digest and order-blind digest.
+A record hash covers the compared fields and nothing else: site, occurrence, dtype, shape, digest and order-blind digest.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ u8 type, payload. Integers are little-endian. Text is UTF-8 with surrogateescape
 HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>", "pid": 1, "ppid": 0,
         "role": "main" | "child" | "worker" | "launcher", "rank": 0 | null, "world_size": 1 | null,
         "local_world_size": 1 | null, "argv": [...], "python": "3.11.7", "executable": "..."}
-       "rank" here is what the variables said; the rank of a SEAL and of FACTS is what torch.distributed said, if it did.
+       "rank" here comes from the variables; that of a SEAL and of FACTS comes from torch.distributed, if it is initialised.
 NOTE   {"kind": "seed" | "unseeded-rng" | "listing" | "hash-order" | "identity" | "no-op" | "observer-failed" |
         "foreign-worker" | "non-training" | ..., "text": "one line", "file": "{cwd}/train.py", "line": 31,
         "stage": "...", "step": 0, ...}
@@ -41,7 +41,7 @@ SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_siz
        "exception" stands only where the program ended by one (reason "exit"): the name of its class.
        "budget" stands only where one was set: from step 3 on, forward was taken in steps that 4 divides (sampling.py).
        "kept" is whether the last decision expected to keep it, "measured" the share since the last plan.
-       The costs are told in costs.py: seconds of the probe, those of DataLoader workers apart, and shares of step time.
+       costs.py documents the costs: seconds of the probe, separately those of DataLoader workers, and shares of step time.
 
 A record (all of a RECORDS payload is records, one after the other):
 

@@ -108,7 +108,7 @@ def test_indices_are_told_though_a_dataset_eats_its_list(alone: Scenes) -> None:
 def test_what_has_no_digest_is_said(alone: Scenes) -> None:
     assert alone.process.seal is not None
     told = {(row["stage"], row["what"].partition("@")[0]): row["why"] for row in alone.process.seal["unobserved"]}
-    assert told[("batch", "sparse")] == "layout torch.sparse_coo"
+    assert told[("batch", "sparse")] == "its layout is torch.sparse_coo"
     assert "but its type" in told[("batch", "object")]
     assert told[("batch", "loop.0")] == "it holds itself"
     assert any(stage == "order" and "iterator" in why for (stage, _), why in told.items())

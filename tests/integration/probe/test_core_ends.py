@@ -243,7 +243,10 @@ def test_a_window_that_begins_late_keeps_the_start(tmp_path: Path) -> None:
 
 
 def test_a_stop_frame_ends_after_its_step(tmp_path: Path) -> None:
-    wait = "step(0)\nimport select\nif r._stop_after is None: select.select([r._connection._socket], [], [])\n"  # until the frame is there
+    # until the frame is there
+    wait = (
+        "step(0)\nimport select\nif r._link.stop_after is None: select.select([r._link._connection._socket], [], [])\n"
+    )
     run = collect(script(tmp_path, STEPS + wait + "for n in range(9): step(n)"), cwd=tmp_path, stop_after=2)
     assert run.main.seal is not None
     assert run.main.seal["reason"] == "stop"

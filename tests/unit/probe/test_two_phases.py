@@ -224,7 +224,7 @@ def test_where_the_kernel_cannot_be_compiled_it_is_said_once_and_digests_wait(
     monkeypatch.setattr(device_digests, "_devices", {})
     for _ in range(3):
         assert device_digests.submit([torch.ones(3)]) == [n6.digest_tensor(torch.ones(3))]
-    assert capfd.readouterr().err.count("no Triton on cpu (RuntimeError: Failed to find C compiler)") == 1
+    assert capfd.readouterr().err.count("Triton cannot be used on cpu (RuntimeError: Failed to find C compiler)") == 1
 
 
 def test_a_step_that_marks_out_of_memory_raises_for_the_recorder_to_catch() -> None:

@@ -1,4 +1,4 @@
-"""Intervention `attention=math`: scaled_dot_product_attention by its plain formula, none of the fused kernels."""
+"""Intervention `attention=math`: scaled_dot_product_attention computes its plain formula, without fused kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KERNELS = ("flash", "mem_efficient", "cudnn", "math")  # cudnn came with torch 
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `math`."""
+    """Raises ValueError for any value but `math`."""
     value = value_of(recorder, NAME, "math".__eq__, "math")
     hold(recorder, NAME, value, Switches(_write, _read, {kernel: kernel == "math" for kernel in _KERNELS}))
 

@@ -1,6 +1,6 @@
-"""Intervention `precision=highest`: no TF32, no reduced-precision reductions, float32 products in float32.
+"""Intervention `precision=highest`: float32 products in float32, without TF32 or reductions in reduced precision.
 
-autocast is the program's own and stays as it is.
+It does not change the program's autocast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _TARGET: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": Fa
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `highest`."""
+    """Raises ValueError for any value but `highest`."""
     value = value_of(recorder, NAME, "highest".__eq__, "highest")
     hold(recorder, NAME, value, Switches(_write, _read, _TARGET))
 

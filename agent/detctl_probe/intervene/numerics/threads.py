@@ -1,4 +1,4 @@
-"""Intervention `threads=N`: torch computes one operation with N threads, whatever the program asks for (torch.set_num_threads)."""
+"""Intervention `threads=N`: torch computes one operation with N threads, whatever the program requests (torch.set_num_threads)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ THREADS_MAX = 1024
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no count."""
+    """Raises ValueError for a value that is not a count."""
     value = value_of(recorder, NAME, _is_count, "a number from 1 to %d" % THREADS_MAX)
     count = int(value)
 
     def write(torch: Any) -> None:
-        # Only where it differs: setting it anew would start torch's thread pool again.
+        # Only if it differs: setting the same number restarts torch's thread pool.
         if torch.get_num_threads() != count:
             torch.set_num_threads(count)
 

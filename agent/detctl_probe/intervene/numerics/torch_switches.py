@@ -1,6 +1,6 @@
-"""A switch of torch that is set when torch is imported, held against the program's own calls, and read back at each step's start.
+"""Holds switches of torch: sets them when torch is imported, undoes the program's changes, and reads them back at each step's start.
 
-What the interventions deterministic, threads, precision and attention have in common.
+The interventions deterministic, threads, precision and attention use it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 class Switches(NamedTuple):
-    """Values by the name in which a person would write them; `write` sets all, `read` gives them as they are now."""
+    """Values by names for people. `write` sets all to `target`, `read` returns the current values."""
 
     write: Callable[[Any], None]
     read: Callable[[Any], Mapping[str, Any]]
@@ -22,7 +22,7 @@ class Switches(NamedTuple):
 def hold(
     recorder: Recorder, name: str, value: str, switches: Switches, more: Callable[[], Sequence[str]] = tuple
 ) -> None:
-    """Sets the switches now and before each step; the read-back tells what they were, and whether the program changed them.
+    """Sets the switches now and before each step. The read-back reports what they were, and whether the program changed them.
 
     more: further lines of the read-back."""
     torch = sys.modules["torch"]
@@ -30,7 +30,7 @@ def hold(
     undone: Dict[str, int] = {}
 
     def look(first: bool = False) -> None:
-        with recorder.working():  # what observers watch is called for us, not for the program
+        with recorder.working():  # observers must not record calls that the probe makes
             set_and_report(first)
 
     def set_and_report(first: bool) -> None:

@@ -1,4 +1,4 @@
-"""What an intervention gives in place of the system's entropy."""
+"""Bytes that an intervention returns in place of the system's entropy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 
 class DeterministicBytes:
-    """The same stream of bytes in every run, for each key another."""
+    """A stream of bytes, the same in every run; each key has another."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()

@@ -1,4 +1,4 @@
-"""The states of the main process's generators as plain bytes, and back: random, numpy where it is imported, torch's on the CPU."""
+"""The states of the main process's generators as plain bytes, and back: random, numpy if it is imported, torch on the CPU."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def states() -> Dict[str, bytes]:
 
 
 def restore(name: str, content: bytes) -> None:
-    """Raises ValueError or struct.error for what is no state of this generator."""
+    """Raises ValueError or struct.error for bytes that are not a state of this generator."""
     if name == "random":
         *numbers, waits, waiting = _PYTHON.unpack(content)
         random.setstate((3, tuple(numbers), waiting if waits else None))
@@ -36,4 +36,4 @@ def restore(name: str, content: bytes) -> None:
         torch = sys.modules["torch"]
         torch.set_rng_state(torch.tensor(list(content), dtype=torch.uint8))
     else:
-        raise ValueError("no generator %r" % name)
+        raise ValueError("unknown generator %r" % name)

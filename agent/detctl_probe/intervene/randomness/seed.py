@@ -1,8 +1,8 @@
 """Intervention `seed`: N seeds Python's, numpy's and torch's generators as they are imported; N:steps also at the start of each step.
 
-Generators that packages make without a seed get one too (those of the user's own code ask the system: that is `identity`). A program
-that seeds afterwards has its own way, except with `:steps`. It masks: equal runs under it show that randomness without a fixed seed was
-at work, not where.
+Generators that packages make without a seed get one too (for those of the user's own code see `identity`). A program that seeds later
+overrides it, except with `:steps`. The intervention masks: equal runs under it show that randomness without a fixed seed had an effect,
+but not where.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAME = "seed"
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no seed."""
+    """Raises ValueError for a value that is not a seed."""
     value = value_of(recorder, NAME, _is_seed, "N or N:steps")
     number, _, when = value.partition(":")
     seed = int(number) % 2**32
@@ -66,9 +66,9 @@ def install(recorder: Recorder) -> None:
 
 
 def seed_all(recorder: Recorder, seed: int) -> None:
-    """Python's generator, and numpy's and torch's where they are imported. seed: below 2^32.
+    """Seeds Python's generator, and those of numpy and torch if they are imported. seed: below 2^32.
 
-    At work for the probe: a seeding of ours must not be recorded as one of the program's.
+    The recorder is `working` meanwhile, so that this is not recorded as a seeding of the program.
     """
     with recorder.working("rng"):
         random.seed(seed)
@@ -79,11 +79,11 @@ def seed_all(recorder: Recorder, seed: int) -> None:
 
 
 def _seed_packages(recorder: Recorder, seed: int, report: Callable[[str], None]) -> None:
-    """What a package takes from the system to seed a generator with is the same in every run."""
+    """Makes the entropy with which packages seed their generators the same in every run."""
     generated = DeterministicBytes(str(seed))
 
     def bits(count: int) -> Optional[int]:
-        """Below 2^count; None where no package asks."""
+        """A number below 2^count; None if no package calls."""
         frame = recorder.callers.nearest(skip_files=("/random.py", "/secrets.py"), depth=2)
         package = recorder.callers.package_at_work(frame) if frame is not None else None
         if package is None:

@@ -88,7 +88,7 @@ class Fetch:
             column = self.columns.get(name)
             if column is None:
                 if len(self.columns) >= SITES_MAX:
-                    self.miss("sample", "transforms", "more than %d sites in one batch" % SITES_MAX)
+                    self.miss("sample", "transforms", "the batch has more than %d sites" % SITES_MAX)
                     return
                 column = self.columns[name] = []
             leaf_fingerprint = self.fingerprint_of("sample", name, leaf)
@@ -103,7 +103,7 @@ class Fetch:
             self.miss(stage, what, str(error))
             return None
         if is_opaque(leaf_fingerprint):
-            self.miss(stage, what, "nothing but its type is known: %s" % leaf_fingerprint.dtype.rpartition(":")[2])
+            self.miss(stage, what, "only its type is known: %s" % leaf_fingerprint.dtype.rpartition(":")[2])
         return leaf_fingerprint
 
 
@@ -214,7 +214,7 @@ def current_fetch() -> Optional[Fetch]:
 
 
 def inside_fetch() -> bool:
-    """Whether this thread is inside a DataLoader's fetch: what happens there belongs to the data, not to the model."""
+    """Whether this thread is inside a DataLoader's fetch: what happens there belongs to the data and not to the model."""
     return bool(_stack())
 
 

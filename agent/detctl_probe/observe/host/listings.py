@@ -1,6 +1,6 @@
 """Stage listing: every folder that the training lists, in the order in which it got the names.
 
-Site: the folder's logical name. Rows: blake2b-16 of each name. Evidence: who listed it, the first names, whether they came sorted.
+Site: the folder's logical name. Rows: blake2b-16 of each name. Evidence: the caller, the first names, whether they came sorted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _later(recorder: Recorder, calls: Listings, module: str, check: Callable[[st
 
 
 def fingerprint(names: List[str]) -> Fingerprint:
-    """Rows, ordered and order-blind digest of names."""
+    """The fingerprint of names: rows, ordered and order-blind digest."""
     rows = tuple(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest() for name in names)
     whole, blind = n6.fold_rows(rows)
     return Fingerprint(whole, "py:names", (len(rows),), blind, rows)

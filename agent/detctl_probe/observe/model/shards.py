@@ -33,13 +33,13 @@ def shard_of(tensor: Any) -> Optional[Shard]:
     local = tensor._local_tensor.detach()
     mesh, placements = tensor._spec.mesh, tensor._spec.placements
     if any(placement.is_partial() for placement in placements):
-        raise NoDigestError("a partial sum of several ranks")
+        raise NoDigestError("it is a partial sum of several ranks")
     shape = tuple(int(size) for size in tensor.shape)
     coordinate = mesh.get_coordinate()
     plain = [type(placement).__name__ in ("Shard", "Replicate") for placement in placements]
     sharded = {n: placement.dim for n, placement in enumerate(placements) if not placement.is_replicate()}
     dims = sorted(sharded.values())
-    # Runs have one stride where nothing between the outermost dimension and the innermost shard is cut.
+    # Runs have one stride if no dimension between the outermost and that of the innermost shard is cut.
     if coordinate is None or not all(plain) or len(set(dims)) < len(dims) or any(dim != 0 for dim in dims[:-1]):
         evidence = {"shard": {"placements": ", ".join(str(placement) for placement in placements)}}
         return Shard(local, 0, 1, 0, tuple(int(size) for size in local.shape), evidence)

@@ -1,7 +1,7 @@
-"""Stage rng: the state of every global generator at the start of each step, of those that the program has imported.
+"""Stage rng: the state of every global generator at the start of each step, for those that the program has imported.
 
 State is read, never drawn from. CUDA generators are read only where CUDA is initialised already (initialising it breaks
-later forks); their state lives on the host, so reading it waits for no kernel.
+later forks); their state lives on the host, so reading it does not wait for a kernel.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def install(recorder: Recorder) -> None:
     recorder.at_step_start(started)
 
 
-# Digest of a generator's state when its package was imported (seeds.py tells). Python, numpy and torch take it from the system's
-# entropy: it differs in every process, and means nothing as long as nobody draws.
+# Digests of the generators' states at the import of their packages (set by seeds.py). Python, numpy and torch take these states from the
+# system's entropy: they differ in every process, and do not matter as long as nobody draws.
 _first: Dict[str, bytes] = {}
 UNTOUCHED = Fingerprint(blake2b(b"untouched", digest_size=16).digest(), "py:untouched")
 
 
 def remember(site: str, state: Fingerprint) -> None:
-    """The state of a generator before anybody seeded it or drew from it."""
+    """Remembers the state of a generator before anybody seeded it or drew from it."""
     _first[site] = state.digest
 
 

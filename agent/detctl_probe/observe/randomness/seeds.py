@@ -213,7 +213,9 @@ class _Seeds:
         self._quiet_entropy()
         self._remember("numpy")
         self.recorder.unobserved(
-            "rng", "numpy.random.RandomState(), SeedSequence()", "native types: their seeding is not seen"
+            "rng",
+            "numpy.random.RandomState(), SeedSequence()",
+            "these are native types, and the probe cannot see how they are seeded",
         )
 
     def _quiet_entropy(self) -> None:
@@ -275,7 +277,9 @@ class _Seeds:
                 if getattr(cuda_random, name, None) is original:
                     setattr(cuda_random, name, patched)
         self._remember("torch")
-        self.recorder.unobserved("rng", "torch.Generator.manual_seed", "a native type: its seeding is not seen")
+        self.recorder.unobserved(
+            "rng", "torch.Generator.manual_seed", "this is a native type, and the probe cannot see how it is seeded"
+        )
 
     def _system(self) -> None:
         def watched(original: Callable[..., Any], call: str) -> Callable[..., Any]:
