@@ -114,11 +114,11 @@ def test_an_index_that_claims_sizes_takes_no_memory(distributed: Path) -> None:
             b"\x80\x02ctorch.distributed.checkpoint.metadata\nMetadata\nN}X\x01\x00\x00\x00aK\x01s\x86b.",
             "sets attributes of a class",
         ),
-        (b"\x80\x02Nr\xff\xff\xff\xff.", "damaged or no index"),
-        (b"\x80\x04\x96" + struct.pack("<Q", 1 << 40) + b".", "damaged or no index"),
-        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "damaged or no index"),
-        (b"", "damaged or no index"),
-        (b"\x80\x02K\x01.", "damaged or no index"),
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "damaged or not an index"),
+        (b"\x80\x04\x96" + struct.pack("<Q", 1 << 40) + b".", "damaged or not an index"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "damaged or not an index"),
+        (b"", "damaged or not an index"),
+        (b"\x80\x02K\x01.", "damaged or not an index"),
     ],
 )
 def test_an_index_that_is_none(distributed: Path, pickled: bytes, says: str) -> None:

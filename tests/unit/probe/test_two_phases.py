@@ -147,10 +147,10 @@ def test_a_lost_device_ends_the_recording_and_not_the_training() -> None:
     writer.write(Records("forward", "train", 0, 0, [("net", None, Fingerprint(made, "float32", (3,)), None)]))
     cuda.lost = True
     with pytest.raises(DeviceLostError):
-        writer.end_step(0, False)  # the recorder catches it, says so once and drops the rest
+        writer.end_step(0, False)  # the recorder catches it, logs it once and drops the rest
     with pytest.raises(RuntimeError):
         writer.finish()
-    with pytest.raises(RuntimeError, match="not here yet"):
+    with pytest.raises(RuntimeError, match="not arrived yet"):
         made.value()
 
 
