@@ -205,7 +205,7 @@ def test_nobody_listening_costs_one_line(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout) == (0, "on\n")
     assert run.processes == []
     assert len(run.stderr.splitlines()) == 1
-    assert "the training goes on" in run.stderr
+    assert "the training continues" in run.stderr
 
 
 def test_a_program_that_closes_all_descriptors_keeps_its_files_clean(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_budget_leaves_steps_out_and_says_which(tmp_path: Path) -> None:
         }
         for stage in ("forward", "backward", "update"):
             assert {record.step for record in main.of(stage)} == {0, 1, 2}, stage
-            rows = [row for row in main.seal_row("unobserved") if row["stage"] == stage and "left out" in row["why"]]
+            rows = [row for row in main.seal_row("unobserved") if row["stage"] == stage and "budget" in row["why"]]
             assert [row["what"] for row in rows] == ["steps 3 to 15 except those that 64 divides"]
         for stage in ("batch", "loss", "rng", "order"):
             assert {record.step for record in main.of(stage)} >= set(range(STEPS)), stage

@@ -116,7 +116,7 @@ def cut_tensors(draw: st.DrawFn) -> tuple[torch.Tensor, int, int, list[int]]:
 def test_shards_of_any_dimension_add_up(cut: tuple[torch.Tensor, int, int, list[int]]) -> None:
     """Rows, columns and two-dimensional meshes, as shards.py asks for them."""
     whole, dim, outer, cuts = cut
-    words = shards._words(whole)
+    words = shards._word_count(whole)
     inner = math.prod(whole.shape[dim + 1 :])
     a = b = 0
     halves = [(0, whole)]
