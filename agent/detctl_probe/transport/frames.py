@@ -110,7 +110,7 @@ HAS_ALL = HAS_ORDER_BLIND | HAS_ROWS | HAS_EVIDENCE | HAS_SKETCH
 
 
 class ProtocolError(ValueError):
-    """Bytes that this protocol does not allow; one line says what is wrong with them."""
+    """Bytes that this protocol does not allow; the message is one line that names the fault."""
 
 
 def frame(kind: int, payload: bytes) -> bytes:

@@ -104,7 +104,7 @@ weights(model)
     assert by_loader == {"": ["eval"] * 4, "loader2": ["train"] * 8, "loader3": ["eval"] * 8}
 
 
-def test_saved_values_are_told_by_content(tmp_path: Path) -> None:
+def test_saved_values_are_reported_by_content(tmp_path: Path) -> None:
     text = """
 import datetime, pathlib, sys, time, uuid, torch
 model = torch.nn.Linear(2, 2); optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

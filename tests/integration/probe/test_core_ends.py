@@ -63,8 +63,8 @@ def test_an_end_keeps_its_code_and_leaves_a_seal(tmp_path: Path, ending: str, co
 
 def without_probe_of_steps(folder: Path, ending: str) -> str:
     """stderr of the bare program; its steps do nothing."""
-    bare = "def step(n): pass" + "\n" * STEPS.count("\n") + "step(0)\nstep(1)\n" + ending
-    return without_probe(script(folder, bare), cwd=folder).stderr
+    uninstrumented = "def step(n): pass" + "\n" * STEPS.count("\n") + "step(0)\nstep(1)\n" + ending
+    return without_probe(script(folder, uninstrumented), cwd=folder).stderr
 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
@@ -171,7 +171,7 @@ def test_exec_keeps_the_role(tmp_path: Path) -> None:
     assert run.main.sites("code") == ["command", "{cwd}/other.py"]
 
 
-def test_an_isolated_interpreter_says_nothing(tmp_path: Path) -> None:
+def test_an_isolated_interpreter_reports_nothing(tmp_path: Path) -> None:
     script(tmp_path, "print('alone')")
     run = collect([sys.executable, "-I", "train.py"], cwd=tmp_path)
     assert run.stdout == "alone\n"

@@ -69,7 +69,7 @@ class Warm:
         """`python train.py` in cwd."""
         return Training(self, self.tell({"cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}))
 
-    def tell(self, order: dict[str, object]) -> int:
+    def send(self, order: dict[str, object]) -> int:
         """Gives an order (an empty one: to reap what has ended) and returns the answer."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")

@@ -290,7 +290,9 @@ def test_segments_stay_under_their_limits(ranks: Ranks) -> None:
     probe = Probe(ranks)
     probe.train(1)
     payload = b"".join(
-        frames.pack_record(probe.sequence + number, 8, 0, 1, 0, number, "layer", Fingerprint(bytes(16), "float32", (2,)))
+        frames.pack_record(
+            probe.sequence + number, 8, 0, 1, 0, number, "layer", Fingerprint(bytes(16), "float32", (2,))
+        )
         for number in range(10_000)
     )
     probe.say(RECORDS, payload)

@@ -1,4 +1,4 @@
-"""Envelope, Collator and what they tell, without a DataLoader."""
+"""Envelope, Collator and their observations, without a DataLoader."""
 
 from __future__ import annotations
 

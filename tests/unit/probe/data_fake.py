@@ -14,7 +14,7 @@ from detctl_probe.settings import Settings
 
 @dataclass
 class FakeRecorder:
-    """Keeps what it is told: (stage, site, print, occurrence, evidence)."""
+    """Keeps what it receives: (stage, site, fingerprint, occurrence, evidence)."""
 
     settings: Settings = field(default_factory=lambda: Settings(socket=""))
     role: str = "main"

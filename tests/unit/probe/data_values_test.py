@@ -121,7 +121,7 @@ def test_samples_and_their_batch_have_the_same_rows() -> None:
     assert gather([fingerprint(sample) for sample in samples]).rows == fingerprint(torch.stack(samples), rows=True).rows
 
 
-def test_rows_of_different_shapes_tell_the_shape() -> None:
+def test_rows_of_different_shapes_report_the_shape() -> None:
     flat, square = fingerprint(torch.zeros(4)), fingerprint(torch.zeros(2, 2))
     assert flat.digest == square.digest
     gathered = gather([flat, square])
@@ -144,7 +144,7 @@ def test_folding_rows_fast_is_folding_rows(count: int) -> None:
     ],
     ids=["sparse", "meta", "quantised", "longdouble"],
 )
-def test_what_has_no_digest_says_why(value: Any) -> None:
+def test_what_has_no_digest_reports_why(value: Any) -> None:
     with pytest.raises(NoDigestError, match=r"\w"):
         fingerprint(value)
 
@@ -200,7 +200,7 @@ def test_a_ragged_column_of_a_batch_is_one_leaf() -> None:
     assert [path for path, _ in leaves(batch, 4)] == ["boxes.0", "boxes.1", "boxes.2"]
 
 
-def test_limits_say_so() -> None:
+def test_limits_report_it() -> None:
     deep: Any = torch.ones(1)
     for _ in range(20):
         deep = {"x": deep}

@@ -41,7 +41,7 @@ def test_the_callback_runs_once_after_the_module(package: str) -> None:
     assert seen == [(package, 1)]
 
 
-def test_a_module_that_is_there_is_told_at_once(package: str) -> None:
+def test_a_module_that_is_there_is_reported_at_once(package: str) -> None:
     importlib.import_module(package)
     seen: list[ModuleType] = []
     imports.when_imported(package, seen.append)

@@ -28,7 +28,7 @@ def test_what_is_in_every_step_counts_and_is_kept() -> None:
     assert decided(0.02, {}, steps(batch=0.015, forward=0.02), ALL) == ({"forward": 8}, True)
 
 
-def test_a_budget_that_cannot_be_kept_is_said_so() -> None:
+def test_a_budget_that_cannot_be_kept_is_reported() -> None:
     periods, kept = decided(0.02, {}, steps(batch=0.05, forward=0.02), ALL)
     assert (periods, kept) == ({"forward": PERIOD_MAX}, False)
 
@@ -52,7 +52,7 @@ def test_steps_of_a_longer_period_are_steps_of_a_shorter_one() -> None:
     assert all(longer < shorter for shorter, longer in pairwise(taken))
 
 
-def test_plans_begin_behind_the_step_that_decided_and_are_told() -> None:
+def test_plans_begin_behind_the_step_that_decided_and_are_reported() -> None:
     costs, sampling = Costs(), Sampling(0.02)
     for step in range(6):
         costs.steps.append(StepCost(step, 1.0, {"forward": 0.06}))

@@ -29,7 +29,7 @@ def safetensors(header: Any, content: bytes = bytes(8)) -> bytes:
     return struct.pack("<Q", len(text)) + text + content
 
 
-def test_a_sound_file_is_read(tmp_path: Path) -> None:
+def test_a_intact_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     other = {"dtype": "I64", "shape": [1], "data_offsets": [8, 16]}
     path.write_bytes(safetensors({"__metadata__": {"format": "pt"}, "b": other, "a": F32}, bytes(16)))
@@ -38,7 +38,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "content", "says"),
+    ("header", "content", "message"),
     [
         ({"a": F32, "b": F32}, bytes(8), "does not begin where the tensor before it ends"),  # two over the same bytes
         ({"a": {**F32, "data_offsets": [4, 12]}}, bytes(12), "does not begin where"),
@@ -59,11 +59,11 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
         (b'{"a": NaN}', b"", "not a safetensors header"),
     ],
 )
-def test_headers_that_do_not_fit_their_bytes(tmp_path: Path, header: Any, content: bytes, says: str) -> None:
+def test_headers_that_do_not_fit_their_bytes(tmp_path: Path, header: Any, content: bytes, message: str) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors(header, content))
-    if says:
-        assert says in refusal(path)
+    if message:
+        assert message in refusal(path)
     else:
         assert isinstance(open_checkpoint(str(path)), object)
 
@@ -106,7 +106,7 @@ def test_an_index_that_claims_sizes_takes_no_memory(distributed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pickled", "says"),
+    ("pickled", "message"),
     [
         (b"\x80\x02cos\nsystem\n.", "belongs to no index"),
         (b"\x80\x02ctorch.serialization\n_get_layout\nN}X\x01\x00\x00\x00aK\x01s\x86b.", "sets attributes of a class"),
@@ -121,9 +121,9 @@ def test_an_index_that_claims_sizes_takes_no_memory(distributed: Path) -> None:
         (b"\x80\x02K\x01.", "damaged or not an index"),
     ],
 )
-def test_an_index_that_is_none(distributed: Path, pickled: bytes, says: str) -> None:
+def test_an_index_that_is_none(distributed: Path, pickled: bytes, message: str) -> None:
     (distributed / ".metadata").write_bytes(pickled)
-    assert says in refusal(distributed)
+    assert message in refusal(distributed)
 
 
 def test_pieces_are_inspected_too(distributed: Path) -> None:

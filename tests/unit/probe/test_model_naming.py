@@ -82,7 +82,7 @@ def test_tensors_of_a_value_have_paths() -> None:
     assert [path for path, _ in tensors(torch.zeros(1))] == [""]
 
 
-def test_layout_is_told_only_where_it_is_odd() -> None:
+def test_layout_is_reported_only_where_it_is_odd() -> None:
     image = torch.zeros(2, 3, 4, 4)
     assert layout(image) is None
     odd = layout(image.to(memory_format=torch.channels_last))

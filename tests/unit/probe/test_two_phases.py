@@ -90,7 +90,7 @@ def test_nothing_waits_before_the_end() -> None:
     assert cuda.waits == 0 and not sent
     cuda.run()
     writer.end_step(3, False)  # by now they are known: everything goes out, in order
-    records, ends = told(sent)
+    records, ends = reported(sent)
     assert [record.step for record in records] == [0, 1, 2] and ends == [0, 1, 2, 3]
     assert [record.digest for record in records] == [
         n6.digest_tensor(torch.full((5,), float(step))) for step in range(3)
@@ -115,7 +115,7 @@ def test_records_keep_their_order_behind_one_that_is_pending() -> None:
     writer.end_step(0, False)
     assert not sent, "what is known is held up behind what is not, and the step's end behind both"
     writer.finish()
-    records, ends = told(sent)
+    records, ends = reported(sent)
     assert [record.site for record in records] == ["first", "second", "third"] and ends == [0]
     assert records[1].sketch == (0.0, 1.0, 2.0, 3.0, *[0.0] * 34)
     assert cuda.waits == 1
@@ -213,7 +213,7 @@ def test_work_goes_to_the_tensors_device_whichever_is_current() -> None:
     assert cuda.launches and not cuda.faults
 
 
-def test_where_the_kernel_cannot_be_compiled_it_is_said_once_and_digests_wait(
+def test_where_the_kernel_cannot_be_compiled_it_is_reported_once_and_digests_wait(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: Any) -> Any:
@@ -237,7 +237,7 @@ def test_a_step_that_marks_out_of_memory_raises_for_the_recorder_to_catch() -> N
     assert not pending.OPEN, "it is not tried again at each step"
 
 
-def told(sent: list[bytes]) -> tuple[list[Record], list[int]]:
+def reported(sent: list[bytes]) -> tuple[list[Record], list[int]]:
     """(records, steps that ended)."""
     reader, records, ends = frames.FrameReader(), [], []
     for data in sent:
