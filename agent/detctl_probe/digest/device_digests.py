@@ -132,9 +132,8 @@ class DeviceDigests:
         if self._count + len(pieces) > SLOTS:
             self.mark()
         slot = self._count
-        self._count += len(
-            pieces
-        )  # one row of the table for each: the device may read one while the host writes the next
+        # One row of the table for each piece: the device may read one while the host writes the next.
+        self._count += len(pieces)
         self._given()
         for at, piece in enumerate(pieces):
             with self._device.own_memory():

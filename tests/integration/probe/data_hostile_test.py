@@ -109,7 +109,7 @@ def test_what_has_no_digest_is_reported(alone: Scenes) -> None:
     assert alone.process.seal is not None
     reported = {(row["stage"], row["what"].partition("@")[0]): row["why"] for row in alone.process.seal["unobserved"]}
     assert reported[("batch", "sparse")] == "its layout is torch.sparse_coo"
-    assert "but its type" in reported[("batch", "object")]
+    assert "only its type" in reported[("batch", "object")]
     assert reported[("batch", "loop.0")] == "it holds itself"
     assert any(stage == "order" and "iterator" in why for (stage, _), why in reported.items())
 

@@ -37,8 +37,8 @@ _BETWEEN = (
     "/identity.py",
     "/frozen_datetime.py",
     "/patching.py",
-    "/observe/seeds.py",
-    "/intervene/seed.py",
+    "/observe/randomness/seeds.py",
+    "/intervene/randomness/seed.py",
 )
 
 

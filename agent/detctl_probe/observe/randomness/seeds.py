@@ -16,19 +16,18 @@ import sys
 import threading
 import time
 from collections import deque
-from hashlib import blake2b
 from types import CodeType, FrameType
-from typing import Any, Callable, Deque, Dict, Iterable, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Optional, Set, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.randomness import rng, uses
+from detctl_probe.observe.randomness.seed_values import fingerprint_of_seed, looks_like
 from detctl_probe.process.callers import PACKAGE, USER
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.signals import from_signal
 from detctl_probe.recording.recorder import WORKER, Recorder
 
-CLOCK_SLACK_S = 5
 SOURCES_MAX = 1000  # lines that read the clock or the system's entropy
 # Frames through which a call passes on its way from the user: not the caller that counts.
 _PASSED = (
@@ -57,9 +56,8 @@ class _Seeds:
         self.first_state: Dict[str, bytes] = {}
         self.forked = False
         self._inside = threading.local()
-        self._clock: Deque[int] = deque(
-            maxlen=CLOCK_VALUES_MAX
-        )  # the last result of time_ns: a seed may be made from it
+        # The last results of time_ns: a seed may be made from one.
+        self._clock: Deque[int] = deque(maxlen=CLOCK_VALUES_MAX)
         when_imported("random", self._random)
         when_imported("numpy.random", self._numpy)
         when_imported("torch", self._torch)
@@ -91,7 +89,7 @@ class _Seeds:
                     text = "the seed of %s looks like %s" % (site, source)
                     where = recorder.callers.describe(frame)
                     recorder.note("identity", text, stage="rng", looks_like=source, **where)
-                recorder.record("rng", "seed/" + site, _fingerprint(value), evidence=evidence)
+                recorder.record("rng", "seed/" + site, fingerprint_of_seed(value), evidence=evidence)
                 self.row.fired += 1
         except Exception as error:
             if from_signal(error):
@@ -313,34 +311,6 @@ _READERS: Dict[str, Callable[[], Optional[Fingerprint]]] = {
 _SEED_CALL = {"random": "random.seed", "numpy": "numpy.random.seed", "torch": "torch.manual_seed"}
 
 
-def looks_like(value: Any, clock: Iterable[int] = ()) -> Optional[str]:
-    """Returns `the clock` or `the process id` if an integer or float seed is close to one, else None.
-
-    clock: nanoseconds that the program has read; a seed made from one of them by division or truncation is the clock too.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    if value == os.getpid() and value > 100:
-        return "the process id"
-    for read in clock:
-        for unit in (1, 10**3, 10**6, 10**9):
-            whole = read // unit
-            if value > 10**6 and value in (whole, whole % 2**32, whole % 2**31, whole % (2**32 - 1)):
-                return "the clock"
-    now = time.time()
-    for scale in (1, 10**3, 10**6, 10**9):
-        # Seeds are often cut to 32 bits.
-        for candidate in (now * scale, int(now * scale) % 2**32):
-            if candidate > 10**6 and abs(value - candidate) <= CLOCK_SLACK_S * scale and _narrow(scale, candidate):
-                return "the clock"
-    return None
-
-
-def _narrow(scale: int, candidate: float) -> bool:
-    # Five seconds of a clock that is cut to 32 bits must stay a small part of all seeds, or every seed looks like a clock.
-    return CLOCK_SLACK_S * scale * 1000 < candidate
-
-
 def _call_of(frame: FrameType) -> Optional[str]:
     """The call of the user's frame into one of the passed modules, such as `uuid.uuid4`; None if there is none."""
     inner: Optional[FrameType] = sys._getframe(1)
@@ -368,17 +338,3 @@ def _is_none(name: str, frame: FrameType) -> bool:
             return False
         value = held[attribute]
     return value is None
-
-
-def _fingerprint(value: Any) -> Fingerprint:
-    kind = type(value).__name__
-    if hasattr(value, "__index__"):  # 3, numpy.int64(3) and a scalar tensor seed alike
-        kind, text = "int", repr(int(value))
-    elif isinstance(value, (float, str, bytes, bytearray, list, tuple)):
-        text = repr(value)
-    elif hasattr(value, "tobytes"):
-        text = value.tobytes().hex()
-    else:
-        # A SeedSequence has entropy; others are described by their type alone, since their repr holds addresses.
-        text = repr(getattr(value, "entropy", None))
-    return Fingerprint(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest(), "py:" + kind)
