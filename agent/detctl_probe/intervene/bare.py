@@ -6,7 +6,7 @@ and sampling.py all stages except `update`.
 
 from __future__ import annotations
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "bare"
@@ -14,5 +14,5 @@ NAME = "bare"
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is not a step."""
-    value = value_of(recorder, NAME, str.isdigit, "a step")
+    value = option_value(recorder, NAME, str.isdigit, "a step")
     recorder.intervention(NAME, value, True, "only the weights after step %s were recorded" % value)

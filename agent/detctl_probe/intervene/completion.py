@@ -10,7 +10,7 @@ import itertools
 import time
 from typing import Any, Iterable, Iterator, Optional
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import rebind
 from detctl_probe.recording.recorder import Recorder
@@ -21,7 +21,7 @@ NUMBER = "_detctl_number"
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for any value but `asked`."""
-    value = value_of(recorder, NAME, lambda text: text == "asked", "asked")
+    value = option_value(recorder, NAME, lambda text: text == "asked", "asked")
     taken = 0
 
     def acted() -> None:

@@ -11,7 +11,7 @@ import functools
 import sys
 from typing import Any, Callable
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.observe.model.steps import model_of
 from detctl_probe.recording.recorder import WORKER, Recorder
 
@@ -21,7 +21,7 @@ LOOKED_AT = 1024
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for any other value."""
-    value = value_of(recorder, NAME, _is_fault, "ulp:STEP or swap:BATCH")
+    value = option_value(recorder, NAME, _is_fault, "ulp:STEP or swap:BATCH")
     kind, _, at = value.partition(":")
     recorder.intervention(NAME, value, False, "it found nothing to change")
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, List
 
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.intervene.randomness.generator_states import states
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.observe.data import loader
 from detctl_probe.observe.model.steps import model_of
 from detctl_probe.observe.model.tensors import dtype_name, tensors
@@ -101,7 +101,7 @@ def watch(recorder: Recorder, what: str, tensor: Callable[[str, Any], None], at_
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is not of WHAT."""
-    value = value_of(recorder, NAME, is_what, " or ".join(WHAT))
+    value = option_value(recorder, NAME, is_what, " or ".join(WHAT))
     kept = _Kept(recorder, value)
     watch(recorder, value, kept.tensor, kept.states)
 

@@ -7,7 +7,7 @@ from typing import Callable
 from detctl_probe.recording.recorder import Recorder
 
 
-def value_of(recorder: Recorder, name: str, fits: Callable[[str], bool], takes: str) -> str:
+def option_value(recorder: Recorder, name: str, fits: Callable[[str], bool], takes: str) -> str:
     """The value. takes: describes the valid values. Raises ValueError for any other, after reading back that it does not act."""
     value = recorder.settings.interventions[name]
     if not fits(value):

@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping, Set
 
 from detctl_probe.intervene.keep import STATE, is_what, watch
 from detctl_probe.intervene.randomness.generator_states import restore, states
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.observe.model.tensors import dtype_name
 from detctl_probe.recording.recorder import Recorder
 
@@ -70,6 +70,6 @@ class _Given:
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is not a transplant, OSError if the folder holds nothing."""
-    value = value_of(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
+    value = option_value(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
     given = _Given(recorder, value)
     watch(recorder, value.partition(":")[0], given.tensor, given.states)

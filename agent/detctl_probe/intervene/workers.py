@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from typing import Any, Callable, Dict, Tuple
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "workers"
@@ -28,7 +28,7 @@ WITHOUT_WORKERS: Dict[str, Any] = {
 
 def install(owner: Recorder) -> None:
     """Patches DataLoader.__init__. Raises ValueError for a value that is not a count."""
-    value = value_of(owner, NAME, _is_count, "a number from 0 to %d" % WORKERS_MAX)
+    value = option_value(owner, NAME, _is_count, "a number from 0 to %d" % WORKERS_MAX)
     owner.intervention(NAME, value, False, "no DataLoader was built: nothing to change")
     kind = sys.modules["torch.utils.data"].DataLoader
     kind.__init__ = _forced(kind.__init__, int(value), ReadBack(owner, value))

@@ -9,7 +9,7 @@ import functools
 import sys
 from typing import Any
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "ddp_buckets"
@@ -18,7 +18,7 @@ MEGABYTES = 1 << 20  # more than any model has
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for any value but `one`."""
-    value = value_of(recorder, NAME, "one".__eq__, "one")
+    value = option_value(recorder, NAME, "one".__eq__, "one")
     recorder.intervention(NAME, value, False, "the program built no DistributedDataParallel")
     kind = sys.modules["torch.nn.parallel"].DistributedDataParallel
     original = kind.__init__

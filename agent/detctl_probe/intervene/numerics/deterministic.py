@@ -12,7 +12,7 @@ from typing import Any, Dict
 
 from detctl_probe.intervene.numerics.fused_attention import FusedAttention
 from detctl_probe.intervene.numerics.torch_switches import Switches, hold
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "deterministic"
@@ -21,7 +21,7 @@ _TARGET = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for any value but `on`."""
-    value = value_of(recorder, NAME, "on".__eq__, "on")
+    value = option_value(recorder, NAME, "on".__eq__, "on")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     attention = FusedAttention(sys.modules["torch"])
     hold(recorder, NAME, value, Switches(_write, _read, _TARGET), attention.report)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from detctl_probe.intervene.numerics.torch_switches import Switches, hold
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "precision"
@@ -18,7 +18,7 @@ _TARGET: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": Fa
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for any value but `highest`."""
-    value = value_of(recorder, NAME, "highest".__eq__, "highest")
+    value = option_value(recorder, NAME, "highest".__eq__, "highest")
     hold(recorder, NAME, value, Switches(_write, _read, _TARGET))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from detctl_probe.intervene.numerics.torch_switches import Switches, hold
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "threads"
@@ -14,7 +14,7 @@ THREADS_MAX = 1024
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is not a count."""
-    value = value_of(recorder, NAME, _is_count, "a number from 1 to %d" % THREADS_MAX)
+    value = option_value(recorder, NAME, _is_count, "a number from 1 to %d" % THREADS_MAX)
     count = int(value)
 
     def write(torch: Any) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Callable, Optional
 
 from detctl_probe.intervene.randomness import frozen_datetime
 from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.callers import USER
 from detctl_probe.process.patching import Builtin, rebind
 from detctl_probe.recording.recorder import Recorder
@@ -81,7 +81,7 @@ class _Frozen:
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for any value but `frozen`."""
-    value = value_of(recorder, NAME, "frozen".__eq__, "frozen")
+    value = option_value(recorder, NAME, "frozen".__eq__, "frozen")
     recorder.intervention(NAME, value, False, "the program's own code read none of them")
     frozen = _Frozen(recorder)
     _replace(time, "time", frozen, frozen.now_s)

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, Callable, List, Optional
 
 from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.imports import when_imported
 from detctl_probe.recording.recorder import WORKER, Recorder
 
@@ -23,7 +23,7 @@ NAME = "seed"
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is not a seed."""
-    value = value_of(recorder, NAME, _is_seed, "N or N:steps")
+    value = option_value(recorder, NAME, _is_seed, "N or N:steps")
     number, _, when = value.partition(":")
     seed = int(number) % 2**32
     seeded: List[str] = []

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any
 
 from detctl_probe.intervene.randomness.seed import seed_all
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "worker_seeds"
@@ -20,7 +20,7 @@ NAME = "worker_seeds"
 
 def install(recorder: Recorder) -> None:
     """Raises ValueError for a value that is not a number."""
-    value = value_of(recorder, NAME, str.isdigit, "a number")
+    value = option_value(recorder, NAME, str.isdigit, "a number")
     recorder.intervention(NAME, value, False, "no worker fetched anything")
     data = sys.modules["torch.utils.data"]
     fetchers = sys.modules["torch.utils.data._utils.fetch"]
