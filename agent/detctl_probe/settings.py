@@ -35,7 +35,7 @@ class Settings:
     main_pid: Optional[int] = None
 
     @property
-    def bare(self) -> Optional[int]:
+    def uninstrumented_until(self) -> Optional[int]:
         """The step after which an uninstrumented run sends its weights; None for an ordinary run (intervene/bare.py)."""
         value = self.interventions.get("bare", "")
         return int(value) if value.isdigit() else None

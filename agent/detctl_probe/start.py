@@ -1,11 +1,11 @@
-"""Starts the probe in an interpreter that a launcher asked to be watched: recorder, observers, interventions.
+"""Starts the probe in an interpreter that a launcher wants observed: recorder, observers, interventions.
 
 Each observer is a module below `detctl_probe.observe` (each intervention: below `detctl_probe.intervene`) with
 
     def install(recorder) -> None
 
-called once, now (WITH_PYTHON) or when the package that it watches has been imported (AFTER_IMPORT). What an observer raises
-is caught here: its stage becomes unobserved, one line goes to stderr, and the training goes on.
+which is called once, now (WITH_PYTHON) or when the package that it watches has been imported (AFTER_IMPORT). If an observer raises, its
+stage becomes unobserved, a line goes to stderr, and the training continues.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Dict, Tuple
 
 from detctl_probe.process import commandline, facts
 from detctl_probe.process.imports import when_imported
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 from detctl_probe.recording import ends
 from detctl_probe.recording.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
 from detctl_probe.settings import Settings
@@ -81,12 +81,12 @@ def start() -> None:
         set_recorder(recorder)
         ends.install(recorder)
     except Exception as error:
-        say("the probe does not start, the training goes on unobserved: %s: %s" % (type(error).__name__, error))
+        log("the probe cannot start, so the training runs unobserved: %s: %s" % (type(error).__name__, error))
         return
     if recorder.role == LAUNCHER:
         return
     for name, stage in WITH_PYTHON:
-        if _wanted(recorder, name):
+        if _is_needed(recorder, name):
             install(recorder, name, stage)
     for package, observers in AFTER_IMPORT.items():
         _await(recorder, package, observers)
@@ -104,32 +104,32 @@ def install(recorder: Recorder, name: str, stage: str) -> None:
     except Exception as error:
         why = "%s: %s" % (type(error).__name__, error)
         row.failed = why
-        say("%s is not observed: observer %s failed: %s" % (stage, short, why))
-        recorder.note("observer-failed", "observer %s: %s" % (short, why), stage=stage)
-        recorder.unobserved(stage, "all that observer %s sees" % short, why)
+        log("stage %s is not observed, because observer %s failed: %s" % (stage, short, why))
+        recorder.note("observer-failed", "observer %s failed: %s" % (short, why), stage=stage)
+        recorder.unobserved(stage, "everything that observer %s records" % short, why)
 
 
-def _wanted(recorder: Recorder, name: str) -> bool:
-    """Interventions that nobody asked for are not even imported: what they import the training may not have. A bare run has what was asked
-    for like any other, and of observers the one that counts steps and shows the weights."""
+def _is_needed(recorder: Recorder, name: str) -> bool:
+    """Whether a module is installed. Interventions that nobody requested are not even imported: the training may lack what they import.
+    An uninstrumented run has its interventions, but only the observer that counts steps and shows the weights."""
     package, short = name.partition(".")[0], name.rpartition(".")[2]
     if package == "intervene":
         return short in recorder.settings.interventions
-    return recorder.settings.bare is None or short == "optimizer"
+    return recorder.settings.uninstrumented_until is None or short == "optimizer"
 
 
 def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], ...]) -> None:
     def imported(_: ModuleType) -> None:
         with recorder.working():
             for name, stage in observers:
-                if _wanted(recorder, name):
+                if _is_needed(recorder, name):
                     install(recorder, name, stage)
 
     when_imported(package, imported)
 
 
 def _role(command: commandline.Command, settings: Settings) -> str:
-    """main: what the launcher started (an exec keeps it); child: an interpreter below one that was main."""
+    """MAIN for the process that the launcher started (an exec keeps it), CHILD for an interpreter that it started in turn."""
     if command.launcher:
         return LAUNCHER
     if settings.main_pid not in (None, os.getpid()):

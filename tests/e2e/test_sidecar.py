@@ -27,12 +27,12 @@ NEWER = "python:3.13-slim"
 SPEAKS = """
 import os, sys, time
 from hashlib import blake2b
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.recording.recorder import recorder
 for step in range(3):
     for stage in ("init", "batch", "forward", "loss", "backward", "update")[step > 0 :]:
         digest = blake2b(f"{stage} {step}".encode(), digest_size=16).digest()
-        recorder().record(stage, "layer", Print(digest, "float32", (2, 3)))
+        recorder().record(stage, "layer", Fingerprint(digest, "float32", (2, 3)))
     recorder().end_step()
     if "--crash" in sys.argv and step == 1:
         raise RuntimeError("as asked")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch.distributed.checkpoint.metadata  # noqa: F401 - as the target does, but before the clock of the first input runs
 from harness import fuzz, instrumented, one_line, scratch
 
-with instrumented("detctl_probe.checkpoints"):
-    from detctl_probe.checkpoints.content import CheckpointError
-    from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+with instrumented("detctl_checkpoints"):
+    from detctl_checkpoints.content import CheckpointError
+    from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 FOLDER = scratch()
 

@@ -6,8 +6,8 @@ import io
 
 from harness import fuzz, instrumented, one_line
 
-with instrumented("detctl_probe.checkpoints"):
-    from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
+with instrumented("detctl_checkpoints"):
+    from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
 
 
 def target(data: bytes) -> None:

@@ -22,7 +22,15 @@ SEEDS = Path(__file__).parent / "seeds"
 INPUT_BYTES_MAX = 4096
 MEMORY_MB_MAX = 3072  # with torch in the process
 INPUT_S_MAX = 20
-OURS = ("detctl_proto", "detctl_probe", "detctl_agent", "detctl_coordinator", "detctl_cli")
+OURS = (
+    "detctl_proto",
+    "detctl_probe",
+    "detctl_selfcheck",
+    "detctl_checkpoints",
+    "detctl_agent",
+    "detctl_coordinator",
+    "detctl_cli",
+)
 
 for _root in ("proto", "agent", "coordinator", "cli"):
     sys.path.insert(0, str(ROOT / _root))

@@ -31,14 +31,14 @@ BLOCKED = (
 )
 
 
-def acceptance(*words: str, script: Path = SCRIPT, timeout_s: float = 960.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, timeout=timeout_s)
+def acceptance(*arguments: str, script: Path = SCRIPT, timeout_s: float = 960.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(script), *arguments], capture_output=True, text=True, timeout=timeout_s)
 
 
-def document(folder: Path, *words: str, script: Path = SCRIPT) -> tuple[int, dict[str, Any], str]:
+def document(folder: Path, *arguments: str, script: Path = SCRIPT) -> tuple[int, dict[str, Any], str]:
     """(exit code, the document, which fits its schema, what was printed)."""
     file = folder / "acceptance.json"
-    ran = acceptance("--json", str(file), *words, script=script)
+    ran = acceptance("--json", str(file), *arguments, script=script)
     assert file.exists(), ran.stdout + ran.stderr
     found = json.loads(file.read_text())
     jsonschema.validate(found, SCHEMA)
@@ -63,7 +63,7 @@ def test_what_applies_on_the_cpu_passes(tmp_path: Path) -> None:
         assert f"{part['name']} took" in printed
 
 
-def test_without_a_gpu_it_says_so_and_what_to_do() -> None:
+def test_without_a_gpu_it_reports_it_and_what_to_do() -> None:
     ran = acceptance("--only", "manifest")
     if "GPU here" not in ran.stderr:
         pytest.skip("this machine has a GPU")
@@ -130,7 +130,7 @@ def test_no_part_takes_another_down(tmp_path: Path) -> None:
     assert found["counts"] == {"passed": 4, "failed": 2, "not-applicable": 2, "timed-out": 2, "crashed": 1}
 
 
-BARE = f"""
+UNINSTRUMENTED = f"""
 import sys
 
 
@@ -153,13 +153,13 @@ print(len(PARTS), sorted(name for name in sys.modules if name in {BLOCKED!r} or 
 
 def test_it_needs_no_package_beside_torch_triton_and_numpy() -> None:
     """Comparison and attribution included; torch itself is imported by the checks, not by what names them."""
-    ran = subprocess.run([sys.executable, "-c", BARE], capture_output=True, text=True)
+    ran = subprocess.run([sys.executable, "-c", UNINSTRUMENTED], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "10 []\n"
 
 
 def test_documentation_names_checks_that_exist() -> None:
-    """Every claim about GPUs says by which check, and whether it was measured."""
+    """Every claim about GPUs names its check, and states whether it was measured."""
     known = checks_listed()
     parts = {name.partition(".")[0] for name in known}
     found = 0
@@ -180,7 +180,7 @@ NO_CLAIM = re.compile(
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/architecture.md", "docs/benchmarks.md", "docs/deploy.md"])
-def test_every_paragraph_on_gpus_says_whether_it_was_measured(name: str) -> None:
+def test_every_paragraph_on_gpus_reports_whether_it_was_measured(name: str) -> None:
     for paragraph in (ROOT / name).read_text("utf-8").split("\n\n"):
         claims = re.sub(NO_CLAIM, "", paragraph)
         lines = [line for line in claims.splitlines() if CLAIM.search(line) and not line.startswith("#")]

@@ -11,12 +11,20 @@ from pathlib import Path
 import grimp
 import pytest
 
-PACKAGES = ("detctl_proto", "detctl_probe", "detctl_agent", "detctl_coordinator", "detctl_cli")
+PACKAGES = (
+    "detctl_proto",
+    "detctl_probe",
+    "detctl_selfcheck",
+    "detctl_checkpoints",
+    "detctl_agent",
+    "detctl_coordinator",
+    "detctl_cli",
+)
 IO = ("grpc", "redis", "socket", "sqlite3", "subprocess")
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the five packages, by its dotted name."""
+    """Every module of our packages, by its dotted name."""
     found = {}
     for package in PACKAGES:
         spec = find_spec(package)

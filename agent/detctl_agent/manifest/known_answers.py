@@ -1,4 +1,4 @@
-"""Which known-answer class an environment of this machine belongs to (detctl_probe/kat.py); asked once, kept on disk.
+"""Which known-answer class an environment of this machine belongs to (detctl_selfcheck/answers.py); asked once, kept on disk.
 
 Five seconds, before the first training of an environment, never beside one. What could change the answers is in the key:
 interpreter, packages, variables, processor. An environment that cannot be asked (no torch) has no class, and it says why.
@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 from hashlib import blake2b
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def _key(interpreter: str, variables: Mapping[str, str], container: Container | 
 def _asked(
     interpreter: str, env: Mapping[str, str], container: Container | None, account: Account | None
 ) -> dict[str, Any]:
-    question = [interpreter, "-s", "-m", "detctl_probe.kat"]
+    # Its text, not its name: of ours, the environment of a training holds the probe alone, in a container too.
+    question = [interpreter, "-s", "-c", resources.files("detctl_selfcheck").joinpath("answers.py").read_text("utf-8")]
     try:
         if container:
             said = container.ask(question, env, TIMEOUT_S)
@@ -94,7 +96,7 @@ def _asked(
         else:
             said = subprocess.run(
                 question, env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
-                cwd="/",  # -m looks for its module in there first
+                cwd="/",  # Python looks for modules in there first
             ).stdout  # fmt: skip
         answers = parse_object(said, "its answer", ANSWER_BYTES_MAX)["answers"]
         if not isinstance(answers, dict) or not all(isinstance(answer, str) for answer in answers.values()):

@@ -1,135 +1,38 @@
-"""Digests of tensors on a CUDA device in two phases: submit on the producing stream, collect a step later.
+"""Digests of tensors on a CUDA device, in two phases: submitted on the producing stream, collected a step later.
 
-Neither waits for the device: a submission copies a small table to it and launches digest_triton's kernel on the current stream; `mark`
-copies the step's results to pinned memory on a stream of the probe's own, behind an event of each stream that was used. Buffers and
-copies of tensors that are not contiguous come from a pool of the probe's own, so that the training's addresses stay as they were.
-A tensor that is not contiguous is copied and read in pieces of COPY_BYTES_MAX, whatever its size. Under CUDA graph capture nothing is
-taken, not even the first buffers: what is launched there would become a part of the training's graph.
+Neither phase waits for the device. A submission copies a small table to it and launches n6_triton's kernel on the current stream. `mark`
+copies the results of a step to pinned memory on the probe's own stream, after an event of each stream that was used. Buffers, and copies of
+tensors that are not contiguous, come from the probe's own memory pool, so that the training's addresses do not change. Such a tensor is
+copied and read in pieces of COPY_BYTES_MAX. Under CUDA graph capture nothing is launched or allocated: it would become a part of the
+training's graph.
 
-Everything here runs with the training's own modes set aside (default device, inference mode, function and dispatch modes) and on the
-tensor's device, whichever device is current. Triton's interpreter runs it in tests, with `Host` for a device, and so does a fake CUDA
-module whose streams run in any order that a device may choose (tests/support/fake_cuda.py).
+The code runs without the training's modes (default device, inference mode, function and dispatch modes), on the tensor's device, whichever
+device is current. Tests run it in Triton's interpreter with `Host` as the device, and with a fake CUDA module whose streams run
+in any order that a device may choose (tests/support/fake_cuda.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe.digest import pending
-from detctl_probe.digest.n6 import NoDigestError, as_integers, digest_tensor, digest_tensors, refuse_unfit
+from detctl_probe.digest.device_rows import Row, copied_bytes, pieces_of, row_of
+from detctl_probe.digest.devices import Cuda, Host
+from detctl_probe.digest.n6 import NoDigestError, as_integers, digest_tensor, digest_tensors
 from detctl_probe.digest.pending import Batch, Pending
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 
 SLOTS = 8192  # results a batch; 16 bytes each on the device, and 32 of table
 COPY_ELEMENTS_MAX = 4096
 COPY_BYTES_MAX = 1 << 24  # of a tensor that is not contiguous, at a time
-CAPTURING = "under CUDA graph capture"
-interpreted = False  # tests set it: CPU tensors go this way too, through Triton's interpreter
-
-
-class Host:
-    """A device that is the CPU, for Triton's interpreter: everything is done when asked."""
-
-    out_of_memory: Any = MemoryError
-
-    def __init__(self, torch: Any, device: Any) -> None:
-        self._torch = torch
-
-    def current(self) -> Any:
-        """Inside, the device is the one that launches go to."""
-        return contextlib.nullcontext()
-
-    def own_memory(self) -> Any:
-        return contextlib.nullcontext()
-
-    def pinned(self, rows: int, columns: int) -> Any:
-        return self._torch.zeros((rows, columns), dtype=self._torch.int64, device="cpu")
-
-    zeros = pinned
-
-    def like(self, tensor: Any) -> Any:
-        return self._torch.empty_like(tensor, device="cpu")
-
-    def given(self) -> Any:
-        """An event behind what the current stream has been given so far; None where nothing needs to wait for it."""
-        return None
-
-    def used(self, ready: Any) -> None:
-        """The current stream is about to be given work, which must not begin before `ready`."""
-
-    def sending(self) -> Any:
-        """Inside, work goes behind all that was given so far, and is in nobody's way."""
-        return contextlib.nullcontext()
-
-    def sent(self) -> Any:
-        """Something with query() and synchronize() for what `sending` was given."""
-        return _Done()
-
-
-class _Done:
-    def query(self) -> bool:
-        return True
-
-    def synchronize(self) -> None:
-        pass
-
-
-class Cuda:
-    """A CUDA device; see Host for what each method is for."""
-
-    def __init__(self, torch: Any, device: Any) -> None:
-        self._torch = torch
-        self._device = device
-        self.out_of_memory = torch.cuda.OutOfMemoryError
-        with self.current():  # a pool belongs to the device that is current when it is made
-            self._stream = torch.cuda.Stream(device)
-            self._pool = torch.cuda.MemPool() if hasattr(torch.cuda, "MemPool") else None
-        self._used: Dict[int, Any] = {}
-
-    def current(self) -> Any:
-        return self._torch.cuda.device(self._device)
-
-    def own_memory(self) -> Any:
-        if self._pool is None:
-            return contextlib.nullcontext()
-        return self._torch.cuda.use_mem_pool(self._pool, device=self._device)
-
-    def pinned(self, rows: int, columns: int) -> Any:
-        return self._torch.zeros((rows, columns), dtype=self._torch.int64, device="cpu", pin_memory=True)
-
-    def zeros(self, rows: int, columns: int) -> Any:
-        return self._torch.zeros((rows, columns), dtype=self._torch.int64, device=self._device)
-
-    def like(self, tensor: Any) -> Any:
-        return self._torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
-
-    def given(self) -> Any:
-        return self._torch.cuda.current_stream(self._device).record_event()
-
-    def used(self, ready: Any) -> None:
-        stream = self._torch.cuda.current_stream(self._device)
-        if stream.cuda_stream not in self._used:
-            self._used[stream.cuda_stream] = stream
-            if ready is not None:
-                stream.wait_event(ready)
-
-    @contextlib.contextmanager
-    def sending(self) -> Any:
-        for stream in self._used.values():
-            self._stream.wait_event(stream.record_event())
-        self._used.clear()
-        with self._torch.cuda.stream(self._stream):
-            yield
-
-    def sent(self) -> Any:
-        return self._stream.record_event()
+CAPTURING = "it is under CUDA graph capture"
+interpreted = False  # tests set it: tensors of the CPU are then digested here too, in Triton's interpreter
 
 
 class _Buffers:
-    """Room of one batch: table and sums on the device, and their halves on the host. `ready`: they are zero behind it."""
+    """The buffers of one batch: table and sums, on the device and on the host. `ready`: the event after which they are zero."""
 
     def __init__(self, device: Any) -> None:
         with device.own_memory():
@@ -139,7 +42,7 @@ class _Buffers:
 
 
 def _aside(method: Any) -> Any:
-    """A method of DeviceDigests that runs on its device, with the training's modes set aside: buffers outlive them all."""
+    """Makes a method of DeviceDigests run on its device, without the training's modes: the buffers outlive them."""
 
     @functools.wraps(method)
     def apart(self: "DeviceDigests", *args: Any) -> Any:
@@ -160,7 +63,7 @@ class DeviceDigests:
     """The submissions to one device, in batches."""
 
     def __init__(self, torch: Any, device: Any) -> None:
-        from detctl_probe.digest import n6_triton  # imports triton: only where a tensor of a device is to be digested
+        from detctl_probe.digest import n6_triton  # imports triton: only to digest a tensor of a device
 
         self._add_sums = n6_triton.add_sums
         self._torch = torch
@@ -172,7 +75,7 @@ class DeviceDigests:
     @_aside
     def _begin(self) -> None:
         self._open()
-        # Compiles both forms, so that a machine where Triton cannot (no C compiler, no driver) is known before anything hangs on it,
+        # Compiles both forms, so that it is known early if Triton cannot work here (no C compiler, no driver),
         # and no later step waits for the compiler.
         address = self._buffers.table.data_ptr()
         for place in (address, address + 4):
@@ -185,15 +88,15 @@ class DeviceDigests:
 
     @_aside
     def submit(self, tensors: Sequence[Any], first_index: int = 0) -> List[Union[Pending, NoDigestError]]:
-        """A Pending of each, or why it has none; first_index holds for all of them."""
+        """A Pending for each, or why it has none; first_index holds for all of them."""
         found: List[Any] = []
-        rows: List[Tuple[int, int, int, int]] = []
+        rows: List[Row] = []
         held: List[Any] = []  # temporaries must live until the launch; then the allocator keeps the stream's order
         held_bytes = 0
         places: List[int] = []
         for tensor in tensors:
             try:
-                copied = _copied_bytes(tensor)
+                copied = copied_bytes(tensor)
                 if copied > COPY_BYTES_MAX:
                     found.append(self._in_pieces(tensor, first_index, copied))
                     continue
@@ -206,41 +109,42 @@ class DeviceDigests:
                 found.append(why)
                 continue
             except self._device.out_of_memory:
-                found.append(NoDigestError("the device has no memory left for a contiguous copy"))
+                found.append(NoDigestError("the device has no memory left for a contiguous copy of it"))
                 continue
             held.append(plain)
             held_bytes += copied
-            rows.append(_row(plain, first_index))
+            rows.append(row_of(plain, first_index))
             places.append(len(found))
             found.append(None)
         self._settled(found, places, rows)
         return found
 
-    def _settled(self, found: List[Any], places: List[int], rows: List[Tuple[int, int, int, int]]) -> None:
-        """Launches `rows` and puts what is to come into their places; empties both lists."""
+    def _settled(self, found: List[Any], places: List[int], rows: List[Row]) -> None:
+        """Launches `rows` and puts their Pendings into their places; empties both lists."""
         for place, made in zip(places, self._launched(list(rows))):  # noqa: B905 - strict came with Python 3.10
             found[place] = made
         places.clear()
         rows.clear()
 
     def _in_pieces(self, tensor: Any, first_index: int, size: int) -> Pending:
-        """Of a large tensor that must be copied: one piece at a time, all added to one slot; the pool gives each the same memory."""
-        pieces = list(_pieces(tensor.detach(), max(COPY_BYTES_MAX, 4 * size // SLOTS)))
+        """Digests a large tensor that must be copied, piece by piece, all into one slot; the pool gives each piece the same memory."""
+        pieces = list(pieces_of(tensor.detach(), max(COPY_BYTES_MAX, 4 * size // SLOTS)))
         if self._count + len(pieces) > SLOTS:
             self.mark()
         slot = self._count
-        self._count += len(pieces)  # a row of the table each: the device may read one while the host writes the next
+        # One row of the table for each piece: the device may read one while the host writes the next.
+        self._count += len(pieces)
         self._given()
         for at, piece in enumerate(pieces):
             with self._device.own_memory():
                 plain = as_integers(piece)
-            row = _row(plain, first_index)
+            row = row_of(plain, first_index)
             self._add(slot + at, [row], self._buffers.sums[slot : slot + 1])
             first_index += row[1]
             del plain
         return Pending(self._batch, slot)
 
-    def _launched(self, rows: List[Tuple[int, int, int, int]]) -> List[Pending]:
+    def _launched(self, rows: List[Row]) -> List[Pending]:
         made: List[Pending] = []
         while rows:
             if self._count == SLOTS:
@@ -253,7 +157,7 @@ class DeviceDigests:
             self._count = end
         return made
 
-    def _add(self, start: int, rows: List[Tuple[int, int, int, int]], sums: Any) -> None:
+    def _add(self, start: int, rows: List[Row], sums: Any) -> None:
         """Writes rows into the table from `start` on and adds their lanes to sums."""
         buffers, end = self._buffers, start + len(rows)
         buffers.host_table[start:end] = self._torch.tensor(rows, dtype=self._torch.int64, device="cpu")
@@ -262,15 +166,17 @@ class DeviceDigests:
         self._add_sums(table, sums, rows)
 
     def _given(self) -> None:
-        """The current stream gets work of this batch."""
+        """Notes that the current stream gets work of this batch."""
         self._device.used(self._buffers.ready)
         pending.OPEN[self.key] = self.mark
 
     @_aside
     def submit_copy(self, tensor: Any, make: Any) -> Union[Pending, NoDigestError]:
-        """A Pending of make(copy on the host); NoDigestError where it has more than COPY_ELEMENTS_MAX elements."""
+        """A Pending of make(copy on the host). Raises NoDigestError if the tensor has more than COPY_ELEMENTS_MAX elements."""
         if tensor.numel() > COPY_ELEMENTS_MAX:
-            return NoDigestError("more than %d elements: no sketch without waiting for the device" % COPY_ELEMENTS_MAX)
+            return NoDigestError(
+                "it has more than %d elements, so its sketch would have to wait for the device" % COPY_ELEMENTS_MAX
+            )
         with self._device.own_memory():
             plain = tensor.detach().contiguous()
         host = self._device.like(plain)
@@ -280,7 +186,7 @@ class DeviceDigests:
 
     @_aside
     def mark(self) -> None:
-        """Ends the batch: its results are sent to the host behind all work given so far."""
+        """Ends the batch: its results are sent to the host after all its work."""
         pending.OPEN.pop(self.key, None)
         buffers, count, batch = self._buffers, self._count, self._batch
         with self._device.sending():
@@ -299,48 +205,16 @@ class DeviceDigests:
         self._open()
 
 
-def _row(plain: Any, first_index: int) -> Tuple[int, int, int, int]:
-    """A row of the table for an integer tensor of as_integers."""
-    words, width = plain.numel(), plain.element_size()
-    if width == 8:
-        words, width = 2 * words, 4
-    return plain.data_ptr(), words, width, first_index
-
-
-def _copied_bytes(tensor: Any) -> int:
-    """What as_integers would copy of it; 0 where it reads the tensor's own memory, or has nothing to read. Raises NoDigestError too."""
-    refuse_unfit(tensor)
-    if tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg():
-        return 0
-    return int(tensor.numel() * tensor.element_size())
-
-
-def _pieces(tensor: Any, bytes_max: int) -> Iterator[Any]:
-    """Views of a tensor's parts in logical order, of bytes_max at most each."""
-    size = tensor.numel() * tensor.element_size()
-    if size <= bytes_max or tensor.dim() == 0:
-        yield tensor
-        return
-    count = tensor.shape[0]
-    fit = bytes_max // (size // count)
-    if fit == 0:
-        for part in tensor:
-            yield from _pieces(part, bytes_max)
-        return
-    for start in range(0, count, fit):
-        yield tensor[start : start + fit]
-
-
-_devices: Dict[str, Optional[DeviceDigests]] = {}  # None: cannot be had there
+_devices: Dict[str, Optional[DeviceDigests]] = {}  # None: Triton cannot be used there
 
 
 def capturing(tensor: Any) -> bool:
-    """Whether what is done to this tensor now would be captured into a CUDA graph, or spoil its capture."""
+    """Whether work on this tensor would now be captured into a CUDA graph, or break its capture."""
     return tensor.device.type == "cuda" and bool(sys.modules["torch"].cuda.is_current_stream_capturing())
 
 
 def of(tensor: Any) -> Optional[DeviceDigests]:
-    """Where this tensor's digest can be taken without waiting; None on the CPU, and where Triton cannot be had (said once)."""
+    """The digests of this tensor's device; None for the CPU, and if Triton cannot be used, which is logged once."""
     kind = tensor.device.type
     if kind != "cuda" and not (interpreted and kind == "cpu"):
         return None
@@ -351,12 +225,15 @@ def of(tensor: Any) -> Optional[DeviceDigests]:
             _devices[key] = DeviceDigests(torch, tensor.device)
         except Exception as error:  # no Triton, no compiler for it, no pinned memory
             _devices[key] = None
-            say("no Triton on %s (%s: %s): digests there wait for the device" % (key, type(error).__name__, error))
+            log(
+                "Triton cannot be used on %s (%s: %s), so digests there wait for the device"
+                % (key, type(error).__name__, error)
+            )
     return _devices[key]
 
 
 def submit(tensors: Sequence[Any]) -> List[Union[bytes, Pending, NoDigestError]]:
-    """The digest of each, to come where its device computes it, or why it has none."""
+    """The digest of each, pending if a device computes it, or why it has none."""
     if not interpreted and all(tensor.is_cpu for tensor in tensors):
         return list(digest_tensors(tensors))
     found: List[Any] = [None] * len(tensors)
@@ -390,7 +267,7 @@ def submit_one(tensor: Any, first_index: int = 0) -> Union[bytes, Pending]:
 
 
 def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:
-    """make(a copy of the tensor on the host), to come where its device is busy. Raises NoDigestError."""
+    """make(a copy of the tensor on the host), pending if its device is busy. Raises NoDigestError."""
     if capturing(tensor):
         raise NoDigestError(CAPTURING)
     device = of(tensor)
@@ -401,6 +278,6 @@ def submit_copy(tensor: Any, make: Callable[[Any], Any]) -> Union[Any, Pending]:
 
 
 def forget() -> None:
-    """In a forked child: nothing that belongs to a device of the parent may be used."""
+    """In a forked child: forgets the parent's devices, which cannot be used here."""
     _devices.clear()
     pending.OPEN.clear()

@@ -1,15 +1,15 @@
-"""What is kept of one value: the compared fields of a record."""
+"""The fingerprint of a value: the compared fields of a record."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, Optional, Tuple
 
 
-class Print(NamedTuple):
+class Fingerprint(NamedTuple):
     """digest: 16 bytes of n6.v1 over a tensor's logical content, blake2b-16 over the canonical bytes of anything else (the
-    dtype tells: `float32`, `py:str`, `py:list`). order_blind: 16 bytes, same for the same rows in any order. rows: 16 bytes each.
-    sketch: 38 doubles (sketch.py). Digest and sketch of a tensor on a device are Pending until the step's results have come; the
-    rest is picklable: it travels with a batch through a worker's queue."""
+    dtype shows which: `float32`, `py:str`, `py:list`). order_blind: 16 bytes, the same for the same rows in any order. rows: 16 bytes each.
+    sketch: 38 doubles (sketch.py). Digest and sketch of a tensor on a device are Pending until the step's results arrive. All others are
+    picklable: they travel with a batch through a worker's queue."""
 
     digest: bytes
     dtype: str

@@ -10,7 +10,7 @@ gives the same values about twenty times faster. For the word x (0 <= x < 2^32) 
     h = r >> 32      a = r xor h      b = lo32(r)*h       D = (sum a, sum b)
 
 A word is one element, zero-extended; 8-byte types give two (low half first); bool is 0/1, complex is viewed as real. It is a
-sum: order of threads and shards is irrelevant. It is no signature: whoever wants a collision can make one.
+sum: order of threads and shards is irrelevant. It is not a signature: whoever wants a collision can make one.
 docs/digest.md has test vectors and the reasons.
 """
 
@@ -31,7 +31,7 @@ _LANES = struct.Struct("<QQ")
 
 
 class NoDigestError(ValueError):
-    """This value has no n6 digest (sparse, quantised, meta, a subclass without storage); the text says why."""
+    """This value has no n6 digest (sparse, quantised, meta, a subclass without storage); the message is the reason."""
 
 
 def digest_array(array: Any, first_index: int = 0) -> bytes:
@@ -48,7 +48,7 @@ def digest_tensor(tensor: Any, first_index: int = 0) -> bytes:
 
 
 def digest_in_place(tensor: Any, first_index: int = 0) -> Optional[bytes]:
-    """digest_tensor where the kernel can read the tensor's own memory, so that no operator of torch is called; else None."""
+    """digest_tensor if the kernel can read the tensor's own memory, so that no operator of torch is called; else None."""
     if KERNEL is not None:
         width = _width_in_place(tensor)
         if width:
@@ -98,7 +98,7 @@ def digest_tensors(tensors: Sequence[Any]) -> List[Union[bytes, NoDigestError]]:
 
 
 def _width_in_place(tensor: Any) -> int:
-    """Bytes an item where the kernel can read the tensor's own memory; 0 where it must be converted first, or has no content."""
+    """Bytes of an item if the kernel can read the tensor's own memory; 0 if it must be converted first, or has no content."""
     if not _widths:
         torch = sys.modules["torch"]
         for width, names in _PLAIN_DTYPES:
@@ -213,11 +213,11 @@ def _word(index: int, word: int) -> Tuple[int, int]:
 def refuse_unfit(tensor: Any) -> None:
     """Raises NoDigestError for a tensor without dense content."""
     if tensor.layout is not sys.modules["torch"].strided:
-        raise NoDigestError("layout %s" % tensor.layout)
+        raise NoDigestError("its layout is %s" % tensor.layout)
     if tensor.is_quantized:
         raise NoDigestError("quantised")
     if tensor.device.type == "meta":
-        raise NoDigestError("meta tensor: it has no content")
+        raise NoDigestError("it is a meta tensor, which has no content")
 
 
 def as_integers(tensor: Any) -> Any:
@@ -233,12 +233,12 @@ def as_integers(tensor: Any) -> Any:
     width = plain.element_size()
     kinds = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     if width not in kinds:
-        raise NoDigestError("%d-byte elements" % width)
+        raise NoDigestError("its elements have %d bytes" % width)
     return plain.view(kinds[width]) if plain.dtype is not kinds[width] else plain
 
 
 def _numpy_words(plain: Any) -> Optional[Any]:
-    """The integer tensor as a flat numpy array of unsigned words; None where the process has no numpy."""
+    """The integer tensor as a flat numpy array of unsigned words; None if the process has no numpy."""
     if "numpy" not in sys.modules:
         return None
     try:

@@ -1,8 +1,8 @@
 """n6.v1 for CUDA in Triton: the digests of a list of tensors in one launch, without a sync.
 
-Imported only where a CUDA tensor is to be digested (Triton comes with torch there); tests run it in Triton's interpreter. Each row of
+Imported only to digest a CUDA tensor (Triton comes with torch there); tests run it in Triton's interpreter. Each row of
 a table is a tensor; several programs walk a tensor in chunks, without masks but for its last chunk, and add their two lanes to the row's
-slot by relaxed 64-bit atomics. Integer addition commutes, so no order of threads shows.
+slot by relaxed 64-bit atomics. Integer addition commutes, so the order of threads does not matter.
 """
 
 # no `from __future__ import annotations`: Triton reads the annotations `tl.constexpr` as objects
@@ -76,7 +76,7 @@ def add_sums(table: Any, out: Any, rows: Sequence[Tuple[int, int, int, int]]) ->
     """Adds the lanes of each row's tensor to `out`.
 
     table: int64 (rows, 4) on the device, of address, count of words, bytes a word and first index; out: int64 (rows, 2) on it;
-    rows: what the table says, on the host.
+    rows: the contents of the table, on the host.
     """
     words = max(row[1] for row in rows)
     programs = max(1, min(PROGRAMS_MAX, -(-words // BLOCK)))

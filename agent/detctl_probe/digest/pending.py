@@ -1,7 +1,7 @@
-"""Digests that a device still computes: a Print may hold a Pending in place of its 16 bytes until the step's results have come.
+"""Digests that a device still computes: a Fingerprint may hold a Pending in place of its 16 bytes until the step's results have come.
 
-What takes digests submits; the recorder calls `mark` at a step's end, and writes the step's records once they are `known`. Nobody waits
-for the device but `wait`, at the end of a run.
+Observers submit values. The recorder calls `mark` at the end of a step, and writes the step's records once their digests are `known`. Only
+`wait`, at the end of a run, waits for the device.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Batch:
         self._lanes: Optional[List[Tuple[int, int]]] = None
 
     def marked(self, ready: Callable[[], bool], fetch: Callable[[], List[Tuple[int, int]]]) -> None:
-        """The device has been told to send the results."""
+        """The device has begun to send the results."""
         self._ready, self._fetch = ready, fetch
 
     @property
@@ -34,21 +34,21 @@ class Batch:
         return self._lanes is not None
 
     def wait(self) -> None:
-        """Waits for the device. Raises RuntimeError where the batch was never marked."""
+        """Waits for the device. Raises RuntimeError if the batch was never marked."""
         if self._lanes is None:
             if self._fetch is None:
-                raise RuntimeError("results that were never asked for")
+                raise RuntimeError("the results were never requested")
             self._lanes, self._fetch = self._fetch(), None
 
     def digest(self, slot: int) -> bytes:
         """16 bytes of a slot, once known."""
         if self._lanes is None:
-            raise RuntimeError("results that are not here yet")
+            raise RuntimeError("the results have not arrived yet")
         return _LANES.pack(*self._lanes[slot])
 
 
 class Pending:
-    """A digest to come, or what `make` gives of a copy of the value on the host."""
+    """A digest that a device still computes, or the result of `make` for a copy of the value on the host."""
 
     __slots__ = ("_make", "batch", "slot")
 
@@ -58,7 +58,7 @@ class Pending:
         self._make = make
 
     def value(self) -> Any:
-        """16 bytes, or what `make` gives; once the batch is known."""
+        """16 bytes, or the result of `make`; once the batch is known."""
         return self.batch.digest(self.slot) if self._make is None else self._make()
 
 
@@ -67,6 +67,6 @@ OPEN: Dict[Any, Callable[[], None]] = {}
 
 
 def mark() -> None:
-    """The step is over: asks each device for its results, without waiting."""
+    """The step has ended: requests the results of each device, without waiting."""
     for close in list(OPEN.values()):  # each takes itself out
         close()

@@ -1,4 +1,4 @@
-"""What a program hands about as data, as fingerprints: tensors, arrays, images, numbers, text and structures of them.
+"""Fingerprints of data: tensors, arrays, images, numbers, text and structures of them.
 
 `leaves` takes a value apart into named leaves (`image`, `0`, `meta.id`); `fingerprint` digests one leaf. Neither runs code of
 the training beyond iterating a mapping, imports anything, or keeps a reference. No digest depends on an address, on
@@ -23,7 +23,7 @@ from hashlib import blake2b
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from detctl_probe.digest import n6
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.n6 import NoDigestError, fold_rows
 
 __all__ = ["Beyond", "NoDigestError", "fingerprint", "fold_rows", "gather", "is_opaque", "leaves", "set_places"]
@@ -32,7 +32,7 @@ DEPTH_MAX = 8
 LEAVES_MAX = 256
 # A row costs 16 bytes in a record: a flat tensor of a million elements gets none.
 ROWS_MAX = 4096
-# A list of text or numbers is one leaf; beyond this many items it is cut, and NoDigestError reports that.
+# A list of text or numbers is one leaf; with more items than this it has no digest.
 ITEMS_MAX = 1_000_000
 
 _FLOAT = struct.Struct("<d")
@@ -52,17 +52,17 @@ def set_places(logical: Callable[[str], str]) -> None:
 
 
 class Beyond:
-    """Stands in `leaves` for what was not looked into; `fingerprint` refuses it with `why`."""
+    """Stands in `leaves` for a part that was not read; `fingerprint` refuses it with `why`."""
 
     def __init__(self, why: str) -> None:
         self.why = why
 
 
-def fingerprint(value: Any, rows: bool = False) -> Print:
-    """The print of one leaf. rows: a digest a row too, for tensors and arrays of one dimension or more and for sequences.
+def fingerprint(value: Any, rows: bool = False) -> Fingerprint:
+    """The fingerprint of one leaf. rows: adds a digest for each row, of sequences and of tensors and arrays with a dimension or more.
 
-    Raises NoDigestError where the value has no content to digest (sparse, quantised, meta and fake tensors, images not loaded yet).
-    Objects that nothing is known of get dtype `py:opaque:<type>` and a digest of the type's name: see is_opaque.
+    Raises NoDigestError if the value has no content to digest (sparse, quantised, meta and fake tensors, images not loaded yet).
+    An object of an unknown type gets dtype `py:opaque:<type>` and a digest of the type's name: see is_opaque.
     """
     if isinstance(value, Beyond):
         raise NoDigestError(value.why)
@@ -77,42 +77,42 @@ def fingerprint(value: Any, rows: bool = False) -> Print:
     if isinstance(value, (set, frozenset)):
         return _sequence(list(value), False, "py:set" if isinstance(value, set) else "py:frozenset")
     label, content = _canonical(value, 0)
-    return Print(_hash(content), label)
+    return Fingerprint(_hash(content), label)
 
 
-def is_opaque(print_: Print) -> bool:
-    """Whether only the type of the value is known."""
-    return print_.dtype.startswith("py:opaque:")
+def is_opaque(one: Fingerprint) -> bool:
+    """Whether a fingerprint covers only the type of its value."""
+    return one.dtype.startswith("py:opaque:")
 
 
 def leaves(value: Any, row_count: Optional[int] = None) -> Iterator[Tuple[str, Any]]:
-    """(path, leaf) of each leaf, in the value's own order; path is "" where the value is a leaf itself.
+    """(path, leaf) of each leaf, in the value's own order; path is "" if the value is a leaf itself.
 
     Goes into mappings, lists, tuples, namedtuples, dataclasses and objects with attributes. A list or tuple of plain values is
-    one leaf; so is, below the top, one of `row_count` items (a batch's ragged column). Yields a Beyond where a limit is met.
+    one leaf; so is, below the top, one of `row_count` items (a batch's ragged column). Yields a Beyond at a limit.
     """
     count = 0
     for path, leaf in _walk(value, "", 0, row_count, ()):
         count += 1
         if count > LEAVES_MAX:
-            yield "more", Beyond("more than %d leaves" % LEAVES_MAX)
+            yield "more", Beyond("it has more than %d leaves" % LEAVES_MAX)
             return
         yield path, leaf
 
 
-def gather(prints: Sequence[Print]) -> Print:
-    """One print for prints of the same leaf in many samples: a row a sample, and dtype and shape where all share them."""
-    dtypes = {print_.dtype for print_ in prints}
-    shapes = {print_.shape for print_ in prints}
+def gather(fingerprints: Sequence[Fingerprint]) -> Fingerprint:
+    """One fingerprint of the same leaf in many samples: one row for each sample, dtype and shape if all share them."""
+    dtypes = {one.dtype for one in fingerprints}
+    shapes = {one.shape for one in fingerprints}
     if len(dtypes) == 1 and len(shapes) == 1:
-        rows = tuple(print_.digest for print_ in prints)
-        shape = (len(prints),) + prints[0].shape
-    else:  # a row then tells dtype and shape too, which no longer stand beside it
-        rows = tuple(_hash(repr((print_.dtype, print_.shape)).encode() + print_.digest) for print_ in prints)
-        shape = (len(prints),)
+        rows = tuple(one.digest for one in fingerprints)
+        shape = (len(fingerprints),) + fingerprints[0].shape
+    else:  # rows then cover dtype and shape too, which the fingerprint no longer holds
+        rows = tuple(_hash(repr((one.dtype, one.shape)).encode() + one.digest) for one in fingerprints)
+        shape = (len(fingerprints),)
     whole, blind = fold_rows(rows)
     kept = rows if len(rows) <= ROWS_MAX else None
-    return Print(whole, dtypes.pop() if len(dtypes) == 1 else "mixed", shape, blind, kept)
+    return Fingerprint(whole, dtypes.pop() if len(dtypes) == 1 else "mixed", shape, blind, kept)
 
 
 # -- taking apart --------------------------------------------------------------------------------------------------------
@@ -129,7 +129,10 @@ def _walk(
         yield path, value
         return
     if depth >= DEPTH_MAX or id(value) in above:
-        yield path, Beyond("more than %d levels deep" % DEPTH_MAX if depth >= DEPTH_MAX else "it holds itself")
+        yield (
+            path,
+            Beyond("it is nested more than %d levels deep" % DEPTH_MAX if depth >= DEPTH_MAX else "it holds itself"),
+        )
         return
     above = above + (id(value),)
     for name, part in parts:
@@ -147,7 +150,7 @@ def _is_leaf(value: Any) -> bool:
 
 
 def _parts(value: Any) -> Optional[Iterator[Tuple[str, Any]]]:
-    """(name, part) of each part, or None where the value has no parts that can be named."""
+    """(name, part) of each part, or None if the value has no parts with names."""
     if isinstance(value, abc.Mapping):
         return ((_name(key), value[key]) for key in value)
     fields = getattr(value, "_fields", None)
@@ -201,40 +204,40 @@ def _plain(tensor: Any) -> Any:
     if kind is torch.Tensor:
         plain = tensor
     elif kind.__torch_dispatch__ is not torch.Tensor.__torch_dispatch__:
-        raise NoDigestError("tensor subclass %s" % kind.__qualname__)
+        raise NoDigestError("it is of the tensor subclass %s" % kind.__qualname__)
     else:
         with torch._C.DisableTorchFunctionSubclass():
             plain = tensor.as_subclass(torch.Tensor)
     wrapped = getattr(getattr(torch._C, "_functorch", None), "is_functorch_wrapped_tensor", None)
     if wrapped is not None and wrapped(plain):
-        raise NoDigestError("inside a function transform (vmap, grad)")
+        raise NoDigestError("it is inside a function transform (vmap, grad)")
     return plain
 
 
-def _tensor(value: Any, rows: bool) -> Print:
+def _tensor(value: Any, rows: bool) -> Fingerprint:
     plain = _plain(value)
     shape = tuple(int(size) for size in plain.shape)
     dtype = str(plain.dtype).replace("torch.", "")
     whole = n6.digest_tensor(plain)
     if not rows or not shape or not 0 < shape[0] <= ROWS_MAX:
-        return Print(whole, dtype, shape)
+        return Fingerprint(whole, dtype, shape)
     each = n6.digest_rows_tensor(plain)
-    return Print(whole, dtype, shape, fold_rows(each)[1], each)
+    return Fingerprint(whole, dtype, shape, fold_rows(each)[1], each)
 
 
-def _array(value: Any, rows: bool) -> Print:
+def _array(value: Any, rows: bool) -> Fingerprint:
     numpy = sys.modules["numpy"]
     array = numpy.asarray(value)
     shape = tuple(int(size) for size in array.shape)
     kind = array.dtype.kind
     if kind == "O":
         items = _sequence(array.reshape(-1).tolist(), False)
-        return Print(items.digest, "object", shape)
+        return Fingerprint(items.digest, "object", shape)
     if kind in "SU" or array.dtype.fields is not None:
         if array.dtype.hasobject:
-            raise NoDigestError("a structured array that holds objects")
+            raise NoDigestError("it is a structured array that holds objects")
         head = repr((str(array.dtype), shape)).encode()
-        return Print(_hash(head + numpy.ascontiguousarray(array).tobytes()), str(array.dtype), shape)
+        return Fingerprint(_hash(head + numpy.ascontiguousarray(array).tobytes()), str(array.dtype), shape)
     label = str(array.dtype.newbyteorder("=")) if kind in "iufc" else str(array.dtype)
     if kind in "mM":
         array = array.view("i8")
@@ -243,17 +246,17 @@ def _array(value: Any, rows: bool) -> Print:
         each = n6.digest_rows_array(array) if rows and shape and 0 < shape[0] <= ROWS_MAX else None
     except ValueError as error:
         raise NoDigestError(str(error)) from None
-    return Print(whole, label, shape, fold_rows(each)[1] if each else None, each)
+    return Fingerprint(whole, label, shape, fold_rows(each)[1] if each else None, each)
 
 
-def _image(value: Any) -> Print:
-    if getattr(value, "tile", None):  # to load it here would read the file before the program does
-        raise NoDigestError("an image that is not loaded yet")
+def _image(value: Any) -> Fingerprint:
+    if getattr(value, "tile", None):  # loading it here would read the file before the program does
+        raise NoDigestError("the image is not loaded yet")
     width, height = value.size
     whole = _digest_bytes(value.tobytes())
     if value.mode in ("P", "PA"):
         whole = _hash(whole + repr(value.getpalette()).encode())
-    return Print(whole, "PIL:%s" % value.mode, (height, width))
+    return Fingerprint(whole, "PIL:%s" % value.mode, (height, width))
 
 
 def _digest_bytes(content: bytes) -> bytes:
@@ -264,31 +267,31 @@ def _digest_bytes(content: bytes) -> bytes:
         return n6.digest_array(sys.modules["numpy"].frombuffer(content, dtype="u1"))
     if "torch" in sys.modules and content:
         return n6.digest_tensor(sys.modules["torch"].frombuffer(bytearray(content), dtype=sys.modules["torch"].uint8))
-    raise NoDigestError("neither numpy nor torch to digest it with")
+    raise NoDigestError("this process has neither numpy nor torch, which could digest it")
 
 
-def _sequence(value: Sequence[Any], rows: bool, label: Optional[str] = None) -> Print:
+def _sequence(value: Sequence[Any], rows: bool, label: Optional[str] = None) -> Fingerprint:
     if len(value) > ITEMS_MAX:
-        raise NoDigestError("more than %d items" % ITEMS_MAX)
+        raise NoDigestError("it has more than %d items" % ITEMS_MAX)
     if label is None:
         label = "py:list" if isinstance(value, list) else "py:tuple"
     each = tuple(_hash(b"%s\0%s" % (kind.encode(), content)) for kind, content in (_canonical(v, 1) for v in value))
     whole, blind = fold_rows(each)
-    return Print(whole, label, (len(each),), blind, each if rows and len(each) <= ROWS_MAX else None)
+    return Fingerprint(whole, label, (len(each),), blind, each if rows and len(each) <= ROWS_MAX else None)
 
 
 def _canonical(value: Any, depth: int) -> Tuple[str, bytes]:
-    """(label, content) of anything: the same for the same value in every process. Raises NoDigestError."""
+    """(label, content) of any value, the same in every process. Raises NoDigestError."""
     if depth > DEPTH_MAX:
-        raise NoDigestError("more than %d levels deep" % DEPTH_MAX)
+        raise NoDigestError("it is nested more than %d levels deep" % DEPTH_MAX)
     if isinstance(value, enum.Enum):
         return "py:enum:%s" % type(value).__qualname__, value.name.encode("utf-8", "surrogatepass")
     for kinds, label, write in _WRITERS:
         if isinstance(value, kinds):
             return label or "py:%s" % type(value).__name__, write(value)
     if _is_tensor(value) or _is_array(value) or _is_image(value):
-        print_ = fingerprint(value)
-        return print_.dtype, repr(print_.shape).encode() + print_.digest
+        one = fingerprint(value)
+        return one.dtype, repr(one.shape).encode() + one.digest
     if isinstance(value, (set, frozenset)):
         return "py:set", fingerprint(value).digest
     parts = _parts(value)
@@ -332,10 +335,10 @@ def _hash(content: bytes) -> bytes:
     return blake2b(content, digest_size=16).digest()
 
 
-def by_path(prints: Sequence[Dict[str, Print]]) -> Dict[str, Print]:
-    """Leaf path -> gathered print, for the leaves of many samples; a path that some samples lack has fewer rows."""
-    columns: Dict[str, List[Print]] = {}
-    for sample in prints:
-        for path, print_ in sample.items():
-            columns.setdefault(path, []).append(print_)
+def by_path(fingerprints: Sequence[Dict[str, Fingerprint]]) -> Dict[str, Fingerprint]:
+    """Leaf path -> gathered fingerprint, for the leaves of many samples; a path that some samples lack has fewer rows."""
+    columns: Dict[str, List[Fingerprint]] = {}
+    for sample in fingerprints:
+        for path, one in sample.items():
+            columns.setdefault(path, []).append(one)
     return {path: gather(column) for path, column in columns.items()}

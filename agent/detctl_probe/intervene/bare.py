@@ -1,18 +1,18 @@
-"""Intervention `bare=N`: a run without instruments. Steps are counted, and the weights after step N are shown; nothing else is watched.
+"""Intervention `bare=N`: an uninstrumented run. It counts steps and records the weights after step N, and nothing else.
 
-What the probe's observers might do to a training they cannot do here: such a run must end in the weights of an observed one. start.py
-leaves the observers out, sampling.py all stages but this one.
+The observers cannot affect such a training, so it must end in the same weights as an observed run. start.py leaves out the observers,
+and sampling.py all stages except `update`.
 """
 
 from __future__ import annotations
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "bare"
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no step."""
-    value = value_of(recorder, NAME, str.isdigit, "a step")
-    recorder.intervention(NAME, value, True, "nothing was observed but the weights after step %s" % value)
+    """Raises ValueError for a value that is not a step."""
+    value = option_value(recorder, NAME, str.isdigit, "a step")
+    recorder.intervention(NAME, value, True, "only the weights after step %s were recorded" % value)

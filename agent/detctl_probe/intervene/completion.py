@@ -1,7 +1,7 @@
-"""Intervention `completion=asked`: results of pools are taken in the order in which they were asked for, not as they are finished.
+"""Intervention `completion=asked`: the program gets results of pools in the order of its requests, not in that of completion.
 
-It acts on concurrent.futures.as_completed and on imap_unordered of multiprocessing's pools (threads' too). Results that a program hands on
-through a queue of its own stay as they are.
+It acts on concurrent.futures.as_completed and on imap_unordered of multiprocessing's pools (threads' too). It does not affect results that
+a program passes through its own queue.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 import time
 from typing import Any, Iterable, Iterator, Optional
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import rebind
 from detctl_probe.recording.recorder import Recorder
@@ -20,16 +20,18 @@ NUMBER = "_detctl_number"
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for another value than `asked`."""
-    value = value_of(recorder, NAME, lambda text: text == "asked", "asked")
+    """Raises ValueError for any value but `asked`."""
+    value = option_value(recorder, NAME, lambda text: text == "asked", "asked")
     taken = 0
 
     def acted() -> None:
         nonlocal taken
         taken += 1
-        recorder.intervention(NAME, value, True, "%d times results were taken in the order asked for" % taken)
+        recorder.intervention(
+            NAME, value, True, "the program got results in the order of its requests %d times" % taken
+        )
 
-    recorder.intervention(NAME, value, False, "no pool was asked for results as they are finished")
+    recorder.intervention(NAME, value, False, "the program requested no results in the order of completion")
     when_imported("concurrent.futures", lambda futures: _order_futures(futures, acted))
     when_imported("multiprocessing.pool", lambda pools: _order_pools(pools, acted))
 
@@ -45,7 +47,7 @@ def _order_futures(futures: Any, acted: Any) -> None:
     def as_completed(fs: Iterable[Any], timeout: Optional[float] = None) -> Iterator[Any]:
         end = None if timeout is None else time.monotonic() + timeout
         acted()
-        # A set has no order of its own: futures are made in the order in which they are asked for.
+        # A set has no order of its own: futures are made in the order of the requests.
         for future in sorted(set(fs), key=lambda one: getattr(one, NUMBER, -1)):
             base.wait([future], None if end is None else max(0.0, end - time.monotonic()))
             if not future.done():

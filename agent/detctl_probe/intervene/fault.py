@@ -1,8 +1,8 @@
-"""Intervention `fault`: a known fault, to see that it is found. `ulp:K`: one number of one parameter moves to its neighbour before step K;
-`swap:K`: two samples of batch K change places.
+"""Intervention `fault`: plants a known fault, which detctl must find. `ulp:K` moves one number of one parameter to its neighbour before
+step K; `swap:K` swaps two samples of batch K.
 
-The parameter is the first of the first optimizer, of it the largest of its first numbers. Needs a step before K: parameters are
-known by then. Swapped are indices, before the fetch, as a sampler would; batches that hold less than two differ in nothing.
+`ulp` takes the first parameter of the first optimizer, and of it the largest of its first numbers. It needs a step before K, in which the
+parameters become known. `swap` swaps indices before the fetch, as a sampler would; a batch of less than two samples stays as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import sys
 from typing import Any, Callable
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.observe.model.steps import model_of
 from detctl_probe.recording.recorder import WORKER, Recorder
 
@@ -20,8 +20,8 @@ LOOKED_AT = 1024
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is neither."""
-    value = value_of(recorder, NAME, _is_fault, "ulp:STEP or swap:BATCH")
+    """Raises ValueError for any other value."""
+    value = option_value(recorder, NAME, _is_fault, "ulp:STEP or swap:BATCH")
     kind, _, at = value.partition(":")
     recorder.intervention(NAME, value, False, "it found nothing to change")
 

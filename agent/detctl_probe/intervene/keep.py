@@ -1,9 +1,8 @@
-"""Intervention `keep=init`, `keep=batch`, `keep=rng` or several (`init+batch`): what a run begins with or is fed travels with its digests.
+"""Intervention `keep=init`, `keep=batch`, `keep=rng` or several (`init+batch`): keeps the values that a run begins with or is fed.
 
-Initial weights, tensors of batches, states of generators at each step, for a transplant into another run (transplant.py).
-
-Only where the recipe's owner allows it (`allow_transplant`), and only in such a run: records of stage init under `kept/NAME#N`, each with
-a part of the bytes. Beyond KEPT_BYTES_MAX in all nothing more is kept, which is said.
+These are initial weights, tensors of batches, and states of generators at each step, for a transplant into another run (transplant.py).
+They are records of stage init under `kept/NAME#N`, each with a part of the bytes. The recipe's owner must allow it (`allow_transplant`).
+Beyond KEPT_BYTES_MAX in total nothing more is kept, and the read-back reports that.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import ctypes
 from hashlib import blake2b
 from typing import Any, Callable, List
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.intervene.randomness.generator_states import states
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.observe.data import loader
 from detctl_probe.observe.model.steps import model_of
 from detctl_probe.observe.model.tensors import dtype_name, tensors
@@ -31,13 +30,13 @@ PART_BYTES = 24 << 10  # in base64 and JSON still below what evidence may have
 
 
 class _Kept:
-    """What was kept so far."""
+    """Keeps values and counts them."""
 
     def __init__(self, recorder: Recorder, value: str) -> None:
         self._recorder, self._value = recorder, value
         self._kept = self._bytes = 0
         self._full = ""
-        recorder.intervention(NAME, value, False, "nothing was seen to keep")
+        recorder.intervention(NAME, value, False, "the run had nothing to keep")
 
     def tensor(self, name: str, tensor: Any) -> None:
         size = tensor.numel() * tensor.element_size()
@@ -47,7 +46,10 @@ class _Kept:
     def _has_room(self, name: str, size: int) -> bool:
         if self._full or self._bytes + size > KEPT_BYTES_MAX:
             self._full = self._full or name
-            why = "more than %d MiB: %s and what follows is not kept" % (KEPT_BYTES_MAX >> 20, self._full)
+            why = "the run has more than %d MiB to keep: %s and all that follows is not kept" % (
+                KEPT_BYTES_MAX >> 20,
+                self._full,
+            )
             self._recorder.intervention(NAME, self._value, False, why)
             return False
         return True
@@ -56,9 +58,9 @@ class _Kept:
         about = {"dtype": dtype, "shape": shape}
         for number, at in enumerate(range(0, max(len(content), 1), PART_BYTES)):
             part = content[at : at + PART_BYTES]
-            told = {**about, "content": base64.b64encode(part).decode("ascii")}
-            print_ = Print(blake2b(part, digest_size=16).digest(), "py:kept", (len(part),))
-            self._recorder.record("init", SITE % (name, number), print_, evidence=told)
+            evidence = {**about, "content": base64.b64encode(part).decode("ascii")}
+            fingerprint = Fingerprint(blake2b(part, digest_size=16).digest(), "py:kept", (len(part),))
+            self._recorder.record("init", SITE % (name, number), fingerprint, evidence=evidence)
         self._kept += 1
         self._bytes += len(content)
         self._recorder.intervention(NAME, self._value, True, "%d values, %d bytes" % (self._kept, self._bytes))
@@ -71,12 +73,12 @@ class _Kept:
 
 
 def is_what(text: str) -> bool:
-    """One of WHAT, or several with + between."""
+    """Whether a value is one of WHAT, or several joined by +."""
     return all(part in WHAT for part in text.split("+"))
 
 
 def watch(recorder: Recorder, what: str, tensor: Callable[[str, Any], None], at_step: Callable[[], None]) -> None:
-    """Calls tensor(name, value) for initial weights and tensors of batches, at_step() at each step's start: as far as `what` says so."""
+    """Calls tensor(name, value) for initial weights and tensors of batches, and at_step() at each step's start; `what` selects which."""
 
     def batch(loader_number: int, number: int, data: Any) -> None:
         if recorder.recording:
@@ -98,8 +100,8 @@ def watch(recorder: Recorder, what: str, tensor: Callable[[str, Any], None], at_
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but those of WHAT."""
-    value = value_of(recorder, NAME, is_what, " or ".join(WHAT))
+    """Raises ValueError for a value that is not of WHAT."""
+    value = option_value(recorder, NAME, is_what, " or ".join(WHAT))
     kept = _Kept(recorder, value)
     watch(recorder, value, kept.tensor, kept.states)
 

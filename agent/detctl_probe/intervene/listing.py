@@ -1,7 +1,7 @@
-"""Intervention `listing`: sorted, or shuffled[:SEED], on the folders that the training lists.
+"""Intervention `listing`: sorts or shuffles (`sorted`, `shuffled[:SEED]`) the names of the folders that the training lists.
 
-`shuffled` orders names by a hash of seed, folder's logical name and name: the same on every machine whatever the file system gave, and no
-random generator is touched.
+`shuffled` orders names by a hash of seed, the folder's logical name and name. The order is the same on every machine, whatever the file
+system returned, and no random generator is used.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from hashlib import blake2b
 from typing import List, Sequence
 
 from detctl_probe.observe.host.listing_calls import listings
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "listing"
 
 
 def install(recorder: Recorder) -> None:
-    """Says one line where the settings name an order that is unknown."""
+    """Logs a line if the settings name an unknown order."""
     value = recorder.settings.interventions[NAME]
     kind, _, seed = value.partition(":")
     if kind not in ("sorted", "shuffled") or (kind == "sorted" and seed):
-        why = "unknown value %r: use sorted or shuffled[:SEED]" % value
-        say("intervention listing: %s; listings stay as they are" % why)
+        why = "%r is not a known order: use sorted or shuffled[:SEED]" % value
+        log("intervention listing does not act: %s" % why)
         recorder.intervention(NAME, value, False, why)
         return
     acted = changed = 0
@@ -34,7 +34,9 @@ def install(recorder: Recorder) -> None:
             order = sorted(range(len(names)), key=lambda at: names[at])
         else:
             order = sorted(range(len(names)), key=lambda at: _key(seed, place, names[at]))
-            if [names[at] for at in order] == sorted(names):  # a shuffle that does nothing would be no experiment
+            if [names[at] for at in order] == sorted(
+                names
+            ):  # a shuffle that changes nothing would not be an experiment
                 order = order[1:] + order[:1]
         acted += 1
         changed += order != list(range(len(names)))
@@ -43,7 +45,7 @@ def install(recorder: Recorder) -> None:
         )
         return order
 
-    recorder.intervention(NAME, value, False, "no folder was listed")
+    recorder.intervention(NAME, value, False, "the training listed no folder")
     listings(recorder).arrange_by(arrange)
 
 

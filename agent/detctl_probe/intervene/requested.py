@@ -1,4 +1,4 @@
-"""The value that the settings name for an intervention; one that means nothing is read back as such."""
+"""The value that the settings request for an intervention."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Callable
 from detctl_probe.recording.recorder import Recorder
 
 
-def value_of(recorder: Recorder, name: str, fits: Callable[[str], bool], takes: str) -> str:
-    """The value; `takes`: what fits, in words. Raises ValueError for another, which acts on nothing."""
+def option_value(recorder: Recorder, name: str, fits: Callable[[str], bool], takes: str) -> str:
+    """The value. takes: describes the valid values. Raises ValueError for any other, after reading back that it does not act."""
     value = recorder.settings.interventions[name]
     if not fits(value):
-        recorder.intervention(name, value, False, "takes " + takes)
+        recorder.intervention(name, value, False, "the value must be " + takes)
         raise ValueError("%s=%s is not %s" % (name, value, takes))
     return value

@@ -1,8 +1,8 @@
-"""Intervention `transplant=init:RUN` (`batch:RUN`, `rng:RUN`, `init+batch:RUN`): this run takes what another one had, and kept (keep.py).
+"""Intervention `transplant=init:RUN` (`batch:RUN`, `rng:RUN`, `init+batch:RUN`): this run takes the values that another run kept (keep.py).
 
 The agent has put them into the folder `given` of the settings: index.json, name -> {"dtype", "shape", "file"}, and files of plain
-bytes. Weights are copied in before they are digested: the records of stage init read back what the run really began with. Batches are
-copied over those that the loader gave, after these were recorded, and so are states of generators: what is computed from them follows.
+bytes. Weights are copied in before they are digested, so the records of stage init show what the run really began with. Batches and
+states of generators are recorded first and then overwritten, so their effects show only in later stages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping, Set
 
 from detctl_probe.intervene.keep import STATE, is_what, watch
 from detctl_probe.intervene.randomness.generator_states import restore, states
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.observe.model.tensors import dtype_name
 from detctl_probe.recording.recorder import Recorder
 
@@ -22,7 +22,7 @@ NAME = "transplant"
 
 
 class _Given:
-    """What there is to take, and what was taken."""
+    """The values to take, and those that were taken."""
 
     def __init__(self, recorder: Recorder, value: str) -> None:
         self._recorder, self._value = recorder, value
@@ -31,7 +31,7 @@ class _Given:
             self._given: Dict[str, Any] = json.load(file)
         self._taken: Set[str] = set()
         self._without: Set[str] = set()
-        self._tell()
+        self._report()
 
     def tensor(self, name: str, tensor: Any) -> None:
         torch = sys.modules["torch"]
@@ -44,7 +44,7 @@ class _Given:
                 if content:
                     tensor.data.copy_(torch.frombuffer(content, dtype=tensor.dtype).reshape(tensor.shape))
             self._taken.add(name)
-        self._tell()
+        self._report()
 
     def states(self) -> None:
         for generator in states():
@@ -55,21 +55,21 @@ class _Given:
                 continue
             restore(generator, self._content(one))
             self._taken.add(name)
-        self._tell()
+        self._report()
 
     def _content(self, one: Mapping[str, Any]) -> bytes:
         with open(os.path.join(self._folder, one["file"]), "rb") as file:
             return file.read()
 
-    def _tell(self) -> None:
-        told = "%d of %d values given" % (len(self._taken), len(self._given))
+    def _report(self) -> None:
+        detail = "the run took %d of %d values" % (len(self._taken), len(self._given))
         if self._without:
-            told += "; not given, or of another shape: " + ", ".join(sorted(self._without)[:5])
-        self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, told)
+            detail += "; missing, or of another shape: " + ", ".join(sorted(self._without)[:5])
+        self._recorder.intervention(NAME, self._value, bool(self._taken) and not self._without, detail)
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no transplant; OSError where nothing was given."""
-    value = value_of(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
+    """Raises ValueError for a value that is not a transplant, OSError if the folder holds nothing."""
+    value = option_value(recorder, NAME, lambda text: is_what(text.partition(":")[0]), "init:RUN, batch:RUN or rng:RUN")
     given = _Given(recorder, value)
     watch(recorder, value.partition(":")[0], given.tensor, given.states)

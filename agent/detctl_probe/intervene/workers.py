@@ -1,7 +1,7 @@
-"""The intervention `workers=N`: every DataLoader is built with num_workers=N, whatever the program asked for.
+"""Intervention `workers=N`: every DataLoader is built with num_workers=N, whatever the program requests.
 
-0 also removes the options that torch allows with workers alone; WITHOUT_WORKERS lists them (docs/adr/0020).
-Read back: how many loaders, from what to what; none built means that nothing was changed, and it is said.
+`workers=0` also removes the options that torch allows only with workers; WITHOUT_WORKERS lists them (docs/adr/0020).
+The read-back counts the loaders by their workers before and after. If the program builds none, it reports that nothing changed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from typing import Any, Callable, Dict, Tuple
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "workers"
@@ -27,8 +27,8 @@ WITHOUT_WORKERS: Dict[str, Any] = {
 
 
 def install(owner: Recorder) -> None:
-    """Patches DataLoader.__init__. Raises ValueError for a value that is no count."""
-    value = value_of(owner, NAME, _is_count, "a number from 0 to %d" % WORKERS_MAX)
+    """Patches DataLoader.__init__. Raises ValueError for a value that is not a count."""
+    value = option_value(owner, NAME, _is_count, "a number from 0 to %d" % WORKERS_MAX)
     owner.intervention(NAME, value, False, "no DataLoader was built: nothing to change")
     kind = sys.modules["torch.utils.data"].DataLoader
     kind.__init__ = _forced(kind.__init__, int(value), ReadBack(owner, value))
@@ -39,22 +39,22 @@ def _is_count(value: str) -> bool:
 
 
 class ReadBack:
-    """Counts loaders by what they asked for and what they got."""
+    """Counts loaders by the workers that the program requested and those that they got."""
 
     def __init__(self, owner: Recorder, value: str) -> None:
         self._owner = owner
         self._value = value
         self._changes: "Counter[Tuple[int, int]]" = Counter()
 
-    def built(self, asked: int, got: int) -> None:
-        """One more loader stands."""
-        self._changes[(asked, got)] += 1
+    def built(self, requested: int, got: int) -> None:
+        """Counts one more loader."""
+        self._changes[(requested, got)] += 1
         changed = sum(count for (a, b), count in self._changes.items() if a != b)
-        told = ["%s: %d → %d" % (_loaders(count), a, b) for (a, b), count in sorted(self._changes.items())]
+        parts = ["%s: %d → %d" % (_loaders(count), a, b) for (a, b), count in sorted(self._changes.items())]
         if not changed:
-            told.append("nothing to change")
+            parts.append("nothing to change")
         in_effect = all(b == int(self._value) for _, b in self._changes)
-        self._owner.intervention(NAME, self._value, in_effect, "; ".join(told))
+        self._owner.intervention(NAME, self._value, in_effect, "; ".join(parts))
 
 
 def _forced(original: Callable[..., None], count: int, read_back: ReadBack) -> Callable[..., None]:
@@ -64,11 +64,11 @@ def _forced(original: Callable[..., None], count: int, read_back: ReadBack) -> C
     def __init__(self: Any, *args: Any, **fields: Any) -> None:
         try:
             bound = signature.bind(self, *args, **fields)
-            asked = int(bound.arguments.get("num_workers", 0))
+            requested = int(bound.arguments.get("num_workers", 0))
         except (TypeError, ValueError):
-            original(self, *args, **fields)  # its own words for what is wrong
+            original(self, *args, **fields)  # torch raises its own error
             return
-        if asked < 0:
+        if requested < 0:
             original(self, *args, **fields)
             return
         bound.arguments["num_workers"] = count
@@ -77,7 +77,7 @@ def _forced(original: Callable[..., None], count: int, read_back: ReadBack) -> C
                 if name in bound.arguments:
                     bound.arguments[name] = value
         original(*bound.args, **bound.kwargs)
-        read_back.built(asked, int(self.num_workers))
+        read_back.built(requested, int(self.num_workers))
 
     return __init__
 

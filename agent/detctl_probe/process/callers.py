@@ -1,4 +1,4 @@
-"""Whose code is a frame: the user's, a package's, the standard library's or ours."""
+"""Classifies frames: the user's code, a package's, the standard library's or the probe's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from detctl_probe.process.paths import PROBE_FOLDER, Places
 
 USER, PACKAGE, STDLIB, PROBE = "user", "package", "stdlib", "probe"
 
-# Packages that seed and draw for reasons of their own.
+# Packages that seed and draw for their own purposes.
 _OWN_BUSINESS = ("/torch/", "/numpy/", "/torchvision/", "/triton/", "/sympy/", "/networkx/")
 _PACKAGE_FOLDERS = ("/site-packages/", "/dist-packages/")
 _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 
 
 class Callers:
-    """Classifies frames by file name, remembered by file name."""
+    """Classifies frames by their file names, and remembers each name's class."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -34,7 +34,7 @@ class Callers:
         return known
 
     def user_frame(self, depth: int = 1) -> Optional[FrameType]:
-        """The nearest frame of the user's own code, looking outward; None where there is none."""
+        """The nearest frame of the user's own code, looking outward; None if there is none."""
         frame: Optional[FrameType] = sys._getframe(depth)
         while frame is not None:
             if self.kind(frame.f_code.co_filename) == USER:
@@ -55,7 +55,7 @@ class Callers:
         return None
 
     def package_at_work(self, frame: FrameType) -> Optional[str]:
-        """`albumentations` where a frame is of a package that works for the user; None for torch, numpy, what they use, and imports."""
+        """The package, such as `albumentations`, if a frame belongs to one that works for the user; None for torch, numpy and imports."""
         file = frame.f_code.co_filename
         if self.kind(file) != PACKAGE or any(part in file for part in _OWN_BUSINESS) or _importing(frame):
             return None

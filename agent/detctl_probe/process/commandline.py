@@ -1,4 +1,4 @@
-"""What this interpreter was asked to run, read from its own command line (sys.argv is not yet whole when site runs)."""
+"""What this interpreter runs, read from its own command line (sys.argv is not yet complete when site runs)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
     @property
     def launcher(self) -> bool:
-        """A parent of trainings that trains nothing itself (torchrun, accelerate launch)."""
+        """Whether it starts trainings and trains nothing itself (torchrun, accelerate launch)."""
         if self.kind == MODULE:
             if self.target.startswith("accelerate.commands.accelerate_cli"):
                 return self.arguments[:1] == ["launch"]
@@ -45,7 +45,7 @@ class Command(NamedTuple):
 
     @property
     def helper(self) -> bool:
-        """A process of the interpreter's own (resource tracker, compile worker): nothing of it is the training's."""
+        """Whether this is a process of the interpreter's own (resource tracker, compile worker), which is not part of the training."""
         if self.kind == CODE:
             return any(name in self.target for name in HELPER_CODE)
         if self.kind == SCRIPT:
@@ -54,44 +54,44 @@ class Command(NamedTuple):
 
     @property
     def spawned(self) -> bool:
-        """A child of multiprocessing's spawn or forkserver."""
+        """Whether it is a child of multiprocessing's spawn or forkserver."""
         return self.kind == CODE and self.target.startswith("from multiprocessing.")
 
 
-def parse(words: List[str]) -> Command:
-    """Splits the words of a command line; words[0] is the interpreter."""
+def parse(arguments: List[str]) -> Command:
+    """Splits the arguments of a command line; arguments[0] is the interpreter."""
     at = 1
-    while at < len(words):
-        word = words[at]
-        if word == "--":
+    while at < len(arguments):
+        argument = arguments[at]
+        if argument == "--":
             at += 1
             break
-        if not word.startswith("-") or word == "-":
+        if not argument.startswith("-") or argument == "-":
             break
-        if word in _WITH_VALUE:
+        if argument in _WITH_VALUE:
             at += 2
             continue
-        if not word.startswith("--"):
-            # Options without a value may stand in one word with -c or -m: `-um train`, `-mtrain`.
-            for position, letter in enumerate(word[1:], 1):
+        if not argument.startswith("--"):
+            # Options without a value may stand in one argument with -c or -m: `-um train`, `-mtrain`.
+            for position, letter in enumerate(argument[1:], 1):
                 if letter in "cm":
-                    rest = word[position + 1 :]
-                    value = words[at + 1 : at + 2] if not rest else [rest]
+                    rest = argument[position + 1 :]
+                    value = arguments[at + 1 : at + 2] if not rest else [rest]
                     kind = CODE if letter == "c" else MODULE
-                    return Command(kind, value[0] if value else "", words[at + (1 if rest else 2) :])
+                    return Command(kind, value[0] if value else "", arguments[at + (1 if rest else 2) :])
                 if letter in "XW":
                     break
         at += 1
-    if at >= len(words) or words[at] == "-":
-        return Command(NOTHING, "", words[at + 1 :])
-    return Command(SCRIPT, words[at], words[at + 1 :])
+    if at >= len(arguments) or arguments[at] == "-":
+        return Command(NOTHING, "", arguments[at + 1 :])
+    return Command(SCRIPT, arguments[at], arguments[at + 1 :])
 
 
 def own() -> Command:
     """The command of this process."""
     try:
         with open("/proc/self/cmdline", "rb") as file:
-            words = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
+            arguments = [os.fsdecode(argument) for argument in file.read().split(b"\0")[:-1]]
     except OSError:
-        words = list(getattr(sys, "orig_argv", None) or [sys.executable, *getattr(sys, "argv", [])])
-    return parse(words)
+        arguments = list(getattr(sys, "orig_argv", None) or [sys.executable, *getattr(sys, "argv", [])])
+    return parse(arguments)

@@ -1,4 +1,4 @@
-"""FACTS: what only the process itself knows. Reads modules that the training has imported; imports none of them."""
+"""FACTS: what only the process itself knows. Reads modules that the training has imported, and imports none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED", "OMP_NUM_THREADS", "MK
 
 
 def collect() -> Dict[str, Any]:
-    """JSON values; a fact that cannot be read is left out. Takes milliseconds once (the versions of packages)."""
+    """Returns JSON values; leaves out a fact that cannot be read. The first call takes milliseconds (versions of packages)."""
     facts: Dict[str, Any] = {
         "python": "%d.%d.%d" % sys.version_info[:3],
         # The flag of the interpreter is set for any seed but 0.
@@ -41,7 +41,7 @@ def _torch(torch: Any) -> Dict[str, Any]:
     read(facts, "torch", lambda: str(torch.__version__))
     read(facts, "cuda", lambda: torch.version.cuda)
     if torch.version.cuda is not None and "torch.cuda" in sys.modules and torch.cuda.is_initialized():
-        # To ask cuDNN loads it: 50 MB in a process that trains on the CPU and never would.
+        # Asking cuDNN loads it: 50 MB in a process that trains on the CPU and would never load it.
         read(facts, "cudnn", backends.cudnn.version)
     read(facts, "cpu_capability", backends.cpu.get_cpu_capability)
     read(facts, "mkldnn", backends.mkldnn.is_available)
@@ -69,7 +69,7 @@ _known: Dict[str, str] = {}
 
 
 def _packages() -> Dict[str, str]:
-    """Name -> version of what is installed on sys.path, read from the names of folders: importlib.metadata would import `email` and
+    """Name -> version of the packages on sys.path, read from the names of folders: importlib.metadata would import `email` and
     with it `random` into a program that may have neither."""
     if not _known:
         for entry in list(sys.path):

@@ -1,7 +1,7 @@
 """Post-import hooks: an observer of torch is installed when the training has imported torch, never before.
 
 A finder in front of sys.meta_path lets the others find the module and shadows `exec_module` on that one loader object. The loader keeps
-its type and identity, so importlib, inspect, pickle and `isinstance` see what they would see without us.
+its type and identity, so importlib, inspect, pickle and `isinstance` see what they would see without the probe.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 
 Callback = Callable[[ModuleType], None]
 
 
 class _Finder:
-    """Knows the names that are awaited; finds nothing by itself."""
+    """Knows the awaited names; leaves finding the modules to the other finders."""
 
     def __init__(self) -> None:
         self.awaited: Dict[str, List[Callback]] = {}
@@ -44,7 +44,7 @@ class _Finder:
         return None
 
     def invalidate_caches(self) -> None:
-        """Nothing is cached."""
+        """This finder caches nothing."""
 
     def _shadow(self, fullname: str, spec: ModuleSpec) -> None:
         loader: Any = spec.loader
@@ -63,21 +63,21 @@ class _Finder:
         try:
             loader.exec_module = exec_module
         except (AttributeError, TypeError):
-            say("%s comes by a loader that cannot be followed: it stays unobserved" % fullname)
+            log("%s has a loader that the probe cannot follow, so it stays unobserved" % fullname)
 
     def imported(self, fullname: str, module: ModuleType) -> None:
         for callback in self.awaited.pop(fullname, []):
             try:
                 callback(module)
             except Exception as error:
-                say("after the import of %s: %s: %s" % (fullname, type(error).__name__, error))
+                log("an observer failed after the import of %s: %s: %s" % (fullname, type(error).__name__, error))
 
 
 _finder: Optional[_Finder] = None
 
 
 def when_imported(name: str, callback: Callback) -> None:
-    """callback(module) once module `name` has been executed: now where it has been, else right after its import."""
+    """Calls callback(module) once module `name` has been executed: now if it already has been, else right after its import."""
     global _finder
     module = sys.modules.get(name)
     if module is not None and not _initializing(module):

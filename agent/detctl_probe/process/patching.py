@@ -1,4 +1,4 @@
-"""Replacing functions of other people so that nobody notices."""
+"""Replaces functions of other modules so that programs do not notice."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Callable, Tuple
 class Builtin:
     """Stands in for a builtin function at `module.name`.
 
-    A plain Python function would do wrong: it binds where a class keeps it as an attribute (pathlib of 3.9 and 3.10 keeps
-    os.listdir so); builtins do not bind, and neither does this. It pickles and copies by its name, as builtins do, and equals the
-    original: shutil.rmtree looks for os.open in os.supports_dir_fd, and would take its unsafe way where it is missing.
+    A plain Python function would not do: it binds as a method if a class keeps it as an attribute (pathlib of 3.9 and 3.10 keeps
+    os.listdir like that). Builtins do not bind, and neither does this. It pickles and copies by its name, as builtins do, and equals the
+    original: shutil.rmtree looks for os.open in os.supports_dir_fd, and takes its unsafe way if it is missing.
     """
 
     def __init__(self, original: Callable[..., Any], call: Callable[..., Any], module: str, name: str) -> None:

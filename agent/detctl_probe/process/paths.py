@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Dict, List, Mapping, Optional, Tuple
 
-# Places of a run whose contents are its own business: never recorded as data.
+# Private places of a run: files there are never recorded as data.
 PRIVATE = ("tmp", "home", "cache")
 PROBE_FOLDER = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
@@ -23,7 +23,7 @@ class Places:
         self._real_folder: Dict[str, str] = {}
 
     def find(self, path: str) -> Optional[Tuple[str, str]]:
-        """(name of the place, path below it: "" for the place itself), or None where no place holds the path."""
+        """(name of the place, path below it: "" for the place itself), or None if no place holds the path."""
         absolute = os.path.abspath(path)
         found = self._match(absolute)
         if found is not None:

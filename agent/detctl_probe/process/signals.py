@@ -1,4 +1,4 @@
-"""Exceptions that signal handlers raise in the middle of the probe's work: they are the training's, and are never swallowed."""
+"""Exceptions that signal handlers raise in the middle of the probe's work: they belong to the training and are never swallowed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def from_signal(error: BaseException) -> bool:
-    """Whether a signal handler raised this (torch's SIGCHLD handler tells of a dead DataLoader worker so)."""
+    """Whether a signal handler raised this (as torch's SIGCHLD handler does for a dead DataLoader worker)."""
     trace = error.__traceback__
     if trace is None:
         return False

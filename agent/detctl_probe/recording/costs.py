@@ -1,10 +1,10 @@
-"""What the probe itself costs: seconds by stage, and the share of step time that they make up.
+"""Measures the probe's own cost: seconds by stage, and their share of the step time.
 
-Every entry into the probe is timed (`recorder.working(stage)`, and Guarded, which does not set `busy`). Entries nest; time goes to
-the innermost stage, once. Work that belongs to no stage (frames, seals) is `other`. What DataLoader workers spend
-travels with their batches and is counted apart: it runs beside the training, not in its step time.
+Every entry into the probe is timed (`recorder.working(stage)`, and Guarded, which does not set `busy`). Entries nest, and the time counts
+once, for the innermost stage. Work that belongs to no stage (frames, seals) is `other`. The cost of DataLoader workers travels with their
+batches and is counted separately: it runs beside the training, not in its step time.
 
-Shares are of the steps after the first that was recorded, whose time is start-up: cost / wall time of the step, the probe included.
+A share is cost / wall time of a step, the probe included. The first recorded step does not count: its time is start-up.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class StepCost(NamedTuple):
 
 
 class _Meter:
-    """Of one thread; a plain object, since a look at a threading.local costs more than all the rest."""
+    """The meter of one thread; a plain object, since reading a threading.local costs more than all the rest."""
 
     __slots__ = ("depth", "since", "stage")
 
@@ -61,7 +61,7 @@ class Costs:
         self._before: Dict[str, float] = {}
 
     def enter(self, stage: str = "") -> str:
-        """Starts the clock of this thread, for `stage` or, without one, for the stage that is on; leave() takes the result."""
+        """Starts the clock of this thread, for `stage` or, without one, for the current stage. Pass the result to leave()."""
         meter = self._local.meter
         now = time.perf_counter()
         outer = meter.stage
@@ -76,7 +76,7 @@ class Costs:
         return outer
 
     def leave(self, outer: str) -> None:
-        """Ends what enter() began."""
+        """Ends an enter()."""
         meter = self._local.meter
         if not meter.depth:
             return  # the thread has forked meanwhile
@@ -92,17 +92,17 @@ class Costs:
         self.by_stage[stage] = self.by_stage.get(stage, 0.0) + seconds
 
     def take_all(self) -> Dict[str, float]:
-        """What was spent since the last call; for a worker, to travel with a batch."""
+        """Returns the cost since the last call; a worker sends it along with a batch."""
         spent, self.by_stage = self.by_stage, {}
         return spent
 
     def add_worker(self, spent: Mapping[str, float]) -> None:
-        """What a worker spent on a batch."""
+        """Adds the cost of a batch in a worker."""
         for stage, seconds in spent.items():
             self.workers[stage] = self.workers.get(stage, 0.0) + seconds
 
     def end_step(self, step: int) -> None:
-        """A step that was recorded is over."""
+        """A recorded step has ended."""
         now = time.perf_counter()
         meter = self._local.meter
         if meter.depth:  # what is under way belongs to the step up to here
@@ -121,7 +121,7 @@ class Costs:
             self.steps_by_stage[stage] = self.steps_by_stage.get(stage, 0.0) + seconds
 
     def report(self) -> Dict[str, object]:
-        """The seal's keys; frames.py tells them."""
+        """The seal's keys of cost; frames.py documents them."""
         return {
             "cost_s": round(sum(self.by_stage.values()), 6),
             "cost_by_stage": _rounded(self.by_stage),
@@ -144,7 +144,7 @@ class Costs:
 
 
 def median(values: Sequence[float]) -> float:
-    """0 where there is none."""
+    """The median; 0 of no values."""
     ranked = sorted(values)
     if not ranked:
         return 0.0
@@ -153,7 +153,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def low_median(values: Sequence[float]) -> float:
-    """The lower of the two in the middle; 0 where there is none."""
+    """The lower of the two middle values; 0 of no values."""
     return sorted(values)[(len(values) - 1) // 2] if values else 0.0
 
 

@@ -1,4 +1,4 @@
-"""How a process ends, and how it forks: every way must leave a seal, or visibly none.
+"""Hooks into the ends and forks of a process: each end leaves a seal, or visibly none.
 
 A crash keeps its traceback (sys.excepthook is untouched: atexit runs after it). Signals keep their defaults: a killed
 process has no seal, and the run is unverified.
@@ -15,7 +15,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 def install(recorder: Recorder) -> None:
-    """Once a process, at its start."""
+    """Installs the hooks; called once, at the start of a process."""
     original = os._exit
 
     def exit_now(*args: Any, **kwargs: Any) -> Any:
@@ -23,6 +23,6 @@ def install(recorder: Recorder) -> None:
         return original(*args, **kwargs)
 
     os._exit = Builtin(original, exit_now, "os", "_exit")
-    # Registered before anything of the user's, so it runs last.
+    # Registered before the user's own functions, so it runs last.
     atexit.register(recorder.seal, "exit")
     os.register_at_fork(after_in_child=recorder.after_fork)

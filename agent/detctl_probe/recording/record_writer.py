@@ -1,7 +1,7 @@
-"""What a process has recorded, on its way out: records are named, numbered, chained and packed into frames, in the order they were made.
+"""Names, numbers, chains and packs records into frames, in the order in which they were made.
 
-Records wait for the step's end: packed one by one between the training's operators, each would find the caches empty. A record whose digest
-a device still computes holds up those behind it, step ends included, until its results are known.
+Records wait for the end of the step: packing them one by one between the training's operators would find the processor's caches empty each
+time. A record whose digest a device still computes holds up those behind it, step ends included, until its results are known.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any, Callable, Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
 from detctl_probe.digest import pending
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.pending import Pending
 from detctl_probe.transport import chain as chains
 from detctl_probe.transport import frames
@@ -25,8 +25,8 @@ FLUSH_BYTES = 1 << 18
 KEPT_NAMES_MAX = 50_000
 WAITING_MAX = 1024  # calls of write between two packings: an evaluation may be long
 
-# site, occurrence (None: counted by stage, phase, step and site), print, evidence
-Entry = Tuple[str, Optional[int], Print, Optional[Mapping[str, Any]]]
+# site, occurrence (None: counted by stage, phase, step and site), fingerprint, evidence
+Entry = Tuple[str, Optional[int], Fingerprint, Optional[Mapping[str, Any]]]
 
 
 class Records(NamedTuple):
@@ -47,7 +47,7 @@ class StepEnd(NamedTuple):
 
 
 class Writer:
-    """sequence: records packed so far; streams: by (stage, phase), for the seal. Not thread-safe: the recorder's lock is held."""
+    """sequence: records packed so far; streams: by (stage, phase), for the seal. Not thread-safe: the recorder holds its lock."""
 
     def __init__(self, folds: bool, send: Callable[[bytes, bool], None]) -> None:
         """folds: level `step`. send(frames, now)."""
@@ -89,13 +89,13 @@ class Writer:
         self._close(None)
 
     def flush(self) -> None:
-        """Hands on what is packed."""
+        """Sends what is packed."""
         if self._buffer:
             data, self._buffer = bytes(self._buffer), bytearray()
             self._send(frames.frame(frames.RECORDS, data), False)
 
     def drop(self) -> None:
-        """Nothing of this will be sent."""
+        """Drops everything: nothing can be sent any more."""
         self._buffer = bytearray()
         self._waiting.clear()
 
@@ -112,7 +112,10 @@ class Writer:
             if isinstance(item, StepEnd):
                 self._end(item.step, item.skipped)
             elif pendings:
-                known = [(site, occurrence, _known(print_), more) for site, occurrence, print_, more in item.entries]
+                known = [
+                    (site, occurrence, _known(fingerprint), more)
+                    for site, occurrence, fingerprint, more in item.entries
+                ]
                 self._pack(item._replace(entries=known))
             else:
                 self._pack(item)
@@ -148,14 +151,14 @@ class Writer:
                 buffer = self._buffer
 
     def _occurrence(self, stage: str, phase: str, site: str) -> int:
-        """How many records this site has had in this step."""
+        """Returns how many records this site has had in this step, and counts one more."""
         key = (stage, phase, site)
         count = self._occurrences.get(key, 0)
         self._occurrences[key] = count + 1
         return count
 
-    def _named(self, site: str, occurrence: int, value: Print) -> Tuple[bytes, bytes]:
-        """(name, dtype and shape packed, record hash); what depends on names alone is kept: it comes again at each step."""
+    def _named(self, site: str, occurrence: int, value: Fingerprint) -> Tuple[bytes, bytes]:
+        """(name, dtype and shape packed, record hash); what depends on names alone is kept, since it comes again in each step."""
         key = (site, occurrence, value.dtype, value.shape)
         kept = self._kept.get(key)
         if kept is None:
@@ -175,12 +178,12 @@ class Writer:
         self._send(frames.step_frame(step, skipped), True)
 
     def _fold(self, step: Optional[int]) -> None:
-        """Level step: one record a stage and phase, whose digest is the sum of the step's record hashes."""
+        """Level step: writes one record for each stage and phase; its digest is the sum of the step's record hashes."""
         folded, self._folded = self._folded, {}
         folds, self._folds = self._folds, False
         for stage, phase in sorted(folded, key=lambda key: (frames.STAGE_NUMBERS[key[0]], key[1])):
             fold = folded[(stage, phase)]
-            entry = (FOLDED_SITE, 0, Print(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
+            entry = (FOLDED_SITE, 0, Fingerprint(fold.sum, FOLDED_DTYPE, (fold.count,)), None)
             self._pack(Records(stage, phase, self._step if step is None else step, 0, [entry]))
         self._folds = folds
 
@@ -191,14 +194,14 @@ class Writer:
 
 
 def _pendings(records: Records) -> List[Pending]:
-    """What devices still compute for these, or have computed."""
+    """The parts of these records that a device computes, known or not."""
     parts: List[Any] = [part for entry in records.entries for part in (entry[2].digest, entry[2].sketch)]
     return [part for part in parts if isinstance(part, Pending)]
 
 
-def _known(print_: Print) -> Print:
-    digest, sketch = print_.digest, print_.sketch
-    return print_._replace(
+def _known(fingerprint: Fingerprint) -> Fingerprint:
+    digest, sketch = fingerprint.digest, fingerprint.sketch
+    return fingerprint._replace(
         digest=digest.value() if isinstance(digest, Pending) else digest,
         sketch=sketch.value() if isinstance(sketch, Pending) else sketch,
     )

@@ -1,12 +1,13 @@
-"""What is left out: to keep a budget, and at level `step`.
+"""Decides what is left out, to keep a budget and at level `step`.
 
 **Budget.** `--budget 2%` allows the probe that share of step time. Steps 0 to 2 are recorded whole; then, and again after 4, 8, 16 …
-steps, the share is computed from what each stage cost, and while it is too large the dearest stage's *period* is doubled: a
+steps, the share is computed from the cost of each stage. While it is too large, the *period* of the most expensive stage is doubled: a
 stage of period 4 is taken in the steps whose number 4 divides. Periods only grow. So a plan is a pure function of the step
 number, the steps of a longer period are steps of a shorter one too, and two runs whose probes decided differently still
 share steps to compare. The seal lists from which step on which periods held; without that list a missing record would be a difference.
 
-Only THINNED stages are left out. Batch, loss, init, rng, order and listings are in every step: cheap, or what says where to look.
+Only THINNED stages are left out. Batch, loss, init, rng, order and listings are recorded in every step: they are cheap, or show where
+to look.
 
 **Level step** is for runs that are watched always: a plain read of all parameters and gradients would take more than a hundredth of
 many a step. It takes each root's output and not what is inside; of gradients, parameters and buffers every fourth in turn, all of them in
@@ -27,18 +28,18 @@ FIRST_DECISION_AFTER = 2  # counted steps; the first step of all is start-up and
 
 TURNS = 4  # level step: every fourth gradient and parameter
 LEFT_OUT_AT_STEP = (
-    ("sample", "samples of a batch", "level step: the batch alone"),
-    ("forward", "modules inside a root", "level step: the roots' outputs alone"),
-    ("backward", "three of four gradients in each step", "level step: every fourth, in turn"),
-    ("update", "three of four parameters and buffers in each step", "level step: every fourth, in turn"),
-    ("update", "optimizer state", "level step: it shows in the next parameters"),
+    ("sample", "samples of a batch", "level step records only the batch"),
+    ("forward", "modules inside a root", "level step records only the outputs of the roots"),
+    ("backward", "three of four gradients in each step", "level step records every fourth, in turn"),
+    ("update", "three of four parameters and buffers in each step", "level step records every fourth, in turn"),
+    ("update", "optimizer state", "level step does not record it; it shows in the next parameters"),
 )
 
 Row = TypeVar("Row")
 
 
 def in_turn(rows: Sequence[Row], step: int, settings: Settings) -> Sequence[Row]:
-    """At level step every fourth row, others in each of four steps; all at the end of the window, and where they are few."""
+    """At level step every fourth row, taking turns over four steps; all rows at the end of the window, or if they are few."""
     last = settings.window_end is not None and step >= settings.window_end - 1
     return rows if settings.level != "step" or last or len(rows) < TURNS else rows[step % TURNS :: TURNS]
 
@@ -51,7 +52,7 @@ class Sampling:
 
     def __init__(self, share: Optional[float], only: Optional[Tuple[str, int]] = None) -> None:
         self.share = share
-        self._only = only  # a stage and a step: all that a bare run takes
+        self._only = only  # the one stage and step that an uninstrumented run records
         self.periods: Dict[str, int] = {}
         self.plans: List[Tuple[int, Dict[str, int]]] = [(0, {})]
         self.kept: Optional[bool] = None  # whether the last decision could keep the budget; None: not decided yet
@@ -60,13 +61,13 @@ class Sampling:
         self._decide_after = FIRST_DECISION_AFTER
 
     def takes(self, stage: str, step: int) -> bool:
-        """Whether a stage is taken in the step under way."""
+        """Whether a stage is taken in the current step."""
         if self._only is not None:
             return (stage, step) == self._only
         return not self.periods or step % self.periods.get(stage, 1) == 0
 
     def step_ended(self, costs: Costs, step: int) -> bool:
-        """Decides anew where it is time to; True where the plan has changed, from step + 1 on."""
+        """Decides again if it is time to; returns whether the plan changes from step + 1 on."""
         if self.share is None:
             return False
         spent = sum(costs.steps_by_stage.values())
@@ -102,16 +103,16 @@ class Sampling:
                     spans.append([first, last, period])
             for first, last, period in spans:
                 if any(step % period for step in range(first, min(last, first + 1) + 1)):
-                    yield stage, "steps %d to %d but those that %d divides" % (first, last, period)
+                    yield stage, "steps %d to %d except those that %d divides" % (first, last, period)
 
 
 def decided(
     share: float, periods: Dict[str, int], steps: Sequence[StepCost], plans: Sequence[Tuple[int, Dict[str, int]]]
 ) -> Tuple[Dict[str, int], bool]:
-    """(periods from now on, whether the budget is kept with them). A pure function of what was measured.
+    """(periods from now on, whether they keep the budget). A pure function of the measurements.
 
-    Of two samples the lower one counts: a step that the machine held up must not thin a run for good, and what is too little is made up
-    for at the next decision.
+    Of two samples the lower one counts: one step that the machine held up must not thin the rest of the run. If that thins too little,
+    the next decision makes up for it.
     """
     own_s = median([one.step_s - one.cost_s for one in steps])  # the training's own time
     costs: Dict[str, Tuple[float, float]] = {}

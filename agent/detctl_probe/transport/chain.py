@@ -1,6 +1,6 @@
-"""The hash of a record, the digest, sum and chain of a step: the one definition, for probe and agent.
+"""Hashes records, and folds a step into its digest, sum and chain: the one definition, for probe and agent.
 
-A record hash covers what is compared and nothing else: site, occurrence, dtype, shape, digest and order-blind digest.
+A record hash covers the compared fields and nothing else: site, occurrence, dtype, shape, digest and order-blind digest.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class StepFold:
     def _fold(self) -> None:
         waiting = self._waiting
         if waiting:
-            words = struct.unpack("<%dQ" % (len(waiting) // 8), waiting)
-            self._a = (self._a + sum(words[::2])) & MASK
-            self._b = (self._b + sum(words[1::2])) & MASK
+            lanes = struct.unpack("<%dQ" % (len(waiting) // 8), waiting)
+            self._a = (self._a + sum(lanes[::2])) & MASK
+            self._b = (self._b + sum(lanes[1::2])) & MASK
             self._ordered.update(waiting)
             self._waiting = bytearray()
 

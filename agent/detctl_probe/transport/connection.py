@@ -1,7 +1,7 @@
 """The socket of one process: frames go out without blocking the training, STOP frames come in at step ends.
 
 Back-pressure: what the reader does not take waits here, up to BUFFER_BYTES_MAX; then the training waits BACK_PRESSURE_S
-once, and where that does not help everything is dropped and the process says nothing more. No seal arrives, so the run is
+once. If that does not help, everything is dropped and the process sends nothing more. No seal arrives, so the run is
 unverified and never wrong.
 """
 
@@ -13,7 +13,7 @@ import socket
 import time
 from typing import List, Optional, Tuple
 
-from detctl_probe.process.stderr import say
+from detctl_probe.process.stderr import log
 from detctl_probe.transport.frames import FrameReader
 
 BUFFER_BYTES_MAX = 32 << 20
@@ -23,7 +23,7 @@ _CHUNK = 1 << 18
 
 
 class Connection:
-    """Opened by the first send; after a failure `broken` says why and every call does nothing."""
+    """The first send opens the socket. After a failure `broken` holds the reason, and every call does nothing."""
 
     def __init__(self, path: str, hello: bytes) -> None:
         self._path = path
@@ -48,7 +48,7 @@ class Connection:
                 self._break("the reader of %s takes nothing more" % self._path)
 
     def drain(self, wait_s: float) -> bool:
-        """Sends all that waits; False where it could not within `wait_s`."""
+        """Sends everything that waits; returns False if it could not within `wait_s`."""
         if not self.broken and not self.closed:
             self._write(wait_s=wait_s)
             if self._pending:
@@ -56,7 +56,7 @@ class Connection:
         return self.broken is None
 
     def poll(self) -> List[Tuple[int, bytes]]:
-        """Frames that came in; never waits."""
+        """Returns the frames that came in; never waits."""
         frames: List[Tuple[int, bytes]] = []
         while self._socket is not None and not self.broken:
             try:
@@ -108,7 +108,7 @@ class Connection:
             self._break("%s: %s" % (self._path, error))
 
     def _ours(self) -> bool:
-        """A program that closes all descriptors may have given our number to a file of its own: never write there."""
+        """Whether the socket is still the probe's: a program that closes all descriptors may have reused the number for its own file."""
         if self._socket is not None and _identity(self._socket) != self._identity:
             self._socket.detach()
             self._socket = None
@@ -129,7 +129,7 @@ class Connection:
     def _break(self, why: str) -> None:
         self.broken = why
         self.close()
-        say("recording stops, the training goes on: %s" % why)
+        log("recording stops and the training continues: %s" % why)
 
 
 def _identity(made: socket.socket) -> Optional[Tuple[int, int]]:

@@ -18,7 +18,7 @@ u8 type, payload. Integers are little-endian. Text is UTF-8 with surrogateescape
 HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>", "pid": 1, "ppid": 0,
         "role": "main" | "child" | "worker" | "launcher", "rank": 0 | null, "world_size": 1 | null,
         "local_world_size": 1 | null, "argv": [...], "python": "3.11.7", "executable": "..."}
-       "rank" here is what the variables said; the rank of a SEAL and of FACTS is what torch.distributed said, if it did.
+       "rank" here comes from the variables; that of a SEAL and of FACTS comes from torch.distributed, if it is initialised.
 NOTE   {"kind": "seed" | "unseeded-rng" | "listing" | "hash-order" | "identity" | "no-op" | "observer-failed" |
         "foreign-worker" | "non-training" | ..., "text": "one line", "file": "{cwd}/train.py", "line": 31,
         "stage": "...", "step": 0, ...}
@@ -41,7 +41,7 @@ SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_siz
        "exception" stands only where the program ended by one (reason "exit"): the name of its class.
        "budget" stands only where one was set: from step 3 on, forward was taken in steps that 4 divides (sampling.py).
        "kept" is whether the last decision expected to keep it, "measured" the share since the last plan.
-       The costs are told in costs.py: seconds of the probe, those of DataLoader workers apart, and shares of step time.
+       costs.py documents the costs: seconds of the probe, separately those of DataLoader workers, and shares of step time.
 
 A record (all of a RECORDS payload is records, one after the other):
 
@@ -61,7 +61,7 @@ import json
 import struct
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 
 SCHEME = "n6.v1"  # of the digests
 VERSION = 1
@@ -110,7 +110,7 @@ HAS_ALL = HAS_ORDER_BLIND | HAS_ROWS | HAS_EVIDENCE | HAS_SKETCH
 
 
 class ProtocolError(ValueError):
-    """Bytes that this protocol does not allow; one line says what is wrong with them."""
+    """Bytes that this protocol does not allow; the message is one line that names the fault."""
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -171,7 +171,7 @@ def pack_record(
     micro: int,
     occurrence: int,
     name: Union[str, bytes],
-    value: Print,
+    value: Fingerprint,
     evidence: Optional[Mapping[str, Any]] = None,
 ) -> bytes:
     """One record; name: the site, from short_name, or what pack_name made of it. Rows beyond ROWS_MAX are left out."""
@@ -208,7 +208,7 @@ class RecordHead:
         self._micro = micro
 
     def pack(
-        self, sequence: int, occurrence: int, name: bytes, value: Print, evidence: Optional[Mapping[str, Any]]
+        self, sequence: int, occurrence: int, name: bytes, value: Fingerprint, evidence: Optional[Mapping[str, Any]]
     ) -> bytes:
         """One record; name: what pack_name made."""
         stage, phase = self._fixed

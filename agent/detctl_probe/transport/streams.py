@@ -1,4 +1,4 @@
-"""One stream of a process: a stage in a phase, folded by step. What the seal says of it, the reader must find too."""
+"""One stream of a process: a stage in a phase, folded by step. The seal holds its row, which the reader must find too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from detctl_probe.transport import chain as chains
 
 
 class Stream:
-    """steps: entries closed; count: records in them; chain: 16 bytes over them; fold: of the step under way."""
+    """steps: entries closed; count: records in them; chain: 16 bytes over them; fold: of the current step."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -17,7 +17,7 @@ class Stream:
         self.fold: Optional[chains.StepFold] = None
 
     def take(self, hash_: bytes) -> bool:
-        """Adds a record's hash to the step under way; True where it is the step's first."""
+        """Adds a record's hash to the current step; returns whether it is the step's first."""
         first = self.fold is None
         if self.fold is None:
             self.fold = chains.StepFold()
@@ -25,7 +25,7 @@ class Stream:
         return first
 
     def close(self, step: int) -> None:
-        """The step is over: its entry joins the chain. Nothing happens where it had no record."""
+        """The step has ended: its entry joins the chain, unless it had no record."""
         if self.fold is not None:
             self.chain = chains.chain(self.chain, step, self.fold.digest)
             self.steps += 1

@@ -189,10 +189,10 @@ def kernel_of(tensors: Sequence[Any]) -> Callable[[], None]:
     """Returns one launch over these tensors, whose table is already on the device."""
     import torch
     from detctl_probe.digest import n6_triton
-    from detctl_probe.digest.device_digests import _row
+    from detctl_probe.digest.device_rows import row_of
     from detctl_probe.digest.n6 import as_integers
 
-    rows = [_row(as_integers(tensor), 0) for tensor in tensors]
+    rows = [row_of(as_integers(tensor), 0) for tensor in tensors]
     table = torch.tensor(rows, dtype=torch.int64, device="cuda:0")
     sums = torch.zeros(len(rows), 2, dtype=torch.int64, device="cuda:0")
     return partial(n6_triton.add_sums, table, sums, rows)

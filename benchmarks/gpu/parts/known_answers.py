@@ -14,13 +14,13 @@ REPEATS, CPU_REPEATS = 20, 3
 def repeated(place: Place) -> Figures:
     """Computes each answer of the device many times in one process."""
     import torch
-    from detctl_probe import kat
+    from detctl_selfcheck import answers as selfcheck
 
     kind = place.device.partition(":")[0]
     seen: dict[str, Counter[str]] = {}
     repeats = REPEATS if place.cuda else CPU_REPEATS
     for _ in range(repeats):
-        for question, answer in kat.answers(torch):
+        for question, answer in selfcheck.answers(torch):
             if question.startswith(kind + "/"):
                 seen.setdefault(question, Counter())[answer] += 1
     changing = sorted(question for question, answers in seen.items() if len(answers) > 1)
@@ -33,22 +33,22 @@ def repeated(place: Place) -> Figures:
 def run_time(place: Place) -> Figures:
     """Returns the seconds in a warm process, as the document reports them."""
     import torch
-    from detctl_probe import kat
+    from detctl_selfcheck import answers as selfcheck
 
-    kat.document(torch)
-    return {"seconds": kat.document(torch)["seconds"]}
+    selfcheck.document(torch)
+    return {"seconds": selfcheck.document(torch)["seconds"]}
 
 
 def classes(place: Place) -> Figures:
     """Checks that this process and a new one give the same answers, and that these give a class."""
     import torch
     from detctl_agent.manifest.known_answers import known_answers
-    from detctl_probe import kat
+    from detctl_selfcheck import answers as selfcheck
 
     variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     document = known_answers(sys.executable, variables, place.folder / "cache")
     expect(bool(document.get("class")), f"the known-answer test gave no class: {document.get('why')}")
-    here = dict(kat.answers(torch))
+    here = dict(selfcheck.answers(torch))
     differ = sorted(question for question in here if document["answers"].get(question) != here[question])
     expect(not differ, f"two processes on one machine answer differently: {', '.join(differ)}")
     return {"class": document["class"], "answers": len(document["answers"])}

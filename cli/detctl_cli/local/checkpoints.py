@@ -61,7 +61,7 @@ def checkpoints_document(
         return text
 
     try:
-        document = run_module("detctl_probe.checkpoints", words, python, progress, imports_from_here=bool(allowed))
+        document = run_module("detctl_checkpoints", words, python, progress, imports_from_here=bool(allowed))
     except CliError as problem:
         raise CliError(problem.code, as_named(problem.message), problem.hint, problem.exit_code) from None
     for side, thing in zip(("a", "b"), things, strict=True):

@@ -16,7 +16,7 @@ from detctl_cli.errors import UsageError
 
 SCHEMA = "detctl.kat/v1"
 RESULT = "detctl.kat-classes/v1"
-MODULE = "detctl_probe.kat"
+MODULE = "detctl_selfcheck"
 BYTES_MAX = 1024 * 1024
 
 

@@ -20,47 +20,53 @@ from detctl_cli.doctor.interpreter import find_python
 from detctl_cli.errors import CliError
 from detctl_cli.output.clean import clean
 
-# What is staged needs nothing but the standard library and torch: the probe, and the one way to open a file.
-PACKAGE = "detctl_probe"
+# What every staged package imports of ours: the probe's digest, and the one way to open a file. Both need the standard library alone.
+PROBE = "detctl_probe"
 SHARED = (detctl_proto, regular_file)
 
 
 def run_module(
-    module: str,
+    package: str,
     arguments: Sequence[str],
     python: str | None,
     progress: Callable[[int, int], None],
     *,
     imports_from_here: bool = False,
 ) -> dict[str, Any]:
-    """The JSON document that `PYTHON -m MODULE ARGUMENTS` prints; lines `progress DONE OF` on its stderr go to `progress`.
+    """Returns the JSON document that `PYTHON -m PACKAGE ARGUMENTS` prints; lines `progress DONE OF` on its stderr go to `progress`.
 
-    PYTHON is the named one, else the first of `python` on PATH and our own interpreter that has torch. The package is staged with
-    SHARED alone, so that nothing else of ours reaches it, in its working folder: paths in `arguments` must be absolute, and a torch.py
+    PYTHON is the named one, else the first of `python` on PATH and our own interpreter that has torch. The package, the probe and SHARED
+    are staged in its working folder, so that nothing else of ours reaches it: paths in `arguments` must be absolute, and a torch.py
     that lies beside a checkpoint is not imported. imports_from_here: classes of the current folder can be named. Raises CliError.
     """
-    found = importlib.util.find_spec(PACKAGE)
-    places = found.submodule_search_locations if found is not None else None
-    if not places:
-        raise CliError("not-installed", f"{PACKAGE} is not installed", "pip install 'detctl[all]'")
+    sources = {name: _folder_of(name) for name in (PROBE, package)}
     first = find_python(python)
     programs = [first] if first is not None else []
     programs += [sys.executable] if python is None and sys.executable not in programs else []
     with tempfile.TemporaryDirectory(prefix="detctl", ignore_cleanup_errors=True) as name:
         staged = Path(name)
-        shutil.copytree(next(iter(places)), staged / PACKAGE, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*"))
+        for copied, source_folder in sources.items():
+            shutil.copytree(source_folder, staged / copied, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*"))
         (staged / detctl_proto.__name__).mkdir()
         for module_file in SHARED:
             source = Path(str(module_file.__file__))
             shutil.copy(source, staged / detctl_proto.__name__ / source.name)
         for program in programs:
-            document = _run([program, "-m", module, *arguments], staged, progress, imports_from_here)
+            document = _run([program, "-m", package, *arguments], staged, progress, imports_from_here)
             if document.get("error") != "no-torch":
                 break
     if "error" in document:
         hint = "--python names an interpreter that has it" if document["error"] == "no-torch" else ""
         raise CliError(document["error"], clean(document["message"]), hint)
     return document
+
+
+def _folder_of(package: str) -> str:
+    found = importlib.util.find_spec(package)
+    places = found.submodule_search_locations if found is not None else None
+    if not places:
+        raise CliError("not-installed", f"{package} is not installed", "pip install 'detctl[all]'")
+    return next(iter(places))
 
 
 def _run(

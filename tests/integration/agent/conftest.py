@@ -30,7 +30,7 @@ WAIT_S = 60.0
 EMITTER = """
 import os, signal, sys
 from hashlib import blake2b
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.recording.recorder import recorder
 
 steps, width = int(sys.argv[1]), int(sys.argv[2])
@@ -54,7 +54,7 @@ for step in range(steps):
         for number in range(width):
             text = "%s %d %d" % (stage, step, number)
             digest = blake2b(text.encode(), digest_size=16).digest()
-            probe.record(stage, "layer%d" % number, Print(digest, "float32", (2, 3)))
+            probe.record(stage, "layer%d" % number, Fingerprint(digest, "float32", (2, 3)))
     probe.end_step()
     print("step", step, flush=True)
 if then == "crash":

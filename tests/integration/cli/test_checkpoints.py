@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detctl_probe.checkpoints.compare import compare as compared
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints.compare import compare as compared
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 ROOT = Path(__file__).parents[3]
 MAKE = """
@@ -135,7 +135,7 @@ def test_thousands_that_differ_are_all_told(saved: Path) -> None:
     [
         ("evil.pt", [], "loading it would run code"),
         ("named.pt", [], "--allow-class __main__.Named"),
-        ("evil.pt", ["os.system"], "is never allowed"),
+        ("evil.pt", ["os.system"], "never allows a class that can run code"),
         ("evil_index", [], "which belongs to no index: it is not loaded"),
         ("cut.pt", [], "cut.pt: damaged or cut"),
         ("cut.safetensors", [], "lies beyond its end"),

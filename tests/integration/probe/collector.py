@@ -31,7 +31,7 @@ from tests.support.probe_records import Record, load_json, unpack_records
 
 @dataclass
 class Process:
-    """One connection: what one process said. `steps`: (step, skipped) in order; `error`: why its bytes made no sense."""
+    """One connection: the frames of one process. `steps`: (step, skipped) in order; `error`: why its bytes made no sense."""
 
     hello: dict[str, Any] = field(default_factory=dict)
     records: list[Record] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Process:
 
 @dataclass
 class Collected:
-    """What a command and its children said, one Process a connection, in the order of connecting."""
+    """The frames of a command and its children, one Process for each connection, in the order of connecting."""
 
     processes: list[Process]
     returncode: int

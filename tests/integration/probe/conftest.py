@@ -1,4 +1,4 @@
-"""Tests here say `from collector import collect, script`: the shared tool lies beside them."""
+"""Tests here import `collect` and `script` from `collector`, the shared tool beside them."""
 
 from __future__ import annotations
 

@@ -20,13 +20,13 @@ class Scenes:
     """Both runs of hostile.py: `bare` and `lines` by scene, and the main process that was watched."""
 
     workers: int
-    bare: dict[str, str]
+    uninstrumented: dict[str, str]
     lines: dict[str, str]
     process: Process
     stderr: str
 
     def step(self, scene: str) -> int:
-        return list(self.bare).index(scene)
+        return list(self.uninstrumented).index(scene)
 
     def records(self, scene: str, stage: str) -> list[object]:
         return list(self.process.of(stage, self.step(scene)))
@@ -38,10 +38,10 @@ def by_scene(text: str) -> dict[str, str]:
 
 def watch(workers: int) -> Scenes:
     command = [sys.executable, "hostile.py", str(workers)]
-    bare = without_probe(command, cwd=SCRIPTS)
+    uninstrumented = without_probe(command, cwd=SCRIPTS)
     run = collect(command, cwd=SCRIPTS)
-    assert run.returncode == bare.returncode == 0, run.stderr
-    return Scenes(workers, by_scene(bare.stdout), by_scene(run.stdout), run.main, run.stderr)
+    assert run.returncode == uninstrumented.returncode == 0, run.stderr
+    return Scenes(workers, by_scene(uninstrumented.stdout), by_scene(run.stdout), run.main, run.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def helped() -> Scenes:
 @pytest.mark.parametrize("name", ["alone", "helped"])
 def test_every_scene_prints_what_it_prints_without_the_probe(request: pytest.FixtureRequest, name: str) -> None:
     scenes: Scenes = request.getfixturevalue(name)
-    assert scenes.lines == scenes.bare
+    assert scenes.lines == scenes.uninstrumented
     assert of_the_probe(scenes.stderr) == []
     assert not scenes.process.notes_of("observer-failed")
 
@@ -68,7 +68,7 @@ def test_workers_change_no_record_where_nothing_is_random(alone: Scenes, helped:
     # Streams are split among workers, and a failing worker_init_fn has no part in the main process.
     different = {"stream-drop", "raises-init", "dies-exit", "dies-kill", "hangs", "own-iterator", "lazy", "unpicklable"}
     for stage in DATA_STAGES:
-        for scene in alone.bare:
+        for scene in alone.uninstrumented:
             if scene in different or scene.startswith("stream"):
                 continue
             one = [record for record in alone.process.compared() if record[:3:2] == (stage, alone.step(scene))]
@@ -98,24 +98,24 @@ def test_batches_are_numbered_over_the_life_of_a_loader(request: pytest.FixtureR
 
 
 @pytest.mark.slow
-def test_indices_are_told_though_a_dataset_eats_its_list(alone: Scenes) -> None:
+def test_indices_are_reported_though_a_dataset_eats_its_list(alone: Scenes) -> None:
     first = alone.process.of("order", alone.step("eats"))[0]
     assert first.evidence["first"] == [0, 1, 2, 3]
     assert len(first.rows or ()) == 4
 
 
 @pytest.mark.slow
-def test_what_has_no_digest_is_said(alone: Scenes) -> None:
+def test_what_has_no_digest_is_reported(alone: Scenes) -> None:
     assert alone.process.seal is not None
-    told = {(row["stage"], row["what"].partition("@")[0]): row["why"] for row in alone.process.seal["unobserved"]}
-    assert told[("batch", "sparse")] == "layout torch.sparse_coo"
-    assert "but its type" in told[("batch", "object")]
-    assert told[("batch", "loop.0")] == "it holds itself"
-    assert any(stage == "order" and "iterator" in why for (stage, _), why in told.items())
+    reported = {(row["stage"], row["what"].partition("@")[0]): row["why"] for row in alone.process.seal["unobserved"]}
+    assert reported[("batch", "sparse")] == "its layout is torch.sparse_coo"
+    assert "only its type" in reported[("batch", "object")]
+    assert reported[("batch", "loop.0")] == "it holds itself"
+    assert any(stage == "order" and "iterator" in why for (stage, _), why in reported.items())
 
 
 @pytest.mark.slow
-def test_a_loop_that_is_not_torchs_is_said(helped: Scenes) -> None:
+def test_a_loop_that_is_not_torchs_is_reported(helped: Scenes) -> None:
     assert [note["text"] for note in helped.process.notes_of("foreign-worker")]
     assert not helped.records("own-iterator", "batch")
 

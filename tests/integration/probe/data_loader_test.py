@@ -58,14 +58,14 @@ def train(
     kind: str = "plain",
     seed: int = 0,
     *,
-    bare: bool = False,
+    uninstrumented: bool = False,
     **more: Any,
 ) -> Process:
     """One watched training; bare: its weights are those of one without the probe."""
     command = script(folder, TRAIN.replace("CASE", repr((workers, method, kind == "noisy", seed))))
     run = collect(command, cwd=folder, start_warm=True, **more)
     assert run.returncode == 0, run.stderr
-    if bare:
+    if uninstrumented:
         assert run.stdout == without_probe(command, cwd=folder, start_warm=True).stdout
     assert not run.main.notes_of("observer-failed")
     return run.main
@@ -83,10 +83,12 @@ def first_difference(left: list[tuple[Any, ...]], right: list[tuple[Any, ...]]) 
 
 @pytest.mark.slow
 def test_workers_and_start_methods_make_no_difference_where_nothing_is_random(tmp_path: Path) -> None:
-    alone = compared(train(tmp_path, 0, bare=True), "order", "sample", "batch", "forward", "loss", "backward", "update")
+    alone = compared(
+        train(tmp_path, 0, uninstrumented=True), "order", "sample", "batch", "forward", "loss", "backward", "update"
+    )
     assert alone
     for workers, method in ((3, "fork"), (2, "spawn")):
-        process = train(tmp_path, workers, method, bare=method == "fork")
+        process = train(tmp_path, workers, method, uninstrumented=method == "fork")
         assert compared(process, "order", "sample", "batch", "forward", "loss", "backward", "update") == alone
         assert {r.evidence["workers"] for r in process.of("order")} == {workers}
         started = {r.site for r in process.of("rng") if r.site.startswith("worker")}
@@ -122,23 +124,23 @@ def test_another_seed_permutes_the_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("asked", "forced"), [(2, "0"), (0, "2"), (2, "2")])
-def test_the_intervention_forces_workers_and_reads_back(tmp_path: Path, asked: int, forced: str) -> None:
-    process = train(tmp_path, asked, "spawn" if forced == "0" else "fork", interventions={"workers": forced})
+@pytest.mark.parametrize(("requested", "forced"), [(2, "0"), (0, "2"), (2, "2")])
+def test_the_intervention_forces_workers_and_reads_back(tmp_path: Path, requested: int, forced: str) -> None:
+    process = train(tmp_path, requested, "spawn" if forced == "0" else "fork", interventions={"workers": forced})
     assert {record.evidence["workers"] for record in process.of("order")} == {int(forced)}
     assert process.seal is not None
-    told = {row["name"]: row for row in process.seal["interventions"]}["workers"]
-    changed = f"1 loader: {asked} → {forced}"
-    assert told["acted"] is True
-    assert told["detail"] == (changed if asked != int(forced) else changed + "; nothing to change")
+    reported = {row["name"]: row for row in process.seal["interventions"]}["workers"]
+    changed = f"1 loader: {requested} → {forced}"
+    assert reported["acted"] is True
+    assert reported["detail"] == (changed if requested != int(forced) else changed + "; nothing to change")
 
 
 @pytest.mark.slow
 def test_no_loader_means_that_the_intervention_did_nothing(tmp_path: Path) -> None:
     run = collect(script(tmp_path, "import torch"), cwd=tmp_path, interventions={"workers": "0"})
     assert run.main.seal is not None
-    told = {row["name"]: row for row in run.main.seal["interventions"]}["workers"]
-    assert (told["acted"], told["detail"]) == (False, "no DataLoader was built: nothing to change")
+    reported = {row["name"]: row for row in run.main.seal["interventions"]}["workers"]
+    assert (reported["acted"], reported["detail"]) == (False, "no DataLoader was built: nothing to change")
 
 
 def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:

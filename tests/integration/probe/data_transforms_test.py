@@ -30,9 +30,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def watched(request: pytest.FixtureRequest, images: Path) -> Process:
     """The main process under the probe, after the check that the script printed what it prints without."""
     command = [sys.executable, "transforms.py", request.param, str(images)]
-    bare = without_probe(command, cwd=SCRIPTS)
+    uninstrumented = without_probe(command, cwd=SCRIPTS)
     run = collect(command, cwd=SCRIPTS, paths={"data": str(images)})
-    assert (run.returncode, run.stdout) == (bare.returncode, bare.stdout) == (0, bare.stdout), run.stderr
+    assert (
+        (run.returncode, run.stdout) == (uninstrumented.returncode, uninstrumented.stdout) == (0, uninstrumented.stdout)
+    ), run.stderr
     assert of_the_probe(run.stderr) == []
     return run.main
 
@@ -63,7 +65,7 @@ def test_each_v1_transform_is_a_site_with_a_row_a_sample(watched: Process) -> No
         assert sites[site] == 4
 
 
-def test_what_a_random_choice_chose_is_told(watched: Process) -> None:
+def test_what_a_random_choice_chose_is_reported(watched: Process) -> None:
     chosen = {site: n for site, n in rows(watched, 0).items() if site.startswith("transform/3.RandomChoice/")}
     assert set(chosen) <= {"transform/3.RandomChoice/CenterCrop", "transform/3.RandomChoice/RandomCrop"}
     assert sum(chosen.values()) == 4
@@ -101,10 +103,10 @@ def test_the_last_transform_makes_the_sample(watched: Process) -> None:
 
 
 def test_random_transforms_are_named_with_what_they_draw_from(watched: Process) -> None:
-    told = {note["text"]: note for note in watched.notes_of("random-transform")}
-    assert "RandomCrop draws from torch" in told
-    assert not any(text.startswith(("CenterCrop", "ToTensor", "Compose")) for text in told)
-    jolt = told["Jolt draws from random"]
+    reported = {note["text"]: note for note in watched.notes_of("random-transform")}
+    assert "RandomCrop draws from torch" in reported
+    assert not any(text.startswith(("CenterCrop", "ToTensor", "Compose")) for text in reported)
+    jolt = reported["Jolt draws from random"]
     assert (jolt["file"], jolt["line"] > 0) == ("{cwd}/transforms.py", True)
 
 

@@ -82,9 +82,9 @@ def train(
             argv, cwd=place, env=variables, window=window, timeout_s=timeout_s, level=level, start_warm=forked
         )
 
-    bare, *runs = map(one, ("bare", "a", "b") if twins else ("bare", "a"))
+    uninstrumented, *runs = map(one, ("bare", "a", "b") if twins else ("bare", "a"))
     printed = []
-    for run in (bare, *runs):
+    for run in (uninstrumented, *runs):
         assert run.returncode == 0, run.stderr
         printed.append(_weights(run.stdout))
     assert printed[0], "the script printed no weights"

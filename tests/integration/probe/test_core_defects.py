@@ -62,9 +62,9 @@ class Stage(str):
             Stage.asked = True
             os.kill(os.getpid(), signal.SIGUSR1)
         return super().__hash__()
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 try:
-    recorder().record(Stage("forward"), "abc", Print(bytes(16), "float32"))
+    recorder().record(Stage("forward"), "abc", Fingerprint(bytes(16), "float32"))
 except RuntimeError as error:
     print(error)
 """
@@ -104,7 +104,7 @@ weights(model)
     assert by_loader == {"": ["eval"] * 4, "loader2": ["train"] * 8, "loader3": ["eval"] * 8}
 
 
-def test_saved_values_are_told_by_content(tmp_path: Path) -> None:
+def test_saved_values_are_reported_by_content(tmp_path: Path) -> None:
     text = """
 import datetime, pathlib, sys, time, uuid, torch
 model = torch.nn.Linear(2, 2); optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

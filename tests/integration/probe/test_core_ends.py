@@ -11,11 +11,11 @@ from collector import collect, script, without_probe
 
 STEPS = """
 from detctl_probe.recording.recorder import recorder
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 r = recorder()
 def step(n):
     r.begin()
-    r.record("loss", "loss", Print(bytes([n]) * 16, "float32"))
+    r.record("loss", "loss", Fingerprint(bytes([n]) * 16, "float32"))
     r.end_step()
 """
 
@@ -63,8 +63,8 @@ def test_an_end_keeps_its_code_and_leaves_a_seal(tmp_path: Path, ending: str, co
 
 def without_probe_of_steps(folder: Path, ending: str) -> str:
     """stderr of the bare program; its steps do nothing."""
-    bare = "def step(n): pass" + "\n" * STEPS.count("\n") + "step(0)\nstep(1)\n" + ending
-    return without_probe(script(folder, bare), cwd=folder).stderr
+    uninstrumented = "def step(n): pass" + "\n" * STEPS.count("\n") + "step(0)\nstep(1)\n" + ending
+    return without_probe(script(folder, uninstrumented), cwd=folder).stderr
 
 
 @pytest.mark.parametrize("signal", ["SIGTERM", "SIGKILL"])
@@ -98,7 +98,7 @@ import os, threading
 stop = threading.Event()
 def busy():
     while not stop.is_set():
-        r.record("files", "main", Print(bytes(16), "x"))
+        r.record("files", "main", Fingerprint(bytes(16), "x"))
 threads = [threading.Thread(target=busy) for _ in range(2)]
 for t in threads: t.start()
 for _ in range(20):
@@ -123,8 +123,8 @@ def test_children_of_multiprocessing_are_observed(tmp_path: Path, method: str) -
 import multiprocessing
 def work(n):
     from detctl_probe.recording.recorder import recorder
-    from detctl_probe.digest.fingerprint import Print
-    recorder().record("loss", "loss", Print(bytes([n]) * 16, "float32"))
+    from detctl_probe.digest.fingerprint import Fingerprint
+    recorder().record("loss", "loss", Fingerprint(bytes([n]) * 16, "float32"))
     recorder().end_step()
 if __name__ == "__main__":
     context = multiprocessing.get_context("{method}")
@@ -171,7 +171,7 @@ def test_exec_keeps_the_role(tmp_path: Path) -> None:
     assert run.main.sites("code") == ["command", "{cwd}/other.py"]
 
 
-def test_an_isolated_interpreter_says_nothing(tmp_path: Path) -> None:
+def test_an_isolated_interpreter_reports_nothing(tmp_path: Path) -> None:
     script(tmp_path, "print('alone')")
     run = collect([sys.executable, "-I", "train.py"], cwd=tmp_path)
     assert run.stdout == "alone\n"
@@ -205,7 +205,7 @@ def test_nobody_listening_costs_one_line(tmp_path: Path) -> None:
     assert (run.returncode, run.stdout) == (0, "on\n")
     assert run.processes == []
     assert len(run.stderr.splitlines()) == 1
-    assert "the training goes on" in run.stderr
+    assert "the training continues" in run.stderr
 
 
 def test_a_program_that_closes_all_descriptors_keeps_its_files_clean(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_the_window_ends_the_recording_not_the_training(tmp_path: Path) -> None:
 
 def test_a_window_that_begins_late_keeps_the_start(tmp_path: Path) -> None:
     text = "import random\nrandom.seed(3)\n" + STEPS
-    text += "r.record('init', 'w', Print(bytes(16), 'float32'))\nfor n in range(6): step(n)"
+    text += "r.record('init', 'w', Fingerprint(bytes(16), 'float32'))\nfor n in range(6): step(n)"
     run = collect(script(tmp_path, text), cwd=tmp_path, window=[3, 5])
     main = run.main
     assert [record.step for record in main.of("loss")] == [3, 4]
@@ -243,7 +243,10 @@ def test_a_window_that_begins_late_keeps_the_start(tmp_path: Path) -> None:
 
 
 def test_a_stop_frame_ends_after_its_step(tmp_path: Path) -> None:
-    wait = "step(0)\nimport select\nif r._stop_after is None: select.select([r._connection._socket], [], [])\n"  # until the frame is there
+    # until the frame is there
+    wait = (
+        "step(0)\nimport select\nif r._link.stop_after is None: select.select([r._link._connection._socket], [], [])\n"
+    )
     run = collect(script(tmp_path, STEPS + wait + "for n in range(9): step(n)"), cwd=tmp_path, stop_after=2)
     assert run.main.seal is not None
     assert run.main.seal["reason"] == "stop"
@@ -251,7 +254,7 @@ def test_a_stop_frame_ends_after_its_step(tmp_path: Path) -> None:
 
 
 def test_level_step_folds_to_one_record_a_stage(tmp_path: Path) -> None:
-    text = STEPS + "for n in range(3):\n    r.record('forward', 'a', Print(bytes(16), 'f'))\n    step(n)"
+    text = STEPS + "for n in range(3):\n    r.record('forward', 'a', Fingerprint(bytes(16), 'f'))\n    step(n)"
     run = collect(script(tmp_path, text), cwd=tmp_path, level="step")
     assert [(r.site, r.shape, r.step) for r in run.main.of("forward")] == [("*", (1,), n) for n in range(3)]
     assert run.main.sites("code") == ["command", "{cwd}/train.py"]

@@ -55,10 +55,10 @@ def program(data: Path, text: str) -> str:
 def test_every_way_to_list_is_seen_in_its_order(tmp_path: Path, data: Path, version: str) -> None:
     python = interpreter(version)
     script(tmp_path, program(data, "\n".join(WAYS.values())))
-    bare = without_probe([python, "train.py"], cwd=tmp_path)
+    uninstrumented = without_probe([python, "train.py"], cwd=tmp_path)
     run = collect([python, "train.py"], cwd=tmp_path, paths={"data": str(data)})
     assert run.stderr == ""
-    assert run.stdout == bare.stdout, "the probe changed what the program got"
+    assert run.stdout == uninstrumented.stdout, "the probe changed what the program got"
     printed: list[list[str]] = [eval(line) for line in run.stdout.splitlines()]
     listed = by_line(run.main)
     for (way, _), line, names in zip(WAYS.items(), sorted(listed), printed, strict=True):
@@ -160,7 +160,7 @@ def test_listings_of_libraries_and_of_temporary_folders_are_nobodys_data(tmp_pat
     assert run.main.of("listing") == []
 
 
-def test_a_scan_that_stops_early_says_so(tmp_path: Path, data: Path) -> None:
+def test_a_scan_that_stops_early_reports_it(tmp_path: Path, data: Path) -> None:
     text = "with os.scandir(DATA) as entries: next(entries)\nos.scandir(DATA).close()"
     run = collect(script(tmp_path, program(data, text)), cwd=tmp_path, paths={"data": str(data)})
     (record,) = run.main.of("listing")
@@ -195,7 +195,7 @@ print("like the originals")
     assert run.stdout == "like the originals\n", run.stderr
 
 
-def test_the_content_of_settings_files_is_told_and_reading_them_disturbs_nobody(tmp_path: Path) -> None:
+def test_the_content_of_settings_files_is_reported_and_reading_them_disturbs_nobody(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("lr: 0.1")
     (tmp_path / "notes.txt").write_text("none of them")
     os.mkfifo(tmp_path / "pipe.json")
@@ -210,8 +210,8 @@ recorder().begin()
 """
     run = collect(script(tmp_path, text), cwd=tmp_path)
     assert run.stdout == "lr:  0.1\n", run.stderr
-    told = {record.evidence["file"]: "content" in record.evidence for record in run.main.of("files")}
-    assert told == {"{cwd}/config.yaml": True, "{cwd}/notes.txt": False, "{cwd}/pipe.json": False}
+    reported = {record.evidence["file"]: "content" in record.evidence for record in run.main.of("files")}
+    assert reported == {"{cwd}/config.yaml": True, "{cwd}/notes.txt": False, "{cwd}/pipe.json": False}
 
 
 def test_files_are_recorded_by_logical_name_in_order(tmp_path: Path, data: Path) -> None:
@@ -288,16 +288,16 @@ def test_a_global_generator_that_nobody_seeded_is_named(tmp_path: Path) -> None:
     assert seeded.main.notes == []
 
 
-def test_what_was_drawn_before_the_first_seed_is_told(tmp_path: Path) -> None:
+def test_what_was_drawn_before_the_first_seed_is_reported(tmp_path: Path) -> None:
     text = "import random\n{first}\nrandom.seed(3)\nrandom.random()\nrandom.seed(4)\n"
     early = collect(script(tmp_path, text.format(first="random.random()")), cwd=tmp_path)
-    told = [(note["text"], note["line"]) for note in early.main.notes_of("drawn-before-seed")]
-    assert told == [("the global generator of random was drawn from before random.seed was first called", 3)]
+    reported = [(note["text"], note["line"]) for note in early.main.notes_of("drawn-before-seed")]
+    assert reported == [("the global generator of random was drawn from before random.seed was first called", 3)]
     assert collect(script(tmp_path, text.format(first="")), cwd=tmp_path).main.notes == []
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "reported"),
     [
         ("np.random.RandomState()", True),
         ("np.random.RandomState(seed)", True),
@@ -306,7 +306,9 @@ def test_what_was_drawn_before_the_first_seed_is_told(tmp_path: Path) -> None:
         ("np.random.RandomState(unknown + 1)", False),
     ],
 )
-def test_a_native_generator_of_a_package_is_named_where_its_seed_is_none(tmp_path: Path, line: str, told: bool) -> None:
+def test_a_native_generator_of_a_package_is_named_where_its_seed_is_none(
+    tmp_path: Path, line: str, reported: bool
+) -> None:
     package = tmp_path / "site-packages" / "sampling.py"
     package.parent.mkdir()
     package.write_text(
@@ -316,7 +318,7 @@ def test_a_native_generator_of_a_package_is_named_where_its_seed_is_none(tmp_pat
     text = 'import sys\nsys.path.append("site-packages")\nimport sampling\nsampling.Sampler({seed})\n'
     run = collect(script(tmp_path, text.format(seed="")), cwd=tmp_path)
     assert run.returncode == 0, run.stderr
-    assert [(note["package"], note["line"]) for note in run.main.notes] == [("sampling", 4)] * told
+    assert [(note["package"], note["line"]) for note in run.main.notes] == [("sampling", 4)] * reported
     given = collect(script(tmp_path, text.format(seed="7")), cwd=tmp_path)
     assert given.main.notes == []
 
@@ -367,7 +369,7 @@ try:
     from detctl_probe.recording.recorder import recorder
     recorder().begin()
     step = recorder().end_step
-except (ImportError, AttributeError):  # the bare run
+except (ImportError, AttributeError):  # the uninstrumented run
     step = lambda: None
 for _ in range(3):
     step()
@@ -388,7 +390,7 @@ try:
     from detctl_probe.recording.recorder import recorder
     recorder().begin()
     step = recorder().end_step
-except (ImportError, AttributeError):  # the bare run
+except (ImportError, AttributeError):  # the uninstrumented run
     step = lambda: None
 for _ in range(3):
     step()
@@ -413,9 +415,11 @@ def test_the_code_stage_names_the_command_by_places(tmp_path: Path, data: Path) 
     run = collect(
         [*command, "--data", str(data), f"--out={tmp_path}/o", "--lr", "1/2"], cwd=tmp_path, paths={"data": str(data)}
     )
-    words = run.main.of("code")[0].evidence
-    assert words == {"command": ["python", "{cwd}/train.py", "--data", "{data}", "--out={cwd}/o", "--lr", "{cwd}/1/2"]}
-    assert sys.executable not in str(words)
+    evidence = run.main.of("code")[0].evidence
+    assert evidence == {
+        "command": ["python", "{cwd}/train.py", "--data", "{data}", "--out={cwd}/o", "--lr", "{cwd}/1/2"]
+    }
+    assert sys.executable not in str(evidence)
 
 
 def test_records_of_a_long_evaluation_go_out_within_its_step(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def elsewhere(before):
     kernel.sums(model[0].weight.data_ptr(), 420_000, 4, 0)  # the runtime would give this thread a pool of its own
     print("other", count_threads() - before)
 
-kernel = getattr(sys.modules.get("detctl_probe.digest.n6"), "KERNEL", None)  # None in the bare run
+kernel = getattr(sys.modules.get("detctl_probe.digest.n6"), "KERNEL", None)  # None in the uninstrumented run
 for step in range(3):
     optimizer.zero_grad()
     output = model(torch.full((700, 600), 0.5 + step))
@@ -54,15 +54,15 @@ if kernel is not None:
 
 def test_shared_digests_are_those_of_one_thread(tmp_path: Path) -> None:
     run = train(tmp_path, BODY, twins=True)
-    said = [line.split() for line in run.stdout.splitlines()]
-    assert [line for line in said if line[0] == "step"] == [
+    printed = [line.split() for line in run.stdout.splitlines()]
+    assert [line for line in printed if line[0] == "step"] == [
         ["step", "0", "2", "0"],
         ["step", "1", "2", "0"],
         ["step", "2", "2", "0"],
     ]
-    last = {f"root1/{name}": value for kind, name, value, *_ in ([*line, ""] for line in said) if kind == "digest"}
+    last = {f"root1/{name}": value for kind, name, value, *_ in ([*line, ""] for line in printed) if kind == "digest"}
     recorded = {r.site: r.digest.hex() for r in run.main.of("update", 2)}
     assert len(last) == 4
     assert last == {site: recorded[site] for site in last}
-    assert ["other", "1"] in said, "itself"
-    assert said[-1] == ["child", "0"], said[-1]
+    assert ["other", "1"] in printed, "itself"
+    assert printed[-1] == ["child", "0"], printed[-1]

@@ -26,11 +26,11 @@ LINES = {"ASKED_GET": 2, "ASKED_GETENV": 3, "ASKED_IN": 4, "ASKED_ITEM": 6, "ASK
 
 
 @pytest.mark.parametrize("version", PYTHONS)
-def test_every_way_to_ask_is_told_with_its_line_and_copies_are_not(tmp_path: Path, version: str) -> None:
+def test_every_way_to_read_is_reported_with_its_line_and_copies_are_not(tmp_path: Path, version: str) -> None:
     script(tmp_path, WAYS)
     run = collect([interpreter(version), "train.py"], cwd=tmp_path, env={"OTHER": "x"})
     assert run.stderr == ""
-    told = {note["name"]: note["line"] for note in run.main.notes if note["kind"] == "variable"}
-    assert told == LINES
+    reported = {note["name"]: note["line"] for note in run.main.notes if note["kind"] == "variable"}
+    assert reported == LINES
     assert {note["file"] for note in run.main.notes if note["kind"] == "variable"} == {"{cwd}/train.py"}
     assert "'ASKED_ITEM'" in run.stdout

@@ -32,8 +32,8 @@ print(sum(p.double().sum().item() for p in model.parameters()).hex(), sys.argv, 
 """
 
 
-def told(process: Process) -> dict[str, Any]:
-    """What a run says of itself but times and process numbers."""
+def reported(process: Process) -> dict[str, Any]:
+    """The report of a run, without times and process numbers."""
     assert process.seal is not None
     rows: dict[str, Any] = {name: process.seal[name] for name in ("observers", "interventions", "reason")}
     rows["unobserved"] = sorted(process.seal["unobserved"], key=str)  # in the order of imports
@@ -45,7 +45,7 @@ def told(process: Process) -> dict[str, Any]:
     "interventions", [{}, {"seed": "5", "listing": "sorted", "threads": "1", "identity": "frozen"}]
 )
 @pytest.mark.parametrize("workers", [0, 2])
-def test_both_record_and_say_the_same(tmp_path: Path, interventions: dict[str, str], workers: int) -> None:
+def test_both_record_and_report_the_same(tmp_path: Path, interventions: dict[str, str], workers: int) -> None:
     (tmp_path / "numbers").mkdir()
     for number in range(9):
         (tmp_path / "numbers" / str(number)).write_text(str(number))
@@ -56,7 +56,7 @@ def test_both_record_and_say_the_same(tmp_path: Path, interventions: dict[str, s
     )
     assert (warm.returncode, warm.stdout, warm.stderr) == (cold.returncode, cold.stdout, cold.stderr)
     assert warm.main.compared() == cold.main.compared() and len(cold.main.steps) == 3
-    assert told(warm.main) == told(cold.main)
+    assert reported(warm.main) == reported(cold.main)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collector import collect, script
 TEXT = """
 import multiprocessing, os
 from detctl_probe.recording.recorder import recorder
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 r = recorder()
 
 def work(pipe):
@@ -17,7 +17,7 @@ def work(pipe):
     open("a.txt").close()              # before the loop: nobody's
     mine.become_worker()
     open("b.txt").close()
-    mine.record("sample", "raw", Print(bytes(16), "x"))
+    mine.record("sample", "raw", Fingerprint(bytes(16), "x"))
     mine.note("no-op", "from a worker")
     mine.end_step()                    # a worker keeps no time
     mine.begin()

@@ -1,4 +1,4 @@
-"""Each intervention acts on a real training, reads back what it did, and says where it did nothing."""
+"""Each intervention acts on a real training, reads back what it did, and reports if it did nothing."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_a_seed_makes_unseeded_runs_equal_and_a_seed_of_the_program_wins(tmp_pat
     assert runs[0].main.compared() == runs[1].main.compared()
     assert read_back(runs[0], "seed")["acted"]
     assert all(name in read_back(runs[0], "seed")["detail"] for name in ("random", "numpy", "torch"))
-    bare = trained(tmp_path, {}, body=body)
-    assert bare.main.compared() != runs[0].main.compared()
+    uninstrumented = trained(tmp_path, {}, body=body)
+    assert uninstrumented.main.compared() != runs[0].main.compared()
     own = [trained(tmp_path, {"seed": seed}, "torch.manual_seed(1)", "x = torch.rand(3, 4)") for seed in ("5", "6")]
     assert own[0].main.of("update")[-1].digest == own[1].main.of("update")[-1].digest
 
@@ -62,11 +62,11 @@ if os.fork() == 0:
     os._exit(0)
 os.wait()
 """
-    bare, forced, again = (
-        collect(script(tmp_path, text), cwd=tmp_path, interventions=asked).stdout
-        for asked in ({}, {"seed": "5"}, {"seed": "5"})
+    uninstrumented, forced, again = (
+        collect(script(tmp_path, text), cwd=tmp_path, interventions=requested).stdout
+        for requested in ({}, {"seed": "5"}, {"seed": "5"})
     )
-    assert bare != forced == again != ""
+    assert uninstrumented != forced == again != ""
 
 
 def test_seedings_of_an_intervention_are_not_recorded_as_the_programs(tmp_path: Path) -> None:
@@ -94,29 +94,29 @@ def test_seeds_at_each_step_mask_what_is_drawn_in_between(tmp_path: Path) -> Non
     assert "each step" in read_back(run, "seed")["detail"]
 
 
-def test_switches_hold_against_the_program_and_say_so(tmp_path: Path) -> None:
+def test_switches_hold_against_the_program_and_report_it(tmp_path: Path) -> None:
     head = "torch.set_num_threads(2); torch.use_deterministic_algorithms(False)"
     body = "x = torch.ones(3, 4); torch.set_float32_matmul_precision('medium')"
     tail = (
         "print(torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), "
         "torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.math_sdp_enabled())"
     )
-    wanted = {"threads": "1", "deterministic": "on", "precision": "highest", "attention": "math"}
-    run = trained(tmp_path, wanted, head, body, tail)
+    expected = {"threads": "1", "deterministic": "on", "precision": "highest", "attention": "math"}
+    run = trained(tmp_path, expected, head, body, tail)
     assert run.stdout.split() == ["1", "True", "False", "True"]
-    told = {name: read_back(run, name) for name in wanted}
-    assert all(row["acted"] for row in told.values()), told
-    assert "flash: True → False" in told["attention"]["detail"]
-    assert "the program set matmul precision" in told["precision"]["detail"]
-    assert "deterministic algorithms: False → True" in told["deterministic"]["detail"]
+    reported = {name: read_back(run, name) for name in expected}
+    assert all(row["acted"] for row in reported.values()), reported
+    assert "flash: True → False" in reported["attention"]["detail"]
+    assert "the program set matmul precision" in reported["precision"]["detail"]
+    assert "deterministic algorithms: False → True" in reported["deterministic"]["detail"]
 
 
-def test_a_switch_that_is_already_so_says_that_nothing_changed(tmp_path: Path) -> None:
+def test_a_switch_that_is_already_so_reports_that_nothing_changed(tmp_path: Path) -> None:
     row = read_back(trained(tmp_path, {"threads": "1"}), "threads")
     assert (row["acted"], row["detail"]) == (True, "nothing to change")
 
 
-ASKED = [
+REQUESTED = [
     "time.time()", "time.time_ns()", "socket.gethostname()", "platform.node()", "os.getpid()", "uuid.uuid4()", "uuid.uuid1()",
     "os.urandom(8)", "secrets.token_hex(4)", "random.SystemRandom().random()", "random.Random().random()",
     "np.random.default_rng().random()",
@@ -124,13 +124,15 @@ ASKED = [
 
 
 def test_a_frozen_identity_is_the_same_in_each_run(tmp_path: Path) -> None:
-    head = f"random.seed(); got = [repr(value) for value in ({', '.join(ASKED)}, random.random())]"
+    head = f"random.seed(); got = [repr(value) for value in ({', '.join(REQUESTED)}, random.random())]"
     runs = [trained(tmp_path, {"identity": "frozen"}, head, tail="print('\\n'.join(got))") for _ in range(2)]
-    bare = trained(tmp_path, {}, head, tail="print('\\n'.join(got))").stdout.splitlines()
+    uninstrumented = trained(tmp_path, {}, head, tail="print('\\n'.join(got))").stdout.splitlines()
     first, second = (run.stdout.splitlines() for run in runs)
-    assert len(first) == len(ASKED) + 1
+    assert len(first) == len(REQUESTED) + 1
     assert first == second
-    assert [word for word, a, b in zip([*ASKED, "random.seed()"], first, bare, strict=True) if a == b] == []
+    assert [
+        word for word, a, b in zip([*REQUESTED, "random.seed()"], first, uninstrumented, strict=True) if a == b
+    ] == []
     row = read_back(runs[0], "identity")
     assert row["acted"] and "os.getpid" in row["detail"], row
 
@@ -149,12 +151,14 @@ with ThreadPool(4) as pool:
 """
 
 
-def test_results_of_pools_come_as_they_were_asked_for_and_both_are_noted(tmp_path: Path) -> None:
-    asked, bare = (trained(tmp_path, wanted, POOLED, tail="print(*got)") for wanted in ({"completion": "asked"}, {}))
-    assert asked.stdout.split() == list("01230123")
-    assert bare.stdout.split() == list("32103210")
-    assert "2 times" in read_back(asked, "completion")["detail"]
-    noted = [(note["call"], note["file"]) for note in bare.main.notes_of("unordered")]
+def test_results_of_pools_come_as_they_were_requested_for_and_both_are_noted(tmp_path: Path) -> None:
+    requested, uninstrumented = (
+        trained(tmp_path, expected, POOLED, tail="print(*got)") for expected in ({"completion": "asked"}, {})
+    )
+    assert requested.stdout.split() == list("01230123")
+    assert uninstrumented.stdout.split() == list("32103210")
+    assert "2 times" in read_back(requested, "completion")["detail"]
+    noted = [(note["call"], note["file"]) for note in uninstrumented.main.notes_of("unordered")]
     assert noted == [("concurrent.futures.as_completed", "{cwd}/train.py"), ("imap_unordered", "{cwd}/train.py")]
 
 
@@ -190,7 +194,7 @@ wait.set()
     assert run.stdout == "late\n" and read_back(run, "completion")["acted"]
 
 
-def test_what_asks_for_no_identity_is_not_said_to_be_frozen(tmp_path: Path) -> None:
+def test_what_asks_for_no_identity_is_not_reported_to_be_frozen(tmp_path: Path) -> None:
     import_only = "import tempfile; tempfile.mkstemp(); assert sorted([2, 1]) == [1, 2]"
     row = read_back(trained(tmp_path, {"identity": "frozen"}, import_only), "identity")
     assert not row["acted"], row
@@ -212,13 +216,13 @@ def test_a_value_that_means_nothing_acts_on_nothing(tmp_path: Path) -> None:
     assert len(run.main.steps) == 3
 
 
-def test_a_bare_run_shows_the_weights_of_an_observed_one_and_nothing_else(tmp_path: Path) -> None:
+def test_a_uninstrumented_run_shows_the_weights_of_an_observed_one_and_nothing_else(tmp_path: Path) -> None:
     observed = trained(tmp_path, {}, "torch.manual_seed(0)")
-    bare = trained(tmp_path, {"bare": "2"}, "torch.manual_seed(0)")
-    assert {(record.stage, record.step) for record in bare.main.records} == {("update", 2)}
+    uninstrumented = trained(tmp_path, {"bare": "2"}, "torch.manual_seed(0)")
+    assert {(record.stage, record.step) for record in uninstrumented.main.records} == {("update", 2)}
     weights = [record.digest for record in observed.main.of("update") if record.step == 2 and record.shape]
-    assert sorted(record.digest for record in bare.main.records if record.shape) == sorted(weights)
-    assert read_back(bare, "bare")["acted"]
+    assert sorted(record.digest for record in uninstrumented.main.records if record.shape) == sorted(weights)
+    assert read_back(uninstrumented, "bare")["acted"]
     held = trained(tmp_path, {"bare": "2", "precision": "highest", "attention": "math"}, "torch.manual_seed(0)")
     assert read_back(held, "precision")["acted"] and read_back(held, "attention")["acted"], (
         "what the audit sets holds here too"
@@ -261,8 +265,10 @@ batches = iter(DataLoader(Noisy(), batch_size=4, num_workers=2))"""
     assert (
         "2 workers" in read_back(masked[0], "worker_seeds")["detail"] and read_back(masked[0], "worker_seeds")["acted"]
     )
-    bare = [trained(tmp_path, {}, head, "x = next(batches)") for _ in range(2)]
-    assert [r.digest for r in bare[0].main.of("batch")] != [r.digest for r in bare[1].main.of("batch")]
+    uninstrumented = [trained(tmp_path, {}, head, "x = next(batches)") for _ in range(2)]
+    assert [r.digest for r in uninstrumented[0].main.of("batch")] != [
+        r.digest for r in uninstrumented[1].main.of("batch")
+    ]
     alone = trained(tmp_path, {"worker_seeds": "3"}, "torch.manual_seed(0)")
     assert not read_back(alone, "worker_seeds")["acted"]
 
@@ -332,9 +338,9 @@ ours, theirs = gymlike.made()"""
     runs = [trained(tmp_path, {"seed": "5"}, head, body) for _ in range(2)]
     assert runs[0].returncode == 0 and runs[0].main.compared() == runs[1].main.compared()
     assert "generators of gymlike" in read_back(runs[0], "seed")["detail"]
-    bare = trained(tmp_path, {}, head, body)
-    assert bare.main.compared() != runs[0].main.compared()
-    notes = [(note["text"], note["package"], note["line"]) for note in bare.main.notes_of("unseeded-rng")]
+    uninstrumented = trained(tmp_path, {}, head, body)
+    assert uninstrumented.main.compared() != runs[0].main.compared()
+    notes = [(note["text"], note["package"], note["line"]) for note in uninstrumented.main.notes_of("unseeded-rng")]
     line = (tmp_path / "train.py").read_text().splitlines().index("ours, theirs = gymlike.made()") + 1
     assert notes == [
         (f"{call} without a seed takes one from the system, inside gymlike", "gymlike", line)

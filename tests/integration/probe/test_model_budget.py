@@ -1,4 +1,4 @@
-"""A budget and level step in real trainings: what is left out is told, and the weights stay what they are."""
+"""A budget and level step in real trainings: the seal reports what is left out, and the weights do not change."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(folder: Path, *, workers: int = 0, level: str = "module", budget: float 
     return found
 
 
-def test_a_budget_leaves_steps_out_and_says_which(tmp_path: Path) -> None:
+def test_a_budget_leaves_steps_out_and_reports_which(tmp_path: Path) -> None:
     for workers in (0, 1):
         seal = (main := run(tmp_path, workers=workers, budget=1e-6).main).seal
         assert seal is not None and seal["budget"]["share"] == 1e-6 and seal["budget"]["kept"] is False
@@ -44,8 +44,8 @@ def test_a_budget_leaves_steps_out_and_says_which(tmp_path: Path) -> None:
         }
         for stage in ("forward", "backward", "update"):
             assert {record.step for record in main.of(stage)} == {0, 1, 2}, stage
-            rows = [row for row in main.seal_row("unobserved") if row["stage"] == stage and "left out" in row["why"]]
-            assert [row["what"] for row in rows] == ["steps 3 to 15 but those that 64 divides"]
+            rows = [row for row in main.seal_row("unobserved") if row["stage"] == stage and "budget" in row["why"]]
+            assert [row["what"] for row in rows] == ["steps 3 to 15 except those that 64 divides"]
         for stage in ("batch", "loss", "rng", "order"):
             assert {record.step for record in main.of(stage)} >= set(range(STEPS)), stage
 
@@ -57,7 +57,7 @@ def test_a_wide_budget_leaves_nothing_out(tmp_path: Path) -> None:
     assert free.seal is not None and "budget" not in free.seal
 
 
-def test_the_cost_is_told_by_stage_and_that_of_workers_apart(tmp_path: Path) -> None:
+def test_the_cost_is_reported_by_stage_and_that_of_workers_apart(tmp_path: Path) -> None:
     seal = run(tmp_path, workers=1).main.seal
     assert seal is not None
     assert {"forward", "backward", "update", "batch", "loss"} - {"batch"} <= seal["cost_by_stage"].keys()
@@ -76,5 +76,5 @@ def test_level_step_takes_roots_parameters_and_gradients_in_turn(tmp_path: Path)
     assert folds["update", 3] == 2  # and the learning rate
     assert {*PARAMETERS, "group0.lr"} < set(whole.sites("update", 3))
     assert not main.of("sample")
-    told = {row["stage"] for row in main.seal_row("unobserved") if row["why"].startswith("level step")}
-    assert told == {"sample", "forward", "backward", "update"}
+    reported = {row["stage"] for row in main.seal_row("unobserved") if row["why"].startswith("level step")}
+    assert reported == {"sample", "forward", "backward", "update"}

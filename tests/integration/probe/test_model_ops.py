@@ -40,7 +40,7 @@ def test_each_stage_has_its_operations_with_module_and_line(tmp_path: Path) -> N
 
     init = operations(records, "init", 0)
     uniform = next(record for site, record in init.items() if "uniform_" in site)
-    assert [one[:4] for one in (uniform.evidence or {})["in"]] == ["rng:"], "memory that it overwrites is no input"
+    assert [one[:4] for one in (uniform.evidence or {})["in"]] == ["rng:"], "memory that it overwrites is not an input"
     assert line_of(init["loop:aten.mul.Tensor"]) == "x = x * 2", "what comes before the first forward"
     assert line_of(operations(records, "forward", 3)["loop:aten.mul.Tensor"]) == "x = x * 2"
     for step in (0, 3):
@@ -52,7 +52,7 @@ def test_each_stage_has_its_operations_with_module_and_line(tmp_path: Path) -> N
         loss = operations(records, "loss", step)
         assert any("nll_loss" in site for site in loss)
         backward = operations(records, "backward", step)
-        assert line_of(backward["root1/0:aten.mm.default"]) == "logits = model(x)", "told by the forward operation"
+        assert line_of(backward["root1/0:aten.mm.default"]) == "logits = model(x)", "the line of the forward operation"
         assert any(site.startswith("loop:") for site in backward), "clipping comes after backward"
         update = operations(records, "update", step)
         assert update and all(site.startswith("optimizer:") for site in update)

@@ -42,7 +42,7 @@ class Training:
             if not select.select([self._ended], [], [], timeout_s)[0]:
                 raise subprocess.TimeoutExpired(self.args, timeout_s or 0)
             os.close(self._ended)
-            self.returncode = self._server.tell({})
+            self.returncode = self._server.send({})
         return self.returncode
 
     def kill(self) -> None:
@@ -67,9 +67,9 @@ class Warm:
 
     def start(self, *, cwd: Path, env: dict[str, str], out: Path, err: Path) -> Training:
         """`python train.py` in cwd."""
-        return Training(self, self.tell({"cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}))
+        return Training(self, self.send({"cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}))
 
-    def tell(self, order: dict[str, object]) -> int:
+    def send(self, order: dict[str, object]) -> int:
         """Gives an order (an empty one: to reap what has ended) and returns the answer."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")

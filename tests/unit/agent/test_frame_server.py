@@ -17,7 +17,7 @@ from detctl_agent.recording.frame_budget import CONNECTIONS_MAX, STALLED_S, Fram
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
 from detctl_agent.recording.records import JSON_BYTES_MAX
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import chain, frames
 from detctl_probe.transport.frames import FRAME_BYTES_MAX
 
@@ -86,7 +86,7 @@ class House:
 
     def seal(self) -> dict[str, object]:
         """What a training process that does all as it should is sealed with."""
-        value = Print(b"x" * 16, "float32", (2,))
+        value = Fingerprint(b"x" * 16, "float32", (2,))
         fold = chain.StepFold()
         fold.take(chain.record_hash("root", 0, value.dtype, value.shape, value.digest, None))
         stream = {"steps": 1, "count": 1, "chain": chain.chain(chain.ZERO, 0, fold.digest).hex()}
@@ -252,7 +252,7 @@ def test_what_is_held_back_of_all_processes_is_limited(
     monkeypatch.setattr(ranks, "HELD_BYTES_TOTAL", 10_000)
     monkeypatch.setattr(ranks, "KEPT_BYTES_TOTAL", 10_000)
     place = house()
-    listing = frames.pack_record(0, 1, 0, 0, 0, 0, "files", Print(b"x" * 16, "str", (2,)), {"names": "x" * 6000})
+    listing = frames.pack_record(0, 1, 0, 0, 0, 0, "files", Fingerprint(b"x" * 16, "str", (2,)), {"names": "x" * 6000})
     workers = [place.connect() for _ in range(3)]
     for worker in workers:
         place.send(worker, frames.frame(frames.RECORDS, listing))
@@ -271,7 +271,7 @@ def test_names_that_are_looked_up_take_bounded_memory(monkeypatch: pytest.Monkey
     table = records.Identities()
     parsers = [records.RecordParser(table) for _ in range(4)]
     for number in range(400):
-        value = Print(b"x" * 16, "float32", (2,))
+        value = Fingerprint(b"x" * 16, "float32", (2,))
         site = f"{number}" + "x" * 4000
         (found,) = parsers[number % 4].parse(frames.pack_record(0, 8, 0, 0, 0, 0, site, value))
         assert found.identity.site.startswith(f"{number}x")

@@ -12,7 +12,7 @@ from detctl_agent.recording.ranks import Ranks
 from detctl_agent.state.run_folder import RunJson
 from detctl_coordinator.wire.control import manifest_of
 from detctl_coordinator.wire.records import seal_from_proto
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import frames
 from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, ProtocolError
 from detctl_proto.v1 import agents_pb2
@@ -26,7 +26,7 @@ def training() -> tuple[Ranks, object]:
     process = ranks.connect()
     ranks.frame(process, HELLO, b'{"v": 1}')
     ranks.frame(process, FACTS, b'{"rank": 0, "world_size": 1}')
-    record = frames.pack_record(0, 8, 0, 0, 0, 0, "x", Print(bytes(16), "float32"))
+    record = frames.pack_record(0, 8, 0, 0, 0, 0, "x", Fingerprint(bytes(16), "float32"))
     ranks.frame(process, RECORDS, record)
     return ranks, process
 

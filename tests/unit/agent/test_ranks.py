@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from detctl_agent.recording.ranks import Message, Process, Ranks
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import chain, frames
 from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, ProtocolError
 from detctl_proto.v1 import records_pb2
@@ -45,7 +45,7 @@ class Probe:
         return messages
 
     def record(self, stage: int, site: str, text: str = "x", *, phase: int = 0) -> None:
-        value = Print(blake2b(text.encode(), digest_size=16).digest(), "float32", (2,))
+        value = Fingerprint(blake2b(text.encode(), digest_size=16).digest(), "float32", (2,))
         self.say(RECORDS, frames.pack_record(self.sequence, stage, phase, self.step, 0, 0, site, value))
         self.sequence += 1
         fold = self.folds.setdefault((stage, phase), chain.StepFold())
@@ -242,7 +242,7 @@ def test_a_missing_record_is_found_by_number_and_by_chain(ranks: Ranks) -> None:
 def test_a_changed_digest_is_found_by_chain(ranks: Ranks) -> None:
     probe = Probe(ranks)
     probe.train(1)
-    value = Print(bytes(16), "float32", (2,))
+    value = Fingerprint(bytes(16), "float32", (2,))
     probe.record(8, "layer0")
     probe.folds[8, 0] = chain.StepFold()
     probe.folds[8, 0].take(chain.record_hash("layer0", 0, value.dtype, value.shape, value.digest))
@@ -290,7 +290,9 @@ def test_segments_stay_under_their_limits(ranks: Ranks) -> None:
     probe = Probe(ranks)
     probe.train(1)
     payload = b"".join(
-        frames.pack_record(probe.sequence + number, 8, 0, 1, 0, number, "layer", Print(bytes(16), "float32", (2,)))
+        frames.pack_record(
+            probe.sequence + number, 8, 0, 1, 0, number, "layer", Fingerprint(bytes(16), "float32", (2,))
+        )
         for number in range(10_000)
     )
     probe.say(RECORDS, payload)

@@ -8,7 +8,7 @@ import struct
 import pytest
 from detctl_agent.recording import records
 from detctl_agent.recording.records import RecordParser, record_hash
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import chain, frames
 from detctl_probe.transport.frames import FrameReader, ProtocolError
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 digests = st.binary(min_size=16, max_size=16)
 prints = st.builds(
-    Print,
+    Fingerprint,
     digest=digests,
     dtype=st.sampled_from(["float32", "py:str", "py:list", ""]),
     shape=st.lists(st.integers(0, 2**40), max_size=5).map(tuple),
@@ -34,7 +34,7 @@ sites = st.text(max_size=20) | st.just("listing/{data}/\udcff")
     )
 )
 def test_what_the_probe_packs_is_read_with_the_probes_hash(
-    given_records: list[tuple[Print, str, int, int, int]],
+    given_records: list[tuple[Fingerprint, str, int, int, int]],
 ) -> None:
     payload = b"".join(
         frames.pack_record(number, stage, phase, 7, 1, occurrence, site, value, {"line": 3} if number % 2 else None)
@@ -57,7 +57,7 @@ def test_what_the_probe_packs_is_read_with_the_probes_hash(
 
 
 def test_a_payload_cut_anywhere_is_an_error_or_fewer_records() -> None:
-    value = Print(bytes(16), "float32", (2, 3), bytes(16), (bytes(16),) * 3)
+    value = Fingerprint(bytes(16), "float32", (2, 3), bytes(16), (bytes(16),) * 3)
     payload = frames.pack_record(0, 8, 0, 0, 0, 0, "layer", value, {"a": 1})
     for length in range(1, len(payload)):
         with pytest.raises(ProtocolError):

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from detctl_agent.recording.ranks import Ranks
 from detctl_agent.recording.records import RecordParser
 from detctl_agent.recording.redacted_records import redacted_record
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import chain, frames
 from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP
 from detctl_proto.redaction import REDACTED
@@ -17,8 +17,8 @@ COMMAND = ["python", "train.py", "--password", "hunter2", "--lr", "0.1"]
 MASKED = ["python", "train.py", "--password", REDACTED, "--lr", "0.1"]
 
 
-def print_of(words: list[str]) -> Print:
-    return Print(blake2b("\0".join(words).encode(), digest_size=16).digest(), "py:command", (len(words),))
+def print_of(words: list[str]) -> Fingerprint:
+    return Fingerprint(blake2b("\0".join(words).encode(), digest_size=16).digest(), "py:command", (len(words),))
 
 
 def test_a_command_with_a_password_makes_a_complete_rank_without_it() -> None:
@@ -61,7 +61,7 @@ def test_a_command_with_a_password_makes_a_complete_rank_without_it() -> None:
     assert b"hunter2" not in b"".join(message.SerializeToString() for message in messages)
 
 
-def record_of(site: str, value: Print, evidence: object, stage: int = 0):
+def record_of(site: str, value: Fingerprint, evidence: object, stage: int = 0):
     packed = frames.pack_record(0, stage, 0, 0, 0, 0, site, value, evidence)
     return RecordParser().parse(packed)[0]
 

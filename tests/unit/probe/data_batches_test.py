@@ -1,4 +1,4 @@
-"""Envelope, Collator and what they tell, without a DataLoader."""
+"""Envelope, Collator and their observations, without a DataLoader."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_one_fetch_is_order_sample_batch(fake: FakeRecorder) -> None:
     samples = [torch.zeros(2), torch.ones(2)]
     batch, seen = seen_of(Collator(stack, True, False), samples, [4, 7])
     assert torch.equal(batch, torch.stack(samples))
-    assert [(stage, site, print_.shape) for stage, site, print_, _ in seen.records] == [
+    assert [(stage, site, fingerprint.shape) for stage, site, fingerprint, _ in seen.records] == [
         ("order", "", (2,)),
         ("sample", "__getitem__", (2, 2)),
         ("batch", "batch", (2, 2)),

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_probe.recording.costs import Costs
-from detctl_probe.recording.recorder import Observer
+from detctl_probe.recording.coverage import Observer
 from detctl_probe.settings import Settings
 
 
 @dataclass
 class FakeRecorder:
-    """Keeps what it is told: (stage, site, print, occurrence, evidence)."""
+    """Keeps what it receives: (stage, site, fingerprint, occurrence, evidence)."""
 
     settings: Settings = field(default_factory=lambda: Settings(socket=""))
     role: str = "main"

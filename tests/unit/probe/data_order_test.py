@@ -26,7 +26,7 @@ from detctl_probe.observe.data.loader_evidence import (
     small,
 )
 from detctl_probe.observe.data.loader_traces import prune
-from detctl_probe.observe.data.order import as_list, order_evidence, order_print
+from detctl_probe.observe.data.order import as_list, order_evidence, order_fingerprint
 from detctl_probe.settings import Settings
 
 
@@ -63,22 +63,22 @@ def logical(path: str) -> str:
 )
 def test_indices_are_the_same_in_whatever_form(index: Any) -> None:
     assert as_list(index) == [3, 1]
-    assert order_print(as_list(index)) == order_print([3, 1])
+    assert order_fingerprint(as_list(index)) == order_fingerprint([3, 1])
 
 
-def test_an_order_is_told_from_its_permutation() -> None:
-    one, other = order_print([1, 2, 3]), order_print([3, 2, 1])
+def test_an_order_is_reported_from_its_permutation() -> None:
+    one, other = order_fingerprint([1, 2, 3]), order_fingerprint([3, 2, 1])
     assert one is not None and other is not None
     assert one.digest != other.digest
     assert (one.order_blind, sorted(one.rows or ())) == (other.order_blind, sorted(other.rows or ()))
 
 
 def test_keys_and_tuples_and_nothing() -> None:
-    assert order_print([None, None]) is None
-    keys = order_print([("a", 1), ("b", 2)])
+    assert order_fingerprint([None, None]) is None
+    keys = order_fingerprint([("a", 1), ("b", 2)])
     assert keys is not None and len(keys.rows or ()) == 2
     assert order_evidence([("a", 1), "b", 3]) == {"first": ["('a', 1)", "b", 3]}
-    with pytest.raises(NoDigestError, match="use it up"):
+    with pytest.raises(NoDigestError, match="reading would use up"):
         as_list(iter([1]))
 
 
@@ -124,7 +124,7 @@ def test_a_traceback_loses_our_lines_alone(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def force(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """force(value) installs the intervention and returns the recorder that is told."""
+    """force(value) installs the intervention and returns the recorder that it reports to."""
 
     def install(value: str) -> FakeRecorder:
         monkeypatch.setattr(DataLoader, "__init__", DataLoader.__init__)
@@ -163,7 +163,7 @@ def test_many_loaders_are_counted_by_change(force: Any) -> None:
     assert made.interventions["workers"] == ("3", True, "2 loaders: 0 → 3; 1 loader: 3 → 3")
 
 
-def test_the_constructor_keeps_its_signature_and_its_words(force: Any) -> None:
+def test_the_constructor_keeps_its_signature_and_its_signature(force: Any) -> None:
     before = inspect.signature(DataLoader.__init__)
     force("0")
     assert inspect.signature(DataLoader.__init__) == before

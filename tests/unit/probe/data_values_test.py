@@ -66,15 +66,13 @@ MARKED = [
 
 @pytest.mark.parametrize("value", MARKED, ids=str)
 def test_a_value_equals_itself_and_no_other(value: Any) -> None:
-    print_ = fingerprint(value)
-    assert print_ == fingerprint(value)
+    one = fingerprint(value)
+    assert one == fingerprint(value)
     same = [
-        other
-        for other in MARKED
-        if (fingerprint(other).digest, fingerprint(other).dtype) == (print_.digest, print_.dtype)
+        other for other in MARKED if (fingerprint(other).digest, fingerprint(other).dtype) == (one.digest, one.dtype)
     ]
     assert len(same) == 1
-    assert len(print_.digest) == 16
+    assert len(one.digest) == 16
 
 
 @pytest.mark.parametrize(
@@ -91,8 +89,8 @@ def test_a_value_equals_itself_and_no_other(value: Any) -> None:
     ],
 )
 def test_labels(value: Any, dtype: str, shape: tuple[int, ...]) -> None:
-    print_ = fingerprint(value)
-    assert (print_.dtype, print_.shape) == (dtype, shape)
+    one = fingerprint(value)
+    assert (one.dtype, one.shape) == (dtype, shape)
 
 
 def test_a_tensor_and_an_array_of_the_same_content_agree() -> None:
@@ -123,7 +121,7 @@ def test_samples_and_their_batch_have_the_same_rows() -> None:
     assert gather([fingerprint(sample) for sample in samples]).rows == fingerprint(torch.stack(samples), rows=True).rows
 
 
-def test_rows_of_different_shapes_tell_the_shape() -> None:
+def test_rows_of_different_shapes_report_the_shape() -> None:
     flat, square = fingerprint(torch.zeros(4)), fingerprint(torch.zeros(2, 2))
     assert flat.digest == square.digest
     gathered = gather([flat, square])
@@ -146,7 +144,7 @@ def test_folding_rows_fast_is_folding_rows(count: int) -> None:
     ],
     ids=["sparse", "meta", "quantised", "longdouble"],
 )
-def test_what_has_no_digest_says_why(value: Any) -> None:
+def test_what_has_no_digest_reports_why(value: Any) -> None:
     with pytest.raises(NoDigestError, match=r"\w"):
         fingerprint(value)
 
@@ -167,13 +165,13 @@ def test_an_unknown_object_is_opaque_and_never_its_address() -> None:
 
 def test_images_by_mode_size_and_pixels() -> None:
     image = pytest.importorskip("PIL.Image").new("RGB", (4, 3), (1, 2, 3))
-    print_ = fingerprint(image)
-    assert (print_.dtype, print_.shape) == ("PIL:RGB", (3, 4))
-    assert print_.digest == n6.digest_array(np.asarray(image))
+    one = fingerprint(image)
+    assert (one.dtype, one.shape) == ("PIL:RGB", (3, 4))
+    assert one.digest == n6.digest_array(np.asarray(image))
     assert fingerprint(image.convert("L")).dtype == "PIL:L"
     painted = image.copy()
     painted.putpixel((0, 0), (9, 9, 9))
-    assert fingerprint(painted).digest != print_.digest
+    assert fingerprint(painted).digest != one.digest
 
 
 def test_an_image_that_is_not_loaded_is_left_alone(tmp_path: Any) -> None:
@@ -202,7 +200,7 @@ def test_a_ragged_column_of_a_batch_is_one_leaf() -> None:
     assert [path for path, _ in leaves(batch, 4)] == ["boxes.0", "boxes.1", "boxes.2"]
 
 
-def test_limits_say_so() -> None:
+def test_limits_report_it() -> None:
     deep: Any = torch.ones(1)
     for _ in range(20):
         deep = {"x": deep}

@@ -16,10 +16,10 @@ from collections import OrderedDict
 from pathlib import Path
 
 import pytest
-from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
-from detctl_probe.checkpoints.torch_file import load
+from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints.torch_file import load
 
 from tests.support.torch_archives import LEGACY_MAGIC, archive, legacy_tar, old_tar, raw_archive, storage, tensor
 
@@ -105,7 +105,7 @@ def test_compressed_entries_and_bombs_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("DATA.pkl", "two entries are called"),
         ("data/../../x", "is called"),
@@ -116,8 +116,8 @@ def test_compressed_entries_and_bombs_are_refused() -> None:
         ("bytecode.pkl", "it holds archive/bytecode.pkl"),
     ],
 )
-def test_names_that_torch_save_does_not_write(name: str, says: str) -> None:
-    assert says in refusal(archive(more=[(name, b"")]))
+def test_names_that_torch_save_does_not_write(name: str, message: str) -> None:
+    assert message in refusal(archive(more=[(name, b"")]))
 
 
 def test_one_folder_and_a_pickle_are_needed() -> None:
@@ -164,16 +164,20 @@ def test_counts_and_zip64_are_not_believed() -> None:
     assert "claims 65534 entries" in refusal(bytes(many))
     start = good.index(b"PK\x01\x02")
     length = len(good) - END - start
-    for count, begin, says in ((3, start + 1, "contradict"), (1 << 40, start, "contradict"), (4, start, "contradict")):
+    for count, begin, message in (
+        (3, start + 1, "contradict"),
+        (1 << 40, start, "contradict"),
+        (4, start, "contradict"),
+    ):
         wide = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, length, begin)
         locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, len(good) - END, 1)
-        assert says in refusal(good[:-END] + wide + locator + good[-END:])
+        assert message in refusal(good[:-END] + wide + locator + good[-END:])
     wide = struct.pack("<4sQ2H2I4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1 << 40, 1 << 40, length, start)
     end = good[-END : -END + 8] + struct.pack("<2H", 0xFFFF, 0xFFFF) + good[-END + 12 :]
     assert "claims 1099511627776 entries" in refusal(good[:-END] + wide + locator + end)
 
 
-def test_storages_are_as_large_as_the_file_says() -> None:
+def test_storages_are_as_large_as_the_file_reports() -> None:
     """CVE-2026-24747: before torch 2.10, the tensor would reach over memory that is not its own."""
     assert "claims 16000 bytes of data/0, which has 16" in refusal(archive(tensor(4000) + b"."))
     assert "data/0" in refusal(raw_archive([("a/data.pkl", tensor() + b".")]))
@@ -183,7 +187,7 @@ def test_storages_are_as_large_as_the_file_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("operations", "says"),
+    ("operations", "message"),
     [
         (b"K\x00K\x01s.", "sets items of what is not a dict"),
         (b"(K\x00K\x01u.", "sets items of what is not a dict"),
@@ -192,8 +196,8 @@ def test_storages_are_as_large_as_the_file_says() -> None:
         (b")R.", "calls what is not a class"),
     ],
 )
-def test_a_tensor_is_not_written_to(operations: bytes, says: str) -> None:
-    assert says in refusal(archive(tensor() + operations))
+def test_a_tensor_is_not_written_to(operations: bytes, message: str) -> None:
+    assert message in refusal(archive(tensor() + operations))
 
 
 @pytest.mark.parametrize(
@@ -250,13 +254,13 @@ def test_the_old_format_is_rehearsed_too() -> None:
 
 
 def test_every_cut_and_many_flips_end_in_one_error() -> None:
-    sound = archive(tensor() + b".")
-    inspect_archive(io.BytesIO(sound))
-    for size in range(len(sound)):
-        refusal(sound[:size])
+    complete = archive(tensor() + b".")
+    inspect_archive(io.BytesIO(complete))
+    for size in range(len(complete)):
+        refusal(complete[:size])
     dice = random.Random(1)
     for _ in range(3000):
-        changed = bytearray(sound)
+        changed = bytearray(complete)
         for _ in range(dice.randint(1, 4)):
             changed[dice.randrange(len(changed))] = dice.randrange(256)
         with contextlib.suppress(ArchiveError):

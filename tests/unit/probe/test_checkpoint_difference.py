@@ -6,9 +6,9 @@ import math
 
 import pytest
 import torch
-from detctl_probe.checkpoints.compare import compare
-from detctl_probe.checkpoints.content import Checkpoint, Unread, of_value
-from detctl_probe.checkpoints.difference import BLOCK, plain_equal, tensor_difference
+from detctl_checkpoints.compare import compare
+from detctl_checkpoints.content import Checkpoint, Unread, of_value
+from detctl_checkpoints.difference import BLOCK, plain_equal, tensor_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -64,7 +64,7 @@ def test_a_reader_that_goes_away_is_noticed(
     made.poll()
     assert made.broken is not None
     made.send(b"y")
-    assert "the training goes on" in capfd.readouterr().err
+    assert "the training continues" in capfd.readouterr().err
 
 
 def test_a_stop_frame_is_read_without_waiting(tmp_path: Path, listener: socket.socket) -> None:

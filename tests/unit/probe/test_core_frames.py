@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import frames
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from tests.support.probe_records import Record, load_json, unpack_records
 digests = st.binary(min_size=16, max_size=16)
 names = st.text(max_size=40)
 prints = st.builds(
-    Print,
+    Fingerprint,
     digest=digests,
     dtype=names,
     shape=st.lists(st.integers(0, 2**64 - 1), max_size=5).map(tuple),
@@ -32,7 +32,7 @@ heads = st.tuples(
     st.integers(0, 2**32 - 1),
 )
 evidences = st.none() | st.dictionaries(names, st.integers() | names | st.none(), min_size=1, max_size=3)
-Seen = tuple[tuple[int, int, int, int, int, int], str, Print, "dict[str, object] | None"]
+Seen = tuple[tuple[int, int, int, int, int, int], str, Fingerprint, "dict[str, object] | None"]
 seen_things = st.tuples(heads, names, prints, evidences)
 
 
@@ -113,7 +113,7 @@ def test_json_that_is_no_object_is_refused_in_one_line(payload: bytes) -> None:
 
 
 def test_claims_of_many_rows_are_refused_without_the_memory_for_them() -> None:
-    record = bytearray(frames.pack_record(0, 1, 0, 0, 0, 0, "s", Print(bytes(16), "d", (), None, (bytes(16),))))
+    record = bytearray(frames.pack_record(0, 1, 0, 0, 0, 0, "s", Fingerprint(bytes(16), "d", (), None, (bytes(16),))))
     at = len(record) - 20
     record[at : at + 4] = struct.pack("<I", 2**32 - 1)
     with pytest.raises(ValueError, match="rows"):
@@ -122,7 +122,7 @@ def test_claims_of_many_rows_are_refused_without_the_memory_for_them() -> None:
 
 def test_rows_beyond_the_limit_are_left_out_and_the_digest_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "ROWS_MAX", 2)
-    packed = frames.pack_record(0, 1, 0, 0, 0, 0, "s", Print(bytes(16), "d", (3,), bytes(16), (bytes(16),) * 3))
+    packed = frames.pack_record(0, 1, 0, 0, 0, 0, "s", Fingerprint(bytes(16), "d", (3,), bytes(16), (bytes(16),) * 3))
     (record,) = unpack_records(packed)
     assert record.rows is None
     assert record.order_blind == bytes(16)
@@ -133,12 +133,12 @@ def test_long_names_are_shortened_and_stay_distinct() -> None:
     assert first != second
     assert len(first.encode()) <= frames.NAME_BYTES_MAX
     assert frames.short_name("forward/layer1.0") == "forward/layer1.0"
-    frames.pack_record(0, 0, 0, 0, 0, 0, first, Print(bytes(16), "d"))
+    frames.pack_record(0, 0, 0, 0, 0, 0, first, Fingerprint(bytes(16), "d"))
 
 
 def test_names_with_undecodable_bytes_travel() -> None:
     site = b"caf\xe9".decode("utf-8", "surrogateescape")
-    packed = frames.pack_record(0, 0, 0, 0, 0, 0, site, Print(bytes(16), "d"), {"file": site})
+    packed = frames.pack_record(0, 0, 0, 0, 0, 0, site, Fingerprint(bytes(16), "d"), {"file": site})
     (record,) = unpack_records(packed)
     assert record.site == site
     assert record.evidence == {"file": site}

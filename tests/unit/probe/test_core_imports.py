@@ -41,7 +41,7 @@ def test_the_callback_runs_once_after_the_module(package: str) -> None:
     assert seen == [(package, 1)]
 
 
-def test_a_module_that_is_there_is_told_at_once(package: str) -> None:
+def test_a_module_that_is_there_is_reported_at_once(package: str) -> None:
     importlib.import_module(package)
     seen: list[ModuleType] = []
     imports.when_imported(package, seen.append)
@@ -97,4 +97,4 @@ def test_a_failing_callback_does_not_break_the_import(package: str, capfd: pytes
 
     imports.when_imported(package, fail)
     assert importlib.import_module(package).value == 1
-    assert capfd.readouterr().err == f"detctl: after the import of {package}: ValueError: callback\n"
+    assert capfd.readouterr().err == f"detctl: an observer failed after the import of {package}: ValueError: callback\n"

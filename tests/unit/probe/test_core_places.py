@@ -1,4 +1,4 @@
-"""Logical names of paths, whose code a frame is, and what a command line says."""
+"""Logical names of paths, the owner of a frame's code, and the parts of a command line."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_kinds_of_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "target", "arguments"),
+    ("line", "kind", "target", "arguments"),
     [
         (["python", "train.py", "--seed", "0"], "script", "train.py", ["--seed", "0"]),
         (["python", "-u", "-X", "dev", "-W", "error", "train.py", "-c"], "script", "train.py", ["-c"]),
@@ -64,12 +64,12 @@ def test_kinds_of_code(tmp_path: Path) -> None:
         (["python", "-c"], "code", "", []),
     ],
 )
-def test_command_lines(words: list[str], kind: str, target: str, arguments: list[str]) -> None:
-    assert commandline.parse(words) == (kind, target, arguments)
+def test_command_lines(line: list[str], kind: str, target: str, arguments: list[str]) -> None:
+    assert commandline.parse(line) == (kind, target, arguments)
 
 
 @pytest.mark.parametrize(
-    ("words", "launcher", "helper"),
+    ("line", "launcher", "helper"),
     [
         (["python", "/venv/bin/torchrun", "train.py"], True, False),
         (["python", "-m", "torch.distributed.run", "train.py"], True, False),
@@ -82,6 +82,6 @@ def test_command_lines(words: list[str], kind: str, target: str, arguments: list
         (["python", "/x/torch/_inductor/compile_worker/__main__.py", "--pickler"], False, True),
     ],
 )
-def test_launchers_and_helpers(words: list[str], launcher: bool, helper: bool) -> None:
-    command = commandline.parse(words)
+def test_launchers_and_helpers(line: list[str], launcher: bool, helper: bool) -> None:
+    command = commandline.parse(line)
     assert (command.launcher, command.helper) == (launcher, helper)

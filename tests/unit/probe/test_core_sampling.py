@@ -28,7 +28,7 @@ def test_what_is_in_every_step_counts_and_is_kept() -> None:
     assert decided(0.02, {}, steps(batch=0.015, forward=0.02), ALL) == ({"forward": 8}, True)
 
 
-def test_a_budget_that_cannot_be_kept_is_said_so() -> None:
+def test_a_budget_that_cannot_be_kept_is_reported() -> None:
     periods, kept = decided(0.02, {}, steps(batch=0.05, forward=0.02), ALL)
     assert (periods, kept) == ({"forward": PERIOD_MAX}, False)
 
@@ -52,16 +52,16 @@ def test_steps_of_a_longer_period_are_steps_of_a_shorter_one() -> None:
     assert all(longer < shorter for shorter, longer in pairwise(taken))
 
 
-def test_plans_begin_behind_the_step_that_decided_and_are_told() -> None:
+def test_plans_begin_behind_the_step_that_decided_and_are_reported() -> None:
     costs, sampling = Costs(), Sampling(0.02)
     for step in range(6):
         costs.steps.append(StepCost(step, 1.0, {"forward": 0.06}))
         costs.steps_counted = step  # the first is start-up
         sampling.step_ended(costs, step)
     assert sampling.plans == [(0, {}), (3, {"forward": 4})]
-    assert list(sampling.left_out(9)) == [("forward", "steps 3 to 9 but those that 4 divides")]
+    assert list(sampling.left_out(9)) == [("forward", "steps 3 to 9 except those that 4 divides")]
     assert list(sampling.left_out(2)) == []
-    assert list(sampling.left_out(4)) == [("forward", "steps 3 to 4 but those that 4 divides")]
+    assert list(sampling.left_out(4)) == [("forward", "steps 3 to 4 except those that 4 divides")]
     assert sampling.report()["plans"] == [{"from": 0, "periods": {}}, {"from": 3, "periods": {"forward": 4}}]
 
 

@@ -116,7 +116,7 @@ def cut_tensors(draw: st.DrawFn) -> tuple[torch.Tensor, int, int, list[int]]:
 def test_shards_of_any_dimension_add_up(cut: tuple[torch.Tensor, int, int, list[int]]) -> None:
     """Rows, columns and two-dimensional meshes, as shards.py asks for them."""
     whole, dim, outer, cuts = cut
-    words = shards._words(whole)
+    word_count = shards._word_count(whole)
     inner = math.prod(whole.shape[dim + 1 :])
     a = b = 0
     halves = [(0, whole)]
@@ -126,9 +126,9 @@ def test_shards_of_any_dimension_add_up(cut: tuple[torch.Tensor, int, int, list[
     for first_row, half in halves:
         for start, end in itertools.pairwise([0, *cuts, whole.shape[dim]]):
             part = half.narrow(dim, start, end - start)
-            first = (first_row * math.prod(whole.shape[1:]) + start * inner) * words
+            first = (first_row * math.prod(whole.shape[1:]) + start * inner) * word_count
             runs = math.prod(half.shape[:dim])
-            made = n6.digest_runs(part, first, runs, whole.shape[dim] * inner * words)
+            made = n6.digest_runs(part, first, runs, whole.shape[dim] * inner * word_count)
             left, right = struct.unpack("<QQ", made)
             a, b = (a + left) % 2**64, (b + right) % 2**64
     assert struct.pack("<QQ", a, b) == n6.digest_tensor(whole)
@@ -141,10 +141,10 @@ def test_one_bit_or_two_elements_in_other_places_show(
 ) -> None:
     whole = cut[0].contiguous()
     expected = n6.digest_tensor(whole)
-    octets = whole.clone().reshape(-1).view(torch.uint8)
-    bit = data.draw(st.integers(0, 8 * len(octets) - 1))
-    octets[bit // 8] ^= 1 << bit % 8
-    assert n6.digest_tensor(octets.view(whole.dtype).view(whole.shape)) != expected
+    as_bytes = whole.clone().reshape(-1).view(torch.uint8)
+    bit = data.draw(st.integers(0, 8 * len(as_bytes) - 1))
+    as_bytes[bit // 8] ^= 1 << bit % 8
+    assert n6.digest_tensor(as_bytes.view(whole.dtype).view(whole.shape)) != expected
     flat = whole.reshape(-1)
     order = data.draw(st.permutations(range(len(flat))))
     moved = flat[order]
@@ -169,8 +169,8 @@ def test_no_layout_shows(cut: tuple[torch.Tensor, int, int, list[int]], data: st
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(min_size=4, max_size=4), max_size=64), st.integers(0, 64))
-def test_shards_add_up(words: list[bytes], cut: int) -> None:
-    array = np.frombuffer(b"".join(words), dtype="<u4")
+def test_shards_add_up(content: list[bytes], cut: int) -> None:
+    array = np.frombuffer(b"".join(content), dtype="<u4")
     cut = min(cut, len(array))
     left, right = n6_numpy.sums(array[:cut], 0), n6_numpy.sums(array[cut:], cut)
     assert n6_numpy.sums(array, 0) == tuple((x + y) % 2**64 for x, y in zip(left, right, strict=True))
@@ -246,7 +246,7 @@ def test_row_digests_start_at_zero_in_each_row() -> None:
         torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
     ],
 )
-def test_what_has_no_digest_says_so(tensor: torch.Tensor) -> None:
+def test_what_has_no_digest_reports_it(tensor: torch.Tensor) -> None:
     with pytest.raises(n6.NoDigestError):
         n6.digest_tensor(tensor)
 
@@ -265,7 +265,7 @@ def test_many_tensors_at_once_are_the_same_as_one_by_one() -> None:
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 100])
 def test_rows_fold_as_they_are_defined(count: int) -> None:
     rows = [n6.digest_tensor(torch.tensor([row])) for row in range(count)]
-    words = [word for row in rows for word in struct.unpack("<4I", row)]
+    flat = [word for row in rows for word in struct.unpack("<4I", row)]
     for index_of, folded in ((lambda i: i, n6.digest_rows(rows)), (lambda i: i % 4, n6.order_blind(rows))):
-        lanes = [n6._word(index_of(i), word) for i, word in enumerate(words)]
+        lanes = [n6._word(index_of(i), word) for i, word in enumerate(flat)]
         assert struct.unpack("<QQ", folded) == tuple(sum(lane[side] for lane in lanes) % 2**64 for side in (0, 1))

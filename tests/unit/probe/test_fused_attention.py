@@ -55,7 +55,7 @@ def test_only_attention_runs_strictly(attention: FusedAttention, dimension: int)
     assert {name for name, value in strict.items() if value} >= fused
     assert not strict["aten.mul.Tensor"] and not strict["aten.sum.default"]
     assert torch.is_deterministic_algorithms_warn_only_enabled()
-    assert ["1 times in its deterministic form" in line for line in attention.told()] == [True]
+    assert ["1 times in its deterministic form" in line for line in attention.report()] == [True]
 
 
 def test_a_kernel_without_a_deterministic_form_runs_as_it_is(
@@ -73,7 +73,7 @@ def test_a_kernel_without_a_deterministic_form_runs_as_it_is(
     again = FusedAttention(torch)
     assert functional.scaled_dot_product_attention(torch.ones(1)).item() == 1.0
     assert calls == [False, True]
-    assert again.told() == ["attention 1 times without a deterministic form"]
+    assert again.report() == ["attention ran 1 times without a deterministic form"]
 
 
 def test_a_program_that_is_strict_or_not_deterministic_stays_so(attention: FusedAttention) -> None:

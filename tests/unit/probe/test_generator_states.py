@@ -40,6 +40,6 @@ def test_what_is_no_state_is_refused() -> None:
             restore(name, b"short")
     with pytest.raises((ValueError, RuntimeError)):
         restore("torch", b"short")
-    with pytest.raises(ValueError, match="no generator"):
+    with pytest.raises(ValueError, match="unknown generator"):
         restore("jax", b"")
     assert states() == before

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from detctl_probe.checkpoints import folder
-from detctl_probe.checkpoints.content import CheckpointError, Unread
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints import folder
+from detctl_checkpoints.content import CheckpointError, Unread
+from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -29,7 +29,7 @@ def safetensors(header: Any, content: bytes = bytes(8)) -> bytes:
     return struct.pack("<Q", len(text)) + text + content
 
 
-def test_a_sound_file_is_read(tmp_path: Path) -> None:
+def test_a_intact_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     other = {"dtype": "I64", "shape": [1], "data_offsets": [8, 16]}
     path.write_bytes(safetensors({"__metadata__": {"format": "pt"}, "b": other, "a": F32}, bytes(16)))
@@ -38,7 +38,7 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "content", "says"),
+    ("header", "content", "message"),
     [
         ({"a": F32, "b": F32}, bytes(8), "does not begin where the tensor before it ends"),  # two over the same bytes
         ({"a": {**F32, "data_offsets": [4, 12]}}, bytes(12), "does not begin where"),
@@ -46,24 +46,24 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
         ({"a": {**F32, "data_offsets": [0, 1 << 50]}}, bytes(8), "lies beyond its end"),
         ({"a": {**F32, "shape": [1 << 62]}}, bytes(8), "has 8 bytes for shape"),
         ({"a": {**F32, "shape": [1 << 62, 1 << 62, 0], "data_offsets": [0, 0]}}, b"", ""),
-        ({"a": {**F32, "shape": [10**30]}}, bytes(8), "no safetensors header"),
-        ({"a": {**F32, "shape": [2.0]}}, bytes(8), "no safetensors header"),
-        ({"a": {**F32, "shape": [True, 2]}}, bytes(8), "no safetensors header"),
-        ({"a": {**F32, "shape": [1] * 100}}, bytes(8), "no safetensors header"),
-        ({"a": {**F32, "data_offsets": [8, 0]}}, bytes(8), "no safetensors header"),
-        ({"a": {**F32, "data_offsets": [0, 4, 8]}}, bytes(8), "no safetensors header"),
-        ({"a": {**F32, "dtype": 3}}, bytes(8), "no safetensors header"),
-        ({"a": []}, bytes(8), "no safetensors header"),
-        (b'{"a": %b, "a": %b}' % ((json.dumps(F32).encode(),) * 2), bytes(8), "no safetensors header"),
-        (b"[" * 100_000, b"", "no safetensors header"),
-        (b'{"a": NaN}', b"", "no safetensors header"),
+        ({"a": {**F32, "shape": [10**30]}}, bytes(8), "not a safetensors header"),
+        ({"a": {**F32, "shape": [2.0]}}, bytes(8), "not a safetensors header"),
+        ({"a": {**F32, "shape": [True, 2]}}, bytes(8), "not a safetensors header"),
+        ({"a": {**F32, "shape": [1] * 100}}, bytes(8), "not a safetensors header"),
+        ({"a": {**F32, "data_offsets": [8, 0]}}, bytes(8), "not a safetensors header"),
+        ({"a": {**F32, "data_offsets": [0, 4, 8]}}, bytes(8), "not a safetensors header"),
+        ({"a": {**F32, "dtype": 3}}, bytes(8), "not a safetensors header"),
+        ({"a": []}, bytes(8), "not a safetensors header"),
+        (b'{"a": %b, "a": %b}' % ((json.dumps(F32).encode(),) * 2), bytes(8), "not a safetensors header"),
+        (b"[" * 100_000, b"", "not a safetensors header"),
+        (b'{"a": NaN}', b"", "not a safetensors header"),
     ],
 )
-def test_headers_that_do_not_fit_their_bytes(tmp_path: Path, header: Any, content: bytes, says: str) -> None:
+def test_headers_that_do_not_fit_their_bytes(tmp_path: Path, header: Any, content: bytes, message: str) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors(header, content))
-    if says:
-        assert says in refusal(path)
+    if message:
+        assert message in refusal(path)
     else:
         assert isinstance(open_checkpoint(str(path)), object)
 
@@ -102,11 +102,11 @@ def test_an_index_that_claims_sizes_takes_no_memory(distributed: Path) -> None:
         for place in index.storage_data.values():
             place.offset = wrong
         path.write_bytes(pickle.dumps(index))
-        assert "are not what they say" in refusal(distributed)
+        assert "contradict themselves" in refusal(distributed)
 
 
 @pytest.mark.parametrize(
-    ("pickled", "says"),
+    ("pickled", "message"),
     [
         (b"\x80\x02cos\nsystem\n.", "belongs to no index"),
         (b"\x80\x02ctorch.serialization\n_get_layout\nN}X\x01\x00\x00\x00aK\x01s\x86b.", "sets attributes of a class"),
@@ -114,16 +114,16 @@ def test_an_index_that_claims_sizes_takes_no_memory(distributed: Path) -> None:
             b"\x80\x02ctorch.distributed.checkpoint.metadata\nMetadata\nN}X\x01\x00\x00\x00aK\x01s\x86b.",
             "sets attributes of a class",
         ),
-        (b"\x80\x02Nr\xff\xff\xff\xff.", "damaged or no index"),
-        (b"\x80\x04\x96" + struct.pack("<Q", 1 << 40) + b".", "damaged or no index"),
-        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "damaged or no index"),
-        (b"", "damaged or no index"),
-        (b"\x80\x02K\x01.", "damaged or no index"),
+        (b"\x80\x02Nr\xff\xff\xff\xff.", "damaged or not an index"),
+        (b"\x80\x04\x96" + struct.pack("<Q", 1 << 40) + b".", "damaged or not an index"),
+        (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".", "damaged or not an index"),
+        (b"", "damaged or not an index"),
+        (b"\x80\x02K\x01.", "damaged or not an index"),
     ],
 )
-def test_an_index_that_is_none(distributed: Path, pickled: bytes, says: str) -> None:
+def test_an_index_that_is_none(distributed: Path, pickled: bytes, message: str) -> None:
     (distributed / ".metadata").write_bytes(pickled)
-    assert says in refusal(distributed)
+    assert message in refusal(distributed)
 
 
 def test_pieces_are_inspected_too(distributed: Path) -> None:

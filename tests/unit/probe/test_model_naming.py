@@ -7,7 +7,7 @@ import weakref
 
 import torch
 from detctl_probe.observe.model.naming import Names, join, walk
-from detctl_probe.observe.model.tensors import layout, print_tensor, tensors
+from detctl_probe.observe.model.tensors import fingerprint_tensor, layout, tensors
 from torch import nn
 
 
@@ -82,7 +82,7 @@ def test_tensors_of_a_value_have_paths() -> None:
     assert [path for path, _ in tensors(torch.zeros(1))] == [""]
 
 
-def test_layout_is_told_only_where_it_is_odd() -> None:
+def test_layout_is_reported_only_where_it_is_odd() -> None:
     image = torch.zeros(2, 3, 4, 4)
     assert layout(image) is None
     odd = layout(image.to(memory_format=torch.channels_last))
@@ -95,6 +95,6 @@ def test_a_print_asks_nothing_of_autograd() -> None:
     leaf = torch.ones(3, requires_grad=True)
     out = leaf * 2
     version = out._version
-    value = print_tensor(out, sketch=True)
+    value = fingerprint_tensor(out, sketch=True)
     assert (value.dtype, value.shape, out._version, out.grad_fn is not None) == ("float32", (3,), version, True)
-    assert value == print_tensor(out.detach().clone(), sketch=True)
+    assert value == fingerprint_tensor(out.detach().clone(), sketch=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from detctl_probe.digest import device_digests, n6, pending
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.pending import Pending
 from detctl_probe.recording.record_writer import Records, Writer
 from detctl_probe.transport import frames
@@ -85,12 +85,12 @@ def test_nothing_waits_before_the_end() -> None:
     writer = Writer(False, lambda data, now: sent.append(data))
     for step in range(3):
         (made,) = digests.submit([cuda.tensor(torch.full((5,), float(step)))])
-        writer.write(Records("forward", "train", step, 0, [("net", None, Print(made, "float32", (5,)), None)]))
+        writer.write(Records("forward", "train", step, 0, [("net", None, Fingerprint(made, "float32", (5,)), None)]))
         writer.end_step(step, False)
     assert cuda.waits == 0 and not sent
     cuda.run()
     writer.end_step(3, False)  # by now they are known: everything goes out, in order
-    records, ends = told(sent)
+    records, ends = reported(sent)
     assert [record.step for record in records] == [0, 1, 2] and ends == [0, 1, 2, 3]
     assert [record.digest for record in records] == [
         n6.digest_tensor(torch.full((5,), float(step))) for step in range(3)
@@ -105,13 +105,17 @@ def test_records_keep_their_order_behind_one_that_is_pending() -> None:
     (made,) = digests.submit([cuda.tensor(torch.ones(3))])
     sketch = digests.submit_copy(cuda.tensor(torch.arange(4.0)), lambda host: (*host.tolist(), *[0.0] * 34))
     known = n6.digest_tensor(torch.zeros(2))
-    middle = Print(made, "float32", sketch=sketch)
-    for site, one in (("first", Print(known, "float32")), ("second", middle), ("third", Print(known, "float32"))):
+    middle = Fingerprint(made, "float32", sketch=sketch)
+    for site, one in (
+        ("first", Fingerprint(known, "float32")),
+        ("second", middle),
+        ("third", Fingerprint(known, "float32")),
+    ):
         writer.write(Records("forward", "train", 0, 0, [(site, None, one, None)]))
     writer.end_step(0, False)
     assert not sent, "what is known is held up behind what is not, and the step's end behind both"
     writer.finish()
-    records, ends = told(sent)
+    records, ends = reported(sent)
     assert [record.site for record in records] == ["first", "second", "third"] and ends == [0]
     assert records[1].sketch == (0.0, 1.0, 2.0, 3.0, *[0.0] * 34)
     assert cuda.waits == 1
@@ -127,7 +131,7 @@ def test_a_device_that_never_comes_back_holds_nobody_up_before_the_end() -> None
     for step in range(20):
         with cuda.on(stuck):
             (made,) = digests.submit([cuda.given(torch.ones(3))])
-        writer.write(Records("forward", "train", step, 0, [("net", None, Print(made, "float32", (3,)), None)]))
+        writer.write(Records("forward", "train", step, 0, [("net", None, Fingerprint(made, "float32", (3,)), None)]))
         writer.end_step(step, False)
         cuda.run()
     assert not sent and cuda.waits == 0
@@ -140,13 +144,13 @@ def test_a_lost_device_ends_the_recording_and_not_the_training() -> None:
     digests = cuda.digests()
     writer = Writer(False, lambda data, now: None)
     (made,) = digests.submit([cuda.tensor(torch.ones(3))])
-    writer.write(Records("forward", "train", 0, 0, [("net", None, Print(made, "float32", (3,)), None)]))
+    writer.write(Records("forward", "train", 0, 0, [("net", None, Fingerprint(made, "float32", (3,)), None)]))
     cuda.lost = True
     with pytest.raises(DeviceLostError):
-        writer.end_step(0, False)  # the recorder catches it, says so once and drops the rest
+        writer.end_step(0, False)  # the recorder catches it, logs it once and drops the rest
     with pytest.raises(RuntimeError):
         writer.finish()
-    with pytest.raises(RuntimeError, match="not here yet"):
+    with pytest.raises(RuntimeError, match="not arrived yet"):
         made.value()
 
 
@@ -209,7 +213,7 @@ def test_work_goes_to_the_tensors_device_whichever_is_current() -> None:
     assert cuda.launches and not cuda.faults
 
 
-def test_where_the_kernel_cannot_be_compiled_it_is_said_once_and_digests_wait(
+def test_where_the_kernel_cannot_be_compiled_it_is_reported_once_and_digests_wait(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: Any) -> Any:
@@ -220,7 +224,7 @@ def test_where_the_kernel_cannot_be_compiled_it_is_said_once_and_digests_wait(
     monkeypatch.setattr(device_digests, "_devices", {})
     for _ in range(3):
         assert device_digests.submit([torch.ones(3)]) == [n6.digest_tensor(torch.ones(3))]
-    assert capfd.readouterr().err.count("no Triton on cpu (RuntimeError: Failed to find C compiler)") == 1
+    assert capfd.readouterr().err.count("Triton cannot be used on cpu (RuntimeError: Failed to find C compiler)") == 1
 
 
 def test_a_step_that_marks_out_of_memory_raises_for_the_recorder_to_catch() -> None:
@@ -233,7 +237,7 @@ def test_a_step_that_marks_out_of_memory_raises_for_the_recorder_to_catch() -> N
     assert not pending.OPEN, "it is not tried again at each step"
 
 
-def told(sent: list[bytes]) -> tuple[list[Record], list[int]]:
+def reported(sent: list[bytes]) -> tuple[list[Record], list[int]]:
     """(records, steps that ended)."""
     reader, records, ends = frames.FrameReader(), [], []
     for data in sent:

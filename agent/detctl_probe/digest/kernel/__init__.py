@@ -1,7 +1,7 @@
-"""The C form of the digest, by ctypes: `load()` gives it, or None where no compiled kernel lies beside this file.
+"""The C form of the digest, by ctypes: `load()` returns it, or None if no compiled kernel lies beside this file.
 
 Compiled by hatch_build.py when the package is built or installed; `python -m detctl_probe.digest.kernel` compiles it in place.
-The GIL is released during a call. DETCTL_KERNEL=off takes the reference, the name of a form that one or a lower one (for tests).
+A call releases the GIL. For tests, DETCTL_KERNEL=off selects the reference; the name of a form selects that form or a lower one.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ class Kernel:
         self.alone()
 
     def alone(self) -> None:
-        """From now on each thread does all of its own work."""
+        """From now on each thread digests alone."""
         self.share(*_ALONE)
 
     def share(self, parallel: Optional[int], threads: int) -> None:
         """From now on this thread shares large digests among `threads` of an OpenMP runtime: parallel is the address of its GOMP_parallel.
 
-        Another thread would be given a pool of its own by the runtime: it works alone.
+        Other threads digest alone: the runtime would give each of them a new pool.
         """
         self._team = (parallel, threads)
         self._leader = threading.get_ident()
@@ -121,9 +121,9 @@ class Kernel:
 
 
 def load() -> Optional[Kernel]:
-    """The best form that this CPU runs, or None: not compiled for this machine, or switched off."""
-    wanted = os.environ.get("DETCTL_KERNEL", "")
-    if wanted == "off" or not os.path.exists(library_path()):
+    """The best form that this CPU runs; None if the kernel is not compiled for this machine, or switched off."""
+    requested = os.environ.get("DETCTL_KERNEL", "")
+    if requested == "off" or not os.path.exists(library_path()):
         return None
     try:
         library = ctypes.CDLL(library_path())
@@ -132,4 +132,4 @@ def load() -> Optional[Kernel]:
     except (OSError, AttributeError):  # the first sources had no n6_interface
         return None
     best = library.n6_best()
-    return Kernel(library, min(best, FORMS.index(wanted)) if wanted in FORMS else best)
+    return Kernel(library, min(best, FORMS.index(requested)) if requested in FORMS else best)

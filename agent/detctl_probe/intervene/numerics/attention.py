@@ -1,11 +1,11 @@
-"""Intervention `attention=math`: scaled_dot_product_attention by its plain formula, none of the fused kernels."""
+"""Intervention `attention=math`: scaled_dot_product_attention computes its plain formula, without fused kernels."""
 
 from __future__ import annotations
 
 from typing import Any, Dict
 
 from detctl_probe.intervene.numerics.torch_switches import Switches, hold
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "attention"
@@ -13,8 +13,8 @@ _KERNELS = ("flash", "mem_efficient", "cudnn", "math")  # cudnn came with torch 
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `math`."""
-    value = value_of(recorder, NAME, "math".__eq__, "math")
+    """Raises ValueError for any value but `math`."""
+    value = option_value(recorder, NAME, "math".__eq__, "math")
     hold(recorder, NAME, value, Switches(_write, _read, {kernel: kernel == "math" for kernel in _KERNELS}))
 
 

@@ -1,6 +1,6 @@
 """Intervention `ddp_buckets=one`: DistributedDataParallel reduces all gradients in one bucket.
 
-How it would have cut them, and cuts them anew after the first step, then changes no sum.
+It would otherwise cut them into buckets, and cut them again after the first step, which changes sums.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import functools
 import sys
 from typing import Any
 
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "ddp_buckets"
@@ -17,9 +17,9 @@ MEGABYTES = 1 << 20  # more than any model has
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `one`."""
-    value = value_of(recorder, NAME, "one".__eq__, "one")
-    recorder.intervention(NAME, value, False, "no DistributedDataParallel was built")
+    """Raises ValueError for any value but `one`."""
+    value = option_value(recorder, NAME, "one".__eq__, "one")
+    recorder.intervention(NAME, value, False, "the program built no DistributedDataParallel")
     kind = sys.modules["torch.nn.parallel"].DistributedDataParallel
     original = kind.__init__
 

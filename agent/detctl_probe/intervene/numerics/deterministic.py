@@ -1,7 +1,7 @@
-"""Intervention `deterministic=on`: torch's deterministic algorithms, cuDNN's too, benchmark off. What has none warns and runs as it is.
+"""Intervention `deterministic=on`: torch and cuDNN use deterministic algorithms, without benchmarking. Operations that have none warn.
 
-Fused attention needs more than the switch (fused_attention.py). CUBLAS_WORKSPACE_CONFIG is set where nobody has, before CUDA starts.
-It masks: it shows that a race of kernels was at work, not which.
+Fused attention needs more than the switch (fused_attention.py). CUBLAS_WORKSPACE_CONFIG gets a value before CUDA starts, unless it has one.
+The intervention masks: it shows that a race between kernels changed the result, but not which.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from typing import Any, Dict
 
 from detctl_probe.intervene.numerics.fused_attention import FusedAttention
 from detctl_probe.intervene.numerics.torch_switches import Switches, hold
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "deterministic"
-_WANTED = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn.benchmark": False}
+_TARGET = {"deterministic algorithms": True, "cudnn.deterministic": True, "cudnn.benchmark": False}
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `on`."""
-    value = value_of(recorder, NAME, "on".__eq__, "on")
+    """Raises ValueError for any value but `on`."""
+    value = option_value(recorder, NAME, "on".__eq__, "on")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     attention = FusedAttention(sys.modules["torch"])
-    hold(recorder, NAME, value, Switches(_write, _read, _WANTED), attention.told)
+    hold(recorder, NAME, value, Switches(_write, _read, _TARGET), attention.report)
 
 
 def _write(torch: Any) -> None:

@@ -1,9 +1,9 @@
-"""Fused attention under `deterministic=on`: its kernels take their deterministic form only where `warn_only` is off.
+"""Fused attention under `deterministic=on`: its kernels use their deterministic form only if `warn_only` is off.
 
-Everywhere else `warn_only=True` asks an operation for its deterministic form and warns where it has none. torch's flash and
-memory-efficient attention read it otherwise: with it on they warn and add up gradients by atomics all the same, and cuDNN's, which
-has no such form, may still be chosen. So it is off while attention is called, and while the backward of that call runs, and no longer:
-for the rest of a program it would turn missing forms into errors.
+For other operations `warn_only=True` selects the deterministic form, and warns if there is none. torch's flash and memory-efficient
+attention behave differently: they warn and still add up gradients by atomics, and torch may still choose cuDNN's attention, which has no
+deterministic form. So `warn_only` is off while attention is called and while the backward of that call runs. It is on for the rest of the
+program, since missing forms would be errors there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _DEPTH_MAX = 6  # nodes between attention's output and its kernel: slices of a p
 
 
 class FusedAttention:
-    """Wraps scaled_dot_product_attention; `told()` says what ran in its deterministic form."""
+    """Wraps scaled_dot_product_attention; `report()` counts the calls that ran in their deterministic form."""
 
     def __init__(self, torch: Any) -> None:
         self._torch = torch
@@ -36,13 +36,14 @@ class FusedAttention:
 
         functional.scaled_dot_product_attention = compiled.hide(scaled_dot_product_attention)
 
-    def told(self) -> List[str]:
-        """A line for each kind of fused attention, for the read-back."""
+    def report(self) -> List[str]:
+        """One line for each kind of fused attention, for the read-back."""
         lines = [
-            "%s %d times in its deterministic form" % (name, count) for name, count in sorted(self._backwards.items())
+            "%s ran %d times in its deterministic form" % (name, count)
+            for name, count in sorted(self._backwards.items())
         ]
         if self._refused:
-            lines.append("attention %d times without a deterministic form" % self._refused)
+            lines.append("attention ran %d times without a deterministic form" % self._refused)
         return lines
 
     def _lenient(self) -> bool:
@@ -55,7 +56,9 @@ class FusedAttention:
         try:
             with self._strict():
                 out = original(*args, **kwargs)
-        except RuntimeError:  # what is chosen here has no deterministic form: as everywhere, it then runs as it is
+        except (
+            RuntimeError
+        ):  # torch has chosen a kernel without a deterministic form: it runs as it is, like other operations
             self._refused += 1
             return original(*args, **kwargs)
         node = _kernel_node(getattr(out, "grad_fn", None))
@@ -64,7 +67,7 @@ class FusedAttention:
         return out
 
     def _watch(self, node: Any) -> None:
-        """Its backward runs strictly."""
+        """Switches `warn_only` off while the backward of this output runs."""
         name = node.name()
 
         def before(_: Any) -> None:
@@ -91,7 +94,7 @@ class FusedAttention:
 
 
 def _kernel_node(node: Optional[Any]) -> Optional[Any]:
-    """The node of a fused attention kernel that made this output; None where it was the plain formula."""
+    """The autograd node of the fused attention kernel that made this output; None for the plain formula."""
     level = [node] if node is not None else []
     for _ in range(_DEPTH_MAX):
         for one in level:

@@ -1,6 +1,6 @@
-"""Intervention `precision=highest`: no TF32, no reduced-precision reductions, float32 products in float32.
+"""Intervention `precision=highest`: float32 products in float32, without TF32 or reductions in reduced precision.
 
-autocast is the program's own and stays as it is.
+It does not change the program's autocast.
 """
 
 from __future__ import annotations
@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from detctl_probe.intervene.numerics.torch_switches import Switches, hold
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "precision"
 _REDUCED = ("allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction")
-_WANTED: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": False, **dict.fromkeys(_REDUCED, False)}
+_TARGET: Dict[str, Any] = {"matmul precision": "highest", "cudnn.allow_tf32": False, **dict.fromkeys(_REDUCED, False)}
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `highest`."""
-    value = value_of(recorder, NAME, "highest".__eq__, "highest")
-    hold(recorder, NAME, value, Switches(_write, _read, _WANTED))
+    """Raises ValueError for any value but `highest`."""
+    value = option_value(recorder, NAME, "highest".__eq__, "highest")
+    hold(recorder, NAME, value, Switches(_write, _read, _TARGET))
 
 
 def _write(torch: Any) -> None:

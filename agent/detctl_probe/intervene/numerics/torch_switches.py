@@ -1,6 +1,6 @@
-"""A switch of torch that is set when torch is imported, held against the program's own calls, and read back at each step's start.
+"""Holds switches of torch: sets them when torch is imported, undoes the program's changes, and reads them back at each step's start.
 
-What the interventions deterministic, threads, precision and attention have in common.
+The interventions deterministic, threads, precision and attention use it.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from detctl_probe.recording.recorder import Recorder
 
 
 class Switches(NamedTuple):
-    """Values by the name in which a person would write them; `write` sets all, `read` gives them as they are now."""
+    """Values by names for people. `write` sets all to `target`, `read` returns the current values."""
 
     write: Callable[[Any], None]
     read: Callable[[Any], Mapping[str, Any]]
-    wanted: Mapping[str, Any]
+    target: Mapping[str, Any]
 
 
 def hold(
     recorder: Recorder, name: str, value: str, switches: Switches, more: Callable[[], Sequence[str]] = tuple
 ) -> None:
-    """Sets the switches now and before each step; the read-back tells what they were, and whether the program changed them.
+    """Sets the switches now and before each step. The read-back reports what they were, and whether the program changed them.
 
     more: further lines of the read-back."""
     torch = sys.modules["torch"]
@@ -30,22 +30,22 @@ def hold(
     undone: Dict[str, int] = {}
 
     def look(first: bool = False) -> None:
-        with recorder.working():  # what observers watch is called for us, not for the program
-            set_and_tell(first)
+        with recorder.working():  # observers must not record calls that the probe makes
+            set_and_report(first)
 
-    def set_and_tell(first: bool) -> None:
+    def set_and_report(first: bool) -> None:
         if not first:
             for key, now in switches.read(torch).items():
-                if now != switches.wanted[key]:
+                if now != switches.target[key]:
                     undone[key] = undone.get(key, 0) + 1
         switches.write(torch)
         now = switches.read(torch)
-        missed = ["%s is %s" % (key, now[key]) for key in switches.wanted if now[key] != switches.wanted[key]]
-        changed = ["%s: %s → %s" % (key, before[key], now[key]) for key in switches.wanted if before[key] != now[key]]
-        told = missed or changed or ["nothing to change"]
-        told += ["the program set %s %d times in between" % (key, count) for key, count in sorted(undone.items())]
-        told += more()
-        recorder.intervention(name, value, not missed, "; ".join(told))
+        missed = ["%s is %s" % (key, now[key]) for key in switches.target if now[key] != switches.target[key]]
+        changed = ["%s: %s → %s" % (key, before[key], now[key]) for key in switches.target if before[key] != now[key]]
+        lines = missed or changed or ["nothing to change"]
+        lines += ["the program set %s %d times in between" % (key, count) for key, count in sorted(undone.items())]
+        lines += more()
+        recorder.intervention(name, value, not missed, "; ".join(lines))
 
     look(first=True)
     recorder.at_step_start(look)

@@ -1,12 +1,12 @@
-"""What an intervention gives in place of the system's entropy."""
+"""Bytes that an intervention returns in place of the system's entropy."""
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
 
-class Octets:
-    """The same stream of bytes in every run, for each key another."""
+class DeterministicBytes:
+    """A stream of bytes, the same in every run; each key has another."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()

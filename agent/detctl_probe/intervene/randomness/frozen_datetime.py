@@ -1,7 +1,7 @@
 """`datetime.datetime` and `datetime.date` whose clock can be frozen: C types take no patch, so subclasses stand in for them.
 
-Only the user's own code gets them from the module: pandas and others are compiled against the real types, and end where another is found.
-Whatever they make is of the real types, and the real types' objects are instances of them, as code that checks expects.
+Only the user's own code gets them from the module: pandas and others are compiled against the real types, and crash on any other. The
+subclasses make objects of the real types, and objects of the real types are instances of them, as code with isinstance checks expects.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, Optional
 
 
 def install(now_s: Callable[[], float], for_user: Callable[[str], bool], of_user: Callable[[FrameType], bool]) -> None:
-    """now_s: seconds since the epoch; for_user(what): whether the user's own code asks; of_user(frame): whether a frame is of it."""
+    """now_s: seconds since the epoch; for_user(what): whether the user's own code calls; of_user(frame): whether a frame belongs to it."""
     real, real_date = datetime.datetime, datetime.date
 
     class Standing(type):
@@ -60,6 +60,6 @@ def install(now_s: Callable[[], float], for_user: Callable[[str], bool], of_user
     for kind, stands_in in standing.items():
         stands_in.__name__ = stands_in.__qualname__ = kind.__name__
         stands_in.__module__ = "datetime"
-        # pickle finds a type by its name, from the frame that pickles: there it must find what is written.
+        # pickle looks a type up by its name, from the frame that pickles: there it must find the type that it writes.
         copyreg.pickle(kind, lambda value: (seen_from(type(value), sys._getframe(1)), value.__reduce_ex__(2)[1]))
     datetime.__class__ = Module

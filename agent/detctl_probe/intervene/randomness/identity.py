@@ -1,8 +1,8 @@
-"""Intervention `identity=frozen`: clock, host's name, process ids, uuids and os.urandom are the same in every run, for the user's own code.
+"""Intervention `identity=frozen`: the user's own code sees the same clock, host name, process ids, uuids and os.urandom in every run.
 
-Who calls decides: packages and the standard library (locks, temporary files, sockets) keep the real ones, and so does what C code reads.
-Clocks that measure durations (perf_counter, monotonic) are real; the frozen one goes on by a microsecond a call and by what the program
-sleeps. Read back: what was asked for, how often.
+The caller decides: packages, the standard library (locks, temporary files, sockets) and C code keep the real values. Clocks that measure
+durations (perf_counter, monotonic) are real. The frozen clock advances by a microsecond with each call, and by the time that the program
+sleeps. The read-back counts the calls by name.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from types import FrameType
 from typing import Any, Callable, Optional
 
 from detctl_probe.intervene.randomness import frozen_datetime
-from detctl_probe.intervene.randomness.deterministic_bytes import Octets
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.callers import USER
 from detctl_probe.process.patching import Builtin, rebind
 from detctl_probe.recording.recorder import Recorder
@@ -29,7 +29,7 @@ NAME = "identity"
 EPOCH_S = 1_700_000_000.0
 HOST = "frozen-host"
 PID = 4242
-# What draws for somebody else, and what stands in for functions.
+# Modules that draw for their caller, and those of the functions that stand in for others.
 _BETWEEN = (
     "/random.py",
     "/secrets.py",
@@ -37,34 +37,34 @@ _BETWEEN = (
     "/identity.py",
     "/frozen_datetime.py",
     "/patching.py",
-    "/observe/seeds.py",
-    "/intervene/seed.py",
+    "/observe/randomness/seeds.py",
+    "/intervene/randomness/seed.py",
 )
 
 
 class _Frozen:
-    """The values, and what was asked for."""
+    """The frozen values, and a count of the calls."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._asked: "Counter[str]" = Counter()
+        self._calls: "Counter[str]" = Counter()
         self._now_us = 0
-        self.octets = Octets("detctl").take
+        self.bytes_of = DeterministicBytes("detctl").take
 
-    def asked(self, what: str) -> None:
-        self._asked[what] += 1
-        told = ", ".join("%s %d times" % row for row in sorted(self._asked.items()))
-        detail = "frozen for the program's own code: " + told
-        self._recorder.intervention(NAME, "frozen", True, detail, calls=dict(self._asked))
+    def count(self, what: str) -> None:
+        self._calls[what] += 1
+        counts = ", ".join("%s %d times" % row for row in sorted(self._calls.items()))
+        detail = "frozen for the program's own code: " + counts
+        self._recorder.intervention(NAME, "frozen", True, detail, calls=dict(self._calls))
 
     def for_user(self, what: str) -> bool:
-        """Whether the user's own code asked: directly, or through what only draws random numbers."""
+        """Whether the user's own code calls: directly, or through a module that only draws random numbers."""
         frame: Optional[FrameType] = sys._getframe(1)
         while frame is not None and frame.f_code.co_filename.endswith(_BETWEEN):
             frame = frame.f_back
         if frame is None or not self.of_user(frame):
             return False  # the probe itself, too
-        self.asked(what)
+        self.count(what)
         return True
 
     def of_user(self, frame: FrameType) -> bool:
@@ -80,9 +80,9 @@ class _Frozen:
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value but `frozen`."""
-    value = value_of(recorder, NAME, "frozen".__eq__, "frozen")
-    recorder.intervention(NAME, value, False, "the program's own code asked for none of it")
+    """Raises ValueError for any value but `frozen`."""
+    value = option_value(recorder, NAME, "frozen".__eq__, "frozen")
+    recorder.intervention(NAME, value, False, "the program's own code read none of them")
     frozen = _Frozen(recorder)
     _replace(time, "time", frozen, frozen.now_s)
     _replace(time, "time_ns", frozen, lambda: int(frozen.now_s() * 1e6) * 1000)
@@ -93,9 +93,9 @@ def install(recorder: Recorder) -> None:
     _uname(frozen)
     _replace(os, "getpid", frozen, lambda: PID)
     _replace(os, "getppid", frozen, lambda: PID - 1)
-    _replace(os, "urandom", frozen, frozen.octets)
-    _replace(uuid, "uuid1", frozen, lambda *_, **__: uuid.UUID(bytes=frozen.octets(16), version=1))
-    _replace(uuid, "uuid4", frozen, lambda: uuid.UUID(bytes=frozen.octets(16), version=4))
+    _replace(os, "urandom", frozen, frozen.bytes_of)
+    _replace(uuid, "uuid1", frozen, lambda *_, **__: uuid.UUID(bytes=frozen.bytes_of(16), version=1))
+    _replace(uuid, "uuid4", frozen, lambda: uuid.UUID(bytes=frozen.bytes_of(16), version=4))
     _system_random(frozen)
 
 
@@ -113,7 +113,7 @@ def _replace(module: Any, name: str, frozen: _Frozen, instead: Callable[..., Any
 
 
 def _uname(frozen: _Frozen) -> None:
-    """Only the name of the host; what system it runs is real."""
+    """Freezes only the name of the host; the rest of uname is real."""
     original = getattr(os, "uname", None)
     if original is None:
         return
@@ -136,12 +136,12 @@ def _sleep(frozen: _Frozen) -> None:
 
 
 def _system_random(frozen: _Frozen) -> None:
-    """random.seed() and random.Random() without a seed draw from the system in C."""
+    """Seeds random.seed() and random.Random() that get no seed: they draw from the system in C."""
     original = random.Random.seed
 
     def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
         if a is None and frozen.for_user("random.seed"):
-            a = int.from_bytes(frozen.octets(32), "big")
+            a = int.from_bytes(frozen.bytes_of(32), "big")
         original(self, a, version)
 
     random.Random.seed = seed  # type: ignore[method-assign]  # a patch is one

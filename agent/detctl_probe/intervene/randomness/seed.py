@@ -1,8 +1,8 @@
 """Intervention `seed`: N seeds Python's, numpy's and torch's generators as they are imported; N:steps also at the start of each step.
 
-Generators that packages make without a seed get one too (those of the user's own code ask the system: that is `identity`). A program
-that seeds afterwards has its own way, except with `:steps`. It masks: equal runs under it show that randomness without a fixed seed was
-at work, not where.
+Generators that packages make without a seed get one too (for those of the user's own code see `identity`). A program that seeds later
+overrides it, except with `:steps`. The intervention masks: equal runs under it show that randomness without a fixed seed had an effect,
+but not where.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from types import ModuleType
 from typing import Any, Callable, List, Optional
 
-from detctl_probe.intervene.randomness.deterministic_bytes import Octets
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.imports import when_imported
 from detctl_probe.recording.recorder import WORKER, Recorder
 
@@ -22,13 +22,13 @@ NAME = "seed"
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no seed."""
-    value = value_of(recorder, NAME, _is_seed, "N or N:steps")
+    """Raises ValueError for a value that is not a seed."""
+    value = option_value(recorder, NAME, _is_seed, "N or N:steps")
     number, _, when = value.partition(":")
     seed = int(number) % 2**32
     seeded: List[str] = []
 
-    def tell(what: str) -> None:
+    def report(what: str) -> None:
         if what not in seeded:
             seeded.append(what)
         recorder.intervention(NAME, value, True, "%s seeded with %d" % (", ".join(seeded), seed))
@@ -36,12 +36,12 @@ def install(recorder: Recorder) -> None:
     def of_torch(torch: Any) -> None:
         with recorder.working("rng"):  # as in seed_all
             torch.manual_seed(seed)
-        tell("torch")
+        report("torch")
 
     def of_numpy(_: ModuleType) -> None:
         with recorder.working("rng"):
             sys.modules["numpy"].random.seed(seed)
-        tell("numpy")
+        report("numpy")
 
     def of_random() -> None:
         with recorder.working("rng"):
@@ -49,10 +49,10 @@ def install(recorder: Recorder) -> None:
 
     of_random()
     os.register_at_fork(after_in_child=of_random)  # after Python's own, which takes the system's entropy
-    tell("random")
+    report("random")
     when_imported("numpy", of_numpy)
     when_imported("torch", of_torch)
-    _seed_packages(recorder, seed, tell)
+    _seed_packages(recorder, seed, report)
     if not when:
         return
 
@@ -60,15 +60,15 @@ def install(recorder: Recorder) -> None:
         if recorder.role == WORKER:
             return
         seed_all(recorder, (seed + recorder.step) % 2**32)
-        tell("each step")
+        report("each step")
 
     recorder.at_step_start(again)
 
 
 def seed_all(recorder: Recorder, seed: int) -> None:
-    """Python's generator, and numpy's and torch's where they are imported. seed: below 2^32.
+    """Seeds Python's generator, and those of numpy and torch if they are imported. seed: below 2^32.
 
-    At work for the probe: a seeding of ours must not be recorded as one of the program's.
+    The recorder is `working` meanwhile, so that this is not recorded as a seeding of the program.
     """
     with recorder.working("rng"):
         random.seed(seed)
@@ -78,18 +78,18 @@ def seed_all(recorder: Recorder, seed: int) -> None:
             sys.modules["torch"].manual_seed(seed)
 
 
-def _seed_packages(recorder: Recorder, seed: int, tell: Callable[[str], None]) -> None:
-    """What a package takes from the system to seed a generator with is the same in every run."""
-    octets = Octets(str(seed))
+def _seed_packages(recorder: Recorder, seed: int, report: Callable[[str], None]) -> None:
+    """Makes the entropy with which packages seed their generators the same in every run."""
+    generated = DeterministicBytes(str(seed))
 
     def bits(count: int) -> Optional[int]:
-        """Below 2^count; None where no package asks."""
+        """A number below 2^count; None if no package calls."""
         frame = recorder.callers.nearest(skip_files=("/random.py", "/secrets.py"), depth=2)
         package = recorder.callers.package_at_work(frame) if frame is not None else None
         if package is None:
             return None
-        tell("generators of %s" % package)
-        return int.from_bytes(octets.take(count // 8 + 1), "big") % (1 << count)
+        report("generators of %s" % package)
+        return int.from_bytes(generated.take(count // 8 + 1), "big") % (1 << count)
 
     original = random.Random.seed
 

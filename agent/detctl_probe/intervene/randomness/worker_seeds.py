@@ -1,7 +1,7 @@
 """Intervention `worker_seeds=N`: DataLoader workers seed random, numpy and torch before each fetch, by N, the worker and the index.
 
-What is drawn for a sample then depends on nothing that was drawn before it. It masks: it shows that draws in workers were at work, not
-which. In the main process nothing is seeded.
+The draws for a sample then do not depend on earlier draws. The intervention masks: it shows that draws in workers had an effect, but not
+which. It seeds nothing in the main process.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from hashlib import blake2b
 from typing import Any
 
 from detctl_probe.intervene.randomness.seed import seed_all
-from detctl_probe.intervene.requested import value_of
+from detctl_probe.intervene.requested import option_value
 from detctl_probe.recording.recorder import Recorder
 
 NAME = "worker_seeds"
 
 
 def install(recorder: Recorder) -> None:
-    """Raises ValueError for a value that is no number."""
-    value = value_of(recorder, NAME, str.isdigit, "a number")
+    """Raises ValueError for a value that is not a number."""
+    value = option_value(recorder, NAME, str.isdigit, "a number")
     recorder.intervention(NAME, value, False, "no worker fetched anything")
     data = sys.modules["torch.utils.data"]
     fetchers = sys.modules["torch.utils.data._utils.fetch"]

@@ -1,9 +1,9 @@
-"""Stages sample and batch: what one fetch of a DataLoader read, transformed and collated, seen where it happens.
+"""Stages sample and batch: what one fetch of a DataLoader read, transformed and collated, observed where it happens.
 
 A `Collator` takes the place of the user's collate_fn inside the iterator (never on the loader): it is called with the samples and
-makes the batch, in a worker as in the main process, so both see the same. From a worker it returns an `Envelope`, batch and
-observations in one, which `observe/loader.py` opens where the main process takes the batch: no order depends on timing. A worker
-wraps only when its main process handed it a Collator, so whoever runs his own loops (torchdata) never meets an Envelope.
+makes the batch, in a worker as in the main process, so both observe the same. From a worker it returns an `Envelope` that holds the
+batch and the observations. `loader.py` opens it when the main process takes the batch, so no order depends on timing. A worker
+wraps only if its main process handed it a Collator: a library with its own loops (torchdata) never sees an Envelope.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.values import NoDigestError, by_path, fingerprint, gather, is_opaque, leaves, set_places
 from detctl_probe.observe.data import order, workers
 from detctl_probe.observe.data.loader_evidence import file_names, small
@@ -23,13 +23,13 @@ from detctl_probe.recording.recorder import Recorder, recorder
 # Transform sites of one batch: a transform that is new for each call must not fill memory.
 SITES_MAX = 64
 
-Record = Tuple[str, str, Print, Optional[Mapping[str, Any]]]
+Record = Tuple[str, str, Fingerprint, Optional[Mapping[str, Any]]]
 
 _local = threading.local()
 
 
 class Seen(NamedTuple):
-    """What one fetch saw; picklable. `carried`: what else the worker's recorder took (files, listings, generators)."""
+    """What one fetch saw; picklable. `carried`: what else the worker's recorder kept (files, listings, generators)."""
 
     records: List[Record]
     notes: List[Tuple[str, str, Dict[str, Any]]]
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
 
 class Envelope:
-    """A batch on its way from a worker, with what was seen of it."""
+    """A batch on its way from a worker, with its observations."""
 
     def __init__(self, data: Any, seen: Seen) -> None:
         self.data = data
@@ -50,37 +50,37 @@ class Envelope:
         return Envelope, (self.data, self.seen)
 
     def pin_memory(self, *device: Any) -> "Envelope":
-        """torch's pin thread asks for this; it pins what is inside, for the device that the thread was told."""
+        """torch's pin thread asks for this; it pins what is inside, for the thread's device."""
         pin = sys.modules["torch.utils.data._utils.pin_memory"].pin_memory
-        told = device or (sys._getframe(1).f_locals.get("device"),)
-        self.data = pin(self.data, *told)
+        arguments = device or (sys._getframe(1).f_locals.get("device"),)
+        self.data = pin(self.data, *arguments)
         return self
 
 
 class Fetch:
-    """Observations of one fetch under way."""
+    """The observations of a fetch that has not ended."""
 
     def __init__(self, dataset: Any, index: Any, samples: bool = True) -> None:
         self.dataset = dataset
         self.indices: List[Any] = []
-        self.order: Optional[Print] = None
-        self.columns: Dict[str, List[Print]] = {}  # transform site -> a print a call
+        self.order: Optional[Fingerprint] = None
+        self.columns: Dict[str, List[Fingerprint]] = {}  # transform site -> one fingerprint for each call
         self.notes: List[Tuple[str, str, Dict[str, Any]]] = []
         self.unobserved: Dict[Tuple[str, str], str] = {}
-        self.samples = samples  # whether they are taken, and what transforms make of them
+        self.samples = samples  # whether samples, and what transforms make of them, are recorded
         self.generators = snapshot() if samples else {}
         try:
-            self.indices = order.as_list(index)  # a copy: __getitems__ may do with its list what it likes
-            self.order = order.order_print(self.indices)
+            self.indices = order.as_list(index)  # a copy: __getitems__ may change its list
+            self.order = order.order_fingerprint(self.indices)
         except NoDigestError as error:
             self.miss("order", "indices of a batch", str(error))
 
     def miss(self, stage: str, what: str, why: str) -> None:
-        """A part of what was fetched has no digest."""
+        """Notes that a part of the fetch has no digest."""
         self.unobserved.setdefault((stage, what), why)
 
     def transformed(self, site: str, value: Any) -> None:
-        """One call of a transform returned `value`: a row more for its site."""
+        """A call of a transform returned `value`: adds a row for its site."""
         if not self.samples:
             return
         for path, leaf in leaves(value):
@@ -88,23 +88,23 @@ class Fetch:
             column = self.columns.get(name)
             if column is None:
                 if len(self.columns) >= SITES_MAX:
-                    self.miss("sample", "transforms", "more than %d sites in one batch" % SITES_MAX)
+                    self.miss("sample", "transforms", "the batch has more than %d sites" % SITES_MAX)
                     return
                 column = self.columns[name] = []
-            print_ = self.print_of("sample", name, leaf)
-            if print_ is not None:
-                column.append(print_)
+            leaf_fingerprint = self.fingerprint_of("sample", name, leaf)
+            if leaf_fingerprint is not None:
+                column.append(leaf_fingerprint)
 
-    def print_of(self, stage: str, what: str, leaf: Any, rows: bool = False) -> Optional[Print]:
-        """The fingerprint of a leaf, or None where it has none (then it is unobserved, and said so)."""
+    def fingerprint_of(self, stage: str, what: str, leaf: Any, rows: bool = False) -> Optional[Fingerprint]:
+        """The fingerprint of a leaf, or None if it has none; it is then reported as unobserved."""
         try:
-            print_ = fingerprint(leaf, rows)
+            leaf_fingerprint = fingerprint(leaf, rows)
         except NoDigestError as error:
             self.miss(stage, what, str(error))
             return None
-        if is_opaque(print_):
-            self.miss(stage, what, "nothing but its type is known: %s" % print_.dtype.rpartition(":")[2])
-        return print_
+        if is_opaque(leaf_fingerprint):
+            self.miss(stage, what, "only its type is known: %s" % leaf_fingerprint.dtype.rpartition(":")[2])
+        return leaf_fingerprint
 
 
 class Collator:
@@ -121,7 +121,7 @@ class Collator:
         return self._collate, self._auto, self._travels
 
     def __setstate__(self, state: Tuple[Any, ...]) -> None:
-        """Comes to life in a worker that was spawned: whatever a forked one inherits is put in place first."""
+        """Unpickles in a spawned worker: first installs what a forked worker inherits."""
         self._collate, self._auto, self._travels = state
         self._seen, self._started = None, False
         if self._travels:
@@ -144,7 +144,7 @@ class Collator:
         _stack().append(fetch)
 
     def end(self) -> None:
-        """The fetch that began last on this thread is over, by whatever way."""
+        """The fetch that began last on this thread has ended, with or without an exception."""
         _stack().pop()
 
     def __call__(self, samples: Any) -> Any:
@@ -172,7 +172,7 @@ class Collator:
         return batch
 
     def take(self) -> Optional[Seen]:
-        """What the last fetch in this process saw, once."""
+        """Returns what the last fetch in this process saw, and forgets it."""
         seen, self._seen = self._seen, None
         return seen
 
@@ -185,15 +185,15 @@ class Collator:
             return records
         draws = drawn(fetch.generators, snapshot())
         listed = samples if self._auto and isinstance(samples, (list, tuple)) else [samples]
-        read: List[Dict[str, Print]] = []
+        read: List[Dict[str, Fingerprint]] = []
         for sample in listed:
-            prints: Dict[str, Print] = {}
+            fingerprints: Dict[str, Fingerprint] = {}
             for path, leaf in leaves(sample):
                 site = "__getitem__/%s" % path if path else "__getitem__"
-                print_ = fetch.print_of("sample", site, leaf)
-                if print_ is not None:
-                    prints[site] = print_
-            read.append(prints)
+                leaf_fingerprint = fetch.fingerprint_of("sample", site, leaf)
+                if leaf_fingerprint is not None:
+                    fingerprints[site] = leaf_fingerprint
+            read.append(fingerprints)
         records.extend(_of_columns(fetch.columns, "transform"))
         evidence: Dict[str, Any] = {}
         if draws:
@@ -201,20 +201,20 @@ class Collator:
         files = file_names(fetch.dataset, fetch.indices, logical)
         if files:
             evidence["files"] = files
-        for site, print_ in by_path(read).items():
-            records.append(("sample", site, print_, small(evidence) if evidence else None))
+        for site, leaf_fingerprint in by_path(read).items():
+            records.append(("sample", site, leaf_fingerprint, small(evidence) if evidence else None))
             evidence = {}  # once a batch
         return records
 
 
 def current_fetch() -> Optional[Fetch]:
-    """The fetch under way on this thread, or None."""
+    """The current fetch of this thread, or None."""
     stack = _stack()
     return stack[-1] if stack else None
 
 
 def inside_fetch() -> bool:
-    """Whether this thread is inside a DataLoader's fetch: what happens there belongs to the data, not to the model."""
+    """Whether this thread is inside a DataLoader's fetch: what happens there belongs to the data and not to the model."""
     return bool(_stack())
 
 
@@ -224,27 +224,27 @@ def install(owner: Recorder) -> None:
     set_places(owner.logical)
 
 
-def _of_columns(columns: Mapping[str, List[Print]], what: str) -> List[Record]:
+def _of_columns(columns: Mapping[str, List[Fingerprint]], what: str) -> List[Record]:
     evidence = {"in": what} if what == "collate" else None
     return [("sample", site, gather(column), evidence) for site, column in columns.items() if column]
 
 
 def _takes_samples(owner: Recorder) -> bool:
-    """Level step takes batches alone. A worker does not know the step: what it took for nothing is dropped where it arrives."""
+    """Whether samples are recorded: not at level step. A worker does not know the step; the main process drops what it took in vain."""
     return owner.keeps_evidence and owner.takes("sample")
 
 
 def _of_batch(fetch: Fetch, batch: Any, count: Optional[int], rows: bool) -> List[Record]:
     records: List[Record] = []
     for path, leaf in leaves(batch, count):
-        print_ = fetch.print_of("batch", path or "batch", leaf, rows=rows)
-        if print_ is not None:
-            records.append(("batch", path or "batch", print_, None))
+        leaf_fingerprint = fetch.fingerprint_of("batch", path or "batch", leaf, rows=rows)
+        if leaf_fingerprint is not None:
+            records.append(("batch", path or "batch", leaf_fingerprint, None))
     return records
 
 
 def _guarded(owner: Optional[Recorder], fetch: Fetch, stage: str, work: Callable[[], None]) -> None:
-    """Runs the probe's own work: what it raises becomes a gap that is said; a signal handler's exception goes through."""
+    """Runs the probe's own work: an exception is reported as unobserved, except that of a signal handler, which passes."""
     try:
         with _working(owner, stage):
             work()

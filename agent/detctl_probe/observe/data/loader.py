@@ -1,9 +1,9 @@
-"""DataLoaders, where the main process takes batches: numbers loaders and batches and writes what a fetch saw.
+"""Numbers loaders and batches, and records the observations of each fetch when the main process takes its batch.
 
 Loaders are numbered by first use. The batches of a loader are numbered over its whole life, and that number is the occurrence of each
-fingerprint of order, sample and batch. So identity does not depend on how far a sampler or a worker runs ahead (docs/adr/0015). Sites
+fingerprint of order, sample and batch. So the numbering does not depend on how far a sampler or a worker runs ahead (docs/adr/0015). Sites
 of later loaders end in `@loader2`. Three patches: the iterator's constructor swaps its copy of collate_fn for a Collator
-(the loader's own stays as it is), and `_next_data` of torch's two iterators opens what comes of it.
+(the loader's own stays as it is), and `_next_data` of torch's two iterators opens the Envelopes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Loader:
         return "loader%d" % self.number
 
     def site(self, stage: str, site: str) -> str:
-        """The site as it is recorded."""
+        """The recorded site: with this loader's suffix."""
         if stage == "order":
             return self.name
         return site if self.number == 1 else "%s@%s" % (site, self.name)
@@ -103,7 +103,9 @@ def _attach(owner: Recorder, iterator: Any, loader: Any, multi: type, ours: Tupl
         if type(iterator)._next_data not in ours:
             kind = "%s.%s" % (type(iterator).__module__, type(iterator).__qualname__)
             for stage in ("order", "sample", "batch"):
-                owner.unobserved(stage, known.name, "its iterator %s takes batches in its own way" % kind)
+                owner.unobserved(
+                    stage, known.name, "its iterator %s takes batches in its own way, which the probe cannot see" % kind
+                )
             owner.note(
                 "foreign-worker",
                 "%s is iterated by %s: its batches are not observed" % (known.name, kind),
@@ -143,7 +145,7 @@ def _next_data(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
-    """The main process has the next batch of a loader: writes what was seen of it at the step under way."""
+    """The main process has the next batch of a loader: records its observations at the current step."""
     number = known.batches
     known.batches += 1
     owner = recorder()
@@ -151,7 +153,7 @@ def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
         return
     try:
         if seen is None:
-            owner.unobserved("batch", known.name, "a worker sent a batch that the probe did not see")
+            owner.unobserved("batch", known.name, "a worker sent a batch that the probe did not observe")
             return
         phase = owner.batch_phase()
         if phase is not None:
@@ -168,13 +170,13 @@ def _write(owner: Recorder, known: Loader, seen: Seen, number: int, worker_count
     owner.replay(seen.carried)
     owner.costs.add_worker(seen.cost)
     _fired(owner, "workers", len(seen.carried))
-    told: List[str] = []
-    for stage, site, print_, evidence in seen.records:
+    stages: List[str] = []
+    for stage, site, fingerprint, evidence in seen.records:
         more: Optional[Mapping[str, Any]] = evidence
-        if stage not in told:
-            told.append(stage)
+        if stage not in stages:
+            stages.append(stage)
             more = small({**(evidence or {}), **_about(known, stage, seen, worker_count)})
-        owner.record(stage, known.site(stage, site), print_, occurrence=number, evidence=more)
+        owner.record(stage, known.site(stage, site), fingerprint, occurrence=number, evidence=more)
         _fired(owner, "transforms" if site.startswith("transform/") else _OBSERVERS[stage], 1)
     for kind, text, fields in seen.notes:
         owner.note(kind, text, **fields)

@@ -1,6 +1,6 @@
-"""What a batch's records say beside their digests: dataset and its source line, sampler, names of files. Never compared.
+"""The evidence of a batch's records: dataset and its source line, sampler, names of files. Evidence is never compared.
 
-Reads attributes from instance dictionaries alone: a property of a dataset is the user's code and is not run.
+Reads attributes only from instance dictionaries: a property of a dataset is the user's code, which is not run.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def describe_dataset(dataset: Any, logical: Callable[[str], str]) -> Dict[str, A
 
 
 def describe_sampler(loader: Any) -> Dict[str, Any]:
-    """{"sampler": "RandomSampler"}, and the batch sampler where it is not torch's own."""
+    """{"sampler": "RandomSampler"}, and the batch sampler if it is not torch's own."""
     described: Dict[str, Any] = {"sampler": type(getattr(loader, "sampler", None)).__name__}
     batch_sampler = getattr(loader, "batch_sampler", None)
     if batch_sampler is not None and type(batch_sampler).__name__ != "BatchSampler":
@@ -55,7 +55,7 @@ def describe_sampler(loader: Any) -> Dict[str, Any]:
 
 
 def file_names(dataset: Any, indices: List[Any], logical: Callable[[str], str]) -> List[str]:
-    """Logical names of the files of the first indices, where the dataset lists them by index; else nothing."""
+    """Logical names of the files of the first indices, if the dataset lists them by index; else nothing."""
     names: List[str] = []
     for index in indices[:FILES_MAX]:
         path = _path_of(dataset, index)
@@ -66,7 +66,7 @@ def file_names(dataset: Any, indices: List[Any], logical: Callable[[str], str]) 
 
 
 def small(evidence: Mapping[str, Any]) -> Dict[str, Any]:
-    """The evidence cut to EVIDENCE_BYTES_MAX bytes of JSON: lists lose their ends, then the last keys go."""
+    """The evidence, cut to EVIDENCE_BYTES_MAX bytes of JSON: lists lose their ends, then the last keys are dropped."""
     kept = dict(evidence)
     while len(json.dumps(kept, default=str)) > EVIDENCE_BYTES_MAX:
         lists = [key for key, value in kept.items() if isinstance(value, list) and value]

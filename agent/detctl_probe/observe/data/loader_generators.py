@@ -1,4 +1,4 @@
-"""States of the global random generators, read without a draw: who drew between two points, and prints for stage rng."""
+"""Reads the states of the global random generators without drawing: which drew between two points, and fingerprints for stage rng."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import sys
 from hashlib import blake2b
 from typing import Any, Dict, List
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 
 
 def snapshot() -> Dict[str, bytes]:
-    """Generator name -> 16 bytes of its state, for random and, where the process has them, numpy and torch."""
-    version, words, gauss = random.getstate()
-    states = {"random": _hash(struct.pack("<%dI" % len(words), *words) + repr((version, gauss)).encode())}
+    """Generator name -> 16 bytes of its state, for random and, if the process has them, numpy and torch."""
+    version, numbers, gauss = random.getstate()
+    states = {"random": _hash(struct.pack("<%dI" % len(numbers), *numbers) + repr((version, gauss)).encode())}
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         try:
             states["numpy"] = _numpy(numpy.get_state())
-        except Exception:  # a bit generator of the user's own
+        except Exception:  # the user's own bit generator
             pass
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_rng_state"):
@@ -32,14 +32,14 @@ def drawn(before: Dict[str, bytes], after: Dict[str, bytes]) -> List[str]:
     return [name for name, state in after.items() if before.get(name, state) != state]
 
 
-def prints(states: Dict[str, bytes]) -> Dict[str, Print]:
-    """Generator name -> print of stage rng."""
-    return {name: Print(state, "state") for name, state in states.items()}
+def fingerprints(states: Dict[str, bytes]) -> Dict[str, Fingerprint]:
+    """Generator name -> fingerprint for stage rng."""
+    return {name: Fingerprint(state, "state") for name, state in states.items()}
 
 
 def _numpy(state: Any) -> bytes:
-    kind, words, position, has_gauss, gauss = state
-    return _hash(words.tobytes() + repr((kind, int(position), int(has_gauss), float(gauss))).encode())
+    kind, numbers, position, has_gauss, gauss = state
+    return _hash(numbers.tobytes() + repr((kind, int(position), int(has_gauss), float(gauss))).encode())
 
 
 def _torch(state: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Exceptions that pass through the probe leave without its lines."""
+"""Removes the probe's lines from exceptions that pass through it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from detctl_probe.process.paths import PROBE_FOLDER
 
 
 def prune(error: Optional[BaseException]) -> None:
-    """Takes the probe's frames out of the traceback of an exception and of those behind it; a first frame of ours goes too."""
+    """Removes the probe's frames from the traceback of an exception and of those that it came from, the first frame included."""
     met: Set[int] = set()
     while error is not None and id(error) not in met:
         met.add(id(error))

@@ -1,6 +1,6 @@
-"""Stage order: the indices that a sampler gave to one batch, whatever they are (numbers, tuples, names, a tensor).
+"""Stage order: the indices that a sampler chose for one batch, of any type (numbers, tuples, names, a tensor).
 
-The fetch takes them, and the main process writes them when it takes the batch. A sampler runs 1, 5 or 9 batches ahead with 0, 2 or 4
+The fetch receives them, and the main process records them when it takes the batch. A sampler runs 1, 5 or 9 batches ahead with 0, 2 or 4
 workers (docs/adr/0015).
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Optional, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.values import NoDigestError, fingerprint, gather
 
 FIRST_MAX = 8
 
 
-def order_print(indices: List[Any]) -> Optional[Print]:
-    """One row an index; None where there are no indices (an iterable dataset). Raises NoDigestError where one has no digest."""
+def order_fingerprint(indices: List[Any]) -> Optional[Fingerprint]:
+    """A fingerprint with one row for each index; None without indices (an iterable dataset). Raises NoDigestError if one has no digest."""
     if all(item is None for item in indices):
         return None
     if all(isinstance(item, (bool, int, str)) for item in indices):
@@ -24,14 +24,14 @@ def order_print(indices: List[Any]) -> Optional[Print]:
 
 
 def order_evidence(indices: List[Any]) -> Dict[str, Any]:
-    """The first indices: numbers as they are, others as short text."""
+    """The first indices as evidence: numbers as they are, others as short text."""
     first = [item if isinstance(item, int) else str(item)[:32] for item in indices[:FIRST_MAX]]
     return {"first": first}
 
 
 def as_list(index: Any) -> List[Any]:
     """The indices of a batch as a list of plain values; one alone (batch_size=None) is a list of one. Raises NoDigestError for a
-    one-way iterator: to look at it would use it up."""
+    one-way iterator: reading it would use it up."""
     if isinstance(index, (list, range)):
         return [_plain(item) for item in index]
     if isinstance(index, tuple):
@@ -42,14 +42,14 @@ def as_list(index: Any) -> List[Any]:
         plain = listed()
         return [_plain(item) for item in plain] if isinstance(plain, list) else [plain]
     if hasattr(index, "__next__"):
-        raise NoDigestError("the sampler gave an iterator: to look at it would use it up")
+        raise NoDigestError("the sampler returned an iterator, which reading would use up")
     if isinstance(index, (set, frozenset, dict)):
         return [_plain(item) for item in index]
     return [index]
 
 
 def _plain(item: Any) -> Any:
-    """A number of numpy or torch as Python's: samplers differ in this, datasets do not care."""
+    """A number of numpy or torch as Python's: samplers differ in this, but datasets treat them alike."""
     if isinstance(item, (int, str, tuple, list)) or item is None:
         return item
     shape: Tuple[int, ...] = getattr(item, "shape", (1,))

@@ -1,11 +1,11 @@
-"""Stage sample, from within: what each torchvision transform returned, v1 and v2, as site `transform/0.Resize`.
+"""Stage sample: what each torchvision transform (v1 and v2) returned, at sites such as `transform/0.Resize`.
 
-The number is the position in a Compose; a nested one reads `transform/2.Compose/0.Resize`; a transform that is called by itself
+The number is the position in a Compose; a nested one reads `transform/2.Compose/0.Resize`; a transform that is called alone
 has no number. Inside a DataLoader's fetch the outputs are gathered as rows of one record a batch (in the order of the calls, so
 a transform that is called once a sample has one row a sample); outside, each call is a record of its own.
 
-For observers of modules: most transforms are nn.Modules, and global module hooks see them. `inside_data()` is True on the thread
-that is inside a transform or a fetch; what happens there is data, not forward: step aside.
+Most transforms are nn.Modules, so global module hooks see them. `inside_data()` is True on a thread that is inside a transform or a
+fetch: what happens there belongs to the data, and observers of modules step aside.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from detctl_probe.process.imports import when_imported
 from detctl_probe.process.signals import from_signal
 from detctl_probe.recording.recorder import LAUNCHER, WORKER, Recorder, recorder
 
-# Whether a transform draws shows in its first calls; to look at generators costs 20 µs a call.
+# The first calls show whether a transform draws; reading the generators costs 20 µs for each call.
 DRAW_CALLS_MAX = 8
 
 _local = threading.local()
@@ -67,7 +67,7 @@ def _patched(call: Any) -> bool:
 
 
 def _container(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Compose's own loop, over transforms that are watched: torchvision's code runs, on a stand-in for the Compose."""
+    """Runs torchvision's own loop of a Compose over observed transforms, on a stand-in for the Compose."""
 
     @functools.wraps(original)
     def call(self: Any, *inputs: Any, **named: Any) -> Any:
@@ -80,7 +80,7 @@ def _container(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _StandIn:
-    """A Compose whose transforms are watched; everything else is the real one's."""
+    """Stands for a Compose and holds observed transforms; everything else is the real one's."""
 
     def __init__(self, compose: Any) -> None:
         self._compose = compose
@@ -103,7 +103,7 @@ class _Step:
 
 
 def _alone(original: Callable[..., Any], compose: Optional[type] = None) -> Callable[..., Any]:
-    """The __call__ of one transform class, where no Compose has announced the call."""
+    """The __call__ of one transform class, unless a Compose has announced the call."""
 
     @functools.wraps(original)
     def __call__(self: Any, *inputs: Any, **named: Any) -> Any:
@@ -112,7 +112,7 @@ def _alone(original: Callable[..., Any], compose: Optional[type] = None) -> Call
         if getattr(_local, "announced", None) is self:
             _local.announced = None
             return original(self, *inputs, **named)
-        if compose is not None and isinstance(self, compose):  # its transforms tell what it does
+        if compose is not None and isinstance(self, compose):  # its transforms are recorded instead
             return _deeper(functools.partial(original, self), inputs, named)
         return _run(_name(self), self, functools.partial(original, self), inputs, named)
 
@@ -153,7 +153,7 @@ def _look(site: str, transform: Any, value: Any, before: Optional[Dict[str, byte
             return
         with owner.working("sample"):
             if before is not None:
-                _tell_draws(owner, fetch, site, transform, before)
+                _note_draws(owner, fetch, site, transform, before)
             if fetch is not None:
                 fetch.transformed(site, value)
             else:
@@ -166,31 +166,31 @@ def _look(site: str, transform: Any, value: Any, before: Optional[Dict[str, byte
 
 
 def _record(owner: Recorder, site: str, value: Any) -> None:
-    """A transform in the open: a record a call and leaf, counted within the step."""
+    """Records a transform outside of a fetch: one record for each call and leaf, counted within the step."""
     for path, leaf in leaves(value):
         name = "%s/%s" % (site, path) if path else site
         try:
-            print_ = fingerprint(leaf)
+            found = fingerprint(leaf)
         except NoDigestError as error:
             owner.unobserved("sample", name, str(error))
             continue
-        if is_opaque(print_):
-            owner.unobserved("sample", name, "nothing but its type is known")
-        owner.record("sample", name, print_)
+        if is_opaque(found):
+            owner.unobserved("sample", name, "only its type is known")
+        owner.record("sample", name, found)
     row = owner.observers.get("transforms")
     if row is not None:
         row.fired += 1
 
 
 def _before(transform: Any) -> Optional[Dict[str, bytes]]:
-    if type(transform).__name__ == "Compose":  # those that it holds are told of by themselves
+    if type(transform).__name__ == "Compose":  # the transforms that it holds are noted on their own
         return None
     kind = _class_name(transform)
     calls = _calls[kind] = _calls.get(kind, 0) + 1
     return snapshot() if calls <= DRAW_CALLS_MAX else None
 
 
-def _tell_draws(owner: Recorder, fetch: Optional[Fetch], site: str, transform: Any, before: Dict[str, bytes]) -> None:
+def _note_draws(owner: Recorder, fetch: Optional[Fetch], site: str, transform: Any, before: Dict[str, bytes]) -> None:
     kind = _class_name(transform)
     known = _draws.setdefault(kind, set())
     new = [name for name in drawn(before, snapshot()) if name not in known]

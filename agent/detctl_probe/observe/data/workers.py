@@ -1,9 +1,9 @@
 """Inside the fetchers of DataLoaders, in workers and in the main process alike: where a fetch begins and ends.
 
 A forked worker inherits these patches; a spawned one gets them when its Collator is unpickled (`prepare`), before its loop
-starts. A worker that serves a Collator becomes a worker for the recorder too: what it records waits for the next batch.
-What it draws from is told by the states of its generators, at its start (site `worker0/torch/start`, before worker_init_fn)
-and at its first fetch (`worker0/torch`).
+starts. A worker that serves a Collator becomes a worker for the recorder too: its records wait for the next batch.
+The states of its generators are recorded at its start (site `worker0/torch/start`, before worker_init_fn) and at its first
+fetch (`worker0/torch`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MARK = "_detctl_patched"
 
 
 def prepare(collator_kind: Type[Any]) -> None:
-    """Puts the patches in place, once a process. collator_kind: what stands for a collate_fn where a loader is watched."""
+    """Puts the patches in place, once a process. collator_kind: the class that replaces collate_fn in observed loaders."""
     fetch = sys.modules.get("torch.utils.data._utils.fetch")
     worker = sys.modules.get("torch.utils.data._utils.worker")
     utils = sys.modules.get("torch._utils")
@@ -30,7 +30,7 @@ def prepare(collator_kind: Type[Any]) -> None:
     setattr(fetch, _MARK, True)
     for fetcher in (fetch._MapDatasetFetcher, fetch._IterableDatasetFetcher):
         fetcher.fetch = _fetch(fetcher.fetch, collator_kind)
-    # Its constructor runs in a worker's loop alone, after torch has seeded the generators and before worker_init_fn.
+    # Its constructor runs only in a worker's loop, after torch has seeded the generators and before worker_init_fn.
     worker.WorkerInfo.__init__ = _worker_info(worker.WorkerInfo.__init__, worker._worker_loop.__code__, collator_kind)
     utils.ExceptionWrapper.__init__ = _exception_wrapper(utils.ExceptionWrapper.__init__)
 
@@ -71,7 +71,7 @@ def _worker_info(original: Callable[..., None], loop: Any, collator_kind: Type[A
 
 
 def _exception_wrapper(original: Callable[..., None]) -> Callable[..., None]:
-    """What a worker tells of an exception is text with a traceback: it reads as it would without the probe."""
+    """A worker sends an exception as text with a traceback: removes the probe's lines from it."""
 
     @functools.wraps(original)
     def __init__(self: Any, *args: Any, **fields: Any) -> None:
@@ -94,5 +94,5 @@ def _record_generators(owner: Optional[Recorder], when: str, number: Optional[in
         return
     if number is None:
         number = getattr(sys.modules["torch.utils.data._utils.worker"]._worker_info, "id", None)
-    for name, print_ in loader_generators.prints(loader_generators.snapshot()).items():
-        owner.record("rng", "worker%s/%s%s" % (number, name, when), print_)
+    for name, fingerprint in loader_generators.fingerprints(loader_generators.snapshot()).items():
+        owner.record("rng", "worker%s/%s%s" % (number, name, when), fingerprint)

@@ -1,6 +1,7 @@
 """Stage code: the command with logical paths, the source of the main script and of the user's modules that it has imported.
 
-The modules are read where the first step begins; one that is imported later is not seen. The interpreter's version is a fact, no record.
+The modules are read when the first step begins; one that is imported later is not observed. The interpreter's version is a fact and
+not a record.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from hashlib import blake2b
 from types import ModuleType
 from typing import Dict, List
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.process import commandline
 from detctl_probe.process.callers import USER
-from detctl_probe.recording.recorder import Observer, Recorder
+from detctl_probe.recording.coverage import Observer
+from detctl_probe.recording.recorder import Recorder
 
 MODULES_MAX = 2000
 
@@ -23,14 +25,14 @@ def install(recorder: Recorder) -> None:
     """Records `command` and the main script; the paths of a command are replaced by their logical names."""
     row = recorder.observer("code", "code")
     _record_main(recorder, row)
-    main, told = os.getpid(), 0
+    main, recorded_in = os.getpid(), 0
 
     def begun() -> None:
-        nonlocal told
-        if told != os.getpid():
-            told = os.getpid()
+        nonlocal recorded_in
+        if recorded_in != os.getpid():
+            recorded_in = os.getpid()
             with recorder.working("code"):
-                if told != main:  # a forked child that trains: what its parent recorded is the parent's
+                if recorded_in != main:  # a forked child that trains: its parent's records belong to the parent
                     _record_main(recorder, row)
                 _record_modules(recorder, row)
 
@@ -39,10 +41,10 @@ def install(recorder: Recorder) -> None:
 
 def _record_main(recorder: Recorder, row: Observer) -> None:
     command = commandline.own()
-    words = canonical(recorder, command)
-    text = "\0".join(words).encode("utf-8", "surrogateescape")
-    print_ = Print(blake2b(text, digest_size=16).digest(), "py:command", (len(words),))
-    recorder.record("code", "command", print_, evidence={"command": words})
+    arguments = canonical(recorder, command)
+    text = "\0".join(arguments).encode("utf-8", "surrogateescape")
+    fingerprint = Fingerprint(blake2b(text, digest_size=16).digest(), "py:command", (len(arguments),))
+    recorder.record("code", "command", fingerprint, evidence={"command": arguments})
     row.fired += 1
     path = source(command)
     if path is not None:
@@ -59,13 +61,13 @@ def _record_modules(recorder: Recorder, row: Observer) -> None:
 def _record_file(recorder: Recorder, row: Observer, site: str, path: str) -> None:
     with open(path, "rb") as file:
         content = file.read()
-    print_ = Print(blake2b(content, digest_size=16).digest(), "py:source", (len(content),))
-    recorder.record("code", site, print_, evidence={"path": os.path.abspath(path)})
+    fingerprint = Fingerprint(blake2b(content, digest_size=16).digest(), "py:source", (len(content),))
+    recorder.record("code", site, fingerprint, evidence={"path": os.path.abspath(path)})
     row.fired += 1
 
 
 def modules(recorder: Recorder) -> Dict[str, str]:
-    """Site -> path of the user's own modules: `{cwd}/models/net.py`, or `models/net.py` by its name where it lies under no place."""
+    """Site -> path of the user's own modules: `{cwd}/models/net.py`, or by its name `models/net.py` if no declared place holds it."""
     found = {}
     for name, module in list(sys.modules.items()):
         if not isinstance(module, ModuleType):
@@ -84,7 +86,7 @@ def modules(recorder: Recorder) -> Dict[str, str]:
 
 
 def canonical(recorder: Recorder, command: commandline.Command) -> List[str]:
-    """The words that are compared: "python" for any interpreter, logical names for paths under declared places."""
+    """The arguments that are compared: "python" for any interpreter, logical names for paths under declared places."""
     if command.spawned:
         return ["python", "-c", command.target.partition(" import ")[0]]  # the rest are descriptor numbers
     if command.kind == commandline.SCRIPT:

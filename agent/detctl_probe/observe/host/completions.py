@@ -1,7 +1,8 @@
-"""Notes where the user's code takes what several threads or processes finish in the order of timing (`unordered`).
+"""Notes where the user's code takes results of several threads or processes in the order of their timing (`unordered`).
 
-No record: what comes of it is seen where it reaches the data. concurrent.futures.as_completed, imap_unordered of multiprocessing's pools
-and queue.Queue with more than one thread that puts are watched; queue.SimpleQueue (a native type) and queues of processes are not.
+It makes no record: the effect shows where the results reach the data. The probe watches concurrent.futures.as_completed, imap_unordered of
+multiprocessing's pools, and queue.Queue with more than one thread that puts. It does not watch queue.SimpleQueue (a native type) or queues
+of processes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 def install(recorder: Recorder) -> None:
-    """Once a process; both packages are awaited, never imported."""
+    """Called once in a process; waits for the import of both packages, and imports neither."""
 
     def noting(original: Callable[..., Any], name: str) -> Callable[..., Any]:
         @functools.wraps(original)
@@ -26,7 +27,7 @@ def install(recorder: Recorder) -> None:
             with recorder.working():
                 frame = recorder.callers.nearest(skip_stdlib=True, depth=2)
                 if frame is not None and recorder.callers.kind(frame.f_code.co_filename) == USER:
-                    text = "%s gives results in the order in which they are finished" % name
+                    text = "%s returns results in the order in which they are finished" % name
                     recorder.note("unordered", text, stage="sample", call=name, **recorder.callers.describe(frame))
             return original(*args, **fields)
 
@@ -56,7 +57,7 @@ def install(recorder: Recorder) -> None:
                         known = putters.setdefault(self, set())
                         known.add(name)
                         if len(known) == 2:
-                            text = "queue.Queue gives what several threads put in the order of timing"
+                            text = "queue.Queue returns the items of several threads in the order of their timing"
                             where = recorder.callers.describe(frame)
                             recorder.note("unordered", text, stage="sample", call="queue.Queue", **where)
             return original(self, *args, **fields)

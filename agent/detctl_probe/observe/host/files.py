@@ -1,7 +1,7 @@
 """Stage files: data files opened for reading under declared places, in order; one record an open.
 
-The digest is that of the logical name; the content of data shows in stage sample, that of settings files of the script's folder is
-told as evidence. Patched are builtins.open, io.open and os.open: an audit hook would see more, but could never be removed and would
+The digest covers the logical name. The content of data shows in stage sample; evidence holds the digests of settings files in the script's
+folder. The probe patches builtins.open, io.open and os.open. An audit hook would see more, but it could never be removed, and it would
 cost a Python call for every import, id() and _getframe() of the program.
 """
 
@@ -15,14 +15,14 @@ import threading
 from hashlib import blake2b
 from typing import Any, Dict, Optional, Set, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.paths import PRIVATE
 from detctl_probe.recording.recorder import Recorder
 
 SITE = "main"
 _PASSED_ENDS = (".py", ".pyc", ".pyi", ".so", ".pth")
-# Read by a script to know what to do: options that stand on no command line.
+# Files that hold options: what a script reads there is on no command line.
 _SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
 SETTINGS_BYTES_MAX = 1 << 16
 SETTINGS_MAX = 100
@@ -30,7 +30,7 @@ _PASSED_PARTS = ("site-packages", "dist-packages", "__pycache__", ".git")
 
 
 def install(recorder: Recorder) -> None:
-    """Patches the calls; native readers (torchvision.io, decoders written in C) open files unseen."""
+    """Patches the calls. The probe does not see the files of native readers (torchvision.io, decoders written in C)."""
     row = recorder.observer("files", "files")
     settings: Set[Tuple[int, str]] = set()  # by process
 
@@ -92,11 +92,11 @@ def install(recorder: Recorder) -> None:
 
     builtins.open = io.open = Builtin(open_, patched_open, "io", "open")
     os.open = Builtin(os_open, patched_os_open, "os", "open")
-    recorder.unobserved("files", "native readers", "code in C that opens files by itself is not seen")
+    recorder.unobserved("files", "native readers", "the probe does not see files that code in C opens directly")
 
 
 def data_name(recorder: Recorder, path: Any) -> Optional[str]:
-    """`{data}/a.png` of a data file under a declared place; None for code, private places and all else."""
+    """`{data}/a.png` for a data file under a declared place; None for code, private places and everything else."""
     text = os.fsdecode(path)
     if text.endswith(_PASSED_ENDS):
         return None
@@ -110,10 +110,10 @@ def data_name(recorder: Recorder, path: Any) -> Optional[str]:
 
 
 def content(path: Any) -> str:
-    """A digest of a small file, by a descriptor of its own: the program's position in the file stays where it is."""
+    """The digest of a small file, read through a separate descriptor: the program's position in the file does not change."""
     with open(path, "rb") as file:
         return blake2b(file.read(), digest_size=8).hexdigest()
 
 
-def fingerprint(name: str) -> Print:
-    return Print(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "py:path")
+def fingerprint(name: str) -> Fingerprint:
+    return Fingerprint(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest(), "py:path")

@@ -1,6 +1,6 @@
 """The calls that list a folder, patched once for two users: the intervention (changes the order), the observer (sees it afterwards).
 
-Everything in the stdlib comes down to os.listdir and os.scandir (os.walk, glob, pathlib), but some modules keep references of their own:
+All of the stdlib ends in os.listdir and os.scandir (os.walk, glob, pathlib), but some modules keep their own references:
 pathlib's accessor in 3.9 and 3.10, glob's in 3.13. These are rebound, now or when the module is imported; `check` proves it.
 importlib uses posix.listdir, which stays untouched.
 """
@@ -26,7 +26,7 @@ Arrange = Callable[[str, List[str]], Sequence[int]]
 Seen = Callable[[str, List[str], str, bool, Optional[FrameType]], None]
 
 _PASSED = ("site-packages", "dist-packages", "__pycache__")
-# Through these a user lists folders; what shutil or tempfile list for themselves is nobody's data.
+# Users list folders through these; shutil and tempfile list folders for themselves, which is not data.
 _HELPERS = (
     "/os.py",
     "<frozen os>",
@@ -50,7 +50,7 @@ class Listings:
         self._scandir = os.scandir
 
     def arrange_by(self, arrange: Arrange) -> None:
-        """arrange(folder, names) gives the positions of the names in the order wanted, or None."""
+        """arrange(folder, names) returns the positions of the names in the requested order, or None."""
         self.arrange = arrange
 
     def on_listing(self, seen: Seen) -> None:
@@ -63,7 +63,7 @@ class Listings:
         os.listdir = listdir
         os.scandir = scandir
         for name in ("pathlib", "pathlib._local", "glob"):
-            # A module that is imported later binds the patched calls by itself; rebinding again costs nothing.
+            # A module that is imported later binds the patched calls anyway; rebinding them costs nothing.
             when_imported(name, lambda module: self._rebind(module, listdir, scandir))
 
     def _rebind(self, module: Any, listdir: Any, scandir: Any) -> None:
@@ -71,7 +71,7 @@ class Listings:
         rebind(module, self._scandir, scandir)
 
     def folder(self, path: Any) -> Optional[str]:
-        """The folder's path where its listing is the training's business, else None."""
+        """The folder's path if its listing belongs to the training, else None."""
         if path is None:
             path = "."
         if isinstance(path, int):
@@ -86,7 +86,7 @@ class Listings:
             if name in PRIVATE or any(part in _PASSED for part in below.split(os.sep)):
                 return None
             return os.path.abspath(text)
-        # Elsewhere it counts where the user's own code asks.
+        # Elsewhere a listing counts if the user's own code makes it.
         if self.recorder.callers.kind(frame.f_code.co_filename) != USER:
             return None
         absolute = os.path.abspath(text)
@@ -116,7 +116,7 @@ class Listings:
         if order is not None:
             names = [names[at] for at in order]
             texts = [texts[at] for at in order]
-        self._tell(folder, texts, "os.listdir", True)
+        self._report(folder, texts, "os.listdir", True)
         return names
 
     def _patched_scandir(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,7 +133,7 @@ class Listings:
             self.recorder.note("observer-failed", "listing intervention: %s: %s" % (type(error).__name__, error))
             return None
 
-    def _tell(self, folder: str, names: List[str], call: str, whole: bool) -> None:
+    def _report(self, folder: str, names: List[str], call: str, whole: bool) -> None:
         sink = getattr(self._local, "sink", None)
         if sink is not None:
             sink.append((folder, names))
@@ -147,7 +147,7 @@ class Listings:
             self.recorder.note("observer-failed", "listing: %s: %s" % (type(error).__name__, error))
 
     def catch(self, call: Callable[[], Any]) -> List[Tuple[str, List[str]]]:
-        """What the patched calls see while `call` runs in this thread; nothing of it is recorded."""
+        """Returns what the patched calls see while `call` runs in this thread, and records none of it."""
         caught: List[Tuple[str, List[str]]] = []
         self._local.sink = caught
         try:
@@ -158,7 +158,7 @@ class Listings:
 
 
 class _Scan:
-    """os.scandir's iterator: hands out the real entries, tells at exhaustion or close what was seen."""
+    """os.scandir's iterator: returns the real entries, and reports them at exhaustion or close."""
 
     def __init__(self, owner: Listings, folder: str, entries: Any) -> None:
         self._owner = owner
@@ -166,7 +166,7 @@ class _Scan:
         self._entries = entries
         self._arranged: Optional[Iterator[Any]] = None
         self._names: List[str] = []
-        self._told = False
+        self._reported = False
         self._started = False
 
     def __iter__(self) -> "_Scan":
@@ -179,7 +179,7 @@ class _Scan:
         try:
             entry = next(self._entries if self._arranged is None else self._arranged)
         except StopIteration:
-            self._tell(True)
+            self._report(True)
             raise
         self._names.append(os.fsdecode(entry.name))
         return entry
@@ -194,7 +194,7 @@ class _Scan:
         self._entries.close()
         self._arranged = None
         if self._names:
-            self._tell(False)
+            self._report(False)
 
     def _arrange(self) -> None:
         if self._owner.arrange is None:
@@ -203,10 +203,10 @@ class _Scan:
         order = self._owner._arranged(self._folder, [os.fsdecode(entry.name) for entry in entries])
         self._arranged = iter(entries if order is None else [entries[at] for at in order])
 
-    def _tell(self, whole: bool) -> None:
-        if not self._told:
-            self._told = True
-            self._owner._tell(self._folder, self._names, "os.scandir", whole)
+    def _report(self, whole: bool) -> None:
+        if not self._reported:
+            self._reported = True
+            self._owner._report(self._folder, self._names, "os.scandir", whole)
 
 
 _listings: Optional[Listings] = None

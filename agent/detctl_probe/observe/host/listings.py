@@ -1,6 +1,6 @@
 """Stage listing: every folder that the training lists, in the order in which it got the names.
 
-Site: the folder's logical name. Rows: blake2b-16 of each name. Evidence: who listed it, the first names, whether they came sorted.
+Site: the folder's logical name. Rows: blake2b-16 of each name. Evidence: the caller, the first names, whether they came sorted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from detctl_probe.digest import n6
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.host.listing_calls import Listings, listings
 from detctl_probe.process.imports import when_imported
 from detctl_probe.recording.recorder import Recorder
@@ -51,11 +51,11 @@ def _later(recorder: Recorder, calls: Listings, module: str, check: Callable[[st
     return lambda _: _verify(recorder, calls, module, check)
 
 
-def fingerprint(names: List[str]) -> Print:
-    """Rows, ordered and order-blind digest of names."""
+def fingerprint(names: List[str]) -> Fingerprint:
+    """The fingerprint of names: rows, ordered and order-blind digest."""
     rows = tuple(blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest() for name in names)
     whole, blind = n6.fold_rows(rows)
-    return Print(whole, "py:names", (len(rows),), blind, rows)
+    return Fingerprint(whole, "py:names", (len(rows),), blind, rows)
 
 
 def _verify(recorder: Recorder, calls: Listings, module: str, check: Callable[[str], Any]) -> None:

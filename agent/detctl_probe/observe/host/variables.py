@@ -1,7 +1,7 @@
-"""Which environment variables the user's own code asks for, and where (notes `variable`: name, file, line).
+"""Notes which environment variables the user's own code reads, and where (notes `variable`: name, file, line).
 
-A variable that two machines hold differently is a suspect only if the training reads it; the value itself stands in the
-manifest, never in a note (it may be a secret).
+A variable that differs between two machines is a suspect only if the training reads it. A note never holds the value, which may be a
+secret: the manifest holds it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ FRAMES_MAX = 12
 
 
 def install(recorder: Recorder) -> None:
-    """Patches what os.environ[...], os.environ.get, `in` and os.getenv come down to."""
-    told: Set[str] = set()
+    """Patches the methods behind os.environ[...], os.environ.get, `in` and os.getenv."""
+    noted: Set[str] = set()
     owner: Any = type(os.environ)
     original = owner.__getitem__
 
-    def asked(name: Any) -> None:
-        if not isinstance(name, str) or name in told or len(told) >= VARIABLES_MAX or recorder.busy or recorder.sealed:
+    def note_read(name: Any) -> None:
+        if (
+            not isinstance(name, str)
+            or name in noted
+            or len(noted) >= VARIABLES_MAX
+            or recorder.busy
+            or recorder.sealed
+        ):
             return
         frame = _names_it(recorder, name)
         if frame is not None:
-            told.add(name)
+            noted.add(name)
             with recorder.working("code"):
                 where = recorder.callers.describe(frame)
                 recorder.note("variable", "the variable %s is read" % name, stage="code", name=name, **where)
@@ -39,8 +45,8 @@ def install(recorder: Recorder) -> None:
     @functools.wraps(original)
     def read(self: Any, name: Any) -> Any:
         try:
-            asked(name)
-        except Exception as error:  # what cannot be told must not break the reading
+            note_read(name)
+        except Exception as error:  # a failed note must not break the program's read
             if from_signal(error):
                 raise
         return original(self, name)
@@ -49,7 +55,7 @@ def install(recorder: Recorder) -> None:
 
 
 def _names_it(recorder: Recorder, name: str) -> Optional[FrameType]:
-    """The user's frame that holds the name as a constant: a copy of the whole environment asks for names that nobody wrote."""
+    """The user's frame that holds the name as a constant: a copy of the whole environment reads names that nobody wrote."""
     frame: Optional[FrameType] = sys._getframe(3)
     for _ in range(FRAMES_MAX):
         if frame is None:

@@ -1,8 +1,8 @@
 """Stage artifact: the logical content of what torch.save (and safetensors) wrote, not the bytes of the file.
 
 Site: the file's name, then the path inside: `model.pt:[model][layer1.weight]`. Folders, and dates, long numbers and uuids in the
-name, are left out: runs are saved to `outputs/2026-11-28/14-20-11`, and where is no content. Tensors and other leaves are records of
-their own: the dtype of the others begins with `py:`, and only tensors decide the outcome.
+name, are left out: a run is saved to `outputs/2026-11-28/14-20-11`, and its place is not content. Tensors and other leaves have separate
+records; the dtype of the others begins with `py:`, and only tensors decide the outcome.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any, Callable, Iterator, Tuple
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.digest.values import fingerprint, set_places
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.model.tensors import components, print_tensor
+from detctl_probe.observe.model.tensors import components, fingerprint_tensor
 from detctl_probe.process.imports import when_imported
 from detctl_probe.recording.recorder import Recorder
 
 DEPTH_MAX = 32
 LEAVES_MAX = 20000
-# What is another in each run: a uuid, a date or a time of day, seconds since 1970.
+# What changes with each run: a uuid, a date or a time of day, seconds since 1970.
 _OF_THE_RUN = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}([-_.])\d\d\1\d\d|(?<!\d)\d\d([-_.:])\d\d\2\d\d(?!\d)|\d{6,}(?:\.\d+)?"
 )
@@ -30,7 +30,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
 class Artifacts:
-    """Records what was saved."""
+    """Records saved content."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -38,7 +38,7 @@ class Artifacts:
         self._row = model.recorder.observer("artifacts", "artifact")
 
     def saved(self, content: Any, target: Any) -> None:
-        """`content` was written to `target`, a path or a file object."""
+        """Records `content`, which was written to `target`, a path or a file object."""
         recorder = self._recorder
         if not recorder.recording or self._model.aside() not in (None, "backward"):
             return
@@ -46,7 +46,7 @@ class Artifacts:
         with recorder.working("artifact"):
             for count, (inner, leaf) in enumerate(leaves(content, self._model.torch)):
                 if count >= LEAVES_MAX:
-                    recorder.unobserved("artifact", name, "more than %d leaves" % LEAVES_MAX)
+                    recorder.unobserved("artifact", name, "it has more than %d leaves" % LEAVES_MAX)
                     break
                 self._leaf("%s:%s" % (name, inner), leaf, path)
 
@@ -55,7 +55,7 @@ class Artifacts:
         if isinstance(leaf, self._model.torch.Tensor):
             for part, dense in components(leaf):
                 try:
-                    value = print_tensor(dense)
+                    value = fingerprint_tensor(dense)
                 except NoDigestError as why:
                     self._recorder.unobserved("artifact", site + part, str(why))
                     continue
@@ -67,7 +67,7 @@ class Artifacts:
                 self._recorder.unobserved("artifact", site, str(why))
                 return
             if not value.dtype.startswith("py:"):
-                value = value._replace(dtype="py:%s" % value.dtype)  # tensors alone decide
+                value = value._replace(dtype="py:%s" % value.dtype)  # only tensors decide the outcome
             self._recorder.record("artifact", site, value, phase="train", evidence=evidence)
         self._row.fired += 1
 
@@ -118,7 +118,7 @@ def install(recorder: Recorder) -> None:
     torch: Any = sys.modules["torch"]
     model = model_of(recorder)
     row = recorder.observer("artifacts", "artifact")
-    set_places(recorder.logical)  # where a checkpoint lies is no content
+    set_places(recorder.logical)  # the place of a checkpoint is not content
     watch = Artifacts(model)
     guarded = Guarded(model, row)
     torch.save = _saving(torch.save, ("obj", "f"), watch, guarded)

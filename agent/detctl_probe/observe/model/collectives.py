@@ -1,13 +1,13 @@
 """Stage collective: what the functions of torch.distributed take and give back, on this rank.
 
 Sites: `world/all_reduce/in`, `world/all_reduce/out`; lists have `[0]`, `[1]` …; a group of some ranks is called `ranks0,2`. Inputs are
-read before the call and outputs behind it, or where Work.wait() returns when the call is asynchronous: program order, never that of
-arrival.
+read before the call and outputs after it, or when Work.wait() returns if the call is asynchronous: records follow the order of the program,
+never that of arrival.
 
 The probe wraps the functions and nothing else. It sets no DDP communication hook, which would change the gradients (docs/adr/0013), and
-calls no collective of its own. So what torch calls in C++ stays unobserved and is said: DDP's reducer (the reduced gradients are stage
-backward) and functional collectives (DTensor's redistribution, compiled regions). Collectives of pickled objects are not compared: their
-bytes hold paths and ids.
+calls no collective of its own. What torch calls in C++ is reported as unobserved: DDP's reducer (stage backward holds the reduced
+gradients) and functional collectives (DTensor's redistribution, compiled regions). Collectives of pickled objects are not compared, since
+their bytes hold paths and ids.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 class _Spec(NamedTuple):
-    """Arguments that go in and come out; `root`: which of the two only one rank has, and the argument that names it."""
+    """The arguments of a call that go in and come out; `root`: which of the two only one rank has, and the argument that names it."""
 
     ins: Tuple[str, ...]
     outs: Tuple[str, ...]
@@ -71,7 +71,7 @@ class _Local(threading.local):
 
 
 class Collectives:
-    """What one process sees of its process groups."""
+    """Observes the process groups of one process."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -81,7 +81,7 @@ class Collectives:
         self._pending: Dict[int, Tuple[Any, _Call]] = {}  # by id of a Work, which is kept so that its id stays its own
 
     def begins(self, name: str, signature: inspect.Signature, args: Any, kwargs: Any) -> Optional[_Call]:
-        """Records what goes in; None where the call is no business of the training's."""
+        """Records what goes in; returns None if the call is not part of the training."""
         if not self._recorder.takes("collective"):
             return None
         if not self._model.mine():
@@ -111,13 +111,13 @@ class Collectives:
             self.forget()
 
     def waited(self, work: Any) -> None:
-        """A Work is done."""
+        """A Work has ended: records its outputs."""
         _, call = self._pending.pop(id(work), (None, None))
         if call is not None and self._recorder.takes("collective"):
             self._record(call, "out", call.spec.outs)
 
     def forget(self) -> None:
-        """A step begins: what nobody waited for by wait() is not seen."""
+        """A step begins: reports outputs for which nobody called wait()."""
         if self._pending:
             self._pending.clear()
             self._recorder.unobserved(
@@ -148,7 +148,7 @@ def _name_of(group: Any) -> str:
         return "world"
     try:
         return "ranks%s" % ",".join(str(rank) for rank in distributed.get_process_group_ranks(group))
-    except (AttributeError, KeyError, RuntimeError, ValueError):  # torch 2.1 has no such function for some groups
+    except (AttributeError, KeyError, RuntimeError, ValueError):  # torch 2.1 lacks this function for some groups
         return "group"
 
 
@@ -192,7 +192,9 @@ def install(recorder: Recorder) -> None:
     def look() -> None:
         watch.forget()
         if distributed.is_initialized():
-            recorder.unobserved("collective", "DDP's reducer, functional and point-to-point calls", "not wrapped")
+            recorder.unobserved(
+                "collective", "DDP's reducer, functional and point-to-point calls", "the probe does not wrap them"
+            )
 
     recorder.at_step_start(look)
     row.installed = True

@@ -1,13 +1,13 @@
-"""Living beside torch.compile, and the other places where a hook must step aside.
+"""Decides when hooks must step aside: under torch.compile, CUDA graph capture and torch.func.
 
-Hooks return early while the compiler traces, and never use torch.compiler.disable (docs/adr/0029). Three things follow, all tried:
+Hooks return early while the compiler traces, and never use torch.compiler.disable (docs/adr/0029). Three consequences, all tested:
 
 * A hook or wrapper that Dynamo inlines sees `is_compiling()` folded to True and vanishes from the graph.
-* After a graph break Dynamo also looks at our frames as roots of their own, where the fold would be wrong. `hide` marks their code
-  as skipped, `pause` switches frame evaluation off for what they call, and gives it back to what they wrap.
-* `module.compile()` replaces the call in which global hooks fire: it is wrapped so that the boundary is still seen.
+* After a graph break Dynamo also compiles the probe's frames as roots, which would make the fold wrong. `hide` marks their code as
+  skipped, `pause` switches frame evaluation off for what they call, and on again for what they wrap.
+* `module.compile()` replaces the call in which global hooks fire: it is wrapped so that the boundary is still observed.
 
-Compiled interiors are reported unobserved; the boundary (what the compiled root returned) is a forward record.
+The inside of a compiled region is reported as unobserved; its boundary (what the compiled root returned) is a forward record.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def hide(function: F) -> F:
 
 
 def aside(torch: Any, inner: Callable[[], Optional[str]]) -> Callable[[], Optional[str]]:
-    """A function that says why records must not be made now (a word), or None; inner: what inner_aside gave."""
+    """Returns a function that returns why nothing must be recorded now (in a word), or None; inner: the result of inner_aside."""
     is_compiling = compiling(torch)
     has_cuda = bool(getattr(torch._C, "_cuda_isCurrentStreamCapturing", None))
 
@@ -80,7 +80,7 @@ def aside(torch: Any, inner: Callable[[], Optional[str]]) -> Callable[[], Option
 
 
 def inner_aside(torch: Any) -> Callable[[], Optional[str]]:
-    """`aside` inside a root that was not aside, for a hook that has asked whether the compiler is at work: called for every module.
+    """`aside` inside a root that was not aside, for a hook that has checked whether the compiler traces: called for every module.
 
     `backward`: the autograd engine runs, so a forward is a recomputation (checkpointing) and a backward a nested one.
     """
@@ -112,8 +112,8 @@ def install(recorder: Recorder) -> None:
 
 
 def is_generated(module: Any) -> bool:
-    """A graph module in a process that compiles: where nobody has named it, it is a compiled region's inside."""
-    kind = getattr(sys.modules.get("torch.fx.graph_module"), "GraphModule", None)  # its classes get other names at will
+    """Whether this is the inside of a compiled region: a graph module without a name, in a process that compiles."""
+    kind = getattr(sys.modules.get("torch.fx.graph_module"), "GraphModule", None)  # torch renames its classes
     return kind is not None and isinstance(module, kind) and compiled_frames()
 
 
@@ -127,13 +127,13 @@ def compiled_frames() -> bool:
 
 
 def report_compiled_functions(recorder: Recorder) -> None:
-    """Frames that Dynamo compiled are coverage to report, whoever asked for them."""
+    """Reports the frames that Dynamo compiled as unobserved."""
     if compiled_frames():
         recorder.unobserved("forward", "compiled regions", "torch.compile fuses what modules would return")
 
 
 def _discount_own_hooks(torch: Any) -> None:
-    """torch.compile warns of global hooks (an error under -W error); ours are no reason to."""
+    """Silences torch.compile's warning of global hooks (an error under -W error): the probe's hooks are harmless."""
     holder = torch.nn.modules.module
     original = getattr(holder, "_has_any_global_hook", None)
     if original is None or hasattr(original, "_detctl"):

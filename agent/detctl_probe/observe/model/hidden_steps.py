@@ -1,9 +1,9 @@
 """Steps that no wrapper sees: torch.compile(optimizer.step), or a compiled function that calls step.
 
-Dynamo compiles the step with our wrapper folded away, so nothing is called when it runs. What it leaves is seen: between a backward and
-the next thing of the training (a batch, a forward, a backward, the end) parameters of an optimizer have moved on to another
-version, and no step was counted. That step is ended there, with its update as always; its gradients are what `.grad` holds then, and
-once such a step was met, what it holds after each backward (before any clipping). Versions only find steps: they spare no digest.
+Dynamo compiles the step with the probe's wrapper folded away, so the probe is not called when it runs. Its effect shows: between a
+backward and the next event of the training (a batch, a forward, a backward, the end), parameters of an optimizer have moved on to another
+version although no step was counted. The step is ended there, with its update as always. Its gradients are what `.grad` holds then; once
+such a step was found, they are what `.grad` holds after each backward (before any clipping). Versions only find steps: they save no digest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 class HiddenSteps:
-    """Watches the optimizers of a process that compiles; costs nothing elsewhere. made: every optimizer, a set that grows."""
+    """Watches the optimizers of a process that compiles; costs nothing in others. made: every optimizer, a set that grows."""
 
     def __init__(self, recorder: Recorder, made: Any) -> None:
         self._recorder = recorder
@@ -34,7 +34,7 @@ class HiddenSteps:
         self._gradients, self._update = gradients, update
 
     def backward_ended(self, ended: int) -> None:
-        """Notes the versions that a hidden step would change. ended: steps that optimizers have ended so far."""
+        """Remembers the versions that a hidden step would change. ended: steps that optimizers have ended so far."""
         if "torch._dynamo" not in sys.modules:
             return
         made = [one for one in self._made if hasattr(one, "param_groups")]
@@ -46,7 +46,7 @@ class HiddenSteps:
                 self._gradients(optimizer)
 
     def settle(self, ended: int) -> None:
-        """Something new begins: ends the step of each optimizer whose parameters have changed meanwhile."""
+        """Another event begins: ends the step of each optimizer whose parameters have changed meanwhile."""
         self.waiting = False
         before, self._before = self._before, []
         if ended != self._ended or not compiled.compiled_frames():
@@ -56,7 +56,7 @@ class HiddenSteps:
                 if optimizer not in self._met:
                     self._met.add(optimizer)
                     self._gradients(optimizer)
-                    why = "an optimizer's step is compiled: gradients are read where it is over, or after backward"
+                    why = "an optimizer's step is compiled, so gradients are read after it or after backward"
                     self._recorder.unobserved("backward", "gradients inside a compiled step", why)
                 self._update(optimizer)
 

@@ -1,6 +1,6 @@
 """Stage init: parameters and buffers before the first forward of their root, each once, however often they are shared.
 
-What an optimizer holds and no forward has shown (a lazy module's, a bare tensor's) is recorded before the optimizer's first step.
+Parameters that only an optimizer holds (of a lazy module, or a tensor without a module) are recorded before the optimizer's first step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 class Init:
-    """Knows what was recorded; shared by the module and the optimizer observer through the model."""
+    """Remembers what was recorded; the module and the optimizer observer share it through the model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -59,5 +59,5 @@ class Init:
 
 
 def install(recorder: Recorder) -> None:
-    """Nothing of torch is touched: the module observer and the optimizer observer call it."""
+    """Patches nothing of torch: the observers of modules and of optimizers call it."""
     Init(model_of(recorder))

@@ -1,10 +1,10 @@
 """Stage forward: what each module returned, by torch's global forward hooks.
 
-The site is the module's path (naming.py); a wrapper (DDP, torch.compile) is recorded only where what it wraps was not. Recomputations
-inside backward, tracing and torch.func leave no record. Where no DataLoader is used, what the first model of a step is called with
-stands for the batch (site `input[0]`). Phase: the outermost call decides, `eval` where the root is in eval mode or
-gradients are off; a module without parameters (a loss) leaves the phase as it was unless gradients are off. A batch is taken
-before the forward that it is for: `batch_phase` tells by the model's mode and by whether gradients are on.
+The site is the module's path (naming.py); a wrapper (DDP, torch.compile) is recorded only if the wrapped module was not. Recomputations
+inside backward, tracing and torch.func leave no record. Without a DataLoader, the arguments of the first model of a step stand for the
+batch (site `input[0]`). The outermost call decides the phase: `eval` if the root is in eval mode or gradients are off. A module without
+parameters (a loss) leaves the phase as it was unless gradients are off. A batch is taken before its forward, so `batch_phase` decides by
+the model's mode and by whether gradients are on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FOREIGN = ("torchvision.transforms.", "torchaudio.transforms.")
 
 
 class _Call:
-    """One module under way."""
+    """A call of a module that has not returned."""
 
     __slots__ = ("inside", "key", "recorded", "silent", "site", "wrapper")
 
@@ -33,13 +33,13 @@ class _Call:
         self.key = key
         self.site = site
         self.wrapper = wrapper
-        self.silent = silent  # inside something that is no part of the model
+        self.silent = silent  # inside something that is not part of the model
         self.inside = inside  # of a root: whether what runs inside is recorded
         self.recorded = False  # a module of the same site was recorded inside
 
 
 class Modules:
-    """The stack of calls of each thread, and what is recorded of them."""
+    """Keeps the stack of calls of each thread, and records what they return."""
 
     def __init__(self, model: Model, inside_data: Callable[[], bool]) -> None:
         self._model = model
@@ -54,12 +54,12 @@ class Modules:
         model.read_site_by(self.site)
 
     def site(self) -> Optional[str]:
-        """Of the module under way in this thread; None outside of all."""
+        """The site of the current module of this thread; None outside of all."""
         stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
         return stack[-1].site or None if stack else None
 
     def enter(self, module: Any, args: Any = ()) -> None:
-        """A module is about to run on `args`."""
+        """A module is called with `args`."""
         stack: Optional[List[_Call]] = getattr(self.local, "stack", None)
         if stack is None:
             stack = self.local.stack = []
@@ -97,14 +97,18 @@ class Modules:
         if not (call.wrapper and call.recorded):
             self._record(call.site, output)
             if call.wrapper and type(module).__name__ == "OptimizedModule":
-                self._recorder.unobserved("forward", "inside %s" % call.site, "compiled: only its output is seen")
+                self._recorder.unobserved(
+                    "forward", "inside %s" % call.site, "it is compiled, so only its output is observed"
+                )
         if stack and stack[-1].site == call.site:
             stack[-1].recorded = True
 
     def _left_out(self, aside: Optional[str]) -> bool:
-        """Whether there is a reason not to record; it becomes coverage where the values are nowhere else."""
+        """Whether there is a reason not to record; reports it as unobserved if the values are recorded nowhere else."""
         if aside is not None and aside not in ("backward", "compiling"):
-            self._recorder.unobserved("forward", "modules under %s" % aside, "no values of their own there")
+            self._recorder.unobserved(
+                "forward", "modules under %s" % aside, "modules have no values of their own there"
+            )
         return aside is not None
 
     def _enter_root(self, module: Any, stack: List[_Call], args: Any) -> None:
@@ -132,7 +136,7 @@ class Modules:
         stack.append(_Call(id(module), entry.site, entry.wrapper, False, inside))
 
     def _record_input(self, module: Any, args: Any) -> None:
-        """Stage batch of a hand-written loop: inputs of the first root with parameters in each micro-step."""
+        """Records stage batch of a hand-written loop: inputs of the first root with parameters in each micro-step."""
         recorder = self._recorder
         now = (recorder.step, recorder.micro)
         if self._batches.fired or self._fed == now or not recorder.recording or stateless(module):
@@ -143,7 +147,7 @@ class Modules:
         self._record_parts("batch", "input", args)
 
     def _learn(self, module: Any, stack: List[_Call]) -> Optional[Named]:
-        """A module that no walk has seen: one added since is found by walking its caller again."""
+        """Names a module that no walk has seen: walking its caller again finds one that was added since."""
         names = self._model.names
         for root, site in names.roots():
             if site == stack[0].site:
@@ -151,10 +155,10 @@ class Modules:
         return names.module(module)
 
     def batch_phase(self) -> Optional[str]:
-        """The phase of a batch that is taken now: eval where gradients are off or the model is in eval mode, else train.
+        """The phase of a batch that is taken now: eval if gradients are off or the model is in eval mode, else train.
 
-        The model is the first root with parameters; one that is trained in eval mode tells nothing. Without a root, as before
-        the first batch, gradients alone decide. None inside other threads.
+        The model is the first root with parameters; the mode of one that is trained in eval mode does not count. Without a root, as
+        before the first batch, gradients alone decide. None inside other threads.
         """
         if not self._model.mine():
             return None
@@ -196,7 +200,7 @@ def install(recorder: Recorder) -> None:
     is_compiling = compiled.compiling(torch)
     enter, leave, local = watch.enter, watch.leave, watch.local
 
-    # Inside a root of which only the output is taken nothing is called; a root inside itself is told by its id.
+    # Inside a root of which only the output is recorded, nothing is called; its id shows that a root is inside itself.
     def before(module: Any, args: Any) -> None:
         if is_compiling():
             return
@@ -219,14 +223,14 @@ def install(recorder: Recorder) -> None:
         compiled.hide(hook)
     compiled.hide(Guarded.__call__)
     torch.nn.modules.module.register_module_forward_pre_hook(before)
-    # always_call: a forward that raises must leave the stack, else the next root would look nested.
+    # always_call: a forward that raises must leave the stack, or the next root would look nested.
     torch.nn.modules.module.register_module_forward_hook(after, always_call=True)
     recorder.read_batch_phase_by(functools.partial(guarded, watch.batch_phase))
     row.installed = True
 
 
 def _inside_data() -> Callable[[], bool]:
-    """Whether a dataset or a transform is at work: what runs there is the data half's."""
+    """Whether a dataset or a transform runs: the observers of data record what happens there."""
     try:
         from detctl_probe.observe.data import transforms
     except ImportError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-# Wrapper class -> the child that it wraps. By name: none of these is imported by us.
+# Wrapper class -> the child that it wraps. Classes by name: the probe imports none of them.
 WRAPPERS = {
     "DistributedDataParallel": "module",
     "DataParallel": "module",
@@ -35,7 +35,7 @@ class Named:
 
 
 def wrapped_child(module: Any) -> Optional[str]:
-    """The name of the child that this wrapper wraps; None where the module is no wrapper."""
+    """The name of the child that this wrapper wraps; None if the module is not a wrapper."""
     kind = type(module)
     child = WRAPPERS.get(kind.__name__)
     if child is None or not kind.__module__.startswith(_WRAPPER_PACKAGES):
@@ -86,7 +86,7 @@ class Names:
         self._roots: List[Tuple[Any, str, str, bool]] = []  # reference, site, class, stateless
 
     def module(self, module: Any) -> Optional[Named]:
-        """The module's entry, or None where no walk has seen it."""
+        """The module's entry, or None if no walk has seen it."""
         entry = self._modules.get(id(module))
         return entry if entry is not None and entry.reference() is module else None
 
@@ -96,7 +96,7 @@ class Names:
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
     def roots(self) -> List[Tuple[Any, str]]:
-        """Living roots in order of their first call."""
+        """The roots that still exist, in order of their first call."""
         living = ((reference(), site) for reference, site, _, _ in self._roots)
         return [(module, site) for module, site in living if module is not None]
 
@@ -117,7 +117,7 @@ class Names:
         return entry
 
     def refresh(self, module: Any, site: str) -> None:
-        """Names what is new in the tree below; what has a name keeps it."""
+        """Names the modules of the tree that have no name yet."""
         for one, name, wrapper in walk(module, site):
             if self.module(one) is None:
                 self._modules[id(one)] = Named(one, name, wrapper, one is module)
@@ -129,11 +129,11 @@ class Names:
         self._sweep()
 
     def _number(self, module: Any) -> str:
-        """`root3`; a stateless module takes the number of a dead one of its class (a loss made anew each step)."""
+        """`root3`; a stateless module takes the number of a dead one of its class (a loss that is made again in each step)."""
         if stateless(module):
             kind = type(module).__qualname__
-            for place, (reference, site, name, bare) in enumerate(self._roots):
-                if bare and name == kind and reference() is None:
+            for place, (reference, site, name, without_state) in enumerate(self._roots):
+                if without_state and name == kind and reference() is None:
                     del self._roots[place]
                     return site
         taken = {site for _, site, _, _ in self._roots}
@@ -143,12 +143,12 @@ class Names:
         return "root%d" % number
 
     def _sweep(self) -> None:
-        """Forgets the dead, now and then, so that a script that makes modules for ever does not fill the table."""
+        """Removes modules that no longer exist, now and then: a script that keeps making modules must not fill the table."""
         if len(self._modules) > 10000 and len(self._modules) % 1000 == 0:
             self._modules = {key: entry for key, entry in self._modules.items() if entry.reference() is not None}
             self._tensors = {key: entry for key, entry in self._tensors.items() if entry[0]() is not None}
 
 
 def stateless(module: Any) -> bool:
-    """Neither parameters nor buffers nor children: a loss, an activation."""
+    """Whether a module has no parameters, buffers or children, like a loss or an activation."""
     return not (module._parameters or module._modules or any(b is not None for b in module._buffers.values()))

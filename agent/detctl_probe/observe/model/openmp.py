@@ -1,11 +1,11 @@
 """Large digests on the CPU are shared among the training's own threads.
 
-A training with many threads waits for a digest that one of them takes alone. The kernel has no threads; it is given the entry of the OpenMP
-runtime that torch itself calls for its operators (the symbol as libtorch_cpu resolves it: there may be several runtimes in a
-process), with as many threads as torch uses at that step. So no thread is added, and the pool keeps its size.
+A training with many threads would wait for a digest that one thread takes alone. The kernel has no threads. It gets the entry of the
+OpenMP runtime that torch itself calls for its operators (the symbol as libtorch_cpu resolves it, since a process may hold several
+runtimes), and as many threads as torch uses at that step. So no thread is added, and the pool keeps its size.
 
-Only from the second step on, when the training has had its pool for sure: a process that forks before its first parallel region may
-use OpenMP in the child, one that forks after it may not (libgomp hangs there). For the same reason a forked child digests alone.
+This starts at the second step, when the training surely has its pool: a process that forks before its first parallel region may use OpenMP
+in the child, but one that forks after it may not (libgomp hangs there). For the same reason a forked child digests alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from detctl_probe.recording.recorder import Recorder
 
 
 def install(recorder: Recorder) -> None:
-    """Asks torch at each step's start for the number of its threads; does nothing where it has no OpenMP or there is no kernel."""
+    """Reads torch's number of threads at each step's start; does nothing if torch has no OpenMP, or without the kernel."""
     torch = sys.modules["torch"]
     kernel, parallel = KERNEL, entry(torch)
     if kernel is None or parallel is None:
@@ -39,7 +39,7 @@ def entry(torch: object) -> Optional[int]:
     """The address of GOMP_parallel in the runtime that libtorch_cpu uses (libgomp, or LLVM's or Intel's, which have it too)."""
     folder = os.path.dirname(str(getattr(torch, "__file__", "")))
     try:
-        # It is there already or it is not ours to load.
+        # It is loaded already, or the probe must not load it.
         library = ctypes.CDLL(os.path.join(folder, "lib", "libtorch_cpu.so"), mode=os.RTLD_NOLOAD)
         return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value
     except (OSError, AttributeError):

@@ -1,8 +1,8 @@
 """Decides when a step ends (docs/adr/0011), and holds what the model observers share.
 
-A step ends at an optimizer's step() or GradScaler's; several optimizers count each; a closure optimizer is one step. Without any
-Optimizer each backward() is a step, but the update is written by hand after it: such a step is ended when the next begins, that is
-when a loader is asked, a root is called, backward runs again, or the process ends. Only the thread that trains counts.
+A step ends at an optimizer's step() or GradScaler's; each of several optimizers counts; an optimizer with a closure makes one step.
+Without an Optimizer each backward() is a step, and the update is written by hand after it. Such a step ends when the next begins: a
+loader is called, a root is called, backward runs again, or the process ends. Only the thread that trains counts.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.hidden_steps import HiddenSteps
 from detctl_probe.observe.model.naming import Names
 from detctl_probe.process.signals import from_signal
-from detctl_probe.recording.recorder import Observer, Recorder
+from detctl_probe.recording.coverage import Observer
+from detctl_probe.recording.recorder import Recorder
 
 
 class Model:
@@ -34,13 +35,13 @@ class Model:
         self.pause = compiled.pausing(torch)
         self.optimizers: Any = WeakSet()
         self.had_optimizer = False
-        self.ended = 0  # steps that optimizers ended, skipped ones too
+        self.ended = 0  # steps that optimizers ended, skipped ones included
         self.scale: Callable[[], Optional[float]] = lambda: None  # of the GradScaler that scaled last
         self.by_hand = False  # a backward without optimizer waits for its step to end
         self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
         self.made: Any = WeakSet()  # every optimizer
         self.entered: Optional[Tuple[int, int]] = None  # (step, micro) in which a root was called last
-        self.site: Callable[[], Optional[str]] = lambda: None  # of the module under way in this thread
+        self.site: Callable[[], Optional[str]] = lambda: None  # of the current module in this thread
         # Called with (site, tensor) of each initial weight before it is digested.
         self.before_init: List[Callable[[str, Any], None]] = []
         self.hidden = HiddenSteps(recorder, self.made)
@@ -48,18 +49,18 @@ class Model:
         self._thread: Optional[int] = None
 
     def mine(self) -> bool:
-        """Whether this thread is the one that trains: the first that asks."""
+        """Whether this thread is the one that trains: the first that calls this."""
         thread = threading.get_ident()
         if self._thread is None:
             self._thread = thread
         return self._thread == thread
 
     def read_site_by(self, site: Callable[[], Optional[str]]) -> None:
-        """site() gives the site of the module under way in this thread, or None outside of all."""
+        """site() returns the site of the current module in this thread, or None outside of all."""
         self.site = site
 
     def read_scale_by(self, scale: Callable[[], Optional[float]]) -> None:
-        """scale() gives the scale of the GradScaler that scaled last, or None where reading it would wait for a GPU."""
+        """scale() returns the scale of the GradScaler that scaled last, or None if reading it would wait for a GPU."""
         self.scale = scale
 
     def on_settle(self, callback: Callable[[], None]) -> None:
@@ -69,7 +70,7 @@ class Model:
     def settle(self, generated: bool = False) -> None:
         """The next step begins: ends one that was left open by hand, or hidden by the compiler.
 
-        generated: a compiled region's inside is what begins, and that may be the hidden step itself, its versions moved already.
+        generated: the inside of a compiled region begins; it may be the hidden step itself, whose versions have moved already.
         """
         if self.by_hand and self.mine():
             self.by_hand = False
@@ -81,17 +82,17 @@ class Model:
 
 
 class Guarded:
-    """Runs an observer's code: nothing escapes into the training, the compiler looks away, a failure is told once."""
+    """Runs an observer's code: nothing escapes into the training, the compiler skips it, and a failure is reported once."""
 
     def __init__(self, model: Model, row: Observer) -> None:
         self._model = model
         self._row = row
 
     def __call__(self, work: Callable[..., Any], *args: Any) -> Any:
-        """work(*args), or None where it failed, where the recorder is done or inside a digest."""
-        prior = self._model.pause(None)  # first: what follows are Python frames too
+        """work(*args), or None if it failed, the recorder is sealed, or this thread is inside a digest."""
+        prior = self._model.pause(None)  # first: the calls below are Python frames too
         recorder = self._model.recorder
-        costs = recorder.costs  # a fork makes new ones
+        costs = recorder.costs  # a fork replaces them
         outer = costs.enter(self._row.stage)
         try:
             return None if recorder.sealed or recorder.busy else work(*args)

@@ -1,4 +1,4 @@
-"""Tensors inside what a module returned or an optimizer keeps, and the print of one.
+"""Finds the tensors in what a module returned or an optimizer keeps, and fingerprints them.
 
 Digests are taken with torch's function and dispatch modes off and Dynamo's frame evaluation paused, so that neither a user's
 mode nor the compiler sees them; nothing here is tracked by autograd (detach), draws a random number or keeps a tensor.
@@ -11,11 +11,12 @@ from hashlib import blake2b
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
 from detctl_probe.digest import device_digests
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.digest.n6 import NoDigestError, digest_in_place, digest_runs, digest_tensor, digest_tensors
 from detctl_probe.digest.sketch import sketch_tensor
 from detctl_probe.observe.model.shards import Shard, shard_of
-from detctl_probe.recording.recorder import Observer, Recorder
+from detctl_probe.recording.coverage import Observer
+from detctl_probe.recording.recorder import Recorder
 
 DEPTH_MAX = 16
 ALIGNED = 64  # bytes, as torch's allocators do
@@ -40,8 +41,8 @@ def tensors(value: Any, path: str = "", depth: int = 0) -> Iterator[Tuple[str, A
             yield from tensors(getattr(value, name, None), "%s[%s]" % (path, name), depth + 1)
 
 
-def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Print:
-    """The print of a tensor of any layout; raises NoDigestError (no content, a subclass without storage …).
+def fingerprint_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Fingerprint:
+    """The fingerprint of a tensor of any layout. Raises NoDigestError (no content, a subclass without storage …).
 
     Digest and sketch of a tensor on a device are Pending, and a large one has no sketch, unless `wait`.
     """
@@ -50,7 +51,7 @@ def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Pr
         plain = _plain(torch, tensor)
         floating = plain.is_floating_point() or plain.is_complex()
         digest: Any = digest_tensor(plain) if wait else device_digests.submit_one(plain)
-        return Print(
+        return Fingerprint(
             digest,
             dtype_name(plain.dtype),
             tuple(int(size) for size in plain.shape),
@@ -59,7 +60,7 @@ def print_tensor(tensor: Any, *, sketch: bool = False, wait: bool = False) -> Pr
 
 
 def _sketch(plain: Any) -> Any:
-    """None where it would have to wait for a device."""
+    """The sketch; None if it would have to wait for a device."""
     try:
         return device_digests.submit_copy(plain, sketch_tensor)
     except NoDigestError:
@@ -70,9 +71,9 @@ Entry = Tuple[str, Any, Optional[Dict[str, Any]]]
 
 
 def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterable[Entry], phase: str) -> None:
-    """Records each (site, value, evidence) in order: tensors (a sparse one by its parts) by their content, the rest by print_plain.
+    """Records each (site, value, evidence) in order: tensors (a sparse one by its parts) by their content, the rest by fingerprint_plain.
 
-    One call of the kernel for all; a tensor without a digest is reported unobserved.
+    The kernel is called once for all. A tensor without a digest is reported as unobserved.
     """
     with recorder.working(stage):
         named: List[Entry] = []
@@ -88,13 +89,13 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
                     named.append((site + part, tensor, evidence))
                     dense.append(tensor)
             else:
-                named.append((site, print_plain(value), evidence))
-        prints = iter(print_tensors(dense))
+                named.append((site, fingerprint_plain(value), evidence))
+        fingerprints = iter(fingerprint_tensors(dense))
         keeps = recorder.keeps_evidence
         seen = []
         for site, value, evidence in named:
-            if type(value) is not Print:
-                tensor, value = value, next(prints)
+            if type(value) is not Fingerprint:
+                tensor, value = value, next(fingerprints)
                 if isinstance(value, NoDigestError):
                     recorder.unobserved(stage, site, str(value))
                     continue
@@ -106,11 +107,10 @@ def record_values(recorder: Recorder, row: Observer, stage: str, entries: Iterab
 
 
 def record_output(recorder: Recorder, row: Observer, site: str, tensor: Any, phase: str) -> None:
-    """record_values of one tensor that a module returned, for a hook that has asked `takes` and is timed as stage forward.
+    """record_values of one tensor that a module returned, for a hook that has checked `takes` and is timed as stage forward.
 
-    The hook runs after operators have emptied the caches, so that each function and object that it touches costs a memory access: what
-    counts is how little this touches. A tensor that lies as it should on the CPU goes the short way: nothing of torch is called that
-    an observer could see.
+    The hook runs after operators have emptied the caches, so each function and object that it touches costs a memory access: it must touch
+    as little as possible. A dense tensor on the CPU takes the short path, which calls nothing of torch that an observer could see.
     """
     torch = sys.modules["torch"]
     if type(tensor) is torch.Tensor and not device_digests.interpreted and not modes_active(torch):
@@ -119,23 +119,25 @@ def record_output(recorder: Recorder, row: Observer, site: str, tensor: Any, pha
             evidence = None
             if recorder.keeps_evidence and tensor.data_ptr() % ALIGNED:
                 evidence = layout(tensor)
-            print_ = Print(digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
-            recorder.keep("forward", ((site, None, print_, evidence),), phase)
+            fingerprint = Fingerprint(
+                digest, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape)
+            )
+            recorder.keep("forward", ((site, None, fingerprint, evidence),), phase)
             row.fired += 1
             return
     record_values(recorder, row, "forward", [(site, tensor, None)], phase)
 
 
 def modes_active(torch: Any) -> bool:
-    """Whether a torch function or dispatch mode is on in this thread, of the user's or of anybody's."""
+    """Whether any torch function or dispatch mode is active in this thread."""
     try:
         return bool(torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack())
-    except AttributeError:  # a torch without these: as if one were
+    except AttributeError:  # this torch cannot report it: assume that one is
         return True
 
 
 def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
-    """A sparse tensor's dense parts with a suffix each; a dense tensor itself. A component keeps the order it was made in."""
+    """The dense parts of a sparse tensor, each with a suffix, or a dense tensor itself."""
     if not tensor.is_sparse:
         yield "", tensor
         return
@@ -143,8 +145,8 @@ def components(tensor: Any) -> Iterator[Tuple[str, Any]]:
     yield "[values]", tensor._values()
 
 
-def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Print, NoDigestError]]:
-    """print_tensor of each, or why it has none."""
+def fingerprint_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Fingerprint, NoDigestError]]:
+    """fingerprint_tensor of each, or why it has none."""
     torch = sys.modules["torch"]
     own = (torch.Tensor, torch.nn.Parameter)
     found: List[Any] = []
@@ -159,7 +161,7 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
                 shard = shard_of(tensor)
                 if shard is not None:
                     digest: Any = _digest_shard(shard, wait)
-                    found.append(Print(digest, dtype_name(shard.local.dtype), shard.shape))
+                    found.append(Fingerprint(digest, dtype_name(shard.local.dtype), shard.shape))
                     continue
                 plain.append(_plain(torch, tensor))
                 found.append(plain[-1])
@@ -167,29 +169,29 @@ def print_tensors(values: Sequence[Any], *, wait: bool = False) -> List[Union[Pr
                 found.append(why)
         digests: Iterator[Any] = iter(digest_tensors(plain) if wait else device_digests.submit(plain))
         for place, tensor in enumerate(found):
-            if type(tensor) not in (NoDigestError, Print):
+            if type(tensor) not in (NoDigestError, Fingerprint):
                 made: Any = next(digests)
                 if type(made) is not NoDigestError:
-                    made = Print(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
+                    made = Fingerprint(made, _dtypes.get(tensor.dtype) or dtype_name(tensor.dtype), tuple(tensor.shape))
                 found[place] = made
     return found
 
 
 def _digest_shard(shard: Shard, wait: bool) -> Any:
-    """Of one run by the way of any tensor; several runs wait for their device."""
+    """The digest of a shard: one run like any tensor; several runs wait for their device."""
     if wait or shard.runs != 1:
         return digest_runs(shard.local, shard.first_index, shard.runs, shard.stride)
     return device_digests.submit_one(shard.local, shard.first_index)
 
 
-def print_plain(value: Any) -> Print:
-    """The print of a number, text, flag or None, by its type and repr."""
+def fingerprint_plain(value: Any) -> Fingerprint:
+    """The fingerprint of a number, text, flag or None, by its type and repr."""
     text = repr(value).encode("utf-8", "surrogateescape")
-    return Print(blake2b(text, digest_size=16).digest(), "py:%s" % type(value).__name__)
+    return Fingerprint(blake2b(text, digest_size=16).digest(), "py:%s" % type(value).__name__)
 
 
 def layout(tensor: Any) -> Optional[Dict[str, Any]]:
-    """Evidence: strides and address modulo 64, where they are not what a fresh contiguous tensor has; of a DTensor its shard."""
+    """Evidence: strides and address modulo 64 if they differ from a fresh contiguous tensor's; the shard of a DTensor."""
     try:
         shard = shard_of(tensor)
         if shard is not None:
@@ -215,7 +217,7 @@ def _plain(torch: Any, tensor: Any) -> Any:
     if kind is torch.Tensor or kind is torch.nn.Parameter:
         return tensor
     if isinstance(tensor, torch.nn.parameter.UninitializedTensorMixin):
-        raise NoDigestError("uninitialised: a lazy module before its first forward")
+        raise NoDigestError("it has no content before the first forward of its lazy module")
     # A subclass that dispatches in Python has no storage of its own (FakeTensor), or holds it elsewhere (DTensor).
     if kind.__torch_dispatch__ is not torch._C._disabled_torch_dispatch_impl:
         local = getattr(tensor, "_local_tensor", None)

@@ -1,11 +1,11 @@
-"""What an ATen operation's schema says: whether it needs a record, what it writes to, whether it draws; and its arguments in words."""
+"""Reads the schema of an ATen operation: whether it needs a record, what it writes to, whether it draws. Formats its arguments."""
 
 from __future__ import annotations
 
 import sys
 from typing import Any, Dict, List, Sequence
 
-# Memory that nobody has written yet: its content is chance, and no operation's result.
+# They return memory that nobody has written yet: its content is arbitrary, and not the result of an operation.
 UNWRITTEN = (
     "empty",
     "empty_like",
@@ -16,7 +16,7 @@ UNWRITTEN = (
     "resize_",
     "set_",
 )
-# These write all of their first argument and read none of it: what it held before is no input (mostly fresh memory).
+# These write all of their first argument and read none of it: what it held before is not an input (mostly fresh memory).
 OVERWRITING = (
     "copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_", "geometric_", "cauchy_",
     "log_normal_", "eye_", "_foreach_zero_", "_foreach_copy_",
@@ -30,9 +30,9 @@ KEPT_OUTPUTS = {
     "_native_batch_norm_legit": (0, 1, 2),
     "_batch_norm_with_update": (0, 1, 2),
 }
-# A collective is not done when its call returns: what it will have gathered is stage collective's to tell.
+# A collective has not ended when its call returns: stage collective records its result.
 COLLECTIVES = ("c10d", "_c10d_functional", "c10d_functional")
-WORDS_MAX = 200
+ARGUMENTS_TEXT_MAX = 200
 DEPTH_MAX = 4
 
 
@@ -111,10 +111,10 @@ def _collect(value: Any, kind: Any, found: List[Any], depth: int) -> None:
             _collect(item, kind, found, depth + 1)
 
 
-def words_of(args: Sequence[Any], kwargs: Dict[str, Any]) -> str:
-    """Arguments in short: `T` for a tensor, `G` for a generator, no address of anything: the same in every process."""
+def format_arguments(args: Sequence[Any], kwargs: Dict[str, Any]) -> str:
+    """The arguments as short text, the same in every process: `T` for a tensor, `G` for a generator, no addresses."""
     parts = [_word(value, 0) for value in args] + ["%s=%s" % (name, _word(value, 0)) for name, value in kwargs.items()]
-    return ("(%s)" % ", ".join(parts))[:WORDS_MAX]
+    return ("(%s)" % ", ".join(parts))[:ARGUMENTS_TEXT_MAX]
 
 
 def _word(value: Any, depth: int) -> str:

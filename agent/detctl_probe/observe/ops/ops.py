@@ -1,18 +1,18 @@
-"""Level `op`: a record of every ATen operation, in the stage in which it runs, beside what level `module` records.
+"""Level `op`: records every ATen operation in the stage in which it runs, in addition to what level `module` records.
 
 A TorchDispatchMode sees each operation below autograd and autocast, with the kernels chosen as ever. Site:
 `<module path>:aten.<op>` (`[i]` where it has several outputs); outside of any module `loop:`. The digest is of what came out, or of
-what was written to; the evidence tells what went in (before the call), the plain arguments and the user's line:
+what was written to. The evidence holds the digests of the inputs (before the call), the plain arguments and the user's line:
 
     {"in": ["8c1f…", …], "args": "(T, T, None, [1, 1])", "at": "{cwd}/train.py:31"}
 
-so that the culprit is the first operation whose inputs match and whose output differs (coordinator, comparison/culprit.py). For an
-operation that draws, the state of the generator is one of the inputs. In backward, module and line are those of the forward
-operation, by autograd's sequence numbers; a recomputation (checkpointing) belongs to backward.
+The first divergent operation is then the first whose inputs match and whose output differs
+(coordinator, comparison/first_divergent_operation.py). If an operation draws, the state of the generator is one of its inputs. In backward,
+module and line are those of the forward operation, by autograd's sequence numbers; a recomputation (checkpointing) belongs to backward.
 
-The mode is entered once, where the window begins and no other mode is active, and never left: modes of the user's may lie above it
-by then. After the window it passes everything on. Compiled regions stay compiled (`ignore_compile_internals`); a torch that cannot
-say so is watched only as long as nothing is compiled.
+The mode is entered once, when the window begins and if no other mode is active. It is never left, since modes of the user may lie above it
+by then; after the window it passes everything on. Compiled regions stay compiled (`ignore_compile_internals`). A torch without that
+option is observed only as long as nothing is compiled.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.model.tensors import components, layout, print_tensor, print_tensors
-from detctl_probe.observe.ops.op_schemas import Schema, schema_of, tensors_of, words_of
+from detctl_probe.observe.model.tensors import components, fingerprint_tensor, fingerprint_tensors, layout
+from detctl_probe.observe.ops.op_schemas import Schema, format_arguments, schema_of, tensors_of
 from detctl_probe.observe.optimization.optimizer import optimizers_of
 from detctl_probe.observe.randomness.rng import read_cuda, read_torch
 from detctl_probe.recording.recorder import WORKER, Recorder
@@ -64,7 +64,7 @@ class Ops:
         self._node: Optional[Callable[[], Any]] = getattr(model.torch._C, "_current_autograd_node", None)
 
     def before(self, schema: Schema, args: Sequence[Any], kwargs: Dict[str, Any]) -> Optional[_Call]:
-        """None where the operation is none of the training's, or needs no record."""
+        """Observes the inputs; returns None if the operation is not the training's, or needs no record."""
         recorder = self._recorder
         in_backward = self._backward_of() != -1
         if recorder.role == WORKER or not (in_backward or self._model.mine()):
@@ -81,7 +81,7 @@ class Ops:
             return None
         inputs = schema.inputs(args, kwargs)
         with recorder.working():
-            evidence: Dict[str, Any] = {"in": self._inputs(inputs, schema), "args": words_of(args, kwargs)}
+            evidence: Dict[str, Any] = {"in": self._inputs(inputs, schema), "args": format_arguments(args, kwargs)}
             if origin[1] is not None:
                 evidence["at"] = origin[1]
         return _Call(stage, origin[0], evidence)
@@ -97,7 +97,7 @@ class Ops:
                 where = "%s:%s" % (call.module, op) if len(results) == 1 else "%s:%s[%d]" % (call.module, op, number)
                 for part, dense in components(tensor):
                     try:
-                        value = print_tensor(dense, sketch=True, wait=True)
+                        value = fingerprint_tensor(dense, sketch=True, wait=True)
                     except NoDigestError as why:
                         recorder.unobserved(call.stage, where + part, str(why))
                         continue
@@ -107,7 +107,7 @@ class Ops:
                     self._row.fired += 1
 
     def _stage(self, in_backward: bool) -> str:
-        """Where the program is; outside of modules, steps and backward, what was last seen decides."""
+        """The stage that runs now; outside of modules, steps and backward, the last one that was seen decides."""
         model, recorder = self._model, self._recorder
         if in_backward:
             return "backward"
@@ -122,7 +122,7 @@ class Ops:
         return "init" if model.entered is None and not recorder.step else "forward"
 
     def _origin(self, in_backward: bool) -> Origin:
-        """(module, line) of this operation; forward operations leave theirs for the backward that follows."""
+        """(module, line) of this operation; forward operations keep theirs for the backward that follows."""
         if in_backward:
             node = self._node() if self._node is not None else None
             number = node._sequence_nr() if node is not None else -1
@@ -147,25 +147,27 @@ class Ops:
     def _inputs(self, tensors: List[Any], schema: Schema) -> List[str]:
         dense = [part for tensor in tensors for _, part in components(tensor)]
         found = [
-            print_.digest.hex()[:16] if not isinstance(print_, NoDigestError) else "?"
-            for print_ in print_tensors(dense, wait=True)
+            fingerprint.digest.hex()[:16] if not isinstance(fingerprint, NoDigestError) else "?"
+            for fingerprint in fingerprint_tensors(dense, wait=True)
         ]
         if len(found) > INPUTS_MAX:
             found = [blake2b("".join(found).encode(), digest_size=8).hexdigest()]
         if schema.draws:
-            states = [state for state in [read_torch(), *(print_ for _, print_ in read_cuda())] if state is not None]
+            states = [
+                state for state in [read_torch(), *(fingerprint for _, fingerprint in read_cuda())] if state is not None
+            ]
             found += ["rng:" + state.digest.hex()[:16] for state in states]
         return found
 
 
 def _has_no_content(tensor: Any) -> bool:
-    """Fake and meta tensors: somebody traces."""
+    """Whether a tensor is fake or meta: the operation is being traced."""
     fake = getattr(sys.modules.get("torch._subclasses.fake_tensor"), "FakeTensor", ())
     return tensor.device.type == "meta" or isinstance(tensor, fake)
 
 
 def install(recorder: Recorder) -> None:
-    """Enters the mode now or where the window begins; nothing at other levels."""
+    """Enters the mode now or when the window begins; does nothing at other levels."""
     if recorder.settings.level != LEVEL:
         return
     from detctl_probe.observe.model.modules import _inside_data
@@ -194,9 +196,9 @@ def _hindrance() -> Optional[str]:
     """Why the mode must not be entered; None: it may."""
     dispatch = sys.modules["torch.utils._python_dispatch"]
     if dispatch._get_current_dispatch_mode_stack():
-        return "another dispatch mode was active where the window began"
+        return "another dispatch mode was active when the window began"
     if not hasattr(dispatch.TorchDispatchMode, "ignore_compile_internals") and "torch._dynamo" in sys.modules:
-        return "this torch would compile no more under a dispatch mode"
+        return "this version of torch stops compiling under a dispatch mode"
     return None
 
 
@@ -207,7 +209,7 @@ def _mode(model: Model, ops: Ops) -> Any:
     guarded = Guarded(model, recorder.observer("ops", "forward"))
 
     class OpMode(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
-        """See the module's text."""
+        """See the module's docstring."""
 
         @classmethod
         def ignore_compile_internals(cls) -> bool:

@@ -34,5 +34,5 @@ class Gradients:
 
 
 def install(recorder: Recorder) -> None:
-    """Nothing of torch is touched: the optimizer observer calls it."""
+    """Patches nothing of torch: the observer of optimizers calls it."""
     Gradients(model_of(recorder))

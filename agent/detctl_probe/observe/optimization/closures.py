@@ -1,6 +1,6 @@
-"""Closures: with `step(closure)` (LBFGS, all of Lightning) the gradients are made inside step, so they are read after each call.
+"""Closures: `step(closure)` (LBFGS, all of Lightning) makes the gradients inside step, so they are read after each call.
 
-The k-th call of one step has occurrence k at each site, and the micro-step that its backward gave it.
+The k-th call of one step has occurrence k at each site, and the micro-step of its backward.
 """
 
 from __future__ import annotations

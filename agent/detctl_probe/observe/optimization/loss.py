@@ -1,7 +1,7 @@
-"""Stage loss: the tensor on which backward was called (site `loss`), what autograd.grad was asked of (site `grad`).
+"""Stage loss: the tensor on which backward was called (site `loss`), and the outputs given to autograd.grad (site `grad`).
 
-torch.Tensor.backward goes through torch.autograd.backward, so that one is wrapped. With a GradScaler it is the scaled loss, with the
-scale as evidence. A backward inside backward (checkpointing, double backward) and one under a torch.func transform are no losses.
+torch.Tensor.backward goes through torch.autograd.backward, which is wrapped. With a GradScaler it is the scaled loss, with the
+scale as evidence. A backward inside backward (checkpointing, double backward) or under a torch.func transform has no loss.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Callable, Dict, List, Optional
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.model.tensors import layout, print_tensor
+from detctl_probe.observe.model.tensors import fingerprint_tensor, layout
 from detctl_probe.observe.optimization.optimizer import optimizers_of
 from detctl_probe.recording.recorder import Recorder
 
 
 class Losses:
-    """What happens around backward and grad."""
+    """Observes backward and grad."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -28,7 +28,7 @@ class Losses:
         self._steps = optimizers_of(model)
 
     def begins(self, site: str, outputs: Any) -> bool:
-        """Records what was differentiated; False where it is no business of the training's."""
+        """Records what was differentiated; returns False if the call is not part of the training."""
         if self._model.aside() is not None or not self._model.mine():
             return False
         self._model.settle()
@@ -41,7 +41,7 @@ class Losses:
         return True
 
     def backward_ended(self) -> None:
-        """A backward pass is a micro-step; without any optimizer it is the whole step, ended when the next begins."""
+        """A backward pass is a micro-step; without an optimizer it is the whole step, which ends when the next begins."""
         if not self._model.had_optimizer:
             self._steps.gradients.record(self._steps.update.gradients_by_hand())
             self._model.by_hand = True
@@ -53,8 +53,8 @@ class Losses:
         """autograd.grad of the model's parameters, without any optimizer, is a training step too."""
         if self._model.had_optimizer or not isinstance(result, (tuple, list)):
             return
-        wanted = [inputs] if isinstance(inputs, self._model.torch.Tensor) else list(inputs)
-        named = [(self._model.names.tensor(one), result[place]) for place, one in enumerate(wanted)]
+        differentiated = [inputs] if isinstance(inputs, self._model.torch.Tensor) else list(inputs)
+        named = [(self._model.names.tensor(one), result[place]) for place, one in enumerate(differentiated)]
         known = [(site, value) for site, value in named if site is not None]
         if known:
             self._steps.gradients.values(known)
@@ -65,7 +65,7 @@ class Losses:
         with self._recorder.working("loss"):
             for tensor in self._tensors(outputs):
                 try:
-                    value = print_tensor(tensor, sketch=self._recorder.keeps_evidence)
+                    value = fingerprint_tensor(tensor, sketch=self._recorder.keeps_evidence)
                 except NoDigestError as why:
                     self._recorder.unobserved("loss", site, str(why))
                     continue
@@ -76,7 +76,7 @@ class Losses:
         kind = self._model.torch.Tensor
         if isinstance(outputs, kind):
             return [outputs]
-        # A generator is the callee's to consume; gradient edges have no value.
+        # Only the callee may consume a generator; gradient edges have no value.
         return [one for one in outputs if isinstance(one, kind)] if isinstance(outputs, (list, tuple)) else []
 
     def _evidence(self, tensor: Any) -> Optional[Dict[str, Any]]:

@@ -1,9 +1,9 @@
 """Stages backward and update around every optimizer's step, and the end of the step.
 
-Why step is wrapped and not hooked by register_optimizer_step_pre_hook: torch 2.1 to 2.3 take the hooking wrapper off every optimizer when
-torch.compile is first used, a hook cannot see the closure's end nor a step that raised, and a subclass whose step calls its
-parent's fires twice. The class is wrapped when its first instance is made, outermost of all, which is also what the pre-step
-hook would see. LightningOptimizer and AcceleratedOptimizer only delegate and never run Optimizer.__init__: they count once.
+The probe wraps step and does not use register_optimizer_step_pre_hook, for three reasons: torch 2.1 to 2.3 remove the hooking wrapper from
+every optimizer when torch.compile is first used; a hook sees neither the end of a closure nor a step that raised; and it fires twice for a
+subclass whose step calls its parent's. The class is wrapped when its first instance is made, outside of all other wrappers, where the
+pre-step hook would be. LightningOptimizer and AcceleratedOptimizer only delegate and never run Optimizer.__init__: they count once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from detctl_probe.recording.sampling import in_turn
 
 
 class Optimizers:
-    """What happens around a step."""
+    """Observes the steps of optimizers."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -39,7 +39,7 @@ class Optimizers:
         self._ready: Any = set()
 
     def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
-        """original(optimizer, *args, **kwargs), recorded where it is a step of the training and not a part of one."""
+        """original(optimizer, *args, **kwargs), recorded if it is a step of the training and not a part of one."""
         if self._depth or not self.guarded(self._begins, optimizer):
             return original(optimizer, *args, **kwargs)
         closure = closures.find(args, kwargs)
@@ -58,7 +58,7 @@ class Optimizers:
 
     @property
     def running(self) -> bool:
-        """Whether a step of an optimizer is under way."""
+        """Whether a step of an optimizer runs."""
         return self._depth > 0
 
     def skipped(self, optimizer: Any) -> None:
@@ -69,7 +69,7 @@ class Optimizers:
         self.model.recorder.end_step(skipped=True)
 
     def named(self, optimizer: Any, *, whole: bool = False) -> Iterator[Tuple[str, Any]]:
-        """(site, parameter) of every group: the module's name for it, else `group0.3`. Of the step's turn, or of the whole."""
+        """(site, parameter) of every group: its name in the module, else `group0.3`. Those of the step's turn, or all of them."""
         recorder, name_of = self.model.recorder, self.model.names.tensor
         rows: Sequence[Tuple[int, int, Any]] = [
             (g, p, parameter)

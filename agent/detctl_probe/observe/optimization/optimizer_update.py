@@ -14,7 +14,7 @@ _PLAIN = (bool, int, float)
 
 
 class Update:
-    """Records what a step left behind."""
+    """Records parameters, state and buffers after a step."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -51,7 +51,7 @@ class Update:
         self._record(chain(parameters, self._buffers()))
 
     def skipped(self) -> None:
-        """The step changed nothing."""
+        """Records a step that changed nothing."""
         if self._recorder.takes("update"):
             self._record([("skipped", True, None)])
 
@@ -88,9 +88,9 @@ class Update:
             yield site + path, tensor, None
 
 
-def _path(root: Any, name: str, wanted: Any) -> str:
-    """Where a module lies below a root; for what has been added since the last walk."""
-    return next(below for one, below, _ in walk(root, name) if one is wanted)
+def _path(root: Any, name: str, module: Any) -> str:
+    """The path of a module below a root, for one that was added since the last walk."""
+    return next(below for one, below, _ in walk(root, name) if one is module)
 
 
 def options(group: Dict[str, Any]) -> Dict[str, Any]:

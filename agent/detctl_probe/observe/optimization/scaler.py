@@ -1,4 +1,4 @@
-"""GradScaler: a step that it skipped because of Inf or NaN is a step, recorded as skipped; its scale is evidence of the loss."""
+"""GradScaler: records a step that it skips because of Inf or NaN as skipped; its scale is evidence of the loss."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _wrap_step(kind: Any, model: Model, guarded: Guarded) -> None:
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         ended = model.ended
         result = original(self, *args, **kwargs)
-        # A disabled scaler only passes on; a step that ended was recorded as it ended.
+        # A disabled scaler only calls step, and a step that ended has been recorded.
         if model.ended == ended and self.is_enabled() and model.aside() is None and model.mine():
             guarded(watch.skipped, args[0] if args else kwargs.get("optimizer"))
         return result
@@ -64,7 +64,7 @@ def _wrap_scale(kind: Any, model: Model) -> None:
 
 
 def _scale(scaler: Any) -> Optional[float]:
-    """The scale, where reading it waits for no GPU."""
+    """The scale; None if reading it would wait for a GPU."""
     tensor = getattr(scaler, "_scale", None)
     if tensor is None or tensor.device.type != "cpu":
         return None

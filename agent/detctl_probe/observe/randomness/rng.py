@@ -1,7 +1,7 @@
-"""Stage rng: the state of every global generator at the start of each step, of those that the program has imported.
+"""Stage rng: the state of every global generator at the start of each step, for those that the program has imported.
 
 State is read, never drawn from. CUDA generators are read only where CUDA is initialised already (initialising it breaks
-later forks); their state lives on the host, so reading it waits for no kernel.
+later forks); their state lives on the host, so reading it does not wait for a kernel.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import sys
 from hashlib import blake2b
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.recording.recorder import Recorder
 
-Reader = Callable[[], Optional[Print]]
+Reader = Callable[[], Optional[Fingerprint]]
 
 
 def install(recorder: Recorder) -> None:
@@ -32,18 +32,18 @@ def install(recorder: Recorder) -> None:
     recorder.at_step_start(started)
 
 
-# Digest of a generator's state when its package was imported (seeds.py tells). Python, numpy and torch take it from the system's
-# entropy: it differs in every process, and means nothing as long as nobody draws.
+# Digests of the generators' states at the import of their packages (set by seeds.py). Python, numpy and torch take these states from the
+# system's entropy: they differ in every process, and do not matter as long as nobody draws.
 _first: Dict[str, bytes] = {}
-UNTOUCHED = Print(blake2b(b"untouched", digest_size=16).digest(), "py:untouched")
+UNTOUCHED = Fingerprint(blake2b(b"untouched", digest_size=16).digest(), "py:untouched")
 
 
-def remember(site: str, state: Print) -> None:
-    """The state of a generator before anybody seeded it or drew from it."""
+def remember(site: str, state: Fingerprint) -> None:
+    """Remembers the state of a generator before anybody seeded it or drew from it."""
     _first[site] = state.digest
 
 
-def states() -> List[Tuple[str, Print]]:
+def states() -> List[Tuple[str, Fingerprint]]:
     """(site, state) of random, numpy, torch and each CUDA device, in this order; those that exist in this process.
 
     A generator that nobody has seeded or used yet is UNTOUCHED, whatever its state.
@@ -57,16 +57,16 @@ def states() -> List[Tuple[str, Print]]:
     return found
 
 
-def read_random() -> Optional[Print]:
+def read_random() -> Optional[Fingerprint]:
     module = sys.modules.get("random")
     if module is None or not hasattr(module, "_inst"):
         return None
-    version, words, gauss = module._inst.getstate()
-    raw = struct.pack("<I%dI" % len(words), version, *words) + repr(gauss).encode("ascii")
-    return _print(raw, "py:random")
+    version, numbers, gauss = module._inst.getstate()
+    raw = struct.pack("<I%dI" % len(numbers), version, *numbers) + repr(gauss).encode("ascii")
+    return _fingerprint(raw, "py:random")
 
 
-def read_numpy() -> Optional[Print]:
+def read_numpy() -> Optional[Fingerprint]:
     module: Any = sys.modules.get("numpy.random")
     if module is None or not hasattr(module, "get_state"):
         return None
@@ -77,16 +77,16 @@ def read_numpy() -> Optional[Print]:
         for value in [inner[key] for key in sorted(inner)]
     )
     more = "%s %r %r" % (state["bit_generator"], state.get("has_gauss"), state.get("gauss"))
-    return _print(raw + more.encode("utf-8"), "numpy:random")
+    return _fingerprint(raw + more.encode("utf-8"), "numpy:random")
 
 
-def read_torch() -> Optional[Print]:
+def read_torch() -> Optional[Fingerprint]:
     module: Any = sys.modules.get("torch")
     generator = getattr(module, "default_generator", None)
     return None if generator is None else _tensor(generator.get_state())
 
 
-def read_cuda() -> List[Tuple[str, Print]]:
+def read_cuda() -> List[Tuple[str, Fingerprint]]:
     module: Any = sys.modules.get("torch")
     if module is None or "torch.cuda" not in sys.modules or not module.cuda.is_initialized():
         return []
@@ -97,11 +97,11 @@ def read_cuda() -> List[Tuple[str, Print]]:
     ]
 
 
-def _tensor(state: Any) -> Print:
+def _tensor(state: Any) -> Fingerprint:
     from detctl_probe.digest.n6 import digest_tensor
 
-    return Print(digest_tensor(state), "uint8", tuple(state.shape))
+    return Fingerprint(digest_tensor(state), "uint8", tuple(state.shape))
 
 
-def _print(raw: bytes, dtype: str) -> Print:
-    return Print(blake2b(raw, digest_size=16).digest(), dtype)
+def _fingerprint(raw: bytes, dtype: str) -> Fingerprint:
+    return Fingerprint(blake2b(raw, digest_size=16).digest(), dtype)

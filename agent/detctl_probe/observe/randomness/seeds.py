@@ -1,9 +1,9 @@
 """Seeding calls (stage rng, sites `seed/…`), and what no seed reaches (notes).
 
 A seed is recorded with its value's digest and its caller. Notes name generators that were made or used without a seed
-(`unseeded-rng`) and sources that differ by nature: clock, process id, uuid, the system's entropy (`identity`). Functions and
+(`unseeded-rng`), and reads of sources that differ in every run: clock, process id, uuid, the system's entropy (`identity`). Functions and
 methods are patched, never classes: isinstance, subclasses and pickles stay what they were. Native methods (torch.Generator,
-numpy.random.RandomState, SeedSequence) cannot be, and are said to be unobserved.
+numpy.random.RandomState, SeedSequence) cannot be patched, and are reported as unobserved.
 """
 
 from __future__ import annotations
@@ -16,19 +16,18 @@ import sys
 import threading
 import time
 from collections import deque
-from hashlib import blake2b
 from types import CodeType, FrameType
-from typing import Any, Callable, Deque, Dict, Iterable, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Optional, Set, Tuple
 
-from detctl_probe.digest.fingerprint import Print
+from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.randomness import rng, uses
+from detctl_probe.observe.randomness.seed_values import fingerprint_of_seed, looks_like
 from detctl_probe.process.callers import PACKAGE, USER
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.signals import from_signal
 from detctl_probe.recording.recorder import WORKER, Recorder
 
-CLOCK_SLACK_S = 5
 SOURCES_MAX = 1000  # lines that read the clock or the system's entropy
 # Frames through which a call passes on its way from the user: not the caller that counts.
 _PASSED = (
@@ -36,15 +35,15 @@ _PASSED = (
     "/torch/_dynamo/eval_frame.py", "/torch/_compile.py", "/torch/utils/_contextlib.py",
 )  # fmt: skip
 CLOCK_VALUES_MAX = 64
-# numpy's native types take entropy without a frame or a patchable call of their own: the line that makes one tells.
+# numpy's native types take entropy without a frame or a patchable call of their own: the line that makes one shows it.
 _NATIVE = re.compile(
     r"\b(RandomState|SeedSequence|PCG64|PCG64DXSM|MT19937|Philox|SFC64)\(\s*(?:(?:seed|entropy)\s*=\s*)?([\w.]*)\s*\)"
 )
-_SEED_NAMES = ("seed", "random_state")  # of parameters, as packages call them
+_SEED_NAMES = ("seed", "random_state")  # names that packages give to parameters
 
 
 def install(recorder: Recorder) -> None:
-    """Patches the stdlib's functions now, numpy's and torch's after their import."""
+    """Patches the stdlib's functions now, and those of numpy and torch after their import."""
     _Seeds(recorder)
 
 
@@ -53,20 +52,21 @@ class _Seeds:
         self.recorder = recorder
         self.row = recorder.observer("seeds", "rng")
         self.seeded: Set[str] = set()
-        self._told: Set[Tuple[CodeType, int]] = set()
+        self._noted: Set[Tuple[CodeType, int]] = set()
         self.first_state: Dict[str, bytes] = {}
         self.forked = False
         self._inside = threading.local()
-        self._clock: Deque[int] = deque(maxlen=CLOCK_VALUES_MAX)  # what time_ns gave last: a seed may be made of it
+        # The last results of time_ns: a seed may be made from one.
+        self._clock: Deque[int] = deque(maxlen=CLOCK_VALUES_MAX)
         when_imported("random", self._random)
         when_imported("numpy.random", self._numpy)
         when_imported("torch", self._torch)
         self._system()
         recorder.at_step_start(self._compare_states)
 
-    # -- what is told -------------------------------------------------------------------------------------------------
+    # -- what is noted ------------------------------------------------------------------------------------------------
     def seed(self, site: str, generator: Optional[str], value: Any, unseeded: bool) -> None:
-        """One seeding call: a record, and a note where nothing fixed was given."""
+        """Records one seeding call, and notes it if its seed is not fixed."""
         recorder = self.recorder
         if recorder.busy or getattr(self._inside, "call", False):
             return
@@ -89,7 +89,7 @@ class _Seeds:
                     text = "the seed of %s looks like %s" % (site, source)
                     where = recorder.callers.describe(frame)
                     recorder.note("identity", text, stage="rng", looks_like=source, **where)
-                recorder.record("rng", "seed/" + site, _print(value), evidence=evidence)
+                recorder.record("rng", "seed/" + site, fingerprint_of_seed(value), evidence=evidence)
                 self.row.fired += 1
         except Exception as error:
             if from_signal(error):
@@ -101,13 +101,13 @@ class _Seeds:
             return
         if generator is not None:
             self.seeded.discard(generator)
-            self.first_state.pop(generator, None)  # this note says it all
+            self.first_state.pop(generator, None)  # the note below covers it
         self.row.fired += 1
         text = "%s without a seed takes one from the system" % site
         # A DataLoader worker has a cause of its own (worker-seeding): the note travels with the batch and loses its process.
         fields = {"role": WORKER} if self.recorder.role == WORKER else {}
         package = self.recorder.callers.package_at_work(frame)
-        if package is not None:  # a user can give a seed where the package is called, and not inside it
+        if package is not None:  # a user can pass a seed to the package, but not inside it
             text += ", inside %s" % package
             fields["package"] = package
             frame = self.recorder.callers.user_frame(2) or frame
@@ -115,7 +115,7 @@ class _Seeds:
         self.recorder.note("unseeded-rng", text, stage="rng", call=site, **fields)
 
     def _drawn_before(self, generator: str, site: str) -> None:
-        """A global generator is seeded for the first time: what was drawn from it before had no seed."""
+        """Notes a global generator that is seeded for the first time, after something was drawn from it without a seed."""
         first = self.first_state.get(generator)
         if first is None or generator in self.seeded or "seed" in self.recorder.settings.interventions:
             return  # the intervention has seeded it
@@ -126,30 +126,30 @@ class _Seeds:
             self.recorder.note("drawn-before-seed", text, stage="rng", generator=generator, **where)
 
     def _counts(self, frame: Optional[FrameType]) -> bool:
-        """The user's own code, or a package at work that is no part of torch or numpy; never the stdlib."""
+        """Whether a frame is of the user's own code or of a package that works for the user; never of the stdlib, torch or numpy."""
         callers = self.recorder.callers
         return frame is not None and (
             callers.kind(frame.f_code.co_filename) == USER or callers.package_at_work(frame) is not None
         )
 
     def source(self, call: str) -> None:
-        """A source that differs by nature was read; told where the user's own code reads it."""
+        """Notes that the user's own code reads a source that differs in every run."""
         recorder = self.recorder
         if recorder.sealed or recorder.busy or getattr(self._inside, "call", False):
             return
         frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
-        if frame is None or (frame.f_code, frame.f_lineno) in self._told:
+        if frame is None or (frame.f_code, frame.f_lineno) in self._noted:
             return
-        if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._told) < SOURCES_MAX:
-            self._told.add((frame.f_code, frame.f_lineno))
+        if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._noted) < SOURCES_MAX:
+            self._noted.add((frame.f_code, frame.f_lineno))
             with recorder.working("rng"):
-                call = _asked_for(frame) or call
+                call = _call_of(frame) or call
                 text = "%s gives another value in every run" % call
                 recorder.note("identity", text, stage="rng", call=call, **recorder.callers.describe(frame))
                 self.row.fired += 1
 
     def _compare_states(self) -> None:
-        """A global generator whose state has moved since its import, and which nobody seeded, is used unseeded."""
+        """Notes each global generator whose state has moved since its import although nobody seeded it."""
         for generator, first in list(self.first_state.items()):
             if generator in self.seeded:
                 continue
@@ -192,7 +192,7 @@ class _Seeds:
         module.Random.seed = seed
         module.seed = inst.seed
         self._remember("random")
-        # After Python's own, which has just been registered: it seeds `random` anew, from the system, in each forked child.
+        # After Python's own, which has just been registered: it seeds `random` again, from the system, in each forked child.
         os.register_at_fork(after_in_child=self._random_forked)
 
     def _random_forked(self) -> None:
@@ -211,11 +211,13 @@ class _Seeds:
         self._quiet_entropy()
         self._remember("numpy")
         self.recorder.unobserved(
-            "rng", "numpy.random.RandomState(), SeedSequence()", "native types: their seeding is not seen"
+            "rng",
+            "numpy.random.RandomState(), SeedSequence()",
+            "these are native types, and the probe cannot see how they are seeded",
         )
 
     def _quiet_entropy(self) -> None:
-        """numpy's native generators draw entropy even where a seed is given (RandomState(3)): only those without one are told."""
+        """numpy's native generators draw entropy even if they get a seed (RandomState(3)): only those without one are noted."""
         owner: Any = sys.modules.get("numpy.random.bit_generator")
         original = getattr(owner, "randbits", None)
         if original is None:
@@ -251,7 +253,7 @@ class _Seeds:
             recorder.note("observer-failed", "seeds: numpy: %s: %s" % (type(error).__name__, error))
 
     def _seed_given(self, frame: Optional[FrameType]) -> bool:
-        """Whether a package was given a seed: some make a generator first and seed it then, by a native method."""
+        """Whether a package got a seed: some first make a generator and then seed it by a native method."""
         while frame is not None and self.recorder.callers.kind(frame.f_code.co_filename) == PACKAGE:
             if any(frame.f_locals.get(name) is not None for name in _SEED_NAMES):
                 return True
@@ -273,7 +275,9 @@ class _Seeds:
                 if getattr(cuda_random, name, None) is original:
                     setattr(cuda_random, name, patched)
         self._remember("torch")
-        self.recorder.unobserved("rng", "torch.Generator.manual_seed", "a native type: its seeding is not seen")
+        self.recorder.unobserved(
+            "rng", "torch.Generator.manual_seed", "this is a native type, and the probe cannot see how it is seeded"
+        )
 
     def _system(self) -> None:
         def watched(original: Callable[..., Any], call: str) -> Callable[..., Any]:
@@ -285,7 +289,7 @@ class _Seeds:
 
         def clock() -> int:
             now = time_ns()
-            self._clock.append(now)  # to measure with it is nobody's business; to seed with it is (looks_like)
+            self._clock.append(now)  # measuring with the clock is fine; seeding with it is not (looks_like)
             return now
 
         urandom, time_ns = os.urandom, time.time_ns
@@ -299,7 +303,7 @@ class _Seeds:
             rng.remember(generator, state)
 
 
-_READERS: Dict[str, Callable[[], Optional[Print]]] = {
+_READERS: Dict[str, Callable[[], Optional[Fingerprint]]] = {
     "random": rng.read_random,
     "numpy": rng.read_numpy,
     "torch": rng.read_torch,
@@ -307,49 +311,21 @@ _READERS: Dict[str, Callable[[], Optional[Print]]] = {
 _SEED_CALL = {"random": "random.seed", "numpy": "numpy.random.seed", "torch": "torch.manual_seed"}
 
 
-def looks_like(value: Any, clock: Iterable[int] = ()) -> Optional[str]:
-    """`the clock` or `the process id` where an integer or float seed is next to one; else None.
-
-    clock: nanoseconds that the program has read; a seed that is made of one by division or cut is the clock too.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    if value == os.getpid() and value > 100:
-        return "the process id"
-    for read in clock:
-        for unit in (1, 10**3, 10**6, 10**9):
-            whole = read // unit
-            if value > 10**6 and value in (whole, whole % 2**32, whole % 2**31, whole % (2**32 - 1)):
-                return "the clock"
-    now = time.time()
-    for scale in (1, 10**3, 10**6, 10**9):
-        # Seeds are often cut to 32 bits.
-        for candidate in (now * scale, int(now * scale) % 2**32):
-            if candidate > 10**6 and abs(value - candidate) <= CLOCK_SLACK_S * scale and _narrow(scale, candidate):
-                return "the clock"
-    return None
-
-
-def _narrow(scale: int, candidate: float) -> bool:
-    # Five seconds in a clock cut to 32 bits must stay a small part of all seeds, or everything looks like a clock.
-    return CLOCK_SLACK_S * scale * 1000 < candidate
-
-
-def _asked_for(frame: FrameType) -> Optional[str]:
-    """`uuid.uuid4` where the user's frame asked for it: what it called inside one of the passed modules."""
+def _call_of(frame: FrameType) -> Optional[str]:
+    """The call of the user's frame into one of the passed modules, such as `uuid.uuid4`; None if there is none."""
     inner: Optional[FrameType] = sys._getframe(1)
-    asked = None
+    call = None
     while inner is not None and inner is not frame:
         file = inner.f_code.co_filename
         if file.endswith(_PASSED):
             module = os.path.basename(file)[:-3]
-            asked = "random.SystemRandom" if module == "random" else "%s.%s" % (module, inner.f_code.co_name)
+            call = "random.SystemRandom" if module == "random" else "%s.%s" % (module, inner.f_code.co_name)
         inner = inner.f_back
-    return asked
+    return call
 
 
 def _is_none(name: str, frame: FrameType) -> bool:
-    """Whether an argument as it is written in a frame's line (`seed`, `self._seed`, nothing at all) is None; no property is asked."""
+    """Whether an argument as it is written in a frame's line (`seed`, `self._seed`, nothing at all) is None; no property is read."""
     if name in ("", "None"):
         return True
     first, *attributes = name.split(".")
@@ -362,17 +338,3 @@ def _is_none(name: str, frame: FrameType) -> bool:
             return False
         value = held[attribute]
     return value is None
-
-
-def _print(value: Any) -> Print:
-    kind = type(value).__name__
-    if hasattr(value, "__index__"):  # 3, numpy.int64(3) and a scalar tensor seed alike
-        kind, text = "int", repr(int(value))
-    elif isinstance(value, (float, str, bytes, bytearray, list, tuple)):
-        text = repr(value)
-    elif hasattr(value, "tobytes"):
-        text = value.tobytes().hex()
-    else:
-        # A SeedSequence has one; others are told by their type alone, for their repr holds addresses.
-        text = repr(getattr(value, "entropy", None))
-    return Print(blake2b(text.encode("utf-8", "backslashreplace"), digest_size=16).digest(), "py:" + kind)

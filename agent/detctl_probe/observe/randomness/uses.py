@@ -1,7 +1,7 @@
-"""Where the main script seems to use a global generator.
+"""Finds the lines of the main script that seem to use a global generator.
 
-Draws themselves are not watched (that would cost every draw), so this reads the source. It is a hint for people in a note
-that is certain of the rest: the generator's state has moved and nobody seeded it.
+The probe does not observe draws, which would make each more expensive, so this reads the source. The lines are a hint for people. The rest
+of the note is certain: the generator's state has moved and nobody seeded it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SOURCE_BYTES_MAX = 1 << 20
 _DRAWS = {
     "random": r"(?<![.\w])random\.(?!seed|Random|SystemRandom|getstate|setstate)[a-z]\w*\(",
     "numpy": r"\b(?:np|numpy)\.random\.(?!seed|default_rng|get_state|set_state)[a-z]\w*\("
-    # scikit-learn, pandas and datasets take it where they are given no seed of their own.
+    # scikit-learn, pandas and datasets use it if they get no seed.
     r"|(?:\b(?:train_test_split|resample|\w*KFold|\w*ShuffleSplit)\(|\.sample\((?=.*\b(?:n|frac)=)|\.shuffle\(\))"
     r"(?!.*\b(?:random_state|seed)\b)",
     # Most draws of a training are a model's initialisation.

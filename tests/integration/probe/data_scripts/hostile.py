@@ -197,7 +197,7 @@ def everything(loader):
 
 
 def death(loader):
-    """How early a dead worker is noticed is a matter of timing; what is then said is not."""
+    """When a dead worker is noticed depends on timing; the message does not."""
     return failure(loader)[1:3]
 
 

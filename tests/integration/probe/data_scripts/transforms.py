@@ -53,7 +53,7 @@ def new():
 
 
 class Boxes(datasets.ImageFolder):
-    """Dictionaries through new transforms, and a transform called by itself."""
+    """Dictionaries through new transforms, and a transform that is called alone."""
 
     def __getitem__(self, index):
         image, label = super().__getitem__(index)

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: leaves by path, tensors read when they are asked for."""
+"""The content of a checkpoint: leaves by path; tensors are read on request."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class CheckpointError(Exception):
 
 
 class Unread:
-    """Stands for a leaf whose content could not be read, and why.
+    """Stands for a leaf whose content could not be read; why: the reason.
 
     file_digest: of the bytes of a whole file that could not be read: two files of the same bytes are the same, whatever they
-    hold. Empty where that is not known; then it is never equal to anything.
+    hold. Empty if it is not known: then the leaf equals nothing.
     """
 
     def __init__(self, why: str, file_digest: str = "") -> None:
@@ -55,7 +55,7 @@ def of_value(value: Any) -> Dict[str, Callable[[], Leaf]]:
     for path, leaf in _walk(value, "", 0):
         characters += len(path)
         if len(found) >= LEAVES_MAX:
-            raise CheckpointError("more than %d values" % LEAVES_MAX)
+            raise CheckpointError("it has more than %d values" % LEAVES_MAX)
         if characters > NAMES_CHARACTERS_MAX:
             raise CheckpointError("the names of its values have more than %d characters" % NAMES_CHARACTERS_MAX)
         while path in found:  # {"a.b": x, "a": {"b": y}}
@@ -73,7 +73,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[Tuple[str, Leaf]]:
     if not parts:
         yield path or ".", leaf_of(value)
     elif depth >= DEPTH_MAX:
-        yield path, Unread("more than %d levels deep" % DEPTH_MAX)
+        yield path, Unread("it is nested more than %d levels deep" % DEPTH_MAX)
     else:
         for name, item in parts:
             yield from _walk(item, "%s.%s" % (path, name) if path else name, depth + 1)
@@ -98,7 +98,7 @@ def _parts(value: Any) -> List[Tuple[str, Any]]:
 
 
 def leaf_of(value: Any) -> Leaf:
-    """Arrays of numpy as tensors, which compare in one way whoever wrote them; Unread where it would unfold to far more than it holds."""
+    """The leaf, with arrays of numpy as tensors, which compare alike; Unread if it would unfold to far more than it holds."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -115,7 +115,7 @@ def leaf_of(value: Any) -> Leaf:
 
 
 def _unfolding(tensor: Any) -> Optional[Unread]:
-    """Why a tensor is not compared element by element; None where it is."""
+    """Why a tensor is not compared element by element; None if it is."""
     import torch
 
     whole = tensor.numel() * tensor.element_size()
@@ -128,7 +128,7 @@ def _unfolding(tensor: Any) -> Optional[Unread]:
             values = tensor._values() if tensor.layout is torch.sparse_coo else tensor.values()
             held = values.numel() * values.element_size()
     except (RuntimeError, NotImplementedError, AttributeError):
-        return None  # of a kind that has no content of its own here; comparing it says so
+        return None  # of a kind without content of its own; comparing it reports that
     if whole <= held * UNFOLDED_TIMES_MAX:
         return None
     return Unread("a tensor of %d bytes that stands for %d MiB: it is not unfolded" % (held, whole >> 20))

@@ -15,32 +15,32 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from detctl_proto.regular_file import open_regular
 
-from detctl_probe.checkpoints.archive_inspection import ArchiveError, inspect_archive
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value
-from detctl_probe.checkpoints.dcp_index import read_index
-from detctl_probe.checkpoints.refused import refused_words
-from detctl_probe.checkpoints.torch_file import check_reader
+from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
+from detctl_checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value
+from detctl_checkpoints.dcp_index import read_index
+from detctl_checkpoints.refused import format_refusal
+from detctl_checkpoints.torch_file import check_reader
 
-# What a cut or altered piece makes of itself on loading.
+# The exceptions that loading a cut or altered piece raises.
 _DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError)
 
 
 def load(path: str) -> Checkpoint:
-    """Raises CheckpointError where the index cannot be read; what lies in a file that is missing or cut is Unread."""
+    """Opens the folder. Raises CheckpointError if the index cannot be read; values in a missing or cut file are Unread."""
     index = read_index(path)
     try:
         pieces = _by_name(index)
         entries = [_entry(name, entry) for name, entry in index.state_dict_metadata.items()]
     except _DAMAGE:
         raise CheckpointError(
-            "%s: damaged or no index: its entries are not what they say" % os.path.join(path, ".metadata")
+            "%s: damaged or not an index: its entries contradict themselves" % os.path.join(path, ".metadata")
         ) from None
     leaves: Dict[str, Callable[[], Leaf]] = {}
     for name, kind, tensor in entries:
         if tensor is not None:
             leaves[name] = functools.partial(_tensor, path, tensor, pieces.get(name, []))
         elif kind == "BytesStorageMetadata":
-            # Now, and not when asked for: a list is one value there, and several leaves in a file of torch.save.
+            # Read now, and not on request: a list is one value there, and several leaves in a file of torch.save.
             value = _value(path, pieces.get(name, []))
             for below, read in of_value(value).items():
                 leaves[name if below == "." else "%s.%s" % (name, below)] = read
@@ -50,7 +50,7 @@ def load(path: str) -> Checkpoint:
 
 
 class _Tensor(NamedTuple):
-    """What the index says of one tensor; chunks: offsets -> sizes."""
+    """The index's entry of one tensor; chunks: offsets -> sizes."""
 
     size: Tuple[int, ...]
     dtype: Any
@@ -58,7 +58,7 @@ class _Tensor(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Where the bytes of one saved object lie; transforms: names of what its bytes went through."""
+    """The place of one saved object's bytes; transforms: names of the transformations of these bytes."""
 
     file: str
     offset: int
@@ -67,7 +67,7 @@ class _Place(NamedTuple):
 
 
 def _entry(name: Any, entry: Any) -> Tuple[str, str, Optional[_Tensor]]:
-    """(name, kind, what is said of a tensor). Raises what _DAMAGE names where it is not of the types that an index has."""
+    """(name, kind, entry of a tensor or None). Raises an exception of _DAMAGE if a type is not one of an index."""
     import torch
 
     kind = type(entry).__name__
@@ -82,7 +82,7 @@ def _entry(name: Any, entry: Any) -> Tuple[str, str, Optional[_Tensor]]:
 
 
 def _by_name(index: Any) -> Dict[str, List[Tuple[Tuple[int, ...], _Place]]]:
-    """Name -> [(offsets, where its bytes lie)]. Raises what _DAMAGE names."""
+    """Name -> [(offsets, where its bytes lie)]. Raises an exception of _DAMAGE."""
     found: Dict[str, List[Tuple[Tuple[int, ...], _Place]]] = {}
     for key, place in index.storage_data.items():
         transforms = tuple(str(one) for one in getattr(place, "transform_descriptors", None) or ())
@@ -102,7 +102,7 @@ def _sizes(numbers: Any) -> Tuple[int, ...]:
 
 def _value(path: str, pieces: List[Tuple[Tuple[int, ...], _Place]]) -> Leaf:
     if not pieces:
-        return Unread("the index does not say where it lies")
+        return Unread("the index does not state its place")
     try:
         return _piece(path, pieces[0][1])
     except CheckpointError as error:
@@ -110,7 +110,7 @@ def _value(path: str, pieces: List[Tuple[Tuple[int, ...], _Place]]) -> Leaf:
 
 
 def _tensor(path: str, entry: _Tensor, pieces: List[Tuple[Tuple[int, ...], _Place]]) -> Leaf:
-    """The whole tensor, put together; Unread where its pieces do not cover it."""
+    """The whole tensor from its pieces; Unread if they do not cover it."""
     import torch
 
     places = dict(pieces)
@@ -119,16 +119,16 @@ def _tensor(path: str, entry: _Tensor, pieces: List[Tuple[Tuple[int, ...], _Plac
     for offsets, sizes in entry.chunks.items():
         place = places.get(offsets) or (places.get(()) if len(entry.chunks) == 1 else None)
         if place is None:
-            return Unread("the index does not say where its part at %s lies" % list(offsets))
+            return Unread("the index does not state the place of its piece at %s" % list(offsets))
         if not len(offsets) == len(sizes) == len(entry.size):
-            return Unread("its part at %s is not what the index says" % list(offsets))
+            return Unread("its piece at %s contradicts the index" % list(offsets))
         if any(start + size > of for start, size, of in zip(offsets, sizes, entry.size)):  # noqa: B905
-            return Unread("its part at %s lies outside of it" % list(offsets))
+            return Unread("its piece at %s lies outside of it" % list(offsets))
         parts.append((offsets, sizes, place))
     # Before memory is taken: an index can claim any size.
     covered = sum(math.prod(sizes) for _, sizes, _ in parts)
     if covered != count:
-        return Unread("its parts hold %d of %d elements" % (covered, count))
+        return Unread("its pieces hold %d of %d elements" % (covered, count))
     whole = None
     for offsets, sizes, place in parts:
         try:
@@ -136,7 +136,7 @@ def _tensor(path: str, entry: _Tensor, pieces: List[Tuple[Tuple[int, ...], _Plac
         except CheckpointError as error:
             return Unread(str(error))
         if not isinstance(part, torch.Tensor) or tuple(part.shape) != sizes or part.dtype != entry.dtype:
-            return Unread("its part at %s is not what the index says" % list(offsets))
+            return Unread("its piece at %s contradicts the index" % list(offsets))
         part = leaf_of(part)
         if isinstance(part, Unread):
             return part
@@ -172,6 +172,6 @@ def _piece(path: str, place: _Place) -> Any:
     try:
         return torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError("%s: %s" % (name, refused_words(str(error), []))) from None
+        raise CheckpointError("%s: %s" % (name, format_refusal(str(error), []))) from None
     except _DAMAGE as error:
         raise CheckpointError("%s: damaged: %s" % (name, (str(error).splitlines() or [""])[0][:200])) from None

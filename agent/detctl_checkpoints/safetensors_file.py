@@ -1,5 +1,6 @@
-"""Files of safetensors: 8 bytes length, a JSON header, then the tensors' bytes. Read here, since the library is often not where torch is.
+"""Files of safetensors: 8 bytes length, a JSON header, then the tensors' bytes.
 
+They are read here, since environments with torch often lack the library. The format:
 https://github.com/huggingface/safetensors#format
 """
 
@@ -13,7 +14,7 @@ import os
 import struct
 from typing import Any, BinaryIO, Callable, Dict, List, Tuple
 
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread
+from detctl_checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread
 
 HEADER_BYTES_MAX = 100_000_000  # as the library's
 DIMENSIONS_MAX = 64  # as torch's
@@ -31,26 +32,26 @@ _BYTES = {
 
 
 def is_one(path: str, head: bytes) -> bool:
-    """By its ending or by its first bytes."""
+    """Whether a file is one of safetensors, by its ending or its first bytes."""
     if path.endswith(".safetensors"):
         return True
     return len(head) >= 10 and _LENGTH.unpack(head[:8])[0] < HEADER_BYTES_MAX and head[8:10] == b'{"'
 
 
 def load(path: str, stream: BinaryIO) -> Checkpoint:
-    """Maps the open file; path: for messages. Raises CheckpointError where header and bytes do not fit."""
+    """Maps the open file; path: for messages. Raises CheckpointError if header and bytes do not fit."""
     size = os.fstat(stream.fileno()).st_size
     head = stream.read(8)
     length = _LENGTH.unpack(head)[0] if len(head) == 8 else 0
     if not 0 < length <= min(HEADER_BYTES_MAX, size - 8):
-        raise CheckpointError("%s: no safetensors file, or cut: its header would have %d bytes" % (path, length))
+        raise CheckpointError("%s: not a safetensors file, or cut: its header would have %d bytes" % (path, length))
     try:
         pairs = json.loads(stream.read(length).decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_number)
         rows = {name: _row(row) for name, row in pairs.items() if name != "__metadata__"}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CheckpointError("%s: its header is no safetensors header" % path) from None
+        raise CheckpointError("%s: its header is not a safetensors header" % path) from None
     start = 8 + length
-    # As the library demands: tensors lie one behind the other and fill the file, so no byte is read twice or hidden.
+    # The library demands it too: tensors lie one behind the other and fill the file, so no byte is read twice or hidden.
     covered = 0
     for name, (dtype, shape, begin, end) in sorted(rows.items(), key=lambda row: row[1][2:]):
         if end > size - start:
@@ -64,7 +65,7 @@ def load(path: str, stream: BinaryIO) -> Checkpoint:
         covered = end
     if covered != size - start:
         raise CheckpointError("%s: damaged: its last %d bytes belong to no tensor" % (path, size - start - covered))
-    # torch wants memory that it could write.
+    # torch needs memory that it could write.
     content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
     leaves: Dict[str, Callable[[], Leaf]] = {
         name: functools.partial(_tensor, content, dtype, shape, start + begin, end - begin)
@@ -74,7 +75,7 @@ def load(path: str, stream: BinaryIO) -> Checkpoint:
 
 
 def _once(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
-    """A JSON object in which no key stands twice: readers would not agree on which counts. Raises ValueError."""
+    """A JSON object without duplicate keys, of which readers would choose different ones. Raises ValueError."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice")

@@ -1,4 +1,4 @@
-"""Tells what lies at a path and opens it."""
+"""Recognises the format of a checkpoint and opens it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from typing import Sequence
 
 from detctl_proto.regular_file import RegularFileError, open_regular
 
-from detctl_probe.checkpoints import dcp_folder, folder, safetensors_file, torch_file
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError
+from detctl_checkpoints import dcp_folder, folder, safetensors_file, torch_file
+from detctl_checkpoints.content import Checkpoint, CheckpointError
 
 LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def open_checkpoint(path: str, allowed: Sequence[str] = ()) -> Checkpoint:
-    """Raises CheckpointError with one line. allowed: names of classes that a torch.save file may hold beside torch's own."""
+    """Opens a file or a folder. Raises CheckpointError with one line.
+
+    allowed: names of classes that a torch.save file may hold beside torch's own.
+    """
     if not os.path.exists(path):
         raise CheckpointError("%s: no such file or folder" % path)
     try:
@@ -29,7 +32,7 @@ def open_checkpoint(path: str, allowed: Sequence[str] = ()) -> Checkpoint:
         where = error.filename if isinstance(error.filename, str) else path
         raise CheckpointError("%s: %s" % (where, error.strerror or error)) from None
     if not found.leaves:
-        raise CheckpointError("%s: an empty checkpoint: nothing to compare" % path)
+        raise CheckpointError("%s: the checkpoint is empty, so there is nothing to compare" % path)
     return found
 
 
@@ -44,7 +47,7 @@ def _file(path: str, allowed: Sequence[str]) -> Checkpoint:
         if not head:
             raise CheckpointError("%s: an empty file" % path)
         if head.startswith(LFS):
-            raise CheckpointError("%s: a Git LFS pointer, not the file itself: run `git lfs pull`" % path)
+            raise CheckpointError("%s: this is a Git LFS pointer and not the file itself: run `git lfs pull`" % path)
         if safetensors_file.is_one(path, head):
             return safetensors_file.load(path, stream)
         return torch_file.load(path, stream, allowed)

@@ -1,4 +1,4 @@
-"""The index of a distributed checkpoint (`.metadata`), which is a pickle, by an unpickler that can build an index and nothing else.
+"""Reads the index of a distributed checkpoint (`.metadata`), a pickle, by an unpickler that can build an index and nothing else.
 
 Every class is allowed by its exact name. A module is not enough: pickle resolves `os.system` inside
 `torch.distributed.checkpoint.filesystem`, which imports os.
@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Dict
 
 from detctl_proto.regular_file import open_regular
 
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.pickle_rehearsal import LEFT_OUT
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.pickle_rehearsal import LEFT_OUT
 
 INDEX_BYTES_MAX = 1 << 30
 
@@ -41,7 +41,7 @@ class _Index(_Unpickler):  # type: ignore[misc]
     }
 
     def _build(self) -> None:
-        # Of what an index is made of; on a class or a function it would change torch itself.
+        # Only on objects of an index: on a class or a function it would change torch itself.
         if isinstance(self.stack[-2], (type, types.FunctionType)):
             raise CheckpointError("its index sets attributes of a class: it is not loaded")
         _Unpickler.dispatch[pickle.BUILD[0]](self)
@@ -76,12 +76,12 @@ def read_index(folder: str) -> Any:
         raise CheckpointError("%s: %s" % (path, _one_line(error))) from None
     except OSError:
         raise
-    except Exception as error:  # whatever a damaged pickle makes of itself, and of torch's own __setstate__
-        raise CheckpointError("%s: damaged or no index: %s" % (path, _one_line(error))) from None
+    except Exception as error:  # anything that a damaged pickle, or torch's own __setstate__, may raise
+        raise CheckpointError("%s: damaged or not an index: %s" % (path, _one_line(error))) from None
     return index
 
 
 def _one_line(error: BaseException) -> str:
-    """The names in it are the pickle's: they may hold line breaks, and what no terminal can print."""
+    """The text in printable characters: its names come from the pickle, and may hold line breaks and control characters."""
     text = str(error)[:300]
     return text if text.isprintable() else ascii(text)

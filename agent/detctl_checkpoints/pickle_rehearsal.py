@@ -1,8 +1,8 @@
-"""A pickle of torch.save taken apart without making anything of it: no class is imported, nothing is called.
+"""Rehearses a pickle of torch.save: imports no class, calls nothing and builds no object.
 
-weights_only trusts more than it should before torch 2.10 (CVE-2026-24747): items are set on whatever lies on the stack, and a storage
-has as many elements as the pickle claims. So the pickle is played through with stand-ins first. Which classes it may hold is left to
-torch's list; what is checked here is what its unpickler does with them.
+Before torch 2.10 weights_only trusts too much (CVE-2026-24747): it sets items on any object on the stack, and a storage has as many
+elements as the pickle claims. So the pickle first runs on stand-ins. torch's list decides which classes it may hold; this module checks
+what its unpickler does with them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ELEMENT_BYTES = {
 _SIZED = ("builtins.bytearray", "__builtin__.bytearray", "builtins.bytes", "__builtin__.bytes", "torch.Tensor")
 _KEY_DEPTH_MAX = 16
 _MAPPINGS = ("collections.OrderedDict", "collections.Counter", "collections.defaultdict")
-# Nothing that torch.save writes, and each a way to another registry or to memory that the pickle claims without holding it.
+# torch.save writes none of these; each leads to another registry, or to memory that the pickle claims without holding it.
 LEFT_OUT = frozenset(
     operation[0]
     for operation in (
@@ -30,7 +30,7 @@ LEFT_OUT = frozenset(
 
 
 class RehearsalError(Exception):
-    """The pickle is damaged, or does what no pickle of torch.save does; one line for people."""
+    """The pickle is damaged, or does something that pickles of torch.save never do; one line for people."""
 
 
 class _Class:
@@ -52,7 +52,7 @@ class _Object:
 
 
 def rehearse(stream: BinaryIO, pickles: int, storages: Union[int, Mapping[str, int]]) -> None:
-    """Plays through that many pickles, one behind the other; storages: bytes of each by key, or the most that any can have.
+    """Rehearses that many pickles, one behind the other; storages: bytes of each by key, or the most that any can have.
 
     Takes memory and time in proportion to the pickles' bytes. Raises RehearsalError.
     """
@@ -63,7 +63,7 @@ def rehearse(stream: BinaryIO, pickles: int, storages: Union[int, Mapping[str, i
             raise
         except RecursionError:
             raise RehearsalError("its pickle is nested too deep") from None
-        except Exception as error:  # whatever a damaged pickle makes of itself, in each Python another
+        except Exception as error:  # a damaged pickle may raise anything, and another exception in each Python
             text = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             raise RehearsalError("damaged: its pickle cannot be read (%s)" % text) from None
 
@@ -88,7 +88,7 @@ class _Rehearsal(_Unpickler):  # type: ignore[misc]
     def persistent_load(self, pid: Any) -> _Object:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] not in ("storage", b"storage"):
             if isinstance(pid, tuple) and len(pid) == 3 and pid[0] in ("module", b"module"):
-                return _Object(str(pid[0]))  # source of a class in the old format, which torch's own list refuses
+                return _Object(str(pid[0]))  # the source of a class in the old format, which torch's own list refuses
             raise RehearsalError("its pickle holds a reference that torch.save does not write: it is not loaded")
         kind, key, count = pid[1], pid[2], pid[4]
         size = ELEMENT_BYTES.get(kind.name.rpartition(".")[2], 0) if isinstance(kind, _Class) else 0
@@ -178,7 +178,7 @@ class _Rehearsal(_Unpickler):  # type: ignore[misc]
 
 
 def _check_key(key: Any, depth: int) -> None:
-    """Hashing a tuple in a tuple in a tuple … ends the process when the stack is full. Raises RehearsalError."""
+    """Refuses keys that are nested too deeply: hashing one would end the process when the stack is full. Raises RehearsalError."""
     if isinstance(key, tuple):
         if depth >= _KEY_DEPTH_MAX:
             raise RehearsalError(
@@ -189,5 +189,5 @@ def _check_key(key: Any, depth: int) -> None:
 
 
 def _is_foreign(target: Any) -> bool:
-    """Whether it is an object of a class that is not torch's: torch's list refuses it, or the user has allowed it."""
+    """Whether it is an object of a class that is not torch's, which torch's list refuses or the user has allowed."""
     return isinstance(target, _Object) and target.of.partition(".")[0] not in ("torch", "builtins", "__builtin__")

@@ -1,4 +1,4 @@
-"""Leaf by leaf, in the order of the first checkpoint. The document:
+"""Compares two checkpoints leaf by leaf, in the order of the first. The document:
 
     {"schema": "detctl.checkpoints/v1", "outcome": "identical" | "different" | "unverified", "scheme": "n6.v1",
      "a": {"path", "format", "leaves"}, "b": {...}, "compared": {"tensors": 62, "values": 8},
@@ -15,11 +15,12 @@ from __future__ import annotations
 import functools
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from detctl_probe.checkpoints.content import Checkpoint, Leaf, Unread
-from detctl_probe.checkpoints.difference import is_tensor, plain_equal, tensor_difference
-from detctl_probe.checkpoints.folder import file_may_hold
-from detctl_probe.checkpoints.naming import SECTIONS, matched, section_of
 from detctl_probe.digest import n6
+
+from detctl_checkpoints.content import Checkpoint, Leaf, Unread
+from detctl_checkpoints.difference import is_tensor, plain_equal, tensor_difference
+from detctl_checkpoints.folder import file_may_hold
+from detctl_checkpoints.naming import SECTIONS, matched, section_of
 
 SCHEMA = "detctl.checkpoints/v1"
 TEXT_MAX = 200
@@ -29,12 +30,12 @@ _PROBLEMS = (RuntimeError, NotImplementedError, ValueError, TypeError, LookupErr
 
 
 def compare(a: Checkpoint, b: Checkpoint, progress: Progress = lambda done, of: None) -> Dict[str, Any]:
-    """The document above."""
+    """Returns the document above."""
     notes = ["%s: %s" % (side.path, note) for side in (a, b) for note in side.notes]
     if a.format != b.format:
-        notes.append("saved in different formats (%s, %s): compared by content" % (a.format, b.format))
-    our_names, their_names, said = matched(a.leaves, b.leaves)
-    notes += said
+        notes.append("the two are saved in different formats (%s, %s) and compared by content" % (a.format, b.format))
+    our_names, their_names, left_out = matched(a.leaves, b.leaves)
+    notes += left_out
     ours: Leaves = {our_names[name]: read for name, read in a.leaves.items()}
     theirs: Leaves = {their_names[name]: read for name, read in b.leaves.items()}
     both = [name for name in ours if name in theirs]
@@ -102,7 +103,7 @@ def _read(read: Callable[[], Leaf]) -> Leaf:
 
 
 def _lost(left: Leaf, right: Leaf) -> Optional[str]:
-    """Why the two cannot be compared; "" where they need not be; None where they can."""
+    """Why the two cannot be compared; "" if they need not be; None if they can."""
     lost = [one for one in (left, right) if isinstance(one, Unread)]
     if not lost:
         return None
@@ -113,8 +114,8 @@ def _lost(left: Leaf, right: Leaf) -> Optional[str]:
 
 
 def _alone(side: Leaves, other: Leaves) -> Tuple[List[str], List[Dict[str, Any]]]:
-    """(names that the other side lacks, and apart from them those of which nobody can say: they are unread here, or may lie in a file
-    that could not be read there)."""
+    """(names that the other side lacks, names that it may lack). The latter are unread here, or may lie in a file that could not be read
+    there."""
     files = [name[1:-1] for name in other if name.startswith("(") and isinstance(_read(other[name]), Unread)]
     only: List[str] = []
     unread: List[Dict[str, Any]] = []
@@ -132,7 +133,7 @@ def _alone(side: Leaves, other: Leaves) -> Tuple[List[str], List[Dict[str, Any]]
 
 
 def _tied(only: List[str], side: Leaves, both: "set[str]") -> List[str]:
-    """Takes out of `only` the names whose memory another name has that both sides hold: safetensors stores such a tensor once."""
+    """Removes from `only` the names that share their memory with a name of both sides: safetensors stores such a tensor once."""
     places = {}
     for name in both:
         tensor: Any = _read(side[name])
@@ -162,7 +163,7 @@ def _value_difference(left: Leaf, right: Leaf) -> Optional[Dict[str, Any]]:
 
 
 def _digest(tensor: Any) -> Optional[str]:
-    """n6.v1 as two hexadecimal lanes' bytes; None where the layout has none."""
+    """The n6.v1 digest in hexadecimal; None if the layout has none."""
     try:
         return n6.digest_tensor(tensor.detach()).hex()
     except _PROBLEMS:

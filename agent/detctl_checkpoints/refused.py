@@ -1,4 +1,4 @@
-"""What weights_only refuses, in words: which classes, and how the user may let them in knowingly."""
+"""Describes the classes that weights_only refuses, and how the user may allow them knowingly."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import importlib
 import re
 from typing import Any, List, Sequence
 
-from detctl_probe.checkpoints.content import CheckpointError
+from detctl_checkpoints.content import CheckpointError
 
-# What a file that means harm would call.
+# Modules that a malicious file would call.
 NEVER = (
     "os", "posix", "nt", "sys", "subprocess", "builtins", "__builtin__", "importlib", "runpy", "shutil", "socket", "pty", "code", "pickle",
     "_pickle", "ctypes", "operator",
 )  # fmt: skip
-# Of builtins, what holds data alone.
+# Builtins that only hold data.
 _HARMLESS = frozenset(
     "builtins." + name for name in ("slice", "range", "frozenset", "complex", "bytearray", "object", "set")
 )
-# `--allow-class numpy`: what numpy's arrays and scalars are pickled with, under the names of numpy 1 and 2.
+# `--allow-class numpy`: the classes in pickles of numpy's arrays and scalars, under the names of numpy 1 and 2.
 _NUMPY = ("ndarray", "dtype")
 _NUMPY_INNER = ("_reconstruct", "scalar")
 _CLASS = re.compile(
@@ -25,8 +25,8 @@ _CLASS = re.compile(
 )
 
 
-def refused_words(text: str, all_of_them: Sequence[str]) -> str:
-    """One line for torch's error; all_of_them: every class of the file that is not allowed, where torch can tell."""
+def format_refusal(text: str, all_of_them: Sequence[str]) -> str:
+    """One line for torch's error; all_of_them: every class of the file that is not allowed, [] if torch cannot list them."""
     found = _CLASS.search(text)
     named = [group for group in found.groups() if group] if found else []
     classes = sorted(set(all_of_them) | set(named))
@@ -41,7 +41,7 @@ def refused_words(text: str, all_of_them: Sequence[str]) -> str:
 
 
 def allow(torch: Any, names: Sequence[str]) -> None:
-    """Lets these classes in, in this process. Raises CheckpointError."""
+    """Allows these classes in this process. Raises CheckpointError."""
     if names and not hasattr(torch.serialization, "add_safe_globals"):
         raise CheckpointError("--allow-class needs torch 2.4 or newer, and this is %s" % torch.__version__)
     takes_names = hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint")  # 2.6, as (object, name)
@@ -56,7 +56,7 @@ def _runs_code(name: str) -> bool:
 def _named(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     if _runs_code(name):
-        raise CheckpointError("--allow-class %s: what runs code is never allowed" % name)
+        raise CheckpointError("--allow-class %s: detctl never allows a class that can run code" % name)
     if not module:
         raise CheckpointError("--allow-class %s: write MODULE.CLASS, or numpy for its arrays" % name)
     try:
@@ -64,7 +64,7 @@ def _named(name: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise CheckpointError("--allow-class %s: %s" % (name, error)) from None
     if getattr(found, "__module__", "").partition(".")[0] in NEVER and not isinstance(found, type):
-        raise CheckpointError("--allow-class %s: what runs code is never allowed" % name)
+        raise CheckpointError("--allow-class %s: detctl never allows a class that can run code" % name)
     return found
 
 

@@ -1,11 +1,15 @@
-"""Known-answer test: what this machine computes for inputs that are the same everywhere, as digests: `python -m detctl_probe.kat`.
+"""Asks torch questions whose inputs are the same everywhere, and prints the digests of its answers.
 
-JSON on stdout:
+`python -m detctl_selfcheck` prints one JSON document:
 
     {"torch": "2.14.1", "settings": {"threads": 2, "cpu_capability": "AVX512", …}, "seconds": 1.2, "answers": {"cpu/gemm": "<32 hex>", …}}
 
-Inputs are made of integers by arithmetic that rounds nowhere, never by a generator (that is a question of its own). Machines whose answers
-are all equal are one class; what differs names what they compute otherwise. A question that cannot be asked has no answer here.
+The inputs are integers that are scaled without rounding. No generator makes them: generators have questions of their own. Machines
+with equal answers form one class; the questions whose answers differ name what the machines compute differently. A question that
+torch cannot compute on this machine has no answer in the document.
+
+An agent also runs this file's text alone (`python -c TEXT`) in the environment of a training, in which only the probe is staged: it
+imports nothing but torch, the probe's digest and the standard library.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ Question = Callable[[Any, Any], Any]  # (torch, device) -> a tensor
 
 
 def numbers(torch: Any, device: Any, *shape: int, salt: int = 0) -> Any:
-    """Floats in [-0.5, 0.5) with 24 bits, exact on every machine."""
+    """A tensor of floats in [-0.5, 0.5) with 24 bits each, the same on every machine."""
     count = 1
     for size in shape:
         count *= size
@@ -126,7 +130,7 @@ QUESTIONS: Dict[str, Question] = {
 
 
 def answers(torch: Any) -> Iterator[Tuple[str, str]]:
-    """(`device/question`, digest in hex) of each question that can be asked, on the CPU and on the first GPU."""
+    """Yields (`device/question`, digest in hex) for each question that torch can compute, on the CPU and on the first GPU."""
     devices = ["cpu"] + (["cuda:0"] if torch.cuda.is_available() else [])
     for device in devices:
         for name, ask in QUESTIONS.items():
@@ -139,27 +143,27 @@ def answers(torch: Any) -> Iterator[Tuple[str, str]]:
 
 
 def document(torch: Any) -> Dict[str, Any]:
-    """See the module's text."""
+    """The document that the module's docstring shows."""
     start = time.perf_counter()
     found = dict(answers(torch))
     capability = getattr(getattr(torch.backends, "cpu", None), "get_cpu_capability", None)
-    told: Dict[str, Any] = {
+    settings: Dict[str, Any] = {
         "threads": torch.get_num_threads(),
         "cpu_capability": capability() if capability is not None else None,
     }
     if torch.cuda.is_available():
-        told["gpu"] = torch.cuda.get_device_name(0)
-        told["cuda"] = torch.version.cuda
+        settings["gpu"] = torch.cuda.get_device_name(0)
+        settings["cuda"] = torch.version.cuda
     return {
         "torch": torch.__version__,
-        "settings": told,
+        "settings": settings,
         "seconds": round(time.perf_counter() - start, 3),
         "answers": found,
     }
 
 
 def main() -> int:
-    """Prints the document, or {"error", "message"} with exit 2."""
+    """Prints the document and returns 0, or prints {"error", "message"} and returns 2 where torch is missing."""
     warnings.simplefilter("ignore")
     try:
         import torch

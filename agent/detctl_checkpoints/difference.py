@@ -1,4 +1,4 @@
-"""How two leaves differ, exactly: both are there. Tensors are read in blocks, so that a large one costs no second copy of itself."""
+"""Computes exactly how two leaves differ. Tensors are read in blocks, so that a large one needs no second copy."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _BITS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 
 
 def tensor_difference(a: Any, b: Any) -> Optional[Dict[str, Any]]:
-    """None where bits, dtype and shape are the same. Keys: kind (`dtype`, `shape` or `content`), dtype, shape; for dtype and shape
+    """None if bits, dtype and shape are the same. Keys: kind (`dtype`, `shape` or `content`), dtype, shape; for dtype and shape
     the other side's, and for dtype `rounded`: whether one side is the other, cast.
 
     For content: elements, differing, first (index of the first that differs), relative (L2 of the difference over L2 of the larger side),
-    max_abs, non_finite (differing elements where a side is NaN or infinite), and for floating point max_ulp. Numbers are over
-    elements that are finite on both sides; null where there is none, or where torch cannot count in that dtype.
+    max_abs, non_finite (differing elements of which one is NaN or infinite), and for floating point max_ulp. Numbers are over
+    elements that are finite on both sides; null if there is none, or if torch cannot compute in that dtype.
     """
     found: Dict[str, Any] = {"dtype": _dtype(a), "shape": list(a.shape)}
     if a.dtype != b.dtype or a.shape != b.shape:
@@ -48,11 +48,11 @@ def is_tensor(value: Any) -> bool:
 
 
 def plain_equal(a: Any, b: Any) -> bool:
-    """Of values that are no tensors; NaN equals NaN, 1 is not True, 0.0 is not -0.0."""
+    """Whether two values other than tensors are equal; NaN equals NaN, 1 is not True, 0.0 is not -0.0."""
     if isinstance(a, float) and isinstance(b, float):
         return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
     if not a and not b and isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return True  # which of the two it was, formats do not keep
+        return True  # formats do not keep which of the two it was
     if isinstance(a, dict) and isinstance(b, dict):
         return a == b  # only empty ones are leaves
     return type(a) is type(b) and bool(a == b)

@@ -1,7 +1,7 @@
-"""What a file of torch.save holds, found out before anything of torch touches it.
+"""Inspects a file of torch.save before torch reads it.
 
 torch.load looks at a file and chooses a reader: torch.jit.load for a zip with `constants.pkl`, the tar reader for a tar. Before torch 2.6
-it did so under weights_only too, and both run code (CVE-2025-32434). So only the two layouts that torch.save itself writes come through,
+it did so under weights_only too, and both run code (CVE-2025-32434). So only the two layouts that torch.save itself writes are accepted,
 and a zip must be one that every reader of zips understands alike: entries are stored, lie one behind the other and cover the file.
 The unpickling is rehearsed too (pickle_rehearsal.py). Standard library alone; tests/fuzz feeds `inspect_archive`.
 """
@@ -17,8 +17,8 @@ from typing import BinaryIO, Dict, List, NamedTuple, Tuple, Union
 
 from detctl_proto.regular_file import RegularFileError, open_regular
 
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.pickle_rehearsal import RehearsalError, rehearse
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.pickle_rehearsal import RehearsalError, rehearse
 
 ENTRIES_MAX = 1_000_000
 PICKLE_BYTES_MAX = 1 << 30  # of data.pkl: containers and plain values; tensors lie beside it
@@ -54,7 +54,7 @@ class ArchiveError(CheckpointError):
 
 
 class Entry(NamedTuple):
-    """Where the content of one entry lies in the file."""
+    """The place of one entry's content in the file."""
 
     offset: int
     size: int
@@ -68,9 +68,9 @@ class ArchiveFacts(NamedTuple):
 
 
 def inspect_archive(source: Union[str, "os.PathLike[str]", BinaryIO]) -> ArchiveFacts:
-    """Reads no more than names, sizes and the pickle, and never runs it; source: a path, or an open file, which is left where it was.
+    """Reads only names, sizes and the pickle, and never runs it. source: a path, or an open file, whose position is kept.
 
-    Raises ArchiveError, and nothing else.
+    Raises ArchiveError and nothing else.
     """
     try:
         if isinstance(source, (str, os.PathLike)):
@@ -115,7 +115,7 @@ def _inspect(stream: BinaryIO) -> ArchiveFacts:
 
 
 def _is_tar(head: bytes) -> bool:
-    """Also one from before `ustar`, which a reader knows by its check sum alone."""
+    """Whether it is a tar file; one from before `ustar` is known only by its check sum."""
     if len(head) < _TAR_BLOCK:
         return False
     if head[257:262] == b"ustar":
@@ -128,7 +128,7 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _at(stream: BinaryIO, offset: int, size: int) -> bytes:
-    """Exactly these bytes. Raises ArchiveError where the file ends before."""
+    """Exactly these bytes. Raises ArchiveError if the file ends before."""
     stream.seek(offset)
     content = stream.read(size)
     if len(content) != size:
@@ -168,7 +168,7 @@ def _entries(stream: BinaryIO, size: int) -> Dict[str, Entry]:
         name, extra = directory[at : at + name_size], directory[at + name_size : at + name_size + extra_size]
         at += name_size + extra_size + comment_size
         if magic != _CENTRAL or at > len(directory):
-            raise ArchiveError("damaged: its directory does not hold what it says")
+            raise ArchiveError("damaged: its directory does not hold the entries that it states")
         unpacked, packed, offset = _wide(extra, unpacked, packed, offset)
         if disk or comment_size:
             raise ArchiveError("%s: not as torch.save writes it" % _shown(name))
@@ -195,7 +195,7 @@ def _entries(stream: BinaryIO, size: int) -> Dict[str, Entry]:
 
 
 def _directory(stream: BinaryIO, size: int) -> Tuple[int, int, int]:
-    """(number of entries, where the directory begins, where it ends), which the file's end must state without any doubt."""
+    """(number of entries, start of the directory, its end), which the end of the file must state without any doubt."""
     if size < _END_HEAD.size:
         raise ArchiveError("damaged or cut: a zip without its directory")
     end = size - _END_HEAD.size
@@ -209,7 +209,7 @@ def _directory(stream: BinaryIO, size: int) -> Tuple[int, int, int]:
         _, disk, place, disks = _LOCATOR64_HEAD.unpack(_at(stream, locator, _LOCATOR64_HEAD.size))
         end = locator - _END64_HEAD.size
         if end < 0 or place != end or disk or disks != 1:
-            raise ArchiveError("damaged: its zip64 directory is not where it says")
+            raise ArchiveError("damaged: its zip64 directory is not at the stated place")
         magic, rest, _, _, disk, first_disk, here64, count64, length64, start64 = _END64_HEAD.unpack(
             _at(stream, end, _END64_HEAD.size)
         )
@@ -220,14 +220,14 @@ def _directory(stream: BinaryIO, size: int) -> Tuple[int, int, int]:
             raise ArchiveError("its two directories contradict each other: it is not loaded")
         count, length, start = count64, length64, start64
     if start + length != end:
-        raise ArchiveError("damaged: its directory is not where it says")
+        raise ArchiveError("damaged: its directory is not at the stated place")
     if count > min(ENTRIES_MAX, length // _CENTRAL_HEAD.size):
         raise ArchiveError("it claims %d entries, more than it can hold or detctl reads (%d)" % (count, ENTRIES_MAX))
     return count, start, end
 
 
 def _wide(extra: bytes, unpacked: int, packed: int, offset: int) -> Tuple[int, int, int]:
-    """The three with their 64 bits, where the header says that they stand in the extra field. Raises ArchiveError."""
+    """The three values in 64 bits, if the header refers to the extra field for them. Raises ArchiveError."""
     values = [unpacked, packed, offset]
     blocks = _blocks(extra).get(1, [])
     if _MAX32 in values and len(blocks) != 1:
@@ -294,7 +294,7 @@ def _names(names: List[bytes]) -> Dict[bytes, str]:
 
 
 def _content(stream: BinaryIO, offset: int, name: bytes, size: int, flags: int) -> int:
-    """Where an entry's content begins, by its own header, which must agree with the directory. Raises ArchiveError."""
+    """The start of an entry's content by its own header, which must agree with the directory. Raises ArchiveError."""
     magic, _, own_flags, method, _, _, _, packed, unpacked, name_size, extra_size = _LOCAL_HEAD.unpack(
         _at(stream, offset, _LOCAL_HEAD.size)
     )

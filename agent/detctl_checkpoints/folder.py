@@ -1,7 +1,7 @@
 """Folders as training frameworks and the hub write them: weights in shards with an index, and files of the optimizer beside them.
 
-Weights keep their names; what lies in another file goes under that file's name (`optimizer.pt` → `optimizer.state.0.exp_avg`).
-Nothing in the folder that is a checkpoint is passed over in silence: what cannot be read is Unread under its file's name.
+Weights keep their names; values of another file get its name as a prefix (`optimizer.pt` → `optimizer.state.0.exp_avg`).
+No checkpoint in the folder is skipped silently: one that cannot be read is Unread under its file's name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List
 
 from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
 
-from detctl_probe.checkpoints.content import Checkpoint, CheckpointError, Unread
+from detctl_checkpoints.content import Checkpoint, CheckpointError, Unread
 
 FILES_MAX = 100_000
 INDEX_BYTES_MAX = 64 << 20
@@ -26,7 +26,7 @@ Open = Callable[[str], Checkpoint]
 
 
 def load(path: str, open_file: Open) -> Checkpoint:
-    """open_file opens one file. Raises CheckpointError where the folder holds nothing known, or a name twice."""
+    """Opens a folder; open_file opens one file. Raises CheckpointError if the folder holds no known file, or a name twice."""
     names = _names(path)
     indexes = [name for name in names if name.endswith(".index.json")]
     safe = [name for name in names if name.endswith(".safetensors")]
@@ -62,11 +62,9 @@ def load(path: str, open_file: Open) -> Checkpoint:
         _add(whole, part.leaves, "%s: %%s stands in several files: name one of them" % path)
     for name in expected:
         if name not in whole.leaves:
-            whole.leaves[name] = functools.partial(
-                Unread, "%s, in which it should be, does not hold it" % expected[name]
-            )
+            whole.leaves[name] = functools.partial(Unread, "%s should hold it, but does not" % expected[name])
     if weights and weights[0] in safe and hub:
-        whole.notes.append("%s not read: the weights are read from safetensors" % ", ".join(hub))
+        whole.notes.append("%s is not read, because the weights are read from safetensors" % ", ".join(hub))
     if len(weights) > 1:
         whole.notes.append("%d files: %s" % (len(weights), ", ".join(weights[:4])))
     for name in rest:
@@ -82,7 +80,7 @@ def load(path: str, open_file: Open) -> Checkpoint:
 
 
 def _names(path: str) -> List[str]:
-    """The files of the folder, sorted; a link counts as what it leads to. Raises CheckpointError beyond FILES_MAX."""
+    """The files of the folder, sorted; links are followed. Raises CheckpointError beyond FILES_MAX."""
     found = []
     with os.scandir(path) as entries:
         for number, entry in enumerate(entries):
@@ -108,7 +106,7 @@ def _add(whole: Checkpoint, leaves: Dict[str, Any], twice: str) -> None:
 
 
 def _index(path: str, indexes: List[str], whole: Checkpoint) -> Dict[str, str]:
-    """Name of a weight -> its file, from the one index; {} where there is none. Raises CheckpointError."""
+    """Name of a weight -> its file, from the one index; {} if there is none. Raises CheckpointError."""
     if not indexes:
         return {}
     if len(indexes) > 1:
@@ -120,7 +118,7 @@ def _index(path: str, indexes: List[str], whole: Checkpoint) -> Dict[str, str]:
     except RegularFileError as error:
         raise CheckpointError(str(error)) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise CheckpointError("%s: no index of shards: it has no weight_map" % index) from None
+        raise CheckpointError("%s: not an index of shards: it has no weight_map" % index) from None
     outside = [
         file for file in pairs.values() if os.path.basename(file) != file or file in ("", ".", "..") or "\0" in file
     ]

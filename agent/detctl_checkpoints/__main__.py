@@ -1,4 +1,4 @@
-"""`python -m detctl_probe.checkpoints A B [--allow-class NAME]…`: JSON on stdout, progress (`done of`) on stderr; exit 2 with {"error"}."""
+"""`python -m detctl_checkpoints A B [--allow-class NAME]…`: JSON on stdout, progress (`done of`) on stderr; exit 2 with {"error"}."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import time
 import warnings
 
-from detctl_probe.checkpoints.compare import compare
-from detctl_probe.checkpoints.content import CheckpointError
-from detctl_probe.checkpoints.open_checkpoint import open_checkpoint
+from detctl_checkpoints.compare import compare
+from detctl_checkpoints.content import CheckpointError
+from detctl_checkpoints.open_checkpoint import open_checkpoint
 
 PROGRESS_S = 0.5
 
@@ -21,13 +21,13 @@ def main() -> int:
     parser.add_argument("b")
     parser.add_argument("--allow-class", action="append", default=[])
     options = parser.parse_args()
-    warnings.simplefilter("ignore")  # torch's remarks on how it was called are nobody's business here
-    said = time.monotonic()
+    warnings.simplefilter("ignore")  # torch's warnings do not concern the user here
+    reported = time.monotonic()
 
     def progress(done: int, of: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= PROGRESS_S:
-            said = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported >= PROGRESS_S:
+            reported = time.monotonic()
             print("progress %d %d" % (done, of), file=sys.stderr, flush=True)
 
     try:

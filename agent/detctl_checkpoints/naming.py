@@ -1,4 +1,4 @@
-"""Names of two checkpoints brought together: what wrapped a model or holds it in a file is no part of a weight's name."""
+"""Matches the names of two checkpoints: wrappers of a model, and the key that holds it in a file, do not count."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Dict, Iterable, List, Optional, Set, Tuple
 
 # DDP, torch.compile, FSDP and activation checkpointing put these before a name (docs/adr/0014).
 WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"))
-# Under which a file keeps the model beside other things.
+# Keys under which a file keeps the model beside other values.
 HOLDERS = ("model", "state_dict", "model_state_dict", "model_state", "module", "net", "network", "weights")
-# A side of many first parts (layers without a holder) is not tried with each: the first names every weight's holder, or none does.
+# If a side has more top-level keys than this (layers without a holder), they are not tried: a holder would hold every weight.
 HOLDERS_MAX = 12
 SECTIONS = ("model", "optimizer", "schedule", "rng", "other")
 
 
 def section_of(name: str, is_tensor: bool) -> str:
-    """One of SECTIONS, by the first part of the name; a tensor that nothing else claims belongs to the model."""
+    """One of SECTIONS, by the top-level key; a tensor that belongs to no other section belongs to the model."""
     first = name.partition(".")[0].lower()
     if first == "opt" or "optim" in first:
         return "optimizer"
@@ -26,7 +26,7 @@ def section_of(name: str, is_tensor: bool) -> str:
 
 
 def matched(a: Iterable[str], b: Iterable[str]) -> Tuple[Dict[str, str], Dict[str, str], List[str]]:
-    """(name -> name to compare under, for each side; what was left out, as notes). Nothing is left out where that matches no more."""
+    """(names to compare by name, for each side; notes on what was removed from them). Nothing is removed if that matches no more names."""
     ours, theirs = list(a), list(b)
     best: Tuple[Dict[str, str], Dict[str, str]] = ({name: name for name in ours}, {name: name for name in theirs})
     notes: List[str] = []
@@ -42,7 +42,7 @@ def matched(a: Iterable[str], b: Iterable[str]) -> Tuple[Dict[str, str], Dict[st
 
 def _notes(holders: Tuple[Optional[str], Optional[str]], wrappers: List[str]) -> List[str]:
     left_out = sorted({repr(one + ".") for one in list(holders) + wrappers if one is not None})
-    return ["names compared without %s" % " and ".join(left_out)]
+    return ["names are compared without %s" % " and ".join(left_out)]
 
 
 def _shared(sides: Tuple[Dict[str, str], Dict[str, str]]) -> int:
@@ -50,7 +50,7 @@ def _shared(sides: Tuple[Dict[str, str], Dict[str, str]]) -> int:
 
 
 def _holders(side: List[str], others: List[str]) -> List[str]:
-    """First parts that may hold the model: the usual ones, and any where the sides share no name at all."""
+    """Top-level keys that may hold the model: the usual ones, and any key if the sides share no name."""
     found: Set[str] = {name.partition(".")[0] for name in side if "." in name}
     if set(side) & set(others):
         found &= set(HOLDERS)
@@ -58,7 +58,7 @@ def _holders(side: List[str], others: List[str]) -> List[str]:
 
 
 def _renamed(names: List[str], holder: Optional[str], unwrap: bool) -> Dict[str, str]:
-    """Name -> name without the holder and without wrappers; one that would then be another's keeps its own."""
+    """Name -> name without holder and wrappers; a name that would then be another's stays as it is."""
     found: Dict[str, str] = {}
     taken = set(names)
     for name in names:

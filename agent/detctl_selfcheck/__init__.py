@@ -1,0 +1,1 @@
+"""The known-answer test: what this machine computes for inputs that are the same everywhere."""
