@@ -30,11 +30,11 @@ from detctl_agent.source import git_source, source
 def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path | None) -> None:
     """Checks a catalog: every recipe's folder, places, roots and interpreter too. No root may hold what belongs to the agent."""
     found = load(catalog)
-    if why := access.root_words(found):
+    if why := access.root_warning(found):
         click.echo(why, err=True)
     wrong = list(problems(found, Private.of_agent(catalog, state, tls, token_file)))
     for name, recipe in found.recipes.items():
-        _tell_roots(name, recipe)
+        _print_roots(name, recipe)
         try:
             if recipe.source:
                 git_source.reachable(recipe.source)
@@ -69,7 +69,7 @@ def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path 
         raise CatalogError("\n".join(f"{catalog}: {problem}" for problem in wrong))
 
 
-def _tell_roots(name: str, recipe: Recipe) -> None:
+def _print_roots(name: str, recipe: Recipe) -> None:
     for parameter in recipe.paths:
         roots = recipe.roots.get(parameter, ())
         below = f", and what lies in {', '.join(roots)}" if roots else " alone: it has no roots"

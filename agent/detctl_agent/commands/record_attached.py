@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from detctl_agent.commands.recording import Recording, pair, tell
+from detctl_agent.commands.recording import Recording, notify, pair
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.variables import taken_over
 from detctl_agent.runs.preparation import Training
@@ -49,7 +49,7 @@ class AttachedRecording(Recording):
 
     def _training(self, runtime: RuntimeFolder) -> Training:
         """The training that the other container is about to start."""
-        tell(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")
+        notify(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
         attached = Attached(self._shared, WAIT_S)
         hello = attached.hello

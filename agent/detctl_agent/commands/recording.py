@@ -22,7 +22,7 @@ from detctl_agent.catalog.admission import Order
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
-from detctl_agent.recording.costs import cost_words
+from detctl_agent.recording.costs import format_cost
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
 from detctl_agent.runs.interpreter import interpreter_of
@@ -92,7 +92,7 @@ class Recording:
             signal.signal(number, interrupt)
         outcome = runner.run()
         self._finish(run, prepared, outcome)
-        return self._say(outcome, bool(interrupted))
+        return self._report(outcome, bool(interrupted))
 
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp)
@@ -190,29 +190,31 @@ class Recording:
 
     def _finish(self, run: RunJson, prepared: Prepared, outcome: Outcome) -> None:
         note_end(run, outcome)
-        facts = manifest.with_told(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
+        facts = manifest.with_observed(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
         if prepared.source and (wrote := source.changes(prepared.source)):
             run.message = "; ".join(part for part in (run.message, wrote) if part)
         self._folder.clean_private()
         self._folder.write_manifest(facts)
         self._folder.write_run(run)
 
-    def _say(self, outcome: Outcome, interrupted: bool) -> int:
+    def _report(self, outcome: Outcome, interrupted: bool) -> int:
         where = self._folder.root
         steps = "" if outcome.last_step is None else f" to step {outcome.last_step}"
         if outcome.end == "window":
-            tell(f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish")
+            notify(
+                f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish"
+            )
         if outcome.message:
-            tell(outcome.message)
-        if words := cost_words(outcome.cost):
-            tell(words)
-        tell(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
+            notify(outcome.message)
+        if words := format_cost(outcome.cost):
+            notify(words)
+        notify(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
         if interrupted:
             return EXIT_INTERRUPTED
         if outcome.end in ("disk-full", "lost") or outcome.exit_code == 127:
             return EXIT_TROUBLE
         if outcome.end == "exit" and outcome.exit_code != 0:
-            tell(f"the training ended with exit code {outcome.exit_code}")
+            notify(f"the training ended with exit code {outcome.exit_code}")
             return EXIT_UNVERIFIED
         return EXIT_UNVERIFIED if outcome.ranks == 0 or outcome.end in ("timeout", "output-limit") else 0
 
@@ -225,6 +227,6 @@ def pair(text: str, option: str) -> tuple[str, str]:
     return name.removeprefix("probe:"), value
 
 
-def tell(text: str) -> None:
+def notify(text: str) -> None:
     """The command's own words, on stderr."""
     print(f"detctl: {redact_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - this command's way to speak to its user

@@ -71,18 +71,18 @@ def _recorded(folder: RunFolder, shared: Path) -> Outcome:
         runtime.remove()
         raise
     signal.signal(signal.SIGTERM, lambda number, frame: runner.end("lost", "its pod was ended"))
-    with _telling(folder, runner):
+    with _exchanging(folder, runner):
         outcome = runner.run()
-    folder.write_manifest(manifest.with_told(prepared.manifest, outcome.torch, prepared.shown, outcome.read))
+    folder.write_manifest(manifest.with_observed(prepared.manifest, outcome.torch, prepared.shown, outcome.read))
     return outcome
 
 
 @contextmanager
-def _telling(folder: RunFolder, runner: Runner) -> Iterator[None]:
+def _exchanging(folder: RunFolder, runner: Runner) -> Iterator[None]:
     """While it runs, the agent hears how far it is, and what it wishes is done."""
     over = threading.Event()
 
-    def tell() -> None:
+    def exchange() -> None:
         ended = stopped = False
         while True:
             try:
@@ -98,7 +98,7 @@ def _telling(folder: RunFolder, runner: Runner) -> Iterator[None]:
             if over.wait(EVERY_S):
                 return
 
-    thread = threading.Thread(target=tell, name="handover", daemon=True)
+    thread = threading.Thread(target=exchange, name="handover", daemon=True)
     thread.start()
     try:
         yield

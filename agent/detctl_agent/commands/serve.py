@@ -10,7 +10,7 @@ from detctl_proto.limits import PARALLEL_RUNS_MAX
 from detctl_proto.names import NAME_RULE, is_name
 
 from detctl_agent import logs
-from detctl_agent.catalog.access import root_words
+from detctl_agent.catalog.access import root_warning
 from detctl_agent.catalog.catalog import Catalog
 from detctl_agent.catalog.offers import Offers
 from detctl_agent.catalog.places import Private, problems
@@ -112,7 +112,7 @@ def serve(
         log.warning(logs.line("root_unusable", why=problem))
     cgroups = None if inherit_environment or cluster else Cgroups()
     if cgroups:
-        _tell_of_isolation(offers.catalog, cgroups)
+        _log_isolation(offers.catalog, cgroups)
     options = JobOptions(parallel, inherit_environment, answers, cluster, private, cgroups)
     try:
         asyncio.run(Service(name, endpoint, offers, folder, options).run())
@@ -120,8 +120,8 @@ def serve(
         folder.close()
 
 
-def _tell_of_isolation(catalog: Catalog, cgroups: Cgroups) -> None:
-    if why := root_words(catalog):
+def _log_isolation(catalog: Catalog, cgroups: Cgroups) -> None:
+    if why := root_warning(catalog):
         log.warning(logs.line("trainings_run_as_root", why=why))
     limited = catalog.memory_mb_max or any(recipe.memory_mb_max for recipe in catalog.recipes.values())
     if cgroups.why and limited:
