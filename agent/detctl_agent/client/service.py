@@ -88,7 +88,7 @@ class Service:
             await asyncio.sleep(OFFERS_EVERY_S)
             if await asyncio.to_thread(self._offers.refresh):
                 changed.set()
-                jobs.say.set()
+                jobs.to_report.set()
 
     async def _give_signs(self, connection: Connection) -> None:
         while True:

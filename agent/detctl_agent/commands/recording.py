@@ -1,4 +1,4 @@
-"""The recording of one training that a user starts in this environment, without any service."""
+"""Records one training that a user starts in this environment, without any service."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 
 
 class Recording:
-    """One training of this process's own user, in this environment and folder, from its start to the last word about it."""
+    """One training of this user, in this environment and folder, from its start to the report about it."""
 
     def __init__(
         self, *, output: Path, level: str, budget: str | None, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
@@ -55,7 +55,7 @@ class Recording:
         self._interventions = dict(pair(text, "--set") for text in interventions)
         for name in self._interventions:
             if name not in INTERVENTIONS:
-                raise AgentError(f"--set {name}: no intervention of that name (valid: {', '.join(INTERVENTIONS)})")
+                raise AgentError(f"--set {name}: unknown intervention (valid: {', '.join(INTERVENTIONS)})")
         self._paths = {}
         for text in paths:
             name, place = pair(text, "--path")
@@ -104,7 +104,7 @@ class Recording:
         values = placeholder_values(folder, runtime, self._command, {}, str(cwd))
         argv = [fill(word, values) for word in self._command]
         if shutil.which(argv[0], path=env["PATH"]) is None:
-            raise AgentError(f"{argv[0]}: no such program; give the command behind `--`, as you type it in a shell")
+            raise AgentError(f"{argv[0]}: no such program: give the command after `--`, as you type it in a shell")
         found = self._source(cwd)
         work = folder.work if self._in_copy else cwd
         if self._in_copy and found:
@@ -206,8 +206,8 @@ class Recording:
             )
         if outcome.message:
             notify(outcome.message)
-        if words := format_cost(outcome.cost):
-            notify(words)
+        if cost := format_cost(outcome.cost):
+            notify(cost)
         notify(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
         if interrupted:
             return EXIT_INTERRUPTED
@@ -220,7 +220,7 @@ class Recording:
 
 
 def pair(text: str, option: str) -> tuple[str, str]:
-    """NAME=VALUE of an option; `probe:` before a name may be left out. Raises AgentError."""
+    """The name and value of NAME=VALUE, without `probe:` before the name. Raises AgentError."""
     name, separator, value = text.partition("=")
     if not separator or not name or not value:
         raise AgentError(f"{option} {text}: write NAME=VALUE")
@@ -228,5 +228,5 @@ def pair(text: str, option: str) -> tuple[str, str]:
 
 
 def notify(text: str) -> None:
-    """The command's own words, on stderr."""
-    print(f"detctl: {redact_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - this command's way to speak to its user
+    """Prints a line of this command to stderr."""
+    print(f"detctl: {redact_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - the messages of a command

@@ -1,7 +1,7 @@
 """The known-answer class of an environment of this machine (detctl_probe/kat.py), computed once and stored on disk.
 
 The known-answer test takes five seconds before the first training of an environment, and never runs beside one. Everything that
-could change the answers is in the key: interpreter, packages, variables, processor. Without an answer (no torch) there is no class,
+could change the answers is in the key: interpreter, packages, variables, processor. Without an answer (no torch) the class is empty,
 and the manifest gives the reason.
 """
 

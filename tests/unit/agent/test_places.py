@@ -325,8 +325,8 @@ def test_check_says_which_roots_hold_and_which_cannot(site: Site) -> None:
         str(site.folder / "agent/tls"),
     ]
     done = CliRunner().invoke(check, words)
-    assert f"recipe none: a request may set data to {site.own} alone: it has no roots\n" in done.output
-    assert f"recipe some: a request may set data to {site.own}, and what lies in {site.sets}\n" in done.output
+    assert f"recipe none: a request may set data to {site.own} only, because it has no roots\n" in done.output
+    assert f"recipe some: a request may set data to {site.own}, or to a place in {site.sets}\n" in done.output
     assert done.exception is None, done.output
     path.write_text(f'[recipes.bad]\n{recipe}roots = {{ data = ["{site.folder}", "/nowhere/at/all"] }}\n')
     with pytest.raises(CatalogError) as caught:
