@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from detctl_proto.limits import PARALLEL_RUNS_MAX
 from detctl_proto.names import NAME_RULE, is_name
 
 from detctl_agent import logs
@@ -60,7 +61,13 @@ log = logs.logger("service")
     envvar="DETCTL_TLS",
     help="Folder with tls.crt, tls.key, ca.crt and token, made by `detctl machine add NAME`. Required except on loopback.",
 )
-@click.option("--parallel", type=click.IntRange(1, 64), default=1, show_default=True, help="Number of runs at a time.")
+@click.option(
+    "--parallel",
+    type=click.IntRange(1, PARALLEL_RUNS_MAX),
+    default=1,
+    show_default=True,
+    help="Number of runs at a time.",
+)
 @click.option(
     "--inherit-environment", is_flag=True, help="Start trainings with the variables of this process, except secrets."
 )
