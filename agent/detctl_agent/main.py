@@ -1,23 +1,23 @@
-"""`detctl-agent`: the daemon, and two commands beside it. The only place that prints errors and picks exit codes."""
+"""`detctl-agent`: the daemon and its other commands. This is the only place that prints errors and picks exit codes."""
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
 
-import click
 from detctl_proto.redaction import redact_text
 
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.prctl import close_proc
+from detctl_agent.toolkit import HELP_OPTIONS, Group, click
 
 EXIT_TROUBLE = 2
 _COMMANDS = ("check", "health", "record", "run", "serve")
 
 
-class _Group(click.Group):
-    """Finds a command NAME as `NAME` in detctl_agent/commands/NAME.py when it is asked for: a recording would wait for what only
-    the daemon needs. `detctl-agent --name …` is `detctl-agent serve --name …`."""
+class _Group(Group):
+    """Imports a command NAME from detctl_agent/commands/NAME.py only when it is used, so that a recording does not wait for the
+    daemon's modules. `detctl-agent --name …` means `detctl-agent serve --name …`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -30,32 +30,38 @@ class _Group(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in _COMMANDS and args[0] not in ("-h", "--help", "--version"):
+        if args and args[0] not in _COMMANDS and args[0] not in (*HELP_OPTIONS, "--version"):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, context_settings={"help_option_names": list(HELP_OPTIONS)})
 @click.version_option(package_name="detctl", prog_name="detctl-agent")
 def cli() -> None:
-    """Runs trainings of its own catalog for a coordinator, and keeps and sends what their probes say.
+    """Runs the trainings of this machine's catalog for a coordinator, and sends it their fingerprints.
 
-    Without a command: serve.
+    Without a command, detctl-agent runs `serve`.
+
+    \b
+    Examples:
+      detctl-agent check --catalog catalog.toml
+      detctl-agent --name gpu1 --coordinator coordinator.example:7450 --tls DIR --catalog catalog.toml
+      detctl-agent record -o run1 -- python train.py
     """
 
 
 def main() -> None:
-    """Entry of the console script."""
-    close_proc()  # a training of the same user must not find a token or a key in this process
+    """Entry point of the console script."""
+    close_proc()  # a training of the same user must not read a token or a key in this process
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="detctl-agent", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_TROUBLE)
     except click.exceptions.Abort:
         sys.exit(130)
     except AgentError as error:
-        print(f"detctl-agent: {redact_text(str(error))}", file=sys.stderr)  # noqa: T201 - see the module's text
+        print(f"detctl-agent: {redact_text(str(error))}", file=sys.stderr)  # noqa: T201 - this module prints errors
         sys.exit(EXIT_TROUBLE)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -1,4 +1,4 @@
-"""What a training that runs as another user must be able to reach, and what it must not: one clear line where that is not so."""
+"""Checks what a training that runs as another user can reach, and that it cannot reach the rest. Each problem is one line."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ TIMEOUT_S = 60.0
 
 
 def check_access(account: Account, folder: RunFolder, work: Path, origin: Path, places: Mapping[str, str]) -> None:
-    """Raises RunRefusedError, or AgentError where the agent cannot become this user at all.
+    """Raises RunRefusedError, or AgentError if the agent cannot become this user at all.
 
-    origin: the recipe's folder. What lies there the agent reads again for the next run, and git in there reads .git/config."""
+    origin: the recipe's folder, which the user must not change, because the agent and git (.git/config) read it again."""
     data = {
         name: Path(place) for name, place in places.items() if Path(place).exists()
-    }  # what is missing the training says
+    }  # the training itself reports what is missing
     private = (work, folder.home, folder.tmp, folder.out, folder.caches)
-    wanted = [(place, "rx" if place == work else "rwx") for place in private]
-    wanted += [(folder.probe, "rx"), *((place, "rx" if place.is_dir() else "r") for place in data.values())]
+    needed = [(place, "rx" if place == work else "rwx") for place in private]
+    needed += [(folder.probe, "rx"), *((place, "rx" if place.is_dir() else "r") for place in data.values())]
     forbidden = [place for place in (origin, origin / ".git", origin / ".git" / "config") if place.exists()]
-    answers = unreachable(account, [*wanted, *((place, "w") for place in forbidden)])
-    found = dict(zip([str(place) for place, _ in wanted], answers, strict=False))
+    answers = unreachable(account, [*needed, *((place, "w") for place in forbidden)])
+    found = dict(zip([str(place) for place, _ in needed], answers, strict=False))
     if work != folder.work and (why := found[str(work)]):
         raise RunRefusedError(f"user {account.name} cannot train in {work}: {why}")
     for place in (*private, folder.probe):
@@ -44,7 +44,7 @@ def check_access(account: Account, folder: RunFolder, work: Path, origin: Path, 
     for name, place in data.items():
         if why := found[str(place)]:
             raise RunRefusedError(f"user {account.name} cannot read the parameter {name}, {place}: {why}")
-    for place, why in zip(forbidden, answers[len(wanted) :], strict=True):
+    for place, why in zip(forbidden, answers[len(needed) :], strict=True):
         if not why:
             raise RunRefusedError(
                 f"user {account.name} may write to {place}, which the agent reads as another user: give the recipe's folder "
@@ -52,19 +52,19 @@ def check_access(account: Account, folder: RunFolder, work: Path, origin: Path, 
             )
 
 
-def root_words(catalog: Catalog) -> str:
-    """Empty, or one line: an agent that is root, and a catalog that does not say as whom trainings run."""
+def root_warning(catalog: Catalog) -> str:
+    """One line if the agent is root and the catalog does not name a user for trainings; empty otherwise."""
     silent = [name for name, environment in catalog.environments.items() if not (environment.user or catalog.user)]
     if os.geteuid() != 0 or not silent:
         return ""
     return (
         f"trainings of environment {', '.join(silent)} run as root and can read the agent's token and key: write "
-        'user = "NAME" at the top of the catalog, or user = "root" where that is meant'
+        'user = "NAME" at the top of the catalog, or user = "root" if they may'
     )
 
 
 def problems(catalog: Catalog) -> Iterator[str]:
-    """Of each user that the catalog names: why it does not exist here, or cannot train what the catalog offers. One line with its key."""
+    """Yields one line, with its key, for each user in the catalog that does not exist here or cannot train what the catalog offers."""
     seen = set()
     for name, environment in catalog.environments.items():
         user = environment.user or catalog.user
@@ -73,21 +73,21 @@ def problems(catalog: Catalog) -> Iterator[str]:
             account = account_of(user)
             if account is None or environment.image:
                 continue
-            wanted = [(f"environments.{name}.python", environment.python or Path(sys.executable), "x")]
+            needed = [(f"environments.{name}.python", environment.python or Path(sys.executable), "x")]
             for recipe_name, recipe in catalog.recipes.items():
                 places = {parameter: Path(recipe.parameters[parameter]) for parameter in recipe.paths}
-                wanted += [
+                needed += [
                     (f"recipes.{recipe_name}.parameters.{parameter}", place, "rx" if place.is_dir() else "r")
                     for parameter, place in places.items()
                     if place.exists()
                 ]
-            answers = unreachable(account, [(place, letters) for _, place, letters in wanted])
+            answers = unreachable(account, [(place, letters) for _, place, letters in needed])
         except AgentError as error:
             found = [f"{key}: {error}"]
         else:
             found = [
                 f"{where}: user {account.name} cannot use {place}: {why}"
-                for (where, place, _), why in zip(wanted, answers, strict=True)
+                for (where, place, _), why in zip(needed, answers, strict=True)
                 if why
             ]
         yield from (line for line in found if line not in seen)
@@ -95,14 +95,14 @@ def problems(catalog: Catalog) -> Iterator[str]:
 
 
 def check_interpreter(account: Account, interpreter: str, variables: Mapping[str, str]) -> None:
-    """Of one that did not answer. Raises RunRefusedError where this user cannot run it."""
+    """Runs an interpreter that gave no facts. Raises RunRefusedError if this user cannot run it."""
     (why,) = unreachable(account, [(interpreter, "x")])
     if not why:
         try:
-            said = run_as(account, [interpreter, "-I", "-c", ""], variables, TIMEOUT_S)
-            if said.returncode == 0:
+            done = run_as(account, [interpreter, "-I", "-c", ""], variables, TIMEOUT_S)
+            if done.returncode == 0:
                 return
-            why = (said.stderr.strip().splitlines() or [f"exit code {said.returncode}"])[0]
+            why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[0]
         except (OSError, subprocess.SubprocessError) as error:
             why = str(error)
     raise RunRefusedError(

@@ -1,4 +1,4 @@
-"""Checks an assignment against the catalog: what may run here. Every refusal is one line (docs/security.md 1, 2)."""
+"""Checks whether an assignment may run here, against the catalog. Every refusal is one line (docs/security.md 1, 2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from detctl_agent.catalog.place_values import check_value
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.limits import Limits
 
-if TYPE_CHECKING:  # pydantic takes a quarter of a second, for which a recording has no use
+if TYPE_CHECKING:  # importing pydantic takes a quarter of a second, and a recording does not need it
     from detctl_agent.catalog.catalog import Catalog
     from detctl_agent.catalog.recipe import Environment, Recipe
 
@@ -26,7 +26,7 @@ VALUE_CHARACTERS_MAX = 4096
 
 @dataclass(frozen=True)
 class Order:
-    """An assignment as plain values; step_to None: to the end."""
+    """An assignment as plain values. step_to: the step before which the window ends; None means to the end."""
 
     run_id: str
     attempt: int
@@ -41,8 +41,8 @@ class Order:
     step_to: int | None = 32
     expected_source_digest: str = ""
     twin: int = 0
-    budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
-    known_answers: bool = False  # the manifest is to say which known-answer class the environment belongs to
+    budget_share: float = 0.0  # share of step time that the probe may take; 0: as much as it needs
+    known_answers: bool = False  # whether the manifest records the known-answer class of the environment
 
     @property
     def key(self) -> str:
@@ -51,7 +51,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Admitted:
-    """An order that may run, with all values filled in. user: as whom, empty: as the agent."""
+    """An order that may run, with all values filled in. user: the user to train as; empty: the user of the agent."""
 
     order: Order
     recipe: Recipe
@@ -62,7 +62,7 @@ class Admitted:
 
 
 def admit(catalog: Catalog, order: Order) -> Admitted:
-    """Raises RunRefusedError where any part of the order is not what this machine's owner allows."""
+    """Returns the order with its recipe and environment. Raises RunRefusedError if this machine's owner does not allow a part of it."""
     recipe = catalog.recipes.get(order.recipe)
     if recipe is None:
         raise RunRefusedError(f"unknown recipe {_shown(order.recipe)} (here: {_listed(catalog.recipes)})")
@@ -73,7 +73,9 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
     if order.level and order.level not in LEVELS:
         raise RunRefusedError(f"unknown level {_shown(order.level)} (valid: {', '.join(LEVELS)})")
     if order.step_to is not None and order.step_to <= order.step_from:
-        raise RunRefusedError(f"the window {order.step_from}:{order.step_to} holds no step")
+        raise RunRefusedError(
+            f"the window {order.step_from}:{order.step_to} holds no step: its end must be greater than its start"
+        )
     if not 0.0 <= order.budget_share < 1.0:
         raise RunRefusedError(f"a budget of {order.budget_share} of step time: it must be below 1")
     parameters = dict(recipe.parameters)
@@ -94,7 +96,7 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
             raise RunRefusedError(f"intervention {key}: {_shown(value)} is not {INTERVENTIONS[key].takes}")
         if key in TRANSPLANTS and not recipe.allow_transplant:
             raise RunRefusedError(
-                f"recipe {order.recipe} allows no transplant: set allow_transplant = true in the catalog"
+                f"recipe {order.recipe} does not allow transplants: set allow_transplant = true in the catalog"
             )
     return Admitted(
         order, recipe, environment, parameters, environment.user or catalog.user, _limits(catalog, order.recipe, recipe)
@@ -113,9 +115,9 @@ def _limits(catalog: Catalog, name: str, recipe: Recipe) -> Limits:
 
 
 def check_ids(order: Order) -> str:
-    """Empty, or why the order's ids cannot be used: they become names of folders."""
+    """Why the ids of the order cannot become names of folders; empty if they can."""
     if not is_name(order.run_id) or order.attempt < 1:
-        return f"run id {_shown(order.run_id)}, attempt {order.attempt}: not of the form that ids have"
+        return f"run id {_shown(order.run_id)}, attempt {order.attempt}: ids do not have this form"
     return ""
 
 
@@ -135,13 +137,13 @@ def _check_value(name: str, recipe: Recipe, key: str, value: str) -> None:
         check_value(name, recipe, key, value)
     elif key not in recipe.patterns and value != recipe.parameters[key] and _is_path(value):
         raise RunRefusedError(
-            f"{begin} is a path, and the parameter is no place: the machine's owner can put it into paths with roots.{key}, or give "
+            f"{begin} is a path, and the parameter is not in `paths`: the machine's owner can add it to paths with roots.{key}, or give "
             f"it a pattern of its own in patterns.{key}"
         )
 
 
 def _is_path(value: str) -> bool:
-    """Whether a training that opens the value would leave its own folder: a recipe whose owner forgot `paths` reads no host files."""
+    """Whether a training that opens the value would leave its own folder. So a recipe without `paths` reads no files of the host."""
     return value.startswith("/") or ".." in re.split(r"[/=:,]", value)
 
 

@@ -1,7 +1,7 @@
 """The catalog: recipes and environments in one TOML file of the machine's owner; agents run nothing else.
 
-The file is read again when it changes. Where somebody else could write it, nothing of it runs; where it is being edited
-and does not parse, the last good version stands.
+The agent reads the file again when it changes. If somebody else could write it, nothing of it runs. If it does not parse, because it
+is being edited, the last good version stays in use.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ log = logs.logger("catalog")
 
 
 class Catalog(BaseModel):
-    """What a machine offers. An environment `default` is always there. roots: of every place of a recipe that names none for it.
+    """What a machine offers. An environment `default` always exists. roots: for every place of a recipe that has no roots of its own.
 
-    user: as whom trainings run where the agent is root and their environment does not say it; empty: as the agent. memory_mb_max and
-    processes_max hold for recipes that do not say their own."""
+    user: the user that trainings run as, if the agent is root and their environment names none; empty: the user of the agent.
+    memory_mb_max and processes_max apply to recipes without limits of their own."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     roots: tuple[str, ...] = ()
@@ -57,11 +57,11 @@ def load(path: Path) -> Catalog:
             _check_safe(path, os.fstat(stream.fileno()))
             raw = read_up_to(stream, BYTES_MAX, path)
     except OSError as error:
-        raise CatalogError(f"{path}: {error.strerror}: give the catalog's place with --catalog") from error
+        raise CatalogError(f"{path}: {error.strerror}: give the path of the catalog with --catalog") from error
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise CatalogError(f"{path}: is no UTF-8 text (byte {error.start})") from error
+        raise CatalogError(f"{path}: is not UTF-8 text (byte {error.start})") from error
     except RecursionError:
         raise CatalogError(f"{path}: is nested too deep") from None
     except ValueError as error:  # TOMLDecodeError, and a number of thousands of digits
@@ -92,9 +92,8 @@ def _with_roots(recipe: Recipe, roots: tuple[str, ...]) -> Recipe:
 
 
 def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The document with relative places (folders of recipes, parameters in `paths`, roots, interpreters) led to from the catalog's folder.
-
-    What is no place, or of a wrong type, is left for `parse` to say.
+    """The document with absolute places: folders of recipes, parameters in `paths`, roots and interpreters that are relative count
+    from the catalog's folder. Values of a wrong type stay as they are; `parse` reports them.
     """
 
     def led(table: Any, key: Any) -> Any:
@@ -127,7 +126,7 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
         is_place = is_place and not table.get("image")
         return (
             led(table, "python") if is_place else table
-        )  # "python3.12" alone is no place: PATH differs by who starts the agent
+        )  # "python3.12" alone is not a path, and PATH depends on who starts the agent
 
     changed = dict(document)
     if "roots" in changed:
@@ -139,17 +138,17 @@ def _from_folder(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 class CatalogFile:
-    """A catalog that follows its file. Not thread-safe."""
+    """A catalog that is read again when its file changes. Not thread-safe."""
 
     def __init__(self, path: Path) -> None:
-        """Raises CatalogError where the file cannot be used now."""
+        """Raises CatalogError if the file cannot be used now."""
         self._path = path
         self._seen = self._stamp()
         self._problem = ""
         self.current = load(path)
 
     def refresh(self) -> bool:
-        """Reads the file again if it changed; whether `current` is another one now. Says so in the log, never raises."""
+        """Reads the file again if it changed; returns whether `current` changed. Logs problems and never raises."""
         stamp = self._stamp()
         if stamp == self._seen:
             return False
@@ -182,7 +181,7 @@ class CatalogFile:
 
 def _check_safe(path: Path, found: os.stat_result) -> None:
     if found.st_mode & 0o022:
-        raise UnsafeCatalogError(f"{path}: others may write to it, and with it run anything here: chmod go-w {path}")
+        raise UnsafeCatalogError(f"{path}: others may write to it, and so run anything here: chmod go-w {path}")
     if found.st_uid not in (0, os.getuid()):
         raise UnsafeCatalogError(f"{path}: belongs to another user (uid {found.st_uid}): chown it to the agent's user")
     folder = path.resolve().parent
@@ -208,7 +207,7 @@ def _one_line(error: ValidationError) -> str:
         key = ".".join(str(part) for part in item["loc"] if part not in ("str", "tuple[str, ...]"))
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            message = "is not known here: a typing error, or a key of a newer version"
+            message = "is not a known key: correct it, or update this agent if a newer version has it"
         elif item["type"] in _TYPES:
             message = _TYPES[item["type"]]
         lines.append(f"{key}: {message}" if key else message)

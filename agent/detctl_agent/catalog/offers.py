@@ -1,4 +1,4 @@
-"""What this machine offers now: the catalog and the digests of its recipes' folders, followed as they change."""
+"""What this machine offers now: the catalog and the digests of its recipes' folders, kept up to date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detctl_agent.catalog.catalog import Catalog, CatalogFile
 from detctl_agent.errors import SourceError
 from detctl_agent.source import source
 
-# A look at all folders may take this share of the time at most: large ones are looked at less often.
+# Reading all folders may take at most this share of the time, so large ones are read less often.
 LOOK_SHARE = 0.05
 LOOK_EVERY_S = 1.0
 log = logs.logger("offers")
@@ -19,9 +19,9 @@ log = logs.logger("offers")
 class Offers:
     """Not thread-safe; `refresh` reads files and is called in a thread.
 
-    snapshots: a folder for copies of the recipes' folders as they are at the first look. All runs are then copied from there, since
-    a command that writes a file beside its script must not change the source of its own twins (docs/adr/0024).
-    None: folders are followed, and a run is refused if its folder changed after planning (docs/adr/0025).
+    snapshots: a folder for copies of the recipes' folders, made when they are first read. All runs then start from these copies,
+    because a command that writes a file beside its script must not change the source of its own twins (docs/adr/0024).
+    None: no copies are made, and a run is refused if its folder changed after planning (docs/adr/0025).
     """
 
     def __init__(self, path: Path, snapshots: Path | None = None) -> None:
@@ -38,12 +38,12 @@ class Offers:
         return self._file.current
 
     def snapshot(self, recipe: str) -> source.Source | None:
-        """The copy of this recipe's folder that runs start from; None where each run looks at the folder itself."""
+        """The copy of this recipe's folder that runs start from; None if each run reads the folder itself."""
         found = self.sources.get(recipe)
         return found if self._snapshots is not None and found and found.folder == self._snapshots / recipe else None
 
     def refresh(self) -> bool:
-        """Whether the offers are others than before."""
+        """Reads what changed; returns whether the offers changed."""
         changed = self._file.refresh()
         if not changed and time.monotonic() < self._next_look:
             return False

@@ -1,7 +1,7 @@
-"""Whether a value from remote matches a pattern of the machine's owner: decided in a process that may take a second of CPU time.
+"""Matches a value from remote against a pattern of the machine's owner, in a process that may take one second of CPU time.
 
 A pattern such as `(a|a)*$` needs years for some values, and Python's `re` can neither be interrupted nor lets other threads run
-meanwhile. So the agent evaluates none of the owner's patterns itself: a list of values is compared, and its own default is safe.
+meanwhile. So the agent never evaluates the owner's patterns in its own process. It compares lists of values, and its default is safe.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from detctl_agent.errors import RunRefusedError
 
 CPU_S = 1
-WALL_S = 60.0  # of a machine that is so busy that it does not get its second
-_MATCH, _NO_MATCH = 10, 11  # neither 0 nor 1: what Python itself ends with decides nothing
+WALL_S = 60.0  # for a machine that is so busy that the process does not get its second
+_MATCH, _NO_MATCH = 10, 11  # neither 0 nor 1: exit codes of Python itself must not count as an answer
 _PROGRAM = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, ({CPU_S}, {CPU_S}))
@@ -25,7 +25,7 @@ sys.exit({_MATCH} if re.fullmatch(pattern, value, re.ASCII) else {_NO_MATCH})
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether the value matches the pattern as a whole. Raises RunRefusedError where that cannot be decided in a second."""
+    """Whether the value matches the pattern as a whole. Raises RunRefusedError if that takes more than a second."""
     if "\0" in value:
         return False
     try:
@@ -47,7 +47,7 @@ def matches(pattern: str, value: str) -> bool:
 
 
 def not_regular(pattern: str) -> str:
-    """Empty, or why the text is no regular expression."""
+    """Why the text is not a regular expression; empty if it is one."""
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:

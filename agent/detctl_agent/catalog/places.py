@@ -1,8 +1,8 @@
-"""Which places of this machine a request may name: roots that the owner gives, and never what belongs to the agent itself.
+"""Decides which places of this machine a request may name: those below the owner's roots, and never what belongs to the agent.
 
-A request is checked twice. `check_value` looks at the text alone when the order is admitted, so that nobody can ask through a
-refusal what exists on this machine. `resolved` follows the links just before the training is started, and the training gets
-the resolved path: what a link was exchanged for in between does not count.
+A request is checked twice. `check_value` checks the text alone when the order is admitted, so that a refusal reveals nothing about this
+machine's files. `resolved` follows the links just before the training starts, and the training gets the resolved path, so that
+exchanging a link in between has no effect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # see admission.py
     from detctl_agent.catalog.catalog import Catalog
     from detctl_agent.catalog.recipe import Recipe
 
-# What the agent's own tools (git, ssh, the container engines) keep credentials, images and containers in.
+# Where the agent's own tools (git, ssh, the container engines) keep credentials, images and containers.
 OF_TOOLS = (
     "~/.ssh", "~/.netrc", "~/.git-credentials", "~/.config/git", "~/.docker", "~/.kube", "~/.config/containers",
     "~/.local/share/containers", "~/.local/share/docker", "/var/lib/docker", "/var/lib/containerd",
@@ -37,13 +37,13 @@ ENGINE_ADDRESSES = ("DOCKER_HOST", "CONTAINER_HOST")
 
 @dataclass(frozen=True)
 class Private:
-    """Resolved paths that no request reaches: the agent's state, credentials and sockets."""
+    """Resolved paths that no request may reach: the agent's state, credentials and sockets."""
 
     paths: tuple[Path, ...] = ()
 
     @classmethod
     def of_agent(cls, catalog: Path, state: Path | None, *credentials: Path | None) -> Private:
-        """Those of an agent with this catalog and state folder. credentials: folders or files that it was given."""
+        """The private paths of an agent with this catalog and state folder. credentials: folders or files that it uses."""
         given = [path for path in (state, *credentials) if path is not None]
         config, states = (
             Path(os.environ.get(variable) or home).expanduser() / "detctl"
@@ -61,18 +61,18 @@ class Private:
         return cls(tuple(dict.fromkeys(map(real_path, found))))
 
     def reached(self, place: Path) -> bool:
-        """Whether a training that is given the resolved `place` reaches any of them: it lies in one, or holds one."""
+        """Whether a training with access to the resolved `place` reaches one of them: the place lies in one, or contains one."""
         identities = {one for path in self.paths if (one := _identity(path))}
         above = {one for path in (place, *place.parents) if (one := _identity(path))}
-        # By identity too: a bind mount is another name of the same folder.
+        # Identities are compared too, because a bind mount is another name of the same folder.
         return bool(above & identities) or any(
             place.is_relative_to(path) or path.is_relative_to(place) for path in self.paths
         )
 
 
 def resolved(admitted: Admitted, private: Private) -> dict[str, str]:
-    """The places of a run by parameter, as its training is given them: the owner's own as they stand in the catalog, those from
-    remote with all links followed. Raises RunRefusedError, in one line, where one is not allowed."""
+    """The places of a run by parameter, as its training gets them: the owner's own as the catalog has them, those from remote with
+    all links followed. Raises RunRefusedError, in one line, if one is not allowed."""
     recipe, name = admitted.recipe, admitted.order.recipe
     found = {}
     for parameter in recipe.paths:
@@ -81,17 +81,17 @@ def resolved(admitted: Admitted, private: Private) -> dict[str, str]:
             found[parameter] = str(_resolved(name, recipe, parameter, value, private))
             continue
         found[parameter] = value
-        # Without a container the training is a process of the agent's user or of the one that the owner chose: nothing is opened for it.
+        # Without a container the training is a process of the agent's user, or of the user that the owner chose: it gets no new access.
         if admitted.environment.image and private.reached(real_path(value)):
             raise RunRefusedError(
                 f"{subject_of(name, parameter, value)} holds state or credentials of the agent, or lies among them: no container "
-                "gets them; the machine's owner can name a folder of data alone in the catalog"
+                "gets them; the machine's owner can name a folder that holds only data in the catalog"
             )
     return found
 
 
 def check_unchanged(admitted: Admitted, places: dict[str, str], private: Private) -> None:
-    """Raises RunRefusedError where a place from remote leads elsewhere than when it was resolved."""
+    """Raises RunRefusedError if a place from remote no longer leads to where it led when it was resolved."""
     if resolved(admitted, private) != places:
         raise RunRefusedError(
             f"recipe {admitted.order.recipe}: a place of this run was exchanged while it was prepared"
@@ -99,7 +99,7 @@ def check_unchanged(admitted: Admitted, places: dict[str, str], private: Private
 
 
 def problems(catalog: Catalog, private: Private) -> Iterator[str]:
-    """Of each root that no value can come from, one line with its key."""
+    """Yields one line, with its key, for each root that no value can come from."""
     for name, recipe in catalog.recipes.items():
         for parameter, roots in recipe.roots.items():
             for root in roots:
@@ -123,23 +123,25 @@ def _resolved(name: str, recipe: Recipe, parameter: str, value: str, private: Pr
         )
     if all(_unusable(root, private) for root in around) or is_of_system(place) or private.reached(place):
         raise RunRefusedError(
-            f"{begin} or its root holds system files, state or credentials of the agent, or lies among them: it is given to no "
-            f"training; name a folder of data alone ({allowed_places(recipe, parameter)})"
+            f"{begin} or its root holds system files, state or credentials of the agent, or lies among them: no training "
+            f"gets it; name a folder that holds only data ({allowed_places(recipe, parameter)})"
         )
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
-        raise RunRefusedError(f"{begin} is neither a folder nor a plain file: sockets, devices and pipes are no data")
+        raise RunRefusedError(
+            f"{begin} is neither a folder nor a plain file: sockets, devices and pipes do not hold data"
+        )
     return place
 
 
 def _unusable(root: str, private: Private) -> str:
-    """Empty, or why no value may come from this root as it is on the disk now."""
+    """Why no value may come from this root as it is on the disk now; empty if values may."""
     place = real_path(root)
     if why := root_problem(str(place)):
         return why
     if not place.exists():
-        return f"{root} does not exist: make it, or take it out"
+        return f"{root} does not exist: make it, or remove it from the catalog"
     if private.reached(place):
-        return f"{root} holds state or credentials of the agent, or lies among them: name a folder of data alone"
+        return f"{root} holds state or credentials of the agent, or lies among them: name a folder that holds only data"
     return ""
 
 
@@ -152,7 +154,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _beside(folder: Path) -> Iterator[Path]:
-    """Credentials in the catalog's folder and in the folders of it, where owners put them."""
+    """Credentials in the catalog's folder and in its subfolders, where owners put them."""
     for name in (KEY, TOKEN):
         yield from folder.glob(name)
         yield from (path.parent for path in folder.glob(f"*/{name}"))

@@ -27,16 +27,18 @@ from detctl_agent.launcher.placeholders import OWN, names_in
 from detctl_agent.source import git_source
 
 PATTERN_CHARACTERS_MAX = 500
-# What an environment may stand in for, and the variable that does it.
+# The hardware that an environment may emulate, and the variable that does it.
 EMULATED = {"cpu": "ATEN_CPU_CAPABILITY", "onednn": "ONEDNN_MAX_CPU_ISA", "mkl": "MKL_CBWR"}
 EMULATED_CPU = ("default", "avx2", "avx512", "vsx", "zvector", "sve256")
-IMAGE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", re.ASCII)  # no option of docker's: never a dash first
+IMAGE_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}", re.ASCII
+)  # no dash at the beginning: docker would take it for an option
 # Set for each run by the launcher; a catalog that sets them would break every run.
 RESERVED = frozenset(("HOME", "TMPDIR", "DETCTL_RUN_ID", "DETCTL_PROBE"))
 
 
 def _as_text(value: Any) -> Any:
-    """TOML's booleans and numbers as a command line has them."""
+    """The text for a command line, of TOML's booleans and numbers too."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (int, float)) else value
@@ -46,7 +48,7 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 # A name, UID or UID:GID.
 User = Annotated[Text, AfterValidator(check_form)]
 MemoryMb = Annotated[float, Field(ge=16, allow_inf_nan=False)]
-Processes = Annotated[int, Field(ge=1, le=4_194_304)]  # the most that Linux numbers
+Processes = Annotated[int, Field(ge=1, le=4_194_304)]  # the largest number of a process in Linux
 
 
 class _Table(BaseModel):
@@ -54,10 +56,11 @@ class _Table(BaseModel):
 
 
 class Recipe(_Table):
-    """What to train. parameters: defaults of this machine, by name; paths: those that are places; roots: by parameter, the folders
-    in which a place that a request names must lie. Without roots the default is the only value.
+    """What to train. parameters: defaults of this machine, by name. paths: the parameters that are places. roots: by parameter, the
+    folders in which a place from a request must lie; without roots the default is the only allowed value.
 
-    source: a git remote, `git+https://…`; the request names the commit, and `folder` lies within it. Else `folder` is on this machine.
+    source: a git remote, `git+https://…`; the request names the commit, and `folder` lies in the repository. Without a source,
+    `folder` is on this machine.
     """
 
     command: tuple[str, ...] = Field(min_length=1)
@@ -89,7 +92,7 @@ class Recipe(_Table):
         return given if isinstance(given, str) else list_pattern(given)
 
     def takes(self, parameter: str, value: str) -> bool:
-        """Whether a value from remote matches. Raises RunRefusedError where the owner's pattern takes too long to tell."""
+        """Whether a value from remote matches. Raises RunRefusedError if the owner's pattern takes too long."""
         given = self.patterns.get(parameter, DEFAULT_PATTERN)
         if isinstance(given, tuple):
             return value in given
@@ -99,12 +102,12 @@ class Recipe(_Table):
     @model_validator(mode="before")
     @classmethod
     def _commit(cls, table: Any) -> Any:
-        """A recipe with a source has a parameter `commit`, and no owner can loosen what it may be."""
+        """Gives a recipe with a source the parameter `commit`, whose pattern the owner cannot change."""
         if not isinstance(table, dict) or not table.get("source"):
             return table
         parameters, patterns = table.get("parameters", {}), table.get("patterns", {})
         if not isinstance(parameters, dict) or not isinstance(patterns, dict):
-            return table  # told by their own checks
+            return table  # the checks of these fields report it
         name = git_source.PARAMETER
         return {
             "folder": ".",
@@ -154,7 +157,7 @@ class Recipe(_Table):
         for name in parameters:
             if not PARAMETER_NAME.fullmatch(name) or name in OWN:
                 raise ValueError(
-                    f"{name!r} is no name for a parameter (letters, digits, '.', '_', '-'; not {', '.join(OWN)})"
+                    f"{name!r} is not a name for a parameter (letters, digits, '.', '_', '-'; not {', '.join(OWN)})"
                 )
         return parameters
 
@@ -166,7 +169,7 @@ class Recipe(_Table):
                 if len(pattern) > PATTERN_CHARACTERS_MAX:
                     raise ValueError(f"{name}: longer than {PATTERN_CHARACTERS_MAX} characters")
                 if problem := not_regular(pattern):
-                    raise ValueError(f"{name}: {pattern!r} is no regular expression: {problem}")
+                    raise ValueError(f"{name}: {pattern!r} is not a regular expression: {problem}")
         return patterns
 
     @model_validator(mode="after")
@@ -183,7 +186,7 @@ class Recipe(_Table):
         for name in names_in(self.command):
             if name not in self.parameters and name not in OWN:
                 valid = ", ".join([*self.parameters, *OWN])
-                raise ValueError(f"command uses {{{name}}}, which is no parameter (valid: {valid})")
+                raise ValueError(f"command uses {{{name}}}, which is not a parameter (valid: {valid})")
         for name in self.paths:
             if not self.parameters[name].startswith("/"):
                 raise ValueError(f"parameters.{name} is a place (in paths) and must be an absolute path")
@@ -191,10 +194,10 @@ class Recipe(_Table):
 
 
 class Environment(_Table):
-    """Where a recipe trains. python: what "python" in a command means, or None: the agent's own interpreter.
+    """Where a recipe trains. python: the interpreter that "python" in a command stands for; None: the agent's own.
 
-    image: a container image that is on this machine; `python` is then a place in it, and `network` what its trainings reach.
-    user: as whom trainings run where the agent is root; empty: as the catalog says.
+    image: a container image on this machine; `python` is then a path in the image, and `network` is the network of its trainings.
+    user: the user that trainings run as, if the agent is root; empty: the user that the catalog names.
     """
 
     variables: dict[str, Text] = Field(default_factory=dict)
@@ -206,14 +209,14 @@ class Environment(_Table):
 
     @property
     def emulation(self) -> dict[str, str]:
-        """The variables that make it stand in for other hardware."""
+        """The variables that make it emulate other hardware."""
         return {EMULATED[what]: value for what, value in self.emulate.items()}
 
     @field_validator("image")
     @classmethod
     def _image_name(cls, image: str) -> str:
         if image and not IMAGE_NAME.fullmatch(image):
-            raise ValueError(f"{image!r} is no name of an image")
+            raise ValueError(f"{image!r} is not a name of an image")
         return image
 
     @field_validator("python")
@@ -228,7 +231,7 @@ class Environment(_Table):
     def _variable_names(cls, variables: dict[str, str]) -> dict[str, str]:
         for name, value in variables.items():
             if not VARIABLE_NAME.fullmatch(name) or "\0" in value:
-                raise ValueError(f"{name!r} is no name for a variable")
+                raise ValueError(f"{name!r} is not a name for a variable")
             if name in RESERVED:
                 raise ValueError(f"{name} is set by detctl for each run")
             if is_withheld(name):
@@ -248,10 +251,10 @@ class Environment(_Table):
     @model_validator(mode="after")
     def _one_kind(self) -> Environment:
         if self.network and not self.image:
-            raise ValueError("network goes with image alone")
+            raise ValueError("network needs an image: add one, or leave out network")
         return self
 
 
 def name_problem(name: str) -> str:
-    """Empty, or why a recipe or environment cannot have this name."""
-    return "" if is_name(name) else f"{name!r} is no name ({NAME_RULE})"
+    """Why a recipe or environment cannot have this name; empty if it can."""
+    return "" if is_name(name) else f"{name!r} is not a valid name ({NAME_RULE})"

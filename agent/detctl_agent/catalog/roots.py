@@ -1,17 +1,17 @@
-"""Folders that the machine's owner gives as roots: which texts can be one."""
+"""Checks the text of folders that the machine's owner gives as roots."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-# Files there are doors to the kernel, to devices and to daemons (/var/run is a link to /run).
+# Files in these folders are interfaces of the kernel, of devices and of daemons (/var/run is a link to /run).
 SYSTEM = tuple(map(Path, ("/proc", "/sys", "/dev", "/run", "/var/run")))
 MEMORY = Path("/dev/shm")  # plain files, though it lies in /dev
 
 
 def root_problem(root: str) -> str:
-    """Empty, or why values from remote may not come from this root, by its text alone."""
+    """Why values from remote may not come from this root, by its text alone; empty if they may."""
     if not root.startswith("/"):
         return f"must be an absolute path, not {root!r}"
     if not root.isprintable():
@@ -19,7 +19,7 @@ def root_problem(root: str) -> str:
     if normalized(root) == Path("/"):
         return "'/' is every file of this machine: name the folders that hold data"
     if is_of_system(normalized(root)):
-        return f"{root!r} holds no data, but doors to the system: name the folders that hold data"
+        return f"{root!r} holds interfaces of the system and no data: name the folders that hold data"
     return ""
 
 
@@ -34,6 +34,6 @@ def real_path(path: Path | str) -> Path:
 
 
 def is_of_system(place: Path) -> bool:
-    """Whether a place holds no data but doors to the kernel, to devices or to daemons."""
+    """Whether a place holds interfaces of the kernel, of devices or of daemons instead of data."""
     inside_memory = place != MEMORY and place.is_relative_to(MEMORY)
     return any(place.is_relative_to(folder) for folder in SYSTEM) and not inside_memory

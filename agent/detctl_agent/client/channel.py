@@ -1,4 +1,4 @@
-"""Channels to the coordinator: with a certificate, or in plain text where it may go, and how the caller shows who it is."""
+"""Opens channels to the coordinator, with a certificate or in plain text, and holds the caller's credentials."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CANCEL_S = 10.0
 
 
 def check_address(address: str, *, tls: bool = False) -> str:
-    """The gRPC target of `HOST:PORT` or `unix:/path`. Raises AgentError where plain text may not go there."""
+    """The gRPC target of `HOST:PORT` or `unix:/path`. Raises AgentError if plain text may not go there."""
     if address.startswith("unix:"):
         path = address.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
@@ -44,28 +44,28 @@ def check_address(address: str, *, tls: bool = False) -> str:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A coordinator and how to show it who calls. targets: as gRPC takes them, replicas of each other; tls: the folder with the
-    certificate, None: plain text."""
+    """A coordinator, and the credentials for it. targets: gRPC targets of its replicas; tls: the folder with the certificate; None:
+    plain text."""
 
     targets: tuple[str, ...]
     token_file: Path | None = None
     tls: Path | None = None
 
     def token(self) -> str:
-        """Read anew for each connection: the coordinator may have made it since. Raises AgentError."""
+        """The token, read again for each connection because the coordinator may have just made it. Raises AgentError."""
         if self.token_file is not None:
             return read_token(self.token_file)
         if self.tls is not None:
             return read_token(self.tls / TOKEN)
         if all(target.startswith("unix:") for target in self.targets):
             return ""
-        # Where a coordinator of the same user puts it.
+        # A coordinator of the same user puts it there.
         state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
         return read_token(Path(state).expanduser() / "detctl" / "token", may_be_missing=True)
 
 
 def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:
-    """The token in a file, empty without one. Raises AgentError where it cannot be read or others may read it."""
+    """The token in a file, empty without one. Raises AgentError if it cannot be read, or if others may read it."""
     if path is None or (may_be_missing and not path.exists()):
         return ""
     try:
@@ -73,28 +73,28 @@ def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:
     except CredentialsError as error:
         raise AgentError(f"token file {error}") from error
     except UnicodeDecodeError as error:
-        raise AgentError(f"token file {path}: is no plain text") from error
+        raise AgentError(f"token file {path}: is not plain text: give the file that the coordinator made") from error
 
 
 def check_addresses(text: str, *, tls: bool) -> tuple[str, ...]:
-    """Of `a:1,b:1`, replicas of one coordinator. Raises AgentError."""
+    """The targets in `a:1,b:1`, replicas of one coordinator. Raises AgentError."""
     return tuple(check_address(part.strip(), tls=tls) for part in text.split(","))
 
 
 def metadata(machine: str, token: str) -> tuple[tuple[str, str], ...]:
-    """What goes with each call: the machine that calls, and its token where there is one."""
+    """The metadata of each call: the calling machine, and its token if there is one."""
     return ((MACHINE_KEY, machine), *((bearer(token),) if token else ()))
 
 
 def open_channel(endpoint: Endpoint, target: str) -> grpc.aio.Channel:
-    """To one of its targets: with the certificate as it is now; in plain text without one. Raises AgentError."""
+    """A channel to one of the targets, with the current certificate, or in plain text without one. Raises AgentError."""
     options = (
         ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1
         ("grpc.max_receive_message_length", CHANNEL_BYTES_MAX),
         ("grpc.max_send_message_length", CHANNEL_BYTES_MAX),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.use_local_subchannel_pool", 1),  # a channel that failed leaves nothing behind for the next
+        ("grpc.use_local_subchannel_pool", 1),  # a failed channel leaves no state for the next one
     )
     if endpoint.tls is None or target.startswith("unix:"):
         return grpc.aio.insecure_channel(target, options=options)
@@ -107,17 +107,17 @@ def open_channel(endpoint: Endpoint, target: str) -> grpc.aio.Channel:
 
 
 @asynccontextmanager
-async def status_told(call: Any) -> AsyncIterator[None]:
-    """Around what writes to a call: where that has ended, raises AioRpcError with its status. A call that ended well raises nothing."""
+async def call_status(call: Any) -> AsyncIterator[None]:
+    """Wraps writes to a call. Raises AioRpcError with its status if the call has failed, and nothing if it ended without an error."""
     try:
         yield
     except asyncio.InvalidStateError:
-        # grpc.aio's word for a write to a call that has ended, where the write came before the call's status was read.
+        # grpc.aio raises this for a write to a call that has ended, if its status was not read yet.
         await call.read()
 
 
 async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels tasks and waits for their end, but not for ever: an agent that hangs in a dead connection never comes back."""
+    """Cancels tasks and waits for their end, with a time limit, so that the agent does not hang in a dead connection."""
     waiting = list(tasks)
     for task in waiting:
         task.cancel()
@@ -125,4 +125,4 @@ async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
         done, _ = await asyncio.wait(waiting, timeout=CANCEL_S)
         for task in done:
             if not task.cancelled():
-                task.exception()  # looked at, so that asyncio does not complain
+                task.exception()  # read, so that asyncio does not warn about it

@@ -1,4 +1,4 @@
-"""Keeps the agent connected: for ever, with back-off, and says so once whenever that, or its reason, changes."""
+"""Keeps the agent connected, with back-off and without a limit. Each change of the state or its reason is logged once."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ log = logs.logger("client")
 
 _WHY = {
     grpc.StatusCode.UNAUTHENTICATED: "the coordinator does not know this token: give its token file with --token-file",
-    grpc.StatusCode.PERMISSION_DENIED: "the coordinator does not let this machine in",
-    grpc.StatusCode.UNAVAILABLE: "nobody answers there",
+    grpc.StatusCode.PERMISSION_DENIED: "the coordinator does not accept this machine",
+    grpc.StatusCode.UNAVAILABLE: "nothing answers at this address",
     grpc.StatusCode.ALREADY_EXISTS: "the name is taken",
 }
 
 
 class Connection:
-    """Control and data stream over one channel; when either ends, both begin anew."""
+    """Control and data stream over one channel; when one of them ends, both start again."""
 
     def __init__(
         self,
@@ -44,32 +44,32 @@ class Connection:
         self._machine = machine
         self._endpoint, self._jobs, self._hello, self._offers = endpoint, jobs, hello, offers
         self._target = endpoint.targets[0]
-        self._told = ("", "")  # state and why
+        self._logged = ("", "")  # the state and reason that were logged last
         self._back_off_s = BACK_OFF_FIRST_S
 
     @property
     def up(self) -> bool:
-        """Whether the coordinator has welcomed this agent and the line still holds."""
-        return self._told[0] == "connected"
+        """Whether the coordinator has welcomed this agent and the connection still works."""
+        return self._logged[0] == "connected"
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Connects again and again, until the task is cancelled."""
         while True:
             try:
                 await self._once()
-                self._tell("disconnected", "the coordinator ended the connection")
+                self._log_state("disconnected", "the coordinator ended the connection")
             except grpc.aio.AioRpcError as error:
                 detail = "" if error.code() is grpc.StatusCode.UNAVAILABLE else error.details() or ""
                 why = _WHY.get(error.code(), error.code().name.lower())
-                self._tell("disconnected", f"{why}: {detail}" if detail else why)
+                self._log_state("disconnected", f"{why}: {detail}" if detail else why)
             except AgentError as error:
-                self._tell("disconnected", str(error))
+                self._log_state("disconnected", str(error))
             self._next()
             await asyncio.sleep(self._back_off_s * random.uniform(0.7, 1.0))
             self._back_off_s = min(BACK_OFF_LAST_S, self._back_off_s * BACK_OFF_FACTOR)
 
     def _next(self) -> None:
-        """The next replica, where there are several."""
+        """Switches to the next replica, if there are several."""
         targets = self._endpoint.targets
         self._target = targets[(targets.index(self._target) + 1) % len(targets)]
 
@@ -91,19 +91,19 @@ class Connection:
 
     def _welcome(self, version: str) -> None:
         self._back_off_s = BACK_OFF_FIRST_S
-        self._tell("connected", "", coordinator=version)
+        self._log_state("connected", "", coordinator=version)
 
-    def _tell(self, state: str, why: str, **fields: str) -> None:
-        if (state, why) != self._told:
-            told = state if state == "connected" else "not_connected"
+    def _log_state(self, state: str, why: str, **fields: str) -> None:
+        if (state, why) != self._logged:
+            event = state if state == "connected" else "not_connected"
             level = log.info if state == "connected" else log.warning
             level(
                 logs.line(
-                    told,
+                    event,
                     to=self._target,
                     why=why,
                     retrying="" if state == "connected" else "for ever",
                     **fields,
                 )
             )
-        self._told = (state, why)
+        self._logged = (state, why)

@@ -1,4 +1,4 @@
-"""What another run kept, fetched for a transplant and laid out as the probe takes it (detctl_probe/intervene/transplant.py)."""
+"""Fetches what another run kept for a transplant, and stores it as the probe reads it (detctl_probe/intervene/transplant.py)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ TENSORS_MAX = 65_536
 async def fetch(
     stub: agents_pb2_grpc.AgentsStub, metadata: tuple[tuple[str, str], ...], run_id: str, folder: Path
 ) -> None:
-    """Writes index.json and a file a tensor into `folder`.
+    """Writes index.json and one file for each tensor into `folder`.
 
-    Raises RunRefusedError where nothing can be taken, AgentError where nobody answers.
+    Raises RunRefusedError if there is nothing to transplant, AgentError if the coordinator does not answer.
     """
     make_private_folder(folder)
     index: dict[str, Any] = {}
@@ -33,7 +33,7 @@ async def fetch(
             size += len(part.content)
             if size > BYTES_MAX or len(index) > TENSORS_MAX:
                 raise RunRefusedError(f"what run {run_id} kept is larger than {BYTES_MAX >> 20} MiB")
-            # Names are the sender's: files get numbers.
+            # The sender chose the names, so files get numbers.
             row = index.setdefault(
                 part.site, {"dtype": part.dtype, "shape": list(part.shape), "file": f"{len(index)}.bin"}
             )

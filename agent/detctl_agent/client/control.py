@@ -1,6 +1,6 @@
-"""The control stream: who the agent is and how its runs fare, up; what to run and when to stop, down.
+"""The control stream. The agent sends what it is and the states of its runs; the coordinator sends what to run and when to stop.
 
-Level-triggered on both sides: states are repeated until they are noted, assignments until they are accepted.
+Both sides repeat themselves: states until they are noted, assignments until they are accepted.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 
 from detctl_agent import logs
 from detctl_agent.client import messages
-from detctl_agent.client.channel import cancelled, status_told
+from detctl_agent.client.channel import call_status, cancelled
 from detctl_agent.errors import AgentError
 from detctl_agent.jobs.job import Job, JobPhase
 from detctl_agent.jobs.jobs import Jobs
 
 HEARTBEAT_S = 1.0
 REPEAT_S = 2.0
-WELCOME_S = 30.0  # a coordinator whose store is slow; beyond, another connection is the better bet
+WELCOME_S = 30.0  # enough for a coordinator with a slow store; after that, a new connection is more promising
 NO_ANSWER = f"the coordinator did not answer within {WELCOME_S:.0f} s"
 PHASES = {
     JobPhase.PREPARING: agents_pb2.RUN_PHASE_ACCEPTED,
@@ -41,7 +41,7 @@ log = logs.logger("control")
 
 
 class ControlStream:
-    """One connection's worth of control. `hello` makes the first message, and again when `offers` is set."""
+    """The control stream of one connection. `hello` makes the first message, and a new one whenever `offers` is set."""
 
     def __init__(
         self,
@@ -58,49 +58,49 @@ class ControlStream:
         self._welcomed = False
 
     async def run(self) -> None:
-        """Speaks and hears until the stream ends."""
-        for job in self._jobs.in_hand():
-            job.told = JobPhase.QUEUED  # the one at the other end may be another
+        """Sends and receives until the stream ends."""
+        for job in self._jobs.active():
+            job.reported = JobPhase.QUEUED  # the other end may be another coordinator
         call = self._stub.Control(metadata=self._metadata)
         self._offers.clear()
         try:
-            async with asyncio.timeout(WELCOME_S), status_told(call):
+            async with asyncio.timeout(WELCOME_S), call_status(call):
                 await call.write(self._hello())
         except TimeoutError:
             call.cancel()
             raise AgentError(NO_ANSWER) from None
-        hearing = asyncio.create_task(self._hear(call))
-        speaking = asyncio.create_task(self._speak(call))
+        receiving = asyncio.create_task(self._receive(call))
+        sending = asyncio.create_task(self._send(call))
         try:
             first = asyncio.FIRST_COMPLETED
-            done, _ = await asyncio.wait((hearing, speaking), timeout=WELCOME_S, return_when=first)
+            done, _ = await asyncio.wait((receiving, sending), timeout=WELCOME_S, return_when=first)
             if not done and not self._welcomed:
                 raise AgentError(NO_ANSWER)
-            done, _ = await asyncio.wait((hearing, speaking), return_when=first)
+            done, _ = await asyncio.wait((receiving, sending), return_when=first)
             for task in done:
-                async with status_told(call):
+                async with call_status(call):
                     await task
         finally:
             call.cancel()
-            await cancelled((hearing, speaking))
+            await cancelled((receiving, sending))
 
-    async def _speak(self, call: Any) -> None:
+    async def _send(self, call: Any) -> None:
         last_beat = 0.0
         while True:
-            self._jobs.say.clear()
+            self._jobs.to_report.clear()
             if self._offers.is_set():
                 self._offers.clear()
                 await call.write(self._hello())
-            for job in self._jobs.in_hand():
+            for job in self._jobs.active():
                 if self._is_due(job):
-                    await self._tell(call, job)
+                    await self._send_state(call, job)
             now = time.monotonic()
             if now - last_beat >= self._heartbeat_s:
                 last_beat = now
-                await call.write(messages.heartbeat(job.progress for job in self._jobs.in_hand()))
+                await call.write(messages.heartbeat(job.progress for job in self._jobs.active()))
             try:
                 await asyncio.wait_for(
-                    self._jobs.say.wait(), max(0.05, last_beat + self._heartbeat_s - time.monotonic())
+                    self._jobs.to_report.wait(), max(0.05, last_beat + self._heartbeat_s - time.monotonic())
                 )
             except TimeoutError:
                 pass
@@ -109,18 +109,18 @@ class ControlStream:
     def _is_due(job: Job) -> bool:
         phase = JobPhase.RUNNING if job.phase is JobPhase.SENDING else job.phase
         if phase not in PHASES or job.noted >= job.phase:
-            return job.told is JobPhase.QUEUED and phase in PHASES
-        return job.told is not phase or time.monotonic() - job.told_at >= REPEAT_S
+            return job.reported is JobPhase.QUEUED and phase in PHASES
+        return job.reported is not phase or time.monotonic() - job.reported_at >= REPEAT_S
 
     @staticmethod
-    async def _tell(call: Any, job: Job) -> None:
+    async def _send_state(call: Any, job: Job) -> None:
         phase = JobPhase.RUNNING if job.phase is JobPhase.SENDING else job.phase
         with_facts = phase in (JobPhase.RUNNING, JobPhase.ENDED)
         tail = await asyncio.to_thread(job.folder.output_tail) if phase is JobPhase.ENDED else ""
-        job.told, job.told_at = phase, time.monotonic()
+        job.reported, job.reported_at = phase, time.monotonic()
         await call.write(messages.run_state(job.run, PHASES[phase], job.manifest if with_facts else None, tail))
 
-    async def _hear(self, call: Any) -> None:
+    async def _receive(self, call: Any) -> None:
         while True:
             message = await call.read()
             if message is EOF:

@@ -23,7 +23,7 @@ def write_sign(state: Path, *, connected: bool) -> None:
 
 
 def check_sign(state: Path, *, connected: bool) -> None:
-    """Raises AgentError where no agent lives on this folder; with `connected`, also where its coordinator does not answer it."""
+    """Raises AgentError if no agent works in this folder; with `connected`, also if its coordinator does not answer it."""
     try:
         sign = json.loads(read_regular(state / FILE, 4096))
         age_s = time.time() - float(sign["unix_s"])

@@ -1,4 +1,4 @@
-"""The data stream: spooled messages up in windows, acknowledgements down. Whatever is unacknowledged is sent again."""
+"""The data stream: sends spooled messages in windows and receives acknowledgements. Unacknowledged messages are sent again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 from grpc.aio import EOF  # type: ignore[attr-defined]
 
-from detctl_agent.client.channel import status_told
+from detctl_agent.client.channel import call_status
 from detctl_agent.jobs.job import Job
 from detctl_agent.jobs.jobs import Jobs
 from detctl_agent.state import spool
@@ -30,12 +30,12 @@ class _Sending:
 
     job: Job
     position: int
-    unacknowledged: deque[tuple[_Key, int]] = field(default_factory=deque)  # with the position behind it
+    unacknowledged: deque[tuple[_Key, int]] = field(default_factory=deque)  # with the position after it
     acknowledged: set[_Key] = field(default_factory=set)
 
 
 class IngestStream:
-    """One connection's worth of sending; ends by an RPC error, or with the coordinator's end of the stream."""
+    """The data stream of one connection; ends with an RPC error, or when the coordinator ends the stream."""
 
     def __init__(self, jobs: Jobs, stub: agents_pb2_grpc.AgentsStub, metadata: tuple[tuple[str, str], ...]) -> None:
         self._jobs, self._stub, self._metadata = jobs, stub, metadata
@@ -45,19 +45,19 @@ class IngestStream:
         self._room = asyncio.Event()
 
     async def run(self) -> None:
-        """Sends and hears until the stream ends."""
+        """Sends and receives until the stream ends."""
         call = self._stub.Ingest(metadata=self._metadata)
-        hearing = asyncio.create_task(self._hear(call))
+        receiving = asyncio.create_task(self._receive(call))
         sending = asyncio.create_task(self._send(call))
         try:
-            done, _ = await asyncio.wait((hearing, sending), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((receiving, sending), return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                async with status_told(call):
+                async with call_status(call):
                     await task
         finally:
-            for task in (hearing, sending):
+            for task in (receiving, sending):
                 task.cancel()
-            await asyncio.gather(hearing, sending, return_exceptions=True)
+            await asyncio.gather(receiving, sending, return_exceptions=True)
             call.cancel()
 
     async def _send(self, call: Any) -> None:
@@ -92,7 +92,7 @@ class IngestStream:
                 sending.position = record.end
                 await call.write(request)
 
-    async def _hear(self, call: Any) -> None:
+    async def _receive(self, call: Any) -> None:
         while True:
             reply = await call.read()
             if reply is EOF:

@@ -1,4 +1,4 @@
-"""Values of the agent to and from messages of the contract."""
+"""Converts values of the agent to messages of the contract, and back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECTIONS_CHARACTERS_MAX = MANIFEST_BYTES_MAX - 48 * 1024
 
 
 def order_from(message: agents_pb2.Assignment) -> Order:
-    """An assignment as a value."""
+    """The order in an assignment."""
     return Order(
         run_id=message.run_id,
         attempt=message.attempt,
@@ -51,7 +51,7 @@ def hello(
     sources: Mapping[str, Source],
     manifest: Mapping[str, Any],
 ) -> agents_pb2.AgentMessage:
-    """Who this agent is and what it offers; recipes whose folder cannot be read (not in `sources`) are not offered."""
+    """The agent's introduction and its offers, without recipes whose folder cannot be read (those are not in `sources`)."""
     return agents_pb2.AgentMessage(
         hello=agents_pb2.Hello(
             machine=machine,
@@ -85,7 +85,7 @@ def hello(
 
 
 def heartbeat(runs: Iterable[tuple[str, int, int | None, int]]) -> agents_pb2.AgentMessage:
-    """(run id, attempt, last step of all ranks or None, records) of all that the agent has in hand."""
+    """(run id, attempt, last step of all ranks or None, records) of all active runs."""
     return agents_pb2.AgentMessage(
         heartbeat=agents_pb2.Heartbeat(
             runs=[
@@ -99,7 +99,7 @@ def heartbeat(runs: Iterable[tuple[str, int, int | None, int]]) -> agents_pb2.Ag
 def run_state(
     run: RunJson, phase: int, manifest: Mapping[str, Any] | None = None, output_tail: str = ""
 ) -> agents_pb2.AgentMessage:
-    """How a run fares; the manifest goes with RUNNING and ENDED."""
+    """The state of a run; RUNNING and ENDED carry the manifest."""
     return agents_pb2.AgentMessage(
         run_state=agents_pb2.RunState(
             run_id=run.run_id,
@@ -117,7 +117,7 @@ def run_state(
 
 
 def _manifest_text(manifest: Mapping[str, Any]) -> str:
-    """As JSON. A training decides how long its section is: the longest are left out, and named, before all is refused."""
+    """The manifest as JSON. A training decides how long its section is, so the longest ones are left out, and named, if it is too long."""
     sections = {name: json.dumps(section) for name, section in manifest.items()}
     left_out = []
     while sum(map(len, sections.values())) > SECTIONS_CHARACTERS_MAX:

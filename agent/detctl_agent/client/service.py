@@ -23,7 +23,7 @@ from detctl_agent.manifest import machine_manifest
 from detctl_agent.state.state_folder import StateFolder
 
 OFFERS_EVERY_S = 0.5
-FAREWELL_S = 5.0  # for the coordinator to take note of what was ended
+FAREWELL_S = 5.0  # for the coordinator to note the runs that were ended
 log = logs.logger("service")
 
 
@@ -44,7 +44,7 @@ class Service:
         self._manifest: dict[str, Any] = {}
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT; then ends its trainings, tells of them and returns."""
+        """Works until SIGTERM or SIGINT; then ends its trainings, reports them and returns."""
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -76,7 +76,7 @@ class Service:
             await jobs.close()
             await self._farewell(jobs)
             for task in done - {ended}:
-                task.result()  # neither ends by itself: say why
+                task.result()  # neither ends on its own: raise its error
         finally:
             for task in (*tasks, ended):
                 task.cancel()
@@ -88,23 +88,23 @@ class Service:
             await asyncio.sleep(OFFERS_EVERY_S)
             if await asyncio.to_thread(self._offers.refresh):
                 changed.set()
-                jobs.say.set()
+                jobs.to_report.set()
 
     async def _give_signs(self, connection: Connection) -> None:
         while True:
             try:
                 await asyncio.to_thread(write_sign, self._state.root, connected=connection.up)
-            except OSError as error:  # a full disk: whoever asks takes the agent for dead, and its runs tell why
+            except OSError as error:  # a full disk: health checks fail, and the runs report the reason
                 log.warning(logs.line("no_sign_of_life", why=error.strerror or error))
             await asyncio.sleep(EVERY_S)
 
     async def _farewell(self, jobs: Jobs) -> None:
-        """Waits a moment until the ends of the runs are noted; what is not noted is told by the next start."""
+        """Waits a moment until the ends of the runs are noted; the next start reports the others."""
         async with asyncio.timeout(FAREWELL_S) as limit:
-            while any(job.phase < JobPhase.DROPPED for job in jobs.in_hand()):
+            while any(job.phase < JobPhase.DROPPED for job in jobs.active()):
                 await asyncio.sleep(0.05)
         if limit.expired():
-            log.warning(logs.line("not_noted", runs=len(jobs.in_hand())))
+            log.warning(logs.line("not_noted", runs=len(jobs.active())))
 
     def _hello(self) -> agents_pb2.AgentMessage:
         return messages.hello(

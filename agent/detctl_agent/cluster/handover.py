@@ -1,10 +1,11 @@
-"""What agent and recorder of a Job tell each other, as files in the run's folder: each is written whole, or not there.
+"""The files in the run's folder through which the agent and the recorder of a Job communicate. Each is written whole.
 
-order.json      agent: what is to run, with all values filled in, and the source that lies in work/
+
+order.json      agent: the run, with all values filled in, and its source, which lies in work/
 progress.json   recorder, twice a second: how much of the spool is on disk, and how far the training is
 end.json        agent: {"reason": "cancelled", "message": "…", "grace_s": 10.0 | null}
 stop.json       agent: {"after_step": 3}
-outcome.json    recorder, last of all: how it ended; manifest.json was written before it
+outcome.json    recorder, at the end: how the run ended; manifest.json is written before it
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ ORDER, PROGRESS, END, STOP, OUTCOME = "order.json", "progress.json", "end.json",
 
 @dataclass(frozen=True)
 class HandedOver:
-    """What is to run, its source in work/, the machine's name, and the key of the digests in its manifest."""
+    """The run, its source in work/, the machine's name, and the key of the digests in its manifest."""
 
     admitted: Admitted
     source: RunSource
@@ -45,7 +46,7 @@ class HandedOver:
 
 def write_order(folder: RunFolder, admitted: Admitted, source: RunSource, machine: str) -> None:
     """Raises DiskFullError or AgentError."""
-    # The training sees this folder: what it can learn is the key of its own audit, not the user's.
+    # The training sees this folder, so it gets the key of its own audit, not the user's.
     key = recording_key().derived(f"audit {admitted.order.audit_id}")
     folder.write(
         ORDER,
@@ -69,7 +70,7 @@ def read_order(folder: RunFolder) -> HandedOver:
     """Raises AgentError."""
     raw = _read(folder, ORDER)
     if raw is None:
-        raise AgentError(f"{folder.root / ORDER} is missing: this is started by an agent that launches Jobs")
+        raise AgentError(f"{folder.root / ORDER} is missing: only an agent that launches Jobs starts this command")
     admitted = Admitted(
         Order(**raw["order"]),
         Recipe.model_validate(raw["recipe"]),
@@ -78,7 +79,7 @@ def read_order(folder: RunFolder) -> HandedOver:
     )
     found = Source(folder.work, raw["source"]["digest"], (), 0, raw["source"]["git_commit"])
     source = RunSource(found, Path(raw["source"]["origin"]), folder.work)
-    key = raw.get("recording_key")  # an agent of an earlier version gives none
+    key = raw.get("recording_key")  # an agent of an earlier version writes none
     return HandedOver(admitted, source, raw["machine"], RecordingKey(bytes.fromhex(key)) if key else recording_key())
 
 
@@ -112,7 +113,7 @@ def _read(folder: RunFolder, name: str) -> dict[str, Any] | None:
 
 
 def _typed(kind: TypeAdapter[T], raw: Mapping[str, Any] | None) -> T | None:
-    """None also for what is not of its types: a training sees this folder, and could write into it."""
+    """None also for values of other types: a training sees this folder, and could write into it."""
     try:
         return None if raw is None else kind.validate_json(json.dumps(raw), strict=True)
     except ValidationError:

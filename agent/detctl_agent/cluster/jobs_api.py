@@ -1,4 +1,4 @@
-"""Jobs of one namespace, by the official client: create, look, delete, and nothing else of the cluster."""
+"""Creates, reads and deletes Jobs of one namespace with the official client, and nothing else in the cluster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ State = Literal["running", "failed", "complete", "gone"]
 
 
 class JobsApi:
-    """Credentials are the pod's own service account, or what KUBECONFIG names."""
+    """The API of the cluster. Credentials are those of the pod's service account, or of KUBECONFIG."""
 
     def __init__(self, namespace: str = "") -> None:
-        """Raises AgentError where there is no cluster to speak to."""
+        """Raises AgentError if no cluster can be reached."""
         try:
             from kubernetes import client, config
         except ImportError as error:
@@ -29,22 +29,22 @@ class JobsApi:
             else:
                 config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
         except config.ConfigException as error:
-            raise AgentError(f"no cluster: neither in a pod nor by KUBECONFIG ({error})") from error
+            raise AgentError(f"no cluster: run the agent in a pod, or set KUBECONFIG ({error})") from error
         self._api = client.BatchV1Api(client.ApiClient(settings))
         self.namespace = namespace or _own_namespace()
 
     def create(self, job: dict[str, Any]) -> None:
-        """The same name again changes nothing. Raises AgentError."""
+        """Creates the Job; does nothing if one of this name exists. Raises AgentError."""
         try:
             body: Any = job  # the client takes plain values too
             self._api.create_namespaced_job(self.namespace, body, _request_timeout=REQUEST_S)
         except Exception as error:
-            # The client's own, urllib3's, those of a broken answer: all mean that it was not made.
+            # Errors of the client, of urllib3 or of a broken answer all mean that no Job was made.
             if getattr(error, "status", None) != 409:
                 raise AgentError(f"the Job was not made: {_why(error)}") from error
 
     def state(self, name: str) -> tuple[State, str]:
-        """(state, why it failed). Raises AgentError where nobody answers."""
+        """(state, why it failed). Raises AgentError if the API does not answer."""
         try:
             job = self._api.read_namespaced_job(name, self.namespace, _request_timeout=REQUEST_S)
         except Exception as error:  # as in create
@@ -59,12 +59,12 @@ class JobsApi:
         return "running", ""
 
     def delete(self, name: str) -> None:
-        """And its pods; nothing where there is none. Never raises: the Job's own deadline ends it too."""
+        """Deletes the Job and its pods, if there are any. Never raises: the Job's own deadline ends it too."""
         try:
             self._api.delete_namespaced_job(
                 name, self.namespace, propagation_policy="Background", _request_timeout=REQUEST_S
             )
-        except Exception:  # as in create; whatever it is, nothing of the run depends on it
+        except Exception:  # as in create; the run does not depend on it
             return
 
 

@@ -1,4 +1,4 @@
-"""From an admitted run to its ClusterRunner, and what an earlier agent left in the cluster."""
+"""Starts an admitted run in the cluster, and deletes what an earlier agent left there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEMPLATE_BYTES_MAX = 1024 * 1024
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where environments with an image are trained as Jobs made from `template`."""
+    """The cluster that trains environments with an image, as Jobs made from `template`."""
 
     api: JobsApi
     template: dict[str, Any]
@@ -37,7 +37,7 @@ class Cluster:
         on_started: Callable[[], None],
         on_spooled: Callable[[], None],
     ) -> ClusterRunner:
-        """Hands the run over. Raises DiskFullError or AgentError."""
+        """Writes the order for the recorder. Raises DiskFullError or AgentError."""
         order, recipe = admitted.order, admitted.recipe
         handover.write_order(folder, admitted, source, machine)
         return ClusterRunner(
@@ -52,14 +52,14 @@ class Cluster:
         )
 
     def check(self, admitted: Admitted) -> None:
-        """Raises RunRefusedError where a run cannot be a Job."""
+        """Raises RunRefusedError if a run cannot be a Job."""
         if admitted.recipe.runs_in_place:
             raise RunRefusedError(
                 f"recipe {admitted.order.recipe} runs in place: a Job has no such place; leave out in_place"
             )
         if admitted.user:
             raise RunRefusedError(
-                f"user = {admitted.user!r}: a Job runs as its template says (runAsUser); leave out user"
+                f"user = {admitted.user!r}: the template sets the user of a Job (runAsUser); leave out user"
             )
         if admitted.limits.memory_mb_max is not None:
             raise RunRefusedError(
@@ -68,7 +68,7 @@ class Cluster:
             )
 
     def delete(self, key: str) -> None:
-        """The Job of a run that an earlier start of the agent left."""
+        """Deletes the Job of a run that an earlier start of the agent left."""
         self.api.delete(job_name(key))
 
 
@@ -83,6 +83,6 @@ def read_template(path: Path) -> dict[str, Any]:
             yaml.safe_load(read_regular(path, TEMPLATE_BYTES_MAX, follow=True).decode("utf-8")), str(path)
         )
     except OSError as error:
-        raise CatalogError(f"{path}: {error.strerror}: give the template's place with --jobs") from error
+        raise CatalogError(f"{path}: {error.strerror}: give the path of the template with --jobs") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CatalogError(f"{path}: is no YAML: {str(error).splitlines()[0]}") from error
+        raise CatalogError(f"{path}: is not YAML: {str(error).splitlines()[0]}") from error

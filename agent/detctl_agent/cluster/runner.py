@@ -1,6 +1,6 @@
-"""A run as a Job, from its order to its outcome: what Runner is for a process of this machine.
+"""Runs a training as a Job, from its order to its outcome, as Runner does on this machine.
 
-Files in the run's folder go both ways (handover.py); the API is asked only whether the Job is still there.
+Both sides communicate by files in the run's folder (handover.py). The API only answers whether the Job still exists.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from detctl_agent.state.run_folder import RunFolder
 
 LOOK_S = 0.5
 ASK_S = 5.0
-# A pod that has ended may have written its outcome on another node a moment ago: file systems between nodes tell late.
+# A pod that has just ended may have written its outcome on another node, and shared file systems show it late.
 LATE_S = 90.0
-END_S = 60.0  # beside the recipe's grace, until a pod that does not end is deleted
+END_S = 60.0  # added to the recipe's grace, until a pod that does not end is deleted
 log = logs.logger("job")
 
 
 class ClusterRunner:
-    """`run` blocks; the rest may be called from any thread."""
+    """`run` blocks; other methods may be called from any thread."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class ClusterRunner:
         on_started: Callable[[], None],
         on_spooled: Callable[[], None],
     ) -> None:
-        """job: what is to be created; start_s: until its recorder must have spoken."""
+        """job: the Job to create; start_s: time until its recorder must have reported."""
         self._api, self._folder, self._key, self._job = api, folder, key, job
         self._start_s, self._grace_s = start_s, grace_s
         self._on_started, self._on_spooled = on_started, on_spooled
@@ -50,7 +50,7 @@ class ClusterRunner:
         self._end_at = 0.0
 
     def end(self, reason: str, message: str = "", grace_s: float | None = None) -> None:
-        """Ends the run now, for `reason` (a word of run_folder.py)."""
+        """Ends the run now, for `reason` (one of those in run_folder.py)."""
         if self._end is None:
             self._end, self._end_at = (reason, message), time.monotonic()
             self._wish(handover.END, {"reason": reason, "message": message, "grace_s": grace_s})
@@ -61,7 +61,7 @@ class ClusterRunner:
         self._wish(handover.STOP, {"after_step": step})
 
     def run(self) -> Outcome:
-        """Returns when its recorder has said how it ended, or it is lost. Raises AgentError where no Job can be made."""
+        """Returns when the recorder has reported the outcome, or the run is lost. Raises AgentError if no Job can be made."""
         started = time.monotonic()
         self._api.create(self._job)
         log.info(logs.line("job_created", run=self._key, job=job_name(self._key)))
@@ -71,12 +71,12 @@ class ClusterRunner:
             self._api.delete(job_name(self._key))
 
     def _watched(self, started: float) -> Outcome:
-        spoken, asked, over_at, why = False, 0.0, 0.0, ""
+        has_started, checked_at, over_at, why = False, 0.0, 0.0, ""
         while True:
             outcome = handover.read_outcome(self._folder)
             if (progress := handover.read_progress(self._folder)) is not None:
-                if not spoken:
-                    spoken = True
+                if not has_started:
+                    has_started = True
                     self._on_started()
                 spooled, self.progress.spooled_bytes = self.progress.spooled_bytes, progress.spooled_bytes
                 self.progress.step, self.progress.records = progress.step, progress.records
@@ -89,15 +89,17 @@ class ClusterRunner:
                     raise RunRefusedError(outcome.message)
                 return outcome
             now = time.monotonic()
-            if not over_at and now - asked > ASK_S:
-                asked = now
+            if not over_at and now - checked_at > ASK_S:
+                checked_at = now
                 state, why = self._state()
                 over_at = now if state != "running" else 0.0
-            if over_at and now - over_at > (LATE_S if spoken else 0.0):
-                return self._lost(started, why or "its pod ended without a word")
-            if not spoken and now - started > self._start_s:
-                return self._lost(started, f"its pod did not start within {self._start_s:.0f} s: kubectl describe it")
-            if self._end and now - self._end_at > (self._grace_s + END_S if spoken else 0.0):
+            if over_at and now - over_at > (LATE_S if has_started else 0.0):
+                return self._lost(started, why or "its pod ended without reporting an outcome: see its log")
+            if not has_started and now - started > self._start_s:
+                return self._lost(
+                    started, f"its pod did not start within {self._start_s:.0f} s: look at it with kubectl describe"
+                )
+            if self._end and now - self._end_at > (self._grace_s + END_S if has_started else 0.0):
                 return self._lost(started, self._end[1])
             self._changed.wait(LOOK_S)
             self._changed.clear()
@@ -107,7 +109,7 @@ class ClusterRunner:
             return self._api.state(job_name(self._key))
         except AgentError as error:
             log.warning(logs.line("job_unseen", run=self._key, why=str(error)))
-            return "running", ""  # an API that is away ends no training
+            return "running", ""  # an unreachable API does not end a training
 
     def _see(self, spooled: int) -> None:
         self.progress.spooled_bytes = spooled

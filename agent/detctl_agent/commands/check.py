@@ -1,11 +1,10 @@
-"""`detctl-agent check`: is the catalog sound?"""
+"""`detctl-agent check`: finds problems of a catalog before an agent uses it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-import click
 from detctl_proto.redaction import redact_text
 
 from detctl_agent.catalog import access
@@ -16,29 +15,50 @@ from detctl_agent.errors import AgentError, CatalogError, SourceError
 from detctl_agent.launcher.container import find_image
 from detctl_agent.launcher.placeholders import names_in
 from detctl_agent.source import git_source, source
+from detctl_agent.toolkit import click
 
 
 @click.command()
-@click.option("--catalog", type=click.Path(path_type=Path), required=True, help="the catalog to check")
-@click.option("--state", type=click.Path(path_type=Path), envvar="DETCTL_AGENT_STATE", help="as the agent is given it")
+@click.option("--catalog", type=click.Path(path_type=Path), required=True, help="Catalog to check (TOML).")
 @click.option(
-    "--tls", metavar="DIR", type=click.Path(path_type=Path), envvar="DETCTL_TLS", help="as the agent is given it"
+    "--state",
+    type=click.Path(path_type=Path),
+    envvar="DETCTL_AGENT_STATE",
+    help="Folder with the runs of the agent, as for `serve`.",
 )
 @click.option(
-    "--token-file", type=click.Path(path_type=Path), envvar="DETCTL_TOKEN_FILE", help="as the agent is given it"
+    "--tls",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    envvar="DETCTL_TLS",
+    help="Folder with the certificate, as for `serve`.",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    envvar="DETCTL_TOKEN_FILE",
+    help="File with the coordinator's token, as for `serve`.",
 )
 def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path | None) -> None:
-    """Checks a catalog: every recipe's folder, places, roots and interpreter too. No root may hold what belongs to the agent."""
+    """Checks a catalog, with the folders, places, roots and interpreters in it.
+
+    Give --state, --tls and --token-file as for `serve`: no root may contain what belongs to the agent. Exit code: 0 if the catalog
+    can be used, 2 if it has problems.
+
+    \b
+    Example:
+      detctl-agent check --catalog catalog.toml --state /var/lib/detctl/gpu1 --tls /etc/detctl/tls
+    """
     found = load(catalog)
-    if why := access.root_words(found):
+    if why := access.root_warning(found):
         click.echo(why, err=True)
     wrong = list(problems(found, Private.of_agent(catalog, state, tls, token_file)))
     for name, recipe in found.recipes.items():
-        _tell_roots(name, recipe)
+        _show_roots(name, recipe)
         try:
             if recipe.source:
                 git_source.reachable(recipe.source)
-                click.echo(redact_text(f"recipe {name}: {recipe.source}, the commit that a request names"))
+                click.echo(redact_text(f"recipe {name}: {recipe.source}, at the commit that a request names"))
                 continue
             scanned = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
             click.echo(f"recipe {name}: {len(scanned.paths)} files, digest {scanned.digest[:12]}")
@@ -61,7 +81,9 @@ def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path 
             except AgentError as error:
                 wrong.append(f"environments.{name}.image: {error}")
         elif environment.python and not os.access(environment.python, os.X_OK):
-            wrong.append(f"environments.{name}.python: {environment.python} does not exist or may not be run")
+            wrong.append(
+                f"environments.{name}.python: {environment.python} does not exist or cannot be run: correct it"
+            )
         else:
             click.echo(f"environment {name}: {environment.python or 'the interpreter of the agent'}")
     wrong += access.problems(found)
@@ -69,8 +91,8 @@ def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path 
         raise CatalogError("\n".join(f"{catalog}: {problem}" for problem in wrong))
 
 
-def _tell_roots(name: str, recipe: Recipe) -> None:
+def _show_roots(name: str, recipe: Recipe) -> None:
     for parameter in recipe.paths:
         roots = recipe.roots.get(parameter, ())
-        below = f", and what lies in {', '.join(roots)}" if roots else " alone: it has no roots"
+        below = f", or to a place in {', '.join(roots)}" if roots else " only, because it has no roots"
         click.echo(f"recipe {name}: a request may set {parameter} to {recipe.parameters[parameter]}{below}")

@@ -1,4 +1,4 @@
-"""The recording of one training that a user starts in this environment, without any service."""
+"""Records one training that a user starts in this environment, without any service."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from detctl_agent.catalog.admission import Order
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
-from detctl_agent.recording.costs import cost_words
+from detctl_agent.recording.costs import format_cost
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
 from detctl_agent.runs.interpreter import interpreter_of
@@ -40,7 +40,7 @@ EXIT_UNVERIFIED, EXIT_TROUBLE, EXIT_INTERRUPTED = 3, 2, 130
 
 
 class Recording:
-    """One training of this process's own user, in this environment and folder, from its start to the last word about it."""
+    """One training of this user, in this environment and folder, from its start to the report about it."""
 
     def __init__(
         self, *, output: Path, level: str, budget: str | None, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
@@ -55,7 +55,7 @@ class Recording:
         self._interventions = dict(pair(text, "--set") for text in interventions)
         for name in self._interventions:
             if name not in INTERVENTIONS:
-                raise AgentError(f"--set {name}: no intervention of that name (valid: {', '.join(INTERVENTIONS)})")
+                raise AgentError(f"--set {name}: unknown intervention (valid: {', '.join(INTERVENTIONS)})")
         self._paths = {}
         for text in paths:
             name, place = pair(text, "--path")
@@ -92,7 +92,7 @@ class Recording:
             signal.signal(number, interrupt)
         outcome = runner.run()
         self._finish(run, prepared, outcome)
-        return self._say(outcome, bool(interrupted))
+        return self._report(outcome, bool(interrupted))
 
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp)
@@ -104,7 +104,7 @@ class Recording:
         values = placeholder_values(folder, runtime, self._command, {}, str(cwd))
         argv = [fill(word, values) for word in self._command]
         if shutil.which(argv[0], path=env["PATH"]) is None:
-            raise AgentError(f"{argv[0]}: no such program; give the command behind `--`, as you type it in a shell")
+            raise AgentError(f"{argv[0]}: no such program: give the command after `--`, as you type it in a shell")
         found = self._source(cwd)
         work = folder.work if self._in_copy else cwd
         if self._in_copy and found:
@@ -190,41 +190,43 @@ class Recording:
 
     def _finish(self, run: RunJson, prepared: Prepared, outcome: Outcome) -> None:
         note_end(run, outcome)
-        facts = manifest.with_told(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
+        facts = manifest.with_observed(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
         if prepared.source and (wrote := source.changes(prepared.source)):
             run.message = "; ".join(part for part in (run.message, wrote) if part)
         self._folder.clean_private()
         self._folder.write_manifest(facts)
         self._folder.write_run(run)
 
-    def _say(self, outcome: Outcome, interrupted: bool) -> int:
+    def _report(self, outcome: Outcome, interrupted: bool) -> int:
         where = self._folder.root
         steps = "" if outcome.last_step is None else f" to step {outcome.last_step}"
         if outcome.end == "window":
-            tell(f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish")
+            notify(
+                f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish"
+            )
         if outcome.message:
-            tell(outcome.message)
-        if words := cost_words(outcome.cost):
-            tell(words)
-        tell(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
+            notify(outcome.message)
+        if cost := format_cost(outcome.cost):
+            notify(cost)
+        notify(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
         if interrupted:
             return EXIT_INTERRUPTED
         if outcome.end in ("disk-full", "lost") or outcome.exit_code == 127:
             return EXIT_TROUBLE
         if outcome.end == "exit" and outcome.exit_code != 0:
-            tell(f"the training ended with exit code {outcome.exit_code}")
+            notify(f"the training ended with exit code {outcome.exit_code}")
             return EXIT_UNVERIFIED
         return EXIT_UNVERIFIED if outcome.ranks == 0 or outcome.end in ("timeout", "output-limit") else 0
 
 
 def pair(text: str, option: str) -> tuple[str, str]:
-    """NAME=VALUE of an option; `probe:` before a name may be left out. Raises AgentError."""
+    """The name and value of NAME=VALUE, without `probe:` before the name. Raises AgentError."""
     name, separator, value = text.partition("=")
     if not separator or not name or not value:
         raise AgentError(f"{option} {text}: write NAME=VALUE")
     return name.removeprefix("probe:"), value
 
 
-def tell(text: str) -> None:
-    """The command's own words, on stderr."""
-    print(f"detctl: {redact_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - this command's way to speak to its user
+def notify(text: str) -> None:
+    """Prints a line of this command to stderr."""
+    print(f"detctl: {redact_text(text)}", file=sys.stderr, flush=True)  # noqa: T201 - the messages of a command

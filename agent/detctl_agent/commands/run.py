@@ -1,4 +1,4 @@
-"""`detctl-agent run FOLDER --attach SHARED`: the recorder of a Job that an agent launched; the training runs beside it (attach.py)."""
+"""`detctl-agent run FOLDER --attach SHARED`: the recorder of a Job that an agent launched. The training runs beside it (attach.py)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import click
 
 from detctl_agent import logs, manifest
 from detctl_agent.catalog.places import Private
@@ -20,8 +18,9 @@ from detctl_agent.runs.runner import Runner
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
+from detctl_agent.toolkit import click
 
-WAIT_S = 900.0  # for the training's container: its image may have to be pulled
+WAIT_S = 900.0  # for the training's container, whose image may have to be pulled
 EVERY_S = 0.5
 
 
@@ -32,10 +31,17 @@ EVERY_S = 0.5
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
     metavar="SHARED",
-    help="the folder that both containers of the pod see, at the same place",
+    help="Folder that both containers of the pod see at the same path.",
 )
 def run(folder: Path, attach: Path) -> None:
-    """Records one run of an agent that launches Jobs. Not for people: `detctl record --attach` is."""
+    """Records one run of an agent that launches Jobs.
+
+    The Job's template calls this command. To record a training in another container yourself, use `detctl record --attach`.
+
+    \b
+    Example:
+      detctl-agent run RUN_FOLDER --attach=/detctl
+    """
     logs.setup("info")
     place = RunFolder(folder.absolute())
     try:
@@ -50,7 +56,7 @@ def run(folder: Path, attach: Path) -> None:
 
 def _recorded(folder: RunFolder, shared: Path) -> Outcome:
     order = handover.read_order(folder)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # while nothing runs yet, it only ends the wait
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before the training starts, it only ends the wait
     attached = Attached(shared, WAIT_S)
     runtime = RuntimeFolder(folder.tmp, root=shared)
     try:
@@ -71,24 +77,24 @@ def _recorded(folder: RunFolder, shared: Path) -> Outcome:
         runtime.remove()
         raise
     signal.signal(signal.SIGTERM, lambda number, frame: runner.end("lost", "its pod was ended"))
-    with _telling(folder, runner):
+    with _exchanging(folder, runner):
         outcome = runner.run()
-    folder.write_manifest(manifest.with_told(prepared.manifest, outcome.torch, prepared.shown, outcome.read))
+    folder.write_manifest(manifest.with_observed(prepared.manifest, outcome.torch, prepared.shown, outcome.read))
     return outcome
 
 
 @contextmanager
-def _telling(folder: RunFolder, runner: Runner) -> Iterator[None]:
-    """While it runs, the agent hears how far it is, and what it wishes is done."""
+def _exchanging(folder: RunFolder, runner: Runner) -> Iterator[None]:
+    """Reports progress to the agent and carries out its requests while the training runs."""
     over = threading.Event()
 
-    def tell() -> None:
+    def exchange() -> None:
         ended = stopped = False
         while True:
             try:
                 handover.write_progress(folder, runner.progress)
             except AgentError:
-                pass  # a full disk ends the run by the spool itself
+                pass  # the spool ends the run if the disk is full
             if not ended and (wish := handover.read_wish(folder, handover.END)):
                 ended = True
                 runner.end(str(wish["reason"]), str(wish["message"]), wish["grace_s"])
@@ -98,7 +104,7 @@ def _telling(folder: RunFolder, runner: Runner) -> Iterator[None]:
             if over.wait(EVERY_S):
                 return
 
-    thread = threading.Thread(target=tell, name="handover", daemon=True)
+    thread = threading.Thread(target=exchange, name="handover", daemon=True)
     thread.start()
     try:
         yield

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import click
 from detctl_proto.limits import PARALLEL_RUNS_MAX
 from detctl_proto.names import NAME_RULE, is_name
 
 from detctl_agent import logs
-from detctl_agent.catalog.access import root_words
+from detctl_agent.catalog.access import root_warning
 from detctl_agent.catalog.catalog import Catalog
 from detctl_agent.catalog.offers import Offers
 from detctl_agent.catalog.places import Private, problems
@@ -22,67 +21,80 @@ from detctl_agent.errors import AgentError
 from detctl_agent.jobs.job_training import JobOptions
 from detctl_agent.launcher.cgroup import Cgroups
 from detctl_agent.state.state_folder import StateFolder, default_state
+from detctl_agent.toolkit import click
 
 log = logs.logger("service")
 
 
 @click.command()
-@click.option("--name", required=True, envvar="DETCTL_AGENT_NAME", help="this machine's name in audits")
+@click.option("--name", required=True, envvar="DETCTL_AGENT_NAME", help="Name of this machine in audits.")
 @click.option(
     "--coordinator",
     required=True,
     envvar="DETCTL_COORDINATOR",
     metavar="HOST:PORT",
-    help="or unix:/path; replicas with commas",
+    help="Address of the coordinator, or unix:/path. Separate replicas by commas.",
 )
 @click.option(
     "--catalog",
     type=click.Path(path_type=Path),
     required=True,
     envvar="DETCTL_AGENT_CATALOG",
-    help="recipes and environments (TOML)",
+    help="File with recipes and environments (TOML).",
 )
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
     envvar="DETCTL_AGENT_STATE",
-    help="where runs lie [default: ~/.local/state/detctl/agents/NAME]",
+    help="Folder for the runs [default: ~/.local/state/detctl/agents/NAME].",
 )
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path),
     envvar="DETCTL_TOKEN_FILE",
-    help="the coordinator's token, mode 0600 [default: DIR/token with --tls DIR, else ~/.local/state/detctl/token]",
+    help="File with the coordinator's token, mode 0600 [default: DIR/token with --tls DIR, else ~/.local/state/detctl/token].",
 )
 @click.option(
     "--tls",
     metavar="DIR",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     envvar="DETCTL_TLS",
-    help="tls.crt, tls.key, ca.crt and token, made by `detctl machine add NAME`; needed off loopback",
+    help="Folder with tls.crt, tls.key, ca.crt and token, made by `detctl machine add NAME`. Required except on loopback.",
 )
 @click.option(
-    "--parallel", type=click.IntRange(1, PARALLEL_RUNS_MAX), default=1, show_default=True, help="runs at a time"
+    "--parallel",
+    type=click.IntRange(1, PARALLEL_RUNS_MAX),
+    default=1,
+    show_default=True,
+    help="Number of runs at a time.",
 )
-@click.option("--inherit-environment", is_flag=True, help="trainings start from this environment, less secrets")
+@click.option(
+    "--inherit-environment", is_flag=True, help="Start trainings with the variables of this process, except secrets."
+)
 @click.option(
     "--known-answers/--no-known-answers",
     "answers",
     default=True,
     show_default=True,
     envvar="DETCTL_KNOWN_ANSWERS",
-    help="ask each environment for its known answers before its first training: five seconds, once",
+    help="Run the known-answer test in each environment before its first training. It takes five seconds, once.",
 )
 @click.option(
     "--jobs",
     type=click.Path(path_type=Path),
     envvar="DETCTL_AGENT_JOBS",
     metavar="FILE",
-    help="in a Kubernetes cluster: train environments with an image as Jobs made from this template (docs/deploy.md)",
+    help="Train environments with an image as Kubernetes Jobs made from this template (docs/deploy.md).",
 )
-@click.option("--namespace", envvar="DETCTL_AGENT_NAMESPACE", default="", help="with --jobs [default: the agent's own]")
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--namespace", envvar="DETCTL_AGENT_NAMESPACE", default="", help="Namespace of the Jobs [default: the agent's own]."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Lowest level of log lines.",
 )
 def serve(
     name: str,
@@ -98,7 +110,15 @@ def serve(
     namespace: str,
     log_level: str,
 ) -> None:
-    """Runs the agent until it is told to end (SIGTERM, SIGINT)."""
+    """Runs the agent until SIGTERM or SIGINT.
+
+    The agent connects to its coordinator, runs the trainings that audits request, and sends their fingerprints.
+
+    \b
+    Examples:
+      detctl-agent serve --name gpu1 --coordinator coordinator.example:7450 --tls DIR --catalog catalog.toml
+      detctl-agent --name gpu1 --coordinator localhost:7450 --catalog catalog.toml
+    """
     logs.setup(log_level)
     if not is_name(name):
         raise AgentError(f"--name {name!r}: a machine's name is {NAME_RULE}")
@@ -112,7 +132,7 @@ def serve(
         log.warning(logs.line("root_unusable", why=problem))
     cgroups = None if inherit_environment or cluster else Cgroups()
     if cgroups:
-        _tell_of_isolation(offers.catalog, cgroups)
+        _log_isolation(offers.catalog, cgroups)
     options = JobOptions(parallel, inherit_environment, answers, cluster, private, cgroups)
     try:
         asyncio.run(Service(name, endpoint, offers, folder, options).run())
@@ -120,13 +140,15 @@ def serve(
         folder.close()
 
 
-def _tell_of_isolation(catalog: Catalog, cgroups: Cgroups) -> None:
-    if why := root_words(catalog):
+def _log_isolation(catalog: Catalog, cgroups: Cgroups) -> None:
+    if why := root_warning(catalog):
         log.warning(logs.line("trainings_run_as_root", why=why))
     limited = catalog.memory_mb_max or any(recipe.memory_mb_max for recipe in catalog.recipes.values())
     if cgroups.why and limited:
         log.warning(
-            logs.line("memory_limit_of_each_process", why=f"memory_mb_max holds for each process: {cgroups.why}")
+            logs.line(
+                "memory_limit_of_each_process", why=f"memory_mb_max limits each process separately: {cgroups.why}"
+            )
         )
     elif cgroups.why:
         log.info(logs.line("no_cgroup", why=cgroups.why))

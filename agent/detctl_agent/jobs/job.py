@@ -16,7 +16,7 @@ from detctl_agent.state.run_folder import RunFolder, RunJson
 
 
 class JobPhase(IntEnum):
-    """How far a job is; grows only. SENDING: the training is over, its spool is not yet acknowledged."""
+    """How far a job is; it only grows. SENDING: the training is over, but its spool is not yet acknowledged."""
 
     QUEUED = 0
     PREPARING = 1
@@ -24,7 +24,7 @@ class JobPhase(IntEnum):
     SENDING = 3
     ENDED = 4
     REFUSED = 5
-    DROPPED = 6  # fenced off, or noted: nothing more is said of it
+    DROPPED = 6  # fenced off, or noted: nothing more is reported about it
 
 
 @dataclass
@@ -38,11 +38,11 @@ class Job:
     runner: Runner | ClusterRunner | None = None
     manifest: Mapping[str, Any] = field(default_factory=dict)
     spool_end: int = 0  # everything before is on disk
-    acknowledged: int = len(MAGIC)  # everything before is in the store, or is the log's own head
+    acknowledged: int = len(MAGIC)  # everything before is in the store, or is the header of the log
     noted: JobPhase = JobPhase.QUEUED  # the last phase that the coordinator noted
-    told: JobPhase = JobPhase.QUEUED  # the last phase that was said on this connection
-    told_at: float = 0.0
-    stop: tuple[str, str] | None = None  # (end, message) where it must end before it has a runner
+    reported: JobPhase = JobPhase.QUEUED  # the last phase that was reported on this connection
+    reported_at: float = 0.0
+    stop: tuple[str, str] | None = None  # (end, message) if it must end before it has a runner
     stop_after: int | None = None
     fenced: bool = False
     refused: str = ""  # why the coordinator will never store a part of it
@@ -53,7 +53,7 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether it takes no slot any more."""
+        """Whether it no longer takes a slot."""
         return self.phase >= JobPhase.SENDING
 
     @property

@@ -1,4 +1,4 @@
-"""What happens to a job in its thread: its source, its data, its training, and what is written of its end."""
+"""The work of a job in its thread: fetch source and data, train, and write down the end."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ log = logs.logger("jobs")
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How an agent trains. parallel: runs at a time; inherit: from the agent's own environment; answers: ask each environment for its
-    known answers; cluster: where environments with an image are trained, None: here, by a container engine; private: what of the
-    agent no training is given; cgroups: where limits of trainings are kept, None: nowhere."""
+    """How an agent trains. parallel: number of runs at a time. inherit: start from the agent's own environment. answers: run the
+    known-answer test in each environment. cluster: trains environments with an image; None: a container engine of this machine does.
+    private: paths of the agent that no training may use. cgroups: enforce limits of trainings; None: there are none."""
 
     parallel: int = 1
     inherit: bool = False
@@ -49,7 +49,7 @@ class JobOptions:
 
 
 class JobTraining:
-    """Trains one job after the other, each call in the job's thread. on_started and on_spooled are called in `loop`."""
+    """Trains jobs; `train` is called in the job's thread. on_started and on_spooled are called in `loop`."""
 
     def __init__(
         self,
@@ -66,17 +66,17 @@ class JobTraining:
         self._cgroups = options.cgroups
         self._answers = state.root / "known-answers" if options.answers else None
         self._on_started, self._on_spooled = on_started, on_spooled
-        # Fetches what a run kept into a folder; the connection sets it while there is one.
+        # Fetches what a run kept into a folder. The connection sets it while it is open.
         self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
 
     def train(self, job: Job, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared | None]:
-        """Returns when the training is over and its spool closed. Raises RunRefusedError, SourceError, AgentError."""
+        """Trains the job; returns when its spool is closed. Raises RunRefusedError, SourceError, AgentError."""
         assert job.order is not None
         if job.stop is not None:
             return Outcome(end=job.stop[0], exit_code=0, message=job.stop[1]), None
         admitted = admit(self._offers.catalog, job.order)
-        said = run_json(self._machine, job.order, admitted.recipe.command)
-        job.run.parameters, job.run.variation, job.run.label = said.parameters, said.variation, said.label
+        initial = run_json(self._machine, job.order, admitted.recipe.command)
+        job.run.parameters, job.run.variation, job.run.label = initial.parameters, initial.variation, initial.label
         job.folder.forget_data()
         job.folder.create()
         job.run.started_unix_s = time.time()
@@ -88,16 +88,16 @@ class JobTraining:
         return self._train_here(job, admitted, loop)
 
     def write_end(self, job: Job, outcome: Outcome, prepared: Prepared | None) -> None:
-        """Its run.json and manifest, with what the outcome says."""
+        """Writes run.json and the manifest with the outcome."""
         run = job.run
         note_end(run, outcome)
         if prepared is not None:
-            job.manifest = manifest.with_told(job.manifest, outcome.torch, prepared.shown, outcome.read)
+            job.manifest = manifest.with_observed(job.manifest, outcome.torch, prepared.shown, outcome.read)
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)
         take_back(job.folder)
-        job.folder.clean_private()  # first of all: it makes room where the disk is full
+        job.folder.clean_private()  # first, because it makes room on a full disk
         try:
             job.folder.write_manifest(job.manifest)
             job.folder.write_run(run)
@@ -106,7 +106,9 @@ class JobTraining:
 
     def _fetch_kept(self, run_id: str, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
         if self.fetch is None:
-            raise AgentError(f"what run {run_id} kept could not be fetched: not connected")
+            raise AgentError(
+                f"what run {run_id} kept could not be fetched: the agent is not connected to its coordinator"
+            )
         shutil.rmtree(folder, ignore_errors=True)  # of an earlier attempt
         asyncio.run_coroutine_threadsafe(self.fetch(run_id, folder), loop).result()
 

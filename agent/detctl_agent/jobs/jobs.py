@@ -1,6 +1,6 @@
-"""All jobs of an agent: takes assignments, runs them one after the other, and knows what must be said and sent.
+"""All jobs of an agent: accepts assignments, runs them in order, and keeps what must be reported and sent.
 
-Lives in one event loop; trainings and file work run in threads. Knows nothing of gRPC: `client/` reads and tells it.
+It lives in one event loop; trainings and file work run in threads. It does not use gRPC: `client/` reads it and calls it.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ log = logs.logger("jobs")
 
 
 class Jobs:
-    """See the module's text. `say` and `send` are set whenever there may be something to say or to send."""
+    """See the module's text. `to_report` and `send` are set whenever there may be something to report or to send."""
 
     def __init__(self, machine: str, offers: Offers, state: StateFolder, options: JobOptions) -> None:
         self._machine, self._state = machine, state
         self._cluster, self._cgroups = options.cluster, options.cgroups
         self.training = JobTraining(machine, offers, state, options, on_started=self._started, on_spooled=self._spooled)
         self._slots = asyncio.Semaphore(options.parallel)
-        # Of their own: runs last long and must not hold up file work.
+        # Separate threads, because runs last long and must not delay file work.
         self._threads = ThreadPoolExecutor(options.parallel, "run")
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.jobs: dict[str, Job] = {}
-        self.say = asyncio.Event()
+        self.to_report = asyncio.Event()
         self.send = asyncio.Event()
 
     # -- from the coordinator -----------------------------------------------------------------------------------------
     def assign(self, order: Order) -> None:
-        """Takes an order; the same (run, attempt) again only has its state said again."""
+        """Accepts an order. If the same (run, attempt) comes again, only its state is reported again."""
         known = self.jobs.get(order.key)
         if known is not None:
-            known.told = JobPhase.QUEUED  # say it again
-            self.say.set()
+            known.reported = JobPhase.QUEUED  # report it again
+            self.to_report.set()
             return
         job = Job(run=run_json(self._machine, order), folder=self._state.folder(order.key), order=order)
         if problem := check_ids(order):
@@ -62,17 +62,17 @@ class Jobs:
         if (earlier := job.folder.read_run()) is not None and earlier.noted:
             job.run, job.manifest = earlier, job.folder.read_manifest()
             job.phase = JobPhase.REFUSED if earlier.end == "refused" else JobPhase.ENDED
-            self.say.set()
+            self.to_report.set()
             return
         log.info(logs.line("assigned", run=job.key, recipe=order.recipe, environment=order.environment))
         job.phase = JobPhase.PREPARING
         task = asyncio.get_running_loop().create_task(self._run(job), name=job.key)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self.say.set()
+        self.to_report.set()
 
     def stop(self, run_id: str, attempt: int, after_step: int | None, reason: str) -> None:
-        """Ends a run now (after_step None) or after a step. Of one that is not known, nothing is left to end."""
+        """Ends a run now (after_step None) or after a step. An unknown run has already ended."""
         job = self.jobs.get(f"{run_id}.{attempt}")
         if job is None or job.over:
             return
@@ -84,7 +84,7 @@ class Jobs:
                 job.runner.stop_after(after_step)
 
     def fence(self, run_id: str, attempt: int) -> None:
-        """A newer attempt exists, or the run is gone: ends and forgets this one."""
+        """Ends and forgets an attempt, because a newer one exists or the run is gone."""
         job = self.jobs.get(f"{run_id}.{attempt}")
         if job is None or job.fenced:
             return
@@ -95,7 +95,7 @@ class Jobs:
             self._drop(job)
 
     def refuse_data(self, run_id: str, attempt: int, why: str) -> None:
-        """The coordinator will never store a part of this run: it cannot be compared any more."""
+        """Ends a run that can no longer be compared, because the coordinator will never store a part of it."""
         job = self.jobs.get(f"{run_id}.{attempt}")
         if job is None or job.refused:
             return
@@ -105,14 +105,14 @@ class Jobs:
         self._end(job, "lost", job.run.message)
 
     def acknowledge(self, job: Job, position: int) -> None:
-        """Everything before `position` of the job's spool is in the store."""
+        """Notes that everything before `position` of the job's spool is in the store."""
         if position > job.acknowledged:
             job.acknowledged = position
             spool.write_acknowledged(job.folder.spool, position)
         self._check_sent(job)
 
     def noted(self, run_id: str, attempt: int, phase: JobPhase) -> None:
-        """The coordinator has taken note of a phase."""
+        """Notes that the coordinator knows a phase."""
         job = self.jobs.get(f"{run_id}.{attempt}")
         if job is None:
             return
@@ -121,12 +121,12 @@ class Jobs:
             self._drop(job)
 
     # -- for the client -----------------------------------------------------------------------------------------------
-    def in_hand(self) -> list[Job]:
-        """Jobs that the agent works on or still has to tell of."""
+    def active(self) -> list[Job]:
+        """Jobs that the agent works on, or whose end it still has to report."""
         return [job for job in self.jobs.values() if job.phase < JobPhase.DROPPED]
 
     def to_send(self) -> Iterator[Job]:
-        """Jobs of which something in the spool is not acknowledged, in order of their assignment."""
+        """Jobs with unacknowledged data in the spool, in order of their assignment."""
         for job in list(self.jobs.values()):
             if (
                 JobPhase.RUNNING <= job.phase <= JobPhase.SENDING
@@ -136,7 +136,7 @@ class Jobs:
                 yield job
 
     def damaged(self, job: Job, position: int) -> None:
-        """The spool cannot be read beyond `position`, though it was written: disk trouble."""
+        """Ends a job whose spool was written but cannot be read beyond `position`, because of the disk."""
         log.error(logs.line("spool_damaged", run=job.key, at=position))
         self._end(job, "lost", f"its spool is damaged at byte {position}")
         job.run.end, job.run.message = "lost", f"its spool is damaged at byte {position}"
@@ -145,7 +145,7 @@ class Jobs:
 
     # -- life ---------------------------------------------------------------------------------------------------------
     async def take_over(self) -> None:
-        """Takes up what an earlier start of the agent left."""
+        """Continues the runs that an earlier start of the agent left."""
         for run, folder in await asyncio.to_thread(lambda: list(self._state.take_over())):
             job = Job(run=run, folder=folder, phase=JobPhase.SENDING, manifest=folder.read_manifest())
             job.spool_end = run.spool_bytes
@@ -163,7 +163,7 @@ class Jobs:
     async def close(self) -> None:
         """Ends all trainings; returns when no process of them is left and their spools are closed."""
         self._closing = True
-        for job in self.in_hand():
+        for job in self.active():
             self._end(job, "lost", "the agent was ended while it ran")
         if self._tasks:
             await asyncio.wait(self._tasks)
@@ -188,7 +188,7 @@ class Jobs:
             except AgentError as error:
                 outcome, prepared = failed(error), None
             except Exception as error:
-                # The agent must outlive any run; what happened is told with the run.
+                # The agent must outlive any run; the error is reported with the run.
                 log.exception(logs.line("run_broke", run=job.key))
                 outcome = Outcome(
                     end="lost", exit_code=-9, message=f"the agent failed: {type(error).__name__}: {error}"
@@ -218,7 +218,7 @@ class Jobs:
     def _started(self, job: Job) -> None:
         if job.phase < JobPhase.RUNNING:
             job.phase = JobPhase.RUNNING
-            self.say.set()
+            self.to_report.set()
 
     def _spooled(self, job: Job) -> None:
         if job.runner is not None:
@@ -230,17 +230,17 @@ class Jobs:
         job.run.state, job.run.end, job.run.message = "ended", "refused", message
         job.phase = JobPhase.REFUSED
         job.folder.forget_data()
-        self.say.set()
+        self.to_report.set()
 
     def _check_sent(self, job: Job) -> None:
-        """A run whose spool is acknowledged to its end, or that lost its data, has ended."""
+        """Ends a job whose spool is completely acknowledged, or whose data is lost."""
         if job.phase is not JobPhase.SENDING:
             return
         if job.acknowledged >= job.spool_end or job.run.end == "lost" or job.refused:
             if job.refused:
                 job.run.end, job.run.message = "lost", f"the coordinator refused a part of it: {job.refused}"
             job.phase = JobPhase.ENDED
-            self.say.set()
+            self.to_report.set()
         else:
             self.send.set()
 

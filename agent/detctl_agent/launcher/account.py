@@ -1,4 +1,4 @@
-"""The user that trainings run as where the agent is root: named in the catalog, looked up on this machine."""
+"""The user that trainings run as if the agent is root: named in the catalog, looked up on this machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 from detctl_agent.errors import RunRefusedError
 
 FORM = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?|[0-9]{1,10}(:[0-9]{1,10})?", re.ASCII)
-ID_MAX = 2**32 - 2  # one more is -1 to the kernel, which means "leave it as it is": root would stay root
+ID_MAX = 2**32 - 2  # one more is -1 for the kernel, which means "leave it as it is": root would stay root
 
 
 @dataclass(frozen=True)
 class Account:
-    """A user other than the agent's own. groups: its supplementary groups, none for a number that no user has."""
+    """A user other than the agent's own. groups: its supplementary groups; empty for a number without a user."""
 
     name: str
     uid: int
@@ -25,23 +25,23 @@ class Account:
 
     @property
     def switch(self) -> dict[str, Any]:
-        """What subprocess takes so that the child becomes this user before it executes anything; for the shim (as_user.py says why)."""
+        """Arguments of subprocess that make the child this user before it executes anything; only for the shim (see as_user.py)."""
         return {"user": self.uid, "group": self.gid, "extra_groups": list(self.groups)}
 
 
 def check_form(text: str) -> str:
-    """The text itself. Raises ValueError where it cannot be `user` of a catalog."""
+    """The text itself. Raises ValueError if it cannot be `user` of a catalog."""
     if text and not FORM.fullmatch(text):
-        raise ValueError(f"{text!r} is neither the name of a user nor UID nor UID:GID")
+        raise ValueError(f"{text!r} is neither a user name nor UID nor UID:GID")
     if text[:1].isdigit() and any(int(part) > ID_MAX for part in text.split(":")):
         raise ValueError(f"{text}: a number of a user or group is {ID_MAX} at most")
     return text
 
 
 def account_of(text: str) -> Account | None:
-    """Who trainings run as; None: as the agent itself.
+    """The account that trainings run as; None: the agent's own.
 
-    Raises RunRefusedError where there is no such user, or the agent cannot become it.
+    Raises RunRefusedError if there is no such user, or the agent cannot become it.
     """
     if not text:
         return None
@@ -73,7 +73,7 @@ def _looked_up(text: str) -> Account:
 
 
 def name_of(uid: int) -> str:
-    """The user's name, or the number where it has none."""
+    """The user's name, or the number if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

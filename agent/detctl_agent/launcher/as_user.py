@@ -1,12 +1,13 @@
-"""Becomes a user of this machine, and then runs a command, or says what that user can reach.
+"""Becomes a user of this machine, and then runs a command, or reports what that user can reach.
 
-In a process of its own that starts as the agent: a child that changes its user must be forked, and gRPC's fork handlers crash or hang
-a child that is forked from the agent. It starts without the command's variables, of which LD_LIBRARY_PATH would count for root too.
+This happens in a separate process: a child that changes its user must be forked, and gRPC's fork handlers crash or hang a child that
+is forked from the agent. The process starts without the command's variables, because LD_LIBRARY_PATH would have an effect on root too.
 
-Modes alone do not say what a user can reach: access lists, network file systems and mount options count too, so the kernel is asked.
+File modes alone do not decide what a user can reach: access lists, network file systems and mount options count too. So the kernel
+is asked.
 
-On stdin {"uid": 1, "gid": 1, "groups": [], …} and either "argv" and "env" of the command, or "wanted": [["/place", "rx"], …] (r read,
-w write, x execute or enter), to which a JSON list is printed: for each place an empty text, or why not.
+Input on stdin: {"uid": 1, "gid": 1, "groups": [], …} and either "argv" and "env" of the command, or "needed": [["/place", "rx"], …] (r
+read, w write, x execute or enter), which prints a JSON list: for each place an empty text, or why the user cannot.
 """
 
 # Paths as text: neither links nor a venv's interpreter may be resolved, and links are followed one by one.
@@ -36,28 +37,30 @@ _VERBS = {"r": "read", "w": "write to", "x": "run"}
 def run_as(
     account: Account, argv: Sequence[str], env: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
-    """What a command did as this user, in /, with nothing on stdin. Raises OSError or subprocess.SubprocessError."""
-    return _asked(account, {"argv": list(argv), "env": dict(env)}, timeout_s)
+    """Runs a command as this user, in /, with nothing on stdin. Raises OSError or subprocess.SubprocessError."""
+    return _run_this_module(account, {"argv": list(argv), "env": dict(env)}, timeout_s)
 
 
-def unreachable(account: Account, wanted: Sequence[tuple[Path | str, str]]) -> list[str]:
-    """For each (place, letters) an empty text where `account` may do that, else why not. Raises AgentError where nobody can become it."""
+def unreachable(account: Account, needed: Sequence[tuple[Path | str, str]]) -> list[str]:
+    """For each (place, letters) an empty text if `account` may do that, else why not. Raises AgentError if the agent cannot become it."""
     from detctl_agent.errors import AgentError
 
     try:
-        said = _asked(account, {"wanted": [(str(place), letters) for place, letters in wanted]}, TIMEOUT_S)
-        if said.returncode:
-            why = (said.stderr.strip().splitlines() or ["it did not say why"])[-1]
+        done = _run_this_module(account, {"needed": [(str(place), letters) for place, letters in needed]}, TIMEOUT_S)
+        if done.returncode:
+            why = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
             raise AgentError(
                 f"the agent cannot become user {account.name}: {why} (it needs CAP_SETUID, CAP_SETGID, CAP_CHOWN and CAP_KILL)"
             )
-        found: list[str] = json.loads(said.stdout)
+        found: list[str] = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise AgentError(f"cannot look what user {account.name} reaches: {error}") from error
+        raise AgentError(f"cannot check what user {account.name} can reach: {error}") from error
     return found
 
 
-def _asked(account: Account, order: Mapping[str, object], timeout_s: float) -> subprocess.CompletedProcess[str]:
+def _run_this_module(
+    account: Account, order: Mapping[str, object], timeout_s: float
+) -> subprocess.CompletedProcess[str]:
     who = {"uid": account.uid, "gid": account.gid, "groups": account.groups}
     return subprocess.run(
         [sys.executable, "-I", "-S", __file__], input=json.dumps({**who, **order}), env={"LANG": "C.UTF-8"}, cwd="/",
@@ -66,7 +69,7 @@ def _asked(account: Account, order: Mapping[str, object], timeout_s: float) -> s
 
 
 def main() -> None:
-    """Entry; see the module's text."""
+    """Entry point; the module's text describes input and output."""
     order = json.load(sys.stdin)
     try:
         os.setgroups(order["groups"])
@@ -77,7 +80,7 @@ def main() -> None:
             os.execve(order["argv"][0], order["argv"], order["env"])
     except OSError as error:
         sys.exit(error.strerror or str(error))
-    print(json.dumps([_why_not(place, letters) for place, letters in order["wanted"]]))  # noqa: T201 - the answer
+    print(json.dumps([_why_not(place, letters) for place, letters in order["needed"]]))  # noqa: T201 - the answer
 
 
 def _why_not(place: str, letters: str) -> str:
@@ -93,7 +96,7 @@ def _why_not(place: str, letters: str) -> str:
 
 
 def _closed_folder(place: str, links: int = 0) -> str:
-    """The first folder on the way that this user may not enter, empty where there is none."""
+    """The first folder on the way that this user may not enter; empty if there is none."""
     here = "/"
     for part in place.split("/"):
         there = os.path.join(here, part)

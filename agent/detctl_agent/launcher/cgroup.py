@@ -1,7 +1,7 @@
-"""A cgroup (version 2) for each training, where the agent may make one: it holds the limits, and says when memory ended a run.
+"""A cgroup (version 2) for each training, if the agent may make one: it enforces the limits, and shows when memory ended a run.
 
-A cgroup with processes in it cannot hand its controllers down, so an agent that is alone in its own (a service) moves into a
-cgroup `agent` below it, and its trainings get `run-<key>` beside that. An agent that shares its cgroup with others has none.
+A cgroup with processes in it cannot delegate its controllers. So an agent that is alone in its cgroup (a service) moves into a
+cgroup `agent` below it, and its trainings get `run-<key>` beside that. An agent that shares its cgroup cannot do this.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ CONTROLLERS = frozenset(("memory", "pids"))
 
 @dataclass(frozen=True)
 class Cgroup:
-    """Of one run. back: where a shim returns to that has started a training in it."""
+    """The cgroup of one run. back: the cgroup that the shim returns to after it has started the training."""
 
     folder: Path
     back: Path
 
     @property
     def order(self) -> dict[str, str]:
-        """What the shim is told."""
+        """The part of the order that gives the shim its cgroup."""
         return {
             "enter": f"{self.folder}/cgroup.procs",
             "leave": f"{self.back}/cgroup.procs",
@@ -35,16 +35,16 @@ class Cgroup:
 
     @property
     def memory_kills(self) -> int:
-        """Processes of the run that the kernel killed for its memory limit."""
+        """Number of processes that the kernel killed because of the memory limit."""
         return _count(self.folder / "memory.events", "oom_kill")
 
     @property
     def processes_refused(self) -> int:
-        """How often the run was denied one more process or thread."""
+        """How often the run was denied another process or thread."""
         return _count(self.folder / "pids.events", "max")
 
     def end(self) -> None:
-        """Kills what is left in it and removes it."""
+        """Kills the processes that are left and removes the cgroup."""
         with suppress(OSError):
             (self.folder / "cgroup.kill").write_text("1")
         with suppress(OSError):
@@ -52,10 +52,10 @@ class Cgroup:
 
 
 class Cgroups:
-    """Below `base`; `agent` is where this process is. why: empty, or why there are none here."""
+    """The cgroups of all runs, below `base`; this process is in `agent`. why: why there are none on this machine, or empty."""
 
     def __init__(self, proc: Path = Path("/proc/self")) -> None:
-        """Moves this process where that is needed. Never raises."""
+        """Moves this process if that is needed. Never raises."""
         self._base, self._agent, self.why = Path(), Path(), ""
         base = own_cgroup((proc / "cgroup"), (proc / "mountinfo"))
         if base is None:
@@ -67,7 +67,7 @@ class Cgroups:
             self.why = f"{error.filename or base}: {error.strerror}"
 
     def make(self, key: str, limits: Limits) -> Cgroup | None:
-        """Of a run, empty and with its limits set; None where there are none here. Raises OSError."""
+        """A new cgroup with the limits of a run; None if there are none on this machine. Raises OSError."""
         if self.why:
             return None
         made = Cgroup(self._base / f"run-{key}", self._agent)
@@ -81,7 +81,7 @@ class Cgroups:
         return made
 
     def end(self, key: str) -> None:
-        """Ends what an earlier start of the agent left of a run."""
+        """Ends processes of a run that an earlier start of the agent left."""
         if not self.why:
             Cgroup(self._base / f"run-{key}", self._agent).end()
 
@@ -91,7 +91,7 @@ class Cgroups:
             self.why = f"{base} has no controller {' and '.join(sorted(missing))}"
             return
         agent = base
-        if (base / "cgroup.type").exists():  # else the machine's root, to which the rule does not apply
+        if (base / "cgroup.type").exists():  # otherwise it is the machine's root, to which the rule does not apply
             if (base / "cgroup.procs").read_text().split() != [str(os.getpid())]:
                 self.why = f"other processes share the agent's cgroup {base}: start it as a service with Delegate=yes"
                 return
@@ -103,7 +103,7 @@ class Cgroups:
 
 
 def own_cgroup(membership: Path, mounts: Path) -> Path | None:
-    """The folder of this process' cgroup of version 2, by /proc/self/cgroup and /proc/self/mountinfo; None where there is none."""
+    """The folder of this process' cgroup of version 2, by /proc/self/cgroup and /proc/self/mountinfo; None if there is none."""
     try:
         found = re.search(r"^0::(/.*)$", membership.read_text(), re.MULTILINE)
         lines = mounts.read_text("utf-8", "surrogateescape").splitlines()

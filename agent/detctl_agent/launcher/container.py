@@ -1,7 +1,7 @@
-"""Trainings in a container: the image's operating system, Python and libraries; all else of a run as without one.
+"""Runs trainings in a container: with the image's operating system, Python and libraries, and otherwise as without a container.
 
-Folders lie inside where they lie outside, so that nothing that a run is told has to be translated. By the command line of
-Podman or Docker: it speaks for the user's own configuration, rootless or not, which no library of ours would.
+Folders have the same paths inside and outside, so that no setting of a run has to be translated. detctl uses the command line of
+Podman or Docker, because it follows the user's own configuration, rootless or not.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ from detctl_agent.launcher.variables import without_secrets
 
 ENGINES = ("podman", "docker")  # Podman first: it needs no daemon that is root
 ENGINE_TIMEOUT_S = 60.0
-SHARED_MEMORY = "8g"  # a limit, not a reservation: DataLoader workers hand batches over in it, and 64 MiB kill them
-# What the engine's command line needs of the agent's variables; nothing of it reaches the training.
+SHARED_MEMORY = (
+    "8g"  # a limit, not a reservation: DataLoader workers pass batches through it, and the usual 64 MiB kill them
+)
+# The agent's variables that the engine's command line needs; the training gets none of them.
 ENGINE_VARIABLES = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "DOCKER_HOST",
                     "DOCKER_CONFIG", "CONTAINER_HOST", "CONTAINERS_CONF", "TMPDIR")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image that is on this machine. engine: absolute path of podman or docker; variables: those that it sets, less secrets."""
+    """An image that is on this machine. engine: absolute path of podman or docker; variables: those that it sets, except secrets."""
 
     engine: str
     name: str
@@ -44,8 +46,8 @@ class Image:
 
 @dataclass(frozen=True)
 class Container:
-    """How commands of one run are started in an image. key: the run's; network: what `--network` takes; account: who they run as,
-    None: as the agent."""
+    """How commands of one run start in an image. key: the run's; network: the value of `--network`; account: the user that they run
+    as; None: the user of the agent."""
 
     image: Image
     key: str
@@ -65,9 +67,9 @@ class Container:
         return (self.image.engine, "rm", "--force", self.name)
 
     def command(self, argv: Sequence[str], cwd: Path, variables: Mapping[str, str], name: str = "") -> tuple[str, ...]:
-        """What to start outside, for `argv` to be started inside with these variables."""
+        """The command of the engine that starts `argv` inside with these variables."""
         host = socket.gethostname()  # a name of its own would differ between twins
-        words = [
+        arguments = [
             self.image.engine, "run", "--rm", "--init", "--pull=never", "--name", name or self.name,
             "--label", f"detctl.run={self.key}", *_user(self.image.engine, self.account),
             "--cap-drop=ALL", "--security-opt=no-new-privileges",
@@ -76,15 +78,15 @@ class Container:
             f"--shm-size={SHARED_MEMORY}", *_gpus(self.image.engine), *_limits(self.limits),
         ]  # fmt: skip
         for path, read_only in self._mounts():
-            words += ["--mount", _mount(path, read_only)]
-        words += ["--workdir", str(cwd)]
+            arguments += ["--mount", _mount(path, read_only)]
+        arguments += ["--workdir", str(cwd)]
         for variable, value in {**variables, RUN_ID_VARIABLE: self.key}.items():
-            words += ["--env", f"{variable}={value}"]
-        # The image's entrypoint is not run: the recipe's command is, as everywhere else.
-        return (*words, "--entrypoint", argv[0], self.image.id, *argv[1:])
+            arguments += ["--env", f"{variable}={value}"]
+        # The recipe's command runs instead of the image's entrypoint, as everywhere else.
+        return (*arguments, "--entrypoint", argv[0], self.image.id, *argv[1:])
 
     def ask(self, argv: Sequence[str], variables: Mapping[str, str], timeout_s: float) -> str:
-        """What a command says on stdout, in a container of its own. Raises OSError or subprocess.SubprocessError."""
+        """The stdout of a command in a separate container. Raises OSError or subprocess.SubprocessError."""
         name = f"{self.name}-asked"
         try:
             return subprocess.run(
@@ -97,7 +99,7 @@ class Container:
             raise
 
     def exit_code(self, code: int) -> int:
-        """As a process without a container would have it: negative for a signal."""
+        """The exit code that the process would have without a container: negative for a signal."""
         return 128 - code if 128 < code < 128 + 65 else code
 
     def _mounts(self) -> Iterator[tuple[Path, bool]]:
@@ -105,26 +107,26 @@ class Container:
             path: True for path in self.readable if path not in self.writable
         }
         for path in sorted(chosen):  # parents before what lies in them
-            if path.exists():  # where data is missing the training says so itself
+            if path.exists():  # the training itself reports missing data
                 yield path, chosen[path]
 
 
 def find_image(name: str) -> Image:
-    """The image of an environment, in the first engine that has it. Raises RunRefusedError where it is not on this machine, or nothing
+    """The image of an environment, in the first engine that has it. Raises RunRefusedError if it is not on this machine, or no engine
     can run it."""
     engines = [found for word in ENGINES if (found := shutil.which(word))]
     if not engines:
-        raise RunRefusedError(f"image {name}: neither podman nor docker is on this machine's PATH")
+        raise RunRefusedError(f"image {name}: this machine's PATH has neither podman nor docker: install one of them")
     problems = []
     for engine in engines:
         try:
-            said = _engine(engine, "image", "inspect", name)
+            inspected = _engine(engine, "image", "inspect", name)
         except (OSError, subprocess.TimeoutExpired):
             problems.append(f"{engine} did not answer within {ENGINE_TIMEOUT_S:.0f} s")
             continue
-        if not said.returncode:
-            return _image(engine, name, said.stdout)
-        why = (said.stderr.strip().splitlines() or [f"exit code {said.returncode}"])[-1]
+        if not inspected.returncode:
+            return _image(engine, name, inspected.stdout)
+        why = (inspected.stderr.strip().splitlines() or [f"exit code {inspected.returncode}"])[-1]
         absent = "no such image" in why.lower() or "not known" in why.lower()
         problems.append(f"is not on this machine: {Path(engine).name} pull {name}" if absent else why)
     raise RunRefusedError(f"image {name} {'; '.join(problems)}")
@@ -142,16 +144,17 @@ def engine_variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in ENGINE_VARIABLES}
 
 
-def _engine(engine: str, *words: str) -> subprocess.CompletedProcess[str]:
+def _engine(engine: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [engine, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S,
+        [engine, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ENGINE_TIMEOUT_S,
         check=False, env=engine_variables(),
     )  # fmt: skip
 
 
 @cache
 def _user(engine: str, account: Account | None) -> tuple[str, ...]:
-    """Who the probe's socket lets in and files belong to: the agent's own user, or `account`. Raises RunRefusedError."""
+    """Options for the user in the container, who connects to the probe's socket and owns the files: the agent's own user, or `account`.
+    Raises RunRefusedError."""
     if account:
         if _rootless(engine):
             raise RunRefusedError(
@@ -172,7 +175,7 @@ def _rootless(engine: str) -> bool:
 
 def _limits(limits: Limits) -> tuple[str, ...]:
     found = [f"--pids-limit={limits.processes_max}", "--ulimit=core=0"]
-    if limits.memory_bytes is not None:  # with swap: else as much again may be swapped out
+    if limits.memory_bytes is not None:  # memory and swap together: otherwise the same amount may be swapped out
         found += [f"--memory={limits.memory_bytes}b", f"--memory-swap={limits.memory_bytes}b"]
     return tuple(found)
 

@@ -1,4 +1,4 @@
-"""How much memory and how many processes a training may have, as its catalog says."""
+"""Limits of memory and processes of a training, from its catalog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROCESSES_MAX = 16384
 
 @dataclass(frozen=True)
 class Limits:
-    """memory_mb_max: of all processes together, None: no limit; the other texts say where in the catalog each stands."""
+    """memory_mb_max: of all processes together; None: no limit. memory_place and processes_place: where the catalog sets each limit."""
 
     memory_mb_max: float | None = None
     processes_max: int = PROCESSES_MAX
@@ -23,16 +23,16 @@ class Limits:
         return None if self.memory_mb_max is None else int(self.memory_mb_max * MEGABYTE)
 
     @property
-    def memory_words(self) -> str:
+    def memory_description(self) -> str:
         """`its memory limit of 4096 MB (recipe digits, memory_mb_max)`."""
         return f"its memory limit of {self.memory_mb_max:g} MB ({self.memory_place}, memory_mb_max)"
 
     @property
-    def processes_words(self) -> str:
+    def processes_description(self) -> str:
         return f"its limit of {self.processes_max} processes and threads ({self.processes_place}, processes_max)"
 
     def resources(self, *, own_user: bool) -> dict[str, int]:
-        """RLIMIT_… by name, for where there is no cgroup. own_user: nobody else's processes count against the training's.
+        """RLIMIT_… by name, for machines without a cgroup. own_user: only the training's processes belong to its user.
 
         DATA counts what a process may write to and shares with nobody, for each process alone; AS would count the address space
         that CUDA reserves.

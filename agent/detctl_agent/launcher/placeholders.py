@@ -1,4 +1,4 @@
-"""Placeholders in commands and variables: `{data}` a parameter, `{out} {tmp} {port} {seed}` what each run has of its own."""
+"""Placeholders in commands and variables: `{data}` is a parameter; `{out}`, `{tmp}`, `{port}` and `{seed}` differ for each run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names_in(texts: Iterable[str]) -> list[str]:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Replaces what `values` knows; once: a value with braces in it is not looked at again."""
+    """Replaces the placeholders in `values`. Braces in a value are not replaced again."""
     return PLACEHOLDER.sub(lambda found: values.get(found.group(1), found.group(0)), text)
 
 

@@ -1,4 +1,4 @@
-"""What a process says of itself to the kernel. Standard library alone: the shim imports it."""
+"""Requests of a process to the kernel about itself. Uses only the standard library, because the shim imports it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True)  # here, since nothing should be loade
 
 
 def prctl(option: int, value: int) -> None:
-    """Never raises: a kernel that lacks an option goes without."""
+    """Never raises: an option that the kernel lacks has no effect."""
     _LIBC.prctl(option, value, 0, 0, 0)
 
 
 def close_proc() -> None:
-    """From now on no other process of this user reads this one's memory, variables or descriptors by /proc, or traces it.
+    """Prevents other processes of this user from tracing this one and from reading its memory, variables and descriptors in /proc.
 
-    Root still does. A program that is executed starts open again, so that each must say it for itself.
+    Root still can. A program that is executed starts open again, so each one must call this.
     """
     prctl(PR_SET_DUMPABLE, 0)

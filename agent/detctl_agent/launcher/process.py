@@ -1,4 +1,4 @@
-"""The agent's side of a shim: starts it, tells it what to start, hears how it ended."""
+"""The agent's side of a shim: starts it, sends it the training to start, and receives its reports."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Launched:
         cgroup: Cgroup | None = None,
         resources: Mapping[str, int] | None = None,
     ) -> None:
-        """Starts it. after: what the shim runs when nothing of it is left; account: who the training runs as, None: as this process;
-        resources: RLIMIT_… by name. Raises AgentError where no process can be started."""
+        """Starts it. after: what the shim runs when no process of the training is left; account: the user that the training runs as,
+        None: the user of this process; resources: RLIMIT_… by name. Raises AgentError if no process can be started."""
         commands_read, self._commands = os.pipe2(os.O_CLOEXEC)
         self.reports, reports_write = os.pipe2(os.O_CLOEXEC)
         self.stdout, stdout_write = os.pipe2(os.O_CLOEXEC)
@@ -46,11 +46,11 @@ class Launched:
         self._buffer = b""
         if account:
             for descriptor in (stdout_write, stderr_write):
-                os.fchown(descriptor, account.uid, account.gid)  # else it could not open /dev/stdout
+                os.fchown(descriptor, account.uid, account.gid)  # otherwise it could not open /dev/stdout
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-m", "detctl_agent.launcher.shim", str(commands_read), str(reports_write)],
-                # Nothing of the agent's own variables: a token must not be found in /proc/<shim>/environ either.
+                # None of the agent's own variables: a token must not be readable in /proc/<shim>/environ either.
                 env={"PYTHONPATH": str(Path(detctl_agent.__file__).parents[1]), "LANG": "C.UTF-8"},
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -66,7 +66,7 @@ class Launched:
             self._close(commands_read, reports_write, stdout_write, stderr_write)
         for descriptor in (self.reports, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
-        self._tell(
+        self._send(
             {
                 "argv": list(argv),
                 "cwd": str(cwd),
@@ -85,11 +85,11 @@ class Launched:
         return self._process.pid
 
     def end(self, grace_s: float) -> None:
-        """Ends the tree: SIGTERM, after `grace_s` SIGKILL until none is left."""
-        self._tell({"end": grace_s})
+        """Ends the tree: SIGTERM, then, after `grace_s`, SIGKILL until no process is left."""
+        self._send({"end": grace_s})
 
     def read_reports(self) -> list[dict[str, Any]] | None:
-        """What the shim reported; None once it is gone."""
+        """The new reports of the shim; None once it is gone."""
         try:
             data = os.read(self.reports, 65536)
         except BlockingIOError:
@@ -107,13 +107,13 @@ class Launched:
         self._close(self._commands, self.reports, self.stdout, self.stderr)
         self._process.wait()
 
-    def _tell(self, order: Mapping[str, Any]) -> None:
+    def _send(self, order: Mapping[str, Any]) -> None:
         data = memoryview(encoded(order))
         try:
             while data:
                 data = data[os.write(self._commands, data) :]
         except OSError:
-            pass  # the shim is gone: its closed report pipe says so
+            pass  # the shim is gone, as its closed report pipe shows
 
     @staticmethod
     def _close(*descriptors: int) -> None:
@@ -130,8 +130,10 @@ def encoded(order: Mapping[str, Any]) -> bytes:
 
 
 def reports_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """As `lines_of`, for what a shim reports of the training. Raises ValueError."""
-    from detctl_agent.launcher.shim_report import ShimReport  # pydantic: while the training starts, and not before that
+    """As `lines_of`, for reports of a shim. Raises ValueError if one has another form."""
+    from detctl_agent.launcher.shim_report import (
+        ShimReport,  # pydantic is imported while the training starts, not before
+    )
 
     lines, rest = lines_of(data)
     reports = [ShimReport.model_validate(line).model_dump(exclude_none=True) for line in lines]
@@ -139,7 +141,7 @@ def reports_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
 
 
 def lines_of(data: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """(whole lines as JSON, the rest) of what a shim wrote; one in another container may be anybody. Raises ValueError."""
+    """(complete lines as JSON, the rest) of a shim's output, which cannot be trusted if it is in another container. Raises ValueError."""
     *lines, rest = data.split(b"\n")
     if len(rest) > REPORT_BYTES_MAX:
         raise ValueError("a line without an end")

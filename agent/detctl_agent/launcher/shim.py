@@ -1,16 +1,17 @@
-"""The shim of a run: parent of the training, and the one that ends its whole tree.
+"""The shim of a run: it is the parent of the training, and it ends the whole tree of its processes.
 
-A process of its own, because a killed agent must not leave a training on a GPU: when the agent's pipe closes, the shim
-kills its tree. It is a subreaper, so that daemonised grandchildren and torchrun's workers (sessions of their own) stay its
-descendants. It draws on the standard library alone and starts nothing but the training.
+It is a separate process, because a killed agent must not leave a training on a GPU: when the agent's pipe closes, the shim kills
+its tree. It is a subreaper, so that daemonised grandchildren and torchrun's workers (with sessions of their own) stay its
+descendants. It uses only the standard library and starts nothing but the training.
 
-    fd given as argv[1]  commands from the agent, one JSON a line: first what to start (and `after`, a command that clears away
-                         what is no descendant: a container; `switch`, the user that it becomes; `cgroup` and `resources`, its
-                         limits), then {"end": grace seconds}
-    fd given as argv[2]  reports to the agent, one JSON a line:
+    fd given as argv[1]  commands from the agent, one JSON object per line: first what to start, with `after` (a command that
+                         removes what is not a descendant: a container), `switch` (the user to become), `cgroup` and `resources`
+                         (its limits); then {"end": grace seconds}
+    fd given as argv[2]  reports to the agent, one JSON object per line:
                          {"started": pid} | {"failed": "one line"} | {"exit": code, negative for a signal} | {"done": ended, "left": not}
 
-The agent's end of the command pipe closes -> as {"end": grace}. After {"done": …} no descendant is left, and the shim exits.
+If the agent's end of the command pipe closes, the shim acts as for {"end": grace}. After {"done": …} no descendant is left, and the
+shim exits.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from detctl_agent.launcher.prctl import (
 from detctl_agent.launcher.tree import descendants
 
 DEFAULT_GRACE_S = 10.0
-GIVE_UP_S = 120.0  # a process that SIGKILL does not end hangs in the kernel: a dead mount, a broken driver
+GIVE_UP_S = 120.0  # a process that survives SIGKILL hangs in the kernel, for example in a dead mount or a broken driver
 AFTER_S = 60.0
-SWEEP_PAUSE_S = 0.05  # between two looks at /proc while something is dying
+SWEEP_PAUSE_S = 0.05  # between two reads of /proc while processes are ending
 
 
 class Shim:
-    """State of one shim; see the module's text."""
+    """The state of one shim; see the module's text."""
 
     def __init__(self, commands: int, reports: int) -> None:
         self._commands, self._reports = commands, reports
@@ -54,10 +55,10 @@ class Shim:
         self._killed: dict[int, bool] = {}
         self._order: dict[str, Any] = {}
         self.exit_code: int | None = None  # of the training, negative for a signal
-        self.ended_from_outside = False  # on the recorder's word, or since it went away
+        self.ended_from_outside = False  # because the recorder asked for it, or went away
 
     def run(self) -> None:
-        """Starts the training, waits, ends what is left."""
+        """Starts the training, waits for it, and ends what is left."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -94,7 +95,7 @@ class Shim:
         shim = os.getpid()
 
         def before_exec() -> None:
-            # Behind the change of the user, which clears it. A shim that is itself killed takes its child along; the agent sweeps
+            # After the change of the user, which clears it. If the shim is killed, its child ends too; the agent sweeps
             # the rest by DETCTL_RUN_ID.
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != shim:
@@ -129,7 +130,7 @@ class Shim:
         self._report(started=process.pid)
 
     def _move(self, where: str) -> None:
-        """Into the run's cgroup for the moment in which the training starts, and out of it again: what it inherits, it cannot leave."""
+        """Enters the run's cgroup while the training starts, and leaves it again: the training inherits it and cannot leave it."""
         if place := self._order.get("cgroup", {}).get(where):
             with open(place, "w", encoding="ascii") as stream:
                 stream.write("0")
@@ -148,7 +149,7 @@ class Shim:
         while b"\n" not in self._buffer:
             data = os.read(self._commands, 65536)
             if not data:
-                sys.exit(0)  # the agent went away before it said what to start
+                sys.exit(0)  # the agent went away before it sent what to start
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         order: dict[str, Any] = json.loads(line)
@@ -180,7 +181,7 @@ class Shim:
         return self._term_at is not None and time.monotonic() - self._term_at > self._grace_s + GIVE_UP_S
 
     def _sweep(self) -> None:
-        """SIGTERM once each, after the grace SIGKILL again and again: a tree may fork faster than one look at it."""
+        """Sends each process SIGTERM once and, after the grace, SIGKILL repeatedly, because a tree may fork faster than it is read."""
         assert self._term_at is not None
         late = time.monotonic() - self._term_at >= self._grace_s
         if late and (place := self._order.get("cgroup", {}).get("kill")):
@@ -188,7 +189,7 @@ class Shim:
                 with open(place, "w", encoding="ascii") as stream:
                     stream.write("1")
             except OSError:
-                pass  # a kernel before 5.14: one by one, below
+                pass  # a kernel before 5.14: the loop below kills them one by one
         for pid in descendants(os.getpid()):
             if late or pid not in self._killed:
                 try:
@@ -217,11 +218,11 @@ class Shim:
         try:
             os.write(self._reports, json.dumps(fields).encode("utf-8") + b"\n")
         except OSError:
-            pass  # nobody listens any more; the tree is ended all the same
+            pass  # nobody reads the reports any more; the tree is ended anyway
 
 
 def main() -> None:
-    """Entry: `python -m detctl_agent.launcher.shim COMMANDS_FD REPORTS_FD`."""
+    """Entry point: `python -m detctl_agent.launcher.shim COMMANDS_FD REPORTS_FD`."""
     commands, reports = int(sys.argv[1]), int(sys.argv[2])
     for number in (commands, reports):
         os.set_inheritable(number, False)

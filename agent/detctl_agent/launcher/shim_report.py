@@ -1,4 +1,4 @@
-"""Types of what a shim reports of its training, in JSON: one in another container may be anybody."""
+"""Types of a shim's JSON reports, which cannot be trusted if it is in another container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 
 class ShimReport(BaseModel):
-    """One line. Exit codes are negative for signals; `left`: processes that were still there."""
+    """One report. Exit codes are negative for signals; `left`: number of processes that did not end."""
 
     started: int | None = None
     failed: str | None = None

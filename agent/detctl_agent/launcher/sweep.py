@@ -1,4 +1,4 @@
-"""Finds and ends what an earlier agent (or a killed shim) left running, by DETCTL_RUN_ID in /proc/*/environ."""
+"""Finds and ends processes that an earlier agent (or a killed shim) left, by DETCTL_RUN_ID in /proc/*/environ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Descendants of a process, by /proc. Standard library alone: the shim imports it."""
+"""Descendants of a process, from /proc. Uses only the standard library, because the shim imports it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import os
 
 
 def stat_of(pid: int) -> tuple[str, int] | None:
-    """(state, parent's pid) of a process, None where it is gone."""
+    """(state, parent's pid) of a process; None if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stream:
             text = stream.read()
     except OSError:
         return None
-    # The name in brackets may hold anything, brackets and blanks too: what counts comes after the last one.
+    # The name in brackets may itself contain brackets and blanks: the fields come after the last bracket.
     fields = text[text.rfind(b")") + 2 :].split()
     return fields[0].decode("ascii"), int(fields[1])
 
 
 def processes() -> dict[int, tuple[str, int]]:
-    """pid -> (state, parent's pid) of all that are visible."""
+    """pid -> (state, parent's pid) of all visible processes."""
     found = {}
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdigit():
@@ -29,7 +29,7 @@ def processes() -> dict[int, tuple[str, int]]:
 
 
 def descendants(root: int) -> list[int]:
-    """Live descendants of `root` (no zombies), parents before children. Complete where `root` is a subreaper."""
+    """Live descendants of `root` (no zombies), parents before children. Complete if `root` is a subreaper."""
     table = processes()
     children: dict[int, list[int]] = {}
     for pid, (_, parent) in table.items():

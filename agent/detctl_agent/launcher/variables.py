@@ -1,4 +1,4 @@
-"""The variables that a training gets. What may be set from remote and what is a secret: detctl_proto/variable_rules.py."""
+"""The variables that a training gets. detctl_proto/variable_rules.py decides which may be set from remote and which are secrets."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def without_secrets(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables less the secret ones."""
+    """The variables without the secret ones."""
     return {name: value for name, value in variables.items() if not is_withheld(name)}
 
 
 def inherited(caller: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment less detctl's own variables and secrets: for `-- COMMAND`."""
+    """The caller's environment without detctl's own variables and secrets, for `-- COMMAND`."""
     return {name: value for name, value in without_secrets(caller).items() if not name.startswith("DETCTL_")}
 
 
 def taken_over(caller: Mapping[str, str]) -> dict[str, str]:
-    """A training's variables where they begin with the caller's own: a PATH in any case, and nothing that it printed is lost."""
+    """The variables of a training that starts from the caller's own. They always have a PATH, and output is never buffered."""
     return {"PATH": SYSTEM_PATH, "PYTHONUNBUFFERED": "1", **inherited(caller)}
 
 
 def passed(agent: Mapping[str, str], patterns: Iterable[str], always: Iterable[str] = DEFAULT_PASS) -> dict[str, str]:
-    """What a clean environment takes over from the agent: the patterns of the recipe, and what is `always` taken."""
+    """The agent's variables that a clean environment gets: those that match the recipe's patterns, or `always`."""
     allowed = (*always, *patterns)
     return {
         name: value
@@ -37,6 +37,6 @@ def passed(agent: Mapping[str, str], patterns: Iterable[str], always: Iterable[s
 
 
 def prepend(variables: dict[str, str], name: str, folder: str) -> None:
-    """Puts a folder first in a list of folders; what was there stays behind it."""
+    """Puts a folder in front of a list of folders."""
     before = variables.get(name)
     variables[name] = f"{folder}:{before}" if before else folder

@@ -1,4 +1,4 @@
-"""Facts of a machine and of a run: one file a group, put together here. Sections: coordinator domain/manifest.py."""
+"""Facts about a machine and a run: one file for each section, combined here. Coordinator domain/manifest.py describes the sections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from detctl_agent.manifest.variables import RunVariables
 
 
 def machine_manifest(name: str) -> dict[str, Any]:
-    """What is so of the machine whatever runs: `machine`, `gpu`, `locale`."""
+    """The sections that do not depend on a run: `machine`, `gpu`, `locale`."""
     return {"machine": machine_facts(name), "gpu": gpu_facts(), "locale": locale_facts({})}
 
 
@@ -36,8 +36,8 @@ def run_manifest(
     account: Account | None = None,
 ) -> dict[str, Any]:
     """The manifest of one run. variables: those of the training; shown: what is recorded of them.
-    inside: what was asked in the run's image (manifest/image.py, sidecar/attach.py), which stands over the host's; None: it has none.
-    account: who the training runs as, None: as this process."""
+    inside: facts about the run's image (manifest/image.py, sidecar/attach.py), which replace the host's; None: it has none.
+    account: the user that the training runs as; None: the user of this process."""
     return {
         "machine": {**machine_facts(name), **(inside["machine"] if inside else {})},
         "python": dict(inside["python"]) if inside else python_facts(interpreter, variables, account),
@@ -50,12 +50,12 @@ def run_manifest(
     }
 
 
-def with_told(
+def with_observed(
     manifest: Mapping[str, Any], facts: Mapping[str, Any], shown: RunVariables, read: Collection[str]
 ) -> dict[str, Any]:
-    """The manifest with what the probe read inside the training: section `torch`, and Python's version and packages as the
-    training itself sees them (PYTHONPATH, a pyenv shim), which stand over what was asked of the interpreter before; and with the
-    values of the variables that its own code was seen to read."""
+    """The manifest with what the probe observed inside the training: the section `torch`; Python's version and packages as the
+    training sees them (PYTHONPATH, a pyenv shim), which replace those of the interpreter alone; and the values of the variables
+    that the training's own code read."""
     found = {**manifest, **shown.sections(read)}
     if torch := torch_section(facts):
         found["torch"] = torch
@@ -70,7 +70,7 @@ def with_told(
 
 
 def torch_section(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The section `torch` from what the probe read inside the training; empty where it read nothing."""
+    """The section `torch` from what the probe observed inside the training; empty if it observed nothing."""
     if not facts:
         return {}
     taken = {

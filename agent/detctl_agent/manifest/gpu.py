@@ -1,6 +1,6 @@
-"""GPUs, their firmware and their driver, by NVML; no library and no nvidia-smi: none.
+"""GPUs, their firmware and their driver, by NVML or nvidia-smi; without both the section is empty.
 
-What changes from second to second (clocks now, temperature, free memory) is not here: it would be a difference between any two runs.
+Values that change all the time (current clocks, temperature, free memory) are left out: they would differ between any two runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 SMI_TIMEOUT_S = 20.0
 _QUERY = "name,driver_version,uuid,memory.total"
-# Older programs refuse a query that names a field which they do not know: these are asked for apart.
+# Older programs refuse a query with an unknown field, so each of these is a separate query.
 _MORE = {
     "vbios": "vbios_version", "board": "gpu_part_number", "firmware": "gsp.firmware.version", "inforom": "inforom.img",
     "ecc": "ecc.mode.current", "mig": "mig.mode.current", "max_sm_clock_mhz": "clocks.max.sm",
@@ -24,8 +24,8 @@ NVLINKS_MAX = 18
 
 @cache
 def gpu_facts() -> list[dict[str, Any]]:
-    """One entry a GPU: name, driver, uuid, memory_bytes, and what its driver tells of vbios, board, firmware, inforom, ecc, mig,
-    max_sm_clock_mhz, max_memory_clock_mhz and nvlinks (active ones). Asked once: an agent outlives no driver."""
+    """One entry for each GPU: name, driver, uuid, memory_bytes, and what its driver reports of vbios, board, firmware, inforom, ecc, mig,
+    max_sm_clock_mhz, max_memory_clock_mhz and nvlinks (active ones). Cached, because a driver does not change while an agent runs."""
     return _by_nvml() or _by_smi()
 
 
@@ -60,7 +60,7 @@ def _by_nvml() -> list[dict[str, Any]]:
 
 
 def _more_by_nvml(pynvml: Any, device: Any) -> dict[str, Any]:
-    """What this board has and its driver tells; a question that is not supported has no answer."""
+    """The facts that this board and driver support."""
     questions: dict[str, Callable[[], Any]] = {
         "vbios": lambda: _text(pynvml.nvmlDeviceGetVbiosVersion(device)),
         "board": lambda: _text(pynvml.nvmlDeviceGetBoardPartNumber(device)),
@@ -76,13 +76,13 @@ def _more_by_nvml(pynvml: Any, device: Any) -> dict[str, Any]:
     for name, ask in questions.items():
         try:
             found[name] = ask()
-        except (pynvml.NVMLError, AttributeError):  # not supported here; a binding that is older than the question
+        except (pynvml.NVMLError, AttributeError):  # not supported by this board, or by an older binding
             continue
     return found
 
 
 def _active_links(pynvml: Any, device: Any) -> int:
-    """How many NVLinks are up; raises NVMLError where the board has none."""
+    """Number of active NVLinks; raises NVMLError if the board has none."""
     states = [pynvml.nvmlDeviceGetNvLinkState(device, 0)]
     for link in range(1, NVLINKS_MAX):
         try:
@@ -101,12 +101,12 @@ def _by_smi() -> list[dict[str, Any]]:
     if program is None:
         return []
     found = []
-    for parts in _asked(program, _QUERY):
+    for parts in _query(program, _QUERY):
         if len(parts) == 4 and parts[3].isdigit():
             memory = int(parts[3]) * 1024 * 1024
             found.append({"name": parts[0], "driver": parts[1], "uuid": parts[2], "memory_bytes": memory})
     for name, question in _MORE.items():
-        answers = _asked(program, question)
+        answers = _query(program, question)
         for gpu, (answer,) in zip(found, answers if len(answers) == len(found) else (), strict=False):
             if answer and not answer.startswith("["):  # [N/A], [Not Supported]
                 gpu[name] = (
@@ -115,8 +115,8 @@ def _by_smi() -> list[dict[str, Any]]:
     return found
 
 
-def _asked(program: str, query: str) -> list[list[str]]:
-    """One row a GPU; none where the program does not know the question."""
+def _query(program: str, query: str) -> list[list[str]]:
+    """One row for each GPU; empty if the program does not know the field."""
     try:
         answer = subprocess.run(
             [program, f"--query-gpu={query}", "--format=csv,noheader,nounits"],

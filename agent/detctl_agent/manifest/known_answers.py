@@ -1,7 +1,8 @@
-"""Which known-answer class an environment of this machine belongs to (detctl_selfcheck/answers.py); asked once, kept on disk.
+"""The known-answer class of an environment of this machine (detctl_selfcheck/answers.py), computed once and stored on disk.
 
-Five seconds, before the first training of an environment, never beside one. What could change the answers is in the key:
-interpreter, packages, variables, processor. An environment that cannot be asked (no torch) has no class, and it says why.
+The known-answer test takes five seconds before the first training of an environment, and never runs beside one. Everything that
+could change the answers is in the key: interpreter, packages, variables, processor. Without an answer (no torch) the class is empty,
+and the manifest gives the reason.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def known_answers(
 ) -> dict[str, Any]:
     """{"class": "<12 hex>", "answers": {question: "<32 hex>"}}, or {"class": "", "why": "…"}. cache: a folder. Never raises.
 
-    container: where the interpreter lies, None: on this machine itself; account: who runs it there, None: this process' user."""
+    container: the container of the interpreter; None: this machine. account: the user to run it as; None: the user of this process."""
     env = {name: value for name, value in variables.items() if name != probe_settings.VARIABLE}
     file = cache / f"{_key(interpreter, env, container)}.json"
     try:
@@ -54,7 +55,7 @@ def known_answers(
             return found
     except (OSError, ValueError, RecursionError):
         pass
-    found = _asked(interpreter, env, container, account)
+    found = _ask(interpreter, env, container, account)
     if found["class"]:
         try:
             make_private_folder(cache)
@@ -63,14 +64,14 @@ def known_answers(
                 json.dump(found, stream)
             partial.replace(file)
         except OSError:
-            pass  # a full disk: it is asked again
+            pass  # a full disk: the next run computes it again
     return found
 
 
 def _key(interpreter: str, variables: Mapping[str, str], container: Container | None) -> str:
-    told = {name: value for name, value in variables.items() if COMPUTING.match(name)}
+    computing = {name: value for name, value in variables.items() if COMPUTING.match(name)}
     if container:
-        text = json.dumps([container.image.id, interpreter, sorted(told.items()), cpu()[0]])
+        text = json.dumps([container.image.id, interpreter, sorted(computing.items()), cpu()[0]])
         return blake2b(text.encode(), digest_size=12).hexdigest()
     real = Path(interpreter)
     # site-packages' own time changes when something is installed there.
@@ -79,26 +80,26 @@ def _key(interpreter: str, variables: Mapping[str, str], container: Container | 
         for place in [real, *real.parent.parent.glob("lib*/python*/site-packages")]
         if place.exists()
     ]
-    text = json.dumps([interpreter, sorted(told.items()), times, cpu()[0]])
+    text = json.dumps([interpreter, sorted(computing.items()), times, cpu()[0]])
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-def _asked(
+def _ask(
     interpreter: str, env: Mapping[str, str], container: Container | None, account: Account | None
 ) -> dict[str, Any]:
     # Its text, not its name: of ours, the environment of a training holds the probe alone, in a container too.
     question = [interpreter, "-s", "-c", resources.files("detctl_selfcheck").joinpath("answers.py").read_text("utf-8")]
     try:
         if container:
-            said = container.ask(question, env, TIMEOUT_S)
+            output = container.ask(question, env, TIMEOUT_S)
         elif account:
-            said = run_as(account, question, env, TIMEOUT_S).stdout
+            output = run_as(account, question, env, TIMEOUT_S).stdout
         else:
-            said = subprocess.run(
+            output = subprocess.run(
                 question, env=dict(env), capture_output=True, text=True, timeout=TIMEOUT_S, stdin=subprocess.DEVNULL, check=False,
                 cwd="/",  # Python looks for modules in there first
             ).stdout  # fmt: skip
-        answers = parse_object(said, "its answer", ANSWER_BYTES_MAX)["answers"]
+        answers = parse_object(output, "its answer", ANSWER_BYTES_MAX)["answers"]
         if not isinstance(answers, dict) or not all(isinstance(answer, str) for answer in answers.values()):
             raise TypeError("answers are texts by question")
     except subprocess.TimeoutExpired:

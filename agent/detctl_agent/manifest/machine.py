@@ -12,7 +12,7 @@ from typing import Any
 
 from detctl_agent.manifest.system import system_facts
 
-# From the widest to the narrowest: the first whose flags are all there is what kernels dispatch to, at most.
+# From the widest to the narrowest: kernels use at most the first one whose flags are all present.
 _ISA = (
     ("amx", ("amx_tile", "avx512f")),
     ("avx512_bf16", ("avx512_bf16", "avx512f")),

@@ -1,4 +1,4 @@
-"""The interpreter of an environment and its packages, asked of that interpreter itself."""
+"""The interpreter of an environment and its packages, as that interpreter itself reports them."""
 
 # Paths as text: neither links nor a venv's interpreter may be resolved.
 # ruff: noqa: PTH116
@@ -17,7 +17,7 @@ from detctl_agent.launcher.as_user import run_as
 
 TIMEOUT_S = 60.0
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
-# -I: neither PYTHONPATH nor a user's site-packages nor our probe speak here.
+# Run with -I, so that neither PYTHONPATH nor a user's site-packages nor the probe count.
 QUESTION = """
 import json, platform, sys
 try:
@@ -36,9 +36,9 @@ _answers: dict[tuple[str, Account | None], tuple[tuple[tuple[str, int], ...], di
 
 
 def python_facts(interpreter: str, variables: Mapping[str, str], account: Account | None = None) -> dict[str, Any]:
-    """The section `python` of an absolute path; only `executable` where it does not answer. Kept until its folders change.
+    """The section `python` of an absolute path; only `executable` if it does not answer. Cached until its folders change.
 
-    account: the user that is to run it, who may also be its owner: what is theirs must never run as root."""
+    account: the user to run it as, who may also own it: a user's program must never run as root."""
     if not interpreter:
         return {}
     kept = _answers.get((interpreter, account))
@@ -55,10 +55,10 @@ def python_facts(interpreter: str, variables: Mapping[str, str], account: Accoun
                 question, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=True, cwd="/", env=env,
                 text=True,
             ).stdout  # fmt: skip
-        told = parse_object(answer, "its answer", ANSWER_BYTES_MAX, repair=True)
-        path = list(map(str, told.pop("path")))
-        facts = {"version": told["version"], "implementation": told["implementation"], **facts}
-        facts["packages"] = told["packages"]
+        content = parse_object(answer, "its answer", ANSWER_BYTES_MAX, repair=True)
+        path = list(map(str, content.pop("path")))
+        facts = {"version": content["version"], "implementation": content["implementation"], **facts}
+        facts["packages"] = content["packages"]
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         return facts
     _answers[interpreter, account] = (_stamps([interpreter, *path]), facts)

@@ -1,4 +1,4 @@
-"""On which kind of file system declared places lie."""
+"""The kind of file system of each declared place."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def storage_facts(places: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def file_system(path: str) -> str:
-    """`ext4`, `tmpfs`, `nfs4` …; `missing` where nothing is there, `unknown` where no mount tells."""
+    """`ext4`, `tmpfs`, `nfs4` …; `missing` if nothing is there, `unknown` if no mount matches."""
     real = Path(os.path.realpath(path))
     return (file_system_of(real, mount_table()) or "unknown") if real.exists() else "missing"

@@ -1,6 +1,6 @@
-"""Operating system and libc of whoever runs this: the agent, attach.py in a training's container, or `python -c` in an image.
+"""Operating system and libc of the process that runs this: the agent, attach.py in a training's container, or `python -c` in an image.
 
-Its text is run as it stands in images with a Python 3.9 or newer: standard library alone.
+This file runs in images with Python 3.9 or newer, so it uses only the standard library.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run's probe said of its own cost (the seal's `share`, see detctl_probe/recording/costs.py), in one line for people."""
+"""One line for people about the probe's own cost in a run (`share` of the seal, see detctl_probe/recording/costs.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ STAGES_SHOWN = 4
 SHARE_SHOWN_MIN = 0.0005
 
 
-def cost_words(seal: Mapping[str, Any]) -> str:
+def format_cost(seal: Mapping[str, Any]) -> str:
     """`probe 1.8 % of step time: forward 0.9 %, update 0.6 %`; empty where the seal has no share."""
     share = seal.get("share")
     total = share.get("total") if isinstance(share, Mapping) else None

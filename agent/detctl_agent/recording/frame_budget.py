@@ -1,7 +1,7 @@
-"""How much memory, and how many connections, frames that are still arriving may take: one budget for this process, one for each training.
+"""Limits the memory and the connections of frames that are still arriving: one budget for this process, one for each training.
 
-A frame may have 64 MiB, since a listing of two million names has 32, and a training may have thousands of processes: both at once must
-not be possible. A large frame is read when there is room for all of it; until then nobody reads, and the socket holds its sender back.
+A frame may have 64 MiB, since a listing of two million names has 32, and a training may have thousands of processes. Both at once
+would fill the memory. So a large frame is read only when there is room for all of it; until then its sender waits at the socket.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STALLED_S = 30.0  # a frame that takes longer than this while another one waits 
 
 
 class FrameBudget:
-    """Room for large frames, and for connections; thread-safe, since each run has a thread. parent: the budget that this is a part of."""
+    """Room for large frames, and for connections; thread-safe, since each run has a thread. parent: the budget that this one is part of."""
 
     def __init__(self, bytes_max: int, connections_max: int, parent: FrameBudget | None = None) -> None:
         self.bytes_max, self.connections_max = bytes_max, connections_max
@@ -72,9 +72,9 @@ class FrameBudget:
             self._parent.wait(count)
 
     @property
-    def is_wanted(self) -> bool:
+    def is_contended(self) -> bool:
         """Whether a frame of any training waits for room."""
-        return self._waiting > 0 or (self._parent is not None and self._parent.is_wanted)
+        return self._waiting > 0 or (self._parent is not None and self._parent.is_contended)
 
     @property
     def taken(self) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Listens on a run's Unix socket and turns what processes send into calls of Ranks. Runs inside the run's own thread:
-while the spool is written nobody reads, so a full socket holds the probe back instead of memory filling up here.
+while it writes the spool it does not read, so a full socket slows the probe down and memory here stays bounded.
 
-The same holds for a large frame that frame_budget.py has no room for. Whoever has room and does not finish its frame while others wait
-for theirs is disconnected, and the run is not complete.
+A large frame that frame_budget.py has no room for waits in the same way. A process that has room, and does not finish its frame
+while others wait, is disconnected, and the run is not complete.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ log = logs.logger("frames")
 
 @dataclass
 class _Connection:
-    """One process. taken: bytes of the budget that its frame under way has, since when. waits: nobody reads of it until there is room."""
+    """One process. taken: bytes of the budget that the arriving frame has; since: when it got them. waits: it is not read until
+    there is room."""
 
     process: Process
     reader: FrameReader = field(default_factory=FrameReader)
@@ -46,7 +47,7 @@ class _Connection:
 
 
 class FrameServer:
-    """One socket, many processes. `sink` takes the messages for the spool, in order. account: who may connect beside this user."""
+    """One socket, many processes. `sink` receives the messages for the spool, in order. account: another user who may connect."""
 
     def __init__(
         self,
@@ -80,16 +81,16 @@ class FrameServer:
         return len(self._connections)
 
     def stop_after(self, step: int) -> None:
-        """Tells every process, also those to come, to finish `step`, seal and record no more."""
+        """Asks every process, including later ones, to finish `step`, seal and record no more."""
         self._stop_step = step
         for connection in list(self._connections):
             self._send_stop(connection)
 
     def tick(self) -> None:
-        """Called again and again: lets frames that waited have their room, and disconnects whoever keeps it without need."""
+        """Called regularly: gives waiting frames their room, and disconnects processes that keep room without using it."""
         for connection, held in list(self._connections.items()):
-            if held.taken and self._budget.is_wanted and self._clock() - held.since > STALLED_S:
-                self._refuse(connection, f"a frame of {held.taken} bytes that was not sent within {STALLED_S:g} s")
+            if held.taken and self._budget.is_contended and self._clock() - held.since > STALLED_S:
+                self._refuse(connection, f"a frame of {held.taken} bytes, but not within {STALLED_S:g} s")
         while self._waiting:
             connection = self._waiting[0]
             if not self._has_room(connection):
@@ -100,16 +101,16 @@ class FrameServer:
             self._selector.register(connection, selectors.EVENT_READ, partial(self._read, connection))
 
     def drain(self) -> None:
-        """Takes what is still in the sockets of processes that are gone, then closes all; called when the tree is gone."""
+        """Reads what is still in the sockets, then closes them all; called when no process of the training is left."""
         self._accept()
-        # Those that have room first: they give it back to the others.
+        # Connections that have room come first, because they return it to the others.
         for connection in sorted(self._connections, key=lambda one: not self._connections[one].taken):
             while connection in self._connections:
                 held = self._connections[connection]
                 if held.waits:
                     self.tick()
                     if held.waits:
-                        self._refuse(connection, "a frame for which the agent had no room")
+                        self._refuse(connection, "a frame that the agent had no room for")
                         break
                 if not self._read(connection):
                     break
@@ -117,7 +118,7 @@ class FrameServer:
         self.close()
 
     def close(self) -> None:
-        """Closes the listener and all connections without a word to Ranks."""
+        """Closes the listener and all connections without notifying Ranks."""
         for connection in list(self._connections):
             self._let_go(connection)
         try:
@@ -156,7 +157,7 @@ class FrameServer:
                 self._send_stop(connection)
 
     def _read(self, connection: socket.socket) -> bool:
-        """Takes one piece; False where there is none now or the connection is over."""
+        """Reads once; False if nothing is there now or the connection is over."""
         held = self._connections[connection]
         share = RECEIVED_BYTES // len(self._connections)
         try:
@@ -174,7 +175,7 @@ class FrameServer:
                 self._give_back(held)
                 self._sink(self._ranks.frame(held.process, kind, payload))
             if held.reader.expected > JSON_BYTES_MAX and not held.process.hello:
-                raise ProtocolError(f"a frame of {held.reader.expected} bytes before it said what it is")
+                raise ProtocolError(f"a frame of {held.reader.expected} bytes before the HELLO")
         except ProtocolError as error:
             self._refuse(connection, str(error))
             return False
@@ -186,7 +187,7 @@ class FrameServer:
         return True
 
     def _has_room(self, connection: socket.socket) -> bool:
-        """Whether the frame under way may arrive; a large one has taken its room then."""
+        """Whether the next frame may arrive; if it is large, its room is then taken."""
         held = self._connections[connection]
         size = held.reader.expected
         if size <= LARGE_BYTES or held.taken:
@@ -202,15 +203,15 @@ class FrameServer:
             held.taken = 0
 
     def _refuse(self, connection: socket.socket, why: str) -> None:
-        """Disconnects a process that does what it must not; the run cannot be complete."""
+        """Disconnects a process that breaks the protocol; the run cannot be complete."""
         process = self._connections[connection].process
         self._warn("bad_frame", pid=process.pid, why=why)
-        if process.rank is None:  # nobody can say of which rank it was a part
+        if process.rank is None:  # its rank is unknown
             self._ranks.lose(f"a process of the training sent {why}")
         self._close(connection, f"the process sent {why}")
 
     def _warn(self, event: str, **values: object) -> None:
-        """One line, and not thousands where thousands of processes misbehave."""
+        """Logs a line, but only the first ones if thousands of processes misbehave."""
         self._warned += 1
         if self._warned <= WARNINGS_MAX:
             log.warning(logs.line(event, **values))
@@ -223,7 +224,7 @@ class FrameServer:
             self._sink(self._ranks.disconnect(process, trouble))
 
     def _let_go(self, connection: socket.socket) -> Process:
-        """Closes it and gives back what it had of the budget."""
+        """Closes the connection and returns its part of the budget."""
         held = self._connections.pop(connection)
         self._give_back(held)
         self._budget.disconnect()

@@ -1,6 +1,6 @@
 """Types of the JSON that a training process sends (detctl_probe/transport/frames.py); keys that are not listed pass unchanged.
 
-The process may be hostile. What it says goes on into the rank's seal, which the coordinator refuses as a whole where it has another
+The process may be hostile. Its values become part of the rank's seal, which the coordinator refuses as a whole if it has another
 form: so it is looked at here, where it costs that process alone.
 """
 

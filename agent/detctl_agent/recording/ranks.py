@@ -1,8 +1,8 @@
-"""Which process is a rank, and what each rank has said: frames in, messages for the spool out. No I/O.
+"""Assigns the processes of a run to ranks, and turns their frames into messages for the spool. No I/O.
 
-A process becomes a training process with its first record of init, forward, loss, backward or update; its records are held
-back until then, and until its rank is known (its FACTS, or its first finished step). Its rank is torch.distributed's,
-else RANK, else 0; a second training process of a rank takes the next free number behind the world.
+A process becomes a training process with its first record of init, forward, loss, backward or update. Its records are held back
+until then, and until its rank is known (by its FACTS, or its first finished step). Its rank is that of torch.distributed, else
+RANK, else 0; a second training process of the same rank gets the next free number after the world's.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from detctl_agent.recording.redacted_records import CODE, redacted_hello, redact
 from detctl_agent.recording.segments import Origin, SegmentPacker
 
 TRAINING_STAGES = frozenset(frames.STAGE_NUMBERS[name] for name in frames.TRAINING_STAGES)
-HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not shown that it trains
+HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not trained yet
 HELD_BYTES_TOTAL = 256 * 1024 * 1024  # of all such processes of a training
 STEP_BYTES = 48  # of a finished step that is held back: a number in a list
-KEPT_BYTES_TOTAL = 256 * 1024 * 1024  # of what all processes said of themselves: HELLO, FACTS and NOTE
+KEPT_BYTES_TOTAL = 256 * 1024 * 1024  # of HELLO, FACTS and NOTE frames of all processes
 NOTES_MAX = 1000  # a process
 NOTES_BYTES_MAX = 1024 * 1024  # a process
 FACTS_MAX = 64  # frames of facts a process
@@ -53,14 +53,14 @@ class Process:
     held_bytes: int = 0
     trouble: str = ""  # why the rank cannot be complete
     folding: RankFolding = field(default_factory=RankFolding)
-    # Stage code as it came, before redaction: what the probe's seal speaks of.
+    # Stage code as it arrived, before redaction, because the probe's seal counts it so.
     as_sent: RankFolding = field(default_factory=RankFolding)
     packer: SegmentPacker | None = None
     last_step: int = 0
     steps_finished: int = 0
     records: int = 0
     sealed: str = ""  # the reason, once sealed
-    notes_told: bool = False
+    notes_sent: bool = False
     notes_bytes: int = 0
     facts_frames: int = 0
     cost: dict[str, Any] = field(default_factory=dict)  # `share` and `budget` of its seal
@@ -84,7 +84,7 @@ class Ranks:
 
     # -- what happened ------------------------------------------------------------------------------------------------
     def connect(self) -> Process:
-        """A process has connected. Raises ProtocolError beyond the limit."""
+        """Adds a process that has connected. Raises ProtocolError beyond the limit."""
         if len(self._processes) >= PROCESSES_MAX:
             raise ProtocolError(f"more than {PROCESSES_MAX} processes")
         process = Process(parser=RecordParser(self._identities))
@@ -92,9 +92,9 @@ class Ranks:
         return process
 
     def frame(self, process: Process, kind: int, payload: bytes) -> list[Message]:
-        """A frame came. Raises ProtocolError where it cannot be."""
+        """Takes one frame. Raises ProtocolError if it is not allowed."""
         if not process.hello and kind != frames.HELLO:
-            raise ProtocolError("the first frame is no HELLO")
+            raise ProtocolError("a first frame that is not HELLO")
         if process.sealed:
             return []
         if kind == frames.RECORDS:
@@ -113,7 +113,7 @@ class Ranks:
         return self._document(process, kind, payload)
 
     def _document(self, process: Process, kind: int, payload: bytes) -> list[Message]:
-        # Its import takes a quarter of a second (pydantic): here it passes while the training starts, and not before that.
+        # Importing pydantic takes a quarter of a second: here it happens while the training starts, not before.
         from detctl_agent.recording.probe_documents import Facts, Note, Seal, read
 
         if kind == frames.NOTE:
@@ -132,11 +132,11 @@ class Ranks:
         return []  # a type of a newer probe
 
     def lose(self, why: str) -> None:
-        """Something of the training will never arrive, and nobody knows of which rank: what seals from now on is not complete."""
+        """Some data of the training will never arrive, of an unknown rank: no rank that seals from now on is complete."""
         self._lost = self._lost or why
 
     def disconnect(self, process: Process, trouble: str = "") -> list[Message]:
-        """The connection ended; a training process that has not sealed is lost."""
+        """Notes that the connection ended; a training process that has not sealed is lost."""
         if process.sealed:
             return []
         process.trouble = process.trouble or trouble
@@ -148,7 +148,7 @@ class Ranks:
         return messages + self._finish(process, "lost", {}, "the process ended without a seal")
 
     def flush(self, older_than: float | None = None) -> list[Message]:
-        """Packs what waits, where it came before the time `older_than`, or all."""
+        """Packs everything that waits, or what arrived before the time `older_than`."""
         return [
             message
             for process in self._by_rank.values()
@@ -176,7 +176,7 @@ class Ranks:
 
     @property
     def over(self) -> str:
-        """`window` or `stop` once every rank of the world that is here has sealed and one of them with that reason, else empty."""
+        """`window` or `stop`, once every rank on this node has sealed and one of them for that reason; empty until then."""
         reasons = [process.sealed for process in self._by_rank.values()]
         if not reasons or not all(reasons) or len(reasons) < self._world - self.elsewhere:
             return ""
@@ -188,13 +188,13 @@ class Ranks:
 
     @property
     def elsewhere(self) -> int:
-        """How many ranks of the world train on other nodes, by torchrun's LOCAL_WORLD_SIZE; 0 where nobody says so."""
+        """How many ranks of the world train on other nodes, by torchrun's LOCAL_WORLD_SIZE; 0 if that is not set."""
         here = max((_number(process, "local_world_size") for process in self._by_rank.values()), default=0)
         return max(0, self._world - here) if here else 0
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the lowest rank said of torch and its threads; empty where no probe worked."""
+        """Facts of the lowest rank about torch and its threads; empty if no probe worked."""
         for _, process in sorted(self._by_rank.items()):
             if process.facts:
                 return process.facts
@@ -202,7 +202,7 @@ class Ranks:
 
     @property
     def cost(self) -> dict[str, Any]:
-        """What the lowest rank's seal said of the probe's own cost: `share`, `budget`; empty before it."""
+        """`share` and `budget` of the lowest rank's seal, which describe the probe's own cost; empty before it."""
         return next((process.cost for _, process in sorted(self._by_rank.items()) if process.cost), {})
 
     @property
@@ -212,7 +212,7 @@ class Ranks:
 
     @property
     def variables_read(self) -> tuple[str, ...]:
-        """Names of the variables that the training's own code asked for, in any of its processes."""
+        """Names of the variables that the training's own code read, in any of its processes."""
         names = (note.get("name") for note in self.notes_of_kind("variable"))
         return tuple(sorted({name for name in names if isinstance(name, str)}))
 
@@ -223,7 +223,7 @@ class Ranks:
 
     @property
     def processes(self) -> int:
-        """Processes in which a probe spoke."""
+        """Number of processes in which a probe reported."""
         return sum(1 for process in self._processes if process.hello)
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ class Ranks:
         return messages
 
     def _assign(self, process: Process, *, force: bool = False) -> list[Message]:
-        """Gives a training process its rank as soon as that can be known, and replays what was held back."""
+        """Gives a training process its rank as soon as it is known, and processes what was held back."""
         if process.rank is not None or not process.training or not (process.facts or force):
             return []
         rank = next((value for value in (_rank(process.facts), _rank(process.hello)) if value is not None), 0)
@@ -311,7 +311,7 @@ class Ranks:
         return messages
 
     def _let_held(self, process: Process) -> list[list[Record] | int]:
-        """Takes out what was held back of a process."""
+        """Removes and returns what was held back of a process."""
         self._held_bytes -= process.held_bytes
         held, process.held, process.held_bytes = process.held, [], 0
         return held
@@ -344,7 +344,7 @@ class Ranks:
     def _finish(self, process: Process, reason: str, seal: dict[str, Any], trouble: str) -> list[Message]:
         packer, folding = process.packer, process.folding
         assert packer is not None
-        if reason != "lost":  # of a lost rank the step under way stays open: half a step would look like a difference
+        if reason != "lost":  # the current step of a lost rank stays open: half a step would look like a difference
             process.as_sent.close()
             packer.close(folding.close())
         messages = self._pack(process) if packer else []
@@ -386,9 +386,9 @@ class Ranks:
     def _detail(self, process: Process, seal: dict[str, Any]) -> str:
         notes = list(process.notes)
         for other in self._processes:
-            # Workers and launchers have no seal of their own: what they noted goes with the rank that sealed first.
-            if other is not process and other.rank is None and not other.training and not other.notes_told:
-                other.notes_told = True
+            # Workers and launchers have no seal of their own: their notes go into the seal of the rank that seals first.
+            if other is not process and other.rank is None and not other.training and not other.notes_sent:
+                other.notes_sent = True
                 notes += other.notes
         detail = {key: value for key, value in seal.items() if key not in ("streams", "facts")}
         detail["facts"] = process.facts
@@ -428,7 +428,7 @@ def _rank(facts: dict[str, Any]) -> int | None:
 
 
 def _number(process: Process, name: str) -> int:
-    """A number of ranks that a process told; what torch.distributed said stands over the variables."""
+    """A number of ranks that a process reported; the value of torch.distributed counts more than the variables."""
     for source in (process.facts, process.hello):
         value = source.get(name)
         if isinstance(value, int) and 0 < value < RANK_MAX:

@@ -24,8 +24,8 @@ def key_path() -> Path:
 
 @cache
 def recording_key() -> RecordingKey:
-    """The user's key, made where there is none. Where it cannot be kept it lives as long as this process: its own recordings can be
-    compared with each other. Raises AgentError where others can read it, or it is damaged."""
+    """The user's key, made if there is none. If it cannot be stored, it lives as long as this process, whose own
+    recordings can then be compared with each other. Raises AgentError if others can read it, or it is damaged."""
     path = key_path()
     try:
         return _read(path)
@@ -41,7 +41,7 @@ def recording_key() -> RecordingKey:
 
 
 def _read(path: Path) -> RecordingKey:
-    path.stat()  # raises OSError: missing is no fault
+    path.stat()  # raises OSError: a missing file is not an error
     try:
         text = read_private(path).decode("ascii", "replace").strip()
         secret = bytes.fromhex(text)
@@ -50,12 +50,12 @@ def _read(path: Path) -> RecordingKey:
     except ValueError:
         secret = b""
     if len(secret) != KEY_BYTES:
-        raise AgentError(f"{path}: is no recording key: remove it, and a new one is made")
+        raise AgentError(f"{path}: is not a recording key: remove it, and detctl makes a new one")
     return RecordingKey(secret)
 
 
 def _make(path: Path) -> None:
-    """Whole or not at all; of two that make it at once the first wins, and both use that."""
+    """Makes the file whole or not at all. If two processes make it at once, the first wins, and both use its key."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

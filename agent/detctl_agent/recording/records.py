@@ -37,7 +37,7 @@ _STAGES, _PHASES = len(frames.STAGES), len(frames.PHASES)
 
 
 class Identity(NamedTuple):
-    """Texts of a record as they are stored, and the ends of its hash's head (detctl_probe/transport/chain.py, record_hash)."""
+    """Texts of a record as they are stored, and both ends of the head of its hash (detctl_probe/transport/chain.py, record_hash)."""
 
     site: str
     dtype: str
@@ -72,8 +72,8 @@ def record_hash(record: Record) -> bytes:
 
 
 class Identities:
-    """Texts of records that were seen, by their raw bytes; the table starts anew when it is full. One a training: its processes
-    repeat each other's names, and what each of thousands kept for itself would add up."""
+    """Texts of records by their raw bytes; a full table is emptied. All processes of a training share one, because they use the
+    same names, and thousands of separate tables would add up."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, Identity] = {}
@@ -81,7 +81,7 @@ class Identities:
 
     @property
     def known(self) -> dict[bytes, Identity]:
-        """For look-up; the same object for ever."""
+        """The table itself, for look-up; always the same object."""
         return self._known
 
     def add(self, key: bytes, identity: Identity) -> None:
@@ -93,14 +93,14 @@ class Identities:
 
 
 class RecordParser:
-    """Takes RECORDS payloads apart. One a connection."""
+    """Parses RECORDS payloads. Each connection has its own."""
 
     def __init__(self, identities: Identities | None = None) -> None:
         self._table = identities or Identities()
         self._identities = self._table.known
 
     def parse(self, payload: bytes) -> list[Record]:
-        """The records of one payload. Raises ProtocolError where a size or a number cannot be."""
+        """The records of one payload. Raises ProtocolError for an impossible size or number."""
         try:
             return self._parse(payload)
         except struct.error as error:
@@ -181,8 +181,8 @@ class RecordParser:
 
 
 def name(raw: bytes) -> str:
-    """A name as it is stored: one that is too long ends in its hash, so that names stay distinct. Hashes of records are
-    taken over the name as it came."""
+    """A name as it is stored. A name that is too long ends in its hash, so that names stay distinct; hashes of records use the
+    name as it arrived."""
     whole = text(raw)
     if len(whole) <= SITE_BYTES_MAX and len(whole.encode("utf-8")) <= SITE_BYTES_MAX:
         return whole
@@ -196,9 +196,9 @@ def text(raw: bytes) -> str:
 
 
 def json_object(payload: bytes) -> dict[str, Any]:
-    """A JSON payload as a mapping, in which names that are not UTF-8 are escapes. Raises ProtocolError for anything else, or more than
-    JSON_BYTES_MAX."""
+    """A JSON payload as a mapping; bytes that are not UTF-8 become escapes. Raises ProtocolError for anything else, and for more
+    than JSON_BYTES_MAX."""
     try:
         return parse_object(payload, "a payload", JSON_BYTES_MAX, repair=True, depth_max=JSON_DEPTH_MAX)
     except JsonError as error:
-        raise ProtocolError(f"what cannot be read: {error}") from None
+        raise ProtocolError(f"JSON that cannot be read: {error}") from None

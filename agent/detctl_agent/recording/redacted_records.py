@@ -1,7 +1,7 @@
-"""What the probe says, without the credentials in it: the command of a process, and URLs in evidence.
+"""Removes credentials from what the probe sends: from the command of a process, and from URLs in evidence.
 
-A command's digest is taken again over the redacted words: a digest of a password could be tried out, and marks under another
-machine's key would look like another command. That passwords differ shows in the manifest's command, under one key.
+The digest of a command is computed again over the redacted command. A digest of a password could be guessed by trial, and marks
+under another machine's key would look like another command. Passwords that differ show in the manifest's command, under one key.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ COMMAND = "command"  # the site, as the probe's observe/code.py names it
 
 
 def redacted_hello(hello: dict[str, Any]) -> dict[str, Any]:
-    """HELLO with the process's own words redacted."""
+    """HELLO with the command of the process redacted."""
     argv = hello.get("argv")
     return {**hello, "argv": redact_command([str(word) for word in argv])} if isinstance(argv, list) else hello
 
 
 def redacted_record(record: Record) -> Record:
-    """The record itself where nothing in it is a credential."""
+    """The record without credentials; the same object if it holds none."""
     if record.evidence is None:
         return record
     if record.stage == CODE and record.identity.site == COMMAND:
@@ -41,10 +41,10 @@ def redacted_record(record: Record) -> Record:
 
 def _command(record: Record) -> Record:
     evidence = _parsed(record.evidence or b"")
-    words = evidence.get("command") if isinstance(evidence, dict) else None
-    if not isinstance(words, list):
+    command = evidence.get("command") if isinstance(evidence, dict) else None
+    if not isinstance(command, list):
         return record
-    plain = [str(word) for word in words]
+    plain = [str(word) for word in command]
     redacted = redact_command(plain)
     if redacted == plain:
         return record

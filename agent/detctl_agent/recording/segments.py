@@ -13,7 +13,7 @@ from detctl_agent.recording.records import Record, text
 
 RECORDS_MAX = 4096
 BYTES_MAX = 256 * 1024  # before compression, estimated
-ROWS_MAX = 65_536  # of one record, 1 MiB; more are left out: the record's own digest still tells them apart
+ROWS_MAX = 65_536  # of one record, 1 MiB; more are left out: the record's own digest still distinguishes them
 EVIDENCE_BYTES_MAX = 64 * 1024
 ENTRIES_MAX = 4096
 RECORD_BYTES = 40  # a guess at a record's columns beside its texts
@@ -22,7 +22,7 @@ ZLIB_LEVEL = 6
 
 @dataclass(frozen=True)
 class Origin:
-    """What every segment of a rank says of itself."""
+    """The fields that every segment of a rank has in common."""
 
     run_id: str
     attempt: int
@@ -32,12 +32,12 @@ class Origin:
 
 
 class SegmentPacker:
-    """Gathers records and closed entries of one rank; `pack` makes the next segment of them."""
+    """Collects records and closed entries of one rank; `pack` makes the next segment of them."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.number = 0  # of the next segment
-        self.since = 0.0  # when the first of what is waiting came; kept by the caller
+        self.since = 0.0  # when the first waiting record arrived; set by the caller
         self._records: list[Record] = []
         self._closed: list[Entry] = []
         self._bytes = 0
@@ -62,7 +62,7 @@ class SegmentPacker:
         self._closed.extend(entries)
 
     def pack(self) -> records_pb2.Segment:
-        """The next segment; what was waiting is gone from here."""
+        """The next segment, of everything that was waiting."""
         records, closed = self._records, self._closed
         self._records, self._closed, self._bytes = [], [], 0
         columns = zlib.compress(_columns(records).SerializeToString(), ZLIB_LEVEL)

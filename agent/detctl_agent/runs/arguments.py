@@ -1,4 +1,4 @@
-"""Finds the arguments of a command that are places, names them by position and leads them into a private copy.
+"""Finds the arguments of a command that are folders or files, names them by position and points them into a private copy.
 
 See docs/adr/0010 and docs/adr/0024.
 """
@@ -31,13 +31,13 @@ def named_folders(argv: Sequence[str], cwd: Path) -> dict[str, str]:
 def into_copy(
     argv: Sequence[str], folder: Path, work: Path, bytes_max: int, *, foreign: Collection[int] = ()
 ) -> list[str]:
-    """The command as it must read in the copy `work`: absolute words inside the source `folder` lead into the copy, and
-    relative ones that the copy lacks (ignored by git, say) are copied too, or linked where they are larger than `bytes_max`.
+    """The command for the copy `work`: absolute paths inside the source `folder` are replaced by paths in the copy. Relative paths
+    that the copy lacks, for example because git ignores them, are copied too, or linked if they are larger than `bytes_max`.
 
-    foreign: positions of words that the machine's owner did not write, or whose links are not the owner's. Raises RunRefusedError where
-    one that the copy lacks leads out of the folder by a symbolic link.
+    foreign: positions of arguments that the machine's owner did not write, or whose links are not the owner's. Raises
+    RunRefusedError if one of them is missing in the copy and leads out of the folder by a symbolic link.
     """
-    words = list(argv)
+    filled = list(argv)
     real = os.path.realpath(folder)
     for position, value in _values(argv):
         path = os.path.normpath(folder / value)
@@ -52,12 +52,12 @@ def into_copy(
                 )
             _bring(Path(path), place, bytes_max)
         if os.path.isabs(value):
-            words[position] = words[position].replace(value, str(place))
-    return words
+            filled[position] = filled[position].replace(value, str(place))
+    return filled
 
 
 def _values(argv: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """(position, what may be a path) of the words behind the program: the word, or what stands after `=`."""
+    """(position, possible path) of each argument: the whole argument, or the part after `=` of an option."""
     for position, word in enumerate(argv[1:], start=1):
         value = word.partition("=")[2] if word.startswith("-") else word
         if value and "\0" not in value and len(value) < 4096:
@@ -65,7 +65,7 @@ def _values(argv: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def _bring(origin: Path, place: Path, bytes_max: int) -> None:
-    # A copy, so that no run sees another's checkpoints; a link only for what is too large to be anything but data.
+    # A copy, so that no run sees another's checkpoints. What is too large to be anything but data is linked.
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         if _size(origin, bytes_max) > bytes_max:

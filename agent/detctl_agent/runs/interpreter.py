@@ -1,4 +1,4 @@
-"""Which Python a command will run in, for the manifest."""
+"""Finds the Python that a command will run in, for the manifest."""
 
 # Paths as text: neither links nor a venv's interpreter may be resolved.
 # ruff: noqa: PTH100, PTH117, PTH119
@@ -11,7 +11,7 @@ import sys
 
 
 def interpreter_of(program: str, path: str) -> str:
-    """Absolute path of the interpreter: the program itself where it is a Python, else the one in its first line."""
+    """Absolute path of the interpreter: the program itself if it is a Python, else the one in its first line."""
     place = shutil.which(program, path=path) or ""
     if os.path.basename(program).startswith("python") and place:
         return os.path.abspath(place)
@@ -20,12 +20,12 @@ def interpreter_of(program: str, path: str) -> str:
             first = stream.readline(512).decode("utf-8", "replace")
     except OSError:
         first = ""
-    words = first[2:].split() if first.startswith("#!") else []
-    if words and os.path.basename(words[0]) == "env":
-        words = [shutil.which(word, path=path) or "" for word in words[1:] if not word.startswith("-")]
-    if words and os.path.basename(words[0]).startswith("python") and os.path.isabs(words[0]):
-        return words[0]
-    for word in ("python", "python3"):
-        if found := shutil.which(word, path=path):
+    shebang = first[2:].split() if first.startswith("#!") else []
+    if shebang and os.path.basename(shebang[0]) == "env":
+        shebang = [shutil.which(name, path=path) or "" for name in shebang[1:] if not name.startswith("-")]
+    if shebang and os.path.basename(shebang[0]).startswith("python") and os.path.isabs(shebang[0]):
+        return shebang[0]
+    for name in ("python", "python3"):
+        if found := shutil.which(name, path=path):
             return os.path.abspath(found)
     return sys.executable

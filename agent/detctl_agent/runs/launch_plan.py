@@ -18,7 +18,7 @@ GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class LaunchPlan:
-    """What to start. `env` is complete, less what only the runner knows (see Runner); window_end None: to the end."""
+    """What to start. `env` is complete except for what only the runner knows (see Runner). window_end: None means to the end."""
 
     run_id: str
     attempt: int
@@ -29,13 +29,13 @@ class LaunchPlan:
     output_bytes_max: int = 64 * 1024 * 1024
     level: str = DEFAULT_LEVEL
     window_end: int | None = 32
-    spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that takes nothing must not fill the disk
+    spool_bytes_max: int = 16 * 1024**3  # of one run: a coordinator that accepts nothing must not fill the disk
     grace_s: float = GRACE_S
     umask: int = 0o077
     container: Container | None = None  # that argv starts
-    attached: Attached | None = None  # a shim in another container, that is to start it
-    account: Account | None = None  # who it runs as; None: as this process
-    limits: Limits | None = None  # None: those of whoever started this process
+    attached: Attached | None = None  # a shim in another container, which starts it
+    account: Account | None = None  # the user that it runs as; None: the user of this process
+    limits: Limits | None = None  # None: the limits of this process
 
     @property
     def key(self) -> str:

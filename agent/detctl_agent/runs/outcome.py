@@ -11,7 +11,7 @@ from detctl_agent.errors import AgentError, DiskFullError
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; `end` is a word of run_folder.py. steps: last step that all ranks finished, or None."""
+    """How a run ended. `end` is one of the reasons in run_folder.py; last_step is the last step that all ranks finished, or None."""
 
     end: str
     exit_code: int
@@ -24,13 +24,13 @@ class Outcome:
     spool_records: int = 0
     spool_bytes: int = 0
     torch: Mapping[str, Any] = field(default_factory=dict)
-    read: tuple[str, ...] = ()  # variables that its own code was seen to ask for
-    cost: Mapping[str, Any] = field(default_factory=dict)  # what the lowest rank's seal said of it
+    read: tuple[str, ...] = ()  # variables that its own code was seen to read
+    cost: Mapping[str, Any] = field(default_factory=dict)  # `share` and `budget` of the lowest rank's seal
 
 
 @dataclass
 class Progress:
-    """Read by others while the run runs; single words, so no lock is needed."""
+    """Read by other threads during the run. Each attribute is replaced as a whole, so no lock is needed."""
 
     step: int | None = None
     records: int = 0
@@ -39,5 +39,5 @@ class Progress:
 
 
 def failed(error: AgentError) -> Outcome:
-    """Of a run that could not be trained, or not to its end."""
+    """The outcome of a run that could not start, or could not be finished."""
     return Outcome(end="disk-full" if isinstance(error, DiskFullError) else "lost", exit_code=127, message=str(error))

@@ -14,7 +14,7 @@ from detctl_agent.state.run_folder import RunJson
 
 
 def run_json(machine: str, order: Order, command: Sequence[str] = ()) -> RunJson:
-    """What run.json says of an order that was just taken; without credentials. command: the recipe's, once it is known."""
+    """The run.json of an order that was just accepted, without credentials. command: the recipe's, once it is known."""
     parameters = redact_pairs(order.parameters, command=command)
     varied = {**parameters, **order.variables, **order.interventions}
     variation = variation_text(sorted(varied.items()))
@@ -39,7 +39,7 @@ def run_json(machine: str, order: Order, command: Sequence[str] = ()) -> RunJson
 
 
 def note_end(run: RunJson, outcome: Outcome) -> None:
-    """Puts how it ended into run.json's content."""
+    """Enters the outcome into the content of run.json."""
     run.state, run.ended_unix_s, run.wall_s = "ended", time.time(), outcome.wall_s
     run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, outcome.message
     run.ranks, run.ranks_elsewhere = outcome.ranks, outcome.ranks_elsewhere

@@ -1,6 +1,6 @@
 """One run from its start to its end, in one thread: shim, output, sockets and spool behind one selector.
 
-Whoever wants something of a run puts a request into it (`end`, `stop_after`) and reads its `progress`; nothing else is shared.
+Other threads put requests into a run (`end`, `stop_after`) and read its `progress`; nothing else is shared.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from detctl_agent.state.spool import SpoolWriter
 FLUSH_S = 0.5
 TICK_S = 0.25
 SYNC_BYTES = 1024 * 1024
-# How Python, PyTorch, NumPy and the C library say that they were given no memory.
+# The messages of Python, PyTorch, NumPy and the C library about memory that was denied.
 DENIED_MEMORY = (
     "MemoryError",
     "can't allocate memory",
@@ -69,17 +69,17 @@ class Runner:
         self._unsynced = 0
         self._selector = selectors.DefaultSelector()
         self._launched: Launched | Attached | None = None
-        self._end = ""  # why it was ended from here; empty: it ended by itself
+        self._end = ""  # why the agent ended it; empty: it ended on its own
         self._message = ""
         self._exit_code: int | None = None
-        self._gone = False  # the shim said that no process is left, or is itself gone
+        self._gone = False  # the shim reported that no process is left, or is itself gone
         self._done = False
         self._lock = threading.Lock()
         self._finished = False
 
     # -- from any thread ----------------------------------------------------------------------------------------------
     def end(self, reason: str, message: str = "", grace_s: float | None = None) -> None:
-        """Ends the run now, for `reason` (a word of run_folder.py)."""
+        """Ends the run now, for `reason` (one of those in run_folder.py)."""
         self._request(lambda: self._end_tree(reason, message, grace_s))
 
     def stop_after(self, step: int) -> None:
@@ -98,8 +98,8 @@ class Runner:
 
     # -- the run's own thread -----------------------------------------------------------------------------------------
     def run(self) -> Outcome:
-        """Runs it; returns when no process of it is left and everything it said is in the spool. Never raises for what a
-        training does; AgentError where it could not even be started."""
+        """Runs the training; returns when none of its processes is left and everything they sent is in the spool. Raises
+        AgentError if it could not be started, and nothing because of what a training does."""
         started = time.monotonic()
         try:
             return self._run(started)
@@ -134,7 +134,7 @@ class Runner:
         )
         self._outputs = outputs
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._wake)
-        self._selector.register(self._launched.reports, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._launched.reports, selectors.EVENT_READ, self._read_reports)
         for descriptor, output in zip((self._launched.stdout, self._launched.stderr), outputs, strict=True):
             self._selector.register(descriptor, selectors.EVENT_READ, lambda d=descriptor, o=output: self._output(d, o))
         deadline = None if plan.timeout_s is None else started + plan.timeout_s
@@ -193,14 +193,14 @@ class Runner:
         while self._requests:
             self._requests.popleft()()
 
-    def _hear(self) -> None:
+    def _read_reports(self) -> None:
         assert self._launched is not None
         reports = self._launched.read_reports()
         if reports is None:
             self._selector.unregister(self._launched.reports)
             if not self._done:  # the shim was killed: its subreaper's children are orphans now
                 self._end = self._end or "lost"
-                self._message = self._message or "the process that watched the training was killed"
+                self._message = self._message or "the process that watches the training was killed"
                 if self._cgroup:
                     self._cgroup.end()
                 sweep.sweep({self._plan.key})
@@ -220,10 +220,12 @@ class Runner:
                 self._done = True
                 if report.get("left"):
                     self._message = (
-                        f"{report['left']} processes do not end by SIGKILL: they hang in the kernel of this machine"
+                        f"{report['left']} processes do not end after SIGKILL: they hang in the kernel of this machine"
                     )
                 if report["done"] and not self._end:
-                    self._message = self._message or f"{report['done']} processes that it left behind were ended"
+                    self._message = (
+                        self._message or f"{report['done']} processes that the training left behind were ended"
+                    )
 
     def _output(self, descriptor: int, output: OutputCapture) -> None:
         try:
@@ -250,7 +252,7 @@ class Runner:
     def _store(self, messages: list[Message]) -> None:
         assert self._spool is not None
         if self._end == "disk-full":
-            return  # what is on disk stays sound; the run is over
+            return  # what is on disk stays complete; the run is over
         for message in messages:
             payload = message.SerializeToString()
             try:
@@ -289,22 +291,23 @@ class Runner:
         self._end = ""  # stronger than another reason to end: data is missing
         self._end_tree("disk-full", str(error) if isinstance(error, DiskFullError) else f"ended: {error}", 2.0)
 
-    def _limit_words(self, exit_code: int) -> str:
-        """Which of its limits ended the training, in one line; empty where none did."""
+    def _limit_reached(self, exit_code: int) -> str:
+        """One line about the limit that ended the training; empty if none did."""
         limits = self._plan.limits
         if limits is None or self._end or exit_code in (0, 127):
             return ""
         if self._cgroup:
             if self._cgroup.memory_kills:
-                return f"the training was killed by {limits.memory_words}"
-            return f"the training ran into {limits.processes_words}" if self._cgroup.processes_refused else ""
+                return f"the training was killed by {limits.memory_description}"
+            return f"the training ran into {limits.processes_description}" if self._cgroup.processes_refused else ""
         if limits.memory_bytes is None:
             return ""
         if self._plan.container:
             killed = exit_code == -signal.SIGKILL
-            return f"the training was killed, most likely by {limits.memory_words}" if killed else ""
+            return f"the training was killed, most likely by {limits.memory_description}" if killed else ""
         return (
-            f"the training was denied memory, most likely by {limits.memory_words}: there is no cgroup here, so it holds for each process"
+            f"the training was denied memory, most likely by {limits.memory_description}: without a cgroup here, each process "
+            "has this limit"
             if any(text in self._folder.output_tail() for text in DENIED_MEMORY)
             else ""
         )
@@ -312,9 +315,9 @@ class Runner:
     def _outcome(self, wall_s: float) -> Outcome:
         assert self._spool is not None
         exit_code = self._exit_code if self._exit_code is not None else -9
-        message = self._limit_words(exit_code) or self._message
+        message = self._limit_reached(exit_code) or self._message
         if not message and not self._end and self._ranks.count == 0:
-            seen = "no probe spoke" if not self._ranks.processes else "no process of it did a training step"
+            seen = "no probe reported" if not self._ranks.processes else "none of its processes did a training step"
             message = f"no training was seen: {seen} (no torch, python -I, or no backward and optimizer step)"
         if not message and (troubles := self._ranks.troubles):
             message = "; ".join(troubles)[:1000]

@@ -26,24 +26,25 @@ PYTHON_NAMES = ("python", "python3")
 
 @dataclass(frozen=True)
 class Start:
-    """What a training has before the run's own variables are put in. inside: facts of its image; inherit: as for prepare."""
+    """What a training has before the variables of the run are added. inside: facts about its image or pod; inherit: whether its
+    variables start from the agent's own."""
 
     env: dict[str, str]
     interpreter: str
     container: Container | None = None
     inside: Mapping[str, Any] | None = None
-    inherit: bool = False  # never inside of an image: the agent's variables speak of the agent's own system
+    inherit: bool = False  # never in an image: the agent's variables describe the agent's own system
 
     @property
     def here(self) -> bool:
-        """Whether it is started as a process of this machine, whose files can be looked at."""
+        """Whether it starts as a process of this machine, so that its files can be checked."""
         return self.inside is None
 
 
 def start_of(
     admitted: Admitted, mine: Mapping[str, str], inherit: bool, attached: Attached | None, account: Account | None
 ) -> Start:
-    """Here, in a container of this machine, or in one that has started by itself. Raises RunRefusedError."""
+    """A start on this machine, in a container of this machine, or in a pod that is already running. Raises RunRefusedError."""
     order, recipe, environment = admitted.order, admitted.recipe, admitted.environment
     if attached:
         env = taken_over(attached.hello["environ"])
@@ -68,7 +69,7 @@ def start_of(
 def training_variables(
     environment: Environment, passes: tuple[str, ...], *, inherit: bool, agent_variables: Mapping[str, str]
 ) -> tuple[dict[str, str], str]:
-    """(variables to begin with, absolute path of the interpreter). Raises RunRefusedError where the interpreter is not there."""
+    """(variables to begin with, absolute path of the interpreter). Raises RunRefusedError if there is no such interpreter."""
     if inherit:
         env = taken_over(agent_variables)
         found = next(
@@ -86,7 +87,7 @@ def training_variables(
         raise RunRefusedError(
             f"the interpreter {interpreter} does not exist or may not be run: correct `python` of the environment"
         )
-    env.setdefault("PYTHONUNBUFFERED", "1")  # a training that is ended from outside must not lose what it printed
+    env.setdefault("PYTHONUNBUFFERED", "1")  # a training that is ended from outside must not lose its output
     return env, interpreter
 
 
@@ -95,6 +96,6 @@ def image_variables(image: Image, passes: tuple[str, ...], agent_variables: Mapp
     env = {**image.variables, **passed(agent_variables, passes, always=("CUDA_VISIBLE_DEVICES",))}
     env.setdefault("PATH", SYSTEM_PATH)
     env.setdefault("LANG", "C.UTF-8")
-    env.setdefault("USER", "detctl")  # the agent's user has no name in there, and libraries ask for one
+    env.setdefault("USER", "detctl")  # the agent's user has no name in the image, and libraries ask for one
     env.setdefault("PYTHONUNBUFFERED", "1")
     return env

@@ -19,13 +19,13 @@ PARTS = (
 
 
 def write_archive(target: Path) -> None:
-    """Writes it, readable for all. Raises OSError."""
+    """Writes the archive, readable for everybody. Raises OSError."""
     with tempfile.TemporaryDirectory() as place:
         package, ours = Path(place) / "detctl_agent", Path(__file__).parents[1]
         for part in PARTS:
             (package / part).parent.mkdir(parents=True, exist_ok=True)
             copyfile(ours / part, package / part)
-            (package / part).with_name("__init__.py").touch()  # ours import more than this needs
+            (package / part).with_name("__init__.py").touch()  # the real ones import more than this needs
         (package / "__init__.py").touch()
         zipapp.create_archive(
             place, target, interpreter="/usr/bin/env python3", main="detctl_agent.sidecar.attach:main"

@@ -1,17 +1,17 @@
-"""The training container's side of a sidecar: starts the training there, on the word of a recorder in another container.
+"""The training container's side of a sidecar: starts the training there when a recorder in another container asks for it.
 
-`python3 /detctl/attach.pyz COMMAND…` in any image with a Python 3.9 or newer; standard library alone. Without a command the recorder
-has it: so agents launch Jobs. It connects to the recorder's socket, says what it would start and where it is, and is from then on the
-shim of the run (shim.py), with this socket for its pipes:
+`python3 /detctl/attach.pyz COMMAND…` works in any image with Python 3.9 or newer and needs only the standard library. Without a
+command the recorder provides it, as in Jobs of an agent. The program connects to the recorder's socket and describes itself and its
+container. Then it is the shim of the run (shim.py), with this socket instead of pipes:
 
     to the recorder    {"argv": […], "cwd": "…", "umask": 18, "environ": {…}, "machine": {…}, "python": {…}, "gpu": […]}, then the
                        shim's reports
     from the recorder  the shim's commands
 
-Exit code: the training's own; 0 where the recorder ended it, since the window was over.
+Exit code: the training's own; 0 if the recorder ended it because the window was over.
 """
 
-# Standard library and plain words: this runs in whatever trains.
+# Only the standard library: this runs in any image.
 # ruff: noqa: PTH100, PTH109, PTH118, PTH120, T201
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXIT_TROUBLE = 2
 
 
 def main() -> None:
-    """Entry of attach.pyz."""
+    """Entry point of attach.pyz."""
     command = sys.argv[1:]
     if command[:1] == ["--"]:
         command = command[1:]
@@ -52,7 +52,7 @@ def main() -> None:
 def _connected(path: str) -> socket.socket:
     """Waits for the recorder, which may start later than this."""
     until = time.monotonic() + WAIT_S
-    told = False
+    announced = False
     while True:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -61,12 +61,13 @@ def _connected(path: str) -> socket.socket:
         except OSError as error:
             connection.close()
             if time.monotonic() > until:
-                _tell(f"no recorder at {path} within {WAIT_S:.0f} s: {error.strerror}")
+                _print(f"no recorder listened at {path} within {WAIT_S:.0f} s ({error.strerror})")
+                _print("start `detctl record --attach` beside this container")
                 sys.exit(EXIT_TROUBLE)
-            if not told:
-                told = True
-                _tell(f"waiting for the recorder at {path}")
-            time.sleep(AGAIN_S)  # a socket that is not there yet tells nobody when it comes
+            if not announced:
+                announced = True
+                _print(f"waiting for the recorder at {path}")
+            time.sleep(AGAIN_S)  # nothing signals when the socket appears
 
 
 def _hello(command: list[str]) -> dict[str, object]:
@@ -87,7 +88,7 @@ def _hello(command: list[str]) -> dict[str, object]:
     }
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print("detctl: " + text, file=sys.stderr, flush=True)
 
 

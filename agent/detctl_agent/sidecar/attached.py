@@ -1,4 +1,4 @@
-"""The recorder's side of attach.py: the shim of a run that lives in another container and speaks over a socket."""
+"""The recorder's side of attach.py: a shim in another container, reached over a socket."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 class Attached:
-    """A connected shim; as Launched, but what the training prints stays with its own container. hello: what attach.py said."""
+    """A connected shim. Like Launched, but the output of the training stays in its own container. hello: the first message of attach.py."""
 
     def __init__(self, folder: Path, wait_s: float) -> None:
-        """Waits for a training at `folder`/attach.sock. Raises AgentError where none comes within `wait_s`, or a wrong one."""
+        """Waits for a training at `folder`/attach.sock. Raises AgentError if none connects within `wait_s`, or another program does."""
         path = folder / SOCKET
         path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
@@ -37,7 +37,7 @@ class Attached:
                 self._socket, _ = listener.accept()
             except TimeoutError as error:
                 raise AgentError(
-                    f"no training came to {path} within {wait_s:.0f} s: start it as `python3 {folder}/attach.pyz COMMAND`"
+                    f"no training connected to {path} within {wait_s:.0f} s: start it as `python3 {folder}/attach.pyz COMMAND`"
                 ) from error
             finally:
                 path.unlink(missing_ok=True)
@@ -59,15 +59,15 @@ class Attached:
         return {section: self.hello[section] for section in ("machine", "python", "gpu")}
 
     def start(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], *, grace_s: float, umask: int) -> None:
-        """Tells the shim what to start."""
-        self._tell({"argv": list(argv), "cwd": str(cwd), "env": dict(env), "grace_s": grace_s, "umask": umask})
+        """Sends the shim the training to start."""
+        self._send({"argv": list(argv), "cwd": str(cwd), "env": dict(env), "grace_s": grace_s, "umask": umask})
 
     def end(self, grace_s: float) -> None:
-        """Ends the tree: SIGTERM, after `grace_s` SIGKILL until none is left."""
-        self._tell({"end": grace_s})
+        """Ends the tree: SIGTERM, then, after `grace_s`, SIGKILL until no process is left."""
+        self._send({"end": grace_s})
 
     def read_reports(self) -> list[dict[str, Any]] | None:
-        """What the shim reported; None once it is gone."""
+        """The new reports of the shim; None once it is gone."""
         try:
             data = self._socket.recv(65536)
         except BlockingIOError:
@@ -79,11 +79,11 @@ class Attached:
         try:
             found, self._buffer = reports_of(self._buffer + data)
         except ValueError:
-            return None  # not our shim: what it trains cannot be watched
+            return None  # not our shim: its training cannot be watched
         return found
 
     def close(self) -> None:
-        """Closes the socket, which ends what is left over there."""
+        """Closes the socket, which ends what is left in the other container."""
         self._socket.close()
         for descriptor in (self.stdout, self.stderr):
             try:
@@ -100,26 +100,28 @@ class Attached:
                     break
                 self._buffer += data
             (hello, *_), self._buffer = lines_of(self._buffer)
-            from detctl_agent.sidecar.hello import Hello  # pydantic, of which other recordings have no use
+            from detctl_agent.sidecar.hello import Hello  # pydantic, which other recordings do not need
 
             Hello.model_validate(hello)
         except (OSError, ValueError) as error:
             self._socket.close()
-            raise AgentError("what came to attach.sock is no attach.pyz of this version") from error
+            raise AgentError(
+                "the program that connected to attach.sock is not attach.pyz of this version: copy the one beside the socket"
+            ) from error
         return hello
 
-    def _tell(self, order: Mapping[str, Any]) -> None:
+    def _send(self, order: Mapping[str, Any]) -> None:
         try:
             self._socket.setblocking(True)
             self._socket.sendall(encoded(order))
         except OSError:
-            pass  # the shim is gone: its closed socket says so
+            pass  # the shim is gone, as its closed socket shows
         finally:
             self._socket.setblocking(False)
 
 
 def _closed_pipe() -> int:
-    """A descriptor at whose end one is at once."""
+    """A descriptor that is at its end from the beginning."""
     read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.close(write)
     return read

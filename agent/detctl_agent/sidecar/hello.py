@@ -1,4 +1,4 @@
-"""Types of the first line that attach.py sends, in JSON: it lives in another container, and may be anybody."""
+"""Types of the first JSON line that attach.py sends, which cannot be trusted because it is in another container."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Python(BaseModel):
 
 
 class Hello(BaseModel):
-    """What attach.py says of itself and of its container."""
+    """The first message of attach.py: the command, and facts about its container."""
 
     argv: list[str]
     cwd: str

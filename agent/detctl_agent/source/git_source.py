@@ -1,7 +1,7 @@
-"""Recipes that are trained from a commit of a git remote: a mirror a remote, a worktree a commit, in the agent's own folder.
+"""Checks out commits of git remotes for recipes with a source: one mirror for each remote, one worktree for each commit.
 
 The catalog names the remote, a request names the commit. A hosting service may hand out commits of anybody's fork of a
-repository under the repository's own address, so a commit counts only where a branch or a tag of the remote contains it.
+repository under the repository's own address, so a commit is accepted only if a branch or a tag of the remote contains it.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from detctl_agent.source.source_set import HARDENED_GIT
 from detctl_agent.state.run_folder import disk_error
 
 SCHEMES = ("https", "ssh", "file")
-PARAMETER = "commit"  # of every recipe with a source: what a request names
+PARAMETER = "commit"  # of every recipe with a source; a request sets it
 FETCH_TIMEOUT_S = 900.0
-WORKTREES_MAX = 8  # a remote; the oldest go first
+WORKTREES_MAX = 8  # for each remote; the oldest are removed first
 # One fetch or checkout at a time: runs of one agent share its mirrors.
 _lock = threading.Lock()
 _SOURCE = re.compile(rf"git\+((?:{'|'.join(SCHEMES)})://[^\s\0]+)", re.ASCII)
 
 
 def url_of(text: str) -> str:
-    """What git is given for `git+ssh://…`. Raises ValueError, in one line."""
+    """The URL for git in `git+ssh://…`. Raises ValueError, in one line."""
     found = _SOURCE.fullmatch(text)
     if not found:
         listed = ", ".join(f"git+{scheme}://" for scheme in SCHEMES)
-        raise ValueError(f"{text!r} is no source (it begins with {listed})")
+        raise ValueError(f"{text!r} is not a source: a source begins with {listed}")
     url = found.group(1)
     if re.match(r"[a-z]+://[^/@]*:[^/@]*@", url):
         raise ValueError("holds a password: leave it to ssh keys or a credential helper of the agent's user")
@@ -42,9 +42,9 @@ def url_of(text: str) -> str:
 
 
 def worktree(text: str, commit: str, root: Path) -> Path:
-    """The folder of `commit` of the remote, checked out below `root`; fetched where it is not there yet.
+    """The folder of `commit` of the remote, checked out below `root`; fetched if necessary.
 
-    Raises RunRefusedError for a commit that the remote's branches and tags do not contain, SourceError where git fails.
+    Raises RunRefusedError for a commit that the remote's branches and tags do not contain, SourceError if git fails.
     """
     if not re.fullmatch(COMMIT_PATTERN, commit):
         raise RunRefusedError(
@@ -76,7 +76,7 @@ def worktree(text: str, commit: str, root: Path) -> Path:
 
 
 def folder_in(tree: Path, folder: Path) -> Path:
-    """`folder` of a worktree with all links followed. Raises RunRefusedError where they lead out of the worktree."""
+    """`folder` of a worktree with all links followed. Raises RunRefusedError if they lead out of the worktree."""
     place = Path(os.path.realpath(tree / folder))
     if not place.is_relative_to(os.path.realpath(tree)):
         raise RunRefusedError(
@@ -87,7 +87,7 @@ def folder_in(tree: Path, folder: Path) -> Path:
 
 
 def reachable(text: str) -> None:
-    """Raises SourceError where the remote does not answer."""
+    """Raises SourceError if the remote does not answer."""
     url = url_of(text)
     _git(url, "ls-remote", "--quiet", "--heads", url)
 
@@ -96,11 +96,11 @@ def _contained(url: str, mirror: Path, commit: str) -> bool:
     try:
         return bool(_git(url, "-C", str(mirror), "for-each-ref", "--count=1", f"--contains={commit}").strip())
     except SourceError:
-        return False  # an object that is not here
+        return False  # an object that this mirror lacks
 
 
 def _whole(tree: Path, commit: str) -> bool:
-    """Whether the worktree stands as it was checked out; one that was cut off, or written into, is made again."""
+    """Whether the worktree is as it was checked out. If it was interrupted or written into, it is made again."""
     if not (tree / ".git").is_file():
         return False
     try:
@@ -122,7 +122,7 @@ def _last_used(tree: Path) -> float:
 
 
 def _git(url: str, *arguments: str) -> bytes:
-    """Raises SourceError with the last line that git said."""
+    """Raises SourceError with the last line that git printed."""
     scheme = url.partition("://")[0] or "none"
     options = ("-c", "protocol.allow=never", "-c", f"protocol.{scheme}.allow=always", "-c", "advice.detachedHead=false")
     variables = {
@@ -139,5 +139,5 @@ def _git(url: str, *arguments: str) -> bytes:
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"git did not answer within {FETCH_TIMEOUT_S:.0f} s: {url}") from error
     except subprocess.CalledProcessError as error:
-        said = error.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise SourceError(f"git: {said[-1] if said else f'exit code {error.returncode}'} ({url})") from error
+        lines = error.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise SourceError(f"git: {lines[-1] if lines else f'exit code {error.returncode}'} ({url})") from error

@@ -22,7 +22,7 @@ FILES_MAX = 100_000
 
 @dataclass(frozen=True)
 class Source:
-    """A folder's set of files at one moment. digest: hex of SHA-256 over path, mode bit x and content of each."""
+    """The files of a folder at one moment. digest: hex of SHA-256 over path, mode bit x and content of each."""
 
     folder: Path
     digest: str
@@ -31,12 +31,12 @@ class Source:
     git_commit: str
 
 
-# Of a recipe whose files are known only once a run names its commit.
+# For a recipe whose files are known only once a run names its commit.
 NOT_YET = Source(Path(), "", (), 0, "")
 
 
 def scan(folder: Path, bytes_max: int = DEFAULT_BYTES_MAX) -> Source:
-    """Reads the set and its digest. Raises SourceError where the folder is gone, unreadable or too large."""
+    """Reads the set and its digest. Raises SourceError if the folder is gone, unreadable or too large."""
     paths = _checked_paths(folder)
     total = hashlib.sha256()
     size = 0
@@ -45,7 +45,7 @@ def scan(folder: Path, bytes_max: int = DEFAULT_BYTES_MAX) -> Source:
         try:
             kind, content, length = _content(folder, path)
         except FileNotFoundError:
-            continue  # went away between listing and reading: the next scan sees it gone
+            continue  # removed between listing and reading: the next scan does not see it
         except OSError as error:
             raise SourceError(f"cannot read {folder / path}: {error.strerror}") from error
         size += length
@@ -59,7 +59,7 @@ def scan(folder: Path, bytes_max: int = DEFAULT_BYTES_MAX) -> Source:
 
 
 def signature(folder: Path) -> str:
-    """A cheap text that changes when a file of the set may have changed. Raises SourceError where the folder is gone."""
+    """A cheap text that changes when a file of the set may have changed. Raises SourceError if the folder is gone."""
     total = hashlib.sha256()
     for path in _checked_paths(folder):
         try:
@@ -73,17 +73,15 @@ def signature(folder: Path) -> str:
 
 
 def changes(before: Source) -> str:
-    """Empty, or one line that names what changed in the folder since `before`: a run should not write there."""
+    """One line that names what changed in the folder since `before`, because a run should not write there; empty if nothing did."""
     try:
         if scan(before.folder, max(DEFAULT_BYTES_MAX, 2 * before.bytes)).digest == before.digest:
             return ""
         names = sorted(set(before.paths) ^ set(_checked_paths(before.folder)))
     except SourceError as error:
         return f"the source folder changed while it ran: {error}"
-    told = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
-    return (
-        f"the source folder {before.folder} changed while it ran{told}: write to the working folder or {{out}} instead"
-    )
+    listed = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
+    return f"the source folder {before.folder} changed while it ran{listed}: write to the working folder or {{out}} instead"
 
 
 def copy(source: Source, target: Path) -> None:
@@ -102,7 +100,7 @@ def copy(source: Source, target: Path) -> None:
                 place.symlink_to(_link_target(source.folder, path))
             else:
                 shutil.copyfile(origin, place)
-                # Programs that look at times (make, caches of bytecode) see those of the original.
+                # Programs that compare times (make, caches of bytecode) see those of the original.
                 shutil.copystat(origin, place)
                 place.chmod(0o700 if origin.stat().st_mode & stat.S_IXUSR else 0o600)
     except OSError as error:
@@ -110,7 +108,7 @@ def copy(source: Source, target: Path) -> None:
 
 
 def snapshot(source: Source, place: Path) -> Source:
-    """The same set, copied to `place`, which is emptied first. Raises SourceError where it changed meanwhile, or DiskFullError."""
+    """The same set, copied to `place`, which is emptied first. Raises SourceError if it changed meanwhile, or DiskFullError."""
     shutil.rmtree(place, ignore_errors=True)
     copy(source, place)
     if scan(source.folder, max(DEFAULT_BYTES_MAX, 2 * source.bytes)).digest != source.digest:
@@ -143,13 +141,13 @@ def _content(folder: Path, path: str) -> tuple[bytes, bytes, int]:
 
 
 def _inner_link(folder: Path, path: str) -> str:
-    """The text of a relative link that stays inside the folder, else empty: where others lead is no part of the source."""
+    """The text of a relative link that stays inside the folder, else empty: the targets of other links do not belong to the source."""
     text = os.readlink(folder / path)
     inside = os.path.normpath(os.path.join(os.path.dirname(path), text))
     return "" if os.path.isabs(text) or inside.split("/")[0] == ".." else text
 
 
 def _link_target(folder: Path, path: str) -> str:
-    """What the copy's link says: the same inside the folder, else the absolute place it led to."""
+    """The target of the link in the copy: the same if it stays inside the folder, else the absolute place."""
     whole = folder / path
     return _inner_link(folder, path) or os.path.abspath(os.path.join(whole.parent, os.readlink(whole)))

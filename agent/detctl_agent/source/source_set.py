@@ -1,4 +1,4 @@
-"""Which files make up a recipe's folder: what git tracks or does not ignore, else all but an exclude list."""
+"""Lists the files of a recipe's folder: what git tracks or does not ignore, or, without git, all but an exclude list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXCLUDED_FOLDERS = frozenset(
 EXCLUDED_SUFFIXES = (".pyc", ".pyo", ".swp", "~")
 GIT_TIMEOUT_S = 30.0
 HARDENED_GIT = (
-    # A repository's own configuration may name programs to run: none of them may.
+    # A repository's own configuration may name programs to run: these options prevent that.
     "git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*",
 )  # fmt: skip
 
@@ -31,7 +31,7 @@ def source_paths(folder: Path) -> list[str]:
 
 
 def git_commit(folder: Path) -> str:
-    """The commit that is checked out, with `+changes` where the folder differs from it; empty without git."""
+    """The commit that is checked out, with `+changes` if the folder differs from it; empty without git."""
     commit = _git(folder, "rev-parse", "HEAD").decode("ascii", "replace").strip()
     if not commit:
         return ""
@@ -50,7 +50,7 @@ def _git_paths(folder: Path) -> list[str]:
             continue
         if whole.is_symlink() or whole.is_file():
             paths.append(path)
-        elif whole.is_dir():  # a submodule, or a repository inside: git names the folder alone
+        elif whole.is_dir():  # a submodule, or a repository inside: git lists only the folder
             paths += _walked_paths(folder, path.rstrip("/"))
     return paths
 
@@ -72,7 +72,7 @@ def _walked_paths(folder: Path, below: str) -> list[str]:
 
 
 def _inside_recorded(folder: Path, path: str, known: dict[str, bool]) -> bool:
-    """Whether a file lies in a folder that `detctl record -o` made: results are no source."""
+    """Whether a file lies in a folder that `detctl record -o` made: results do not belong to the source."""
     parts = path.split("/")[:-1]
     for depth in range(1, len(parts) + 1):
         parent = "/".join(parts[:depth])

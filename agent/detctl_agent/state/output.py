@@ -1,4 +1,4 @@
-"""What a training prints: into a file, with a limit, and shown live where somebody watches."""
+"""Writes the output of a training to a file, with a limit, and shows it live if somebody watches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OutputCapture:
         self.open = True
 
     def read(self) -> bool:
-        """Takes one piece; False where there is none now. Raises DiskFullError or AgentError when the file cannot grow."""
+        """Reads once; False if nothing is there now. Raises DiskFullError or AgentError when the file cannot grow."""
         try:
             data = os.read(self._source, READ_BYTES)
         except BlockingIOError:
@@ -48,11 +48,11 @@ class OutputCapture:
         self.open = False
 
     def hide(self) -> None:
-        """Shows nothing more: what a training says when it is ended on purpose is for the file alone."""
+        """Stops showing: what a training prints when it is ended on purpose only goes to the file."""
         self._show = None
 
     def discard(self) -> None:
-        """Keeps reading, so that the training is never blocked, and keeps nothing: the disk is full."""
+        """Keeps reading, so that the training is never blocked, but stores nothing, because the disk is full."""
         self._limit = self._written
 
     def _write(self, data: bytes) -> None:
@@ -73,4 +73,4 @@ class OutputCapture:
             while view:
                 view = view[os.write(self._show, view) :]
         except OSError:
-            self._show = None  # whoever watched has gone; the file goes on
+            self._show = None  # nobody watches any more; the file goes on

@@ -1,4 +1,4 @@
-"""Who a run's folder belongs to where its training runs as another user than the agent.
+"""Ownership of a run's folder if its training runs as another user than the agent.
 
 work home tmp out cache   the training's, nobody else's
 probe                     the agent's; the training reads it
@@ -17,7 +17,7 @@ from detctl_agent.state.run_folder import RunFolder, disk_error
 
 
 def give(folder: RunFolder, account: Account) -> None:
-    """Gives the training what is its own; before it starts, and once everything lies in its place. Raises AgentError."""
+    """Gives the training its folders, before it starts and after everything is in place. Raises AgentError."""
     try:
         for private in (folder.work, folder.home, folder.tmp, folder.out, folder.caches):
             _own(private, account.uid, account.gid)
@@ -32,12 +32,12 @@ def give(folder: RunFolder, account: Account) -> None:
 
 
 def take_back(folder: RunFolder) -> None:
-    """The run is over: a later one of the same user does not find what this one left."""
+    """Takes the folders of an ended run back, so that a later run of the same user cannot read them."""
     folder.root.chmod(0o700)
 
 
 def _own(top: Path, uid: int, gid: int) -> None:
-    """Of a whole tree, its top last: until then nobody else gets in, and nothing can be exchanged for a link on the way."""
+    """Changes the owner of a whole tree, its top last: until then nobody else can enter, and nothing can be exchanged for a link."""
     if not top.is_dir():
         return  # a run in place has no copy
     for _, folders, files, descriptor in os.fwalk(top, topdown=False):

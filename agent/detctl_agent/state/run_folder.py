@@ -1,9 +1,9 @@
-"""Where one run lies on disk: `STATE/runs/<run id>.<attempt>/`, and the DIR of `detctl record -o DIR`, which others read.
+"""The folder of one run: `STATE/runs/<run id>.<attempt>/`, or the DIR of `detctl record -o DIR`, which other programs read.
 
-    DIR/run.json         what was run and how it ended (below); written at the start and again at the end
+    DIR/run.json         the run and how it ended (below); written at the start and again at the end
     DIR/manifest.json    the recorded facts (sections: coordinator domain/manifest.py)
     Both without credentials (detctl_proto/redaction). Folders are 0700 and files 0600.
-    DIR/spool/log        what the probe said, as messages of the contract (below)
+    DIR/spool/log        what the probe sent, as messages of the contract (below)
     DIR/stdout, stderr   what the training printed
 
 **spool/log** needs the contract alone to read:
@@ -15,7 +15,7 @@
       payload  one serialized detctl.v1.IngestRequest: a segment or a seal, run_id and attempt as in run.json
 
 In order of writing: a rank's segments by number from 0 without gaps, then its seal. A reader stops at the first record
-that is cut or fails its CRC: everything before it is good, nothing after it may be used, and it must be said. Whoever
+that is cut or fails its CRC: everything before it is good, nothing after it may be used, and the reader must report it. A program that
 imports the folder under another run id replaces run_id and attempt in each message; nothing else depends on them.
 
 **run.json**
@@ -30,8 +30,8 @@ imports the folder under another run id replaces run_id and attempt in each mess
      "exit_code": 0, "message": "one line", "ranks": 1, "ranks_elsewhere": 0, "records": 123, "last_step": 31 | null,
      "spool_records": 40, "spool_bytes": 12345, "noted": false}
 
-exit_code is negative where a signal ended the training, 127 where it never started. spool_records and spool_bytes are
-those of an ended run: a log that is shorter has lost data.
+exit_code is negative if a signal ended the training, 127 if it never started. spool_records and spool_bytes are those of an
+ended run: a shorter log has lost data.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 OUTPUT_TAIL_BYTES = OUTPUT_TAIL_CHARS_MAX - 1024  # leaves room for headings
-KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run that was noted as ended
+KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run whose end was noted
 
 
 @dataclass
@@ -104,7 +104,7 @@ class RunJson:
 
 @cache
 def _run_json() -> TypeAdapter[RunJson]:
-    from pydantic import TypeAdapter  # a quarter of a second before a training starts, for what an agent alone reads
+    from pydantic import TypeAdapter  # its import takes a quarter of a second, and only an agent reads run.json
 
     return TypeAdapter(RunJson)
 
@@ -134,7 +134,7 @@ class RunFolder:
 
     @property
     def caches(self) -> Path:
-        """Compiled kernels and the like: cold for each run."""
+        """Caches of compiled kernels, empty at the start of each run."""
         return self.root / "cache"
 
     @property
@@ -144,7 +144,7 @@ class RunFolder:
 
     @property
     def given(self) -> Path:
-        """What is transplanted into the run."""
+        """Values that are transplanted into the run."""
         return self.root / "given"
 
     @property
@@ -184,22 +184,22 @@ class RunFolder:
         self.write("manifest.json", manifest)
 
     def read_run(self) -> RunJson | None:
-        """run.json, or None where there is none or it is damaged."""
+        """run.json, or None if there is none or it is damaged."""
         raw = self.read("run.json", RUN_BYTES_MAX)
         known = {item.name for item in fields(RunJson)}
         try:
-            # Whoever could write it decides nothing but values of the right type: a text for a number would end the agent later.
+            # Others may have written it: only values of the right type are accepted, since a text for a number would end the agent later.
             content = json.dumps({key: value for key, value in raw.items() if key in known})
             return _run_json().validate_json(content, strict=True)
-        except ValueError:  # pydantic's own is one
+        except ValueError:  # pydantic's error is a ValueError
             return None
 
     def read_manifest(self) -> dict[str, Any]:
-        """manifest.json, empty where there is none."""
+        """manifest.json, or empty if there is none."""
         return self.read("manifest.json", MANIFEST_BYTES_MAX)
 
     def read(self, name: str, bytes_max: int) -> dict[str, Any]:
-        """The JSON object in a file of the folder, empty where there is none or it is damaged or not a regular file."""
+        """The JSON object in a file of the folder; empty if it is missing, damaged or not a regular file."""
         path = self.root / name
         try:
             return parse_object(read_regular(path, bytes_max), str(path), bytes_max, repair=True)
@@ -207,7 +207,7 @@ class RunFolder:
             return {}
 
     def output_tail(self) -> str:
-        """The last 64 KiB of stdout and stderr, each under its name where it holds anything; for showing, so without credentials."""
+        """The last 64 KiB of stdout and stderr for display, each under its name if it holds anything, without credentials."""
         parts = []
         for path in (self.stdout, self.stderr):
             text = _tail(path, OUTPUT_TAIL_BYTES // 2)
@@ -220,7 +220,7 @@ class RunFolder:
         for folder in (self.work, self.home, self.tmp, self.probe, self.caches):
             remove_tree(folder)
         try:
-            self.out.rmdir()  # stays where the training wrote into it
+            self.out.rmdir()  # it stays if the training wrote into it
         except OSError:
             pass
 
@@ -249,7 +249,7 @@ class RunFolder:
 
 
 def remove_tree(folder: Path) -> None:
-    """Removes a folder as far as that goes. A training may have nested folders deeper than Python can follow; `rm` can."""
+    """Removes a folder as far as possible. A training may nest folders deeper than Python can follow; `rm` can."""
     try:
         shutil.rmtree(folder, ignore_errors=True)
     except RecursionError:
@@ -258,7 +258,7 @@ def remove_tree(folder: Path) -> None:
 
 
 def disk_error(error: OSError, where: Path) -> AgentError:
-    """DiskFullError for ENOSPC and EDQUOT, else a plain one-line error."""
+    """A DiskFullError for ENOSPC and EDQUOT, else an AgentError."""
     import errno
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

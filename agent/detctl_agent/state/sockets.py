@@ -1,4 +1,4 @@
-"""Short private places for sockets: a Unix socket's path may have about 107 bytes, and run folders lie deep."""
+"""Short private folders for sockets: the path of a Unix socket may have about 107 bytes, and paths of run folders are long."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from detctl_agent.launcher.account import Account
 
 
 def runtime_roots() -> list[Path]:
-    """Where this user's sockets may lie, best first: `$XDG_RUNTIME_DIR/detctl`, `/tmp/detctl-<uid>`."""
+    """Folders for this user's sockets, best first: `$XDG_RUNTIME_DIR/detctl`, `/tmp/detctl-<uid>`."""
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     candidates = [Path(given) / "detctl"] if given.startswith("/") and len(given) < 60 and Path(given).is_dir() else []
     return [*candidates, Path(f"/tmp/detctl-{os.getuid()}")]
 
 
 def runtime_root(account: Account | None = None) -> Path:
-    """The first of runtime_roots that is ours; made with mode 0700. Raises AgentError where none is.
+    """The first of runtime_roots that belongs to this user; made with mode 0700. Raises AgentError if there is none.
 
-    account: trainings run as this user, so everybody may pass through (0711), and a folder counts where it can be reached."""
+    account: trainings run as this user, so the folder lets everybody pass through (0711), and it must be reachable."""
     problem = ""
     for folder in runtime_roots():
         if account and not all(above.stat().st_mode & stat.S_IXOTH for above in folder.parents):
@@ -39,16 +39,16 @@ def runtime_root(account: Account | None = None) -> Path:
             if account:
                 folder.chmod(0o711)
             return folder
-        problem = f"{folder} belongs to somebody else or is open to others: remove it, or chmod 700 it"
+        problem = f"{folder} belongs to another user or is open to others: remove it, or run chmod 700 on it"
     raise AgentError(f"no private folder for sockets: {problem}")
 
 
 class RuntimeFolder:
-    """`<root>/<8 hex>/` of one run: its socket `s`, and `tmp`, a short name for the run's private TMPDIR."""
+    """`<root>/<8 hex>/` of one run: its socket `s`, and `tmp`, a short path of the run's private TMPDIR."""
 
     def __init__(self, tmp: Path | None = None, root: Path | None = None, account: Account | None = None) -> None:
         """root: a short folder that this process and the training both see; None: one of this user's own. account: the training's
-        user, where it is another."""
+        user, if it is another."""
         root = root or runtime_root(account)
         while True:
             self.path = root / secrets.token_hex(4)
@@ -64,9 +64,11 @@ class RuntimeFolder:
         if tmp is not None:
             self.tmp.symlink_to(tmp, target_is_directory=True)
         if account:
-            self.path.chmod(0o711)  # the socket itself is the training's; nothing else can be made or renamed in here
+            self.path.chmod(
+                0o711
+            )  # the socket belongs to the training, which cannot make or rename anything else in here
 
     def remove(self) -> None:
-        """Removes it; the real TMPDIR behind the name stays."""
+        """Removes the folder; the real TMPDIR stays."""
         self.tmp.unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)

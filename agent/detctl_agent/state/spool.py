@@ -1,7 +1,7 @@
 """The spool: segments and seals of one run on disk, before anything is sent. Format: run_folder.py.
 
-One writer appends and syncs by group; only what is synced may be read for sending. Readers check length and CRC and stop
-at the first damaged record, so a torn or flipped tail is dropped and reported, never sent.
+One writer appends and syncs in groups; only synced data may be read for sending. Readers check length and CRC and stop at the
+first damaged record, so a torn or flipped tail is dropped and reported, never sent.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ACKNOWLEDGED = "acknowledged"
 
 @dataclass(frozen=True)
 class SpoolRecord:
-    """One message; `end` is the position behind it in the log."""
+    """One message; `end` is the position after it in the log."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ class SpoolRecord:
 
 @dataclass(frozen=True)
 class SpoolCheck:
-    """What a scan found: `good_bytes` are sound, `dropped_bytes` behind them are not."""
+    """The result of a scan: `good_bytes` are complete, `dropped_bytes` after them are not."""
 
     records: int
     good_bytes: int
@@ -41,7 +41,7 @@ class SpoolCheck:
 
 class SpoolWriter:
     """Appends messages to a new log. Not thread-safe. Every write may raise DiskFullError or AgentError; what was synced
-    before stays sound."""
+    before stays valid."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,12 +66,12 @@ class SpoolWriter:
         self.synced_bytes = len(MAGIC)
 
     def append(self, payload: bytes) -> None:
-        """Takes one message; it is on disk after the next `sync`. Raises ValueError beyond MESSAGE_BYTES_MAX."""
+        """Adds one message, which is on disk after the next `sync`. Raises ValueError beyond MESSAGE_BYTES_MAX."""
         self._pending.append(pack_record(payload))
         self._pending_records += 1
 
     def sync(self) -> None:
-        """Writes and fsyncs what was appended. Raises DiskFullError or AgentError: then the log ends where it was."""
+        """Writes and fsyncs what was appended. Raises DiskFullError or AgentError; then the log ends where it ended before."""
         if not self._pending:
             return
         group = b"".join(self._pending)
@@ -103,7 +103,7 @@ class SpoolWriter:
 
 
 def read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[SpoolRecord]:
-    """Sound records from position `start` (0: the first) up to `stop` or the first damaged one."""
+    """Valid records from position `start` (0: the first) up to `stop` or the first damaged one."""
     try:
         stream = open_regular(folder / LOG, None)
     except RegularFileError:
@@ -120,7 +120,7 @@ def read(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Spoo
 
 
 def check(folder: Path) -> SpoolCheck:
-    """Scans a log: what is sound and how much behind it is not. A log that is missing, or not a regular file, is empty and sound."""
+    """Scans a log for its valid part and the damaged rest. A log that is missing, or not a regular file, counts as empty and valid."""
     try:
         with open_regular(folder / LOG, None) as stream:
             size = os.fstat(stream.fileno()).st_size
@@ -145,7 +145,7 @@ def write_acknowledged(folder: Path, position: int) -> None:
 
 
 def read_acknowledged(folder: Path) -> int:
-    """The position that was noted, 0 where none was."""
+    """The position that was noted, or 0."""
     try:
         return max(0, int(read_regular(folder / ACKNOWLEDGED, 32)))
     except (OSError, ValueError):

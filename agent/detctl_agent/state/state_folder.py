@@ -1,4 +1,4 @@
-"""The agent's own folder: one agent at a time, and what an earlier one left there."""
+"""The agent's own folder, for one agent at a time, with the runs that an earlier start left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from detctl_agent.launcher.sweep import sweep
 from detctl_agent.state import spool
 from detctl_agent.state.run_folder import RunFolder, RunJson, disk_error, remove_tree
 
-ENDED_FOLDERS_MAX = 100  # of runs that are over; their outputs stay that long
+ENDED_FOLDERS_MAX = 100  # of ended runs, whose outputs are kept
 log = logs.logger("state")
 
 
@@ -26,7 +26,7 @@ def default_state(name: str) -> Path:
 
 
 class StateFolder:
-    """`<state>/runs/<run id>.<attempt>/` and a lock. Raises AgentError where another agent has it."""
+    """`<state>/runs/<run id>.<attempt>/` and a lock. Raises AgentError if another agent uses it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
@@ -49,7 +49,7 @@ class StateFolder:
         return self.root / "runs"
 
     def let_through(self) -> None:
-        """Trainings that run as another user reach their own folders by name; what lies here they cannot list."""
+        """Lets trainings of another user reach their own folders by path, without listing this one."""
         try:
             self.root.chmod(0o711)
             self.runs.chmod(0o711)
@@ -57,7 +57,7 @@ class StateFolder:
             raise disk_error(error, self.root) from error
 
     def close(self) -> None:
-        """Gives the folder free."""
+        """Releases the folder."""
         os.close(self._lock)
 
     def folder(self, key: str) -> RunFolder:
@@ -65,8 +65,8 @@ class StateFolder:
         return RunFolder(self.runs / key)
 
     def take_over(self) -> Iterator[tuple[RunJson, RunFolder]]:
-        """What an earlier start left unfinished: ended runs whose end was not noted (their spool is sound), and runs that
-        it lost, with end `lost`. Ends what is still running of them."""
+        """Runs that an earlier start left unfinished: ended runs whose end was not noted (their spool is valid), and lost runs,
+        with end `lost`. Ends their processes that are still running."""
         left = [(folder, folder.read_run()) for folder in self._folders()]
         unfinished = [(folder, run or _run_of(folder)) for folder, run in left if run is None or not run.noted]
         killed = sweep({folder.root.name for folder, run in unfinished if run.state != "ended"})
@@ -92,7 +92,7 @@ class StateFolder:
             yield run, folder
 
     def prune(self) -> None:
-        """Removes the oldest folders of runs that are over and noted."""
+        """Removes the oldest folders of runs whose end was noted."""
         done = [folder for folder in self._folders() if (run := folder.read_run()) is not None and run.noted]
         done.sort(key=lambda folder: folder.root.stat().st_mtime)
         for folder in done[:-ENDED_FOLDERS_MAX]:
@@ -103,7 +103,7 @@ class StateFolder:
 
 
 def _forget(folder: RunFolder, run: RunJson) -> None:
-    """Nothing of a lost attempt is sent: a new attempt takes its place."""
+    """Removes the data of a lost attempt, because a new attempt takes its place."""
     folder.forget_data()
     run.spool_bytes = run.spool_records = 0
     try:

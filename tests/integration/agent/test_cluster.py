@@ -116,7 +116,7 @@ FAILED = {"conditions": [{"type": "Failed", "status": "True", "reason": "Deadlin
     ("spoken", "status", "said"),
     [
         (True, FAILED, "DeadlineExceeded: too long"),
-        (True, {"conditions": [{"type": "Complete", "status": "True"}]}, "ended without a word"),
+        (True, {"conditions": [{"type": "Complete", "status": "True"}]}, "ended without reporting an outcome"),
         (True, None, "somebody deleted the Job"),
         (False, FAILED, "DeadlineExceeded: too long"),
         (False, {}, "did not start within 1 s"),
@@ -206,13 +206,13 @@ async def test_a_stopped_agent_ends_its_jobs(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda job: job.update(kind="Pod"), "no Job of batch/v1"),
+        (lambda job: job.update(kind="Pod"), "not a Job of batch/v1"),
         (lambda job: job["spec"]["template"]["spec"]["containers"].pop(), "no container 'training'"),
         (lambda job: job["spec"]["template"]["spec"].update(restartPolicy="Always"), "restartPolicy must be Never"),
         (lambda job: job["spec"].pop("template"), "containers is missing"),
         (
             lambda job: [c.update(image="x") for c in job["spec"]["template"]["spec"]["containers"]],
-            "IMAGE stands nowhere",
+            "IMAGE is missing",
         ),
     ],
 )

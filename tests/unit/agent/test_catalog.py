@@ -61,11 +61,11 @@ def test_a_good_catalog(tmp_path: Path) -> None:
             "environments.torch213.python: must be an abs",
         ),
         ("timeout_s = 600", "timeout_s = 0", "recipes.digits.timeout_s: "),
-        ("timeout_s = 600", "timeuot_s = 600", "recipes.digits.timeuot_s: is not known here"),
+        ("timeout_s = 600", "timeuot_s = 600", "recipes.digits.timeuot_s: is not a known key"),
         ('paths = ["data"]', 'paths = ["date"]', "recipes.digits: paths names 'date'"),
-        ('"{workers}"', '"{worker}"', "recipes.digits: command uses {worker}, which is no parameter"),
-        ('["0", "2", "4"]', '"["', "recipes.digits.patterns: workers: '[' is no regular expression"),
-        ("[recipes.digits]", "[recipes.Digits]", "recipes: 'Digits' is no name"),
+        ('"{workers}"', '"{worker}"', "recipes.digits: command uses {worker}, which is not a parameter"),
+        ('["0", "2", "4"]', '"["', "recipes.digits.patterns: workers: '[' is not a regular expression"),
+        ("[recipes.digits]", "[recipes.Digits]", "recipes: 'Digits' is not a valid name"),
         ('data = "/data/digits"', 'data = ""', "parameters.data is a place"),
         ('cpu = "default"', 'cpu = "sse9"', "environments.old.emulate: cpu = 'sse9'"),
         ("OMP_NUM_THREADS = 2", 'HF_TOKEN = "x"', "environments.old.variables: HF_TOKEN looks like a secret"),
@@ -79,7 +79,7 @@ def test_a_good_catalog(tmp_path: Path) -> None:
         (
             'python = "/opt/venvs/torch213/bin/python"',
             'network = "host"',
-            "environments.torch213: network goes with image",
+            "environments.torch213: network needs an image",
         ),
         (
             'python = "/opt/venvs/torch213/bin/python"',
@@ -117,7 +117,7 @@ def test_a_command_that_is_no_list(tmp_path: Path) -> None:
 
 def test_no_text(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_bytes(b"a = 1\n\xff")
-    with pytest.raises(CatalogError, match=r"c.toml: is no UTF-8 text \(byte 6\)"):
+    with pytest.raises(CatalogError, match=r"c.toml: is not UTF-8 text \(byte 6\)"):
         load(tmp_path / "c.toml")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc.aio
 import pytest
 from detctl_agent.client import connection as connection_module
-from detctl_agent.client.channel import Endpoint, status_told
+from detctl_agent.client.channel import Endpoint, call_status
 from detctl_agent.client.connection import Connection
 from detctl_agent.client.control import ControlStream
 from detctl_agent.errors import AgentError
@@ -34,12 +34,12 @@ class EndedCall:
 async def test_a_write_to_an_ended_call_tells_why_it_ended() -> None:
     call = EndedCall()
     with pytest.raises(grpc.aio.AioRpcError, match="another agent named gpu1"):
-        async with status_told(call):
+        async with call_status(call):
             await call.write(b"")
 
 
 async def test_a_control_stream_whose_call_has_ended_ends_with_its_status() -> None:
-    jobs: Any = SimpleNamespace(in_hand=list)
+    jobs: Any = SimpleNamespace(active=list)
     stub: Any = SimpleNamespace(Control=lambda metadata: EndedCall())
     hello = agents_pb2.AgentMessage
     with pytest.raises(grpc.aio.AioRpcError, match="another agent named gpu1"):

@@ -123,8 +123,8 @@ def test_a_remote_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ('source = "https://example.org/x.git"', "source: 'https://example.org/x.git' is no source"),
-        ('source = "git+ext::sh"', "is no source"),
+        ('source = "https://example.org/x.git"', "source: 'https://example.org/x.git' is not a source"),
+        ('source = "git+ext::sh"', "is not a source"),
         ('source = "git+https://me:secret@example.org/x"', "holds a password"),
         ('source = "git+https://example.org/x"\nfolder = "/srv"', "must be a folder of the repository"),
         ('source = "git+https://example.org/x"\nfolder = "../x"', "must be a folder of the repository"),

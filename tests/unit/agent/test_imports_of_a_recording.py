@@ -9,7 +9,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("library", ["grpc", "numpy", "pydantic", "torch"])
+@pytest.mark.parametrize("library", ["grpc", "numpy", "pydantic", "rich_click", "torch"])
 def test_a_recording_does_not_wait_for_a_library(library: str) -> None:
     program = f"import sys, detctl_agent.commands.record; print({library!r} in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

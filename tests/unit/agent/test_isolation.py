@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from detctl_agent.catalog.access import root_words
+from detctl_agent.catalog.access import root_warning
 from detctl_agent.catalog.admission import Order, admit
 from detctl_agent.catalog.catalog import Catalog, parse
 from detctl_agent.errors import CatalogError, RunRefusedError
@@ -75,9 +75,9 @@ def test_the_environment_says_it_else_the_catalog() -> None:
     assert admit(found, Order("r", 1, "one", "e")).user == "own"
     one, two = (admit(found, Order("r", 1, name)) for name in ("one", "two"))
     assert (one.user, one.limits) == ("base", Limits(2048, PROCESSES_MAX))
-    assert two.limits.memory_words == "its memory limit of 512 MB (recipe two, memory_mb_max)"
-    assert one.limits.memory_words == "its memory limit of 2048 MB (the catalog, memory_mb_max)"
-    assert two.limits.processes_words == "its limit of 9 processes and threads (recipe two, processes_max)"
+    assert two.limits.memory_description == "its memory limit of 512 MB (recipe two, memory_mb_max)"
+    assert one.limits.memory_description == "its memory limit of 2048 MB (the catalog, memory_mb_max)"
+    assert two.limits.processes_description == "its limit of 9 processes and threads (recipe two, processes_max)"
     assert admit(catalog(), Order("r", 1, "one")).limits.memory_bytes is None
 
 
@@ -102,13 +102,13 @@ def test_only_root_becomes_another(monkeypatch: pytest.MonkeyPatch) -> None:
         RunRefusedError, match="only root starts trainings as another user, and the agent runs as uid 1000"
     ):
         account_of("54321")
-    assert root_words(catalog()) == ""
+    assert root_warning(catalog()) == ""
 
 
 def test_root_is_warned_of_each_environment_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert "environment default, b run as root" in root_words(catalog(environments={"a": {"user": "x"}, "b": {}}))
-    assert root_words(catalog(user="root")) == ""
+    assert "environment default, b run as root" in root_warning(catalog(environments={"a": {"user": "x"}, "b": {}}))
+    assert root_warning(catalog(user="root")) == ""
 
 
 def test_a_container_has_the_user_and_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:

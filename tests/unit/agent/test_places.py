@@ -158,7 +158,7 @@ def odd(site: Site) -> Iterator[Site]:
 @KINDS
 def test_sockets_pipes_and_devices_are_no_data(odd: Site, environment: str) -> None:
     for name in ("fifo", "s/ock", "to-socket"):
-        assert "sockets, devices and pipes are no data" in odd.refused(
+        assert "sockets, devices and pipes do not hold data" in odd.refused(
             odd.sets / name, odd.sets, environment=environment
         )
     assert "leads out" in odd.refused(odd.sets / "zero", odd.sets, environment=environment)
@@ -202,9 +202,9 @@ def test_a_container_is_not_given_the_agents_own_by_its_owner_either(site: Site)
 @pytest.mark.parametrize(
     ("root", "said"),
     [
-        ("/", "'/' is every file of this machine"), ("//", "every file"), ("/data/..", "every file"), ("/proc", "doors to the system"),
-        ("/proc/1/root", "doors to the system"), ("/sys", "doors"), ("/dev", "doors"), ("/dev/shm", "doors"), ("/run", "doors"),
-        ("/var/run/x", "doors"), ("/run/docker.sock", "doors"), ("/a\nb", "cannot be printed"),
+        ("/", "'/' is every file of this machine"), ("//", "every file"), ("/data/..", "every file"), ("/proc", "interfaces of the system"),
+        ("/proc/1/root", "interfaces of the system"), ("/sys", "interfaces"), ("/dev", "interfaces"), ("/dev/shm", "interfaces"),
+        ("/run", "interfaces"), ("/var/run/x", "interfaces"), ("/run/docker.sock", "interfaces"), ("/a\nb", "cannot be printed"),
     ],
 )  # fmt: skip
 def test_roots_that_are_none(site: Site, root: str, said: str) -> None:
@@ -267,7 +267,7 @@ def test_a_value_is_no_option_unless_the_owner_says_so(site: Site, value: str) -
 @pytest.mark.parametrize("value", ["/etc/passwd", "../../secret", "a/../../b", "x=../y"])
 def test_a_parameter_that_is_no_place_takes_no_path_unless_the_owner_says_so(site: Site, value: str) -> None:
     order = Order("r1", 1, "digits", parameters={"note": value})
-    with pytest.raises(RunRefusedError, match="the parameter is no place"):
+    with pytest.raises(RunRefusedError, match="the parameter is not in `paths`"):
         admit(site.catalog(), order)
     assert admit(site.catalog(patterns={"note": ".*"}), order).parameters["note"] == value
     for harmless in ("s3://bucket/x", "org/model", "a..b", "0.5", ""):
@@ -325,8 +325,8 @@ def test_check_says_which_roots_hold_and_which_cannot(site: Site) -> None:
         str(site.folder / "agent/tls"),
     ]
     done = CliRunner().invoke(check, words)
-    assert f"recipe none: a request may set data to {site.own} alone: it has no roots\n" in done.output
-    assert f"recipe some: a request may set data to {site.own}, and what lies in {site.sets}\n" in done.output
+    assert f"recipe none: a request may set data to {site.own} only, because it has no roots\n" in done.output
+    assert f"recipe some: a request may set data to {site.own}, or to a place in {site.sets}\n" in done.output
     assert done.exception is None, done.output
     path.write_text(f'[recipes.bad]\n{recipe}roots = {{ data = ["{site.folder}", "/nowhere/at/all"] }}\n')
     with pytest.raises(CatalogError) as caught:

@@ -32,7 +32,7 @@ def test_it_is_made_once_and_private(state: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "mode", "why"), [("00" * 32, 0o644, "chmod 600"), ("nonsense", 0o600, "no recording key")]
+    ("text", "mode", "why"), [("00" * 32, 0o644, "chmod 600"), ("nonsense", 0o600, "not a recording key")]
 )
 def test_one_that_is_open_to_others_or_damaged_is_refused(text: str, mode: int, why: str) -> None:
     key_path().parent.mkdir(parents=True)

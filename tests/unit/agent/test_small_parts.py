@@ -84,7 +84,7 @@ def test_the_manifest_of_a_run(tmp_path: Path) -> None:
     assert "pydantic" in facts["python"]["packages"]
     unread = {name: shown.key.mark(value, name) for name, value in (("DROP_RATE", "0.5"), ("TMPDIR", "{run}/tmp"))}
     assert facts["variables"] == {"LANG": "C.UTF-8", "TZ": "UTC", **unread}
-    told = manifest.with_told(facts, {}, shown, ["DROP_RATE"])
+    told = manifest.with_observed(facts, {}, shown, ["DROP_RATE"])
     assert told["variables"]["DROP_RATE"] == "0.5"
     assert told["variable_digests"] == {"DROP_RATE": unread["DROP_RATE"]}
     assert facts["locale"] == {"LANG": "C.UTF-8", "preferred_encoding": "UTF-8", "time_zone": "UTC"}
