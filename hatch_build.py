@@ -25,7 +25,9 @@ class KernelHook(BuildHookInterface):
         try:
             path = Path(kernel.compile_into())
         except (OSError, subprocess.CalledProcessError) as error:
-            print(f"detctl: no C kernel ({error}); the digest uses numpy, which is about 20 times slower", file=sys.stderr)
+            print(
+                f"detctl: no C kernel ({error}); the digest uses numpy, which is about 20 times slower", file=sys.stderr
+            )
             return
         build_data["artifacts"].append(str(KERNEL / path.name))
         build_data["pure_python"] = False

@@ -15,8 +15,8 @@ from pydantic import ValidationError
 
 from detctl_coordinator.auth.token_file import TokenError
 from detctl_coordinator.observability import logs
-from detctl_coordinator.observability.health import ask_health
-from detctl_coordinator.observability.logs import say
+from detctl_coordinator.observability.health import check_health
+from detctl_coordinator.observability.logs import write_line
 from detctl_coordinator.server import listen
 from detctl_coordinator.server.server import serve
 from detctl_coordinator.server.settings import Settings
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = flags.pop("command", None)
     for flag in ("store", "to"):
         if has_password(flags[flag] or ""):
-            say(
+            write_line(
                 f"warning: --{flag} holds a password, which every user of this host can read in the list of processes: put the "
                 f"address into DETCTL_COORDINATOR_{flag.upper()}, or the password into a file of mode 0600 (--{flag}-password-file FILE)"
             )
@@ -58,7 +58,7 @@ def _serve(settings: Settings) -> int:
     store = _store(settings)
     try:
         for warning in store.check():
-            say(f"warning: {warning}")
+            write_line(f"warning: {warning}")
         asyncio.run(serve(settings, store, address))
     finally:
         store.close()
@@ -101,9 +101,9 @@ def _copy(settings: Settings) -> int:
             )
         ) as target,
     ):
-        done = copy_store(source, target, say if sys.stderr.isatty() else lambda text: None)
+        done = copy_store(source, target, write_line if sys.stderr.isatty() else lambda text: None)
     for problem in done.problems:
-        say(f"warning: {problem}")
+        write_line(f"warning: {problem}")
     sys.stdout.write(
         f"copied {done.audits} audits, {done.runs} runs ({done.segments} segments, {done.bytes:,} bytes), {done.machines} machines, "
         f"{done.tokens} tokens, {done.log_entries} log entries; "
@@ -116,12 +116,12 @@ def _health(settings: Settings) -> int:
     """For an exec probe: asks the coordinator that runs here."""
     if settings.health_socket is None:
         return _trouble("health: name the socket of the coordinator that runs here: --health-socket PATH")
-    why = ask_health(settings.health_socket)
+    why = check_health(settings.health_socket)
     return _trouble(why) if why else 0
 
 
 def _trouble(text: str) -> int:
-    say(f"detctl-coordinator: {text}")
+    write_line(f"detctl-coordinator: {text}")
     return TROUBLE
 
 

@@ -64,7 +64,7 @@ def set_up(level: str) -> None:
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def say(text: str) -> None:
+def write_line(text: str) -> None:
     """One line to people on stderr, outside the log."""
     sys.stderr.write(clean(redact_text(text), LOG_LINE_CHARS_MAX) + "\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Machines as the store has them."""
+"""Reads the machines of the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detctl_coordinator.storage.store import DocumentError, NamedRows, Unreadabl
 
 
 def read_machines(documents: NamedRows[Mapping[str, Any]]) -> NamedRows[Machine]:
-    """By name; one whose document cannot be read is away for everybody, until its agent writes another."""
+    """Returns the machines by name. A machine whose document cannot be read counts as gone until its agent writes a new one."""
     found: dict[str, Machine] = {}
     bad = list(documents.unreadable)
     for name, document in documents.items():

@@ -131,7 +131,7 @@ async def test_a_machine_is_given_no_more_than_it_takes(tmp_path):
     assigned = [
         instruction.spec.run_id
         for audit in store.active_audits()
-        for _, instruction in lifecycle.wanted(audit)
+        for _, instruction in lifecycle.instructions(audit)
         if isinstance(instruction, Assign)
     ]
     assert assigned == ["a0.000", "a0.001"]

@@ -14,7 +14,7 @@ from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, R
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import translate
 from detctl_coordinator.observability import logs
-from detctl_coordinator.scheduling.audit_lifecycle import strays
+from detctl_coordinator.scheduling.audit_lifecycle import stops_for_orphaned_runs
 from detctl_coordinator.scheduling.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.scheduling.leases import Leases
 from detctl_coordinator.scheduling.progress import Speed
@@ -100,7 +100,7 @@ def run(state: RunState, attempt: int, outcome: RunOutcome | None = None) -> Run
     ],
 )
 def test_an_agent_is_told_to_stop_what_nobody_wants(known, stopped):
-    found = strays([("a.000", 1)], {} if known is None else {"a.000": known})
+    found = stops_for_orphaned_runs([("a.000", 1)], {} if known is None else {"a.000": known})
     assert [(stop.run_id, stop.after_step) for stop in found] == ([("a.000", None)] if stopped else [])
 
 
@@ -263,9 +263,9 @@ def test_an_instruction_is_repeated_after_a_while_and_not_before():
             RunOutcome(
                 "exit", 1, output_tail="--- stderr ---\nTraceback …\nModuleNotFoundError: No module named 'torch'\n\n"
             ),
-            "ended with exit code 1 before any training was seen: ModuleNotFoundError: No module named 'torch'",
+            "the program ended with exit code 1 before a training began: ModuleNotFoundError: No module named 'torch'",
         ),
-        (RunOutcome("exit", -11), "ended with signal 11 before any training was seen"),
+        (RunOutcome("exit", -11), "the program ended with signal 11 before a training began"),
         (RunOutcome("timeout", -9, "ended after its time limit of 3 s"), "ended after its time limit of 3 s"),
     ],
 )

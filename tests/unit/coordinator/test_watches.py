@@ -97,14 +97,14 @@ async def test_watchers_of_an_audit_share_what_is_read(store, engine):
         store.put_machine("gpu1", machine_to_document(Machine("gpu1", boot_id="b", beat=beat, working=working)))
         await engine.step()
     await engine.step()
-    await engine.tell("a", RunAccepted("a.000", 1))
+    await engine.apply("a", RunAccepted("a.000", 1))
     before = store.reads
     await engine.step()
     for watcher in watchers:
         await watcher.until(lambda progress: progress.runs[0].step == 7)
     assert store.reads - before <= 3
     before = store.reads
-    await engine.tell("a", Cancel("enough"))
+    await engine.apply("a", Cancel("enough"))
     await asyncio.gather(*(watcher.task for watcher in watchers))
     assert {watcher.got[-1].state for watcher in watchers} == {"cancelled"}
     assert store.reads - before <= 3  # the engine's own read, and one for all who watch
@@ -116,7 +116,7 @@ async def test_what_another_replica_changed_is_seen_at_the_next_look(store, engi
     await watcher.until(lambda progress: progress.state == "running")
     await engine.step()
     other = Engine(AsyncStore(store), lease_s=60.0, machine_timeout_s=60.0)
-    await other.tell("a", Cancel("elsewhere"))
+    await other.apply("a", Cancel("elsewhere"))
     await engine.step()
     await watcher.task
     assert watcher.got[-1].message == "elsewhere"
@@ -125,18 +125,18 @@ async def test_what_another_replica_changed_is_seen_at_the_next_look(store, engi
 async def test_an_old_look_does_not_undo_what_was_changed_since(store, engine):
     audit = store.audit("a")
     await engine.step()
-    await engine.tell("a", RunAccepted("a.000", 0), Cancel("enough"))
-    assert engine.looks.audit("a") is None
-    engine.looks.saw([audit], {})
-    assert engine.looks.audit("a") is None
+    await engine.apply("a", RunAccepted("a.000", 0), Cancel("enough"))
+    assert engine.snapshot.audit("a") is None
+    engine.snapshot.update([audit], {})
+    assert engine.snapshot.audit("a") is None
     newer, begun = replace(audit, version=audit.version + 1), replace(audit, audit_id="b")
-    engine.looks.saw([audit], {})
-    engine.looks.advanced(newer)
-    engine.looks.advanced(begun)
-    engine.looks.saw([audit], {})  # it began before the two
-    assert list(engine.looks.audits()) == [newer, begun]
-    engine.looks.saw([newer], {})  # it began after them: what it does not find is over
-    assert list(engine.looks.audits()) == [newer]
+    engine.snapshot.update([audit], {})
+    engine.snapshot.record_change(newer)
+    engine.snapshot.record_change(begun)
+    engine.snapshot.update([audit], {})  # it began before the two
+    assert list(engine.snapshot.audits()) == [newer, begun]
+    engine.snapshot.update([newer], {})  # it began after them: what it does not find is over
+    assert list(engine.snapshot.audits()) == [newer]
 
 
 async def test_an_audit_that_is_unknown_or_goes_away(store, engine):
@@ -172,7 +172,7 @@ async def test_a_watch_that_fails_sends_nothing_more(store, engine):
         raise StoreError("the store is gone")
 
     store.audit = fails
-    engine.looks.failed()
+    engine.snapshot.set_store_down()
     with pytest.raises(AbortedError, match="the store is gone"):
         await watcher.task
     assert len(watcher.got) == seen
