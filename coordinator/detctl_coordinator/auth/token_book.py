@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from detctl_coordinator.domain.identity import Token, token_from_document
+from detctl_coordinator.domain.identity import Token
 from detctl_coordinator.storage.async_store import AsyncStore
-from detctl_coordinator.storage.schemas import checked_token
-from detctl_coordinator.storage.store import DocumentError, NamedRows, Unreadable
+from detctl_coordinator.storage.documents import read_tokens
 
 # Every replica refuses a revoked token after FRESH_S. A new token is found at once, but unknown tokens cannot trigger more than one
 # read in AGAIN_S.
@@ -37,15 +35,3 @@ class TokenBook:
     def forget(self) -> None:
         """Makes the next call read the store, because this process changed a token."""
         self._read_at = float("-inf")
-
-
-def read_tokens(documents: NamedRows[Mapping[str, Any]]) -> NamedRows[Token]:
-    """Returns the tokens by id. A token whose document cannot be read admits nobody; the other tokens still work."""
-    found: dict[str, Token] = {}
-    bad = list(documents.unreadable)
-    for token_id, document in documents.items():
-        try:
-            found[token_id] = token_from_document(checked_token(document))
-        except DocumentError as error:
-            bad.append(Unreadable("token", token_id, str(error)))
-    return NamedRows(found, bad)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,21 +15,19 @@ from detctl_proto.v1 import admin_pb2_grpc
 
 from detctl_coordinator import limits
 from detctl_coordinator.auth.caller_context import current_caller
-from detctl_coordinator.auth.token_book import TokenBook, read_tokens
-from detctl_coordinator.domain.identity import (
-    LOCAL,
-    VALID_S,
-    Role,
-    Token,
-    new_token,
-    token_to_document,
-)
+from detctl_coordinator.auth.token_book import TokenBook
+from detctl_coordinator.domain.identity import LOCAL, VALID_S, Role, Token, new_token
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import unary
 from detctl_coordinator.scheduling.audit_log import entry
 from detctl_coordinator.storage.async_store import AsyncStore
-from detctl_coordinator.storage.documents import unreadable_entry
-from detctl_coordinator.storage.schemas import checked_log_entry
+from detctl_coordinator.storage.documents import (
+    LogEntry,
+    log_entry_from_json,
+    read_tokens,
+    token_to_json,
+    unreadable_entry,
+)
 from detctl_coordinator.storage.store import DocumentError
 from detctl_coordinator.wire.checks import identifier
 
@@ -125,7 +124,7 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
         """Writes the log entry, then the token: a token that the log does not show must not work."""
         document = entry(time.time(), current_caller().name, event, text, token=token.token_id)
         await self._store.append_log(f"{event}:{secrets.token_hex(8)}", document)
-        await self._store.put_token(token.token_id, token_to_document(token))
+        await self._store.put_token(token.token_id, token_to_json(token))
         self._tokens.forget()
 
     async def _token(self, token_id: str) -> Token:
@@ -156,15 +155,15 @@ def _info(token: Token) -> pb.TokenInfo:
     )
 
 
-def _readable(number: int, document: Any) -> Any:
+def _readable(number: int, document: Mapping[str, Any]) -> LogEntry:
     """Returns the entry, or a replacement that gives the reason why the entry cannot be read."""
     try:
-        return checked_log_entry(document)
+        return log_entry_from_json(document)
     except DocumentError as error:
         return unreadable_entry(number, str(error))
 
 
-def _entry(number: int, document: Any) -> pb.LogEntry:
+def _entry(number: int, document: LogEntry) -> pb.LogEntry:
     return pb.LogEntry(
         number=number,
         at_unix_s=document["at"],

@@ -18,11 +18,12 @@ from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.lifecycle_events import Instruction
-from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.domain.machine import Machine
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.planning.run_holders import Sender, sent_by_users
 from detctl_coordinator.scheduling.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.storage.documents import machine_to_json
 from detctl_coordinator.storage.store import DocumentError, StoreError
 from detctl_coordinator.wire import control as wire
 
@@ -101,7 +102,7 @@ class ControlStream:
         self._published = known is None or known.boot_id == machine.boot_id
         if known is not None and not self._published:
             # No replica may assign runs to the previous boot any more.
-            document = machine_to_document(replace(known, connected=False))
+            document = machine_to_json(replace(known, connected=False))
             await self._engine.store.put_machine(known.name, document)
         if self._published:
             self._connection.working = self._connection.working or (known.working if known else ())
@@ -128,7 +129,7 @@ class ControlStream:
 
     async def _put(self, machine: Machine) -> None:
         machine = replace(machine, beat=secrets.token_hex(8), last_seen_unix_s=time.time())
-        await self._engine.store.put_machine(machine.name, machine_to_document(machine))
+        await self._engine.store.put_machine(machine.name, machine_to_json(machine))
 
     async def _run_state(self, state: pb.RunState) -> pb.CoordinatorMessage:
         """Returns the acknowledgement, after the event is durable. A message about a deleted run or an older attempt is acknowledged
@@ -175,7 +176,7 @@ class ControlStream:
         try:
             known = (await self._engine.machines()).get(connection.machine.name)
             if known is not None and known.boot_id == connection.machine.boot_id:
-                document = machine_to_document(replace(known, connected=False))
+                document = machine_to_json(replace(known, connected=False))
                 await self._engine.store.put_machine(known.name, document)
         except StoreError:
             pass  # the lease expires a little later, with the same result

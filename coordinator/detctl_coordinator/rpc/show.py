@@ -13,10 +13,10 @@ from detctl_proto.run_documents import RUN_SCHEMA
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage
-from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.domain.machine import Machine
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.errors.codes import Code, RefusedCallError
-from detctl_coordinator.storage.documents import audit_to_json, run_to_json, seal_to_json
+from detctl_coordinator.storage.documents import audit_to_json, machine_to_json, run_to_json, seal_to_json
 from detctl_coordinator.storage.store import Store
 from detctl_coordinator.wire.verdict_summary import verdict_of
 
@@ -40,7 +40,7 @@ def show(store: Store, name: str, machines: Mapping[str, Machine], alive: Collec
             del document["verdict_json"]
             return "audit", json.dumps(redact_document({**document, "verdict": verdict_of(audit)}))
         if (machine := machines.get(name)) is not None:
-            document = machine_to_document(machine)
+            document = machine_to_json(machine)
             del document["beat"]
             document |= {"schema": "detctl.machine/v1", "connected": name in alive}
             return "machine", json.dumps(redact_document(document))

@@ -37,11 +37,11 @@ from detctl_coordinator.scheduling.busy_runs import BusyRuns
 from detctl_coordinator.scheduling.connections import Connection, Connections
 from detctl_coordinator.scheduling.leases import Leases
 from detctl_coordinator.scheduling.live_comparison import LiveComparison
-from detctl_coordinator.scheduling.machine_rows import read_machines
 from detctl_coordinator.scheduling.refusal_log import RefusalLog
 from detctl_coordinator.scheduling.snapshot import Snapshot
 from detctl_coordinator.scheduling.verdicts import judge_audit, problem_of_run, totals_of_run
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import read_machines
 from detctl_coordinator.storage.store import (
     ConflictError,
     DocumentError,

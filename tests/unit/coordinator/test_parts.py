@@ -9,7 +9,7 @@ import os
 import pytest
 from detctl_coordinator.auth import token_file
 from detctl_coordinator.domain.lifecycle_events import Stop
-from detctl_coordinator.domain.machine import Machine, Recipe, Working, machine_from_document, machine_to_document
+from detctl_coordinator.domain.machine import Machine, Recipe, Working
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import translate
@@ -21,6 +21,7 @@ from detctl_coordinator.scheduling.progress import Speed
 from detctl_coordinator.scheduling.verdicts import no_data
 from detctl_coordinator.server import listen
 from detctl_coordinator.server.settings import age_s
+from detctl_coordinator.storage.documents import machine_from_json, machine_to_json
 from detctl_coordinator.storage.store import ConflictError, StoreError
 
 
@@ -79,7 +80,7 @@ def test_machine_document_survives_json():
         "beat",
         12.5,
     )
-    assert machine_from_document(json.loads(json.dumps(machine_to_document(machine)))) == machine
+    assert machine_from_json(json.loads(json.dumps(machine_to_json(machine)))) == machine
 
 
 def run(state: RunState, attempt: int, outcome: RunOutcome | None = None) -> RunRecord:

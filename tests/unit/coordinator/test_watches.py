@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.lifecycle_events import Cancel, RunAccepted
-from detctl_coordinator.domain.machine import Machine, Working, machine_to_document
+from detctl_coordinator.domain.machine import Machine, Working
 from detctl_coordinator.domain.run import Arm, RunSpec
 from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.quotas.quotas import Quotas
@@ -17,6 +17,7 @@ from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.server.settings import Settings
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import machine_to_json
 from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import StoreError
 from detctl_proto.v1 import audits_pb2 as pb
@@ -94,7 +95,7 @@ async def test_watchers_of_an_audit_share_what_is_read(store, engine):
     assert store.reads <= 3  # and not one a watcher
     for beat in ("1", "2"):
         working = (Working("a.000", 1, step=7, records=70),) if beat == "2" else ()
-        store.put_machine("gpu1", machine_to_document(Machine("gpu1", boot_id="b", beat=beat, working=working)))
+        store.put_machine("gpu1", machine_to_json(Machine("gpu1", boot_id="b", beat=beat, working=working)))
         await engine.step()
     await engine.step()
     await engine.apply("a", RunAccepted("a.000", 1))
