@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from detctl_proto.credentials import CredentialsError
+from detctl_proto.log_lines import log_to_stderr
 from pydantic import ValidationError
 
 from detctl_coordinator.auth.token_file import TokenError
-from detctl_coordinator.observability import logs
 from detctl_coordinator.observability.health import check_health
 from detctl_coordinator.observability.logs import write_line
 from detctl_coordinator.server import listen
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]).replace("_", "-")
         return _trouble(hidden(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})"))
-    logs.set_up(settings.log_level)
+    log_to_stderr(settings.log_level)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
         return {"check": _check, "copy": _copy, "health": _health}.get(command or "", _serve)(settings)
     except (StoreError, TokenError, CredentialsError, listen.ListenError) as error:

@@ -205,8 +205,8 @@ def _audit_fields(document: Mapping[str, Any]) -> Json:
 
 def _run_fields(document: Mapping[str, Any]) -> Json:
     spec = document["spec"]
-    arm = {name: spec[name] for name in ("machine", "environment", "variation") if name in spec}
-    return {**document, "state": document["state"], "spec": {**spec, "arm": arm}}
+    configuration = {name: spec[name] for name in ("machine", "environment", "variation") if name in spec}
+    return {**document, "state": document["state"], "spec": {**spec, "arm": configuration}}
 
 
 def _seal_fields(document: Mapping[str, Any]) -> Json:

@@ -13,7 +13,6 @@ from detctl_coordinator.domain.machine import Machine, Recipe, Working
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import translate
-from detctl_coordinator.observability import logs
 from detctl_coordinator.scheduling.audit_lifecycle import stops_for_orphaned_runs
 from detctl_coordinator.scheduling.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.scheduling.leases import Leases
@@ -23,6 +22,7 @@ from detctl_coordinator.server import listen
 from detctl_coordinator.server.settings import age_s
 from detctl_coordinator.storage.documents import machine_from_json, machine_to_json
 from detctl_coordinator.storage.store import ConflictError, StoreError
+from detctl_proto.log_lines import LineFormatter
 
 
 class Clock:
@@ -181,7 +181,7 @@ def test_log_lines_cannot_be_forged():
     record = logging.LogRecord(
         "detctl_coordinator.x", logging.INFO, "", 0, "name=%s", ("a\nroot: fine\x1b[2J\u202e",), None
     )
-    line = logs.LineFormatter().format(record)
+    line = LineFormatter().format(record)
     assert "\n" not in line and "\x1b" not in line and "\u202e" not in line
 
 

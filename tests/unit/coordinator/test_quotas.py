@@ -108,7 +108,7 @@ def test_lines_of_one_kind_are_left_out():
     assert given[LIMITED_LINES:] == [None] * 2 * LIMITED_LINES
     assert limiter.suffix("b") == ""
     now[0] = LIMITED_S
-    assert limiter.suffix("a") == f" ({2 * LIMITED_LINES} more like this were left out)"
+    assert limiter.suffix("a") == f" ({2 * LIMITED_LINES} similar lines were dropped)"
     for number in range(2 * KEYS_MAX):
         limiter.suffix(number)
     assert len(limiter._seen) == KEYS_MAX
