@@ -104,7 +104,7 @@ def test_lines_of_one_kind_are_left_out():
     now = [0.0]
     limiter = LineLimiter(lambda: now[0])
     given = [limiter.suffix("a") for _ in range(3 * LIMITED_LINES)]
-    assert given[: LIMITED_LINES - 1] == [""] * (LIMITED_LINES - 1) and "left out" in given[LIMITED_LINES - 1]
+    assert given[: LIMITED_LINES - 1] == [""] * (LIMITED_LINES - 1) and "are dropped" in given[LIMITED_LINES - 1]
     assert given[LIMITED_LINES:] == [None] * 2 * LIMITED_LINES
     assert limiter.suffix("b") == ""
     now[0] = LIMITED_S
