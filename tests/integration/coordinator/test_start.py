@@ -121,3 +121,17 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     return lines[0]
+
+
+def test_version_and_help(folder):
+    assert run("--version").stdout.startswith("detctl-coordinator ")
+    text = run("--help").stdout
+    assert "Example: detctl-coordinator --listen" in text and "DETCTL_COORDINATOR_MAX_AGE" in text
+    panels = ["Listening", "Store", "Agents", "Limits of each caller", "Operation"]
+    assert [panel for panel in panels if f" {panel} " in text] == panels
+
+
+def test_a_wrong_option_is_one_line(folder):
+    for arguments in (["--stoer", "x"], ["chek"], ["--lease", "soon"]):
+        done = run(*arguments)
+        assert done.returncode == 2 and "see detctl-coordinator --help" in one_line(done)
