@@ -1,12 +1,12 @@
-"""Log lines: one line an event, `key=value`, never a credential and never a control character."""
+"""Log lines of the agent: one line per event with `key=value` fields. detctl_proto/log_lines.py defines the log format."""
 
 from __future__ import annotations
 
 import logging
 import re
-import sys
 from typing import Any
 
+from detctl_proto.log_lines import log_to_stderr
 from detctl_proto.redaction import redact_text
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+,{}\[\]()%=-]+\Z")
@@ -15,12 +15,12 @@ VALUE_CHARACTERS_MAX = 2000
 
 
 def logger(name: str = "") -> logging.Logger:
-    """The logger of a part of the agent."""
+    """Returns the logger of a module of the agent."""
     return logging.getLogger(f"detctl_agent.{name}" if name else "detctl_agent")
 
 
 def line(event: str, **fields: Any) -> str:
-    """`event key=value …`; values with blanks are quoted, line breaks and control characters become `?`."""
+    """Returns `event key=value …`. Values with blanks are quoted; line breaks and control characters become `?`."""
     parts = [event]
     for key, value in fields.items():
         if value is None or value == "":
@@ -32,10 +32,5 @@ def line(event: str, **fields: Any) -> str:
 
 
 def setup(level: str) -> None:
-    """Log lines go to stderr, with time and level in front."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    root = logging.getLogger("detctl_agent")
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
+    """Sends log lines to stderr."""
+    log_to_stderr(level, "detctl_agent")

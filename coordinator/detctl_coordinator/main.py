@@ -1,208 +1,281 @@
-"""`detctl-coordinator`: reads flags, opens the store, serves. Trouble is one line on stderr and exit code 2."""
+"""The entry point `detctl-coordinator`: reads options, opens the store and serves. An error is one line on stderr with exit code 2.
+
+Modules that take long to import are imported in the functions that need them, so that --help and --version are fast.
+"""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
+import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any
 
-from detctl_proto.credentials import CredentialsError
-from pydantic import ValidationError
+import rich_click as click
 
-from detctl_coordinator.auth.token_file import TokenError
-from detctl_coordinator.observability import logs
-from detctl_coordinator.observability.health import ask_health
-from detctl_coordinator.observability.logs import say
-from detctl_coordinator.server import listen
-from detctl_coordinator.server.server import serve
-from detctl_coordinator.server.settings import Settings
+from detctl_coordinator.observability.logs import write_line
 from detctl_coordinator.storage.address import has_password, hidden
-from detctl_coordinator.storage.open_store import open_store
-from detctl_coordinator.storage.reading.copying import copy_store
-from detctl_coordinator.storage.store import Store, StoreError
 
-TROUBLE = 2
+if TYPE_CHECKING:
+    from detctl_coordinator.server.settings import Settings
+    from detctl_coordinator.storage.store import Store
+
+OK = 0
+ERROR = 2
+FILE = click.Path(path_type=Path)
+
+_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    # The same layout as that of detctl. A plain dictionary, because click.rich_config would import rich for every start.
+    "rich_help_config": {
+        "options_table_column_types": ["required", "opt_short", "opt_long", "metavar_short", "help"],
+        "text_paragraph_linebreaks": "\n\n",
+        "padding_helptext_first_line": (0, 0, 1, 0),
+        "delimiter_comma": ", ",
+    },
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code: 0 after SIGTERM or SIGINT, 2 on trouble."""
-    flags = vars(_parser().parse_args(argv))
-    command = flags.pop("command", None)
-    for flag in ("store", "to"):
-        if has_password(flags[flag] or ""):
-            say(
-                f"warning: --{flag} holds a password, which every user of this host can read in the list of processes: put the "
-                f"address into DETCTL_COORDINATOR_{flag.upper()}, or the password into a file of mode 0600 (--{flag}-password-file FILE)"
+    """Runs the coordinator and returns its exit code: 0 after SIGTERM or SIGINT, 2 after an error."""
+    try:
+        return int(coordinator.main(args=argv, prog_name="detctl-coordinator", standalone_mode=False) or OK)
+    except click.ClickException as error:
+        return _error(f"{hidden(error.format_message()).rstrip('.')}; see detctl-coordinator --help")
+    except click.Abort:
+        return OK
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    try:
+        number = installed_version("detctl")
+    except PackageNotFoundError:
+        number = "unknown (not installed: running from a source tree)"
+    click.echo(f"detctl-coordinator {number}")
+    ctx.exit()
+
+
+def _option(panel: str, name: str, metavar: str | None, text: str, **more: Any) -> Callable[..., Any]:
+    """Returns a decorator for an option. Settings checks its value and holds its default."""
+    return click.option(name, metavar=metavar, help=text, panel=panel, default=None, **more)
+
+
+@click.command(context_settings=_SETTINGS)
+@click.argument("command", required=False, type=click.Choice(["check", "copy", "health"]), metavar="[COMMAND]")
+@_option(
+    "Listening",
+    "--listen",
+    "ADDRESS",
+    "Listen on HOST:PORT or unix:/path (default 127.0.0.1:7450). Port 0 chooses a free port. "
+    "Other interfaces than loopback need --tls.",
+)
+@_option(
+    "Listening",
+    "--tls",
+    "DIR",
+    "Use tls.crt, tls.key and ca.crt from this folder (detctl ca init creates it). Callers need a certificate too.",
+    type=FILE,
+)
+@_option(
+    "Listening",
+    "--token-file",
+    "FILE",
+    "Read the administrator's token from this file of mode 0600, which is created if it is missing. Only TCP needs it "
+    "(default with --tls: DIR/token, else ~/.local/state/detctl/token).",
+    type=FILE,
+)
+@_option(
+    "Store", "--store", "STORE", "Store data in sqlite:FILE or redis://HOST:PORT/DB (default sqlite:detctl.sqlite)."
+)
+@_option(
+    "Store",
+    "--store-password-file",
+    "FILE",
+    "Read the password of the Redis store redis://USER@HOST:PORT/DB from this file of mode 0600. Every user of the host "
+    "can read a password on the command line.",
+    type=FILE,
+)
+@_option("Store", "--to", "STORE", "With copy: the empty store to copy to.")
+@_option("Store", "--to-password-file", "FILE", "With copy: the file with the password of --to.", type=FILE)
+@_option(
+    "Store", "--allow-volatile-store", None, "Accept a Redis that keeps no data on disk or evicts keys.", is_flag=True
+)
+@_option("Store", "--max-age", "AGE", "Delete runs that are older than this, for example 30d or 12h (default: never).")
+@_option(
+    "Agents",
+    "--machine-timeout",
+    "S",
+    "Fail an audit's runs if their machine is absent for S seconds (default 60).",
+    type=float,
+)
+@_option(
+    "Agents", "--lease", "S", "Repeat a machine's runs after S seconds without a heartbeat (default 20).", type=float
+)
+@_option("Agents", "--heartbeat", "S", "Seconds between two heartbeats of an agent (default 2).", type=float)
+@_option("Limits of each caller", "--max-open-audits", "N", "Unfinished audits (default 50).", type=int)
+@_option(
+    "Limits of each caller", "--max-planned-runs", "N", "Unfinished runs of these audits (default 2000).", type=int
+)
+@_option(
+    "Limits of each caller",
+    "--max-streams",
+    "N",
+    "Open streams: an agent has two, an import has one (default 16).",
+    type=int,
+)
+@_option("Limits of each caller", "--max-watch-calls", "N", "Audits that the caller watches (default 32).", type=int)
+@_option(
+    "Limits of each caller",
+    "--max-calls",
+    "N",
+    "Other open calls (default 32). The coordinator's own user may have 20 times as much of each.",
+    type=int,
+)
+@_option("Operation", "--metrics", "HOST:PORT", "Serve Prometheus metrics there in plain text (default: nowhere).")
+@_option("Operation", "--health-socket", "PATH", "Serve health checks, and nothing else, on this socket.", type=FILE)
+@_option(
+    "Operation", "--log-level", "LEVEL", "Log records from this level: debug, info, warning or error (default info)."
+)
+@_option("Operation", "--ready-fd", "N", "Write the address to this descriptor when ready.", type=int)
+@_option("Operation", "--ready-file", "FILE", "Write the address to this file when ready.", type=FILE)
+@_option("Operation", "--exit-with-parent", None, "Stop when the parent process ends.", is_flag=True)
+@_option("Operation", "--parent-pid", "PID", "Watch this parent process, if the caller knows its id.", type=int)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version.",
+    panel="Operation",
+)
+def coordinator(command: str | None, **options: Any) -> int:
+    """Plan audits, store fingerprints, compare runs and find the causes of differences.
+
+    Without COMMAND the coordinator serves until SIGTERM or Ctrl-C. COMMAND check opens the store, prints warnings and
+    exits. COMMAND copy copies --store into the empty store --to, as a backup or restore. COMMAND health asks the
+    coordinator at --health-socket whether it is well, and exits with 0 or 2.
+
+    Every option can also be set by a variable: DETCTL_COORDINATOR_MAX_AGE is --max-age.
+
+    Example: detctl-coordinator --listen 127.0.0.1:7450 --store redis://127.0.0.1:6379/0
+    """  # fmt: skip
+    from detctl_proto.credentials import CredentialsError
+    from detctl_proto.log_lines import log_to_stderr
+    from pydantic import ValidationError
+
+    from detctl_coordinator.auth.token_file import TokenError
+    from detctl_coordinator.server.listen import ListenError
+    from detctl_coordinator.server.settings import Settings
+    from detctl_coordinator.storage.store import StoreError
+
+    for option in ("store", "to"):
+        if has_password(options[option] or ""):
+            write_line(
+                f"warning: --{option} holds a password, which every user of this host can read in the list of processes: put the "
+                f"address into DETCTL_COORDINATOR_{option.upper()}, or the password into a file of mode 0600 "
+                f"(--{option}-password-file FILE)"
             )
     try:
-        settings = Settings(**{name: value for name, value in flags.items() if value is not None})
+        # A flag that is not given is False: its variable decides then.
+        settings = Settings(
+            **{name: value for name, value in options.items() if value is not None and value is not False}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0]).replace("_", "-")
-        return _trouble(hidden(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})"))
-    logs.set_up(settings.log_level)
+        return _error(hidden(f"--{name}: {first['msg'].removeprefix('Value error, ')} (got {first['input']!r})"))
+    log_to_stderr(settings.log_level)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
     try:
         return {"check": _check, "copy": _copy, "health": _health}.get(command or "", _serve)(settings)
-    except (StoreError, TokenError, CredentialsError, listen.ListenError) as error:
-        return _trouble(str(error))
+    except (StoreError, TokenError, CredentialsError, ListenError) as error:
+        return _error(str(error))
     except KeyboardInterrupt:
-        return 0
+        return OK
 
 
 def _serve(settings: Settings) -> int:
+    import asyncio
+
+    from detctl_coordinator.server import listen
+    from detctl_coordinator.server.server import serve
+
     address = listen.parse(settings.listen, off_loopback=settings.tls is not None)
-    store = _store(settings)
+    store = _open(settings)
     try:
         for warning in store.check():
-            say(f"warning: {warning}")
+            write_line(f"warning: {warning}")
         asyncio.run(serve(settings, store, address))
     finally:
         store.close()
-    return 0
+    return OK
 
 
-def _store(settings: Settings) -> Store:
+def _open(settings: Settings) -> Store:
+    from detctl_coordinator.storage.open_store import open_store
+
     return open_store(
         settings.store, allow_volatile=settings.allow_volatile_store, password_file=settings.store_password_file
     )
 
 
 def _check(settings: Settings) -> int:
-    """Opens the store as a coordinator would and says what is wrong with it."""
-    store = _store(settings)
-    try:
+    """Opens the store as a coordinator does and prints what is wrong with it."""
+    with closing(_open(settings)) as store:
         warnings = store.check()
-    finally:
-        store.close()
-    for warning in warnings:
-        sys.stdout.write(f"warning: {warning}\n")
-    if not warnings:
-        sys.stdout.write("ok\n")
-    return 0
+    sys.stdout.write("".join(f"warning: {warning}\n" for warning in warnings) or "ok\n")
+    return OK
 
 
 def _copy(settings: Settings) -> int:
-    """Backup and restore: everything of --store into --to."""
+    """Copies all of --store into --to, for backup and restore."""
+    from detctl_coordinator.storage.open_store import open_store
+    from detctl_coordinator.storage.reading.copying import copy_store
+
     if settings.to is None:
-        return _trouble("copy: name the store to copy to: --to sqlite:FILE or --to redis://HOST:PORT/DB")
+        return _error("copy: name the store to copy to: --to sqlite:FILE or --to redis://HOST:PORT/DB")
     if settings.to == settings.store:
-        return _trouble("copy: --store and --to name the same store")
+        return _error("copy: --store and --to name the same store")
     with (
-        closing(
+        closing(  # the source may be volatile, because it is only read
             open_store(settings.store, allow_volatile=True, must_exist=True, password_file=settings.store_password_file)
-        ) as source,  # it is only read
+        ) as source,
         closing(
             open_store(
                 settings.to, allow_volatile=settings.allow_volatile_store, password_file=settings.to_password_file
             )
         ) as target,
     ):
-        done = copy_store(source, target, say if sys.stderr.isatty() else lambda text: None)
+        done = copy_store(source, target, write_line if sys.stderr.isatty() else lambda text: None)
     for problem in done.problems:
-        say(f"warning: {problem}")
+        write_line(f"warning: {problem}")
+    result = f"{len(done.problems)} problems" if done.problems else "the copy is complete"
     sys.stdout.write(
         f"copied {done.audits} audits, {done.runs} runs ({done.segments} segments, {done.bytes:,} bytes), {done.machines} machines, "
-        f"{done.tokens} tokens, {done.log_entries} log entries; "
-        + ("read back and sound\n" if not done.problems else f"{len(done.problems)} sealed runs are not sound\n")
+        f"{done.tokens} tokens, {done.log_entries} log entries; {result}\n"
     )
-    return TROUBLE if done.problems else 0
+    return ERROR if done.problems else OK
 
 
 def _health(settings: Settings) -> int:
-    """For an exec probe: asks the coordinator that runs here."""
+    """Asks the coordinator on this host whether it is well, for an exec probe."""
+    from detctl_coordinator.observability.health import check_health
+
     if settings.health_socket is None:
-        return _trouble("health: name the socket of the coordinator that runs here: --health-socket PATH")
-    why = ask_health(settings.health_socket)
-    return _trouble(why) if why else 0
+        return _error("health: name the socket of the coordinator that runs here: --health-socket PATH")
+    why = check_health(settings.health_socket)
+    return _error(why) if why else OK
 
 
-def _trouble(text: str) -> int:
-    say(f"detctl-coordinator: {text}")
-    return TROUBLE
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """As always, less the passwords that a mistyped command line holds."""
-        super().error(hidden(message))
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog="detctl-coordinator",
-        description="Plans audits, stores fingerprints, compares and attributes. Every flag is also a variable DETCTL_COORDINATOR_*.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "command",
-        nargs="?",
-        choices=["check", "copy", "health"],
-        help="check: open the store, print warnings, exit; copy: all of --store into --to, an empty one (backup, restore); "
-        "health: ask the coordinator on --health-socket, exit 0 or 2",
-    )
-    parser.add_argument(
-        "--listen",
-        metavar="ADDRESS",
-        help="HOST:PORT or unix:/path (127.0.0.1:7450); off loopback with --tls alone; port 0: any",
-    )
-    parser.add_argument("--store", metavar="STORE", help="sqlite:FILE or redis://HOST:PORT/DB (sqlite:detctl.sqlite)")
-    parser.add_argument(
-        "--store-password-file",
-        type=Path,
-        metavar="FILE",
-        help="the password of a Redis (redis://USER@HOST:PORT/DB), 0600: a command line is seen by every user of the host",
-    )
-    parser.add_argument("--to", metavar="STORE", help="with copy: the store to copy to")
-    parser.add_argument("--to-password-file", type=Path, metavar="FILE", help="with copy: the password of --to")
-    parser.add_argument(
-        "--tls",
-        type=Path,
-        metavar="DIR",
-        help="tls.crt, tls.key, ca.crt (detctl ca init): callers need a certificate too",
-    )
-    parser.add_argument(
-        "--token-file",
-        type=Path,
-        metavar="FILE",
-        help="an administrator's token, 0600; made when missing; TCP alone needs it (with --tls: DIR/token)",
-    )
-    parser.add_argument(
-        "--metrics", metavar="HOST:PORT", help="answer Prometheus there, in plain text; default: nowhere"
-    )
-    parser.add_argument(
-        "--health-socket", type=Path, metavar="PATH", help="answer health checks, and nothing else, on this Unix socket"
-    )
-    parser.add_argument(
-        "--allow-volatile-store", action="store_true", default=None, help="take a Redis that keeps nothing on disk"
-    )
-    parser.add_argument("--max-age", metavar="AGE", help="forget runs older than this (30d, 12h); default: never")
-    parser.add_argument(
-        "--machine-timeout", type=float, metavar="S", help="how long an audit waits for an absent machine (60)"
-    )
-    parser.add_argument(
-        "--lease", type=float, metavar="S", help="silence after which a machine's runs are given to a new attempt (20)"
-    )
-    parser.add_argument("--heartbeat", type=float, metavar="S", help="how often agents report (2)")
-    for flag, what in (
-        ("--max-open-audits", "audits that one caller may have open (50)"),
-        ("--max-planned-runs", "runs that are not over in these audits (2000)"),
-        ("--max-streams", "streams of one caller at a time: agents have two, an import one (16)"),
-        ("--max-watch-calls", "audits that one caller may follow at a time (32)"),
-        ("--max-calls", "other calls of one caller at a time (32)"),
-    ):
-        parser.add_argument(flag, type=int, metavar="N", help=f"{what}; this coordinator's own user: 20 times as many")
-    parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
-    parser.add_argument("--ready-fd", type=int, metavar="N", help="write the address to this descriptor when ready")
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="write the address to this file when ready")
-    parser.add_argument(
-        "--exit-with-parent", action="store_true", default=None, help="stop when the parent process ends"
-    )
-    parser.add_argument("--parent-pid", type=int, metavar="PID", help="the parent to watch, where the caller knows it")
-    return parser
+def _error(text: str) -> int:
+    write_line(f"detctl-coordinator: {text}")
+    return ERROR
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_entries_behind_a_gap_are_not_overwritten_either(store: Store) -> None:
 def test_an_ordinal_twice_in_one_segment(store: Store) -> None:
     held(store)
     meta, columns, closed = a_segment(0)
-    with pytest.raises(Exception, match="twice, with other content"):
+    with pytest.raises(Exception, match="twice, with different content"):
         store.put_segment("run-1", 1, meta, columns, [*closed, (FORWARD, an_entry(0, seed=1))])
     store.put_segment("run-1", 1, meta, columns, [*closed, closed[0]])
     assert store.streams("run-1") == {FORWARD: 2, LOSS: 2}
@@ -171,7 +171,7 @@ def test_a_run_that_is_over_takes_nothing_new_and_acknowledges_what_is_there(sto
         lambda: store.put_seal("run-1", 1, a_seal(rank=1)),
         lambda: store.put_seal("run-1", 1, a_seal(rank=2)),
     ):
-        with pytest.raises(RunOverError, match="attempt 1 is over"):
+        with pytest.raises(RunOverError, match="attempt 1 has ended"):
             call()
     for contradiction in (
         lambda: store.put_segment("run-1", 1, *a_segment(0, seed=1)),

@@ -95,10 +95,10 @@ def test_a_file_that_holds_no_password(file: Path, text: str, said: str) -> None
 
 
 def test_two_passwords_or_one_too_many_are_refused(file: Path) -> None:
-    with pytest.raises(StoreError, match="take it out of the address") as caught:
+    with pytest.raises(StoreError, match="remove it from the address") as caught:
         open_store("redis://:other-secret@127.0.0.1:1/0", password_file=file)
     assert "other-secret" not in str(caught.value)
-    with pytest.raises(StoreError, match="takes no password"):
+    with pytest.raises(StoreError, match="does not use a password"):
         open_store("sqlite:x", password_file=file)
 
 
@@ -138,8 +138,7 @@ def test_a_mistyped_command_line_and_a_setting_show_none(capsys: pytest.CaptureF
         ["redis://me:s3cret@h/0"],
         ["--stoer=redis://h/0?password=s3cret"],
     ):
-        with pytest.raises(SystemExit):
-            main(words)
+        assert main(words) == 2
     assert "s3cret" not in capsys.readouterr().err
     assert "s3cret" not in repr(Settings(store="redis://:s3cret@h/0", to="redis://:s3cret@h/0"))
     assert hidden("a redis://h/0 b") == "a redis://h/0 b"

@@ -117,7 +117,7 @@ class TestReading:
         assert read == sorted({at // PER_SEGMENT, (at + SITES) // PER_SEGMENT})
 
     def test_an_unknown_run(self, store: Store) -> None:
-        with pytest.raises(StoreError, match="unknown run nobody"):
+        with pytest.raises(StoreError, match="no run has the id nobody"):
             StoredRun(store, "nobody")
 
     def test_a_run_that_sent_nothing(self, store: Store) -> None:
@@ -170,7 +170,7 @@ class TestDamage:
                 data = pack([])
                 meta = replace(meta, crc32=zlib.crc32(data), bytes=len(data), record_count=0)
             store.put_segment("run-1", 1, meta, data, closed)
-        with pytest.raises(DamagedError, match="its index says 7"):
+        with pytest.raises(DamagedError, match="its index has 7"):
             StoredRun(store, "run-1").records(FORWARD, 9)
 
     def test_bytes_that_do_not_match_their_checksum(self, store: Store) -> None:
@@ -203,18 +203,18 @@ class TestVerify:
 
     def test_no_seal(self, store: Store) -> None:
         opened(store)
-        assert verify(store, "run-1") == ["no rank has sent its seal"]
+        assert verify(store, "run-1") == ["no rank has sent a seal"]
 
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
             ({"complete": False}, "rank 0: the probe's own counts and chains did not match"),
             ({"segments": 9}, "rank 0: 4 of 9 segments are missing: 5, 6, 7, 8"),
-            ({"segments": 4}, "rank 0: segments beyond the 4 that were sealed: 4"),
-            ({"streams": seal().streams[:1]}, "rank 0: loss/train has 20 steps, the seal says 0"),
+            ({"segments": 4}, "rank 0: there are segments beyond the 4 sealed ones: 4"),
+            ({"streams": seal().streams[:1]}, "rank 0: loss/train has 20 steps, but the seal has 0"),
             ({"streams": (*seal().streams, SealedStream(StreamKey(0, Stage.UPDATE), 1, 1, bytes(16)))}, "rank 0: update/train has 0 steps"),
-            ({"streams": tuple(replace(s, chain=bytes(16)) for s in seal().streams)}, "rank 0: forward/train ends in another chain"),
-            ({"streams": tuple(replace(s, count=s.count + 1) for s in seal().streams)}, "rank 0: 160 records arrived, the seal says 162"),
+            ({"streams": tuple(replace(s, chain=bytes(16)) for s in seal().streams)}, "rank 0: forward/train ends with another chain"),
+            ({"streams": tuple(replace(s, count=s.count + 1) for s in seal().streams)}, "rank 0: 160 records arrived, but the seal"),
         ],
     )  # fmt: skip
     def test_a_seal_that_does_not_match(self, store: Store, changes: dict[str, object], said: str) -> None:
@@ -233,4 +233,4 @@ class TestVerify:
         meta, data, _ = next(segments())
         other = StreamKey(1, Stage.LOSS)
         store.put_segment("run-1", 1, replace(meta, rank=1), data, [(other, entries(LOSS)[0])])
-        assert verify(store, "run-1") == ["rank 1 sent records and no seal"]
+        assert verify(store, "run-1") == ["rank 1 sent records but no seal"]

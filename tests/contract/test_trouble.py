@@ -209,7 +209,7 @@ class TestUnfitRedis:
             address = place.server.address.replace("unix://", "unix://detctl:s3cret@")
             store = open_store(address)
             (warning,) = store.check()
-            assert "CONFIG is barred" in warning and "s3cret" not in warning
+            assert "CONFIG is not allowed" in warning and "s3cret" not in warning
             opened(store)
             store.put_segment("run-1", 1, *a_segment(0))
             assert store.streams("run-1")[FORWARD] == 2
@@ -248,7 +248,7 @@ class TestSqliteFile:
         SqliteStore(tmp_path / "store.db").close()
         with sqlite3.connect(tmp_path / "store.db") as connection:
             connection.execute("PRAGMA user_version = 9")
-        with pytest.raises(StoreError, match=r"newer detctl.*schema 9"):
+        with pytest.raises(StoreError, match=r"newer detctl.*schema is 9"):
             SqliteStore(tmp_path / "store.db")
 
     def test_a_database_of_somebody_else_is_left_alone(self, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ class TestSqliteFile:
 
     def test_no_database_at_all(self, tmp_path: Path) -> None:
         (tmp_path / "store.db").write_text("step,loss\n" * 1000)
-        with pytest.raises(StoreError, match="damaged or no SQLite database"):
+        with pytest.raises(StoreError, match="damaged or not an SQLite database"):
             SqliteStore(tmp_path / "store.db")
 
     def test_a_file_that_another_program_locks(self, tmp_path: Path) -> None:

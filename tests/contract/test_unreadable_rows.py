@@ -8,10 +8,11 @@ import pytest
 import redis
 from detctl_coordinator.auth.token_book import TokenBook
 from detctl_coordinator.domain.audit import Audit
-from detctl_coordinator.domain.identity import Role, new_token, token_to_document
-from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.domain.identity import Role, new_token
+from detctl_coordinator.domain.machine import Machine
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import machine_to_json, token_to_json
 from detctl_coordinator.storage.reading.copying import copy_store
 from detctl_coordinator.storage.redis import keys
 from detctl_coordinator.storage.store import DocumentError, RejectedDataError
@@ -59,9 +60,9 @@ def filled(place: Place) -> None:
     for name, created in (("bad", 1.0), ("good", 2.0)):
         run = a_run(f"{name}-1", name, created_unix_s=created)
         store.put_audit(an_audit(run, audit_id=name, created=created))
-        store.put_machine(name, machine_to_document(Machine(name)))
+        store.put_machine(name, machine_to_json(Machine(name)))
         token, _ = new_token(Role.VIEWER, name, "local", 0.0, 1.0)
-        store.put_token(name, {**token_to_document(token), "token_id": name})
+        store.put_token(name, {**token_to_json(token), "token_id": name})
         store.append_log(
             name, {"at": 1.0, "who": "", "event": "e", "text": name, "audit": "", "machine": "", "detail": {}}
         )

@@ -51,7 +51,7 @@ def test_the_store_is_deleted_in_mid_run(tmp_path: Path, numbers: Path) -> None:
         for file in tmp_path.glob("store.db*"):
             file.unlink()
         house.gate.touch()
-        why = "deleted or replaced while it was open: restart the coordinator"
+        why = "deleted or replaced while it was open"
         wait_for("it is said", lambda: why in house.detctl("machines").stderr)
         house.kill("coordinator", signal.SIGTERM)
         house.coordinator()

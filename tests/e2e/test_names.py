@@ -13,7 +13,7 @@ def test_a_second_agent_of_the_same_name_is_told(house: House, numbers: Path) ->
         "second", "detctl_agent.main", "--name", "gpu1", "--coordinator", house.address,
         "--catalog", str(house.folder / "gpu1.toml"), "--state", str(house.folder / "other"),
     )  # fmt: skip
-    told = "another agent named gpu1 is connected: end it, or give this one another --name"
+    told = "another agent named gpu1 is connected: stop it, or start this one with another --name"
     wait_for("the second agent is told", lambda: told in (house.folder / "second.log").read_text())
     assert house.machine("gpu1")["connected"]
 

@@ -142,11 +142,11 @@ def test_flags_in_manifests_are_flags_of_the_programs() -> None:
     import click
     from detctl_agent.commands.health import health
     from detctl_agent.commands.serve import serve
-    from detctl_coordinator.main import _parser
+    from detctl_coordinator.main import coordinator
 
     deployments = {one["metadata"]["name"]: one for one in documents() if one["kind"] == "Deployment"}
     container = deployments["coordinator"]["spec"]["template"]["spec"]["containers"][0]
-    _parser().parse_args(container["args"])
+    coordinator.make_context("detctl-coordinator", list(container["args"]))
     agent = deployments["launcher"]["spec"]["template"]["spec"]["containers"][0]
     words, left, _ = serve.make_parser(click.Context(serve)).parse_args(list(agent["args"]))
     assert {"name", "coordinator", "tls", "catalog", "jobs", "state", "parallel"} == set(words) and left == []
@@ -157,7 +157,7 @@ def test_flags_in_manifests_are_flags_of_the_programs() -> None:
     for probe in ("startupProbe", "readinessProbe"):
         command = container[probe]["exec"]["command"]
         assert command[0] == "detctl-coordinator"
-        assert _parser().parse_args(command[1:]).command == "health"
+        assert coordinator.make_context("detctl-coordinator", command[1:]).params["command"] == "health"
 
 
 def test_documented_commands_name_what_is_there() -> None:

@@ -62,11 +62,11 @@ def test_a_unit_gives_away_nothing(unit: Path) -> None:
 def test_programs_take_what_their_units_give() -> None:
     import click
     from detctl_agent.commands.serve import serve
-    from detctl_coordinator.main import _parser
+    from detctl_coordinator.main import coordinator
 
     commands = {unit.stem: shlex.split(read(unit)["Service"]["ExecStart"]) for unit in UNITS}
-    given = _parser().parse_args(commands["detctl-coordinator"][1:])
-    assert given.listen == "0.0.0.0:7450" and given.tls is not None
+    given = coordinator.make_context("detctl-coordinator", commands["detctl-coordinator"][1:]).params
+    assert given["listen"] == "0.0.0.0:7450" and given["tls"] is not None
     words, left, _ = serve.make_parser(click.Context(serve)).parse_args(commands["detctl-agent"][1:])
     assert set(words) == {"tls", "catalog", "state"} and left == []
     variables = {option.envvar for option in serve.params}

@@ -1,1 +1,1 @@
-"""Who calls: tokens, certificates, and the identity that a call carries."""
+"""Identifies callers: tokens, certificates, and the identity that a call carries."""

@@ -1,4 +1,4 @@
-"""Who makes the call that is being served: the identified caller, and what gRPC and the metadata of the call report of it."""
+"""The caller of the call that is being served: its identity, and what gRPC and the call's metadata report about it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _CALLER: ContextVar[Caller] = ContextVar("caller", default=LOCAL)
 
 
 def current_caller() -> Caller:
-    """Who makes the call that is being served; LOCAL on a Unix socket, which only its owner can open."""
+    """Returns who makes the call that is being served; LOCAL on a Unix socket, which only its owner can open."""
     return _CALLER.get()
 
 
 def set_current_caller(caller: Caller) -> None:
-    """Holds for the call that is being served: the interceptor has identified its caller."""
+    """Sets the caller of the call that is being served, after the interceptor has identified it."""
     _CALLER.set(caller)
 
 
 def metadata_value(metadata: Any, key: str) -> str:
-    """The first value of a key, empty where there is none. metadata: what grpc.aio gives, possibly None."""
+    """Returns the first value of a key, or "" if it is missing. metadata: what grpc.aio gives, possibly None."""
     for name, value in metadata or ():
         if name.lower() == key:
             return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -32,10 +32,10 @@ def metadata_value(metadata: Any, key: str) -> str:
 
 
 def calling_machine(context: Any) -> str:
-    """The machine that the caller says it is; empty for a CLI."""
+    """Returns the machine that the caller claims to be; "" for a CLI."""
     return metadata_value(context.invocation_metadata(), MACHINE_KEY)
 
 
 def peer_of(context: Any) -> str:
-    """The caller's address as gRPC has it (`ipv4:127.0.0.1:5000`, `unix:`)."""
+    """Returns the caller's address as gRPC formats it (`ipv4:127.0.0.1:5000`, `unix:`)."""
     return unquote(str(context.peer() or ""))

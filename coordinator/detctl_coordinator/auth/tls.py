@@ -1,4 +1,6 @@
-"""Server credentials from a folder: clients must show a certificate of its authority; files that were replaced serve the next handshake."""
+"""Server credentials from a folder. Clients must present a certificate that its authority signed.
+
+If the files are replaced, the next handshake uses the new ones."""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def server_credentials(folder: Path) -> grpc.ServerCredentials:
-    """Raises CredentialsError where the folder is not complete now."""
+    """Returns the credentials in `folder`. Raises CredentialsError if the folder is not complete now."""
     current = read_folder(folder)
 
     def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -20,7 +22,9 @@ def server_credentials(folder: Path) -> grpc.ServerCredentials:
         try:
             now = read_folder(folder)
         except CredentialsError as error:
-            log.warning("event=certificate-kept why=%s", error)  # half replaced: the old one serves on
+            log.warning(
+                "event=certificate-kept why=%s", error
+            )  # the files are half replaced: keep serving the old ones
             return None
         if now == current:
             return None
@@ -30,7 +34,7 @@ def server_credentials(folder: Path) -> grpc.ServerCredentials:
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(current),
-        fetch,  # type: ignore[arg-type]  # None says "as before", which the stubs do not know
+        fetch,  # type: ignore[arg-type]  # None means "unchanged", which the stubs do not know
         require_client_authentication=True,
     )
 

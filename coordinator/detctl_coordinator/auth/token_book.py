@@ -1,23 +1,22 @@
-"""The store's tokens as every call needs them: read at most once a second, at once for one that is not known yet."""
+"""A cache of the store's tokens. It is read again at most once a second, or at once for a token that it does not know yet."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from detctl_coordinator.domain.identity import Token, token_from_document
+from detctl_coordinator.domain.identity import Token
 from detctl_coordinator.storage.async_store import AsyncStore
-from detctl_coordinator.storage.schemas import checked_token
-from detctl_coordinator.storage.store import DocumentError, NamedRows, Unreadable
+from detctl_coordinator.storage.documents import read_tokens
 
-# A revoked token is dead on every replica after this long; a new one is known at once, but a flood of wrong ones reads the store no faster.
+# Every replica refuses a revoked token after FRESH_S. A new token is found at once, but unknown tokens cannot trigger more than one
+# read in AGAIN_S.
 FRESH_S = 1.0
 AGAIN_S = 0.1
 
 
 class TokenBook:
-    """Raises StoreError where the store does not answer: nobody is let in by what may be out of date."""
+    """The tokens by id. Raises StoreError if the store does not answer: an outdated copy must not admit anybody."""
 
     def __init__(self, store: AsyncStore, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -26,7 +25,7 @@ class TokenBook:
         self._read_at = float("-inf")
 
     async def get(self, token_id: str) -> Token | None:
-        """The token as stored, None for an unknown id."""
+        """Returns the token as it is stored, or None for an unknown id."""
         age = self._monotonic() - self._read_at
         if age >= FRESH_S or (token_id not in self._tokens and age >= AGAIN_S):
             self._tokens = read_tokens(await self._store.tokens())
@@ -34,17 +33,5 @@ class TokenBook:
         return self._tokens.get(token_id)
 
     def forget(self) -> None:
-        """After a change made here: the next call reads."""
+        """Makes the next call read the store, because this process changed a token."""
         self._read_at = float("-inf")
-
-
-def read_tokens(documents: NamedRows[Mapping[str, Any]]) -> NamedRows[Token]:
-    """The tokens by id; one whose document cannot be read lets nobody in, and keeps nobody else out."""
-    found: dict[str, Token] = {}
-    bad = list(documents.unreadable)
-    for token_id, document in documents.items():
-        try:
-            found[token_id] = token_from_document(checked_token(document))
-        except DocumentError as error:
-            bad.append(Unreadable("token", token_id, str(error)))
-    return NamedRows(found, bad)

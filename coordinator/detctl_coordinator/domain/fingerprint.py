@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from detctl_coordinator.domain.widths import U32, U64
+
 
 class Stage(IntEnum):
     """The part of training that a value belongs to, in causal order (docs/concepts.md)."""
@@ -47,7 +49,7 @@ class Phase(IntEnum):
 class StreamKey:
     """One sequence of steps: a stage of a rank in a phase."""
 
-    rank: int
+    rank: U32
     stage: Stage
     phase: Phase = Phase.TRAIN
 
@@ -104,8 +106,8 @@ class SealedStream:
     """What one stream must add up to."""
 
     key: StreamKey
-    steps: int
-    count: int
+    steps: U64
+    count: U64
     chain: bytes
 
 
@@ -113,10 +115,10 @@ class SealedStream:
 class Seal:
     """The last word of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/transport/frames.py)."""
 
-    rank: int
-    segments: int
-    last_step: int
-    steps_finished: int
+    rank: U32
+    segments: U32
+    last_step: U32
+    steps_finished: U32
     reason: str
     complete: bool
     streams: tuple[SealedStream, ...]

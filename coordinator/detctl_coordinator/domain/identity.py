@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+
+from detctl_coordinator.domain.widths import Finite
 
 TOKEN = re.compile(r"dct_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
 VALID_S = 365 * 86_400.0
@@ -82,9 +83,9 @@ class Token:
     name: str
     digest: str
     created_by: str
-    created_unix_s: float
-    expires_unix_s: float
-    revoked_unix_s: float = 0.0
+    created_unix_s: Finite
+    expires_unix_s: Finite
+    revoked_unix_s: Finite = 0.0
 
 
 class AccessDeniedError(Exception):
@@ -140,13 +141,3 @@ def check_call(caller: Caller, method: str, machine: str) -> None:
         return
     if machine != (caller.name if caller.role is Role.MACHINE else ""):
         raise AccessDeniedError(f"{caller.name} may not speak for machine {machine or '(none named)'}", known=True)
-
-
-def token_to_document(token: Token) -> dict[str, Any]:
-    """JSON values, keys as in the dataclass."""
-    return {**token.__dict__, "role": token.role.value}
-
-
-def token_from_document(document: Mapping[str, Any]) -> Token:
-    """The reverse of token_to_document."""
-    return Token(**{**document, "role": Role(document["role"])})

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_coordinator.domain.widths import U32, U64, Finite
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -30,9 +32,9 @@ class Working:
     """One run that the agent has in hand."""
 
     run_id: str
-    attempt: int
-    step: int = 0
-    records: int = 0
+    attempt: U32
+    step: U32 = 0
+    records: U64 = 0
 
 
 @dataclass(frozen=True)
@@ -45,57 +47,8 @@ class Machine:
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    parallel_runs: int = 1
+    parallel_runs: U32 = 1
     working: tuple[Working, ...] = ()
     connected: bool = True  # as its last word; a lease says whether to believe it
     beat: str = ""  # another value at each sign of life
-    last_seen_unix_s: float = 0.0
-
-
-def machine_to_document(machine: Machine) -> dict[str, Any]:
-    """JSON values, keys as in the dataclass."""
-    return {
-        "name": machine.name,
-        "boot_id": machine.boot_id,
-        "version": machine.version,
-        "recipes": [
-            {
-                "name": recipe.name,
-                "source_digest": recipe.source_digest,
-                "parameters": dict(recipe.parameters),
-                "paths": list(recipe.paths),
-                "patterns": dict(recipe.patterns),
-                "git_commit": recipe.git_commit,
-                "command": list(recipe.command),
-                "timeout_s": recipe.timeout_s,
-            }
-            for recipe in machine.recipes.values()
-        ],
-        "environments": {name: dict(emulate) for name, emulate in machine.environments.items()},
-        "manifest": dict(machine.manifest),
-        "parallel_runs": machine.parallel_runs,
-        "working": [[w.run_id, w.attempt, w.step, w.records] for w in machine.working],
-        "connected": machine.connected,
-        "beat": machine.beat,
-        "last_seen_unix_s": machine.last_seen_unix_s,
-    }
-
-
-def machine_from_document(document: Mapping[str, Any]) -> Machine:
-    """The reverse of machine_to_document."""
-    recipes = [
-        Recipe(**{**raw, "paths": tuple(raw["paths"]), "command": tuple(raw["command"])}) for raw in document["recipes"]
-    ]
-    return Machine(
-        name=document["name"],
-        boot_id=document["boot_id"],
-        version=document["version"],
-        recipes={recipe.name: recipe for recipe in recipes},
-        environments=document["environments"],
-        manifest=document["manifest"],
-        parallel_runs=document["parallel_runs"],
-        working=tuple(Working(*row) for row in document["working"]),
-        connected=document["connected"],
-        beat=document["beat"],
-        last_seen_unix_s=document["last_seen_unix_s"],
-    )
+    last_seen_unix_s: Finite = 0.0

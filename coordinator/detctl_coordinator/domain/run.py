@@ -10,6 +10,8 @@ from typing import Any, Literal
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.run_labels import variation_text
 
+from detctl_coordinator.domain.widths import I32, U32, U64, Finite
+
 Purpose = Literal["", "zoom", "experiment"]
 
 
@@ -56,15 +58,15 @@ class RunSpec:
     audit_id: str
     recipe: str
     arm: Arm
-    twin: int
+    twin: U32
     parameters: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     interventions: Mapping[str, str] = field(default_factory=dict)
     level: str = DEFAULT_LEVEL
-    step_from: int = 0
-    step_to: int | None = 32
+    step_from: U32 = 0
+    step_to: U32 | None = 32
     expected_source_digest: str = ""
-    budget_share: float = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    budget_share: Finite = 0.0  # of step time, that the probe may take; 0: as much as it needs
     purpose: Purpose = ""
 
     @property
@@ -78,11 +80,11 @@ class RunOutcome:
     """How an attempt ended: `end` is exit, window, stop, timeout, lost, cancelled, output-limit, disk-full, refused."""
 
     end: str
-    exit_code: int = 0
+    exit_code: I32 = 0
     message: str = ""
     output_tail: str = ""
-    ranks: int = 0
-    wall_s: float = 0.0
+    ranks: U32 = 0
+    wall_s: Finite = 0.0
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,11 @@ class RunRecord:
 
     spec: RunSpec
     state: RunState = RunState.WAITING
-    attempt: int = 0
+    attempt: U32 = 0
     boot_id: str = ""
-    step: int = 0
-    records: int = 0
-    created_unix_s: float = 0.0
+    step: U32 = 0
+    records: U64 = 0
+    created_unix_s: Finite = 0.0
     manifest: Mapping[str, Any] = field(default_factory=dict)
     outcome: RunOutcome | None = None
     message: str = ""

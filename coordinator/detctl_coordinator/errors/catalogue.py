@@ -28,9 +28,9 @@ CATALOGUE = {
     Code.ALREADY_EXISTS: Entry(StatusCode.ALREADY_EXISTS, "TAKEN"),
     Code.FAILED_PRECONDITION: Entry(StatusCode.FAILED_PRECONDITION, "NOT_NOW"),
     Code.RESOURCE_EXHAUSTED: Entry(StatusCode.RESOURCE_EXHAUSTED, "TOO_MUCH"),
-    Code.DATA_LOSS: Entry(StatusCode.DATA_LOSS, "DAMAGED", "what is stored of it cannot be read: {detail}"),
+    Code.DATA_LOSS: Entry(StatusCode.DATA_LOSS, "DAMAGED", "the stored data cannot be read: {detail}"),
     Code.CONCURRENT_CHANGE: Entry(
-        StatusCode.UNAVAILABLE, "STORE", "somebody else changed it at the same moment; try again"
+        StatusCode.UNAVAILABLE, "STORE", "another caller changed it at the same moment; try again"
     ),
     Code.UNAVAILABLE: Entry(StatusCode.UNAVAILABLE, "STORE", "the coordinator's store does not answer: {detail}"),
     Code.INTERNAL: Entry(StatusCode.INTERNAL, "INTERNAL", "internal error in the coordinator; its log has the details"),

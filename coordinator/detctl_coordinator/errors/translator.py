@@ -30,7 +30,7 @@ _LINES = LineLimiter()
 
 
 def translate(error: Exception) -> RefusedCallError:
-    """Any exception as a refused call, whose text the caller may receive."""
+    """Returns any exception as a refused call, whose text the caller may receive."""
     if isinstance(error, RefusedCallError):
         return error
     code = next((code for kind, code in _CODES if isinstance(error, kind)), Code.INTERNAL)
@@ -44,7 +44,7 @@ def count_refused(method: str, code: Code) -> None:
 
 
 def _host(context: Any) -> str:
-    """The address that the call comes from, without the port, which differs for each connection."""
+    """Returns the address that the call comes from, without the port, which differs for each connection."""
     peer = str(context.peer())
     return peer.rpartition(":")[0] if peer.startswith("ip") else peer
 

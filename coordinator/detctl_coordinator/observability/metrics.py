@@ -1,6 +1,6 @@
-"""Figures for Prometheus, on an address of their own (`--metrics HOST:PORT`, metrics_server.py); nothing is counted anywhere else.
+"""Metrics for Prometheus, served on a separate address (`--metrics HOST:PORT`, metrics_server.py).
 
-No label comes from a user's name but those of machines and methods, so the number of series has a bound (limits.MACHINES_MAX).
+Labels hold methods, codes, states and machines, never other names that users choose, so limits.MACHINES_MAX bounds the number of series.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ ACTIVE_RUNS = Gauge(
     "detctl_active_runs", "Runs of these audits that are not over, by state.", ("state",), registry=REGISTRY
 )
 MACHINE_UP = Gauge("detctl_machine_up", "1 for a machine whose agent is connected.", ("machine",), registry=REGISTRY)
-STORE_UP = Gauge("detctl_store_up", "1 where the store answered the last look at it.", registry=REGISTRY)
+STORE_UP = Gauge("detctl_store_up", "1 if the store answered the last read.", registry=REGISTRY)
 STATES = ("waiting", "assigned", "running")
 
 
-def looked(machines: Iterable[tuple[str, bool]], audits: int, runs: Iterable[str]) -> None:
-    """After a look at the store: machines with whether they live, active audits, states of their runs."""
+def set_gauges(machines: Iterable[tuple[str, bool]], audits: int, runs: Iterable[str]) -> None:
+    """Sets the gauges after a read of the store. machines: (name, whether it is alive); runs: states of the runs of active audits."""
     STORE_UP.set(1)
     ACTIVE_AUDITS.set(audits)
     counted = list(runs)

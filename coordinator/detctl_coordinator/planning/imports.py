@@ -1,4 +1,4 @@
-"""Folders made by `detctl record`: each is a run of its own small audit, without a machine that takes part."""
+"""Plans imports: each folder that `detctl record` wrote becomes the only run of a small audit, in which no agent takes part."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ PREFIX = "import-"
 
 
 def is_import_id(audit_id: str) -> bool:
-    """Whether an audit came from a folder; ids of planned audits never begin so."""
+    """Returns whether an audit was imported from a folder. Ids of other audits never have this prefix."""
     return audit_id.startswith(PREFIX)
 
 
 def plan_import(
     label: str, run_json: dict[str, Any], now_unix_s: float, holder: str = "", secret_digest: str = ""
 ) -> Audit:
-    """An audit of one run that is RUNNING, attempt 1. label: machine/environment/variation/twin-N; holder, secret_digest: see
-    RunRecord. Raises RefusedCallError."""
+    """Returns an audit of one run, which is RUNNING in attempt 1. label: machine/environment/variation/twin-N; holder, secret_digest:
+    see RunRecord. Raises RefusedCallError."""
     machine, environment, variation, twin = _label(label)
-    told = in_form(ImportedRun, run_json, "run.json")
+    imported = in_form(ImportedRun, run_json, "run.json")
     audit_id = PREFIX + secrets.token_hex(6)
     spec = RunSpec(
         run_id=f"{audit_id}.000",
         audit_id=audit_id,
-        recipe=limits.clean(told.recipe or "record", 64),
+        recipe=limits.clean(imported.recipe or "record", 64),
         arm=Arm(machine, environment, variation),
         twin=twin,
-        level=limits.clean(told.level or DEFAULT_LEVEL, 16),
+        level=limits.clean(imported.level or DEFAULT_LEVEL, 16),
         step_to=None,
-        budget_share=_share(told.budget_share),
+        budget_share=_share(imported.budget_share),
     )
     request = AuditRequest(
         recipe=spec.recipe, machines=(), twins=1, step_to=None, to_end=True, requested_by=holder or "import"
@@ -60,11 +60,13 @@ def _label(text: str) -> tuple[str, str, tuple[tuple[str, str], ...], int]:
     label = parse_label(text)
     if label is None or label.kind != "twin" or not (is_name(label.machine) and is_name(label.environment)):
         raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"label {limits.clean(text, 80)!r}: expected machine/environment/variation/twin-N"
+            Code.INVALID_ARGUMENT,
+            f"label {limits.clean(text, 80)!r} must have the form machine/environment/variation/twin-N",
         )
     if label.number > RUNS_MAX:
         raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"label {limits.clean(text, 80)!r}: twin-N needs a number up to {RUNS_MAX}"
+            Code.INVALID_ARGUMENT,
+            f"label {limits.clean(text, 80)!r}: N in twin-N must be a number up to {RUNS_MAX}",
         )
     pairs = [] if label.variation == BASE else [item.partition("=")[::2] for item in label.variation.split(",")]
     variation = tuple(sorted((limits.clean(name, 80), limits.clean(value, 128)) for name, value in pairs))

@@ -1,6 +1,6 @@
-"""Who may write to a run: the agent of its machine; for a joined or imported run whoever joined or imported it, with its secret.
+"""Decides who may write to a run: the agent of its machine, or the user who joined or imported it and sends its secret. Pure.
 
-The secret goes to its holder once, in JoinReply or ImportReply; what is stored is its digest. Pure.
+The holder receives the secret once, in JoinReply or ImportReply. The store keeps only its digest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from detctl_coordinator.planning.imports import is_import_id
 
 @dataclass(frozen=True)
 class Sender:
-    """Who makes a call. `machine`: for which it speaks, empty for a command line; `peer`: its address as gRPC has it."""
+    """Who makes a call. machine: the machine that it acts for, "" for a command line; peer: its address as gRPC formats it."""
 
     caller: Caller = LOCAL
     machine: str = ""
@@ -26,52 +26,56 @@ class Sender:
 
     @property
     def name(self) -> str:
-        """The machine that it speaks for, else the caller's own."""
+        """The machine that the caller acts for, else the caller's own name."""
         return limits.clean(self.machine, 80) or self.caller.name
 
 
 def new_secret() -> tuple[str, str]:
-    """(the secret of a run, the digest that is stored)"""
+    """Returns (the secret of a run, the digest that is stored)."""
     text = secrets.token_urlsafe(32)
     return text, digest_of(text)
 
 
 def sent_by_users(audit: Audit) -> bool:
-    """Whether runs of this audit come from users, not from agents: imported folders, and runs that users launch themselves."""
+    """Returns whether users, not agents, send the runs of this audit: imported folders, and runs that users start themselves."""
     return is_import_id(audit.audit_id) or audit.request.join_only
 
 
 def is_holder(run: RunRecord, sender: Sender, *, by_users: bool) -> bool:
-    """Whether the run is the sender's by name. by_users: see `sent_by_users`."""
+    """Returns whether the sender has the name of the run's holder. by_users: see `sent_by_users`."""
     if by_users:
         return bool(run.holder) and run.holder == sender.caller.name
     return run.spec.arm.machine == sender.machine
 
 
-def why_not(run: RunRecord, sender: Sender, secret: str, *, by_users: bool) -> str:
-    """Why the sender may not write to the run, one line for people; empty where it may."""
+def refusal_reason(run: RunRecord, sender: Sender, secret: str, *, by_users: bool) -> str:
+    """Returns why the sender may not write to the run, one line for people; "" if it may."""
     run_id = run.spec.run_id
     if not by_users:
         if is_holder(run, sender, by_users=False):
             return ""
         machine = limits.clean(sender.machine, 80) or "this caller"
-        return f"run {run_id} belongs to another machine than {machine}"
+        return f"run {run_id} belongs to another machine, not to {machine}"
     if not run.secret_digest:
-        return f"run {run_id} is nobody's now: join or import it again, with the detctl of this coordinator"
+        return (
+            f"run {run_id} has no holder now: join or import it again, with the same detctl version as this coordinator"
+        )
     if not is_holder(run, sender, by_users=True):
         return f"run {run_id} belongs to {run.holder}, not to {sender.name}"
     if not secret:
-        return f"run {run_id} is sent with the secret that its holder was given, and none came: upgrade detctl on the sending host"
+        return (
+            f"run {run_id} needs the secret of its holder, and the message has none: upgrade detctl on the sending host"
+        )
     if not hmac.compare_digest(run.secret_digest, digest_of(secret)):
-        return f"run {run_id} has another holder by now: the secret that came is not its own"
+        return f"run {run_id} has another holder now: the secret in the message is not the current one"
     return ""
 
 
 def may_join(audit: Audit, caller: Caller) -> bool:
-    """Whether the caller may train runs of an audit that waits for its runs: also whom its request names."""
+    """Returns whether the caller may join runs of this audit: its managers, and the joiners that its request names."""
     return may_manage(audit, caller) or caller.name in audit.request.joiners
 
 
 def may_manage(audit: Audit, caller: Caller) -> bool:
-    """Whether the caller may cancel an audit, explain it, and take over its runs: who started it, and administrators."""
+    """Returns whether the caller may cancel or explain the audit and take over its runs: its owner and administrators may."""
     return caller.role is Role.ADMIN or caller.name == (audit.owner or audit.request.requested_by)

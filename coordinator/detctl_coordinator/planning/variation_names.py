@@ -1,6 +1,6 @@
-"""Resolves a name in --set and --vary: the recipe's parameter, else the probe's intervention, else an error (docs/adr/0020).
+"""Resolves a name in --set and --vary: a parameter of the recipe, else an intervention of the probe, else an error (docs/adr/0020).
 
-`param:`, `probe:` and `env:` force one. Variables are never guessed: they need `env:`.
+The prefixes `param:`, `probe:` and `env:` choose the kind. Environment variables always need `env:`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = ("param", "probe", "env")
 
 @dataclass(frozen=True)
 class Change:
-    """kind: param, probe or env; `typed`: the name as the user typed it, which is the name of the arm."""
+    """One changed name. kind: param, probe or env; typed: the name as the user typed it, which labels the configuration."""
 
     kind: str
     name: str
@@ -32,7 +32,7 @@ class Change:
 
 
 def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
-    """The change that a name means on all these machines (machine -> its recipe). Raises RefusedCallError."""
+    """Returns the change that a name means on all these machines (machine -> its recipe). Raises RefusedCallError."""
     kind, _, name = typed.partition(":")
     if not name:
         if all(typed in recipe.parameters for recipe in recipes.values()):
@@ -53,52 +53,54 @@ def resolve(typed: str, recipes: Mapping[str, Recipe]) -> Change:
             return Change("env", name, typed)
         raise RefusedCallError(
             Code.INVALID_ARGUMENT,
-            f"variable {limits.clean(name)!r} may not be set from here (a variable can be code); allowed: "
+            f"variable {limits.clean(name)!r} cannot be set in an audit, because a variable can run code; allowed: "
             + ", ".join(sorted(REMOTE)),
         )
     raise RefusedCallError(
-        Code.INVALID_ARGUMENT, f"{limits.clean(typed)!r}: a prefix is one of " + ", ".join(f"{k}:" for k in KINDS)
+        Code.INVALID_ARGUMENT,
+        f"{limits.clean(typed)!r}: the prefix must be one of " + ", ".join(f"{k}:" for k in KINDS),
     )
 
 
 def check_value(change: Change, value: str, recipes: Mapping[str, Recipe]) -> None:
-    """Raises RefusedCallError where a machine surely would not take the value; it decides itself about patterns of its own."""
+    """Raises RefusedCallError if a machine would certainly refuse the value; the machine itself checks its own patterns."""
     shown = f"{change.typed}={limits.clean(redact_pairs({change.name: value})[change.name])!r}"
     if change.kind == "env":
         if not REMOTE_VALUE.fullmatch(value):
-            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{shown}: a value looks like {REMOTE_VALUE.pattern}")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{shown}: the value must match {REMOTE_VALUE.pattern}")
     elif change.kind == "probe":
         if not INTERVENTIONS[change.name].accepts(value):
             raise RefusedCallError(
-                Code.INVALID_ARGUMENT, f"{shown}: {change.name} takes {INTERVENTIONS[change.name].takes}"
+                Code.INVALID_ARGUMENT, f"{shown}: the value of {change.name} must be {INTERVENTIONS[change.name].takes}"
             )
     else:
         if len(value) > limits.VALUE_CHARS_MAX or not is_clean(value):
             raise RefusedCallError(
                 Code.INVALID_ARGUMENT,
-                f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters, and none that controls a terminal",
+                f"{shown}: a value has at most {limits.VALUE_CHARS_MAX} characters and no control characters",
             )
         for machine, recipe in recipes.items():
             pattern = recipe.patterns.get(change.name, DEFAULT_PATTERN)
             if not may_accept(pattern, value):
                 raise RefusedCallError(
-                    Code.INVALID_ARGUMENT, f"{shown}: machine {machine} takes values like {limits.clean(pattern)}"
+                    Code.INVALID_ARGUMENT,
+                    f"{shown}: machine {machine} accepts only values that match {limits.clean(pattern)}",
                 )
 
 
 def check_given(given: Collection[str], recipes: Mapping[str, Recipe]) -> None:
-    """Raises RefusedCallError where a recipe needs a value of the request: its own is empty and its pattern takes none such."""
+    """Raises RefusedCallError if a recipe needs a value from the request: its own value is empty, and its pattern does not allow that."""
     for machine, recipe in recipes.items():
         for name, pattern in recipe.patterns.items():
             if name not in given and recipe.parameters.get(name) == "" and not may_accept(pattern, ""):
                 raise RefusedCallError(
                     Code.INVALID_ARGUMENT,
-                    f"recipe {recipe.name} needs {name}: --set {name}=… (machine {machine} takes values like {limits.clean(pattern)})",
+                    f"recipe {recipe.name} needs --set {name}=… (machine {machine} accepts values that match {limits.clean(pattern)})",
                 )
 
 
 def _parameters(recipes: Mapping[str, Recipe]) -> set[str]:
-    """Parameters that every machine's recipe has."""
+    """Returns the parameters that the recipe has on every machine."""
     sets = [set(recipe.parameters) for recipe in recipes.values()]
     return set.intersection(*sets) if sets else set()
 
@@ -108,7 +110,7 @@ def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Reci
     partly = [machine for machine, offered in recipes.items() if name in offered.parameters]
     if partly:
         text = (
-            f"recipe {recipe} has a parameter {name!r} on {', '.join(partly)} alone; all machines of the audit need it"
+            f"recipe {recipe} has a parameter {name!r} only on {', '.join(partly)}; all machines of the audit need it"
         )
         return RefusedCallError(Code.INVALID_ARGUMENT, text)
     close = difflib.get_close_matches(name, valid, n=1)
@@ -118,5 +120,5 @@ def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Reci
     names = ", ".join(valid) or "none"
     return RefusedCallError(
         Code.INVALID_ARGUMENT,
-        f"{limits.clean(typed)!r} is no parameter of {recipe} and no intervention; {hint}valid: {names}",
+        f"{limits.clean(typed)!r} is neither a parameter of {recipe} nor an intervention; {hint}valid: {names}",
     )

@@ -1,4 +1,4 @@
-"""How many bytes of callers' data may be in flight: in the whole process, and for each caller. Who comes too much waits its turn."""
+"""Limits how many bytes of callers' data are in memory, in the whole process and for each caller. Callers beyond the limit wait."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from detctl_coordinator.errors.codes import Code, RefusedCallError
 
 
 class Share:
-    """Bytes that a caller holds; `shrink_to` and `release` give them back. Giving back twice does nothing."""
+    """The bytes that a caller holds. `shrink_to` and `release` return them; a second release does nothing."""
 
     def __init__(self, budget: ByteBudget, caller: str, count: int) -> None:
         self._budget, self._caller, self.count = budget, caller, count
 
     def shrink_to(self, count: int) -> None:
-        """Keeps `count` bytes of what it has."""
+        """Keeps `count` bytes and returns the rest."""
         spare = self.count - min(count, self.count)
         self.count -= spare
-        self._budget._give_back(self._caller, spare)
+        self._budget._return(self._caller, spare)
 
     def release(self) -> None:
         self.shrink_to(0)
 
 
 class ByteBudget:
-    """`each`: of one caller, who leaves the rest to others. Those who wait are served in turn, a caller's own in their order."""
+    """Grants bytes to callers. each: the most that one caller may hold. Waiting callers take turns; requests of one caller keep
+    their order."""
 
     def __init__(self, total: int, each: int) -> None:
         self._total = total
@@ -37,18 +38,18 @@ class ByteBudget:
         self._waiting: dict[str, deque[tuple[int, asyncio.Future[None]]]] = {}
 
     async def take(self, caller: str, count: int, *, arrived: bool = False) -> Share:
-        """Waits until there is room; what is more than a caller may ever have counts as all that it may have.
+        """Waits until `count` bytes are free and returns them as a Share. A count above the caller's limit is cut to the limit.
 
-        arrived: the bytes are here already and take memory while they wait, so as much again may wait as the caller may have, and
-        what is beyond raises RefusedCallError."""
+        arrived: the bytes are already in memory while the call waits. The caller may then have at most its limit waiting; more raises
+        RefusedCallError."""
         count = min(count, self._each)
         queue = self._waiting.setdefault(caller, deque())
         waiting = sum(waits for waits, _ in queue)
         if arrived and queue and waiting + count > self._each:
             raise RefusedCallError(
                 Code.RESOURCE_EXHAUSTED,
-                f"{caller} has {self._used_by.get(caller, 0) >> 20} MiB under way and {waiting >> 20} MiB waiting; the limit is "
-                f"{self._each >> 20} MiB of each: send fewer messages at once",
+                f"{caller} has {self._used_by.get(caller, 0) >> 20} MiB being processed and {waiting >> 20} MiB waiting; the limit of "
+                f"each is {self._each >> 20} MiB: send fewer messages at once",
             )
         granted = asyncio.get_running_loop().create_future()
         queue.append((count, granted))
@@ -57,20 +58,20 @@ class ByteBudget:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self._give_back(caller, count)  # granted and cancelled in the same turn of the loop
+                self._return(caller, count)  # granted and cancelled in the same turn of the loop
             raise
         return Share(self, caller, count)
 
     @asynccontextmanager
     async def holding(self, caller: str, count: int, *, arrived: bool = False) -> AsyncIterator[Share]:
-        """Holds the bytes for the block. See `take`."""
+        """Holds the bytes while the block runs. See `take`."""
         share = await self.take(caller, count, arrived=arrived)
         try:
             yield share
         finally:
             share.release()
 
-    def _give_back(self, caller: str, count: int) -> None:
+    def _return(self, caller: str, count: int) -> None:
         if not count:
             return
         self._used -= count
@@ -80,7 +81,7 @@ class ByteBudget:
         self._grant()
 
     def _grant(self) -> None:
-        """Goes round the callers once for each that could be served."""
+        """Grants what fits, one request of each caller per round."""
         served = True
         while served:
             served = False
@@ -98,6 +99,6 @@ class ByteBudget:
                 self._used += count
                 self._used_by[caller] = used + count
                 granted.set_result(None)
-                # Behind the others, the next time.
+                # The caller goes to the end of the queue.
                 self._waiting[caller] = self._waiting.pop(caller)
                 served = True

@@ -1,4 +1,4 @@
-"""Who sends a message beyond the limits waits with the next large one: else a loop of them costs us more than its sender."""
+"""Delays the next large message of a caller who sent one beyond the limits: refusing a message costs us more than sending it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-PENALTY_S = 1.0  # for each
+PENALTY_S = 1.0  # for each refused message
 
 
 class Penalties:
-    """By caller, who alone is held up."""
+    """The penalties of each caller; other callers are not delayed."""
 
     def __init__(
         self,
@@ -22,11 +22,11 @@ class Penalties:
         self._until: dict[str, float] = {}
 
     def add(self, caller: str) -> None:
-        """One more, behind those that it has."""
+        """Adds one penalty after those that the caller already has."""
         self._until[caller] = max(self._until.get(caller, 0.0), self._monotonic()) + PENALTY_S
 
-    async def sit_out(self, caller: str) -> None:
-        """Returns when the caller has none any more."""
+    async def wait(self, caller: str) -> None:
+        """Returns when the caller's penalties are over."""
         while (rest := self._until.get(caller, 0.0) - self._monotonic()) > 0:
             await self._sleep(rest)
         self._until.pop(caller, None)

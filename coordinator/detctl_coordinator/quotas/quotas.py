@@ -1,7 +1,7 @@
-"""What one caller may have at a time: calls and streams on this replica, and audits that are not over. More is refused, with a sentence.
+"""Limits what one caller may have at a time: calls and streams on this replica, and unfinished audits.
 
-The coordinator's own user (its socket, its token file) has LOCAL_TIMES as much: it looks after everybody's audits, but a script that
-runs wild is stopped there too.
+The coordinator's own user (its socket, its token file) may have LOCAL_TIMES as much, because it manages the audits of all users. A
+runaway script of that user is stopped too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WATCHES = frozenset({"WatchAudit", "Watch"})
 
 @dataclass(frozen=True)
 class Quota:
-    """Of one caller; each number is a setting of the same name, with its default (settings.py)."""
+    """The limits of one caller. Each number is a setting of the same name (settings.py)."""
 
     max_open_audits: int
     max_planned_runs: int
@@ -43,11 +43,11 @@ class Quotas:
     def call(self, caller: Caller, method: str) -> Iterator[None]:
         """Counts a call while the block runs. Raises RefusedCallError(RESOURCE_EXHAUSTED)."""
         name = method.rpartition("/")[2]
-        kind, what = "max_calls", "calls under way"
+        kind, what = "max_calls", "open calls"
         if name in _STREAMS:
-            kind, what = "max_streams", "streams"
+            kind, what = "max_streams", "open streams"
         elif name in _WATCHES:
-            kind, what = "max_watch_calls", "watch calls"
+            kind, what = "max_watch_calls", "open watch calls"
         key = (key_of(caller), kind)
         self._check(caller, kind, self._calls[key], 1, f"{what} on this coordinator", "end one first")
         self._calls[key] += 1
@@ -59,26 +59,28 @@ class Quotas:
                 del self._calls[key]
 
     def check_audits(self, caller: Caller, active: Iterable[Audit], more_runs: int) -> None:
-        """`active`: audits that are not over; more_runs: of the one that is to begin. Raises RefusedCallError(RESOURCE_EXHAUSTED)."""
+        """Checks that the caller may start one more audit, of `more_runs` runs. active: all unfinished audits.
+
+        Raises RefusedCallError(RESOURCE_EXHAUSTED)."""
         mine = [audit for audit in active if audit.owner == caller.name]
         runs = sum(not run.state.over for audit in mine for run in audit.runs.values())
-        end = "wait until one is over, or cancel one (Ctrl-C in its detctl audit)"
-        self._check(caller, "max_open_audits", len(mine), 1, "audits that are not over", end)
-        self._check(caller, "max_planned_runs", runs, more_runs, "runs that are not over", end)
+        remedy = "wait until an audit ends, or cancel one (Ctrl-C in its detctl audit)"
+        self._check(caller, "max_open_audits", len(mine), 1, "unfinished audits", remedy)
+        self._check(caller, "max_planned_runs", runs, more_runs, "unfinished runs", remedy)
 
     def _check(self, caller: Caller, kind: str, now: int, more: int, what: str, remedy: str) -> None:
         limit: int = getattr(self._quota, kind) * (LOCAL_TIMES if caller == LOCAL else 1)
         if now + more <= limit:
             return
-        asked = f" and asks for {more:,} more" if more > 1 else ""
+        requested = f" and requests {more:,} more" if more > 1 else ""
         flag = f"--{kind.replace('_', '-')}"
         times = f", {LOCAL_TIMES} times {flag} for the coordinator's own user" if caller == LOCAL else f" ({flag})"
         raise RefusedCallError(
             Code.RESOURCE_EXHAUSTED,
-            f"{limits.clean(caller.name, 80)} has {now:,} {what}{asked}; the limit is {limit:,}{times}: {remedy}",
+            f"{limits.clean(caller.name, 80)} has {now:,} {what}{requested}; the limit is {limit:,}{times}: {remedy}",
         )
 
 
 def key_of(caller: Caller) -> str:
-    """One text a caller: a machine and a submitter of one name are two."""
+    """Returns a key that differs for each caller: a machine and a submitter of the same name are two callers."""
     return f"{caller.role.value} {caller.name}"

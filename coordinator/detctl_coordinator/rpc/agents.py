@@ -1,4 +1,4 @@
-"""The Agents service: one control stream and one data stream an agent. Thin: the state machine is audit_lifecycle.py."""
+"""The Agents service: each agent has one control stream and one data stream. audit_lifecycle.py holds the state machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detctl_coordinator.planning.run_holders import Sender
 from detctl_coordinator.rpc.control_stream import ControlStream
 from detctl_coordinator.rpc.ingest_stream import IngestStream
 from detctl_coordinator.scheduling.engine import Engine
-from detctl_coordinator.scheduling.transplants import kept_by, may_take
+from detctl_coordinator.scheduling.transplants import kept_tensors, may_take
 
 
 class AgentsServicer(agents_pb2_grpc.AgentsServicer):
@@ -36,9 +36,10 @@ class AgentsServicer(agents_pb2_grpc.AgentsServicer):
         store = self._engine.store
         if not may_take(await store.active_audits(), calling_machine(context), request.run_id):
             raise RefusedCallError(
-                Code.NOT_FOUND, f"no audit under way tells this machine to take from run {limits.clean(request.run_id)}"
+                Code.NOT_FOUND,
+                f"no running audit lets this machine take tensors from run {limits.clean(request.run_id)}",
             )
-        for part in await store.call(kept_by, request.run_id):
+        for part in await store.call(kept_tensors, request.run_id):
             yield pb.ContentPart(site=part.site, dtype=part.dtype, shape=part.shape, content=part.content)
 
     @streaming

@@ -1,4 +1,4 @@
-"""The Audits service: what the CLI asks. Thin: planning, selection and the life of an audit are elsewhere."""
+"""The Audits service, which the CLI calls. planning/ plans and selects runs, and audit_lifecycle.py holds the states of an audit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from detctl_proto.limits import LIST_MAX, OUTPUT_TAIL_CHARS_MAX
-from detctl_proto.names import NAME_RULE, is_name
+from detctl_proto.names import is_name
 from detctl_proto.run_documents import RUN_ENDS
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
@@ -26,7 +26,7 @@ from detctl_coordinator.errors.translator import streaming, unary
 from detctl_coordinator.planning.imports import is_import_id, plan_import
 from detctl_coordinator.planning.joins import expected_machines, run_to_join, still_waiting, without_agents
 from detctl_coordinator.planning.plan import Planned, plan_runs
-from detctl_coordinator.planning.run_holders import Sender, may_manage, new_secret, sent_by_users, why_not
+from detctl_coordinator.planning.run_holders import Sender, may_manage, new_secret, refusal_reason, sent_by_users
 from detctl_coordinator.planning.selection import choose_runs
 from detctl_coordinator.quotas.quotas import Quotas
 from detctl_coordinator.rpc import show
@@ -37,10 +37,10 @@ from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.scheduling.progress import run_with_progress
 from detctl_coordinator.scheduling.verdicts import judge_runs
 from detctl_coordinator.wire import audits as wire
-from detctl_coordinator.wire.checks import json_object
+from detctl_coordinator.wire.checks import identifier, json_object
 from detctl_coordinator.wire.control import manifest_of
 
-CHECK_S = 1.0  # how often FinishImport looks, where nothing wakes it
+CHECK_S = 1.0  # how often FinishImport reads the audit if no change wakes it
 
 
 class AuditsServicer(audits_pb2_grpc.AuditsServicer):
@@ -50,48 +50,47 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         self._engine = engine
         self._store = engine.store
         self._quotas = quotas
-        self._beginning = asyncio.Lock()  # from counting what is open to storing what begins
+        self._start_lock = asyncio.Lock()  # held from counting the open audits to storing the new one
         self._watches = Watches(engine)
 
     @unary
     async def PlanAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
-        planned = await self._plan(_asked(request))
+        planned = await self._plan(_request(request))
         return wire.plan_to_proto("", planned.specs, planned.warnings)
 
     @unary
     async def StartAudit(self, request: pb.AuditRequest, context: Any) -> pb.AuditPlan:  # noqa: N802
-        asked = _asked(request)
+        requested = _request(request)
         audit_id = "a" + secrets.token_hex(5)
         caller = current_caller()
         if caller != LOCAL:
-            asked = replace(asked, requested_by=caller.name)  # shown, not claimed
-        planned = await self._plan(asked, audit_id)
-        await self._begin(lifecycle.plan(audit_id, asked, planned.specs, time.time(), caller.name))
+            requested = replace(requested, requested_by=caller.name)  # the proven name, not the claimed one
+        planned = await self._plan(requested, audit_id)
+        await self._start(lifecycle.plan(audit_id, requested, planned.specs, time.time(), caller.name))
         self._engine.wake()
         return wire.plan_to_proto(audit_id, planned.specs, planned.warnings)
 
-    async def _begin(self, audit: Audit) -> Audit:
-        """Stores a new audit. Raises RefusedCallError where its owner has too many."""
-        async with self._beginning:
+    async def _start(self, audit: Audit) -> Audit:
+        """Stores a new audit. Raises RefusedCallError if its owner has too many."""
+        async with self._start_lock:
             self._quotas.check_audits(current_caller(), await self._active(), len(audit.runs))
             stored = await self._store.put_audit(audit)
-            self._engine.looks.advanced(stored)
+            self._engine.snapshot.record_change(stored)
             return stored
 
     async def _active(self) -> Iterable[Audit]:
-        """Audits that are not over, as the engine saw them last and as they were begun here since."""
-        return self._engine.looks.audits() if self._engine.looks.complete else await self._store.active_audits()
+        """Returns the unfinished audits: those of the engine's snapshot, and those that were started here since."""
+        return self._engine.snapshot.audits() if self._engine.snapshot.complete else await self._store.active_audits()
 
-    async def _plan(self, asked: AuditRequest, audit_id: str = "") -> Planned:
-        if asked.join_only:
-            return plan_runs(asked, expected_machines(asked), asked.machines, audit_id)
+    async def _plan(self, requested: AuditRequest, audit_id: str = "") -> Planned:
+        if requested.join_only:
+            return plan_runs(requested, expected_machines(requested), requested.machines, audit_id)
         machines = await self._engine.machines()
-        return plan_runs(asked, machines, self._alive(machines), audit_id)
+        return plan_runs(requested, machines, self._alive(machines), audit_id)
 
     @unary
     async def JoinAudit(self, request: pb.JoinRequest, context: Any) -> pb.JoinReply:  # noqa: N802
-        if not is_name(request.holder):
-            raise RefusedCallError(Code.INVALID_ARGUMENT, f"a holder's name is {NAME_RULE}")
+        identifier(request.holder, "holder")
         caller = current_caller()
         secret, digest = new_secret()
         while True:
@@ -102,14 +101,14 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
                 )
             except RefusedCallError as refusal:
                 if refusal.code is Code.PERMISSION_DENIED:
-                    await self._note_refusal(context, audit, "join", refusal.text, request.machine)
+                    await self._log_refusal(context, audit, "join", refusal.text, request.machine)
                 raise
             before = run.holder
             joined = RunJoined(
                 run.spec.run_id, request.holder, request.again, caller.name, digest, may_manage(audit, caller)
             )
-            # Of two who ask at once one gets it; the other looks for the next.
-            changed = await self._engine.tell(audit.audit_id, joined)
+            # If two callers request the same run, one gets it, and the other tries the next run.
+            changed = await self._engine.apply(audit.audit_id, joined)
             if changed is not None and (run := changed.runs.get(run.spec.run_id, run)).secret_digest == digest:
                 break
         await self._store.open_attempt(run.spec.run_id, run.attempt)
@@ -130,8 +129,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def CancelAudit(self, request: pb.AuditRef, context: Any) -> pb.Empty:  # noqa: N802
         audit = await self._managed(context, request.audit_id, "cancel")
         if audit.state in (AuditState.RUNNING, AuditState.COMPARING):
-            await self._note("cancel-requested", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
-        await self._engine.tell(request.audit_id, Cancel(f"cancelled by {_user()}"))
+            await self._log_event("cancel-requested", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
+        await self._engine.apply(request.audit_id, Cancel(f"cancelled by {_user()}"))
         return pb.Empty()
 
     @unary
@@ -145,14 +144,13 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         if not audit.request.machines or audit.request.join_only:
             what = "has no agents" if audit.request.join_only else "is an import"
             raise RefusedCallError(
-                Code.INVALID_ARGUMENT, f"audit {audit.audit_id} {what}: no machine could run an experiment"
+                Code.INVALID_ARGUMENT, f"audit {audit.audit_id} {what}, so no machine can run experiments for it"
             )
         caller = current_caller()
-        over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
-        if over:
+        if audit.state in (AuditState.DONE, AuditState.CANCELLED):
             self._quotas.check_audits(caller, await self._active(), 0)
-        await self._note("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
-        await self._engine.tell(audit.audit_id, Explain(request.budget_runs, request.self_test))
+        await self._log_event("audit-explained", f"{audit.audit_id} ({audit.request.recipe})", audit.audit_id)
+        await self._engine.apply(audit.audit_id, Explain(request.budget_runs, request.self_test))
         return pb.Empty()
 
     @unary
@@ -183,8 +181,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             for name, machine in sorted(machines.items())
             if request.machine in ("", name) and (not request.recipe or request.recipe in machine.recipes)
         ]
-        bad = [wire.unreadable_machine(row) for row in machines.unreadable if request.machine in ("", row.name)]
-        return pb.MachineList(machines=[*bad, *rows][: _limit(request)])
+        unreadable = [wire.unreadable_machine(row) for row in machines.unreadable if request.machine in ("", row.name)]
+        return pb.MachineList(machines=[*unreadable, *rows][: _limit(request)])
 
     @unary
     async def ListRuns(self, request: pb.ListRequest, context: Any) -> pb.RunList:  # noqa: N802
@@ -192,8 +190,10 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             audit_id=request.audit_id, machine=request.machine, recipe=request.recipe, limit=_limit(request)
         )
         machines = await self._engine.machines()
-        bad = [wire.unreadable_run(row) for row in runs.unreadable]
-        return pb.RunList(runs=[*bad, *(wire.run_info_to_proto(run_with_progress(run, machines)) for run in runs)])
+        unreadable = [wire.unreadable_run(row) for row in runs.unreadable]
+        return pb.RunList(
+            runs=[*unreadable, *(wire.run_info_to_proto(run_with_progress(run, machines)) for run in runs)]
+        )
 
     @unary
     async def ListAudits(self, request: pb.ListRequest, context: Any) -> pb.AuditList:  # noqa: N802
@@ -207,9 +207,9 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
             and request.recipe in ("", audit.request.recipe)
             and (not request.machine or request.machine in audit.request.machines)
         ]
-        # Nobody knows which machine or recipe an unreadable audit is of: it is left out only where another audit is asked for.
-        bad = [wire.unreadable_audit(row) for row in audits.unreadable if request.audit_id in ("", row.name)]
-        return pb.AuditList(audits=[*bad, *rows][: _limit(request)])
+        # The machine and recipe of an unreadable audit are unknown, so only a filter by audit id can exclude it.
+        unreadable = [wire.unreadable_audit(row) for row in audits.unreadable if request.audit_id in ("", row.name)]
+        return pb.AuditList(audits=[*unreadable, *rows][: _limit(request)])
 
     @unary
     async def Show(self, request: pb.ShowRequest, context: Any) -> pb.ShowReply:  # noqa: N802
@@ -220,24 +220,26 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     @unary
     async def DeleteRuns(self, request: pb.DeleteRequest, context: Any) -> pb.DeleteReply:  # noqa: N802
         if request.older_than_s > 0:
-            await self._note("runs-deleted", f"all that are older than {request.older_than_s:g} s")
+            await self._log_event("runs-deleted", f"all runs older than {request.older_than_s:g} s")
             return pb.DeleteReply(run_ids=await self._store.delete_older_than(time.time() - request.older_than_s))
         run_ids = list(request.run_ids)
         if request.audit_id:
             run_ids += (await self._audit(request.audit_id)).runs
         if not run_ids:
-            raise RefusedCallError(Code.INVALID_ARGUMENT, "nothing was named: run ids, an audit or an age")
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, "the request names nothing to delete: name run ids, an audit or an age"
+            )
         for run_id in run_ids:
             run = await self._store.run(run_id) if is_name(run_id) else None
             if run is None:
                 raise RefusedCallError(
-                    Code.NOT_FOUND, f"no run {limits.clean(run_id, 80)!r} is known here; see detctl runs"
+                    Code.NOT_FOUND, f"no run has the id {limits.clean(run_id, 80)!r}; see detctl runs"
                 )
             audit = await self._store.audit(run.spec.audit_id)
             if not run.state.over or (audit is not None and audit.state in (AuditState.RUNNING, AuditState.COMPARING)):
-                text = f"run {run_id} belongs to audit {run.spec.audit_id}, which is not over; cancel it first"
+                text = f"run {run_id} belongs to audit {run.spec.audit_id}, which has not ended; cancel it first"
                 raise RefusedCallError(Code.FAILED_PRECONDITION, text)
-        await self._note(
+        await self._log_event(
             "runs-deleted", ", ".join(run_ids[:20]) + (" …" if len(run_ids) > 20 else ""), request.audit_id
         )
         return pb.DeleteReply(run_ids=await self._store.delete_runs(run_ids))
@@ -246,7 +248,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def ImportRun(self, request: pb.ImportRequest, context: Any) -> pb.ImportReply:  # noqa: N802
         run_json = json_object(request.run_json, limits.DETAIL_BYTES_MAX, "run.json")
         secret, digest = new_secret()
-        audit = await self._begin(plan_import(request.label, run_json, time.time(), current_caller().name, digest))
+        audit = await self._start(plan_import(request.label, run_json, time.time(), current_caller().name, digest))
         (run_id,) = audit.runs
         await self._store.open_attempt(run_id, 1)
         return pb.ImportReply(run_id=run_id, secret=secret)
@@ -256,10 +258,10 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         run = await self._store.run(request.run_id) if is_name(request.run_id) else None
         audit = await self._store.audit(run.spec.audit_id) if run is not None else None
         if run is None or audit is None or not sent_by_users(audit):
-            raise RefusedCallError(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is under way")
+            raise RefusedCallError(Code.NOT_FOUND, f"no import {limits.clean(request.run_id, 80)!r} is in progress")
         joined = audit.request.join_only
-        if why := why_not(run, _sender(context), request.secret, by_users=True):
-            await self._note_refusal(context, audit, "finish", why, run.spec.arm.machine, run.spec.run_id)
+        if why := refusal_reason(run, _sender(context), request.secret, by_users=True):
+            await self._log_refusal(context, audit, "finish", why, run.spec.arm.machine, run.spec.run_id)
             raise RefusedCallError(Code.PERMISSION_DENIED, why)
         if request.end not in RUN_ENDS:
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"unknown end {limits.clean(request.end, 40)!r}")
@@ -272,38 +274,38 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         )
         manifest = manifest_of(request.manifest_json, "the manifest")
         attempt = request.attempt or run.attempt
-        looks = self._engine.looks
-        seen = looks.number
-        ended = await self._engine.tell(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
+        snapshot = self._engine.snapshot
+        seen = snapshot.number
+        ended = await self._engine.apply(run.spec.audit_id, RunEnded(request.run_id, attempt, outcome, manifest))
         if ended is not None and _ended_otherwise(ended.runs.get(request.run_id), attempt, outcome, manifest):
-            why = f"run {request.run_id} has ended already, otherwise than this says: nothing was changed"
-            await self._note_refusal(context, audit, "other-content", why, run.spec.arm.machine, request.run_id)
+            why = f"run {request.run_id} has already ended with another outcome: nothing was changed"
+            await self._log_refusal(context, audit, "other-content", why, run.spec.arm.machine, request.run_id)
             raise RefusedCallError(Code.FAILED_PRECONDITION, why)
-        # The caller compares next: wait until the data were checked against the seals.
+        # The caller compares next, so wait until the data has been checked against the seals.
         while ended is not None and _to_check(ended, request.run_id):
-            await looks.after(seen, CHECK_S)
-            seen = looks.number
-            ended = looks.audit(ended.audit_id) or await self._store.audit(ended.audit_id)
+            await snapshot.wait_for_change(seen, CHECK_S)
+            seen = snapshot.number
+            ended = snapshot.audit(ended.audit_id) or await self._store.audit(ended.audit_id)
         return pb.Empty()
 
-    async def _note(self, event: str, text: str, audit_id: str = "") -> None:
+    async def _log_event(self, event: str, text: str, audit_id: str = "") -> None:
         document = entry(time.time(), current_caller().name, event, text, audit_id=audit_id)
         await self._store.append_log(f"{event}:{secrets.token_hex(8)}", document)
 
-    async def _note_refusal(
+    async def _log_refusal(
         self, context: Any, audit: Audit, kind: str, why: str, machine: str = "", subject: str = ""
     ) -> None:
-        await self._engine.refusals.note(
+        await self._engine.refusals.append(
             _sender(context), subject or audit.audit_id, kind, why, audit_id=audit.audit_id, machine=machine
         )
 
     async def _managed(self, context: Any, audit_id: str, verb: str) -> Audit:
-        """The audit, where the caller may manage it: it is logged who may not. Raises RefusedCallError."""
+        """Returns the audit if the caller may manage it, else logs the attempt and raises RefusedCallError."""
         audit = await self._audit(audit_id)
         if not may_manage(audit, current_caller()):
             owner = audit.owner or audit.request.requested_by or "nobody"
-            why = f"audit {audit.audit_id} was started by {owner}, who may {verb} it, and administrators may"
-            await self._note_refusal(context, audit, verb, why)
+            why = f"audit {audit.audit_id} was started by {owner}: only {owner} and administrators may {verb} it"
+            await self._log_refusal(context, audit, verb, why)
             raise RefusedCallError(Code.PERMISSION_DENIED, why)
         return audit
 
@@ -311,7 +313,7 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         audit = await self._store.audit(audit_id) if is_name(audit_id) else None
         if audit is None:
             raise RefusedCallError(
-                Code.NOT_FOUND, f"no audit {limits.clean(audit_id, 80)!r} is known here; see detctl audits"
+                Code.NOT_FOUND, f"no audit has the id {limits.clean(audit_id, 80)!r}; see detctl audits"
             )
         return audit
 
@@ -319,22 +321,22 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
         return {name for name, machine in machines.items() if self._engine.leases.alive(machine)}
 
 
-def _asked(request: pb.AuditRequest) -> AuditRequest:
-    asked = wire.request_from_proto(request)
-    return without_agents(asked) if asked.join_only else asked
+def _request(request: pb.AuditRequest) -> AuditRequest:
+    requested = wire.request_from_proto(request)
+    return without_agents(requested) if requested.join_only else requested
 
 
 def _ended_otherwise(run: RunRecord | None, attempt: int, outcome: RunOutcome, manifest: Mapping[str, Any]) -> bool:
-    """Whether the store holds another end of this attempt than the one that was sent, and that end counts."""
+    """Returns whether the store holds a valid end of this attempt that differs from the one in the message."""
     if run is None or run.attempt != attempt or run.outcome is None:
         return False
     if run.state not in (RunState.RUNNING, RunState.SEALED):
-        return False  # damaged, cancelled or lost: it ends as nothing
+        return False  # damaged, cancelled or lost: the end that was sent does not count
     return run.outcome != outcome or bool(manifest and run.manifest != manifest)
 
 
 def _to_check(audit: Audit, run_id: str) -> bool:
-    """Whether this run has ended and nobody has looked at its data yet."""
+    """Returns whether this run has ended and its data still has to be checked."""
     return run_id in {waiting for waiting, _ in lifecycle.to_verify(audit)}
 
 

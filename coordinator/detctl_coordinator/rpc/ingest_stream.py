@@ -1,10 +1,11 @@
-"""One data stream: segments and seals in, an acknowledgement for each in the same order, after the store has it.
+"""One data stream: receives segments and seals, and acknowledges each in the same order after the store has it.
 
-Pipelined: up to IN_FLIGHT_MAX are checked and written at once, those of one rank one after the other (so that a stream's index
-never shows a hole). What the store could not take ends the stream with UNAVAILABLE and is not acknowledged: the agent sends again.
+Up to IN_FLIGHT_MAX messages are checked and written at once. Those of one rank are written one after the other, so that the index of
+a stream never has a gap. If the store fails, the stream ends with UNAVAILABLE without an acknowledgement, and the agent sends again.
 
-Only a run's holder (holders.py) can change it. What a holder sends that can never be stored - damaged, or other content than it sent
-before - makes its run damaged, hence unverified; what anybody else sends is refused and logged, and the run does not notice.
+Only a run's holder (run_holders.py) can change it. If a holder sends data that can never be stored, because it is damaged or
+contradicts earlier data, its run becomes damaged and hence unverified. Data from any other sender is refused and logged, and does not
+affect the run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import count_refused
 from detctl_coordinator.observability import metrics
-from detctl_coordinator.planning.run_holders import Sender, is_holder, sent_by_users, why_not
+from detctl_coordinator.planning.run_holders import Sender, is_holder, refusal_reason, sent_by_users
 from detctl_coordinator.quotas.byte_budget import Share
 from detctl_coordinator.quotas.quotas import key_of
 from detctl_coordinator.scheduling.engine import Engine
@@ -38,27 +39,27 @@ from detctl_coordinator.storage.store import (
 )
 from detctl_coordinator.wire.records import bytes_to_check, seal_from_proto, segment_from_proto
 
-# 16 segments of 256 KiB are 4 MiB of memory a stream, and enough to keep a disk of 10 ms an fsync busy.
+# 16 segments of 256 KiB take 4 MiB of memory per stream, and keep a disk busy whose fsync takes 10 ms.
 IN_FLIGHT_MAX = 16
-REMEMBERED_RUNS_MAX = 4096  # runs remembered by a stream
+REMEMBERED_RUNS_MAX = 4096  # runs that a stream remembers
 
 
 class _NotHolderError(Exception):
-    """The sender may not write to this run. One line for people."""
+    """The sender may not write to this run. The message is one line for people."""
 
 
 class IngestStream:
-    """See the module's text. `sender`: who opened the stream, the same for all of its messages."""
+    """See the module's text. sender: who opened the stream; it is the same for all messages."""
 
     def __init__(self, engine: Engine, sender: Sender) -> None:
         self._engine = engine
         self._sender = sender
-        # Of runs that this sender may write to, by attempt: an attempt keeps its holder. With whether users send it.
+        # (run, attempt) -> (run, whether a user sends it), of runs that this sender may write to. An attempt keeps its holder.
         self._runs: dict[tuple[str, int], tuple[RunRecord, bool]] = {}
         self._last: dict[tuple[str, int], asyncio.Task[pb.IngestReply]] = {}  # (run, rank) -> its latest write
 
     async def serve(self, requests: Any) -> AsyncIterator[pb.IngestReply]:
-        """Replies in the order of requests. Raises StoreError."""
+        """Yields replies in the order of the requests. Raises StoreError."""
         queue: asyncio.Queue[asyncio.Task[pb.IngestReply] | None] = asyncio.Queue(IN_FLIGHT_MAX)
         reader = asyncio.create_task(self._read(requests, queue))
         pending: list[asyncio.Task[pb.IngestReply]] = []
@@ -123,26 +124,28 @@ class IngestStream:
             reply.refused = str(error)
         except RunOverError as error:
             reply.fenced, reply.refused = True, str(error)
-            await self._note(run, part.attempt, "run-over", str(error))
+            await self._log_refusal(run, part.attempt, "run-over", str(error))
         except FencedError as error:
             reply.fenced = True
-            await self._note(run, part.attempt, "fenced", str(error))
+            await self._log_refusal(run, part.attempt, "fenced", str(error))
         except (RefusedCallError, RejectedDataError, DocumentError) as error:
             reply.refused = str(error)
             kind = "other-content" if isinstance(error, ContradictionError) else "damaged"
-            await self._note(run, part.attempt, kind, str(error))
-            if run is not None:  # data that can never be stored: less than everything is not compared
+            await self._log_refusal(run, part.attempt, kind, str(error))
+            if (
+                run is not None
+            ):  # data that can never be stored makes the run incomplete, and incomplete runs are not compared
                 damaged = RunDamaged(part.run_id, part.attempt, f"{_ARRIVED[kind]}: {limits.clean(str(error))}")
-                await self._engine.tell(run.spec.audit_id, damaged)
+                await self._engine.apply(run.spec.audit_id, damaged)
         return reply
 
     async def _run(self, run_id: str, attempt: int, secret: str) -> RunRecord:
-        """The run, if the sender may write to this attempt of it.
+        """Returns the run if the sender may write to this attempt of it.
 
-        Raises _NotHolderError; FencedError where the run is gone or has a newer attempt; StoreError where the attempt is not open yet.
+        Raises _NotHolderError; FencedError if the run was deleted or has a newer attempt; StoreError if the attempt is not open yet.
         """
         known = self._runs.get((run_id, attempt))
-        if known is not None and not why_not(known[0], self._sender, secret, by_users=known[1]):
+        if known is not None and not refusal_reason(known[0], self._sender, secret, by_users=known[1]):
             return known[0]
         run = await self._engine.store.run(run_id) if is_name(run_id) else None
         audit = await self._engine.store.audit(run.spec.audit_id) if run is not None else None
@@ -151,24 +154,24 @@ class IngestStream:
         by_users = sent_by_users(audit)
         if attempt < run.attempt and is_holder(run, self._sender, by_users=by_users):
             raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {run.attempt}")
-        why = why_not(run, self._sender, secret, by_users=by_users)
+        why = refusal_reason(run, self._sender, secret, by_users=by_users)
         if why:
             count_refused("Ingest", Code.PERMISSION_DENIED)
-            await self._note(run, attempt, "not-holder", why)
+            await self._log_refusal(run, attempt, "not-holder", why)
             raise _NotHolderError(why)
-        if attempt != run.attempt:  # a later one may get another holder
+        if attempt != run.attempt:  # a later attempt may get another holder
             raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {run.attempt})")
         if len(self._runs) >= REMEMBERED_RUNS_MAX:
             self._runs.clear()
-        run = replace(run, manifest={}, outcome=None)  # what may be large
+        run = replace(run, manifest={}, outcome=None)  # these may be large
         self._runs[run_id, attempt] = run, by_users
         return run
 
-    async def _note(self, run: RunRecord | None, attempt: int, kind: str, why: str) -> None:
+    async def _log_refusal(self, run: RunRecord | None, attempt: int, kind: str, why: str) -> None:
         audit_id, machine = (run.spec.audit_id, run.spec.arm.machine) if run is not None else ("", "")
         run_id = run.spec.run_id if run is not None else ""
         where = f"{why} (attempt {attempt})"
-        await self._engine.refusals.note(self._sender, run_id, kind, where, audit_id=audit_id, machine=machine)
+        await self._engine.refusals.append(self._sender, run_id, kind, where, audit_id=audit_id, machine=machine)
 
 
 _ARRIVED = {"damaged": "damaged data arrived", "other-content": "contradicting data arrived"}

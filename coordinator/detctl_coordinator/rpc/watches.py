@@ -1,7 +1,8 @@
-"""Audits as they are followed: one follower an audit, however many watch it. It lives on what the engine sees, and encodes once.
+"""Streams the progress of audits: one follower per audit encodes each message once for all of its watchers.
 
-A change made on this replica is seen at once, one made elsewhere at the engine's next look. The store is asked where an audit is not
-among those that the engine looks at: when the first watcher comes, when the audit is over, and when the engine sees nothing.
+A follower reads the engine's snapshot, so it sees changes of this replica at once, and changes of other replicas at the engine's next
+poll. It reads the store only if the snapshot lacks the audit: for the first watcher, after the audit has ended, and while the engine
+cannot read the store.
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.scheduling.progress import Speed, with_progress
 from detctl_coordinator.wire import audits as wire
 
-WATCH_S = 0.25  # progress is told four times a second at most
-KEEPALIVE_S = 5.0  # and at least this often, so that a watcher sees a coordinator that is gone
+WATCH_S = 0.25  # the shortest time between two messages
+KEEPALIVE_S = 5.0  # the longest time between two messages, so that a watcher notices if the coordinator is gone
 
 
 class Watches:
-    """The followers of this replica, by audit."""
+    """The followers of this replica."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._followers: dict[str, _Follower] = {}
 
     async def watch(self, audit_id: str) -> AsyncIterator[bytes]:
-        """Encoded AuditProgress, the newest each time: whoever is slow misses what lies between. Ends with the verdict.
+        """Yields the newest AuditProgress, encoded; a slow watcher misses those in between. Ends with the verdict.
 
-        Raises RefusedCallError where the audit is unknown or gone, StoreError."""
+        Raises RefusedCallError if the audit does not exist, StoreError."""
         follower = self._followers.get(audit_id)
         if follower is None or follower.over:
             follower = self._followers[audit_id] = _Follower(self._engine, audit_id)
@@ -54,7 +55,7 @@ class Watches:
 
 
 class _Follower:
-    """One audit; `watchers`: how many read it."""
+    """Follows one audit. watchers: the number of its readers."""
 
     def __init__(self, engine: Engine, audit_id: str) -> None:
         self._engine = engine
@@ -70,58 +71,59 @@ class _Follower:
 
     @property
     def over(self) -> bool:
-        """Nothing comes any more."""
+        """Whether no more messages come."""
         return self._task.done()
 
     def stop(self) -> None:
         self._task.cancel()
 
     async def after(self, number: int) -> tuple[int, bytes, bool]:
-        """(its number, message, whether it is the last), as soon as there is one after `number`. Raises what ended the follower."""
+        """Waits for a message after `number` and returns (its number, the message, whether it is the last). Raises the error that ended
+        the follower."""
         while self._number == number:
             if self._error is not None:
-                raise self._error.with_traceback(None)  # the same one for all who watch
+                raise self._error.with_traceback(None)  # all watchers share the exception
             await self._moved.wait()
         return self._number, self._message, self._last
 
     async def _follow(self) -> None:
         try:
-            await self._read_on()
+            await self._publish_changes()
         except Exception as error:
             self._error = error
-            self._wake()  # without a message: there is nothing new of the audit
+            self._wake()  # without a message
 
-    async def _read_on(self) -> None:
-        looks = self._engine.looks
+    async def _publish_changes(self) -> None:
+        snapshot = self._engine.snapshot
         loop_time = asyncio.get_running_loop().time
-        told: tuple[object, ...] = ()
-        told_at = float("-inf")
-        seen = looks.number
+        published: tuple[object, ...] = ()
+        published_at = float("-inf")
+        seen = snapshot.number
         audit = await self._stored()
         while True:
             over = audit.state in (AuditState.DONE, AuditState.CANCELLED)
-            mine = [looks.machines[name].working for name in audit.request.machines if name in looks.machines]
-            if over or (audit.version, mine) != told or loop_time() - told_at >= KEEPALIVE_S:
-                self._tell(audit, over=over)
-                told, told_at = (audit.version, mine), loop_time()
+            mine = [snapshot.machines[name].working for name in audit.request.machines if name in snapshot.machines]
+            if over or (audit.version, mine) != published or loop_time() - published_at >= KEEPALIVE_S:
+                self._publish(audit, over=over)
+                published, published_at = (audit.version, mine), loop_time()
             if over:
                 return
-            moved = await looks.after(seen, KEEPALIVE_S) and looks.store_is_up
-            await asyncio.sleep(WATCH_S - (loop_time() - told_at))
-            seen = looks.number
-            audit = (looks.audit(self._audit_id) if moved else None) or await self._stored()
+            moved = await snapshot.wait_for_change(seen, KEEPALIVE_S) and snapshot.store_is_up
+            await asyncio.sleep(WATCH_S - (loop_time() - published_at))
+            seen = snapshot.number
+            audit = (snapshot.audit(self._audit_id) if moved else None) or await self._stored()
 
     async def _stored(self) -> Audit:
         known = is_name(self._audit_id)
         audit = await self._engine.store.audit(self._audit_id) if known else None
         if audit is None:
             shown = limits.clean(self._audit_id, 80)
-            raise RefusedCallError(Code.NOT_FOUND, f"no audit {shown!r} is known here; see detctl audits")
+            raise RefusedCallError(Code.NOT_FOUND, f"no audit has the id {shown!r}; see detctl audits")
         return audit
 
-    def _tell(self, audit: Audit, *, over: bool) -> None:
+    def _publish(self, audit: Audit, *, over: bool) -> None:
         if not over:
-            audit = with_progress(audit, self._engine.looks.machines)
+            audit = with_progress(audit, self._engine.snapshot.machines)
         speed = self._speed.of(sum(run.records for run in audit.runs.values()))
         self._message = wire.progress_to_proto(audit, speed).SerializeToString()
         self._last = over

@@ -1,15 +1,17 @@
-"""The life of an audit, pure: state and event in, state out; state and machine in, instructions out. No I/O, no clock.
+"""The state machine of an audit. Pure: `apply` maps a state and an event to the next state, `instructions` maps a state to what agents
+must do. No I/O, no clock.
 
-An audit goes RUNNING -> COMPARING -> DONE, through RUNNING again where a verdict wants more runs (`Judged.more`).
+An audit goes RUNNING -> COMPARING -> DONE. It returns to RUNNING if a verdict needs more runs (`Judged.more`).
 
-A run goes WAITING -> ASSIGNED -> RUNNING -> (outcome known) -> SEALED | FAILED, or CANCELLED from anywhere before its end.
-ASSIGNED means "told, not yet accepted". RUNNING with an outcome means "ended, to be checked" (`to_verify`). A run whose agent
-restarted or vanished goes back to WAITING and is assigned again under the next attempt number; the store fences off the older
-one. A slot of a machine is taken by ASSIGNED and by RUNNING without an outcome.
+A run goes WAITING -> ASSIGNED -> RUNNING -> (outcome known) -> SEALED | FAILED, or CANCELLED from any state before its end.
+ASSIGNED means that the agent has not accepted the run yet. RUNNING with an outcome means that the run has ended and its data must be
+checked (`to_verify`). If the agent restarts or disappears, the run goes back to WAITING and is assigned again under the next attempt
+number, and the store refuses data of the older attempt. ASSIGNED runs, and RUNNING runs without an outcome, occupy a slot of their
+machine.
 
-Rules that hold for any sequence of events (tests/unit/coordinator/test_lifecycle_properties.py): a run that is over never
-changes; attempts only grow and stop at ATTEMPTS_MAX; an event applied twice does what it does once; nothing is asked for a run
-that is over.
+These rules hold for any sequence of events (tests/unit/coordinator/test_lifecycle_properties.py): a run that is over never changes;
+attempt numbers only grow and stop at ATTEMPTS_MAX; applying an event twice has the same effect as applying it once; a run that is
+over gets no instructions.
 """
 
 from __future__ import annotations
@@ -41,22 +43,22 @@ from detctl_coordinator.domain.lifecycle_events import (
 )
 from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunSpec, RunState
 
-# A machine that loses a run three times will lose it a fourth time: say so instead of burning GPU hours.
+# A machine that lost a run three times will probably lose it again, so the run fails instead of wasting GPU hours.
 ATTEMPTS_MAX = 3
 
 
 def plan(audit_id: str, request: AuditRequest, specs: Iterable[RunSpec], now_unix_s: float, owner: str = "") -> Audit:
-    """A new audit whose runs wait in the order of `specs`. owner: the name of the caller who starts it."""
+    """Returns a new audit whose runs wait in the order of `specs`. owner: the name of the caller who starts it."""
     runs = {spec.run_id: RunRecord(spec=spec, created_unix_s=now_unix_s) for spec in specs}
     return Audit(audit_id, request, runs, created_unix_s=now_unix_s, message="planned", owner=owner)
 
 
 def apply(audit: Audit, event: Event) -> Audit:
-    """The audit after the event; the same object where the event says nothing new."""
+    """Returns the audit after the event; the same object if the event changes nothing."""
     if isinstance(event, Judged):
         if audit.state is not AuditState.COMPARING:
             return audit
-        if event.more:  # with these runs in hand it is the same verdict again, told late by another replica
+        if event.more:  # if the audit has these runs, another replica has sent the same verdict before
             return audit if event.more[0].run_id in audit.runs else _run_more(audit, event)
         return replace(audit, state=AuditState.DONE, verdict_json=event.verdict_json, message="verdict")
     if isinstance(event, Cancel):
@@ -71,7 +73,7 @@ def apply(audit: Audit, event: Event) -> Audit:
         return replace(
             audit,
             stop_after_step=event.after_step,
-            message=f"every stage is answered: stop after step {event.after_step}",
+            message=f"the comparison of every stage is decided: the runs stop after step {event.after_step}",
         )
     if isinstance(event, AgentSeen):
         changed = _agent_seen(audit, event)
@@ -91,8 +93,8 @@ def apply(audit: Audit, event: Event) -> Audit:
     return audit if changed is audit else _settled(changed)
 
 
-def wanted(audit: Audit) -> Iterator[tuple[str, Instruction]]:
-    """(machine, what the state wants of it now); level-triggered: say it again until the state moves on."""
+def instructions(audit: Audit) -> Iterator[tuple[str, Instruction]]:
+    """Yields (machine, instruction that follows from the state). Level-triggered: they are repeated until the state changes."""
     if audit.state is not AuditState.RUNNING:
         return
     for run in audit.runs.values():
@@ -102,14 +104,14 @@ def wanted(audit: Audit) -> Iterator[tuple[str, Instruction]]:
         if run.state is RunState.ASSIGNED:
             yield machine, Assign(run.spec, run.attempt)
         elif audit.stop_after_step is not None and not run.spec.purpose:
-            reason = "every stage is answered"
+            reason = "the comparison of every stage is decided"
             yield machine, Stop(run.spec.run_id, run.attempt, audit.stop_after_step, reason)
 
 
-def strays(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -> list[Stop]:
-    """Stops for what an agent works on and nobody wants: older attempts, runs that are over, runs that are gone.
+def stops_for_orphaned_runs(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -> list[Stop]:
+    """Returns stops for runs that an agent works on and no audit needs: older attempts, runs that are over, deleted runs.
 
-    An ended run whose last message is still under way is left alone: `known` has it sealed, or with an outcome.
+    An ended run whose last message is still on its way gets no stop: `known` has it sealed, or with an outcome.
     """
     stops = []
     for run_id, attempt in working:
@@ -117,7 +119,7 @@ def strays(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -
         if run is None:
             reason = "this run was deleted"
         elif attempt < run.attempt or (attempt == run.attempt and run.state is RunState.WAITING):
-            reason = "a newer attempt took its place"
+            reason = "a newer attempt has replaced it"
         elif run.state in (RunState.FAILED, RunState.CANCELLED):
             reason = run.message or run.state.value
         else:
@@ -127,14 +129,14 @@ def strays(working: Iterable[tuple[str, int]], known: Mapping[str, RunRecord]) -
 
 
 def to_verify(audit: Audit) -> list[tuple[str, int]]:
-    """(run id, attempt) of the runs that ended and whose data nobody has checked yet."""
+    """Returns (run id, attempt) of the runs that have ended and whose data must still be checked."""
     return [
         (run.spec.run_id, run.attempt) for run in audit.runs.values() if run.outcome is not None and not run.state.over
     ]
 
 
 def is_import(audit: Audit) -> bool:
-    """A folder that was read in: no machine takes part, no verdict is computed by itself."""
+    """Returns whether the audit was imported from a folder: no agent takes part, and no verdict is computed automatically."""
     return not audit.request.machines
 
 
@@ -142,14 +144,14 @@ def is_import(audit: Audit) -> bool:
 
 
 def is_active(run: RunRecord) -> bool:
-    """Whether somebody trains it now, or is about to."""
+    """Returns whether the run is being trained now, or is assigned."""
     return run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.outcome is None
 
 
 def _run_event(
     run: RunRecord, event: RunAccepted | RunRunning | RunProgress | RunEnded | RunRefused | RunDamaged | RunVerified
 ) -> RunRecord:
-    """The run after an event of its current attempt; it is ASSIGNED or RUNNING."""
+    """Returns the run after an event of its current attempt. Before it, the run is ASSIGNED or RUNNING."""
     if isinstance(event, RunVerified):
         if run.outcome is None:
             return run
@@ -169,19 +171,19 @@ def _run_event(
         return replace(run, step=max(run.step, event.step), records=max(run.records, event.records))
     if isinstance(event, RunEnded):
         if event.outcome.end == "lost":
-            return _lost(run, event.outcome.message or "its agent lost it")
+            return _lost(run, event.outcome.message or "its agent lost the run")
         manifest = event.manifest or run.manifest
         return replace(run, state=RunState.RUNNING, outcome=event.outcome, manifest=manifest, message="checking")
-    message = event.message or "refused by its machine"
+    message = event.message or "its machine refused the run"
     return replace(run, state=RunState.FAILED, outcome=RunOutcome(end="refused", message=message), message=message)
 
 
 def _lost(run: RunRecord, why: str) -> RunRecord:
     if run.attempt >= ATTEMPTS_MAX:
-        message = f"lost {ATTEMPTS_MAX} times, given up: {why}"
+        message = f"the run failed after {ATTEMPTS_MAX} lost attempts: {why}"
         return replace(run, state=RunState.FAILED, outcome=RunOutcome(end="lost", message=message), message=message)
     return replace(
-        run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"to be run again: {why}",
+        run, state=RunState.WAITING, boot_id="", step=0, records=0, manifest={}, message=f"waiting to run again: {why}",
         holder="", secret_digest="",
     )  # fmt: skip
 
@@ -191,12 +193,12 @@ def _joined(audit: Audit, event: RunJoined) -> Audit:
     if run is None or not audit.request.join_only:
         return audit
     if run.boot_id == event.boot_id and run.holder == event.holder and is_active(run):
-        # Asked again, since the answer was lost: what was sent under the earlier secret stays.
+        # The reply was lost and the holder requests the run again. Data that it sent with the earlier secret stays.
         return _with(audit, {event.run_id: replace(run, secret_digest=event.secret_digest)})
     if run.state is not RunState.WAITING:
         if not event.again or not is_active(run) or not (event.manages or run.holder == event.holder):
             return audit
-        run = _lost(run, "its holder was gone")
+        run = _lost(run, "another user took it over")
     if run.state is RunState.WAITING:
         run = replace(
             run, state=RunState.RUNNING, attempt=run.attempt + 1, boot_id=event.boot_id, message="joined",
@@ -210,7 +212,7 @@ def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:
         return run
     name = event.machine
     message = (
-        f"machine {name} was not seen for {event.waited_s:.0f} s; start its agent: "
+        f"the agent of machine {name} did not connect for {event.waited_s:.0f} s; start it: "
         f"detctl-agent --name {name} --coordinator … --catalog …"
     )
     return replace(run, state=RunState.FAILED, outcome=RunOutcome(end="lost", message=message), message=message)
@@ -220,7 +222,7 @@ def _absent(run: RunRecord, event: MachineAbsent) -> RunRecord:
 
 
 def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
-    def meet(run: RunRecord) -> RunRecord:
+    def update(run: RunRecord) -> RunRecord:
         if not is_active(run):
             return run
         has_it = (run.spec.run_id, run.attempt) in event.working
@@ -232,7 +234,7 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
             run = replace(run, state=RunState.RUNNING, message="preparing")
         return run
 
-    audit = _on_machine(audit, event.machine, meet)
+    audit = _on_machine(audit, event.machine, update)
     here = [run for run in audit.runs.values() if run.spec.arm.machine == event.machine]
     free = event.parallel_runs - event.busy - sum(is_active(run) for run in here)
     waiting = [run for run in here if run.state is RunState.WAITING]
@@ -250,10 +252,10 @@ def _agent_seen(audit: Audit, event: AgentSeen) -> Audit:
 
 
 def _run_more(audit: Audit, event: Judged) -> Audit:
-    """Back to work, with runs that look closer or try causes; the verdict so far is kept."""
+    """Returns the audit in RUNNING with more runs, which zoom or test causes. It keeps the current verdict."""
     first = event.more[0]
     runs = {spec.run_id: RunRecord(spec=spec, created_unix_s=audit.created_unix_s) for spec in event.more}
-    message = f"trying causes: {len(runs)} runs"
+    message = f"testing causes with {len(runs)} runs"
     if first.purpose == "zoom":
         message = f"zooming into step {first.step_from}: {len(runs)} runs at level {first.level}"
     return replace(
@@ -267,7 +269,7 @@ def _run_more(audit: Audit, event: Judged) -> Audit:
 
 
 def _explain(audit: Audit, event: Explain) -> Audit:
-    """Back to judging with experiments, where there is a verdict; experiments that came to no end are run again."""
+    """Returns the audit with a request for experiments. If it has a verdict, comparing starts again, and unfinished experiments too."""
     request = replace(
         audit.request,
         explain=True,
@@ -278,13 +280,13 @@ def _explain(audit: Audit, event: Explain) -> Audit:
         return audit if audit.request == request else replace(audit, request=request)
     again = {
         run_id: replace(
-            run, state=RunState.WAITING, outcome=None, boot_id="", step=0, records=0, message="to be run again"
+            run, state=RunState.WAITING, outcome=None, boot_id="", step=0, records=0, message="waiting to run again"
         )
         for run_id, run in audit.runs.items()
         if run.spec.purpose and run.state is not RunState.SEALED
     }
     state = AuditState.RUNNING if again else AuditState.COMPARING
-    return replace(audit, request=request, runs={**audit.runs, **again}, state=state, message="trying causes")
+    return replace(audit, request=request, runs={**audit.runs, **again}, state=state, message="testing causes")
 
 
 def _cancel(audit: Audit, event: Cancel) -> Audit:
@@ -308,23 +310,24 @@ def _on_machine(audit: Audit, machine: str, change: Callable[[RunRecord], RunRec
 
 
 def _with(audit: Audit, changes: Mapping[str, RunRecord]) -> Audit:
-    """The audit with some runs replaced (order kept); the same object where nothing differs. Says what happened."""
-    news = [run for run_id, run in changes.items() if run != audit.runs[run_id]]
-    if not news:
+    """Returns the audit with some runs replaced in place, and a message about the last change of a state; the same object if no run
+    differs."""
+    changed = [run for run_id, run in changes.items() if run != audit.runs[run_id]]
+    if not changed:
         return audit
-    told: Sequence[RunRecord] = [run for run in news if run.state is not audit.runs[run.spec.run_id].state]
-    message = _news(told[-1]) if told else audit.message
-    return replace(audit, runs={**audit.runs, **{run.spec.run_id: run for run in news}}, message=message)
+    new_states: Sequence[RunRecord] = [run for run in changed if run.state is not audit.runs[run.spec.run_id].state]
+    message = _describe(new_states[-1]) if new_states else audit.message
+    return replace(audit, runs={**audit.runs, **{run.spec.run_id: run for run in changed}}, message=message)
 
 
-def _news(run: RunRecord) -> str:
+def _describe(run: RunRecord) -> str:
     detail = f": {run.message}" if run.message else ""
     again = f" (attempt {run.attempt})" if run.attempt > 1 else ""
     return f"{run.spec.label} {run.state.value}{again}{detail}"
 
 
 def _settled(audit: Audit) -> Audit:
-    """Moves on where every run is over: a real audit is compared, an import is done."""
+    """Returns the audit in its next state if all runs are over: an import is done, any other audit is compared."""
     if not audit.runs or not all(run.state.over for run in audit.runs.values()):
         return audit
     if is_import(audit):

@@ -1,6 +1,6 @@
-"""What the log tells of an audit, read off its state: whoever asks again gets the same entries under the same keys. Pure.
+"""Derives the log entries of an audit from its state: the same state always gives the same entries under the same keys. Pure.
 
-So an engine that was killed between a change and its entry makes up for it, and two replicas tell everything once.
+So an engine that was killed between a change and its entry writes the entry later, and two replicas write each entry only once.
 """
 
 from __future__ import annotations
@@ -20,24 +20,26 @@ Entry = tuple[str, Mapping[str, Any]]  # key and document
 def entry(
     now: float, who: str, event: str, text: str, *, audit_id: str = "", machine: str = "", **detail: Any
 ) -> dict[str, Any]:
-    """One document of the log; `detail`: JSON values, by name."""
+    """Returns one document of the log. detail: JSON values by name."""
     return {
         "at": now, "who": who, "event": event, "text": text, "audit": audit_id, "machine": machine, "detail": detail,
     }  # fmt: skip
 
 
 def entries_of(audit: Audit, now: float) -> Iterator[Entry]:
-    """Start, assignments, ends of runs, verdict or cancellation, as far as they have come; `now` dates those that are new."""
-    asked = audit.request
-    who = asked.requested_by or "local"
-    machines = ", ".join(asked.machines) or "an import"
+    """Yields the entries that the audit has reached: its start, assignments and ends of runs, its verdict or cancellation. now: the time
+    of new entries."""
+    request = audit.request
+    who = request.requested_by or "local"
+    machines = ", ".join(request.machines) or "an import"
     digests = {run.spec.arm.machine: run.spec.expected_source_digest for run in audit.runs.values()}
     yield (
         f"audit:{audit.audit_id}:started",
         entry(
-            audit.created_unix_s, who, "audit-started", f"{asked.recipe} on {machines}", audit_id=audit.audit_id,
-            recipe=asked.recipe, machines=list(asked.machines), environments=list(asked.environments),
-            set=redact_pairs(dict(asked.set)), vary={name: list(values) for name, values in asked.vary}, source=digests,
+            audit.created_unix_s, who, "audit-started", f"{request.recipe} on {machines}", audit_id=audit.audit_id,
+            recipe=request.recipe, machines=list(request.machines), environments=list(request.environments),
+            set=redact_pairs(dict(request.set)), vary={name: list(values) for name, values in request.vary},
+            source=digests,
         ),
     )  # fmt: skip
     for run in audit.runs.values():

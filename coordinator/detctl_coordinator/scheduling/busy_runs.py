@@ -1,4 +1,4 @@
-"""How many active runs each machine has, over all audits: counted once a look, and brought up to date as audits advance. Pure."""
+"""Counts the active runs of each machine over all audits: once per poll, then updated as audits advance. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detctl_coordinator.scheduling.audit_lifecycle import is_active
 
 
 class BusyRuns:
-    """Of the audits given; each audit once."""
+    """Counts the active runs of the given audits. Each audit must occur once."""
 
     def __init__(self, audits: Iterable[Audit]) -> None:
         self._by_machine: Counter[str] = Counter()
@@ -18,17 +18,17 @@ class BusyRuns:
             self._by_machine.update(_of(audit))
 
     def elsewhere(self, audit: Audit) -> Mapping[str, int]:
-        """By machine of the audit's request, those of all other audits; `audit` as it was counted last."""
+        """Returns, by machine of this audit, the active runs of all other audits. audit: the version that was counted last."""
         own = _of(audit)
         return {name: self._by_machine[name] - own[name] for name in audit.request.machines}
 
     def replace(self, old: Audit, new: Audit) -> None:
-        """The audit has advanced."""
+        """Updates the counts after an audit has advanced."""
         if new is not old:
             self._by_machine.subtract(_of(old))
             self._by_machine.update(_of(new))
 
 
 def _of(audit: Audit) -> Counter[str]:
-    # Users train the runs that have a holder, elsewhere.
+    # Runs with a holder do not count: users train them outside the agents' slots.
     return Counter(run.spec.arm.machine for run in audit.runs.values() if is_active(run) and not run.holder)

@@ -1,7 +1,7 @@
-"""The shell around audit_lifecycle.py: polls active audits, applies the core, advances by compare-and-set, tells the agents.
+"""Runs the state machine of audit_lifecycle.py: polls active audits, applies events, stores them by compare-and-set, instructs agents.
 
-Every replica runs one engine on the same store and does the same; whoever comes first wins the compare-and-set, the other looks
-again. Nothing but connections lives outside the store: an engine that starts afresh goes on where the last one was killed.
+Every replica runs one engine on the same store. The first one wins the compare-and-set, and the others read the audit again. All
+state except connections is in the store, so a new engine continues where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from detctl_coordinator.scheduling.audit_log import entries_of
 from detctl_coordinator.scheduling.busy_runs import BusyRuns
 from detctl_coordinator.scheduling.connections import Connection, Connections
 from detctl_coordinator.scheduling.leases import Leases
-from detctl_coordinator.scheduling.live_comparison import Live
-from detctl_coordinator.scheduling.looks import Looks
-from detctl_coordinator.scheduling.machine_rows import read_machines
+from detctl_coordinator.scheduling.live_comparison import LiveComparison
 from detctl_coordinator.scheduling.refusal_log import RefusalLog
+from detctl_coordinator.scheduling.snapshot import Snapshot
 from detctl_coordinator.scheduling.verdicts import judge_audit, problem_of_run, totals_of_run
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import read_machines
 from detctl_coordinator.storage.store import (
     ConflictError,
     DocumentError,
@@ -56,14 +56,14 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 LIVE_S = 1.0
-JOIN_S = 24 * 3600.0  # a queue of a cluster may be long; nobody waits for ever
-IMPORT_S = 6 * 3600.0  # whoever imports a folder is gone by then
-LOGGED_MAX = 100_000  # keys of log entries that are remembered, so that each is sent to the store once
-CONFLICTS_MAX = 50  # a hundred replicas hitting one audit at once still get through
+JOIN_S = 24 * 3600.0  # the queue of a cluster may be long, but a run that nobody joins must not wait forever
+IMPORT_S = 6 * 3600.0  # an import that has not finished by then was abandoned
+LOGGED_MAX = 100_000  # remembered keys of log entries, so that each entry is sent to the store once
+CONFLICTS_MAX = 50  # enough for a hundred replicas that change one audit at once
 
 
 class Engine:
-    """See the module's text. `run` until cancelled; `tell` from servicers."""
+    """See the module's text. `run` polls until it is cancelled; servicers call `apply`."""
 
     def __init__(
         self,
@@ -80,12 +80,12 @@ class Engine:
         self._machine_timeout_s = machine_timeout_s
         self._monotonic = monotonic
         self._wake = asyncio.Event()
-        self.looks = Looks()
-        # Of segments that are checked: each inflates to many times its size for a moment.
+        self.snapshot = Snapshot()
+        # Limits the memory of segments that are being checked: each inflates to many times its size.
         self.inflating = ByteBudget(limits.INFLATING_BYTES_MAX, limits.INFLATING_BYTES_OF_CALLER_MAX)
         self._jobs: dict[tuple[Any, ...], asyncio.Task[None]] = {}
         self._opened: set[tuple[str, int]] = set()
-        self._live = Live(store)
+        self._live = LiveComparison(store)
         self._live_at = 0.0
         self._store_down = False
         self._unreadable: set[Unreadable] = set()
@@ -94,17 +94,17 @@ class Engine:
 
     @property
     def store_is_up(self) -> bool:
-        """As the last look at it told."""
+        """Whether the last read of the store succeeded."""
         return not self._store_down
 
     # -- what servicers call --------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something happened here: look at the state now instead of at the next poll."""
+        """Makes the engine poll now, because something has changed on this replica."""
         self._wake.set()
 
-    async def tell(self, audit_id: str, *events: Event) -> Audit | None:
-        """Applies events; returns when the result is durable. None: no such audit. Raises StoreError."""
+    async def apply(self, audit_id: str, *events: Event) -> Audit | None:
+        """Applies events and returns the audit when the result is durable; None for an unknown audit. Raises StoreError."""
         for _ in range(CONFLICTS_MAX):
             audit = await self.store.audit(audit_id)
             if audit is None:
@@ -116,17 +116,17 @@ class Engine:
                 return await self._advance(audit, new)
             except ConflictError:
                 continue
-        raise StoreError(f"audit {audit_id} is changed by too many at once")
+        raise StoreError(f"too many callers change audit {audit_id} at once: try again")
 
     async def machines(self) -> NamedRows[Machine]:
-        """All known machines, leases brought up to date."""
+        """Returns all known machines, after updating the leases."""
         machines = read_machines(await self.store.machines())
         self._report_unreadable(machines.unreadable)
         self.leases.observe(machines.values())
         return machines
 
     def _report_unreadable(self, rows: Iterable[Unreadable]) -> None:
-        """Once a row: lists show it, and everything else goes on without it."""
+        """Logs each unreadable row once. Lists show it, and everything else works without it."""
         for row in set(rows) - self._unreadable:
             log.error("event=unreadable %s", row.text)
         self._unreadable.update(rows)
@@ -134,20 +134,20 @@ class Engine:
     # -- the loop -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Polls for ever. A store that fails is said once and tried again."""
+        """Polls forever. If the store fails, logs it once and tries again."""
         try:
-            await self._make_up_log()
+            await self._write_missing_log_entries()
             while True:
                 self._wake.clear()
                 begun = time.perf_counter()
                 try:
                     await self.step()
-                    self._store_is(up=True)
+                    self._set_store_state(up=True)
                 except StoreError as error:
-                    self._store_is(up=False, error=error)
+                    self._set_store_state(up=False, error=error)
                 except Exception:
                     log.exception("event=engine-failed; trying again")
-                # Whatever wakes it, and however many audits there are: half of the time belongs to those who call.
+                # Leave half of the time to callers, however often the engine wakes and however many audits there are.
                 await asyncio.sleep(min(POLL_S, time.perf_counter() - begun))
                 try:
                     async with asyncio.timeout(POLL_S):
@@ -159,8 +159,8 @@ class Engine:
                 job.cancel()
 
     async def step(self) -> None:
-        """One look at everything. Raises StoreError."""
-        # Audits first: the machines' documents are then never older than the assignments that rest on them.
+        """Polls once. Raises StoreError."""
+        # Read audits before machines, so that the machines' documents are never older than the assignments that depend on them.
         audits = await self.store.active_audits()
         self._report_unreadable(audits.unreadable)
         machines = await self.machines()
@@ -177,33 +177,33 @@ class Engine:
                     new = audit
                     self.wake()
                 except RejectedDataError as error:
-                    new = audit  # it stands still, and all others go on
+                    new = audit  # this audit stops, and all others go on
                     self._report_unreadable([Unreadable("audit", audit.audit_id, str(error))])
             busy.replace(audit, new)
             advanced.append(new)
             await self._write_log(new)
             self._start_jobs(new)
-        metrics.looked(
+        metrics.set_gauges(
             ((name, self.leases.alive(machine)) for name, machine in machines.items()),
             len(advanced),
             (run.state.value for audit in advanced for run in audit.runs.values()),
         )
-        self.looks.saw(advanced, machines)
+        self.snapshot.update(advanced, machines)
         await self._instruct(advanced)
         if self._monotonic() - self._live_at >= LIVE_S:
             self._live_at = self._monotonic()
             for audit in advanced:
-                if self._live.wanted(audit):
-                    self._job(("live", audit.audit_id), self._look_live(audit, machines))
+                if self._live.can_stop_early(audit):
+                    self._job(("live", audit.audit_id), self._compare_live(audit, machines))
 
     def _machine_events(self, audit: Audit, machines: dict[str, Machine], busy: Mapping[str, int]) -> Iterable[Event]:
-        """busy: by machine, runs of other audits that it has in hand."""
+        """Yields what has happened to the audit's machines. busy: by machine, the active runs of other audits."""
         if lifecycle.is_import(audit) and time.time() - audit.created_unix_s > IMPORT_S:
-            yield Cancel("the import was never finished")
+            yield Cancel("the import was not finished in time")
         if audit.request.join_only:
             if time.time() - audit.created_unix_s > JOIN_S:
                 yield Cancel(f"not every run was joined within {JOIN_S / 3600:.0f} h")
-            return  # an agent of that name has nothing to do with it
+            return  # users run it, so agents with these names do not matter
         for name in audit.request.machines:
             machine = machines.get(name)
             if machine is not None and self._is_here(machine):
@@ -211,7 +211,7 @@ class Engine:
                 yield AgentSeen(name, machine.boot_id, working, machine.parallel_runs, busy[name])
                 continue
             if machine is not None and self.leases.alive(machine):
-                continue  # not known to be here, nor to be gone: it has a lease to tell
+                continue  # it may be connected or gone: wait until its lease is renewed or expires
             if machine is None or self.leases.expired(name):
                 yield AgentGone(name)
             missed_s = self.leases.missed_s(audit.audit_id, name)
@@ -219,17 +219,17 @@ class Engine:
                 yield MachineAbsent(name, self._machine_timeout_s)
 
     def _is_here(self, machine: Machine) -> bool:
-        """Whether it may be given work. A replica that just started must not believe an old document: another one, which knows that
-        the agent is silent, would take the run back at once, and both go on until the attempts are used up."""
+        """Returns whether the machine may get runs. A replica that has just started must not trust an old document: another replica,
+        which knows that the agent is silent, would take the run back, and the two would use up all attempts."""
         connected_here = self.connections.get(machine.name) is not None
         return self.leases.proven(machine) or (connected_here and self.leases.alive(machine))
 
     async def _advance(self, old: Audit, new: Audit) -> Audit:
-        """Stores, logs, wakes who follows. Raises ConflictError."""
+        """Stores an audit, logs the change and wakes its watchers. Raises ConflictError."""
         stored = await self.store.put_audit(new)
         for run_id, run in stored.runs.items():
             before = old.runs.get(run_id)
-            if before is None or _told(before) != _told(run):
+            if before is None or _logged_state(before) != _logged_state(run):
                 log.info(
                     "audit=%s run=%s attempt=%d state=%s %s",
                     new.audit_id,
@@ -241,13 +241,13 @@ class Engine:
         if old.state is not stored.state:
             log.info("audit=%s state=%s", stored.audit_id, stored.state.value)
         self.wake()
-        self.looks.advanced(stored)
+        self.snapshot.record_change(stored)
         await self._write_log(stored)
         return stored
 
     async def _write_log(self, audit: Audit) -> None:
         if self._logged_version.get(audit.audit_id) == audit.version:
-            return  # most looks at an audit find it as it was
+            return  # most polls find an audit unchanged
         if len(self._logged) > LOGGED_MAX:
             self._logged.clear()
             self._logged_version.clear()
@@ -257,32 +257,34 @@ class Engine:
                 self._logged.add(key)
         self._logged_version[audit.audit_id] = audit.version
 
-    async def _make_up_log(self) -> None:
-        """What a coordinator that was killed changed and did not write down: active audits are looked at anyway, these are over."""
+    async def _write_missing_log_entries(self) -> None:
+        """Writes the entries that a killed coordinator did not write. Polling covers active audits; this covers those that are over."""
         try:
             for audit in await self.store.audits():
                 await self._write_log(audit)
         except StoreError as error:
-            self._store_is(up=False, error=error)
+            self._set_store_state(up=False, error=error)
 
     # -- agents ---------------------------------------------------------------------------------------------------
 
     async def _instruct(self, audits: Iterable[Audit]) -> None:
-        """Pushes what the state wants to the streams held here. An attempt is opened in the store before it is assigned."""
+        """Sends instructions on the streams of this replica. An attempt is opened in the store before it is assigned."""
         current: dict[str, RunRecord] = {}
-        wanted: defaultdict[str, list[Instruction]] = defaultdict(list)
+        instructions: defaultdict[str, list[Instruction]] = defaultdict(list)
         for audit in audits:
             current.update(audit.runs)
             for run_id, run in audit.runs.items():
                 if run.state in (RunState.ASSIGNED, RunState.RUNNING) and run.attempt:
                     await self._open_attempt(run_id, run.attempt)
-            for machine, instruction in lifecycle.wanted(audit):
-                wanted[machine].append(instruction)
+            for machine, instruction in lifecycle.instructions(audit):
+                instructions[machine].append(instruction)
         for connection in self.connections:
-            stops = await self._strays(connection, current)
+            stops = await self._stops_for_orphaned_runs(connection, current)
             name, boot_id = connection.machine.name, connection.machine.boot_id
-            # An agent that was started again gets the next attempt: what was assigned to the one before is no longer its own.
-            mine = (one for one in wanted[name] if not isinstance(one, Assign) or _boot_of(one, current) == boot_id)
+            # A restarted agent gets the next attempt. Assignments to its previous boot are no longer its own.
+            mine = (
+                one for one in instructions[name] if not isinstance(one, Assign) or _boot_of(one, current) == boot_id
+            )
             connection.push([*stops, *mine])
 
     async def _open_attempt(self, run_id: str, attempt: int) -> None:
@@ -294,21 +296,21 @@ class Engine:
             log.info("run=%s attempt=%d is older than another replica's", run_id, attempt)
         self._opened.add((run_id, attempt))
 
-    async def _strays(self, connection: Connection, current: dict[str, RunRecord]) -> list[Stop]:
+    async def _stops_for_orphaned_runs(self, connection: Connection, current: dict[str, RunRecord]) -> list[Stop]:
         known: dict[str, RunRecord] = {}
         unknown = set[str]()
         for working in connection.working:
             try:
                 run = current.get(working.run_id) or await self.store.run(working.run_id)
             except DocumentError:
-                unknown.add(working.run_id)  # nobody can say that it is not wanted
+                unknown.add(working.run_id)  # it may still be needed, so it is not stopped
                 continue
             if run is not None:
                 known[working.run_id] = run
         working_on = [(w.run_id, w.attempt) for w in connection.working if w.run_id not in unknown]
-        return lifecycle.strays(working_on, known)
+        return lifecycle.stops_for_orphaned_runs(working_on, known)
 
-    # -- longer work, once at a time ------------------------------------------------------------------------------
+    # -- longer jobs, each once at a time ------------------------------------------------------------------------------
 
     def _start_jobs(self, audit: Audit) -> None:
         for run_id, attempt in lifecycle.to_verify(audit):
@@ -335,25 +337,25 @@ class Engine:
     async def _verify(self, audit_id: str, run_id: str, attempt: int) -> None:
         problem = await self.store.call(problem_of_run, run_id)
         step, records = await self.store.call(totals_of_run, run_id)
-        await self.tell(audit_id, RunVerified(run_id, attempt, problem, step, records))
+        await self.apply(audit_id, RunVerified(run_id, attempt, problem, step, records))
 
     async def _judge(self, audit: Audit) -> None:
-        await self.tell(audit.audit_id, await self.store.call(judge_audit, audit))
+        await self.apply(audit.audit_id, await self.store.call(judge_audit, audit))
 
-    async def _look_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
+    async def _compare_live(self, audit: Audit, machines: dict[str, Machine]) -> None:
         mine = [machines[name] for name in audit.request.machines if name in machines]
         records = sum(w.records for machine in mine for w in machine.working if w.run_id in audit.runs)
         over = sum(run.state.over for run in audit.runs.values())
         step = await self._live.stop_after(audit, hash((records, over)))
         if step is not None:
-            await self.tell(audit.audit_id, StagesAnswered(step))
+            await self.apply(audit.audit_id, StagesAnswered(step))
 
-    def _store_is(self, *, up: bool, error: StoreError | None = None) -> None:
+    def _set_store_state(self, *, up: bool, error: StoreError | None = None) -> None:
         if up and self._store_down:
             log.warning("store=back")
         elif not up and not self._store_down:
             metrics.STORE_UP.set(0)
-            self.looks.failed()
+            self.snapshot.set_store_down()
             log.error("store=down %s; trying again every %.1f s", error, POLL_S)
         self._store_down = not up
 
@@ -368,6 +370,6 @@ def _boot_of(assignment: Assign, current: Mapping[str, RunRecord]) -> str:
     return current[assignment.spec.run_id].boot_id
 
 
-def _told(run: RunRecord) -> tuple[Any, ...]:
-    """What the log tells of a run when it changes."""
+def _logged_state(run: RunRecord) -> tuple[Any, ...]:
+    """Returns the fields whose change the log shows."""
     return run.state, run.attempt, run.outcome is None

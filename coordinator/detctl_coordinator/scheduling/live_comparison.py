@@ -1,4 +1,4 @@
-"""Comparing while runs are under way: once every stage's answer is known, more steps cost machine time and say nothing new."""
+"""Compares runs while they are still training. Once the comparison of every stage is decided, more steps only cost machine time."""
 
 from __future__ import annotations
 
@@ -10,34 +10,35 @@ from detctl_coordinator.storage.async_store import AsyncStore
 from detctl_coordinator.storage.reading.reader import StoredRun
 from detctl_coordinator.storage.store import Store
 
-# Two steps after the last answer show whether a difference is transient or lasts (docs/adr/0017).
+# Two more steps show whether a difference is transient or lasts (docs/adr/0017).
 STEPS_AFTER = 2
 
 
-class Live:
-    """Looks at the step entries of an audit's runs; never at records unless entries differ."""
+class LiveComparison:
+    """Compares the step entries of an audit's runs. It reads records only if entries differ."""
 
     def __init__(self, store: AsyncStore) -> None:
         self._store = store
-        self._looked: dict[str, int] = {}  # audit -> how far its runs were at the last look
+        self._compared: dict[str, int] = {}  # audit -> the progress of its runs at the last comparison
 
-    def wanted(self, audit: Audit) -> bool:
-        """Whether stopping early may still come about."""
+    def can_stop_early(self, audit: Audit) -> bool:
+        """Returns whether the audit's runs may still be stopped early."""
         if audit.state is not AuditState.RUNNING or audit.request.to_end or audit.stop_after_step is not None:
             return False
         if len(audit.runs_for("")) < len(audit.runs):
             return False
-        arms = {run.spec.arm.label for run in audit.runs.values()}
+        configurations = {run.spec.arm.label for run in audit.runs.values()}
         begun = {run.spec.arm.label for run in audit.runs.values() if run.attempt and run.state is not RunState.FAILED}
-        return len(arms) > 1 and arms == begun
+        return len(configurations) > 1 and configurations == begun
 
     async def stop_after(self, audit: Audit, progress: int) -> int | None:
-        """The last step that runs should finish, or None: go on. `progress`: another number once more was done."""
-        if self._looked.get(audit.audit_id) == progress:
+        """Returns the last step that the runs should finish, or None if they should go on. progress: a number that changes when the runs
+        make progress."""
+        if self._compared.get(audit.audit_id) == progress:
             return None
-        self._looked[audit.audit_id] = progress
-        if len(self._looked) > 1000:
-            self._looked.clear()
+        self._compared[audit.audit_id] = progress
+        if len(self._compared) > 1000:
+            self._compared.clear()
         answered = await self._store.call(_answered, audit)
         return None if answered is None else answered + STEPS_AFTER
 

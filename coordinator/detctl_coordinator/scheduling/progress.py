@@ -1,4 +1,4 @@
-"""How far an audit is, for people who watch it: heartbeats laid over the stored document, and a speed."""
+"""The progress of an audit for people who watch it: the stored document with the latest heartbeats, and a speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPEED_WINDOW_S = 5.0
 
 
 def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
-    """The audit with the steps and records that the machines told last of their own runs; not meant to be stored."""
+    """Returns the audit with the latest steps and record counts of its runs from heartbeats. It must not be stored."""
     for machine in machines.values():
         for working in machine.working:
             run = audit.runs.get(working.run_id)
@@ -27,7 +27,7 @@ def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
 
 
 def run_with_progress(run: RunRecord, machines: Mapping[str, Machine]) -> RunRecord:
-    """The run with the step and records that its machine told last; a run that is over stays as it is."""
+    """Returns the run with the latest step and record count from its machine's heartbeat; a run that is over is unchanged."""
     machine = machines.get(run.spec.arm.machine) if not run.holder else None
     for working in machine.working if machine and not run.state.over else ():
         if (working.run_id, working.attempt) == (run.spec.run_id, run.attempt):
@@ -36,14 +36,14 @@ def run_with_progress(run: RunRecord, machines: Mapping[str, Machine]) -> RunRec
 
 
 class Speed:
-    """Fingerprints a second over the last seconds, from totals."""
+    """Computes fingerprints per second from totals, over the last SPEED_WINDOW_S."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._samples: deque[tuple[float, int]] = deque()
 
     def of(self, total: int) -> float:
-        """Takes a new total; 0.0 until there are two. A total that shrinks (a run began again) starts over."""
+        """Adds a total and returns the speed; 0.0 until there are two totals. A smaller total (a run was repeated) starts over."""
         now = self._monotonic()
         if self._samples and total < self._samples[-1][1]:
             self._samples.clear()

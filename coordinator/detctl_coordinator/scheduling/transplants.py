@@ -1,4 +1,4 @@
-"""What a run kept for a transplant, read back from its records (detctl_probe/intervene/keep.py), and who may have it."""
+"""Reads the tensors that a run kept for a transplant from its records (detctl_probe/intervene/keep.py), and decides who may have them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SITE = "kept/"
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the bytes of one tensor."""
+class TensorPart:
+    """Some of the bytes of one tensor."""
 
     site: str
     dtype: str
@@ -26,7 +26,7 @@ class Part:
 
 
 def may_take(audits: Iterable[Audit], machine: str, run_id: str) -> bool:
-    """Whether an audit under way tells this machine to take from this run of its own. machine empty: a caller that names none."""
+    """Returns whether a running audit instructs this machine to take tensors from this run. machine: "" for a caller that names none."""
     for audit in audits:
         if run_id not in audit.runs:
             continue
@@ -38,22 +38,22 @@ def may_take(audits: Iterable[Audit], machine: str, run_id: str) -> bool:
     return False
 
 
-def parts_of(run: StoredRun) -> Iterator[Part]:
-    """In the order in which they were kept, of rank 0. Raises StoreError, DamagedError."""
+def tensor_parts(run: StoredRun) -> Iterator[TensorPart]:
+    """Yields the tensors of rank 0 in the order in which they were kept. Raises StoreError, DamagedError."""
     key = StreamKey(0, Stage.INIT, Phase.TRAIN)
     entries = run.entries(key, 0, run.streams().get(key, 0))
     for record in (record for entry in entries for record in run.records(key, entry.step)):
         if not record.site.startswith(SITE):
             continue
-        told = record.evidence
+        kept = record.evidence
         try:
-            content = base64.b64decode(str(told["content"]), validate=True)
-            shape = tuple(int(size) for size in told["shape"])
-            yield Part(record.site.removeprefix(SITE).rpartition("#")[0], str(told["dtype"]), shape, content)
+            content = base64.b64decode(str(kept["content"]), validate=True)
+            shape = tuple(int(size) for size in kept["shape"])
+            yield TensorPart(record.site.removeprefix(SITE).rpartition("#")[0], str(kept["dtype"]), shape, content)
         except (KeyError, TypeError, ValueError, binascii.Error):
-            return  # what follows cannot be trusted either; the machine tells how many tensors it was given
+            return  # later records cannot be trusted either; the machine reports how many tensors it received
 
 
-def kept_by(store: Store, run_id: str) -> list[Part]:
-    """All parts that a run kept. Raises StoreError, DamagedError."""
-    return list(parts_of(StoredRun(store, run_id)))
+def kept_tensors(store: Store, run_id: str) -> list[TensorPart]:
+    """Returns all tensors that a run kept. Raises StoreError, DamagedError."""
+    return list(tensor_parts(StoredRun(store, run_id)))

@@ -1,4 +1,4 @@
-"""From stored runs to problems and verdicts: the seam to storage's check, comparison and attribution. Runs in a thread."""
+"""Computes problems and verdicts from stored runs, with storage/reading, comparison/ and attribution/. Runs in a thread."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from detctl_coordinator.storage.store import DocumentError, Store, StoreError
 log = logging.getLogger(__name__)
 
 LAST_LINE_CHARS = 300
-NO_PROBE = "no probe answered from the training (python -I, no torch, or not a training)"
+NO_PROBE = "no probe answered from the training: it ran with python -I, has no torch, or is not a training"
 
 
 def problem_of_run(store: Store, run_id: str) -> str:
-    """What is wrong with an ended run's data, one line; empty where all is well. Raises StoreError."""
+    """Returns what is wrong with the data of an ended run, one line; "" if it is complete. Raises StoreError."""
     try:
         empty = not store.seals(run_id) and not store.streams(run_id)
     except DocumentError as error:
@@ -46,23 +46,23 @@ def problem_of_run(store: Store, run_id: str) -> str:
 
 
 def no_data(outcome: RunOutcome | None) -> str:
-    """Why nothing arrived of a run that ended: how the program ended and its last line, which mostly names the mistake; else NO_PROBE."""
+    """Returns why an ended run sent no data: how the program ended and its last line, which usually names the error; else NO_PROBE."""
     if outcome is None:
         return NO_PROBE
     if outcome.end not in ("exit", "window", "stop"):
-        return outcome.message or f"ended by {outcome.end} before anything was recorded"
+        return outcome.message or f"the run ended ({outcome.end}) before anything was recorded"
     if not outcome.exit_code:
         return NO_PROBE
     how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
     lines = [line for line in outcome.output_tail.splitlines() if line.strip()]
-    said = f": {clean(lines[-1], LAST_LINE_CHARS)}" if lines else ""
-    return f"ended with {how} before any training was seen{said}"
+    last_line = f": {clean(lines[-1], LAST_LINE_CHARS)}" if lines else ""
+    return f"the program ended with {how} before a training began{last_line}"
 
 
 def judge_audit(store: Store, audit: Audit) -> Judged:
-    """The verdict of a whole audit, and the runs that should look closer first (none, once there were some). Raises StoreError.
+    """Returns the verdict of a whole audit, or the zoom runs and experiments that it needs first. Raises StoreError.
 
-    A fault of ours makes it unverified, never endless."""
+    An internal error makes the verdict unverified, so that the audit always ends."""
     try:
         case = Case(_request(store, audit, audit.runs_for("")))
         verdict = build_verdict(case)
@@ -80,7 +80,7 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
         if isinstance(error, StoreError) and not isinstance(error, DocumentError):
             raise
         log.exception("audit=%s event=judge-failed", audit.audit_id)
-        text = f"internal error while comparing ({type(error).__name__}); the coordinator's log has the details"
+        text = f"the comparison failed with an internal error ({type(error).__name__}); the coordinator's log has the details"
         if isinstance(error, DocumentError):
             text = str(error)
         recipe = audit.request.recipe
@@ -89,7 +89,7 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
 
 
 def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judged:
-    """The verdict with what experiments showed, and those that are still to be run."""
+    """Returns the verdict with the results of experiments, or the experiments that must still run."""
     request = audit.request
     explain = request.explain and verdict.outcome == "different"
     if not explain and not request.self_test:
@@ -101,19 +101,19 @@ def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judg
         tried = tuple(StoredRun(store, run_id) for run_id in experiments)
         return Case(replace(case.request, readers=(*case.request.readers, *tried), planned=(), twins=0, window=window))
 
-    lab = Lab(audit.audit_id, audit.runs, case_of, request.budget_runs)
+    runner = Lab(audit.audit_id, audit.runs, case_of, request.budget_runs)
     try:
-        rounds = explore(case, lab) if explain else []
-        checks = self_test(case, lab, held_in(rounds)) if request.self_test else []
-    except RunsNeededError as wanted:
-        return Judged(verdict.to_json(), wanted.specs, wanted.why)
+        rounds = explore(case, runner) if explain else []
+        checks = self_test(case, runner, held_in(rounds)) if request.self_test else []
+    except RunsNeededError as needed:
+        return Judged(verdict.to_json(), needed.specs, needed.why)
     if explain:
         verdict = with_experiments(verdict, rounds)
     return Judged((with_self_test(verdict, checks) if checks else verdict).to_json())
 
 
 def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
-    """Verdict JSON of some runs; the audit where they are all of one. Raises StoreError."""
+    """Returns the verdict JSON of some runs. chosen: (their audit if they all belong to one, the runs). Raises StoreError."""
     case = Case(_request(store, *chosen))
     return build_verdict(case).model_copy(update={"zoom": operation(case)}).to_json()
 
@@ -145,12 +145,13 @@ def _problems(store: Store, run_id: str) -> list[str]:
     except Exception as error:
         log.exception("run=%s event=verify-failed", run_id)
         return [
-            f"internal error while checking the data ({type(error).__name__}); the coordinator's log has the details"
+            f"the check of the data failed with an internal error ({type(error).__name__}); the coordinator's log has the details"
         ]
 
 
 def _is_damaged(store: Store, run: RunRecord) -> bool:
-    """Data that contradict themselves must not be compared; data that only stop early (no seal, a rank killed) may be."""
+    """Returns whether the run's data contradicts itself, so that it must not be compared. Data that only stops early (no seal, a killed
+    rank) may be compared."""
     if run.state is not RunState.FAILED:
         return False
     if run.outcome is not None and run.outcome.end == "damaged":
@@ -162,7 +163,7 @@ def _is_damaged(store: Store, run: RunRecord) -> bool:
 
 
 def totals_of_run(store: Store, run_id: str) -> tuple[int, int]:
-    """(last step that every rank finished, records) by the run's seals; (0, 0) where there is none."""
+    """Returns (last step that every rank finished, number of records) from the run's seals; (0, 0) without a seal."""
     seals = store.seals(run_id).values()
     step = min((seal.last_step for seal in seals), default=0)
     return step, sum(stream.count for seal in seals for stream in seal.streams)

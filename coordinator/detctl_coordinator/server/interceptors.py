@@ -1,6 +1,7 @@
-"""What every call passes first: who calls, by certificate and token, and whether they may (domain/identity.py decides).
+"""Every call passes this interceptor first: it identifies the caller by certificate and token, and checks the caller's rights
+(domain/identity.py).
 
-Nothing of a caller's is read, still less parsed, before it is known who calls.
+Nothing that a caller sends is read or parsed before the caller is identified.
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ from detctl_coordinator.quotas.quotas import Quotas, key_of
 from detctl_coordinator.storage.store import StoreError
 from detctl_coordinator.wire.messages import MessageParser
 
-READ_S = 30.0  # a call of one message sends it at once
-ANYBODY = Caller("anybody", Role.VIEWER)  # who calls an open method: all together they share one quota
+READ_S = 30.0  # a call with one message must send it within this time
+ANYBODY = Caller("anybody", Role.VIEWER)  # callers of open methods, who share one quota
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Every call passes it: the caller is identified, then the quota is checked, then a message is read, and then it is parsed.
+    """Identifies the caller, then checks the quota, then reads the message, and then parses it.
 
-    Refuses with UNAUTHENTICATED who does not show who they are, with PERMISSION_DENIED who may not, both before any of their data are
-    read; with RESOURCE_EXHAUSTED what is too much, with INVALID_ARGUMENT what is no message. A stream is asked again at each of its
-    messages, so that a revoked token ends it. `own_token`: of the coordinator's token file; None on a Unix socket, which only its
-    owner can open: whoever calls there is LOCAL.
+    Refuses with UNAUTHENTICATED callers who do not prove their identity, and with PERMISSION_DENIED calls without the right, both
+    before reading their data; with RESOURCE_EXHAUSTED what exceeds a limit, and with INVALID_ARGUMENT what is not a message. A stream
+    is checked again at each of its messages, so that a revoked token ends it.
+
+    own_token: the token of the coordinator's token file; None on a Unix socket, which only its owner can open, so every caller is LOCAL.
     """
 
     def __init__(self, own_token: str | None, tokens: TokenBook | None, quotas: Quotas) -> None:
@@ -79,7 +81,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         metadata = context.invocation_metadata()
         text = token_in(metadata_value(metadata, TOKEN_KEY))
         if not text:
-            raise RefusedCallError(Code.UNAUTHENTICATED, "a token is needed: authorization: Bearer …")
+            raise RefusedCallError(
+                Code.UNAUTHENTICATED, "the call needs a token in its metadata: authorization: Bearer …"
+            )
         try:
             if hmac.compare_digest(text.encode("utf-8", "replace"), self._own):
                 caller = LOCAL
@@ -94,9 +98,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         return caller
 
     async def _parsed(self, parser: MessageParser, raw: bytes, key: str) -> Any:
-        """The message; a large one of a caller who has sent too much waits first. Raises RefusedCallError."""
+        """Returns the message. A large message waits if the caller has penalties. Raises RefusedCallError."""
         if len(raw) > UNCOUNTED_BYTES:
-            await self._penalties.sit_out(key)
+            await self._penalties.wait(key)
         try:
             return await parser.parse(raw)
         except RefusedCallError as refusal:
@@ -105,10 +109,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             raise
 
     def _guarded(self, handler: grpc.RpcMethodHandler[Any, Any], method: str) -> grpc.RpcMethodHandler[Any, Any]:
-        """A handler of the same answers that takes raw bytes and asks first.
+        """Returns a handler that takes raw bytes, checks the call, and then calls the given handler.
 
-        It is one of a stream of requests, also where there is one request: gRPC reads the message of any other before it calls the
-        handler. On the wire they are the same."""
+        It always takes a stream of requests, because gRPC reads the message before it calls any other kind of handler. On the wire the
+        two are the same."""
         inner: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         parser = MessageParser(method, handler.request_deserializer)
 
@@ -123,7 +127,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
         @contextlib.asynccontextmanager
         async def entered(requests: Any, context: Any) -> AsyncIterator[Any]:
-            """What the inner handler is given. Refuses with a status."""
+            """Yields the argument of the inner handler, or ends the call with a status."""
             try:
                 caller = await self._identify(method, context)
                 set_current_caller(caller)
@@ -131,7 +135,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     if handler.request_streaming:
                         yield messages(requests, context, caller)
                         return
-                    # Room for the largest first: how much it is nobody knows before it is read, and in memory.
+                    # Reserve the largest size, because the real size is unknown until the message is in memory.
                     async with self._arriving.holding(key_of(caller), MESSAGE_BYTES_MAX) as share:
                         raw = await _only_message(requests)
                         share.shrink_to(len(raw))
@@ -155,23 +159,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 
 async def _only_message(requests: Any) -> bytes:
-    """Raises RefusedCallError where it does not come."""
+    """Returns the call's message. Raises RefusedCallError if it does not arrive in time."""
     try:
         async with asyncio.timeout(READ_S):
             async for raw in requests:
                 return bytes(raw)
     except TimeoutError:
         pass
-    raise RefusedCallError(Code.INVALID_ARGUMENT, "the call brought no message")
+    raise RefusedCallError(Code.INVALID_ARGUMENT, "the call has no message")
 
 
 def _unless_bytes(serialize: Any) -> Callable[[Any], bytes]:
-    """For answers that many are given: they are encoded once, by whoever makes them."""
+    """Returns a serializer that passes bytes through: replies to many watchers are encoded only once."""
     return lambda reply: reply if isinstance(reply, bytes) else serialize(reply)
 
 
 def _certificate_name(context: Any) -> str | None:
-    """The common name on the caller's certificate, None without TLS. gRPC has checked the certificate."""
+    """Returns the common name of the caller's certificate, which gRPC has verified; None without TLS."""
     facts = context.auth_context() or {}
     names = facts.get("x509_common_name")
     if names is None:

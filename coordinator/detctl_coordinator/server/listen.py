@@ -1,4 +1,5 @@
-"""Parses where the coordinator listens: `HOST:PORT` or `unix:/path`. It refuses plain text off loopback (docs/security.md 3)."""
+"""Parses the address to listen on: `HOST:PORT` or `unix:/path`. Refuses plain text on other interfaces than loopback
+(docs/security.md 3)."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ from detctl_proto.limits import SOCKET_PATH_BYTES_MAX
 
 
 class ListenError(Exception):
-    """The address cannot be used; one line for people."""
+    """The address cannot be used. The message is one line for people."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A Unix socket (`path`) or a TCP port. target: what grpc takes; shown: what clients are given."""
+    """A Unix socket (path) or a TCP port (host, port)."""
 
     host: str = ""
     port: int = 0
@@ -29,20 +30,20 @@ class Address:
         return bool(self.path)
 
     def shown(self, port: int) -> str:
-        """The address with the port that was really bound."""
+        """Returns the address that clients use, with the port that was actually bound."""
         if self.path:
             return f"unix:{self.path}"
         return join_address(self.host, port)
 
 
 def parse(text: str, *, off_loopback: bool = False, flag: str = "--listen") -> Address:
-    """Raises ListenError, which names `flag`: malformed, or off loopback where that may not be."""
+    """Returns the address. Raises ListenError, which names `flag`, if it is malformed or, without off_loopback, not on loopback."""
     if text.startswith("unix:"):
         path = text.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
             raise ListenError(f"{flag} {text}: a Unix socket needs an absolute path, unix:/run/detctl.sock")
         if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
-            raise ListenError(f"{flag} {text}: a socket's path has at most {SOCKET_PATH_BYTES_MAX} bytes")
+            raise ListenError(f"{flag} {text}: the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes")
         return Address(path=path)
     try:
         host, port = split_address(text)
@@ -50,15 +51,15 @@ def parse(text: str, *, off_loopback: bool = False, flag: str = "--listen") -> A
         raise ListenError(f"{flag} {text}: expected HOST:PORT or unix:/path") from None
     if not off_loopback and not is_loopback(host):
         raise ListenError(
-            f"{flag} {text}: plain text off loopback is refused; give --tls DIR (detctl ca init), or use 127.0.0.1 or a socket"
+            f"{flag} {text}: other interfaces than loopback need TLS; add --tls DIR (detctl ca init), or use 127.0.0.1 or a Unix socket"
         )
     return Address(host=host, port=port)
 
 
-def probe(address: Address) -> None:
-    """Raises ListenError where somebody else has the address; removes a socket file that a dead coordinator left.
+def check_free(address: Address) -> None:
+    """Raises ListenError if the address is in use; removes a socket file that a dead coordinator left.
 
-    grpc binds with SO_REUSEPORT off and says only "failed to bind"; this says who is in the way.
+    gRPC itself reports only "failed to bind".
     """
     if not address.is_unix:
         family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -79,11 +80,11 @@ def probe(address: Address) -> None:
     except OSError as error:
         raise ListenError(f"cannot listen on {path}: {error.strerror}") from error
     if not stat.S_ISSOCK(mode):
-        raise ListenError(f"cannot listen on {path}: there is a file of that name")
+        raise ListenError(f"cannot listen on {path}: a file with this name exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
         try:
             trial.connect(address.path)
         except OSError:
             path.unlink(missing_ok=True)
             return
-    raise ListenError(f"cannot listen on {path}: another coordinator is there")
+    raise ListenError(f"cannot listen on {path}: another coordinator listens there")

@@ -1,6 +1,6 @@
-"""`GET /metrics` for Prometheus, from the event loop: a few connections at a time, each closed after its answer or after READ_S.
+"""Serves `GET /metrics` for Prometheus in the event loop. It takes a few connections and closes each after its reply or after READ_S.
 
-No thread, no keep-alive: a scraper asks every some seconds, and whoever opens connections and says nothing takes nobody's place for long.
+It uses neither threads nor keep-alive, because scrapers call only every few seconds, and idle connections must not block others.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from prometheus_client.exposition import choose_encoder
 
 from detctl_coordinator.server.listen import ListenError, parse
 
-CONNECTIONS_MAX = 16  # two Prometheus servers and a person
+CONNECTIONS_MAX = 16  # enough for two Prometheus servers and a person
 HEAD_BYTES_MAX = 8 * 1024
-READ_S = 5.0  # for the whole head of a request; and again to take the answer
-FRESH_S = 1.0  # asked more often, the same text is given again
+READ_S = 5.0  # the time limit for reading the head of a request, and again for sending the reply
+FRESH_S = 1.0  # within this time the same text is sent again
 
 
 class MetricsServer:
-    """`start`, then `close`."""
+    """Call `start`, later `close`."""
 
     def __init__(self, registry: CollectorRegistry, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._registry = registry
@@ -34,7 +34,7 @@ class MetricsServer:
 
     async def start(self, address: str) -> None:
         """Raises ListenError."""
-        found = parse(address, off_loopback=True, flag="--metrics")  # no secret is told here
+        found = parse(address, off_loopback=True, flag="--metrics")  # metrics hold no secrets
         if found.is_unix:
             raise ListenError(f"--metrics {address}: expected HOST:PORT")
         try:
@@ -67,20 +67,20 @@ class MetricsServer:
             writer.transport.abort()
 
     def _answer(self, head: str) -> bytes:
-        """Status line, headers and text."""
+        """Returns status line, headers and text."""
         request, *lines = head.split("\r\n")
         method, _, rest = request.partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
         if method not in ("GET", "HEAD"):
-            return _response("405 Method Not Allowed", b"only GET is answered\n")
+            return _response("405 Method Not Allowed", b"only GET and HEAD are supported\n")
         if path not in ("/", "/metrics"):
-            return _response("404 Not Found", b"there is /metrics\n")
+            return _response("404 Not Found", b"the only path is /metrics\n")
         accept = next((value for name, _, value in (s.partition(":") for s in lines) if name.lower() == "accept"), "")
         text, kind = self._text(accept)
         return _response("200 OK", text, kind, with_text=method == "GET")
 
     def _text(self, accept: str) -> tuple[bytes, str]:
-        """In the form that the scraper wants, and its content type."""
+        """Returns (the text in the form that the scraper accepts, its content type)."""
         encode, kind = choose_encoder(accept)
         when, text = self._texts.get(kind, (float("-inf"), b""))
         if self._monotonic() - when >= FRESH_S:

@@ -1,4 +1,4 @@
-"""Forgets what is older than the operator wants to keep, every hour."""
+"""Deletes runs that are older than --max-age, every hour."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SWEEP_S = 3600.0
 
 
 async def sweep_for_ever(store: AsyncStore, max_age_s: float) -> None:
-    """Deletes runs that are over and older than max_age_s, now and then every hour."""
+    """Deletes runs that are over and older than max_age_s, at once and then every hour."""
     while True:
         try:
             gone = await store.delete_older_than(time.time() - max_age_s)

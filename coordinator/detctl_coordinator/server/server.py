@@ -1,4 +1,4 @@
-"""Puts the parts together: store, engine, gRPC server with health and reflection; serves until told to stop."""
+"""Starts the coordinator: store, engine, and a gRPC server with health and reflection. Serves until a signal stops it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from detctl_coordinator import limits
 from detctl_coordinator.auth import token_file
 from detctl_coordinator.auth.tls import server_credentials
 from detctl_coordinator.auth.token_book import TokenBook
-from detctl_coordinator.observability.health import keep_told, serve_health
-from detctl_coordinator.observability.logs import say
+from detctl_coordinator.observability.health import report_store_health, serve_health
+from detctl_coordinator.observability.logs import write_line
 from detctl_coordinator.observability.metrics import REGISTRY
 from detctl_coordinator.quotas.quotas import Quotas
 from detctl_coordinator.rpc.admin import AdminServicer
@@ -39,7 +39,7 @@ from detctl_coordinator.storage.store import Store
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 2.0  # calls under way may finish; streams of agents and watchers never do by themselves
+GRACE_S = 2.0  # the time in which open calls may finish; streams of agents and watchers do not end on their own
 PARENT_POLL_S = 0.5
 SERVICES = (
     agents_pb2.DESCRIPTOR.services_by_name["Agents"].full_name,
@@ -51,9 +51,9 @@ OPTIONS = [
     ("grpc.max_send_message_length", 64 * 1024 * 1024),  # our own lists and documents
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.max_concurrent_streams", limits.STREAMS_OF_CONNECTION_MAX),
-    ("grpc.server_handshake_timeout_ms", 10_000),  # of TLS; a connection that says nothing is closed
+    ("grpc.server_handshake_timeout_ms", 10_000),  # of TLS; closes a connection that sends nothing
     ("grpc.so_reuseport", 0),  # two coordinators on one port would each see half of the agents
-    # An agent on a frozen host is found out, and idle streams survive middle boxes.
+    # Detect agents on frozen hosts, and keep idle streams open through proxies and NAT.
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -63,7 +63,7 @@ OPTIONS = [
 
 
 def version() -> str:
-    """Of the installed distribution; `0` in a checkout that is not installed."""
+    """Returns the version of the installed distribution; `0` in a checkout that is not installed."""
     try:
         return importlib.metadata.version("detctl")
     except importlib.metadata.PackageNotFoundError:
@@ -88,9 +88,9 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
         try:
             servers.append(await _start_health(settings.health_socket, healthy, Quotas(settings.quota)))
         except listen.ListenError:
-            await server.stop(0)  # left to the garbage collector it complains of the loop that is gone
+            await server.stop(0)  # otherwise the garbage collector complains later about the closed event loop
             raise
-    tasks = [asyncio.create_task(keep_told(healthy, SERVICES, lambda: engine.store_is_up), name="health")]
+    tasks = [asyncio.create_task(report_store_health(healthy, SERVICES, lambda: engine.store_is_up), name="health")]
     tasks += [asyncio.create_task(engine.run(), name="engine")]
     if settings.max_age:
         tasks.append(asyncio.create_task(sweep_for_ever(engine.store, age_s(settings.max_age)), name="retention"))
@@ -101,7 +101,7 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
         await stop.wait()
         log.info("event=stopping")
     finally:
-        await healthy.enter_graceful_shutdown()  # whoever balances calls sends no new one here
+        await healthy.enter_graceful_shutdown()  # load balancers send no new calls
         engine.connections.close()
         await asyncio.gather(*(one.stop(GRACE_S) for one in servers))
         await metrics.close()
@@ -117,7 +117,7 @@ async def serve(settings: Settings, store: Store, address: listen.Address) -> No
 async def _start(
     settings: Settings, engine: Engine, address: listen.Address, healthy: HealthServicer
 ) -> tuple[grpc.aio.Server, str]:
-    listen.probe(address)
+    listen.check_free(address)
     tokens, quotas = TokenBook(engine.store), Quotas(settings.quota)
     own = None if address.is_unix else token_file.read_or_make(_token_file(settings))
     interceptor = CallInterceptor(own, tokens, quotas)
@@ -129,7 +129,7 @@ async def _start(
     admin_pb2_grpc.add_AdminServicer_to_server(AdminServicer(engine.store, tokens), server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    # The socket's mode must be 0600 from its first moment on.
+    # The socket's mode must be 0600 from the start.
     umask = os.umask(0o177) if address.is_unix else None
     try:
         shown = address.shown(address.port)
@@ -144,18 +144,18 @@ async def _start(
 
 
 def _connections_max() -> int:
-    """Half of the descriptors that this process may have: the store and connections out need some too."""
+    """Returns half of the descriptors that this process may open; the store and outgoing connections need the others."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 2 * limits.CONNECTIONS_MAX
-    if 0 <= soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    needed = 2 * limits.CONNECTIONS_MAX
+    if 0 <= soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     return limits.CONNECTIONS_MAX if soft < 0 else min(limits.CONNECTIONS_MAX, soft // 2)
 
 
 async def _start_health(path: Path, healthy: HealthServicer, quotas: Quotas) -> grpc.aio.Server:
     try:
-        listen.probe(listen.Address(path=str(path.absolute())))
+        listen.check_free(listen.Address(path=str(path.absolute())))
         return await serve_health(path, healthy, CallInterceptor(None, None, quotas))
     except (RuntimeError, OSError, listen.ListenError) as error:
         raise listen.ListenError(f"--health-socket {path}: {error}") from error
@@ -168,8 +168,8 @@ def _token_file(settings: Settings) -> Path:
 
 
 def _announce(settings: Settings, shown: str) -> None:
-    """Says to people and to programs that the coordinator is ready, and where."""
-    say(f"listening on {shown}")
+    """Reports to people and programs that the coordinator is ready, and its address."""
+    write_line(f"listening on {shown}")
     if settings.ready_file is not None:
         aside = settings.ready_file.with_name(settings.ready_file.name + ".new")
         aside.write_text(shown + "\n")
@@ -180,7 +180,7 @@ def _announce(settings: Settings, shown: str) -> None:
 
 
 async def _watch_parent(parent_pid: int, stop: asyncio.Event) -> None:
-    """PR_SET_PDEATHSIG would fire when the thread ends that started us; asking for the parent's id cannot be wrong."""
+    """Stops when the parent process is gone. Polls, because PR_SET_PDEATHSIG fires when the thread that started us ends."""
     while os.getppid() == parent_pid:
         await asyncio.sleep(PARENT_POLL_S)
     log.info("event=parent-gone pid=%d", parent_pid)

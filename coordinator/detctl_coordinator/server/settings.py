@@ -1,4 +1,4 @@
-"""Settings of the coordinator: flags over DETCTL_COORDINATOR_* variables over defaults."""
+"""Settings of the coordinator. Options override DETCTL_COORDINATOR_* variables, which override defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 class Settings(BaseSettings):
-    """Each field is a flag: `machine_timeout` is --machine-timeout and DETCTL_COORDINATOR_MACHINE_TIMEOUT. Times in seconds."""
+    """Each field is an option and a variable: `machine_timeout` is --machine-timeout and DETCTL_COORDINATOR_MACHINE_TIMEOUT. Times are
+    in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="DETCTL_COORDINATOR_", extra="ignore")
 
@@ -35,7 +36,7 @@ class Settings(BaseSettings):
     machine_timeout: float = Field(default=60.0, gt=0, le=86_400 * 7)
     lease: float = Field(default=20.0, gt=0, le=3600)
     heartbeat: float = Field(default=2.0, gt=0, le=60)
-    # Of each caller; the coordinator's own user has quotas.LOCAL_TIMES as much.
+    # Limits of each caller; the coordinator's own user has quotas.LOCAL_TIMES as much.
     max_open_audits: int = Field(default=50, ge=1, le=100_000)
     max_planned_runs: int = Field(default=2000, ge=1, le=10_000_000)
     max_streams: int = Field(default=16, ge=1, le=10_000)
@@ -49,7 +50,7 @@ class Settings(BaseSettings):
 
     @property
     def quota(self) -> Quota:
-        """The max_* fields of this name."""
+        """The quota of each caller, from the max_* fields."""
         return Quota(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Quota)})
 
     @field_validator("max_age")
@@ -63,13 +64,13 @@ class Settings(BaseSettings):
     @classmethod
     def _level(cls, value: str) -> str:
         if value.lower() not in ("debug", "info", "warning", "error"):
-            raise ValueError("debug, info, warning or error")
+            raise ValueError("must be debug, info, warning or error")
         return value.lower()
 
 
 def age_s(text: str) -> float:
-    """`30d` in seconds. Raises ValueError."""
+    """Returns an age such as `30d` in seconds. Raises ValueError."""
     match = _AGE.fullmatch(text)
     if match is None or float(match[1]) == 0:
-        raise ValueError("a time such as 30d, 12h, 90m")
+        raise ValueError("must be a time such as 30d, 12h or 90m")
     return float(match[1]) * _UNIT_S[match[2]]

@@ -1,4 +1,4 @@
-"""Addresses of stores: what is wrong with one, and how to show one without its password."""
+"""Checks addresses of stores, and hides their passwords in messages."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ FORMS = "sqlite:FILE, redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix://SOCK
 
 
 def redacted(address: str) -> str:
-    """The address less user and password, wherever they stand, and less its query."""
+    """Returns the address without its user, password and query."""
     scheme, colon, rest = address.partition(":")
     if not colon:
         return address.rpartition("@")[2]
     head, _, query = rest.partition("?")
-    if "@" in query:  # a password with ? or @ in it: where it ends is a guess
+    if "@" in query:  # the password contains ? or @, so nobody knows where it ends
         return f"{scheme}://…"
     _, at, place = head.rpartition("@")
     return f"{scheme}:{'//' if at else ''}{place}"
 
 
 def hidden(text: str) -> str:
-    """Any text less the passwords in the addresses that it quotes, as far as those can be told."""
+    """Returns any text without the passwords in the addresses that it quotes, as far as they can be recognised."""
     return re.sub(r"(password=)[^\s&'\"]*", r"\1…", re.sub(r"//\S*@", "//…@", text))
 
 
 def has_password(address: str) -> bool:
-    """Whether an address of a Redis holds a password, in whatever place."""
+    """Returns whether the address of a Redis contains a password."""
     scheme, _, rest = address.partition("://")
     if scheme not in ("redis", "rediss", "unix"):
         return False
@@ -37,7 +37,7 @@ def has_password(address: str) -> bool:
 
 
 def check_redis_address(address: str) -> None:
-    """Raises StoreError naming the part of a redis://, rediss:// or unix:// address that is wrong."""
+    """Raises StoreError, which names the wrong part, if a redis://, rediss:// or unix:// address is invalid."""
     shown = redacted(address)
     scheme, _, rest = address.partition(":")
     if not rest.startswith("//"):
@@ -57,5 +57,7 @@ def check_redis_address(address: str) -> None:
         raise StoreError(f"store address {shown!r}: the port must be a number from 1 to 65535")
     database = parts.path.strip("/")
     if database and not database.isdecimal():
-        said = "" if "@" in database else f", not {database!r}"  # behind an unquoted / of a password
-        raise StoreError(f"store address {shown!r}: the database after / must be a number{said}")
+        shown_value = (
+            "" if "@" in database else f", not {database!r}"
+        )  # with an @ it is part of a password that contains /
+        raise StoreError(f"store address {shown!r}: the database after / must be a number{shown_value}")

@@ -1,4 +1,4 @@
-"""The store for coroutines: each call in a thread of a pool of its own, so that a slow disk never stops the event loop."""
+"""The store for coroutines. Each call runs in a thread of a separate pool, so that a slow disk never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from detctl_coordinator.storage.store import NamedRows, Rows, Store
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Writes wait for the disk, not for a core: enough of them at once fill a group commit.
+# Writes wait for the disk, not for a core; enough concurrent writes fill a group commit.
 WRITERS = 16
-# Comparisons use a core each and may take seconds; they must not keep segments waiting.
+# A comparison uses a core and may take seconds; it must not delay segments.
 READERS = 2
 
 
 class AsyncStore:
-    """Same methods and errors as Store; `call(function, ...)` runs function(store, ...) among the readers."""
+    """Same methods and errors as Store. `call(function, ...)` runs function(store, ...) in a reader's thread."""
 
     def __init__(self, store: Store) -> None:
         self.inner = store
@@ -30,7 +30,7 @@ class AsyncStore:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="compare")
 
     async def call(self, function: Callable[Concatenate[Store, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Longer work that reads the store."""
+        """Runs a longer job that reads the store."""
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, lambda: function(self.inner, *args, **kwargs)
         )
@@ -102,7 +102,7 @@ class AsyncStore:
         return await self._do(self.inner.seals, run_id)
 
     def close(self) -> None:
-        """Waits for what is under way, then closes the store."""
+        """Waits for running calls, then closes the store."""
         self._writers.shutdown(wait=True, cancel_futures=True)
         self._readers.shutdown(wait=True, cancel_futures=True)
         self.inner.close()

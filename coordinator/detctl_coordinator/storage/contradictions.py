@@ -1,4 +1,4 @@
-"""Why a store refuses what does not agree with what it holds: the same sentences for every backend."""
+"""The errors of all backends for data that contradicts the stored data."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from detctl_coordinator.storage.store import ContradictionError, RunOverError
 
 
 def is_over(run_id: str, attempt: int) -> RunOverError:
-    """The attempt has ended, and this is new."""
-    return RunOverError(f"run {run_id}: attempt {attempt} is over, nothing new is taken")
+    """Returns the error for new data of an attempt that has ended."""
+    return RunOverError(f"run {run_id}: attempt {attempt} has ended and accepts no new data")
 
 
 def was_sealed(rank: int, number: int) -> ContradictionError:
-    """The rank's seal is there, and this segment is new."""
-    return ContradictionError(f"segment {number} of rank {rank} came after the seal of its rank")
+    """Returns the error for a new segment of a sealed rank."""
+    return ContradictionError(f"segment {number} of rank {rank} arrived after the seal of its rank")
 
 
 def other_segment(rank: int, number: int) -> ContradictionError:
-    """The number is taken by other content."""
+    """Returns the error for a segment number that is stored with other content."""
     return ContradictionError(f"segment {number} of rank {rank} was sent before with other content")
 
 
 def other_entry(key: StreamKey, ordinal: int) -> ContradictionError:
-    """The step has another entry, or none although its segment is there."""
+    """Returns the error for a step with another stored entry, or with none although its segment is stored."""
     return ContradictionError(
         f"entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}, was sent before with other content"
     )
 
 
 def other_seal(rank: int) -> ContradictionError:
-    """The rank has another seal."""
+    """Returns the error for a rank that has another seal."""
     return ContradictionError(f"rank {rank} was sealed before with another seal")

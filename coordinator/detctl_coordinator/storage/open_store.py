@@ -1,4 +1,4 @@
-"""From an address to a store: `sqlite:FILE`, `redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]`, `rediss://…`, `unix://SOCKET?db=N`."""
+"""Opens a store by its address: `sqlite:FILE`, `redis://[USER[:PASSWORD]@]HOST[:PORT][/DB]`, `rediss://…`, `unix://SOCKET?db=N`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from detctl_coordinator.storage.store import Store, StoreError
 def open_store(
     address: str, allow_volatile: bool = False, must_exist: bool = False, password_file: Path | None = None
 ) -> Store:
-    """Opens the store at `address` and makes sure that it can hold what it acknowledges.
+    """Returns the store at `address`, after checking that it keeps the data that it acknowledges.
 
-    allow_volatile: take a Redis that keeps nothing on disk or evicts keys. must_exist: make no new file. password_file: holds the
-    password of a Redis whose address has none.
-    Raises StoreError with one line that names what is wrong;
-    a password in the address never shows in it.
+    allow_volatile: accept a Redis that keeps nothing on disk or evicts keys. must_exist: do not create a file. password_file: a file
+    with the password of a Redis whose address has none.
+    Raises StoreError with one line that names the problem and never shows a password of the address.
     """
     scheme, colon, rest = address.partition(":")
     if not colon or scheme not in ("sqlite", "redis", "rediss", "unix"):
         raise StoreError(f"unknown store address {redacted(address)!r}: use {FORMS}")
     if scheme == "sqlite":
-        path = rest[2:] if rest.startswith("//") else rest  # sqlite:///var/x is a habit from elsewhere
+        path = rest[2:] if rest.startswith("//") else rest  # other programs write sqlite:///var/x
         if password_file is not None:
             raise StoreError(
-                f"store address {address!r} takes no password: leave out the password file {password_file}"
+                f"store address {address!r} does not use a password: remove --store-password-file {password_file}"
             )
         if not path or path.endswith("/"):
             raise StoreError(f"store address {address!r} names no file: use sqlite:FILE")
@@ -38,7 +37,7 @@ def open_store(
     check_redis_address(address)
     if password_file is not None and has_password(address):
         raise StoreError(
-            f"store {redacted(address)} has a password in its address and one in {password_file}: take it out of the address"
+            f"store {redacted(address)} has a password in its address and another in {password_file}: remove it from the address"
         )
     password = read_password(password_file) if password_file is not None else ""
     try:

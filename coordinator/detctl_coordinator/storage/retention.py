@@ -1,4 +1,4 @@
-"""Which runs may be forgotten: those that are over, of audits that need them no more."""
+"""Decides which runs may be deleted: those that are over, of audits that do not need them any more."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from detctl_coordinator.domain.audit import Audit, AuditState
 
 
 def is_active(audit: Audit) -> bool:
-    """Running or comparing: somebody still works on it."""
+    """Returns whether the audit is running or comparing."""
     return audit.state in (AuditState.RUNNING, AuditState.COMPARING)
 
 
 def without_runs(audit: Audit, run_ids: Collection[str]) -> tuple[Audit, list[str]]:
-    """The audit less those of `run_ids` that may go, and which these are.
+    """Returns (the audit without those of `run_ids` that may be deleted, the ids of these).
 
-    Runs that are not over stay, and so does every run of an active audit: its comparison would miss them.
+    Runs that are not over stay, and so do all runs of an active audit, because its comparison needs them.
     """
     if is_active(audit):
         return audit, []

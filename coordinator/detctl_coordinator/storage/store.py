@@ -1,11 +1,11 @@
-"""The store: what the coordinator keeps, behind one interface. Synchronous and thread-safe; one contract suite for all backends.
+"""The interface of the store, which keeps all data of the coordinator. Synchronous and thread-safe; tests/contract tests all backends.
 
-Idempotent by content: a segment under (run, attempt, rank, number), an entry under (run, attempt, stream, ordinal), a seal under
-(run, attempt, rank) may be written again as it is stored, byte for byte, at any time. With other content it is refused and nothing
-changes. Nothing new is taken under a rank that was sealed, nor under an attempt that its audit's document has as ended: `put_audit`
-closes those in the same step (`RunRecord.closed_through`).
+Writes are idempotent: a segment of (run, attempt, rank, number), an entry of (run, attempt, stream, ordinal) or a seal of (run,
+attempt, rank) may be written again with the same bytes at any time. With other content it is refused and nothing changes. A sealed
+rank accepts no new data, and neither does an attempt that has ended in its audit's document: `put_audit` closes such attempts in the
+same step (`RunRecord.closed_through`).
 
-"Stored" means durable: a call that returned has survived a SIGKILL of the store (SQLite FULL, Redis AOF).
+Data is durable when a call returns: it survives a SIGKILL of the store (SQLite FULL, Redis AOF).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from detctl_coordinator.domain.run import RunRecord
 
 
 class StoreError(Exception):
-    """The store said no or did not answer; nothing of the call counts as stored. One line for people."""
+    """The store refused the call or did not answer, and nothing of the call counts as stored. The message is one line for people."""
 
 
 class ConflictError(StoreError):
-    """Compare-and-set lost: somebody advanced the document first."""
+    """The compare-and-set failed, because another caller changed the document first."""
 
 
 class FencedError(StoreError):
@@ -32,20 +32,20 @@ class FencedError(StoreError):
 
 
 class MissingError(StoreError):
-    """Asked for an entry or a segment that is not there."""
+    """The requested entry or segment does not exist."""
 
 
 class RejectedDataError(StoreError):
-    """Can never be stored as it is (an ordinal far beyond its stream, a blob over the limit): do not send it again."""
+    """The data can never be stored (an ordinal far beyond its stream, a blob over the limit), so sending it again is useless."""
 
 
 class DocumentError(StoreError):
-    """A stored document cannot be read: damaged, or written by a newer detctl. The others can."""
+    """A stored document cannot be read, because it is damaged or was written by a newer detctl. Other documents can."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row whose document cannot be read. Lists show it in place of what it holds: one row must not hide the others."""
+    """A row whose document cannot be read. Lists show it in place of its content, so that one row does not hide the others."""
 
     kind: str  # audit, run, machine, token
     name: str
@@ -53,7 +53,7 @@ class Unreadable:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """The reason as one line for people."""
         return f"{self.kind} {self.name} cannot be read: {self.why}"
 
 
@@ -61,7 +61,7 @@ T = TypeVar("T")
 
 
 class Rows(list[T]):
-    """The rows that can be read; `unreadable`: those that cannot."""
+    """The readable rows. unreadable: those that cannot be read."""
 
     def __init__(self, readable: Iterable[T] = (), unreadable: Iterable[Unreadable] = ()) -> None:
         super().__init__(readable)
@@ -69,7 +69,7 @@ class Rows(list[T]):
 
 
 class NamedRows(dict[str, T]):
-    """The same by name."""
+    """The readable rows by name. unreadable: those that cannot be read."""
 
     def __init__(self, readable: Mapping[str, T], unreadable: Iterable[Unreadable] = ()) -> None:
         super().__init__(readable)
@@ -77,11 +77,11 @@ class NamedRows(dict[str, T]):
 
 
 class ContradictionError(RejectedDataError):
-    """Says something else than what is stored under the same number, ordinal or rank. What is stored stays as it was."""
+    """The data differs from what is stored under the same number, ordinal or rank. The stored data does not change."""
 
 
 class RunOverError(FencedError):
-    """The attempt has ended: what is stored may be sent again, nothing new is taken."""
+    """The attempt has ended: stored data may be sent again, but new data is refused."""
 
 
 class Store(Protocol):
@@ -89,73 +89,73 @@ class Store(Protocol):
 
     # -- audits and runs ------------------------------------------------------------------------------------------
     def put_audit(self, audit: Audit) -> Audit:
-        """Creates (version 0) or advances by compare-and-set; returns it with its new version. Raises ConflictError.
+        """Creates (version 0) or replaces an audit by compare-and-set; returns it with its new version. Raises ConflictError.
 
-        Attempts up to each run's `closed_through` take nothing new from this step on.
+        From this step on, attempts up to each run's `closed_through` accept no new data.
         """
         ...
 
     def audit(self, audit_id: str) -> Audit | None:
-        """Raises DocumentError."""
+        """Returns the audit or None. Raises DocumentError."""
         ...
 
     def active_audits(self) -> Rows[Audit]:
-        """Running or comparing."""
+        """Returns the audits that are running or comparing."""
         ...
 
     def audits(self, limit: int = 100) -> Rows[Audit]:
-        """Newest first."""
+        """Returns the newest audits, newest first."""
         ...
 
     def run(self, run_id: str) -> RunRecord | None:
-        """The run as its audit's document has it. Raises DocumentError."""
+        """Returns the run from its audit's document. Raises DocumentError."""
         ...
 
     def runs(self, *, audit_id: str = "", machine: str = "", recipe: str = "", limit: int = 100) -> Rows[RunRecord]:
-        """Newest first; a run is as readable as its audit's document."""
+        """Returns matching runs, newest first. A run is unreadable if its audit's document is."""
         ...
 
     def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
-        """Forgets segments, index, seals, manifests of runs that are over; returns those deleted.
+        """Deletes segments, index, seals and manifests of runs that are over; returns the ids of the deleted runs.
 
-        Running ones stay, and all runs of an active audit: its comparison needs them.
+        Running runs stay, and so do all runs of an active audit, because its comparison needs them.
         """
         ...
 
     def delete_older_than(self, unix_s: float) -> list[str]:
-        """Deletes runs (and audits left empty) created before; returns run ids."""
+        """Deletes runs that were created before `unix_s`, and audits without runs; returns the ids of the runs."""
         ...
 
     # -- machines -------------------------------------------------------------------------------------------------
     def put_machine(self, name: str, document: Mapping[str, Any]) -> None:
-        """Hello of an agent as JSON values, with last_seen_unix_s."""
+        """Stores a machine's document (domain/machine.py)."""
         ...
 
     def machines(self) -> NamedRows[Mapping[str, Any]]: ...
 
-    # -- who may, and who did ---------------------------------------------------------------------------------------
+    # -- tokens and the log -----------------------------------------------------------------------------------------
     def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
-        """A token as JSON values, new or changed."""
+        """Stores a new or changed token's document (domain/identity.py)."""
         ...
 
     def tokens(self) -> NamedRows[Mapping[str, Any]]: ...
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
-        """Appends unless an entry of this key is there: two replicas that tell the same thing tell it once. Nothing removes an entry."""
+        """Appends an entry unless one with this key exists, so that two replicas write it only once. Entries are never removed."""
         ...
 
     def log(self, before: int = 0, limit: int = 100) -> list[tuple[int, Mapping[str, Any]]]:
-        """(number from 1, entry with its key under `key`), newest first; those below `before` where it is not 0.
+        """Returns (number from 1, entry with its key under `key`), newest first; only numbers below `before` unless it is 0.
 
-        An entry that cannot be read stands there as one of event `unreadable`: the log shows no gap.
+        An entry that cannot be read is replaced by one of event `unreadable`, so that the log has no gap.
         """
         ...
 
-    # -- what a run sent ------------------------------------------------------------------------------------------
+    # -- data of runs ---------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:
-        """From now on only this attempt may write; idempotent; what older attempts wrote is forgotten.
+        """Lets only this attempt write from now on, and deletes data of older attempts. Idempotent.
 
-        Raises FencedError for an older attempt and for a run that no audit holds.
+        Raises FencedError for an older attempt and for a run that no audit contains.
         """
         ...
 
@@ -167,47 +167,47 @@ class Store(Protocol):
         columns: bytes,
         closed: Sequence[tuple[StreamKey, StepEntry]],
     ) -> None:
-        """Durable when it returns. The same segment again changes nothing.
+        """Stores a segment durably. The same segment again changes nothing.
 
-        Raises FencedError (RunOverError where the attempt has ended), RejectedDataError (ContradictionError where its number, or the
-        ordinal of one of its entries, has other content, and where its rank was sealed without it).
+        Raises FencedError (RunOverError if the attempt has ended), RejectedDataError (ContradictionError if its number, or the ordinal
+        of one of its entries, is stored with other content, or if its rank was sealed without it).
         """
         ...
 
     def put_seal(self, run_id: str, attempt: int, seal: Seal) -> None:
-        """Durable when it returns; the same seal again changes nothing. Raises FencedError (RunOverError), ContradictionError."""
+        """Stores a seal durably. The same seal again changes nothing. Raises FencedError (RunOverError), ContradictionError."""
         ...
 
     # -- reading a run (its latest attempt) -----------------------------------------------------------------------
     def attempt(self, run_id: str) -> int:
-        """The attempt that may write; 0: none was opened."""
+        """Returns the attempt that may write; 0 if none was opened."""
         ...
 
     def seals(self, run_id: str) -> dict[int, Seal]: ...
 
     def streams(self, run_id: str) -> dict[StreamKey, int]:
-        """How many entries each stream has (gapless from 0)."""
+        """Returns how many entries each stream has without a gap from 0."""
         ...
 
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
-        """Raises MissingError."""
+        """Returns an entry. Raises MissingError."""
         ...
 
     def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
-        """Entries start..stop-1; fewer where the stream ends or has a gap."""
+        """Returns the entries start..stop-1; fewer if the stream ends or has a gap."""
         ...
 
     def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
-        """In order of number."""
+        """Returns the segments' metadata, by number."""
         ...
 
     def segment_columns(self, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
-        """zlib of RecordColumns, as it was sent. Raises MissingError."""
+        """Returns zlib of RecordColumns as it was sent, by number. Raises MissingError."""
         ...
 
     # -- service --------------------------------------------------------------------------------------------------
     def check(self) -> list[str]:
-        """Raises StoreError where the store is unusable; returns warnings (CONFIG barred, …)."""
+        """Returns warnings (CONFIG is not allowed, …). Raises StoreError if the store is unusable."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Protobuf <-> domain, one file a message group: `x_to_proto`, `x_from_proto`. Nothing inside sees protobuf.
+"""Converts messages to domain values and back, one file per group of messages: `x_to_proto`, `x_from_proto`.
 
-What comes from outside is checked here: sizes, ids, counts. A value that passed is safe to store and to show.
+No other package below rpc/ sees protobuf. The conversions check sizes, ids and counts, so a converted value is safe to store and show.
 """

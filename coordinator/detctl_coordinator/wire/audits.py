@@ -1,4 +1,4 @@
-"""Requests of the CLI in, plans, lists and progress out."""
+"""Converts requests of the CLI to domain values, and plans, lists and progress to messages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ UNREADABLE = "unreadable"
 
 
 def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
-    """Returns the request, with defaults for what is missing. Raises RefusedCallError for a list too long or --set without one value."""
+    """Returns the request with defaults for missing fields. Raises RefusedCallError for a list that is too long, or if --set does not have
+    exactly one value."""
     for what, items in (("machines", request.machines), ("environments", request.environments)):
         at_most(len(items), limits.MACHINES_MAX, what)
     at_most(len(request.joiners), limits.JOINERS_MAX, "joiners")
     at_most(len(request.set) + len(request.vary), limits.PARAMETERS_MAX, "names in --set and --vary")
     for variation in request.set:
         if len(variation.values) != 1:
-            raise RefusedCallError(Code.INVALID_ARGUMENT, f"--set {limits.clean(variation.name)}: exactly one value")
+            raise RefusedCallError(
+                Code.INVALID_ARGUMENT, f"--set {limits.clean(variation.name)} needs exactly one value"
+            )
     step_to: int | None = request.step_to or None
     if step_to is None and not request.to_end:
         step_to = request.step_from + DEFAULT_STEPS
@@ -58,13 +61,13 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
 
 
 def plan_to_proto(audit_id: str, specs: Iterable[RunSpec], warnings: Iterable[str]) -> pb.AuditPlan:
-    """audit_id empty: a plan that was not started."""
+    """Returns a plan. audit_id: "" for a plan that was not started."""
     runs = [pb.PlannedRun(run_id=spec.run_id, label=spec.label, machine=spec.arm.machine) for spec in specs]
     return pb.AuditPlan(audit_id=audit_id, runs=runs, warnings=list(warnings))
 
 
 def join_to_proto(run: RunRecord, left: int, secret: str) -> pb.JoinReply:
-    """What a joiner is to train; left: how many of its machine still wait; secret: of this run, for its holder alone."""
+    """Returns what a joiner must train. left: how many runs of its machine still wait; secret: the run's secret, for its holder only."""
     spec = run.spec
     return pb.JoinReply(
         run_id=spec.run_id,
@@ -82,7 +85,7 @@ def join_to_proto(run: RunRecord, left: int, secret: str) -> pb.JoinReply:
 
 
 def status_to_proto(run: RunRecord) -> pb.RunStatus:
-    """How a run stands."""
+    """Returns the state of a run."""
     return pb.RunStatus(
         run_id=run.spec.run_id,
         label=run.spec.label,
@@ -96,7 +99,7 @@ def status_to_proto(run: RunRecord) -> pb.RunStatus:
 
 
 def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgress:
-    """A snapshot; the verdict is in the last one."""
+    """Returns the current progress. Only the last message of an audit has the verdict."""
     return pb.AuditProgress(
         audit_id=audit.audit_id,
         state=audit.state.value,
@@ -104,13 +107,13 @@ def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgre
         fingerprints_per_s=fingerprints_per_s,
         message=limits.clean(redact_text(audit.message)),
         trying=limits.clean(audit.trying, 400),
-        # While it zooms an audit has a verdict that is not its last word.
+        # During zoom runs and experiments the audit has a preliminary verdict.
         verdict_json=audit.verdict_json if audit.state in (AuditState.DONE, AuditState.CANCELLED) else "",
     )
 
 
 def run_info_to_proto(run: RunRecord) -> pb.RunInfo:
-    """A row of `detctl runs`."""
+    """Returns a row of `detctl runs`."""
     outcome = run.outcome
     return pb.RunInfo(
         status=status_to_proto(run),
@@ -124,7 +127,7 @@ def run_info_to_proto(run: RunRecord) -> pb.RunInfo:
 
 
 def audit_info_to_proto(audit: Audit) -> pb.AuditInfo:
-    """A row of `detctl audits`."""
+    """Returns a row of `detctl audits`."""
     verdict = summary_of(audit)
     return pb.AuditInfo(
         audit_id=audit.audit_id,
@@ -139,24 +142,24 @@ def audit_info_to_proto(audit: Audit) -> pb.AuditInfo:
 
 
 def unreadable_run(row: Unreadable) -> pb.RunInfo:
-    """What stands in the list for a run that cannot be read."""
+    """Returns the row of a run that cannot be read."""
     return pb.RunInfo(
         status=pb.RunStatus(run_id=row.name, state=UNREADABLE, message=limits.clean(row.text)), end=UNREADABLE
     )
 
 
 def unreadable_audit(row: Unreadable) -> pb.AuditInfo:
-    """The same for an audit; `origin` says why, since the message has no field of its own for it."""
+    """Returns the row of an audit that cannot be read, with the reason in `origin`, because the message has no field for it."""
     return pb.AuditInfo(audit_id=row.name, state=UNREADABLE, outcome=UNREADABLE, origin=limits.clean(row.text))
 
 
 def unreadable_machine(row: Unreadable) -> pb.MachineInfo:
-    """The same for a machine; `version` says why."""
+    """Returns the row of a machine that cannot be read, with the reason in `version`."""
     return pb.MachineInfo(name=row.name, manifest_json="{}", version=limits.clean(row.text))
 
 
 def machine_to_proto(machine: Machine, connected: bool) -> pb.MachineInfo:
-    """A row of `detctl machines`."""
+    """Returns a row of `detctl machines`."""
     return pb.MachineInfo(
         name=machine.name,
         connected=connected,

@@ -1,4 +1,4 @@
-"""Checks that several message groups share. Each raises RefusedCallError(INVALID_ARGUMENT) with one line."""
+"""Checks that several kinds of messages share. Each raises RefusedCallError(INVALID_ARGUMENT) with one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def identifier(text: str, what: str) -> str:
-    """An id or the name of a machine, recipe or environment."""
+    """Returns the text if it is a valid id or name of a machine, recipe or environment."""
     if not is_name(text):
         shown = limits.clean(text, 80)
         raise RefusedCallError(
@@ -26,24 +26,24 @@ def identifier(text: str, what: str) -> str:
 
 
 def at_most(count: int, limit: int, what: str) -> None:
-    """Raises where there are too many."""
+    """Raises if `count` exceeds `limit`."""
     if count > limit:
-        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{count} {what}; at most {limit} are taken")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"the message has {count} {what}; the limit is {limit}")
 
 
 def json_object(text: str, bytes_max: int, what: str) -> dict[str, Any]:
-    """A JSON object that somebody made up; empty text is {}."""
+    """Returns a JSON object that a user wrote; {} for empty text."""
     return _object(text, bytes_max, what, repair=False)
 
 
 def recorded_facts(text: str, bytes_max: int, what: str) -> dict[str, Any]:
-    """A JSON object of recorded facts; empty text is {}. Names that are not UTF-8 become escapes, NaN and Infinity null: a
-    training that has one such variable or file must not be lost for it."""
+    """Returns a JSON object of recorded facts; {} for empty text. Names that are not UTF-8 become escapes, and NaN and Infinity become
+    null, because one such variable or file must not cost a whole run."""
     return _object(text, bytes_max, what, repair=True)
 
 
 def in_form(schema: type[M], value: dict[str, Any], what: str) -> M:
-    """The value as the schema has it."""
+    """Returns the value, validated by the schema."""
     try:
         return schema.model_validate(value)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The control stream: Hello and heartbeats in, assignments and stops out."""
+"""Converts messages of the control stream: Hello, heartbeats and run states in, assignments and stops out."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ RunMessage = RunAccepted | RunRunning | RunEnded | RunRefused
 
 
 def machine_from_hello(hello: pb.Hello) -> Machine:
-    """Raises RefusedCallError where a name, count or size is out of bounds."""
+    """Returns the machine of a Hello. Raises RefusedCallError if a name, count or size is invalid."""
     name = identifier(hello.machine, "machine")
     if not BOOT_ID.fullmatch(hello.boot_id):
-        raise RefusedCallError(Code.INVALID_ARGUMENT, f"machine {name}: Hello has no boot id")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"machine {name}: its Hello has no valid boot id")
     at_most(len(hello.recipes), limits.RECIPES_MAX, f"recipes in the catalog of {name}")
     at_most(len(hello.environments), limits.RECIPES_MAX, f"environments in the catalog of {name}")
     environments: dict[str, Mapping[str, str]] = {}
@@ -50,20 +50,20 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
 
 
 def manifest_of(text: str, what: str) -> dict[str, Any]:
-    """The facts of a manifest; empty text is {}. Raises RefusedCallError."""
+    """Returns the facts of a manifest; {} for empty text. Raises RefusedCallError."""
     facts = recorded_facts(text, MANIFEST_BYTES_MAX, what)
     in_form(Manifest, facts, what)
     return facts
 
 
 def working_from_heartbeat(heartbeat: pb.Heartbeat) -> tuple[Working, ...]:
-    """All runs that the agent has in hand."""
+    """Returns the runs that are active on the agent."""
     at_most(len(heartbeat.runs), limits.WORKING_MAX, "runs in a heartbeat")
     return tuple(Working(identifier(r.run_id, "run"), r.attempt, r.step, r.records) for r in heartbeat.runs)
 
 
 def run_event_from_state(state: pb.RunState) -> RunMessage:
-    """The event that a RunState tells of."""
+    """Returns the event that a RunState reports."""
     run_id = identifier(state.run_id, "run")
     message = limits.clean(state.message)
     if state.phase == pb.RUN_PHASE_ACCEPTED:
@@ -79,7 +79,7 @@ def run_event_from_state(state: pb.RunState) -> RunMessage:
 
 
 def outcome_of(state: pb.RunState) -> RunOutcome:
-    """How an attempt ended, cut to size. Raises RefusedCallError on an unknown end."""
+    """Returns how an attempt ended, with its texts cut to their limits. Raises RefusedCallError for an unknown end."""
     if state.end not in RUN_ENDS:
         raise RefusedCallError(
             Code.INVALID_ARGUMENT, f"run {state.run_id}: unknown end {limits.clean(state.end, 40)!r}"
@@ -95,7 +95,7 @@ def outcome_of(state: pb.RunState) -> RunOutcome:
 
 
 def instruction_to_proto(instruction: Instruction) -> pb.CoordinatorMessage:
-    """What the agent is told."""
+    """Returns the message that instructs the agent."""
     if isinstance(instruction, Assign):
         spec = instruction.spec
         assignment = pb.Assignment(
@@ -113,7 +113,7 @@ def instruction_to_proto(instruction: Instruction) -> pb.CoordinatorMessage:
             expected_source_digest=spec.expected_source_digest,
             twin=spec.twin,
             budget_share=spec.budget_share,
-            known_answers=not spec.purpose,  # an experiment has the environment of a run that told it
+            known_answers=not spec.purpose,  # an experiment has the same environment as a run that reported them
         )
         return pb.CoordinatorMessage(assignment=assignment)
     stop = pb.StopRun(
@@ -132,7 +132,8 @@ def _recipe(offer: pb.RecipeOffer) -> Recipe:
     for parameter in offer.parameters:
         if not PARAMETER_NAME.fullmatch(parameter):
             raise RefusedCallError(
-                Code.INVALID_ARGUMENT, f"recipe {name}: {limits.clean(parameter, 80)!r} is no name of a parameter"
+                Code.INVALID_ARGUMENT,
+                f"recipe {name}: {limits.clean(parameter, 80)!r} is not a valid name of a parameter",
             )
     return Recipe(
         name=name,
@@ -147,9 +148,9 @@ def _recipe(offer: pb.RecipeOffer) -> Recipe:
 
 
 def _texts(pairs: Mapping[str, str], what: str) -> dict[str, str]:
-    """A map of short texts, as a plain dictionary."""
+    """Returns a map of short texts as a dictionary. Raises RefusedCallError if it is too long."""
     at_most(len(pairs), limits.PARAMETERS_MAX, f"entries in {what}")
     for key, value in pairs.items():
         if len(key) > 128 or len(value) > LINE_CHARS_MAX:
-            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{what}: {limits.clean(key, 80)!r} is too long")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{what}: {limits.clean(key, 80)!r} or its value is too long")
     return dict(pairs)

@@ -1,4 +1,4 @@
-"""Segments and seals as they arrive. A segment's columns are checked and passed on as they are: the coordinator never hashes records."""
+"""Converts segments and seals from messages. A segment's columns are checked and stored unchanged; the coordinator never hashes records."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Closed = list[tuple[StreamKey, StepEntry]]
 
 
 def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]:
-    """(meta, zlib of RecordColumns as sent, closed steps). Raises RefusedCallError where it breaks a limit, its CRC or its count."""
+    """Returns (meta, zlib of RecordColumns as sent, closed steps). Raises RefusedCallError for a wrong limit, CRC or count."""
     where = f"segment {segment.number} of rank {segment.rank}"
     if zlib.crc32(segment.columns) != segment.crc32:
-        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: its checksum is wrong")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where} has a wrong checksum")
     if not 0 < len(segment.scheme) <= 32 or segment.level not in LEVELS:
-        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: no scheme or an unknown level")
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where} has no scheme or an unknown level")
     at_most(segment.record_count, limits.SEGMENT_RECORDS_MAX, f"records in {where}")
     at_most(len(segment.closed), limits.CLOSED_MAX, f"closed steps in {where}")
     try:
-        read_columns(segment.columns, segment.record_count)  # what no reader could read later is refused now
+        read_columns(segment.columns, segment.record_count)  # refuse now what could not be read later
     except DamagedError as error:
         raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: {error}") from error
     closed = [(_key(segment.rank, entry, where), _entry(entry, where)) for entry in segment.closed]
@@ -47,19 +47,20 @@ def segment_from_proto(segment: pb.Segment) -> tuple[SegmentMeta, bytes, Closed]
 
 
 def bytes_to_check(part: pb.Segment | pb.Seal) -> int:
-    """About how much memory the two functions of this module may take: columns inflated and parsed, a detail as JSON and as objects."""
+    """Returns about how much memory the functions of this module need: for inflated and parsed columns, or for a detail as JSON and
+    objects."""
     if isinstance(part, pb.Seal):
         return 10 * len(part.detail_json)
     return 2 * inflated_bytes_max(len(part.columns))
 
 
 def seal_from_proto(seal: pb.Seal) -> Seal:
-    """Raises RefusedCallError where it breaks a limit."""
+    """Returns the seal. Raises RefusedCallError if it breaks a limit."""
     where = f"seal of rank {seal.rank}"
     streams = []
     for total in seal.streams:
         if len(total.chain) != 16:
-            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: a chain is not 16 bytes")
+            raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where} has a chain that is not 16 bytes long")
         streams.append(SealedStream(_key(seal.rank, total, where), total.steps, total.count, total.chain))
     detail = recorded_facts(seal.detail_json, limits.DETAIL_BYTES_MAX, f"the detail of the {where}")
     in_form(SealDetail, detail, f"the detail of the {where}")
@@ -79,12 +80,12 @@ def _key(rank: int, entry: pb.StepEntry | pb.StreamTotal, where: str) -> StreamK
     try:
         return StreamKey(rank, Stage(entry.stage), Phase(entry.phase))
     except ValueError as error:
-        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where}: unknown stage or phase") from error
+        raise RefusedCallError(Code.INVALID_ARGUMENT, f"{where} names an unknown stage or phase") from error
 
 
 def _entry(entry: pb.StepEntry, where: str) -> StepEntry:
     if not len(entry.digest) == len(entry.sum) == len(entry.chain) == 16:
         raise RefusedCallError(
-            Code.INVALID_ARGUMENT, f"{where}: the entry of step {entry.step} has a digest that is not 16 bytes"
+            Code.INVALID_ARGUMENT, f"{where}: the entry of step {entry.step} has a digest that is not 16 bytes long"
         )
     return StepEntry(entry.ordinal, entry.step, entry.count, entry.digest, entry.sum, entry.chain)

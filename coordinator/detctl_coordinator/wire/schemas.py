@@ -1,4 +1,4 @@
-"""The JSON that comes in beside protobuf fields: types of what the coordinator reads of it. Other keys pass as they are."""
+"""Schemas of the JSON in protobuf fields, as far as the coordinator reads it. Other keys pass unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Rows = list[dict[str, Any]] | None
 
 
 class ImportedRun(BaseModel):
-    """run.json of a recorded folder, as far as an import needs it; null stands for a value that is not there."""
+    """The parts of a recording's run.json that an import needs; null means that a value is missing."""
 
     recipe: str | None = None
     level: str | None = None
@@ -19,7 +19,7 @@ class ImportedRun(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Sections of a manifest (domain/manifest.py)."""
+    """The sections of a manifest (domain/manifest.py)."""
 
     model_config = ConfigDict(extra="allow")
     machine: Section = None
@@ -34,7 +34,7 @@ class Manifest(BaseModel):
 
 
 class SealDetail(BaseModel):
-    """What a seal tells beside counts and chains (detctl_probe/transport/frames.py, SEAL; the agent adds notes and process)."""
+    """What a seal reports besides counts and chains (detctl_probe/transport/frames.py, SEAL; the agent adds notes and process)."""
 
     model_config = ConfigDict(extra="allow")
     observers: dict[str, dict[str, Any]] | None = None

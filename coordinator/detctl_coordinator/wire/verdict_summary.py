@@ -1,4 +1,4 @@
-"""What lists tell of a stored verdict."""
+"""The summary of a stored verdict that lists show."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Cause(BaseModel):
 
 
 class Summary(BaseModel):
-    """Of any version: keys that are not listed are left out."""
+    """The summary of a verdict of any version; other keys are ignored."""
 
     outcome: str | None = None
     origin: str | None = None
@@ -25,7 +25,7 @@ class Summary(BaseModel):
 
 
 def verdict_of(audit: Audit) -> dict[str, Any] | None:
-    """The verdict as JSON values, None where there is none yet. Raises DocumentError."""
+    """Returns the verdict as JSON values, or None if there is none yet. Raises DocumentError."""
     if not audit.verdict_json:
         return None
     try:
@@ -35,7 +35,7 @@ def verdict_of(audit: Audit) -> dict[str, Any] | None:
 
 
 def summary_of(audit: Audit) -> Summary:
-    """Outcome, origin and causes; outcome `unreadable` where the verdict cannot be read: the audit's row is still shown."""
+    """Returns outcome, origin and causes. The outcome is `unreadable` if the verdict cannot be read, so that lists still show the audit."""
     try:
         return Summary.model_validate(verdict_of(audit) or {})
     except DocumentError as error:

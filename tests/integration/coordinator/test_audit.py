@@ -104,7 +104,9 @@ async def test_absent_machine_is_named(service, audits):
     plan = await audits.StartAudit(pb.AuditRequest(recipe="digits", machines=["gpu1"], twins=1))
     last = await finish(audits, plan.audit_id)
     assert (
-        last.runs[0].state == "failed" and "gpu1" in last.runs[0].message and "start its agent" in last.runs[0].message
+        last.runs[0].state == "failed"
+        and "gpu1" in last.runs[0].message
+        and "start it: detctl-agent" in last.runs[0].message
     )
     verdict = json.loads(last.verdict_json)
     assert verdict["outcome"] == "unverified" and "gpu1" in " ".join(verdict["unverified_because"])

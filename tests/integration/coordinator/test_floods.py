@@ -127,7 +127,7 @@ async def test_a_call_without_a_message(folder: Path) -> None:
 
     with coordinator(folder) as process:
         async with grpc.aio.insecure_channel(process.address, options=OPTIONS) as channel:
-            with pytest.raises(grpc.aio.AioRpcError, match="brought no message") as caught:
+            with pytest.raises(grpc.aio.AioRpcError, match="the call has no message") as caught:
                 await channel.stream_unary("/detctl.v1.Audits/PlanAudit")(nothing())
             assert caught.value.code() is INVALID_ARGUMENT
 
@@ -172,18 +172,14 @@ async def test_quotas_of_audits(folder: Path) -> None:
                 (stub.StartAudit, JOIN_ONLY),
                 (stub.ImportRun, pb.ImportRequest(label="m/e/base/twin-0")),
             ):
-                with pytest.raises(
-                    grpc.aio.AioRpcError, match="sue has 2 audits that are not over; the limit is 2"
-                ) as caught:
+                with pytest.raises(grpc.aio.AioRpcError, match="sue has 2 unfinished audits; the limit is 2") as caught:
                     await call(request, metadata=sue)
                 assert caught.value.code() is RESOURCE_EXHAUSTED and "--max-open-audits" in caught.value.details()
             await stub.StartAudit(JOIN_ONLY, metadata=tom)
             await stub.StartAudit(JOIN_ONLY, metadata=bearer(process.token))
             await stub.CancelAudit(pb.AuditRef(audit_id=first.audit_id), metadata=sue)
             many = pb.AuditRequest(recipe="mine", machines=["gpu1"], twins=3, join_only=True)
-            with pytest.raises(
-                grpc.aio.AioRpcError, match="1 runs that are not over and asks for 3 more; the limit is 3"
-            ):
+            with pytest.raises(grpc.aio.AioRpcError, match="1 unfinished runs and requests 3 more; the limit is 3"):
                 await stub.StartAudit(many, metadata=sue)
             # Of many at once no more are taken than there is room for.
             asked = [stub.StartAudit(JOIN_ONLY, metadata=sue) for _ in range(6)]
@@ -202,7 +198,7 @@ async def test_quotas_of_watch_calls_and_streams(folder: Path) -> None:
             for watch in watches:
                 assert (await watch.read()).state == "running"
             with pytest.raises(
-                grpc.aio.AioRpcError, match="sue has 2 watch calls on this coordinator; the limit is 2"
+                grpc.aio.AioRpcError, match="sue has 2 open watch calls on this coordinator; the limit is 2"
             ) as caught:
                 await stub.WatchAudit(audit, metadata=sue).read()
             assert caught.value.code() is RESOURCE_EXHAUSTED

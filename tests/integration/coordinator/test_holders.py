@@ -161,7 +161,7 @@ async def test_after_the_seal_and_after_the_end_nothing_new_is_taken(site: Site)
         assert taken(await sue.send(all_of(sample), run.secret)), "an acknowledgement was lost: sent again"
         await sue.finish(run.run_id, run.secret)
         code, details = await code_of(sue.finish(run.run_id, run.secret, "timeout"))
-        assert code is grpc.StatusCode.FAILED_PRECONDITION and "otherwise than this says" in details
+        assert code is grpc.StatusCode.FAILED_PRECONDITION and "with another outcome" in details
         ((state, _),) = (await sue.states(run.run_id.partition(".")[0])).values()
         assert state == "sealed"
         shown = json.loads((await sue.audits.Show(pb.ShowRequest(id=run.run_id), metadata=sue.metadata)).json)
@@ -170,7 +170,7 @@ async def test_after_the_seal_and_after_the_end_nothing_new_is_taken(site: Site)
         sealed = await sue.imported()
         assert taken(await sue.send(all_of(make(sealed.run_id, 1)), sealed.secret))
         (reply,) = await sue.send(make(sealed.run_id, 1, steps=5).segments[4:], sealed.secret)
-        assert "came after the seal of its rank" in reply.refused
+        assert "arrived after the seal of its rank" in reply.refused
 
 
 async def test_damaged_data_of_a_stranger_harm_nobody_and_the_log_names_the_sender(site: Site) -> None:
@@ -218,7 +218,7 @@ async def test_who_may_take_a_run_over_and_the_old_secret_ends(site: Site) -> No
             assert (await code_of(bob.join(audit_id, "gpu1")))[0] is DENIED
         alone = await mallory.start()
         code, details = await code_of(sue.join(alone, "gpu1"))
-        assert code is DENIED and "started by mallory, and its runs are not for sue" in details
+        assert code is DENIED and "started by mallory, and sue may not join its runs" in details
         assert {state for state, _ in (await sue.states(alone)).values()} == {"waiting"}
         theirs = await mallory.start("sue")
         held = await mallory.join(theirs, "gpu1")
@@ -231,7 +231,7 @@ async def test_who_may_take_a_run_over_and_the_old_secret_ends(site: Site) -> No
         assert taken(await sue.send(parts, first.secret))
         again = await sue.join(audit_id, "gpu1", "sue-1")
         assert (again.run_id, again.attempt) == (first.run_id, 1) and again.secret != first.secret
-        assert all("another holder by now" in reply.refused for reply in await sue.send(parts, first.secret))
+        assert all("another holder now" in reply.refused for reply in await sue.send(parts, first.secret))
         assert taken(await sue.send(parts, again.secret)), "asked again: what was sent before is kept"
 
         over = await sue.join(audit_id, "gpu1", "sue-2", again=True)
@@ -259,7 +259,7 @@ async def test_an_audit_is_cancelled_and_explained_by_who_started_it_or_an_admin
             audit_id = await sue.start()
             ref = pb.AuditRef(audit_id=audit_id)
             code, details = await code_of(mallory.audits.CancelAudit(ref, metadata=mallory.metadata))
-            assert code is DENIED and "started by sue, who may cancel it" in details
+            assert code is DENIED and "only sue and administrators may cancel it" in details
             request = pb.ExplainRequest(audit_id=audit_id)
             assert (await code_of(mallory.audits.ExplainAudit(request, metadata=mallory.metadata)))[0] is DENIED
             assert {state for state, _ in (await sue.states(audit_id)).values()} == {"waiting"}
@@ -287,7 +287,7 @@ async def test_an_agent_says_nothing_of_runs_that_users_send(site: Site) -> None
         agent.say(run_state=agents.RunState(run_id=run.run_id, attempt=1, phase=agents.RUN_PHASE_ENDED, end="exit"))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await asyncio.wait_for(stream, 20)
-        assert caught.value.code() is DENIED and "is sent by users" in (caught.value.details() or "")
+        assert caught.value.code() is DENIED and "belongs to a user" in (caught.value.details() or "")
         assert (await sue.states(run.run_id.partition(".")[0]))["gpu1"][0] == "running"
     assert [(one["who"], one["kind"]) for one in await log(site)] == [("gpu1", "state-of-another")]
 

@@ -246,8 +246,8 @@ def test_bad_input_is_one_line_and_nothing_is_overwritten(site: Site) -> None:
         (("machine", "add", "gpu3", "--pki", str(site.folder / "none")), "detctl ca init makes an authority"),
         (("token", "create", "--role", "king", "--name", "x"), "'king'"),
         (("token", "create", "--role", "viewer", "--name", "x", "--valid", "soon"), "no duration"),
-        (("token", "create", "--role", "viewer", "--name", "x", "--valid", "9999d"), "at most"),
-        (("token", "revoke", "nobody"), "no token 'nobody'"),
+        (("token", "create", "--role", "viewer", "--name", "x", "--valid", "9999d"), "the limit is"),
+        (("token", "revoke", "nobody"), "no token has the id 'nobody'"),
         (("--tls", str(site.folder), "machines"), "tls.crt: No such file"),
     ):
         done = site.detctl(*words)
@@ -285,4 +285,4 @@ def test_health_over_a_socket_says_whether_the_store_answers(folder: Path, redis
             assert time.monotonic() < end
         process.stop()
     gone = subprocess.run(ask, env=environment(), capture_output=True, text=True, timeout=30)
-    assert gone.returncode == 2 and "nobody answers" in gone.stderr and not socket.exists()
+    assert gone.returncode == 2 and "no coordinator answers" in gone.stderr and not socket.exists()

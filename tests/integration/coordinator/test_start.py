@@ -48,8 +48,8 @@ async def test_tcp_needs_the_token_that_it_made_itself(folder):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--listen", "0.0.0.0:7450"], "plain text off loopback is refused"),
-        (["--listen", "192.0.2.1:7450"], "plain text off loopback is refused"),
+        (["--listen", "0.0.0.0:7450"], "other interfaces than loopback need TLS"),
+        (["--listen", "192.0.2.1:7450"], "other interfaces than loopback need TLS"),
         (["--listen", "nonsense"], "expected HOST:PORT"),
         (["--listen", "unix:/no/such/folder/c.sock"], "does not exist"),
         (["--store", "mongodb://x"], "unknown store address"),
@@ -93,7 +93,7 @@ def test_socket_of_a_dead_coordinator_is_taken_over(folder):
 def test_socket_of_a_living_coordinator_is_not(folder):
     with coordinator(folder) as process:
         done = run("--listen", process.listen, "--store", f"sqlite:{folder}/other")
-    assert done.returncode == 2 and "another coordinator is there" in one_line(done)
+    assert done.returncode == 2 and "another coordinator listens there" in one_line(done)
 
 
 def test_ends_with_its_parent(folder):
@@ -121,3 +121,17 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr
     return lines[0]
+
+
+def test_version_and_help(folder):
+    assert run("--version").stdout.startswith("detctl-coordinator ")
+    text = run("--help").stdout
+    assert "Example: detctl-coordinator --listen" in text and "DETCTL_COORDINATOR_MAX_AGE" in text
+    panels = ["Listening", "Store", "Agents", "Limits of each caller", "Operation"]
+    assert [panel for panel in panels if f" {panel} " in text] == panels
+
+
+def test_a_wrong_option_is_one_line(folder):
+    for arguments in (["--stoer", "x"], ["chek"], ["--lease", "soon"]):
+        done = run(*arguments)
+        assert done.returncode == 2 and "see detctl-coordinator --help" in one_line(done)

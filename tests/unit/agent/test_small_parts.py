@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from detctl_agent.errors import AgentError
 from detctl_agent.manifest.storage import file_system
 from detctl_agent.runs.interpreter import interpreter_of
 from detctl_agent.state.sockets import RuntimeFolder
+from detctl_proto.log_lines import LineFormatter
 from detctl_proto.redaction import RecordingKey
 
 
@@ -57,6 +59,16 @@ def test_a_token_file_must_be_private(tmp_path: Path) -> None:
 def test_log_lines_are_one_line_each() -> None:
     line = logs.line("event", run="r1.1", why='a "b"\nc\x1b[31m', empty="", none=None, share=0.5)
     assert line == "event run=r1.1 why=\"a 'b'?c?[31m\" share=0.500"
+
+
+def test_a_traceback_keeps_its_lines_and_shows_no_credential() -> None:
+    try:
+        raise ValueError("cannot reach redis://sue:hunter2@host\x1b[2J")
+    except ValueError:
+        record = logging.LogRecord("detctl_agent.run", logging.ERROR, "", 0, "run_broke", None, sys.exc_info())
+    first, *trace = LineFormatter().format(record).splitlines()
+    assert first.endswith(" error run run_broke")
+    assert "ValueError: cannot reach" in trace[-1] and "hunter2" not in trace[-1] and "\x1b" not in trace[-1]
 
 
 def test_the_manifest_of_a_run(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.lifecycle_events import Assign
-from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.domain.machine import Machine
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
 from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import machine_to_json
 from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import Rows
 from hypothesis import given, settings
@@ -125,13 +126,13 @@ async def test_a_machine_is_given_no_more_than_it_takes(tmp_path):
     engine = engine_on(store)
     for beat in ("1", "2"):
         machine = Machine("gpu1", boot_id="boot", beat=beat, parallel_runs=2)
-        store.put_machine("gpu1", machine_to_document(machine))
+        store.put_machine("gpu1", machine_to_json(machine))
         await engine.step()
     await engine.step()
     assigned = [
         instruction.spec.run_id
         for audit in store.active_audits()
-        for _, instruction in lifecycle.wanted(audit)
+        for _, instruction in lifecycle.instructions(audit)
         if isinstance(instruction, Assign)
     ]
     assert assigned == ["a0.000", "a0.001"]

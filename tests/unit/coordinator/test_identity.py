@@ -20,12 +20,11 @@ from detctl_coordinator.domain.identity import (
     check_call,
     digest_of,
     new_token,
-    token_from_document,
     token_id_of,
-    token_to_document,
 )
 from detctl_coordinator.server import interceptors
 from detctl_coordinator.server.server import SERVICES
+from detctl_coordinator.storage.documents import token_from_json, token_to_json
 from detctl_proto import v1
 from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2
@@ -136,7 +135,7 @@ def refused(*arguments: object) -> AccessDeniedError:
 def test_a_token_is_known_by_its_digest_and_works_in_its_time_with_its_certificate():
     token, text = new_token(Role.MACHINE, "gpu1", "admin", 1000.0, 60.0)
     assert text not in repr(token) and digest_of(text) == token.digest and token_id_of(text) == token.token_id
-    assert token_from_document(token_to_document(token)) == token
+    assert token_from_json(token_to_json(token)) == token
     for certificate in ("gpu1", None):
         assert caller_of(token, text, certificate, 1059.0) == Caller("gpu1", Role.MACHINE)
     _, other = new_token(Role.MACHINE, "gpu1", "admin", 1000.0, 60.0)

@@ -11,7 +11,7 @@ from detctl_coordinator.domain.lifecycle_events import Cancel, RunEnded, RunJoin
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.planning.joins import run_to_join
-from detctl_coordinator.planning.run_holders import Sender, may_manage, new_secret, why_not
+from detctl_coordinator.planning.run_holders import Sender, may_manage, new_secret, refusal_reason
 from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,7 +99,7 @@ def test_a_run_is_found_again_by_the_caller_who_has_it_alone() -> None:
 
 def test_a_run_is_joined_by_whom_the_audit_names() -> None:
     audit = new_audit()
-    with pytest.raises(RefusedCallError, match="--joiners eve lets eve train some") as caught:
+    with pytest.raises(RefusedCallError, match="--joiners eve to allow it") as caught:
         run_to_join(audit, "gpu1", "", "x", Caller("eve", Role.SUBMITTER), again=False)
     assert caught.value.code is Code.PERMISSION_DENIED
     for caller in (*CALLERS, Caller("bob", Role.SUBMITTER)):
@@ -110,17 +110,19 @@ def test_the_secret_is_asked_for_and_its_digest_opens_nothing() -> None:
     secret, digest = new_secret()
     event = RunJoined("a.000", "x", holder="sue", secret_digest=digest)
     run = lifecycle.apply(new_audit(), event).runs["a.000"]
-    assert why_not(run, Sender(SUE), secret, by_users=True) == ""
+    assert refusal_reason(run, Sender(SUE), secret, by_users=True) == ""
     for sender, shown, says in (
         (Sender(SUE), "", "upgrade detctl"),
-        (Sender(SUE), digest, "another holder by now"),
-        (Sender(SUE), secret[:-1], "another holder by now"),
+        (Sender(SUE), digest, "another holder now"),
+        (Sender(SUE), secret[:-1], "another holder now"),
         (Sender(MALLORY), secret, "belongs to sue, not to mallory"),
         (Sender(LOCAL), secret, "belongs to sue, not to local"),
         (Sender(Caller("gpu1", Role.MACHINE), "gpu1"), secret, "not to gpu1"),
     ):
-        assert says in why_not(run, sender, shown, by_users=True)
-    assert "nobody's now" in why_not(new_audit().runs["a.000"], Sender(Caller("", Role.SUBMITTER)), "", by_users=True)
+        assert says in refusal_reason(run, sender, shown, by_users=True)
+    assert "no holder now" in refusal_reason(
+        new_audit().runs["a.000"], Sender(Caller("", Role.SUBMITTER)), "", by_users=True
+    )
 
 
 def test_an_audit_of_before_owners_were_kept_is_managed_by_who_asked_for_it() -> None:

@@ -41,7 +41,7 @@ def new_audit(twins: int = 2) -> Audit:
 
 
 def wanted_of(audit: Audit, machine: str) -> list[Instruction]:
-    return [instruction for name, instruction in lifecycle.wanted(audit) if name == machine]
+    return [instruction for name, instruction in lifecycle.instructions(audit) if name == machine]
 
 
 RUNS = st.sampled_from([f"a.{i:03d}" for i in range(7)])  # two of them zoom, one unknown

@@ -12,10 +12,10 @@ from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.machine import Machine, Recipe
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.errors.codes import RefusedCallError
-from detctl_coordinator.observability.logs import LineFormatter
 from detctl_coordinator.planning.plan import plan_runs
 from detctl_coordinator.rpc.show import show
 from detctl_coordinator.scheduling.audit_log import entries_of
+from detctl_proto.log_lines import LineFormatter
 
 SECRET = "hunter2"
 URL = f"postgres://u:{SECRET}@h/db"

@@ -9,19 +9,20 @@ import os
 import pytest
 from detctl_coordinator.auth import token_file
 from detctl_coordinator.domain.lifecycle_events import Stop
-from detctl_coordinator.domain.machine import Machine, Recipe, Working, machine_from_document, machine_to_document
+from detctl_coordinator.domain.machine import Machine, Recipe, Working
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.errors.translator import translate
-from detctl_coordinator.observability import logs
-from detctl_coordinator.scheduling.audit_lifecycle import strays
+from detctl_coordinator.scheduling.audit_lifecycle import stops_for_orphaned_runs
 from detctl_coordinator.scheduling.connections import OUTBOX_MAX, Connection
 from detctl_coordinator.scheduling.leases import Leases
 from detctl_coordinator.scheduling.progress import Speed
 from detctl_coordinator.scheduling.verdicts import no_data
 from detctl_coordinator.server import listen
 from detctl_coordinator.server.settings import age_s
+from detctl_coordinator.storage.documents import machine_from_json, machine_to_json
 from detctl_coordinator.storage.store import ConflictError, StoreError
+from detctl_proto.log_lines import LineFormatter
 
 
 class Clock:
@@ -79,7 +80,7 @@ def test_machine_document_survives_json():
         "beat",
         12.5,
     )
-    assert machine_from_document(json.loads(json.dumps(machine_to_document(machine)))) == machine
+    assert machine_from_json(json.loads(json.dumps(machine_to_json(machine)))) == machine
 
 
 def run(state: RunState, attempt: int, outcome: RunOutcome | None = None) -> RunRecord:
@@ -100,7 +101,7 @@ def run(state: RunState, attempt: int, outcome: RunOutcome | None = None) -> Run
     ],
 )
 def test_an_agent_is_told_to_stop_what_nobody_wants(known, stopped):
-    found = strays([("a.000", 1)], {} if known is None else {"a.000": known})
+    found = stops_for_orphaned_runs([("a.000", 1)], {} if known is None else {"a.000": known})
     assert [(stop.run_id, stop.after_step) for stop in found] == ([("a.000", None)] if stopped else [])
 
 
@@ -180,7 +181,7 @@ def test_log_lines_cannot_be_forged():
     record = logging.LogRecord(
         "detctl_coordinator.x", logging.INFO, "", 0, "name=%s", ("a\nroot: fine\x1b[2J\u202e",), None
     )
-    line = logs.LineFormatter().format(record)
+    line = LineFormatter().format(record)
     assert "\n" not in line and "\x1b" not in line and "\u202e" not in line
 
 
@@ -263,9 +264,9 @@ def test_an_instruction_is_repeated_after_a_while_and_not_before():
             RunOutcome(
                 "exit", 1, output_tail="--- stderr ---\nTraceback …\nModuleNotFoundError: No module named 'torch'\n\n"
             ),
-            "ended with exit code 1 before any training was seen: ModuleNotFoundError: No module named 'torch'",
+            "the program ended with exit code 1 before a training began: ModuleNotFoundError: No module named 'torch'",
         ),
-        (RunOutcome("exit", -11), "ended with signal 11 before any training was seen"),
+        (RunOutcome("exit", -11), "the program ended with signal 11 before a training began"),
         (RunOutcome("timeout", -9, "ended after its time limit of 3 s"), "ended after its time limit of 3 s"),
     ],
 )

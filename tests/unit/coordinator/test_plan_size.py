@@ -29,6 +29,6 @@ def test_a_product_of_many_values_is_never_made(count, monkeypatch):
     recipe = Recipe("r", parameters=dict.fromkeys(NAMES, "0"))
     machine = Machine("gpu1", recipes={"r": recipe}, environments={"default": {}})
     request = AuditRequest("r", ("gpu1",), twins=1, vary=tuple((name, VALUES) for name in NAMES[:count]))
-    with pytest.raises(RefusedCallError, match=r"would be .* runs; at most 1000"):
+    with pytest.raises(RefusedCallError, match=r"would have .* runs; the limit is 1000"):
         plan.plan_runs(request, {"gpu1": machine}, {"gpu1"}, "a")
     assert len(made) == 1  # the machine and its environment

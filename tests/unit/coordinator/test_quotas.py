@@ -32,10 +32,10 @@ def audit(number, owner, runs=2):
     [
         (
             (AUDITS + "ListRuns", AUDITS + "Show"),
-            "sue has 1 calls under way on this coordinator; the limit is 1 (--max-calls)",
+            "sue has 1 open calls on this coordinator; the limit is 1 (--max-calls)",
         ),
-        ((AGENTS + "Ingest", AGENTS + "Control"), "1 streams on this coordinator; the limit is 1 (--max-streams)"),
-        ((AUDITS + "WatchAudit",) * 2, "1 watch calls on this coordinator; the limit is 1 (--max-watch-calls)"),
+        ((AGENTS + "Ingest", AGENTS + "Control"), "1 open streams on this coordinator; the limit is 1 (--max-streams)"),
+        ((AUDITS + "WatchAudit",) * 2, "1 open watch calls on this coordinator; the limit is 1 (--max-watch-calls)"),
     ],
 )
 def test_calls_under_way(methods, says):
@@ -83,10 +83,10 @@ def test_open_audits_and_their_runs():
     quotas.check_audits(SUE, [audit(1, mine)], 3)
     quotas.check_audits(SUE, [audit(n, "") for n in range(9)] + [audit(n, "machine sue") for n in range(10, 19)], 5)
     with pytest.raises(
-        RefusedCallError, match=r"sue has 2 audits that are not over; the limit is 2 \(--max-open-audits\): wait"
+        RefusedCallError, match=r"sue has 2 unfinished audits; the limit is 2 \(--max-open-audits\): wait"
     ):
         quotas.check_audits(SUE, [audit(1, mine, 1), audit(2, mine, 1)], 1)
-    with pytest.raises(RefusedCallError, match=r"sue has 2 runs that are not over and asks for 4 more; the limit is 5"):
+    with pytest.raises(RefusedCallError, match=r"sue has 2 unfinished runs and requests 4 more; the limit is 5"):
         quotas.check_audits(SUE, [audit(1, mine)], 4)
     old = audit(1, mine)
     over = replace(old, runs={name: replace(run, state=RunState.SEALED) for name, run in old.runs.items()})
@@ -104,11 +104,11 @@ def test_lines_of_one_kind_are_left_out():
     now = [0.0]
     limiter = LineLimiter(lambda: now[0])
     given = [limiter.suffix("a") for _ in range(3 * LIMITED_LINES)]
-    assert given[: LIMITED_LINES - 1] == [""] * (LIMITED_LINES - 1) and "left out" in given[LIMITED_LINES - 1]
+    assert given[: LIMITED_LINES - 1] == [""] * (LIMITED_LINES - 1) and "are dropped" in given[LIMITED_LINES - 1]
     assert given[LIMITED_LINES:] == [None] * 2 * LIMITED_LINES
     assert limiter.suffix("b") == ""
     now[0] = LIMITED_S
-    assert limiter.suffix("a") == f" ({2 * LIMITED_LINES} more like this were left out)"
+    assert limiter.suffix("a") == f" ({2 * LIMITED_LINES} similar lines were dropped)"
     for number in range(2 * KEYS_MAX):
         limiter.suffix(number)
     assert len(limiter._seen) == KEYS_MAX
@@ -124,9 +124,9 @@ async def test_a_penalty_is_sat_out_by_its_caller_alone():
     penalties = Penalties(lambda: now[0], sleep)
     penalties.add("a")
     penalties.add("a")
-    await penalties.sit_out("b")
+    await penalties.wait("b")
     assert slept == []
-    await penalties.sit_out("a")
+    await penalties.wait("a")
     assert sum(slept) == 2 * PENALTY_S
-    await penalties.sit_out("a")
+    await penalties.wait("a")
     assert sum(slept) == 2 * PENALTY_S and not penalties._until

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
-from detctl_coordinator.domain.machine import Machine, machine_to_document
+from detctl_coordinator.domain.machine import Machine
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
 from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import machine_to_json
 from detctl_coordinator.storage.sqlite.store import SqliteStore
 
 LEASE_S = 3.0
@@ -28,7 +29,7 @@ class Replicas:
 
     def beat(self, beat: str) -> None:
         """What the replica that holds the agent's stream writes at a heartbeat."""
-        self.store.put_machine("gpu1", machine_to_document(Machine("gpu1", boot_id="boot", beat=beat)))
+        self.store.put_machine("gpu1", machine_to_json(Machine("gpu1", boot_id="boot", beat=beat)))
 
     async def step(self, *engines: Engine) -> RunRecord:
         """One second, a look of each; the run as it is then."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from detctl_coordinator.domain.audit import Audit, AuditRequest
 from detctl_coordinator.domain.run import Arm, RunRecord, RunSpec, RunState
-from detctl_coordinator.scheduling.transplants import may_take, parts_of
+from detctl_coordinator.scheduling.transplants import may_take, tensor_parts
 
 from tests.support.memory_runs import RunBuilder
 
@@ -28,14 +28,14 @@ def test_parts_come_back_in_order_with_names_that_hold_anything() -> None:
     run = kept(
         ("kept/net.weight#0", told(b"abcd")), ("kept/net.weight#1", told(b"efgh")), ("kept/batch/1/0[x#y]#0", told(b""))
     )
-    parts = list(parts_of(run))
+    parts = list(tensor_parts(run))
     assert [(p.site, p.content) for p in parts] == [
         ("net.weight", b"abcd"),
         ("net.weight", b"efgh"),
         ("batch/1/0[x#y]", b""),
     ]
     assert parts[0].dtype == "float32" and parts[0].shape == (2,)
-    assert list(parts_of(RunBuilder("gpu1").train(steps=2).build())) == []
+    assert list(tensor_parts(RunBuilder("gpu1").train(steps=2).build())) == []
 
 
 def test_nothing_is_taken_from_behind_a_damage() -> None:
@@ -45,7 +45,7 @@ def test_nothing_is_taken_from_behind_a_damage() -> None:
         {"shape": "x", "dtype": "", "content": ""},
     ):
         run = kept(("kept/a#0", told(b"abcd")), ("kept/b#0", bad), ("kept/c#0", told(b"abcd")))
-        assert [part.site for part in parts_of(run)] == ["a"]
+        assert [part.site for part in tensor_parts(run)] == ["a"]
 
 
 def test_only_the_machine_that_is_told_to_may_have_it() -> None:

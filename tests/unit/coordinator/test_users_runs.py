@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
-from detctl_coordinator.domain.machine import Machine, Working, machine_to_document
+from detctl_coordinator.domain.machine import Machine, Working
 from detctl_coordinator.domain.run import Arm, RunSpec, RunState
 from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.planning.imports import plan_import
@@ -17,6 +17,7 @@ from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.scheduling.progress import run_with_progress, with_progress
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import machine_to_json
 from detctl_coordinator.storage.sqlite.store import SqliteStore
 
 MACHINES = ("gpu1", "gpu2")
@@ -44,7 +45,7 @@ async def test_an_import_takes_no_slot_of_the_machine_on_its_label(store: Sqlite
     store.put_audit(plan_import("gpu1/default/base/twin-0", {}, 1e12, "mallory", "digest"))
     store.put_audit(an_audit("a", 2e12))
     for beat in ("1", "2"):
-        store.put_machine("gpu1", machine_to_document(Machine("gpu1", boot_id="boot", beat=beat, connected=True)))
+        store.put_machine("gpu1", machine_to_json(Machine("gpu1", boot_id="boot", beat=beat, connected=True)))
         await engine.step()
     run = store.run("a.000")
     assert run is not None and run.state is RunState.ASSIGNED
@@ -65,7 +66,7 @@ def test_progress_is_that_of_the_runs_own_machine(store: SqliteStore) -> None:
 
 def test_the_latest_runs_of_machines_are_those_that_their_agents_trained(store: SqliteStore) -> None:
     for name in MACHINES:
-        store.put_machine(name, machine_to_document(Machine(name)))
+        store.put_machine(name, machine_to_json(Machine(name)))
     store.put_audit(finished(an_audit("joined", 2000.0, join_only=True)))
     with pytest.raises(RefusedCallError, match="share no finished runs"):
         choose_runs(store, MACHINES, "", "", ())

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.lifecycle_events import Cancel, RunAccepted
-from detctl_coordinator.domain.machine import Machine, Working, machine_to_document
+from detctl_coordinator.domain.machine import Machine, Working
 from detctl_coordinator.domain.run import Arm, RunSpec
 from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.quotas.quotas import Quotas
@@ -17,6 +17,7 @@ from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.server.settings import Settings
 from detctl_coordinator.storage.async_store import AsyncStore
+from detctl_coordinator.storage.documents import machine_to_json
 from detctl_coordinator.storage.sqlite.store import SqliteStore
 from detctl_coordinator.storage.store import StoreError
 from detctl_proto.v1 import audits_pb2 as pb
@@ -94,17 +95,17 @@ async def test_watchers_of_an_audit_share_what_is_read(store, engine):
     assert store.reads <= 3  # and not one a watcher
     for beat in ("1", "2"):
         working = (Working("a.000", 1, step=7, records=70),) if beat == "2" else ()
-        store.put_machine("gpu1", machine_to_document(Machine("gpu1", boot_id="b", beat=beat, working=working)))
+        store.put_machine("gpu1", machine_to_json(Machine("gpu1", boot_id="b", beat=beat, working=working)))
         await engine.step()
     await engine.step()
-    await engine.tell("a", RunAccepted("a.000", 1))
+    await engine.apply("a", RunAccepted("a.000", 1))
     before = store.reads
     await engine.step()
     for watcher in watchers:
         await watcher.until(lambda progress: progress.runs[0].step == 7)
     assert store.reads - before <= 3
     before = store.reads
-    await engine.tell("a", Cancel("enough"))
+    await engine.apply("a", Cancel("enough"))
     await asyncio.gather(*(watcher.task for watcher in watchers))
     assert {watcher.got[-1].state for watcher in watchers} == {"cancelled"}
     assert store.reads - before <= 3  # the engine's own read, and one for all who watch
@@ -116,7 +117,7 @@ async def test_what_another_replica_changed_is_seen_at_the_next_look(store, engi
     await watcher.until(lambda progress: progress.state == "running")
     await engine.step()
     other = Engine(AsyncStore(store), lease_s=60.0, machine_timeout_s=60.0)
-    await other.tell("a", Cancel("elsewhere"))
+    await other.apply("a", Cancel("elsewhere"))
     await engine.step()
     await watcher.task
     assert watcher.got[-1].message == "elsewhere"
@@ -125,18 +126,18 @@ async def test_what_another_replica_changed_is_seen_at_the_next_look(store, engi
 async def test_an_old_look_does_not_undo_what_was_changed_since(store, engine):
     audit = store.audit("a")
     await engine.step()
-    await engine.tell("a", RunAccepted("a.000", 0), Cancel("enough"))
-    assert engine.looks.audit("a") is None
-    engine.looks.saw([audit], {})
-    assert engine.looks.audit("a") is None
+    await engine.apply("a", RunAccepted("a.000", 0), Cancel("enough"))
+    assert engine.snapshot.audit("a") is None
+    engine.snapshot.update([audit], {})
+    assert engine.snapshot.audit("a") is None
     newer, begun = replace(audit, version=audit.version + 1), replace(audit, audit_id="b")
-    engine.looks.saw([audit], {})
-    engine.looks.advanced(newer)
-    engine.looks.advanced(begun)
-    engine.looks.saw([audit], {})  # it began before the two
-    assert list(engine.looks.audits()) == [newer, begun]
-    engine.looks.saw([newer], {})  # it began after them: what it does not find is over
-    assert list(engine.looks.audits()) == [newer]
+    engine.snapshot.update([audit], {})
+    engine.snapshot.record_change(newer)
+    engine.snapshot.record_change(begun)
+    engine.snapshot.update([audit], {})  # it began before the two
+    assert list(engine.snapshot.audits()) == [newer, begun]
+    engine.snapshot.update([newer], {})  # it began after them: what it does not find is over
+    assert list(engine.snapshot.audits()) == [newer]
 
 
 async def test_an_audit_that_is_unknown_or_goes_away(store, engine):
@@ -172,7 +173,7 @@ async def test_a_watch_that_fails_sends_nothing_more(store, engine):
         raise StoreError("the store is gone")
 
     store.audit = fails
-    engine.looks.failed()
+    engine.snapshot.set_store_down()
     with pytest.raises(AbortedError, match="the store is gone"):
         await watcher.task
     assert len(watcher.got) == seen

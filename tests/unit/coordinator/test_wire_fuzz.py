@@ -7,9 +7,9 @@ import zlib
 from contextlib import suppress
 
 from detctl_coordinator import limits
-from detctl_coordinator.domain.machine import machine_from_document, machine_to_document
 from detctl_coordinator.errors.codes import RefusedCallError
 from detctl_coordinator.planning.imports import plan_import
+from detctl_coordinator.storage.documents import machine_from_json, machine_to_json
 from detctl_coordinator.wire import audits, control, records
 from detctl_proto.limits import PARALLEL_RUNS_MAX
 from detctl_proto.names import is_name
@@ -108,7 +108,7 @@ def test_hellos(hello):
     with suppress(RefusedCallError):
         machine = control.machine_from_hello(hello)
         assert is_name(machine.name) and 1 <= machine.parallel_runs <= PARALLEL_RUNS_MAX
-        assert machine_from_document(json.loads(json.dumps(machine_to_document(machine)))) == machine
+        assert machine_from_json(json.loads(json.dumps(machine_to_json(machine)))) == machine
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,8 +1,8 @@
-"""Records of a segment in columns (records.proto, RecordColumns), to fingerprints and back.
+"""Converts the columns of a segment (records.proto, RecordColumns) to fingerprints and back.
 
-What comes in was sent by an agent that nobody trusts: sizes that do not fit each other, numbers out of range or a blob that
-inflates beyond its limit raise DamagedError; nothing is believed because a length says so. How far a blob inflates and how many elements it
-holds is bounded before it is parsed, so that a few kilobytes never become hundreds of megabytes.
+The sending agent is not trusted: sizes that do not match, numbers out of range, or a blob that inflates beyond its limit raise
+DamagedError. The inflated size and the number of elements are limited before a blob is parsed, so that a few kilobytes never become
+hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from detctl_coordinator.limits import NAMES_MAX, SEGMENT_RECORDS_MAX
 DIGEST_BYTES = 16
 SKETCH = struct.Struct("<38d")
 INFLATED_BYTES_MAX = 16 << 20
-# An agent closes a segment at 256 KiB; the last record may bring a mebibyte of rows and 4,096 sites two: those may be as repetitive as
-# they like. Beyond that a segment that inflates to more than 64 times its size holds nothing that was seen in a training.
+# An agent closes a segment at 256 KiB. Its last record may add 1 MiB of rows, and 4,096 sites another 2 MiB, of any compression ratio.
+# Beyond that, no segment of a real training inflates to more than 64 times its size.
 INFLATED_BYTES_FREE = 4 << 20
 INFLATED_RATIO_MAX = 64
 RECORDS_MAX = SEGMENT_RECORDS_MAX
-# Of one segment: an agent sends at most 64 KiB a record, and closes the segment behind 256 KiB.
+# Of one segment; an agent sends at most 64 KiB per record, and closes the segment after 256 KiB.
 EVIDENCE_BYTES_MAX = 2 << 20
-BYTES_OF_A_RECORD = 128  # about what its places in the parsed columns take
+BYTES_OF_A_RECORD = 128  # about the memory that it takes in the parsed columns
 ZLIB_LEVEL = 6
-# Those that have at most one element a record.
+# The columns with at most one element per record.
 COLUMNS = (
     *("sequence_delta", "stage", "phase", "step_delta", "micro", "site", "occurrence", "dtype", "shape"),
     *("order_blind_at", "rows_at", "rows_count", "sketch_at", "evidence_at", "evidence"),
@@ -49,10 +49,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Columns:
-    """Checked columns of one segment; builds fingerprints only of the records asked for. Arrays: int64, one value a record."""
+    """The checked columns of one segment; builds fingerprints only on request. Arrays are int64 with one value per record."""
 
     message: records_pb2.RecordColumns
-    memory_bytes: int  # about what this takes
+    memory_bytes: int  # approximate
     sequence: Ints
     stage: Ints
     phase: Ints
@@ -66,11 +66,11 @@ class Columns:
         return len(self.sequence)
 
     def where(self, stage: Stage, phase: Phase, step: int) -> list[int]:
-        """Positions of the records of one step of a stream, in program order."""
+        """Returns the positions of the records of one step of a stream, in program order."""
         return [int(at) for at in np.nonzero((self.stage == stage) & (self.phase == phase) & (self.step == step))[0]]
 
     def fingerprint(self, at: int) -> Fingerprint:
-        """The record at position `at`. Raises DamagedError where its evidence is not a JSON object."""
+        """Returns the record at position `at`. Raises DamagedError if its evidence is not a JSON object."""
         message = self.message
         blind, rows = self.order_blind.get(at), self.rows.get(at)
         sketch, evidence = self.sketch.get(at), self.evidence.get(at)
@@ -93,7 +93,7 @@ class Columns:
 
 
 def pack(records: Sequence[Fingerprint]) -> bytes:
-    """zlib of RecordColumns; records in program order. Inverse of `unpack`."""
+    """Returns zlib of RecordColumns of records in program order. Inverse of `unpack`."""
     names: dict[str, int] = {}
     shapes: dict[tuple[int, ...], int] = {}
     message = records_pb2.RecordColumns()
@@ -130,17 +130,20 @@ def pack(records: Sequence[Fingerprint]) -> bytes:
 
 
 def unpack(data: bytes, record_count: int | None = None) -> list[Fingerprint]:
-    """Fingerprints of a segment, in program order. Raises DamagedError."""
+    """Returns the fingerprints of a segment in program order. Raises DamagedError."""
     columns = read_columns(data, record_count)
     return [columns.fingerprint(at) for at in range(len(columns))]
 
 
 def read_columns(data: bytes, record_count: int | None = None) -> Columns:
-    """Inflates and checks a segment; `record_count`: what its meta says. Raises DamagedError."""
+    """Returns the inflated and checked columns of a segment. record_count: of its meta. Raises DamagedError."""
     inflated = _inflate(data)
     message = _parse(inflated, RECORDS_MAX if record_count is None else min(record_count, RECORDS_MAX))
     count = len(message.sequence_delta)
-    _need(record_count is None or record_count == count, f"a segment has {count} records and says {record_count}")
+    _need(
+        record_count is None or record_count == count,
+        f"a segment has {count} records, but its header gives {record_count}",
+    )
     for name in ("stage", "phase", "step_delta", "micro", "site", "occurrence", "dtype", "shape"):
         _need(len(getattr(message, name)) == count, f"column {name} of a segment does not have {count} values")
     _need(len(message.digests) == DIGEST_BYTES * count, "column digests of a segment has another length")
@@ -176,7 +179,7 @@ def read_columns(data: bytes, record_count: int | None = None) -> Columns:
 
 
 def inflated_bytes_max(compressed_bytes: int) -> int:
-    """How far a segment of this size may inflate."""
+    """Returns how far a segment of this size may inflate."""
     return min(INFLATED_BYTES_MAX, INFLATED_BYTES_FREE + INFLATED_RATIO_MAX * compressed_bytes)
 
 
@@ -184,17 +187,17 @@ def _inflate(data: bytes) -> bytes:
     inflater, limit = zlib.decompressobj(), inflated_bytes_max(len(data))
     try:
         inflated = inflater.decompress(data, limit)
-        # zlib may have given all and not yet seen the stream's end: one byte more tells.
+        # zlib may have returned all data without seeing the stream's end; reading one more byte decides.
         beyond = not inflater.eof and inflater.decompress(inflater.unconsumed_tail, 1)
     except zlib.error as error:
         raise DamagedError("a segment is not zlib data") from error
     _need(not beyond, f"a segment of {len(data)} bytes inflates beyond {limit} bytes")
-    _need(inflater.eof and not inflater.unused_data, "a segment is cut short or has bytes behind its end")
+    _need(inflater.eof and not inflater.unused_data, "a segment is cut short or has bytes after its end")
     return inflated
 
 
 def _parse(inflated: bytes, count: int) -> records_pb2.RecordColumns:
-    """The message, of `count` records at most."""
+    """Returns the message, which may have at most `count` records."""
     columns = dict.fromkeys(COLUMNS, count)
     try:
         check_elements(
@@ -209,12 +212,12 @@ def _parse(inflated: bytes, count: int) -> records_pb2.RecordColumns:
     except TooManyError as error:
         raise DamagedError(f"a segment of at most {count} records has {error}, which is beyond the limit") from error
     except (MalformedError, DecodeError) as error:
-        raise DamagedError("a segment is not in the form of RecordColumns") from error
+        raise DamagedError("a segment is not a RecordColumns message") from error
     return message
 
 
 def _rows(message: records_pb2.RecordColumns, count: int) -> dict[int, tuple[int, int]]:
-    """Position of a record -> (its first row, how many)."""
+    """Returns position of a record -> (its first row, number of rows)."""
     places = _places(message.rows_at, count, "rows")
     counts = _ints(message.rows_count)
     _need(len(counts) == len(places), "column rows_count has another length")
@@ -224,7 +227,7 @@ def _rows(message: records_pb2.RecordColumns, count: int) -> dict[int, tuple[int
 
 
 def _places(positions: Sequence[int], count: int, name: str) -> dict[int, int]:
-    """Position of a record -> place in a sparse column; positions ascend and belong to records."""
+    """Returns position of a record -> index in a sparse column, after checking that positions ascend and belong to records."""
     values = _ints(positions)
     ascending = bool(np.all(np.diff(values) > 0))
     _need(ascending and _within(values, count), f"column {name}_at of a segment is out of order or range")
@@ -245,14 +248,14 @@ def _slice(data: bytes, first: int, many: int) -> bytes:
 
 def _evidence(text: str) -> dict[str, Any]:
     try:
-        # It may name files that are not UTF-8: they show as escapes, in the verdict as well.
+        # Names of files that are not UTF-8 become escapes, also in the verdict.
         return parse_object(text, "evidence of a record", EVIDENCE_BYTES_MAX, repair=True)
     except JsonError as error:
         raise DamagedError(str(error)) from None
 
 
 def _text(name: str) -> str:
-    """Protobuf's strings are UTF-8; bytes of a name that are not show as \\udcXX."""
+    """Returns the name as valid UTF-8 for protobuf; other bytes become \\udcXX escapes."""
     return writable(name)
 
 

@@ -1,7 +1,7 @@
-"""All of one store into another, of whatever kind: backup, restore, and the move from SQLite to Redis.
+"""Copies one store into another of any kind: for backup, restore, and the move from SQLite to Redis.
 
-A coordinator may go on with the source. Each audit is copied as it stood when it was read, and its data after it: what had been sealed
-by then is whole. Whoever restores a copy has later runs end as lost, never as equal.
+A coordinator may use the source meanwhile. Each audit is read before its data, so runs that were sealed by then are complete in the
+copy. After a restore, later runs end as lost, never as equal.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ LOG_PAGE = 1000
 
 @dataclass
 class Copied:
-    """What was copied; problems: what could not be read, and runs that were sealed in the source and are not sound in the copy, one
-    line each."""
+    """Counts of what was copied. problems: one line for each unreadable row, and for each sealed run that is not complete in the copy."""
 
     audits: int = 0
     runs: int = 0
@@ -35,13 +34,13 @@ class Copied:
     problems: tuple[str, ...] = ()
 
 
-def copy_store(source: Store, target: Store, tell: Callable[[str], None] = lambda text: None) -> Copied:
-    """Copies and reads back. tell: one line of progress an audit. Raises StoreError; the target must be empty."""
-    there = (target.audits(1), target.tokens(), target.machines())
-    if target.log(limit=1) or any(rows or rows.unreadable for rows in there):
-        raise StoreError("the store to copy to is not empty: name a new one")
+def copy_store(source: Store, target: Store, progress: Callable[[str], None] = lambda text: None) -> Copied:
+    """Copies everything and verifies the copy. progress: receives one line per audit. Raises StoreError, also for a target with data."""
+    existing = (target.audits(1), target.tokens(), target.machines())
+    if target.log(limit=1) or any(rows or rows.unreadable for rows in existing):
+        raise StoreError("the store to copy to is not empty: name a new one with --to")
     done = Copied()
-    # The log first: an audit that is there makes its entries again, which are then known.
+    # Copy the log first, because storing an audit appends its entries, whose keys then exist already.
     for key, entry in _log(source):
         target.append_log(key, entry)
         done.log_entries += 1
@@ -53,10 +52,10 @@ def copy_store(source: Store, target: Store, tell: Callable[[str], None] = lambd
     for name, document in machines.items():
         target.put_machine(name, document)
         done.machines += 1
-    audits = list(reversed(newest))  # oldest first, as they came
+    audits = list(reversed(newest))  # oldest first
     for number, audit in enumerate(audits, start=1):
-        tell(f"audit {number} of {len(audits)}: {audit.audit_id}, {len(audit.runs)} runs")
-        begun = target.put_audit(_under_way(audit))
+        progress(f"audit {number} of {len(audits)}: {audit.audit_id}, {len(audit.runs)} runs")
+        begun = target.put_audit(_as_running(audit))
         copied = [run_id for run_id in audit.runs if _copy_run(source, target, run_id, done)]
         target.put_audit(replace(audit, version=begun.version))
         for run_id, run in audit.runs.items():
@@ -66,14 +65,14 @@ def copy_store(source: Store, target: Store, tell: Callable[[str], None] = lambd
     return done
 
 
-def _under_way(audit: Audit) -> Audit:
-    """As new, with runs that take data: those that are over would take none."""
+def _as_running(audit: Audit) -> Audit:
+    """Returns the audit as new and with running runs, because runs that are over accept no data."""
     runs = {run_id: replace(run, state=RunState.RUNNING, outcome=None) for run_id, run in audit.runs.items()}
     return replace(audit, version=0, runs=runs)
 
 
 def _log(source: Store) -> Iterator[tuple[str, dict[str, object]]]:
-    """(key, entry), oldest first."""
+    """Yields (key, entry), oldest first."""
     rows: list[tuple[str, dict[str, object]]] = []
     before = 0
     while page := source.log(before, LOG_PAGE):
@@ -87,7 +86,7 @@ def _log(source: Store) -> Iterator[tuple[str, dict[str, object]]]:
 
 
 def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> bool:
-    """Under its latest attempt; false where none was opened, or the run was deleted."""
+    """Copies the data of a run's latest attempt. Returns False if no attempt was opened, or the run was deleted."""
     attempt = source.attempt(run_id)
     if not attempt:
         return False
@@ -97,7 +96,7 @@ def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> bool:
         mine = {key: count for key, count in streams.items() if key.rank == rank}
         entries = _entries(source, run_id, mine)
         metas = source.segment_metas(run_id, rank)
-        # Which segment closed which entry is not kept, and nothing asks: each brings its share.
+        # The store does not keep which segment closed which entry, and nothing needs it, so each segment gets an equal share.
         share = -(-sum(mine.values()) // max(len(metas), 1))
         for meta in metas:
             try:
@@ -114,7 +113,7 @@ def _copy_run(source: Store, target: Store, run_id: str, done: Copied) -> bool:
 
 
 def _entries(source: Store, run_id: str, streams: Mapping[StreamKey, int]) -> Iterator[tuple[StreamKey, StepEntry]]:
-    """Each stream from its start: no entry comes far beyond those before it."""
+    """Yields the entries of each stream in order, so that none is far ahead of its stream."""
     for key, count in streams.items():
         for start in range(0, count, PAGE):
             for entry in source.entries(run_id, key, start, min(start + PAGE, count)):

@@ -1,4 +1,4 @@
-"""A stored run as a comparison reads it: the index by position, records of a step out of the few segments that hold them."""
+"""Reads a stored run for a comparison: entries of the index by position, and records of a step from the segments that hold them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from detctl_coordinator.storage.store import MissingError, Store, StoreError
 
 __all__ = ["StoredRun", "verify"]
 
-CACHE_BYTES_MAX = 96 << 20  # of inflated segments, of all runs that are read at a time
+CACHE_BYTES_MAX = 96 << 20  # of inflated segments of all runs
 
 
 class StoredRun:
-    """RunReader over a store: a view of what had arrived at the first look; make a new one to see more. Thread-safe.
+    """A RunReader over a store. It shows the data that had arrived at the first access; a new one shows more. Thread-safe.
 
-    Any method may raise DamagedError (stored data does not fit) or StoreError (the store does not answer).
+    Any method may raise DamagedError (the stored data is inconsistent) or StoreError (the store does not answer).
     """
 
     def __init__(self, store: Store, run_id: str, cache_bytes_max: int = 0) -> None:
-        """cache_bytes_max: of a cache of its own; 0: the one that all share. Raises StoreError for an unknown run."""
+        """cache_bytes_max: the size of a separate cache; 0 uses the shared one. Raises StoreError for an unknown run."""
         run = store.run(run_id)
         if run is None:
-            raise StoreError(f"unknown run {run_id}: `detctl runs` lists those that are stored")
+            raise StoreError(f"no run has the id {run_id}; see detctl runs")
         self._store = store
         self._run = run
         self._run_id = run_id
@@ -89,7 +89,7 @@ class StoredRun:
         return found
 
     def records(self, key: StreamKey, step: int) -> list[Fingerprint]:
-        """In program order; empty for a step that has no entry (never happened there, or is not closed yet)."""
+        """Returns the records of a step in program order; [] for a step without an entry (it did not happen, or is not closed yet)."""
         entry = self.entry_of_step(key, step)
         if entry is None:
             return []
@@ -99,12 +99,12 @@ class StoredRun:
             found += [columns.fingerprint(at) for at in columns.where(key.stage, key.phase, step)]
         if len(found) != entry.count:
             raise DamagedError(
-                f"run {self._run_id}: step {step} of {_word(key)} has {len(found)} records, its index says {entry.count}"
+                f"run {self._run_id}: step {step} of {_word(key)} has {len(found)} records, but its index has {entry.count}"
             )
         return found
 
     def entry_of_step(self, key: StreamKey, step: int) -> StepEntry | None:
-        """The entry of a step, by bisection; None where the stream has none."""
+        """Returns the entry of a step, by bisection; None if the stream has none."""
         count = self.streams().get(key, 0)
         ordinal = bisect_left(range(count), step, key=lambda at: self.entry(key, at).step)
         if ordinal == count:
@@ -113,14 +113,14 @@ class StoredRun:
         return entry if entry.step == step else None
 
     def ranks(self) -> list[int]:
-        """Ranks that sent an entry or a seal."""
+        """Returns the ranks that sent an entry or a seal."""
         return sorted({key.rank for key in self.streams()} | set(self.seals()))
 
     def _one_of(self, name: str) -> str:
         values = {getattr(meta, name) for rank in self.ranks() for meta in self._metas_of(rank).metas}
         if len(values) > 1:
             raise DamagedError(
-                f"run {self._run_id}: its segments name more than one {name}: {', '.join(sorted(values))}"
+                f"run {self._run_id}: its segments have more than one {name}: {', '.join(sorted(values))}"
             )
         return str(values.pop()) if values else ""
 
@@ -148,7 +148,7 @@ class StoredRun:
 
 
 class _Metas:
-    """Segments of a rank in order of number, with their steps as arrays."""
+    """The segments of a rank by number, with their steps as arrays."""
 
     def __init__(self, metas: list[SegmentMeta]) -> None:
         self.metas = metas
@@ -156,18 +156,18 @@ class _Metas:
         self._last = np.fromiter((meta.last_step for meta in metas), dtype=np.int64, count=len(metas))
 
     def holding(self, step: int) -> list[SegmentMeta]:
-        """Those whose steps enclose `step`. Steps of a rank need not ascend strictly, so no bisection."""
+        """Returns the segments whose steps enclose `step`. Steps of a rank need not ascend strictly, so bisection is not possible."""
         return [self.metas[at] for at in np.nonzero((self._first <= step) & (step <= self._last))[0]]
 
 
 class _Cache:
-    """Least recently used segments of all runs, up to a number of inflated bytes. Keys: reader, rank, number. Thread-safe."""
+    """An LRU cache of segments, limited by inflated bytes. Keys are (reader, rank, number). Thread-safe."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._kept: OrderedDict[tuple[int, int, int], Columns] = OrderedDict()
-        # A finalizer may run while this thread holds it.
+        # Reentrant, because a finalizer may run while this thread holds the lock.
         self._lock = threading.RLock()
 
     def get(self, key: tuple[int, int, int]) -> Columns | None:
@@ -185,7 +185,7 @@ class _Cache:
                 self._bytes -= dropped.memory_bytes
 
     def drop(self, reader: int) -> None:
-        """Forgets what a reader that is gone had read."""
+        """Removes the segments of a reader that was garbage collected."""
         with self._lock:
             for key in [key for key in self._kept if key[0] == reader]:
                 self._bytes -= self._kept.pop(key).memory_bytes

@@ -1,4 +1,4 @@
-"""Whether what is stored of a run is what its seals say it must be."""
+"""Verifies the stored data of a run against its seals."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Seal, SealedStream, SegmentMeta, StreamKey
 from detctl_coordinator.storage.store import MissingError, Store
 
-PAGE = 4096  # entries a call
-NAMED_MAX = 5  # numbers that a message lists
+PAGE = 4096  # entries per call
+NAMED_MAX = 5  # the most numbers that a message lists
 
 
 def verify(store: Store, run_id: str, *, blobs: bool = False) -> list[str]:
-    """What does not fit, one line each; empty: sound. `blobs`: read every segment and check its CRC too. Raises StoreError.
+    """Returns one line for each problem; [] if the run is complete. blobs: also read every segment and check its CRC. Raises StoreError.
 
-    A run without any seal is not sound: a probe that went silent cannot be told from one that had no more to say.
+    A run without any seal is not complete, because a probe that stopped sending looks the same as one that had no more data.
     """
     seals, streams = store.seals(run_id), store.streams(run_id)
     if not seals:
-        return ["no rank has sent its seal"]
-    problems = [f"rank {rank} sent records and no seal" for rank in sorted({key.rank for key in streams} - set(seals))]
+        return ["no rank has sent a seal"]
+    problems = [f"rank {rank} sent records but no seal" for rank in sorted({key.rank for key in streams} - set(seals))]
     for rank, seal in seals.items():
         metas = store.segment_metas(run_id, rank)
         stored = {key: count for key, count in streams.items() if key.rank == rank}
@@ -34,13 +34,13 @@ def verify(store: Store, run_id: str, *, blobs: bool = False) -> list[str]:
 
 
 def check_blob(meta: SegmentMeta, data: bytes) -> None:
-    """Raises DamagedError where a segment's bytes are not those that were sent."""
+    """Raises DamagedError if a segment's stored bytes differ from those that were sent."""
     if len(data) != meta.bytes or zlib.crc32(data) != meta.crc32:
         raise DamagedError("the stored bytes do not match their checksum")
 
 
 def _rank(seal: Seal, metas: list[SegmentMeta], stored: dict[StreamKey, int]) -> list[str]:
-    """Segments and numbers of entries against the seal."""
+    """Checks segments and counts of entries against the seal."""
     problems = []
     if not seal.complete:
         problems.append("the probe's own counts and chains did not match what arrived at the agent")
@@ -50,23 +50,23 @@ def _rank(seal: Seal, metas: list[SegmentMeta], stored: dict[StreamKey, int]) ->
         problems.append(f"{len(missing)} of {seal.segments} segments are missing: {_some(missing)}")
     extra = sorted(number for number in numbers if number >= seal.segments)
     if extra:
-        problems.append(f"segments beyond the {seal.segments} that were sealed: {_some(extra)}")
+        problems.append(f"there are segments beyond the {seal.segments} sealed ones: {_some(extra)}")
     sealed = {stream.key: stream for stream in seal.streams}
     foreign = [key for key in sealed if key.rank != seal.rank]
     if foreign:
-        problems.append("the seal speaks of streams of another rank")
+        problems.append("the seal contains streams of another rank")
     for key in sorted({*stored, *sealed} - set(foreign)):
         have, want = stored.get(key, 0), sealed[key].steps if key in sealed else 0
         if have != want:
-            problems.append(f"{key.stage.word}/{key.phase.word} has {have} steps, the seal says {want}")
+            problems.append(f"{key.stage.word}/{key.phase.word} has {have} steps, but the seal has {want}")
     records, promised = sum(meta.record_count for meta in metas), sum(stream.count for stream in seal.streams)
     if records != promised and not missing and not extra:
-        problems.append(f"{records} records arrived, the seal says {promised}")
+        problems.append(f"{records} records arrived, but the seal has {promised}")
     return problems
 
 
 def _stream(store: Store, run_id: str, stream: SealedStream) -> list[str]:
-    """Counts, order and last chain of a stream that has as many entries as were sealed."""
+    """Checks counts, order and last chain of a stream that has as many entries as the seal."""
     key, word = stream.key, f"{stream.key.stage.word}/{stream.key.phase.word}"
     count, last_step, chain = 0, -1, bytes(16)
     for start in range(0, stream.steps, PAGE):
@@ -79,9 +79,9 @@ def _stream(store: Store, run_id: str, stream: SealedStream) -> list[str]:
             count, last_step, chain = count + entry.count, entry.step, entry.chain
     problems = []
     if count != stream.count:
-        problems.append(f"{word} has {count} records in its index, the seal says {stream.count}")
+        problems.append(f"{word} has {count} records in its index, but the seal has {stream.count}")
     if stream.steps and chain != stream.chain:
-        problems.append(f"{word} ends in another chain than the seal says")
+        problems.append(f"{word} ends with another chain than the seal")
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Audits, runs and retention in Redis: documents advanced by compare-and-set, indexes beside them in the same hash slot."""
+"""Stores audits and deletes runs in Redis. Documents change by compare-and-set, with their indexes in the same hash slot."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from detctl_coordinator.storage.redis.link import RedisLink
 from detctl_coordinator.storage.retention import is_active, without_runs
 from detctl_coordinator.storage.store import ConflictError, DocumentError, NamedRows, Rows, StoreError
 
-PAGE = 500  # ids a round trip when a list is filtered
+PAGE = 500  # ids per round trip when a list is filtered
 INFO_BYTES_MAX = 64 * 1024
-DELETE_TRIES_MAX = 16  # an audit that others advance at the same moment
+DELETE_TRIES_MAX = 16  # for an audit that others change at the same time
 
 Info = tuple[str, str, str]  # audit id, machine, recipe
 
 
 def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
-    """Creates or advances by compare-and-set on the version. Raises ConflictError."""
+    """Creates or replaces an audit by compare-and-set on its version. Raises ConflictError."""
     stored = replace(audit, version=audit.version + 1)
     values: list[str | int | float] = [
         audit.version,
@@ -48,14 +48,14 @@ def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
     answer = link.script(scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], values)
     if answer != b"ok":
         raise ConflictError(
-            f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
+            f"another caller has changed audit {audit.audit_id} (version {audit.version} is not the latest)"
         )
     link.confirm()
     return stored
 
 
 def close_ended(link: RedisLink) -> None:
-    """Of a store of schema 1, which did not keep which attempts have ended: closes them."""
+    """Closes the attempts that have ended, for a store of schema 1, which did not keep them."""
     audit_ids = [item.decode() for item in link.call("ZRANGE", redis_keys.BY_TIME, 0, -1)]
     for start in range(0, len(audit_ids), PAGE):
         for audit in get_all(link, audit_ids[start : start + PAGE]).values():
@@ -64,7 +64,7 @@ def close_ended(link: RedisLink) -> None:
 
 
 def get_all(link: RedisLink, audit_ids: Sequence[str]) -> NamedRows[Audit]:
-    """The audits that exist, in the order of the ids."""
+    """Returns the audits that exist, in the order of the ids."""
     texts = link.calls([("HGET", redis_keys.audit_key(audit_id), "document") for audit_id in audit_ids])
     rows = [(name, text) for name, text in zip(audit_ids, texts, strict=True) if text is not None]
     return documents.readable("audit", rows, documents.load_audit)
@@ -95,25 +95,25 @@ def run(link: RedisLink, run_id: str) -> RunRecord | None:
 
 
 def matching_runs(link: RedisLink, audit_id: str, machine: str, recipe: str, limit: int) -> Rows[RunRecord]:
-    wanted = (audit_id, machine, recipe)
+    filters = (audit_id, machine, recipe)
     chosen: list[tuple[str, str]] = []
     for run_id, info in _newest_runs(link):
         if len(chosen) >= limit:
             break
-        if all(not want or want == have for want, have in zip(wanted, info, strict=True)):
+        if all(not expected or expected == value for expected, value in zip(filters, info, strict=True)):
             chosen.append((run_id, info[0]))
     return documents.readable_runs(chosen, get_all(link, list(dict.fromkeys(name for _, name in chosen))))
 
 
 def delete_runs(link: RedisLink, run_ids: Sequence[str]) -> list[str]:
-    """Takes runs that are over out of their (finished) audits, then unlinks their data."""
+    """Removes runs that are over from their finished audits, then unlinks their data."""
     by_audit: dict[str, set[str]] = {}
     for run_id, info in zip(run_ids, _infos(link, run_ids), strict=True):
         if info is not None:
             by_audit.setdefault(info[0], set()).add(run_id)
     gone: set[str] = set()
-    for audit_id, wanted in by_audit.items():
-        gone.update(_take_out(link, audit_id, wanted))
+    for audit_id, chosen in by_audit.items():
+        gone.update(_remove_runs(link, audit_id, chosen))
     sweep(link)
     return [run_id for run_id in dict.fromkeys(run_ids) if run_id in gone]
 
@@ -132,21 +132,21 @@ def delete_older_than(link: RedisLink, unix_s: float) -> list[str]:
 
 
 def sweep(link: RedisLink) -> None:
-    """Unlinks the data of runs that were taken out, those of an interrupted deletion included."""
+    """Unlinks the data of removed runs, also those of an interrupted deletion."""
     for item in link.call("SMEMBERS", redis_keys.DELETED):
         runs.delete(link, item.decode())
         link.call("SREM", redis_keys.DELETED, item)
 
 
-def _take_out(link: RedisLink, audit_id: str, wanted: set[str]) -> list[str]:
+def _remove_runs(link: RedisLink, audit_id: str, run_ids: set[str]) -> list[str]:
     for _ in range(DELETE_TRIES_MAX):
         try:
             audit = get(link, audit_id)
         except DocumentError:
-            return []  # nobody can say whether its runs are over
+            return []  # its runs may not be over
         if audit is None:
             return []
-        rest, removed = without_runs(audit, wanted)
+        rest, removed = without_runs(audit, run_ids)
         if not removed:
             return []
         try:
@@ -162,7 +162,7 @@ def _infos(link: RedisLink, run_ids: Sequence[str]) -> list[Info | None]:
 
 
 def _info(text: bytes | None) -> Info | None:
-    """What the index says of a run; None where there is no such run, or the index is damaged there."""
+    """Returns the index entry of a run; None if the run is unknown, or the entry is damaged."""
     try:
         audit_id, machine, recipe = map(str, parse(text or b"", "the index of runs", INFO_BYTES_MAX, repair=True))
     except (JsonError, TypeError, ValueError):
@@ -171,8 +171,8 @@ def _info(text: bytes | None) -> Info | None:
 
 
 def _newest_runs(link: RedisLink) -> Iterator[tuple[str, Info]]:
-    """(run id, what the index says of it), newest first, a page a round trip."""
-    start, seen = 0, set[str]()  # a run that is added meanwhile moves the others into the next page
+    """Yields (run id, its index entry), newest first, one page per round trip."""
+    start, seen = 0, set[str]()  # a run that is added meanwhile moves others into the next page
     while ids := [item.decode() for item in link.call("ZREVRANGE", redis_keys.RUNS_BY_TIME, start, start + PAGE - 1)]:
         for run_id, info in zip(ids, _infos(link, ids), strict=True):
             if info is not None and run_id not in seen:

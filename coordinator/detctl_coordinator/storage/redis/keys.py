@@ -1,8 +1,8 @@
-"""Names of keys and the layout of packed values.
+"""Names of keys, and the layout of packed values.
 
-Audits and all their indexes share one hash slot, the keys of one run another. An audit, its place in every list and which attempts
-of its runs have ended change in one step, which touches both: one primary holds all keys. Every key begins with `detctl:`, which is
-the pattern to give an ACL user: `~detctl:* +@read +@write +@connection +@scripting -@dangerous +info`.
+Audits and their indexes share one hash slot, and the keys of one run share another. One step changes an audit, its indexes and the
+closed attempts of its runs, so a single primary must hold all keys. Every key begins with `detctl:`, which is the pattern for an ACL
+user: `~detctl:* +@read +@write +@connection +@scripting -@dangerous +info`.
 
     detctl:{audits}:schema                       2
     detctl:{audits}:audit:ID                     hash: version, token (of the last writer), document (JSON)
@@ -10,13 +10,13 @@ the pattern to give an ACL user: `~detctl:* +@read +@write +@connection +@script
     detctl:{audits}:by-time                      sorted set of audit ids by creation
     detctl:{audits}:runs                         hash: run id -> JSON [audit id, machine, recipe]
     detctl:{audits}:runs-by-time                 sorted set of run ids by creation
-    detctl:{audits}:deleted                      set of run ids whose data is still to be unlinked
+    detctl:{audits}:deleted                      set of run ids whose data must still be unlinked
     detctl:machines                              hash: name -> JSON
     detctl:tokens                                hash: token id -> JSON
     detctl:{log}:entries                         list of JSON, oldest first; entry N is at N - 1
     detctl:{log}:keys                            set of keys of its entries
-    detctl:{run:ID}:state                        hash: attempt; closed, the last attempt that takes nothing new (since schema 2);
-                                                 stale:N for attempts whose data is still to be unlinked
+    detctl:{run:ID}:state                        hash: attempt; closed, the last attempt that accepts no new data (since schema 2);
+                                                 stale:N for attempts whose data must still be unlinked
     detctl:{run:ID}:ATTEMPT:ranks                set of ranks
     detctl:{run:ID}:ATTEMPT:metas:RANK           hash: number -> packed SegmentMeta
     detctl:{run:ID}:ATTEMPT:segment:RANK:NUMBER  columns as they were sent
@@ -45,7 +45,7 @@ TOKENS = "detctl:tokens"
 LOG = "detctl:{log}:entries"
 LOG_KEYS = "detctl:{log}:keys"
 
-# ordinal + 1 (0: nothing was written here), step, count, digest, sum, chain
+# ordinal + 1 (0 marks a gap), step, count, digest, sum, chain
 _ENTRY = struct.Struct("<III16s16s16s")
 ENTRY_BYTES = _ENTRY.size
 # record_count, first_step, last_step, crc32, bytes; then scheme, NUL, level
@@ -61,7 +61,7 @@ def state_key(run_id: str) -> str:
 
 
 def data_key(run_id: str, attempt: int, *parts: str | int) -> str:
-    """A key of one attempt: `data_key(run, 1, "metas", rank)`."""
+    """Returns a key of one attempt: `data_key(run, 1, "metas", rank)`."""
     return f"detctl:{{run:{run_id}}}:{attempt}:{':'.join(map(str, parts))}"
 
 
@@ -79,7 +79,7 @@ def pack_entry(entry: StepEntry) -> bytes:
 
 
 def unpack_entries(data: bytes, first: int) -> list[StepEntry]:
-    """Entries from ordinal `first` on, up to the first that is missing."""
+    """Returns the entries from ordinal `first` up to the first gap."""
     found: list[StepEntry] = []
     for tag, step, count, digest, total, chain in _ENTRY.iter_unpack(data[: len(data) - len(data) % ENTRY_BYTES]):
         if tag != first + len(found) + 1:
@@ -100,5 +100,5 @@ def unpack_meta(rank: int, number: int, data: bytes) -> SegmentMeta:
 
 
 def texts_by_name(found: Mapping[bytes, bytes]) -> list[tuple[str, bytes]]:
-    """Fields of a hash of documents, in the order of their names."""
+    """Returns the fields of a hash of documents, by name."""
     return [(name.decode("utf-8", "backslashreplace"), text) for name, text in sorted(found.items())]

@@ -1,4 +1,4 @@
-"""The connection to Redis: a bounded pool, time limits, few retries, and every failure as a StoreError in one line."""
+"""The connection to Redis: a bounded pool with time limits and few retries. Every failure becomes a StoreError in one line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from detctl_coordinator.storage.address import redacted
 from detctl_coordinator.storage.store import StoreError
 
 CONNECTIONS_MAX = 32  # as many as asyncio.to_thread has threads
-RETRIES = 2  # of a connection that broke; a time-out is not retried, the caller's patience is over
+RETRIES = 2  # of a broken connection; a timeout is not retried, because the caller has waited long enough
 
-_SAID = {
+_EXPLANATIONS = {
     "MISCONF": "cannot write to its disk (is it full?): free space there; nothing of this write counts as stored",
-    "OOM": "has no memory left (maxmemory): give it more, or delete runs",
+    "OOM": "has no memory left (maxmemory): raise maxmemory, or delete runs",
     "LOADING": "is still loading its data: try again shortly",
     "READONLY": "is a read-only replica: use the address of the primary",
-    "NOPERM": "does not let this user do that: its ACL needs ~detctl:* +@read +@write +@connection +@scripting +info",
-    "NOAUTH": "wants a password: put it into a file of mode 0600 and name that with --store-password-file FILE",
+    "NOPERM": "does not give this user the rights: its ACL needs ~detctl:* +@read +@write +@connection +@scripting +info",
+    "NOAUTH": "needs a password: write it to a file of mode 0600 and add --store-password-file FILE",
     "WRONGPASS": "does not accept this user and password",
     "MOVED": "is a cluster, which detctl does not support: use one primary",
     "NOREPLICAS": "has too few replicas to accept writes",
@@ -31,10 +31,10 @@ _SAID = {
 
 
 class RedisLink:
-    """Commands and scripts; thread-safe. Raises StoreError from every method."""
+    """Runs commands and scripts. Thread-safe. Every method raises StoreError."""
 
     def __init__(self, address: str, timeout_s: float, password: str = "") -> None:
-        """password: of an address that has none."""
+        """password: used if the address has none."""
         self.shown = redacted(address)
         try:
             pool = redis.BlockingConnectionPool.from_url(
@@ -48,19 +48,19 @@ class RedisLink:
                 **({"password": password} if password else {}),
             )
         except (ValueError, TypeError, redis.RedisError) as error:
-            # The text of the error may quote the address, password and all.
+            # The text of the error may quote the address with its password.
             raise StoreError(f"store address {self.shown!r} is not understood ({type(error).__name__})") from None
         self._password = str(pool.connection_kwargs.get("password") or "")
         self._client = redis.Redis.from_pool(pool)
         self._scripts: dict[str, Any] = {}
 
     def call(self, *command: Any) -> Any:
-        """One command; bytes come back as bytes."""
+        """Runs one command. Bytes are not decoded."""
         with self._explained():
             return self._client.execute_command(*command)
 
     def calls(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Several commands in one round trip; not atomic."""
+        """Runs several commands in one round trip; not atomic."""
         if not commands:
             return []
         with self._explained(), self._client.pipeline(transaction=False) as pipeline:
@@ -69,7 +69,7 @@ class RedisLink:
             return list(pipeline.execute())
 
     def script(self, text: str, keys: Sequence[str], values: Sequence[Any]) -> Any:
-        """Runs a Lua script, by its digest once the server knows it."""
+        """Runs a Lua script, by its digest if the server knows it."""
         with self._explained():
             script = self._scripts.get(text)
             if script is None:
@@ -77,10 +77,10 @@ class RedisLink:
             return script(keys=list(keys), args=list(values))
 
     def confirm(self) -> None:
-        """Raises where the server could not append the writes that it answered so far to its file.
+        """Raises StoreError if the server could not append the writes that it has acknowledged to its file.
 
-        With appendfsync everysec Redis answers a write although the append failed, and refuses only what comes next, PING
-        included. It appends before it answers, so a PING sent after the answer knows.
+        With appendfsync everysec, Redis acknowledges a write even if the append failed, and refuses only later commands, including
+        PING. It appends before it answers, so a PING after the reply shows the failure.
         """
         self.call("PING")
 
@@ -93,33 +93,33 @@ class RedisLink:
         try:
             yield
         except redis.RedisError as error:
-            said = explain(error)
-            if self._password and self._password in said:  # a server may quote the command that it did not understand
-                said, error = said.replace(self._password, "…"), redis.RedisError("quoted the password")
-            raise StoreError(f"store {self.shown} {said}") from error
+            text = explain(error)
+            if self._password and self._password in text:  # a server may quote a command that it did not understand
+                text, error = text.replace(self._password, "…"), redis.RedisError("quoted the password")
+            raise StoreError(f"store {self.shown} {text}") from error
         except OSError as error:
             raise StoreError(f"store {self.shown} does not answer: {error.strerror or error}") from error
 
 
 def explain(error: redis.RedisError) -> str:
-    """What is wrong and what to do, for the end of `store redis://… <this>`."""
+    """Returns what is wrong and what to do, as the end of a sentence that begins with `store redis://…`."""
     text = clean_text(str(error))
-    # Subclasses first: being busy and being unauthorised are connection errors to redis-py.
+    # Subclasses come first: to redis-py, a busy server and a failed authentication are connection errors.
     if isinstance(error, redis.exceptions.BusyLoadingError):
-        return _SAID["LOADING"]
+        return _EXPLANATIONS["LOADING"]
     if isinstance(error, redis.AuthenticationError):
-        return _SAID["NOAUTH" if "required" in text else "WRONGPASS"]
+        return _EXPLANATIONS["NOAUTH" if "required" in text else "WRONGPASS"]
     if isinstance(error, redis.exceptions.NoPermissionError):
-        return _SAID["NOPERM"]
+        return _EXPLANATIONS["NOPERM"]
     if isinstance(error, redis.exceptions.OutOfMemoryError):
-        return _SAID["OOM"]
+        return _EXPLANATIONS["OOM"]
     if isinstance(error, redis.ReadOnlyError):
-        return _SAID["READONLY"]
+        return _EXPLANATIONS["READONLY"]
     if isinstance(error, redis.TimeoutError):
-        return "did not answer in time: is it overloaded or stopped?"
+        return "did not answer in time: check whether it is overloaded or stopped"
     if isinstance(error, redis.ConnectionError):
         return f"cannot be reached: {text[:200]}"
-    for word, said in _SAID.items():  # anywhere: an error inside a script has the script's own text before it
+    for word, explanation in _EXPLANATIONS.items():  # anywhere, because errors inside a script have a prefix
         if word in text:
-            return said
+            return explanation
     return f"refused a command: {text[:200]}"

@@ -1,4 +1,4 @@
-"""What runs sent, in Redis: fencing by attempt, segments as blobs, the index as one string a stream, seals."""
+"""Stores the data of runs in Redis: fencing by attempt, segments as blobs, one string per stream as its index, seals."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from detctl_coordinator.storage.redis.keys import ENTRY_BYTES, data_key, state_k
 from detctl_coordinator.storage.redis.link import RedisLink
 from detctl_coordinator.storage.store import FencedError, MissingError, RejectedDataError, StoreError
 
-UNLINK_MAX = 500  # keys a command
-BLOBS_MAX = 16  # segments a round trip: some MiB
-DELETED_MARK_S = 86_400  # a late agent of a deleted run is fenced off at least this long
+UNLINK_MAX = 500  # keys per command
+BLOBS_MAX = 16  # segments per round trip, which are some MiB
+DELETED_MARK_S = 86_400  # how long a late agent of a deleted run is refused
 
 
 def attempt_of(link: RedisLink, run_id: str) -> int:
-    """The attempt that may write; 0: none, or the run was deleted."""
+    """Returns the attempt that may write; 0 if there is none, or the run was deleted."""
     now = link.call("HGET", state_key(run_id), "attempt")
     return int(now) if now and now != b"deleted" else 0
 
 
 def open_attempt(link: RedisLink, run_id: str, attempt: int) -> None:
-    """Lets `attempt` write, fences older ones and unlinks their data. Raises FencedError."""
+    """Lets `attempt` write, refuses older attempts and unlinks their data. Raises FencedError."""
     if attempt < 1 or not link.call("HEXISTS", redis_keys.RUNS, run_id):
-        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
+        raise FencedError(f"run {run_id} does not exist: it was deleted or never planned")
     answer = link.script(scripts.OPEN_ATTEMPT, [state_key(run_id)], [attempt])
     if answer != b"ok":
         raise _fenced(run_id, attempt, answer)
@@ -44,7 +44,7 @@ def put_segment(
     columns: bytes,
     closed: Sequence[tuple[StreamKey, StepEntry]],
 ) -> None:
-    """Writes a segment and its part of the index in one step; nothing where both are there. Raises FencedError, RejectedDataError."""
+    """Writes a segment and its index entries in one step, unless they are stored already. Raises FencedError, RejectedDataError."""
     keys = [state_key(run_id), data_key(run_id, attempt, "metas", meta.rank)]
     keys.append(data_key(run_id, attempt, "segment", meta.rank, meta.number))
     keys += [data_key(run_id, attempt, part) for part in ("streams", "ranks", "seals")]
@@ -68,7 +68,7 @@ def put_segment(
 
 
 def put_seal(link: RedisLink, run_id: str, attempt: int, rank: int, document: str) -> None:
-    """Writes the seal of a rank; nothing where it is there. Raises FencedError, ContradictionError."""
+    """Writes the seal of a rank, unless it is stored already. Raises FencedError, ContradictionError."""
     keys = [state_key(run_id), data_key(run_id, attempt, "seals"), data_key(run_id, attempt, "ranks")]
     answer = link.script(scripts.PUT_SEAL, keys, [attempt, rank, document])
     if answer[0] == b"seal":
@@ -78,7 +78,7 @@ def put_seal(link: RedisLink, run_id: str, attempt: int, rank: int, document: st
 
 
 def entries(link: RedisLink, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
-    """Entries start..stop-1 that are there, without a gap."""
+    """Returns the entries start..stop-1 up to the first gap."""
     if stop <= start:
         return []
     name = data_key(run_id, attempt_of(link, run_id), "index", redis_keys.stream_field(key))
@@ -100,10 +100,10 @@ def metas(link: RedisLink, run_id: str, rank: int) -> list[SegmentMeta]:
 
 
 def columns(link: RedisLink, run_id: str, rank: int, numbers: Iterable[int]) -> dict[int, bytes]:
-    attempt, wanted = attempt_of(link, run_id), list(numbers)
+    attempt, requested = attempt_of(link, run_id), list(numbers)
     found: dict[int, bytes] = {}
-    for start in range(0, len(wanted), BLOBS_MAX):
-        page = wanted[start : start + BLOBS_MAX]
+    for start in range(0, len(requested), BLOBS_MAX):
+        page = requested[start : start + BLOBS_MAX]
         blobs = link.call("MGET", *(data_key(run_id, attempt, "segment", rank, number) for number in page))
         for number, blob in zip(page, blobs, strict=True):
             if blob is None:
@@ -118,13 +118,13 @@ def seals(link: RedisLink, run_id: str) -> dict[int, bytes]:
 
 
 def delete(link: RedisLink, run_id: str) -> None:
-    """Fences everybody off and unlinks all data; may be repeated after an interruption."""
+    """Refuses all writers and unlinks all data. It may be repeated after an interruption."""
     link.script(scripts.MARK_DELETED, [state_key(run_id)], [DELETED_MARK_S])
     sweep_stale(link, run_id)
 
 
 def sweep_stale(link: RedisLink, run_id: str) -> None:
-    """Unlinks the data of attempts that may write no more. What lists the keys goes last, so it can be taken up again."""
+    """Unlinks the data of older attempts. The keys that list other keys go last, so that an interrupted sweep can continue."""
     for field in _hash(link, state_key(run_id)):
         if not field.startswith(b"stale:"):
             continue
@@ -180,7 +180,7 @@ def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) 
 
 def _fenced(run_id: str, attempt: int, now: bytes) -> StoreError:
     if now == b"deleted":
-        return FencedError(f"run {run_id} is unknown: it was deleted or never planned")
+        return FencedError(f"run {run_id} does not exist: it was deleted or never planned")
     if now == b"none" or int(now) < attempt:
         return StoreError(f"run {run_id}: attempt {attempt} is not open yet")
     return FencedError(f"run {run_id}: attempt {attempt} is older than attempt {int(now)}")

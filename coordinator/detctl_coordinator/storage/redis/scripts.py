@@ -1,13 +1,13 @@
-"""Lua scripts: what must happen in one step on the server. Each checks everything first, then writes.
+"""Lua scripts for changes that must be atomic on the server. Each checks everything before it writes.
 
-A script is safe to send again (a reply may be lost on the way): a write that is there already answers as the first time did.
+A script may be sent again after a lost reply: if the write is already there, the reply is the same as the first time.
 """
 
 from __future__ import annotations
 
-# KEYS: audit, active, by-time, runs, runs-by-time, deleted, then the state of each run that has attempts which take nothing new
+# KEYS: audit, active, by-time, runs, runs-by-time, deleted, then the state of each run with closed attempts
 # ARGV: expected version, new version, token, active 0|1, created, audit id, document, number of runs,
-#       (run id, created, info) a run, the last such attempt a state, then ids of removed runs
+#       (run id, created, info) per run, the last closed attempt per state, then ids of removed runs
 PUT_AUDIT = """
 local version = redis.call('HGET', KEYS[1], 'version') or '0'
 if version ~= ARGV[1] then
@@ -60,7 +60,7 @@ redis.call('HSET', KEYS[1], 'attempt', ARGV[1])
 return 'ok'
 """
 
-# Marks the run; nobody writes to it from now on, and nobody opens it for the time that ARGV[1] says (seconds).
+# Marks the run as deleted: nobody may write to it from now on, and nobody may open it for ARGV[1] seconds.
 # KEYS: state
 MARK_DELETED = """
 local now = redis.call('HGET', KEYS[1], 'attempt')
@@ -70,10 +70,10 @@ redis.call('EXPIRE', KEYS[1], ARGV[1])
 return 'ok'
 """
 
-# What is there is compared byte for byte. An entry is there where its first four bytes, its ordinal + 1, are not 0.
-# KEYS: state, metas, segment, streams, ranks, seals, then an index key a stream
+# Existing data is compared byte for byte. An entry exists if its first four bytes, its ordinal + 1, are not 0.
+# KEYS: state, metas, segment, streams, ranks, seals, then an index key per stream
 # ARGV: attempt, rank, number, meta, columns, entry bytes, gap limit,
-#       a stream: field, number of chunks, (first ordinal, bytes) a chunk
+#       per stream: field, number of chunks, (first ordinal, bytes) per chunk
 PUT_SEGMENT = """
 local now = redis.call('HGET', KEYS[1], 'attempt') or 'none'
 if now ~= ARGV[1] then return {'attempt', now} end

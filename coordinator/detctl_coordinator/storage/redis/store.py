@@ -1,4 +1,4 @@
-"""The store in Redis or Valkey, shared by any number of coordinators. Names of keys: redis_keys.py."""
+"""The store in Redis or Valkey, which any number of coordinators share. keys.py names the keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from detctl_coordinator.storage.store import MissingError, NamedRows, Rows, Stor
 
 
 class RedisStore:
-    """Store at redis://, rediss:// or unix://. Raises StoreError where the server cannot be reached or is unfit (redis_admission.py)."""
+    """A Store at redis://, rediss:// or unix://. Raises StoreError if the server cannot be reached or is unfit (admission.py)."""
 
     def __init__(self, address: str, allow_volatile: bool = False, timeout_s: float = 5.0, password: str = "") -> None:
         self._link = RedisLink(address, timeout_s, password)
@@ -65,7 +65,7 @@ class RedisStore:
         found = dict(self._link.call("HGETALL", redis_keys.MACHINES))
         return documents.readable("machine", redis_keys.texts_by_name(found), documents.load)
 
-    # -- who may, and who did -------------------------------------------------------------------------------------
+    # -- tokens and the log ---------------------------------------------------------------------------------------
     def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
         self._link.call("HSET", redis_keys.TOKENS, token_id, documents.dump(document))
         self._link.confirm()
@@ -88,7 +88,7 @@ class RedisStore:
         numbered = reversed(list(enumerate(texts, first)))
         return [(number, documents.load_log_entry(number, text)) for number, text in numbered]
 
-    # -- what a run sent ------------------------------------------------------------------------------------------
+    # -- data of runs ---------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:
         runs.open_attempt(self._link, run_id, attempt)
 
@@ -147,7 +147,7 @@ class RedisStore:
         found = int(self._link.call("GET", redis_keys.SCHEMA) or 0)
         if found > redis_keys.SCHEMA_VERSION:
             raise StoreError(
-                f"store {self._link.shown} was written by a newer detctl (schema {found}, this one knows "
+                f"store {self._link.shown} was written by a newer detctl (its schema is {found}, this detctl reads up to "
                 f"{redis_keys.SCHEMA_VERSION}): upgrade detctl"
             )
         if found < redis_keys.SCHEMA_VERSION:

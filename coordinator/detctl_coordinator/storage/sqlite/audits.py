@@ -1,4 +1,4 @@
-"""Audits, runs and retention as SQL; each function runs inside a transaction of the caller."""
+"""Stores audits and deletes runs in SQL. Each function runs inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from detctl_coordinator.storage.store import ConflictError, DocumentError, Named
 
 
 def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
-    """Creates or advances by compare-and-set on the version. Raises ConflictError."""
+    """Creates or replaces an audit by compare-and-set on its version. Raises ConflictError."""
     stored = replace(audit, version=audit.version + 1)
     document = documents.dump(documents.audit_to_json(stored))
     values = (stored.version, is_active(stored), stored.created_unix_s, document, stored.audit_id)
@@ -26,7 +26,7 @@ def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
         changed = connection.execute(sql, (*values, audit.version)).rowcount
     if not changed:
         raise ConflictError(
-            f"audit {audit.audit_id} was advanced by somebody else (version {audit.version} is not the latest)"
+            f"another caller has changed audit {audit.audit_id} (version {audit.version} is not the latest)"
         )
     connection.executemany(
         "INSERT INTO runs (run_id, run_no, attempt, audit_id, machine, recipe, created, closed) VALUES (?, 0, 0, ?, ?, ?, ?, ?) "
@@ -61,11 +61,11 @@ def run(connection: sqlite3.Connection, run_id: str) -> RunRecord | None:
 
 
 def runs(connection: sqlite3.Connection, audit_id: str, machine: str, recipe: str, limit: int) -> Rows[RunRecord]:
-    wanted = {"audit_id": audit_id, "machine": machine, "recipe": recipe}
-    given = {column: value for column, value in wanted.items() if value}
-    where = " AND ".join(f"{column} = ?" for column in given) or "1"
+    columns = {"audit_id": audit_id, "machine": machine, "recipe": recipe}
+    filters = {column: value for column, value in columns.items() if value}
+    where = " AND ".join(f"{column} = ?" for column in filters) or "1"
     sql = f"SELECT run_id, audit_id FROM runs WHERE {where} ORDER BY created DESC, run_id DESC LIMIT ?"
-    rows = connection.execute(sql, (*given.values(), limit)).fetchall()
+    rows = connection.execute(sql, (*filters.values(), limit)).fetchall()
     names = list(dict.fromkeys(row[1] for row in rows))
     sql = "SELECT audit_id, document FROM audits WHERE audit_id = ?"
     texts = [row for name in names for row in connection.execute(sql, (name,))]
@@ -73,21 +73,21 @@ def runs(connection: sqlite3.Connection, audit_id: str, machine: str, recipe: st
 
 
 def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[str]:
-    """Takes runs that are over out of their (finished) audits; their rows become garbage."""
+    """Removes runs that are over from their finished audits; their rows become garbage."""
     by_audit: dict[str, set[str]] = {}
     for run_id in run_ids:
         row = connection.execute("SELECT audit_id FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is not None:
             by_audit.setdefault(row[0], set()).add(run_id)
     gone: set[str] = set()
-    for audit_id, wanted in by_audit.items():
+    for audit_id, chosen in by_audit.items():
         try:
             audit = get(connection, audit_id)
         except DocumentError:
-            continue  # nobody can say whether its runs are over
+            continue  # its runs may not be over
         if audit is None:
             continue
-        rest, removed = without_runs(audit, wanted)
+        rest, removed = without_runs(audit, chosen)
         if not removed:
             continue
         put(connection, rest)

@@ -1,5 +1,5 @@
-"""Where an embedded store may lie: on a local file system, held by one coordinator. Network file systems are refused by name, instead
-of corrupting data later (detctl_proto/file_systems.py says why).
+"""Checks the folder of an embedded store: it must be on a local file system, and only one coordinator may use it. Network file systems
+are refused, because they would corrupt data later (detctl_proto/file_systems.py gives the reasons).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detctl_coordinator.storage.store import StoreError
 
 
 def refuse_network(file: Path) -> None:
-    """Raises StoreError where `file` would lie on a network file system."""
+    """Raises StoreError if `file` would be on a network file system."""
     kind = file_system_of(file.parent.resolve(), mount_table())
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
@@ -25,7 +25,7 @@ def refuse_network(file: Path) -> None:
 
 
 def refuse_special(file: Path) -> None:
-    """Raises StoreError where something that is not a regular file has the store's name: a named pipe would hold us up for ever."""
+    """Raises StoreError if `file` exists and is not a regular file: opening a named pipe would block forever."""
     try:
         found = file.stat()
     except FileNotFoundError:
@@ -37,17 +37,18 @@ def refuse_special(file: Path) -> None:
 
 
 class OpenFile:
-    """Knows the file behind a path: SQLite goes on writing into one that was deleted, and what it acknowledged is gone with the process."""
+    """Notices if the file behind a path is deleted or replaced: SQLite would go on writing into the deleted file, and the acknowledged
+    data would be lost when the process ends."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._identity = self._now()
 
     def check(self) -> None:
-        """Raises StoreError where the path leads to another file than at first, or to none."""
+        """Raises StoreError if the path leads to another file than at first, or to none."""
         if self._now() != self._identity:
             raise StoreError(
-                f"store {self._file} was deleted or replaced while it was open: restart the coordinator; what it held is lost"
+                f"store {self._file} was deleted or replaced while it was open, and its data is lost: restart the coordinator"
             )
 
     def _now(self) -> tuple[int, int] | None:
@@ -64,7 +65,7 @@ class FolderLock:
     """An exclusive lock on `FILE.lock`; the kernel drops it when the process ends, however it ends."""
 
     def __init__(self, file: Path) -> None:
-        """Raises StoreError where another process holds it."""
+        """Raises StoreError if another process holds the lock."""
         self.path = file.with_name(file.name + ".lock")
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
@@ -85,10 +86,10 @@ class FolderLock:
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         except OSError:
-            pass  # the pid is only for the message of the next one; a full disk must not keep a store closed
+            pass  # the pid only serves the error message of another process; a full disk must not prevent opening the store
 
     def release(self) -> None:
-        """Lets go; harmless when repeated."""
+        """Releases the lock. May be repeated."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

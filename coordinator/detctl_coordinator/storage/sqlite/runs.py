@@ -1,4 +1,4 @@
-"""What runs sent, as SQL: fencing by attempt, segments, the index by step, seals; each inside a transaction of the caller."""
+"""Stores the data of runs in SQL: fencing by attempt, segments, the index by step, seals. Functions run in the caller's transaction."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from detctl_coordinator.storage.contradictions import is_over, other_entry, othe
 from detctl_coordinator.storage.limits import check_gap
 from detctl_coordinator.storage.store import FencedError, StoreError
 
-SWEEP_SEGMENTS = 64  # rows a slice: a sweep must not hold up writers for long
+SWEEP_SEGMENTS = 64  # rows per slice, so that a sweep does not delay writers for long
 SWEEP_ENTRIES = 8192
 
 
 def current(connection: sqlite3.Connection, run_id: str) -> tuple[int, int]:
-    """(run_no, attempt) of a run; (0, 0) where it is unknown or no attempt was opened."""
+    """Returns (run_no, attempt) of a run; (0, 0) if it is unknown or no attempt was opened."""
     row = connection.execute("SELECT run_no, attempt FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     return (0, 0) if row is None else (row[0], row[1])
 
 
 def open_attempt(connection: sqlite3.Connection, run_id: str, attempt: int) -> bool:
-    """Lets `attempt` write and fences older ones; True where rows of an older one are left to sweep. Raises FencedError."""
+    """Lets `attempt` write and refuses older ones. Returns True if rows of an older one must be swept. Raises FencedError."""
     row = connection.execute("SELECT run_no, attempt FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
+        raise FencedError(f"run {run_id} does not exist: it was deleted or never planned")
     run_no, opened = row
     if attempt < opened or attempt < 1:
         raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {opened}")
@@ -40,13 +40,13 @@ def open_attempt(connection: sqlite3.Connection, run_id: str, attempt: int) -> b
 
 
 def _writable(connection: sqlite3.Connection, run_id: str, attempt: int) -> tuple[int, bool]:
-    """(the number under which `attempt` writes, whether it takes something new).
+    """Returns (the run_no under which `attempt` writes, whether it accepts new data).
 
-    Raises FencedError for an older one, StoreError for one not opened yet.
+    Raises FencedError for an older attempt, StoreError for one that is not open yet.
     """
     row = connection.execute("SELECT run_no, attempt, closed FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        raise FencedError(f"run {run_id} is unknown: it was deleted or never planned")
+        raise FencedError(f"run {run_id} does not exist: it was deleted or never planned")
     if attempt < row[1]:
         raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {row[1]}")
     if attempt > row[1]:
@@ -62,7 +62,7 @@ def put_segment(
     columns: bytes,
     closed: Sequence[tuple[StreamKey, StepEntry]],
 ) -> None:
-    """Writes a segment and its part of the index; nothing where both are there. Raises FencedError, RejectedDataError."""
+    """Writes a segment and its index entries, unless they are stored already. Raises FencedError, RejectedDataError."""
     run_no, takes_new = _writable(connection, run_id, attempt)
     content = (
         *(meta.scheme, meta.level, meta.record_count, meta.first_step, meta.last_step, meta.crc32, meta.bytes),
@@ -112,7 +112,7 @@ def _put_entries(
         "INSERT INTO entries (run_no, rank, stage, phase, ordinal, step, count, digests) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(*stream, *row) for row in rows.values()],
     )
-    # Ordinals from `gapless` on, in order, as long as none is missing: usually exactly those just written.
+    # Count on from `gapless` until an ordinal is missing; usually these are exactly the entries that were just written.
     ordinals = connection.execute(
         f"SELECT ordinal FROM entries WHERE {where} AND ordinal >= ? ORDER BY ordinal", (*stream, gapless)
     )
@@ -127,7 +127,7 @@ def _put_entries(
 
 
 def put_seal(connection: sqlite3.Connection, run_id: str, attempt: int, rank: int, document: str) -> None:
-    """Writes the seal of a rank; nothing where it is there. Raises FencedError, ContradictionError."""
+    """Writes the seal of a rank, unless it is stored already. Raises FencedError, ContradictionError."""
     run_no, takes_new = _writable(connection, run_id, attempt)
     sql = "SELECT document FROM seals WHERE run_no = ? AND rank = ?"
     there = connection.execute(sql, (run_no, rank)).fetchone()
@@ -141,7 +141,7 @@ def put_seal(connection: sqlite3.Connection, run_id: str, attempt: int, rank: in
 
 
 def sweep(connection: sqlite3.Connection) -> bool:
-    """Deletes one slice of the rows of a number that counts no more; False where nothing is left to do."""
+    """Deletes one slice of the rows of an old run_no. Returns False if nothing is left to do."""
     row = connection.execute("SELECT run_no FROM garbage LIMIT 1").fetchone()
     if row is None:
         return False

@@ -24,12 +24,12 @@ from detctl_coordinator.storage.sqlite.writer import SqliteWriter
 from detctl_coordinator.storage.store import MissingError, NamedRows, Rows, StoreError
 
 T = TypeVar("T")
-IDLE_READERS_MAX = 8  # as many may read as want to; this many connections are kept
+IDLE_READERS_MAX = 8  # connections that are kept open; the number of concurrent readers is not limited
 FREE_BYTES_LOW = 256 << 20  # below this `check` warns: a run of 10^7 fingerprints takes about this much
 
 
 class SqliteStore:
-    """Store over the file `path`, created with its folder where missing. Raises StoreError (see local_folder.py)."""
+    """A Store in the file `path`, which is created with its folder if it is missing. Raises StoreError (see local_folder.py)."""
 
     def __init__(self, path: str | Path, timeout_s: float = 30.0) -> None:
         self.path = Path(path).absolute()
@@ -46,8 +46,8 @@ class SqliteStore:
         except BaseException:
             self._lock.release()
             raise
-        # A pool, not a connection a thread: one that a thread leaves behind holds its files open until the garbage
-        # collector comes by.
+        # A pool instead of a connection per thread: a connection of an ended thread would keep its files open until it is garbage
+        # collected.
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
         self._closed = False
@@ -93,7 +93,7 @@ class SqliteStore:
         )
         return documents.readable("machine", rows, documents.load)
 
-    # -- who may, and who did -------------------------------------------------------------------------------------
+    # -- tokens and the log ---------------------------------------------------------------------------------------
     def put_token(self, token_id: str, document: Mapping[str, Any]) -> None:
         text = documents.dump(document)
         sql = "INSERT OR REPLACE INTO tokens (token_id, document) VALUES (?, ?)"
@@ -106,7 +106,7 @@ class SqliteStore:
 
     def append_log(self, key: str, entry: Mapping[str, Any]) -> None:
         text = documents.dump({"key": key, **entry})
-        # A number is taken only by a row that is written: an ignored one would leave a hole.
+        # INSERT OR IGNORE would use up a number for an ignored row and leave a gap.
         sql = "INSERT INTO log (key, document) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM log WHERE key = ?)"
         self._writer.submit(lambda connection: connection.execute(sql, (key, text, key)) and None)
 
@@ -115,7 +115,7 @@ class SqliteStore:
         rows = self._read(lambda connection: connection.execute(sql, (before, before, limit)).fetchall())
         return [(number, documents.load_log_entry(number, text)) for number, text in rows]
 
-    # -- what a run sent ------------------------------------------------------------------------------------------
+    # -- data of runs ---------------------------------------------------------------------------------------------
     def open_attempt(self, run_id: str, attempt: int) -> None:
         if self._writer.submit(lambda connection: runs.open_attempt(connection, run_id, attempt)):
             self._writer.wake_sweeper()
@@ -166,7 +166,7 @@ class SqliteStore:
         return [
             StepEntry(ordinal, step, count, digests[:16], digests[16:32], digests[32:48])
             for position, (ordinal, step, count, digests) in enumerate(rows, max(start, 0))
-            if ordinal == position  # none behind a gap
+            if ordinal == position  # stop at a gap
         ]
 
     def segment_metas(self, run_id: str, rank: int) -> list[SegmentMeta]:
@@ -212,7 +212,7 @@ class SqliteStore:
         self._lock.release()
 
     def _rows(self, sql: str, run_id: str, *values: Any) -> list[Any]:
-        """Rows of a query whose first value is the run's number; none for an unknown run."""
+        """Returns the rows of a query whose first value is the run's number; [] for an unknown run."""
 
         def read(connection: sqlite3.Connection) -> list[Any]:
             run_no, _ = runs.current(connection, run_id)
@@ -221,7 +221,7 @@ class SqliteStore:
         return self._read(read)
 
     def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs `query` in one read transaction: it sees one state of the store."""
+        """Runs `query` in one read transaction, so that it sees one state of the store."""
         self._writer.open_file.check()
         try:
             connection = self._take()
@@ -253,7 +253,7 @@ class SqliteStore:
 
 
 def _make_private(file: Path) -> None:
-    """Creates the file for its owner alone: manifests hold the variables of trainings. SQLite gives its log the same mode."""
+    """Creates the file with mode 0600, because manifests hold variables of trainings. SQLite gives its log the same mode."""
     try:
         os.close(private(str(file), os.O_RDWR | os.O_CREAT))
     except OSError as error:

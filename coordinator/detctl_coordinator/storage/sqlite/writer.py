@@ -1,8 +1,8 @@
-"""The one thread that writes to the embedded store.
+"""The only thread that writes to the embedded store.
 
-Group commit: while one transaction is being flushed to the disk, callers queue; the next transaction takes all of them, so the
-cost of a flush is shared. Each caller waits for its own result, and has it only after the commit: acknowledged means on disk.
-A job that fails is rolled back alone (savepoint); where the transaction itself fails, its jobs are tried again one by one.
+It uses group commit: callers queue while a transaction is flushed to the disk, and the next transaction takes all of them, so they
+share the cost of a flush. Each caller gets its result after the commit, when its data is on the disk. A job that fails is rolled back
+alone (savepoint); if the transaction itself fails, its jobs are tried again one by one.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ from detctl_coordinator.storage.store import StoreError
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], Any]
 
-QUEUE_JOBS_MAX = 64  # back-pressure: a segment has at most a few hundred KiB
+QUEUE_JOBS_MAX = 64  # callers wait beyond this; a segment has at most a few hundred KiB
 GROUP_JOBS_MAX = 32
-SLICES_AT_CLOSE_MAX = 64  # deleted rows that are left then are swept at the next start
+SLICES_AT_CLOSE_MAX = 64  # the next start sweeps the remaining deleted rows
 
 
 class SqliteWriter:
-    """Owns the writing connection. `sweep(connection)` is called when idle, until it returns False (nothing left)."""
+    """Owns the writing connection. When idle, calls `sweep(connection)` until it returns False."""
 
     def __init__(self, file: Path, sweep: Callable[[sqlite3.Connection], bool], timeout_s: float = 30.0) -> None:
         self._file = file
         self._sweep = sweep
         self._timeout_s = timeout_s
         try:
-            self._connection = open_writer(file, timeout_s / 3)  # so that SQLite's own word for the trouble comes first
+            self._connection = open_writer(
+                file, timeout_s / 3
+            )  # shorter than our timeout, so that SQLite's own error comes first
         except sqlite3.Error as error:
             raise explain(error, file) from error
         self.open_file = OpenFile(file)
@@ -48,9 +50,9 @@ class SqliteWriter:
         self._thread.start()
 
     def submit(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs `job` in a transaction on the writer's thread; returns its result once that is on the disk.
+        """Runs `job` in a transaction on the writer's thread, and returns its result when the data is on the disk.
 
-        Raises what the job raised (then nothing of it is stored), or StoreError.
+        Raises the job's exception (nothing is stored then), or StoreError.
         """
         future: Future[T] = Future()
         with self._changed:
@@ -68,17 +70,17 @@ class SqliteWriter:
         except FutureTimeoutError as error:
             if future.done():  # the job's own TimeoutError
                 raise
-            future.cancel()  # what has not begun will not be done behind the caller's back
+            future.cancel()  # so that a job that has not begun does not run later
             raise StoreError(f"store {self._file} did not finish a write within {self._timeout_s:g} s") from error
 
     def wake_sweeper(self) -> None:
-        """Tells the thread that rows may be waiting to be swept."""
+        """Wakes the thread, because there may be rows to sweep."""
         with self._changed:
             self._sweeping = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Finishes what was queued, then ends the thread. Harmless when repeated."""
+        """Finishes queued jobs, then ends the thread. May be repeated."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -110,7 +112,7 @@ class SqliteWriter:
             for job, future in group:
                 results.append((future, *self._run_one(job)))
             self._connection.execute("COMMIT")
-            self.open_file.check()  # after the commit: what went into a deleted file is not acknowledged
+            self.open_file.check()  # after the commit, so that writes into a deleted file are not acknowledged
         except StoreError as error:
             self._roll_back()
             for _, future in group:
@@ -140,7 +142,7 @@ class SqliteWriter:
         try:
             value = job(self._connection)
         except sqlite3.Error:
-            raise  # the whole transaction may be gone (SQLITE_FULL rolls it back)
+            raise  # the whole transaction may have been rolled back (SQLITE_FULL does that)
         except Exception as failure:
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
@@ -153,17 +155,17 @@ class SqliteWriter:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
-            pass  # SQLite has rolled back by itself
+            pass  # SQLite has already rolled back
 
     def _sweep_once(self) -> bool:
-        """One slice; True where more is left and the disk lets us."""
+        """Sweeps one slice. Returns True if more is left and the disk allows it."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             more = self._sweep(self._connection)
             self._connection.execute("COMMIT")
-            # executescript steps the pragma to its end; execute would free a single page.
+            # executescript runs the pragma to its end; execute would free only one page.
             self._connection.executescript("PRAGMA incremental_vacuum(8192)")
         except sqlite3.Error:
-            self._roll_back()  # a full disk: the next deletion, or the next start, tries again
+            self._roll_back()  # the disk is full; the next deletion or the next start tries again
             return False
         return more
