@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import hypothesis.strategies as st
 from detctl_coordinator.attribution.case import Case, JudgeRequest
-from detctl_coordinator.attribution.experiments.between_arms import DISTURBED
+from detctl_coordinator.attribution.experiments.between_configurations import DISTURBED
 from detctl_coordinator.attribution.experiments.delta_debugging import smallest
+from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, RunsNeededError
 from detctl_coordinator.attribution.experiments.explore import explore
 from detctl_coordinator.attribution.experiments.rounds import Round
-from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.verdict.explained import with_experiments
 from detctl_coordinator.attribution.verdict.report import build_verdict
 from detctl_coordinator.domain.run import RunSpec
@@ -90,7 +90,7 @@ def explained(world: World, budget_runs: int = 0) -> tuple[Verdict, list[Round]]
 def wanted_or(case: Case, runs: dict[str, MemoryRun], budget_runs: int) -> RunsNeededError | list[Round]:
     records = {run_id: run.run for run_id, run in runs.items()}
     try:
-        return explore(case, Lab("a1", records, lambda tried: case_of(runs, tried), budget_runs))
+        return explore(case, ExperimentRunner("a1", records, lambda tried: case_of(runs, tried), budget_runs))
     except RunsNeededError as wanted:
         return wanted
 
@@ -193,7 +193,8 @@ def test_what_the_owner_alone_can_set_is_named() -> None:
     assert isinstance(rounds, list)
     verdict = with_experiments(build_verdict(case), rounds)
     assert confirmed(verdict) == [] and verdict.experiments == []
-    assert "experiments: none was run: what the arms differ in cannot be set from here (DROP_RATE)" in verdict.notes
+    text = "None was run, because detctl cannot set what differs between the configurations (DROP_RATE)."
+    assert f"Experiments: {text}" in verdict.notes
 
 
 def test_processors_that_dispatch_by_themselves_are_told_by_their_lowest_common_set() -> None:

@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 from detctl_coordinator.attribution.case import Case, JudgeRequest
+from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, RunsNeededError
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
 from detctl_coordinator.attribution.experiments.rounds import Round
-from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.attribution.verdict.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.verdict.report import build_verdict
@@ -111,10 +111,12 @@ def explained(
 
 
 def go(case, runs, verdict, *, test):
-    lab = Lab("a1", {k: run.run for k, run in runs.items()}, lambda tried: case_of(runs, list(tried)), 200)
+    runner = ExperimentRunner(
+        "a1", {k: run.run for k, run in runs.items()}, lambda tried: case_of(runs, list(tried)), 200
+    )
     try:
-        rounds = explore(case, lab) if verdict.outcome == "different" else []
-        return None, rounds, self_test(case, lab, held_in(rounds)) if test else []
+        rounds = explore(case, runner) if verdict.outcome == "different" else []
+        return None, rounds, self_test(case, runner, held_in(rounds)) if test else []
     except RunsNeededError as wanted:
         return wanted, [], []
 
@@ -164,7 +166,7 @@ def test_a_kernel_of_two_choices_is_hardly_ever_taken_for_a_seed() -> None:
 
 def test_a_machine_at_odds_with_itself_and_not_with_its_peer() -> None:
     verdict, rounds = explained(World("fault"))
-    assert rounds[0].fault and verdict.causes[0].cause == "hardware-fault"
+    assert rounds[0].hardware_fault and verdict.causes[0].cause == "hardware-fault"
     assert verdict.origin == "hardware" and verdict.causes[0].confidence == "indicated"
 
 

@@ -1,4 +1,4 @@
-"""Fingerprints, the index over them and the seal, as values. Numbers of stages and phases are those of records.proto."""
+"""Fingerprints, their index, and seals. Numbers of stages and phases are those of records.proto."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Stage(IntEnum):
-    """The part of training that a value belongs to, in causal order (docs/concepts.md)."""
+    """The stage of training that a value belongs to, in causal order (docs/concepts.md)."""
 
     CODE = 0
     LISTING = 1
@@ -28,7 +28,7 @@ class Stage(IntEnum):
 
     @property
     def word(self) -> str:
-        """The name that outputs use: `listing`, `update`."""
+        """The displayed name, such as `listing` or `update`."""
         return self.name.lower()
 
 
@@ -45,7 +45,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, order=True)
 class StreamKey:
-    """One sequence of steps: a stage of a rank in a phase."""
+    """A stream, which is the sequence of steps of one stage of one rank in one phase."""
 
     rank: int
     stage: Stage
@@ -54,7 +54,7 @@ class StreamKey:
 
 @dataclass(frozen=True)
 class StepEntry:
-    """The index of one step of one stream. digest, sum, chain: 16 bytes each (detctl_probe/transport/chain.py)."""
+    """The index entry of one step of one stream. `digest`, `sum`, `chain`: 16 bytes each (detctl_probe/transport/chain.py)."""
 
     ordinal: int
     step: int
@@ -66,7 +66,7 @@ class StepEntry:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One record. Identity inside a rank: (stage, phase, step, site, occurrence); evidence is never compared."""
+    """The fingerprint of one value. Its identity in a rank is (stage, phase, step, site, occurrence). Evidence is never compared."""
 
     sequence: int
     stage: Stage
@@ -86,7 +86,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class SegmentMeta:
-    """What the store knows of a segment without unpacking it."""
+    """The facts about a segment that the store keeps beside its packed content."""
 
     rank: int
     number: int
@@ -101,7 +101,7 @@ class SegmentMeta:
 
 @dataclass(frozen=True)
 class SealedStream:
-    """What one stream must add up to."""
+    """The totals of one stream in a seal, with which stored data must agree."""
 
     key: StreamKey
     steps: int
@@ -111,7 +111,7 @@ class SealedStream:
 
 @dataclass(frozen=True)
 class Seal:
-    """The last word of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/transport/frames.py)."""
+    """The last message of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/transport/frames.py)."""
 
     rank: int
     segments: int

@@ -17,7 +17,7 @@ def test_weights_that_come_from_a_file_of_an_earlier_run_are_its_consequence() -
 
     verdict = across(resumed)
     assert [(cause.cause, cause.stage) for cause in verdict.causes] == [("cache-state", "init")]
-    assert "only the second run opens {cwd}/state.pt (99 bytes)" in verdict.causes[0].evidence
+    assert "Only the second run opens {cwd}/state.pt (99 bytes)." in verdict.causes[0].evidence
 
 
 def test_data_content_missing_file() -> None:
@@ -38,7 +38,7 @@ def test_data_content_of_a_file_under_one_name() -> None:
 
     verdict = across(lambda b: b.carry("sample", "batch", *MODEL), both=opened)
     assert first(verdict) == ("data-content", "environment", "sample", 0)
-    assert "{data}/a.png: 10 bytes against 12" in verdict.causes[0].evidence
+    assert "The size of {data}/a.png differs: 10 vs 12 bytes." in verdict.causes[0].evidence
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_file_that_one_run_alone_opens_is_named(file: str, option: str, cause:
 
     verdict = across(opens, both=lambda b: b.fact("recipe/parameters/lr", "0.1"))
     assert first(verdict)[:3] == (cause, "environment", "files")
-    line = f"only the second run opens {file} (256 bytes)"
+    line = f"Only the second run opens {file} (256 bytes)."
     assert (line in verdict.causes[0].evidence) == (cause != "config-drift"), verdict.causes[0].evidence
 
 
@@ -91,8 +91,8 @@ def test_a_settings_file_that_both_read_is_named() -> None:
                 b.fact("recipe/source_digest", content).carry("sample", *MODEL, value=content)
                 runs.append(b.build())
         cause = judged(*runs).causes[0]
-        assert (cause.cause, cause.fix) == ("config-drift", "set {cwd}/config.yaml alike on both")
-        assert "{cwd}/config.yaml, which both runs read, differs" in cause.evidence
+        assert (cause.cause, cause.fix) == ("config-drift", "Use the same {cwd}/config.yaml in both runs.")
+        assert "{cwd}/config.yaml differs, and both runs read it." in cause.evidence
 
 
 def test_what_runs_leave_in_their_folder_is_no_code() -> None:
@@ -109,7 +109,7 @@ def test_what_runs_leave_in_their_folder_is_no_code() -> None:
         runs += [change(RunBuilder("gpu2", twin).train()).build() for twin in (0, 1)]
         found.append(judged(*runs).causes[0])
     assert [cause.cause for cause in found] == ["code-version", "config-drift", "code-version", "config-drift"]
-    assert any("other files of the folder differ" in line for line in found[0].evidence)
+    assert any("Other files of the folder differ" in line for line in found[0].evidence)
     assert "the source of {cwd}/net.py differs" in found[2].evidence
 
 
@@ -119,9 +119,9 @@ def test_recordings_whose_folder_changed_in_between_are_no_twins_and_the_verdict
         return builder.fact("recipe/source_digest", source).carry("rng", *EVERYTHING, value=number).build()
 
     told = judged(recorded("one", "s1"), recorded("two", "s2")).notes
-    assert [note for note in told if "count as no twins: files of their folder changed in between" in note], told
+    assert [note for note in told if "are not twins, because files of their folder changed in between" in note], told
     twins = judged(recorded("one", "s1"), recorded("two", "s1"))
-    assert twins.origin == "code" and not [note for note in twins.notes if "count as no twins" in note]
+    assert twins.origin == "code" and not [note for note in twins.notes if "are not twins" in note]
 
 
 def test_worker_count_is_read_from_a_recorded_command() -> None:
@@ -134,7 +134,7 @@ def test_worker_count_is_read_from_a_recorded_command() -> None:
     b.fact("recipe/command", ["x", "/b"]).carry("sample", "batch", *MODEL)
     verdict = judged(a.build(), b.build())
     assert [c.cause for c in verdict.causes] == ["worker-count"]
-    assert "parameter workers: (unset) against 2" in verdict.causes[0].evidence
+    assert "parameter workers differs: (unset) vs 2" in verdict.causes[0].evidence
     assert verdict.first_divergence is not None and verdict.first_divergence.stage == "code"
 
 
@@ -145,4 +145,4 @@ def test_words_without_a_flag_have_the_numbers_of_argv(head: list[str], number: 
         b = RunBuilder("here", audit=audit).train().fact("recipe/command", [*head, word])
         runs.append(b.add("code", 0, "command", word, dtype="py:command", evidence={"command": [*head, word]}))
     verdict = judged(runs[0].build(), runs[1].carry(*MODEL).build())
-    assert f"parameter argument {number}: 0.1 against 0.2" in verdict.causes[0].evidence
+    assert f"parameter argument {number} differs: 0.1 vs 0.2" in verdict.causes[0].evidence

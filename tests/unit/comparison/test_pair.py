@@ -85,7 +85,7 @@ def test_listing_permutation_is_the_root_and_carries_on() -> None:
     pair = compare_pair(a, b.carry("sample", "batch", *DOWNSTREAM).build())
     assert [root.node.stage for root in pair.roots] == [Stage.LISTING]
     assert pair.roots[0].kind == "permutation"
-    assert words(pair.carried_on(pair.roots[0])) == ["sample", "batch", *DOWNSTREAM]
+    assert words(pair.affected_by(pair.roots[0])) == ["sample", "batch", *DOWNSTREAM]
     assert pair.first is pair.roots[0]
 
 

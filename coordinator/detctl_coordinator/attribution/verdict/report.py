@@ -1,4 +1,4 @@
-"""The verdict's parts from a judged case: groups, first divergence, benign differences, machines, coverage."""
+"""Builds the verdict of a case from its parts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import cast
 from detctl_proto.verdict_words import StageWord
 
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.configurations import kept_apart_by_their_folder
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding
+from detctl_coordinator.attribution.configurations import separated_by_changed_files
 from detctl_coordinator.attribution.evidence.facts import emulates, interventions_of, value_at
 from detctl_coordinator.attribution.evidence.known_answers import class_of
-from detctl_coordinator.attribution.evidence.suspects import IDLE_VARIABLES
-from detctl_coordinator.attribution.verdict.bounds import bound_words
+from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.suspect_families import IRRELEVANT_VARIABLES
+from detctl_coordinator.attribution.verdict.bounds import format_bound
 from detctl_coordinator.attribution.verdict.changes import change_of
 from detctl_coordinator.attribution.verdict.maps import environment_of, maps_of
 from detctl_coordinator.attribution.verdict.outcome import Decision, decide
@@ -42,7 +42,7 @@ NAMES_SHOWN = 8
 
 
 def build_verdict(case: Case) -> Verdict:
-    """Returns the verdict with all fields of docs/verdict.schema.json; `summary` is made from the rest."""
+    """Returns the verdict of a case."""
     decision = decide(case)
     different = decision.outcome == "different"
     overall, by_stage = case.groups
@@ -78,7 +78,7 @@ def _labels(case: Case, groups: Groups) -> list[list[str]]:
 
 
 def cause_of(finding: CauseFinding) -> Cause:
-    """The finding as the verdict says it: indicated."""
+    """Returns a finding as an indicated cause of the verdict."""
     return Cause(
         cause=finding.cause,
         origin=finding.origin,
@@ -96,12 +96,12 @@ def cause_of(finding: CauseFinding) -> Cause:
         runs=list(finding.runs),
         carried_on_to=[_word(stage) for stage in finding.carried_on_to],
         lasting=finding.lasting,
-        words=finding.words,
+        words=finding.description,
     )
 
 
 def _first(case: Case) -> Divergence | None:
-    """The least (step, stage) over all compared pairs that differ."""
+    """Returns the difference with the smallest (step, stage) over all pairs that differ."""
     found = [(pair.first, pair) for pair in case.compared if pair.different and pair.first is not None]
     ranked = sorted(found, key=lambda item: (item[0].step, item[0].node))
     if not ranked:
@@ -111,7 +111,7 @@ def _first(case: Case) -> Divergence | None:
 
 
 def _benign(case: Case) -> list[Benign]:
-    """Each (stage, site) once, though several pairs show it."""
+    """Returns the benign differences, each (stage, site) once."""
     found: dict[tuple[Stage, Phase, str], Benign] = {}
     for pair in case.compared:
         for difference in pair.benign:
@@ -128,7 +128,7 @@ def _shared(case: Case, difference: NodeDifference, pair: PairComparison) -> dic
         "kind": difference.kind,
         "runs": [case.label(pair.left), case.label(pair.right)],
         "lasting": difference.lasting,
-        "words": difference.words,
+        "words": difference.description,
     }
 
 
@@ -137,7 +137,7 @@ def _machines(case: Case) -> dict[str, Machine]:
     result = {}
     for name in names:
         readers = [r for r in case.request.readers if r.run.spec.arm.machine == name]
-        answers = [case.repeats(arm) for arm in case.arms if arm.arm.machine == name]
+        answers = [case.reproducible(runs) for runs in case.configurations if runs.machine == name]
         manifest = case.facts(readers[0]).manifest if readers and readers[0] in case.comparable else {}
         gpus = manifest.get("gpu")
         result[name] = Machine(
@@ -152,7 +152,7 @@ def _machines(case: Case) -> dict[str, Machine]:
 
 
 def _coverage(case: Case) -> Coverage:
-    """Stages that every compared run recorded; what no run or only some recorded is `not_observed`."""
+    """Returns the stages that every compared run recorded. The others are `not_observed`."""
     seen = [{key.stage for key, count in r.streams().items() if count} for r in case.comparable]
     common = set.intersection(*seen) if seen else set()
     readers = case.comparable
@@ -162,13 +162,13 @@ def _coverage(case: Case) -> Coverage:
         unobserved=_once(line for r in readers for line in unobserved_parts(r)),
         steps=_steps(case),
         comparable_up_to=_comparable_up_to(case),
-        level=_said_by_all(r.level for r in readers),
-        scheme=_said_by_all(r.scheme for r in readers),
+        level=_joined(r.level for r in readers),
+        scheme=_joined(r.scheme for r in readers),
     )
 
 
 def _comparable_up_to(case: Case) -> StageWord | None:
-    """The last stage that runs on different numbers of ranks were compared in."""
+    """Returns the last compared stage of runs with different numbers of ranks; None: their numbers are equal."""
     united = [pair for pair in case.compared if pair.united is not None]
     if not united:
         return None
@@ -176,7 +176,7 @@ def _comparable_up_to(case: Case) -> StageWord | None:
 
 
 def _steps(case: Case) -> list[int | None]:
-    """[first, last + 1] of the training steps that were compared; the window where no run has one."""
+    """Returns [first, last + 1] of the compared training steps, or the window if no run has any."""
     extents = [extent for reader in case.comparable if (extent := training_steps(reader)) is not None]
     if not extents:
         return list(case.request.window)
@@ -185,8 +185,8 @@ def _steps(case: Case) -> list[int | None]:
     return [min(start for start, _ in extents), end]
 
 
-def _said_by_all(words: Iterable[str]) -> str:
-    return " | ".join(dict.fromkeys(word for word in words if word))
+def _joined(values: Iterable[str]) -> str:
+    return " | ".join(dict.fromkeys(value for value in values if value))
 
 
 def _once(lines: Iterable[str]) -> list[str]:
@@ -194,7 +194,8 @@ def _once(lines: Iterable[str]) -> list[str]:
 
 
 def _expected(case: Case) -> list[dict[str, object]]:
-    """Differences that vendors declare, with their size: named, never pardoned (a wrong kernel on a new device looks expected too)."""
+    """Returns differences that vendors document for other hardware, with their size. They still count as differences, since a wrong
+    kernel on a new device looks the same."""
     found: list[dict[str, object]] = []
     for cause in case.causes:
         if cause.cause not in ("cpu-isa", "gpu-architecture") or cause.origin != "hardware":
@@ -207,9 +208,14 @@ def _expected(case: Case) -> list[dict[str, object]]:
             for site in root.sites
             if site.relative is not None
         ]
-        size = f"here by {max(sizes):.1g} relative at {cause.site}" if sizes else "its size was not estimated here"
-        words = f"{cause.cause}: other hardware rounds otherwise, as its vendor says; {size}; too large for rounding is a fault"
-        found.append({"cause": cause.cause, "relative": max(sizes, default=None), "words": words})
+        size = (
+            f"Here the relative difference is {max(sizes):.1g} at {cause.site}."
+            if sizes
+            else "Its size is unknown here."
+        )
+        text = f"{cause.cause}: according to its vendor, other hardware rounds differently. {size}"
+        text += " A difference too large for rounding indicates a fault."
+        found.append({"cause": cause.cause, "relative": max(sizes, default=None), "words": text})
     return found
 
 
@@ -220,63 +226,62 @@ def _emulated(case: Case) -> list[Emulated]:
             what = emulates(reader.manifest())
         except DamagedError:
             continue
-        arm = reader.run.spec.arm
+        configuration = reader.run.spec.arm
         if what:
-            name = f"{arm.machine}/{arm.environment}"
+            name = f"{configuration.machine}/{configuration.environment}"
             found[name] = Emulated(environment=name, emulates=what)
     return list(found.values())
 
 
 def _untested(case: Case, decision: Decision) -> bool:
-    """Whether a difference stands without twins on every arm that shows it."""
+    """Returns whether the origin is open because a configuration has no twins."""
     return (
         decision.outcome == "different"
         and decision.origin is None
-        and any(case.repeats(arm) is None for arm in case.arms)
+        and any(case.reproducible(runs) is None for runs in case.configurations)
     )
 
 
 def _cut_short(case: Case) -> list[str]:
-    """One line for all runs where they were not compared over all that each of them did."""
+    """Returns a line if the runs were not compared over all their steps."""
     readers = [r for r in case.comparable if training_steps(r) is not None]
     limits = [p.limit for p in case.compared if not p.incomparable and p.limit is not None]
     if not limits:
         return []
     least, most = min(limits), max(limits)
-    over = f"compared over the first {least if least == most else f'{least} to {most}'}"
+    steps = f"the first {least if least == most else f'{least} to {most}'} steps were compared"
     if any(r.run.outcome is not None and r.run.outcome.end == "stop" for r in readers):
-        why = "stopped early once every stage's answer was known; --to-end goes on"
-        return [f"{over} steps ({why})"]
+        return [f"The runs stopped early because the result of every stage was known; {steps}. --to-end continues."]
     if len({finished_steps(r) for r in readers}) > 1:
-        return [f"runs ended at different steps: {over}"]
+        return [f"The runs ended at different steps; {steps}."]
     return []
 
 
 def _no_twins(case: Case) -> list[str]:
-    """Why runs of one command prove nothing of the code, where it is the code that they point to."""
+    """Returns a line if files of the folder changed between recordings, so that they are not twins although the code may differ."""
     if not case.causes or case.causes[0].origin not in ("code", None):
         return []
     pairs = [
-        pair for left, right, _, pair in case.arm_pairs if pair.different and kept_apart_by_their_folder(left, right)
+        pair
+        for left, right, _, pair in case.configuration_pairs
+        if pair.different and separated_by_changed_files(left, right)
     ]
     if not pairs:
         return []
     runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
-    advice = "detctl audit -- COMMAND starts each twin from one snapshot of it"
-    return [f"{' and '.join(runs)} count as no twins: files of their folder changed in between; {advice}"]
+    advice = "`detctl audit -- COMMAND` starts each twin from the same snapshot."
+    return [f"{' and '.join(runs)} are not twins, because files of their folder changed in between. {advice}"]
 
 
 def _not_comparable(case: Case) -> list[str]:
-    """Of runs that were recorded with different keys: which variables nobody can compare."""
+    """Returns a line for each set of variables that cannot be compared, since the runs were recorded with different keys."""
     found: dict[tuple[str, ...], str] = {}
     for pair in case.compared:
         ours, theirs = case.facts(pair.left).manifest, case.facts(pair.right).manifest
-        names = tuple(sorted(name for name in not_comparable(ours, theirs) if not IDLE_VARIABLES.match(name)))
+        names = tuple(sorted(name for name in not_comparable(ours, theirs) if not IRRELEVANT_VARIABLES.match(name)))
         if names:
             found.setdefault(names, f"{case.label(pair.left)} and {case.label(pair.right)}")
-    why = (
-        "these variables cannot be compared, since their values are not recorded and their digests have different keys"
-    )
+    why = "these variables cannot be compared, because their values are not recorded and their digests have different keys"
     return [f"{runs}: {why}: {_some(names)}" for names, runs in found.items()]
 
 
@@ -292,13 +297,14 @@ def _notes(case: Case) -> list[str]:
         lines += [f"{case.label(pair.left)} and {case.label(pair.right)}: {note}" for note in pair.notes]
     for reader in case.comparable:
         for row in interventions_of(reader):
-            acted = "" if row.get("acted") else "had no effect"
-            detail = str(row.get("detail") or "")
-            said = ": ".join(part for part in (acted, detail) if part)
-            lines.append(f"{case.label(reader)}: {row.get('name')}={row.get('value')} {said or 'acted'}")
-    clean = [sum(case.sound(r) for r in arm.readers) for arm in case.arms if case.repeats(arm)]
-    if clean:
-        lines.append(bound_words(min(clean)))
+            effect = "" if row.get("acted") else "had no effect"
+            report = ": ".join(part for part in (effect, str(row.get("detail") or "")) if part)
+            lines.append(f"{case.label(reader)}: {row.get('name')}={row.get('value')} {report or 'was in effect'}")
+    identical = [
+        sum(case.is_complete(r) for r in runs.readers) for runs in case.configurations if case.reproducible(runs)
+    ]
+    if identical:
+        lines.append(format_bound(min(identical)))
     lines += _no_twins(case)
     lines += _not_comparable(case)
     lines += partition_notes(case)
