@@ -110,7 +110,7 @@ def test_what_runs_leave_in_their_folder_is_no_code() -> None:
         found.append(judged(*runs).causes[0])
     assert [cause.cause for cause in found] == ["code-version", "config-drift", "code-version", "config-drift"]
     assert any("Other files of the folder differ" in line for line in found[0].evidence)
-    assert "the source of {cwd}/net.py differs" in found[2].evidence
+    assert "The source of {cwd}/net.py differs." in found[2].evidence
 
 
 def test_recordings_whose_folder_changed_in_between_are_no_twins_and_the_verdict_says_why() -> None:
