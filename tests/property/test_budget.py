@@ -104,13 +104,13 @@ def test_a_step_that_was_to_be_taken_and_is_missing_is_a_difference(
 
 
 @given(SCHEDULE, SCHEDULE)
-def test_chains_are_asked_as_far_as_plans_agree(ours: Schedule, theirs: Schedule) -> None:
+def test_chains_are_read_as_far_as_plans_agree(ours: Schedule, theirs: Schedule) -> None:
     apart = ours.same_until(theirs)
     for step in range(STEPS if apart is None else apart):
         assert ours.takes(step) == theirs.takes(step)
     run = stream([0] * STEPS, ours, "gpu1")
-    told = schedule_of(run, KEY)
-    assert all(told.takes(step) == ours.takes(step) for step in range(STEPS))
+    known = schedule_of(run, KEY)
+    assert all(known.takes(step) == ours.takes(step) for step in range(STEPS))
     assert since(ours, ours, 0) == 0
 
 
@@ -126,7 +126,7 @@ def test_what_differs_has_a_root_and_equal_runs_are_equal(ours: Schedule, theirs
 
 @given(SCHEDULE, SCHEDULE, CHANGES)
 @settings(max_examples=60, deadline=None)
-def test_identical_is_said_only_of_what_was_compared(ours: Schedule, theirs: Schedule, changes: list[Any]) -> None:
+def test_identical_is_reported_only_for_what_was_compared(ours: Schedule, theirs: Schedule, changes: list[Any]) -> None:
     runs = trained("gpu1", ours, []), trained("gpu1", theirs, changes, 1)
     verdict = judge(JudgeRequest("a1", "digits", runs, window=(0, STEPS)))
     both = [step for step in range(STEPS) if ours.takes(step) and theirs.takes(step)]
@@ -145,7 +145,7 @@ def test_a_stage_that_was_recorded_in_no_common_step_is_not_verified() -> None:
     odd = [row for row in runs[1].rows if row.stage is not Stage.UPDATE or row.step % 2 == 1]
     runs[1].rows = odd
     even = thinned(runs[0], {"update": Schedule(((0, 2),))})
-    other = runs[1].asked(budget_share=0.02).build()  # no plan was told: what is there was taken
+    other = runs[1].asked(budget_share=0.02).build()  # no plan is known, so the steps that exist were recorded
     verdict = judge(JudgeRequest("a1", "digits", (even, other), window=(0, 6)))
     assert verdict.outcome == "unverified"
     assert any("update was not recorded in any step by both runs" in why for why in verdict.unverified_because)

@@ -11,8 +11,9 @@ from functools import cached_property
 from detctl_coordinator.attribution.attribute import ComparedPair, causes_of, merge
 from detctl_coordinator.attribution.completeness import RunCompleteness, check_completeness
 from detctl_coordinator.attribution.configurations import ConfigurationRuns, label_runs, sort_by_configuration
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import manifest_of, notes_of
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding, RunFacts
+from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 from detctl_coordinator.comparison.groups import Groups, group_runs
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.comparison.pairing import Scope, pair_configurations

@@ -182,7 +182,7 @@ def test_a_run_that_ends_earlier_has_drawn_nothing_more() -> None:
     assert verdict.outcome == "different" and "extra-rng-draw" not in [cause.cause for cause in verdict.causes]
 
 
-def test_twins_of_different_length_are_told_so() -> None:
+def test_twins_of_different_length_are_reported() -> None:
     runs = [RunBuilder("gpu1", twin).train(steps=4 - twin).build() for twin in (0, 1)]
     cause = judged(*runs).causes[0]
     assert cause.cause == "unknown" and "not by the clock" in cause.fix
@@ -264,7 +264,7 @@ def test_cpu_isa_by_variable_is_environment() -> None:
     assert first(verdict)[:2] == ("cpu-isa", "environment") and verdict.origin == "environment"
 
 
-def test_cpu_isa_emulated_is_hardware_and_says_so() -> None:
+def test_cpu_isa_emulated_is_hardware_and_reported() -> None:
     def emulated(b: RunBuilder) -> RunBuilder:
         b.fact("environment/emulate", {"cpu": "default"}).fact("variables/ATEN_CPU_CAPABILITY", "default")
         return slow_cpu(b)
@@ -405,7 +405,7 @@ def test_labels_of_a_set_that_moved_by_little_are_no_race() -> None:
     assert first(within(labels))[:3] == ("hash-order", "code", "sample")
 
 
-def test_hashed_words_are_not_called_an_unseeded_generator() -> None:
+def test_hashed_strings_are_not_called_an_unseeded_generator() -> None:
     def hashed(b: RunBuilder, twin: int) -> RunBuilder:
         b.facts["variables"] = {}
         b.drop("sample").drop("order").drop("batch")
@@ -483,8 +483,8 @@ def test_the_ranks_that_part_first_are_named() -> None:
                 builder.add("collective", step, "world/all_reduce/in", value, rank=rank)
         return builder
 
-    for parts, words in (((1,), "at step 2, first on rank 1 of 3"), ((0, 1, 2), "at step 2 on all 3 ranks")):
+    for parts, text in (((1,), "at step 2, first on rank 1 of 3"), ((0, 1, 2), "at step 2 on all 3 ranks")):
         runs = [ranks(RunBuilder("gpu1", twin), parts=()).build() for twin in (0, 1)]
         runs += [ranks(RunBuilder("gpu2", twin), parts=parts).build() for twin in (0, 1)]
         cause = judged(*runs).causes[0]
-        assert cause.stage == "collective" and any(words in line for line in cause.evidence), cause.evidence
+        assert cause.stage == "collective" and any(text in line for line in cause.evidence), cause.evidence

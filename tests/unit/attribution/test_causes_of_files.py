@@ -1,4 +1,4 @@
-"""Causes that lie in files: data, code, settings, and what runs leave in their folder; and in the words of a command."""
+"""Causes that lie in files: data, code, settings, and what runs leave in their folder; and in the arguments of a command."""
 
 from __future__ import annotations
 
@@ -65,11 +65,18 @@ def test_code_version() -> None:
     assert first(verdict)[:2] == ("code-version", "environment")
 
 
-def coded(*words: str, modules: str = "") -> Make:
+def coded(*arguments: str, modules: str = "") -> Make:
     """A recording made in place: its command, and modules each with a letter as its source."""
 
     def with_code(b: RunBuilder) -> RunBuilder:
-        b.add("code", 0, "command", words, evidence={"command": ["python", "train.py", *words]}, dtype="py:command")
+        b.add(
+            "code",
+            0,
+            "command",
+            arguments,
+            evidence={"command": ["python", "train.py", *arguments]},
+            dtype="py:command",
+        )
         for module in modules.split():
             name, _, source = module.partition("=")
             b.add("code", 0, f"{{cwd}}/{name}.py", source, dtype="py:source")
@@ -113,21 +120,21 @@ def test_what_runs_leave_in_their_folder_is_no_code() -> None:
     assert "The source of {cwd}/net.py differs." in found[2].evidence
 
 
-def test_recordings_whose_folder_changed_in_between_are_no_twins_and_the_verdict_says_why() -> None:
+def test_recordings_whose_folder_changed_in_between_are_not_twins_and_the_verdict_explains_it() -> None:
     def recorded(number: str, source: str) -> MemoryRun:
         builder = coded("--lr", "0.1")(RunBuilder("here", audit=number, run_id=number).train())
         return builder.fact("recipe/source_digest", source).carry("rng", *EVERYTHING, value=number).build()
 
-    told = judged(recorded("one", "s1"), recorded("two", "s2")).notes
-    assert [note for note in told if "are not twins, because files of their folder changed in between" in note], told
+    notes = judged(recorded("one", "s1"), recorded("two", "s2")).notes
+    assert [note for note in notes if "are not twins, because files of their folder changed in between" in note], notes
     twins = judged(recorded("one", "s1"), recorded("two", "s1"))
     assert twins.origin == "code" and not [note for note in twins.notes if "are not twins" in note]
 
 
 def test_worker_count_is_read_from_a_recorded_command() -> None:
-    def command(*words: str) -> Make:
-        evidence = {"command": ["python", "train.py", *words]}
-        return lambda b: b.add("code", 0, "command", words, dtype="py:command", evidence=evidence)
+    def command(*arguments: str) -> Make:
+        evidence = {"command": ["python", "train.py", *arguments]}
+        return lambda b: b.add("code", 0, "command", arguments, dtype="py:command", evidence=evidence)
 
     a = command("--data", "{arg1}")(RunBuilder("here", audit="one").train()).fact("recipe/command", ["x", "/a"])
     b = command("--data", "{arg1}", "--workers", "2")(RunBuilder("here", audit="two").train())
@@ -139,7 +146,7 @@ def test_worker_count_is_read_from_a_recorded_command() -> None:
 
 
 @pytest.mark.parametrize(("head", "number"), [(["python", "train.py"], 1), (["python", "-m", "pkg.train"], 1)])
-def test_words_without_a_flag_have_the_numbers_of_argv(head: list[str], number: int) -> None:
+def test_arguments_without_a_flag_have_the_numbers_of_argv(head: list[str], number: int) -> None:
     runs = []
     for audit, word in (("one", "0.1"), ("two", "0.2")):
         b = RunBuilder("here", audit=audit).train().fact("recipe/command", [*head, word])

@@ -26,7 +26,7 @@ def twins(count: int = 3, machine: str = "gpu1") -> list[MemoryRun]:
     return [RunBuilder(machine, twin).train().build() for twin in range(count)]
 
 
-def test_clean_twins_are_identical_and_say_what_that_proves() -> None:
+def test_clean_twins_are_identical_and_the_verdict_gives_the_bound() -> None:
     verdict = judged(*twins())
     assert (verdict.outcome, verdict.exit_code, verdict.origin) == ("identical", 0, None)
     assert verdict.unverified_because == [] and len(verdict.groups) == 1
@@ -96,7 +96,7 @@ def test_twins_that_crash_but_part_before_are_different() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "says"),
+    ("outcome", "expected"),
     [
         (RunOutcome("timeout"), "time limit"),
         (RunOutcome("lost"), "lost"),
@@ -104,11 +104,11 @@ def test_twins_that_crash_but_part_before_are_different() -> None:
         (RunOutcome("exit", -9), "signal 9"),
     ],
 )
-def test_how_a_run_ended(outcome: RunOutcome, says: str) -> None:
+def test_how_a_run_ended(outcome: RunOutcome, expected: str) -> None:
     bad = RunBuilder("gpu1", 1).train().build()
     bad.run = replace(bad.run, outcome=outcome)
     verdict = judged(*twins(1), bad)
-    assert verdict.outcome == "unverified" and says in verdict.unverified_because[0]
+    assert verdict.outcome == "unverified" and expected in verdict.unverified_because[0]
 
 
 def test_no_probe() -> None:
@@ -196,13 +196,13 @@ def test_two_recordings_of_one_command_are_twins_and_other_commands_are_not() ->
     assert other.outcome == "different" and other.origin is None
 
 
-def test_an_intervention_that_did_not_act_is_said() -> None:
-    def arm(value: str, acted: bool) -> MemoryRun:
+def test_an_intervention_that_did_not_act_is_reported() -> None:
+    def configuration(value: str, acted: bool) -> MemoryRun:
         b = RunBuilder("gpu1", variation=(("probe:workers", value),)).train().asked(interventions={"workers": value})
         b.detail["interventions"] = [{"name": "workers", "value": value, "acted": acted, "detail": "no DataLoader"}]
         return b.build()
 
-    verdict = judged(arm("0", True), arm("2", False))
+    verdict = judged(configuration("0", True), configuration("2", False))
     assert (
         verdict.outcome == "unverified" and "workers=2 had no effect (no DataLoader)" in verdict.unverified_because[0]
     )

@@ -58,7 +58,7 @@ def test_records_of_one_site_in_another_order_are_a_permutation() -> None:
     assert kind_of(align(left.rows, right.rows)) == "content"
 
 
-def test_names_that_one_side_lacks_are_told() -> None:
+def test_names_that_one_side_lacks_are_reported() -> None:
     def listing(*names: str) -> Fingerprint:
         record = RunBuilder().add("listing", 0, "{data}", dtype="py:names", evidence={"first": list(names)}).rows[0]
         return replace(record, rows=tuple(map(name_hash, names)), shape=(len(names),), digest=digest_of(names))

@@ -1,4 +1,4 @@
-"""The operation at which two runs part: inputs equal and output not, and what is said where there is none."""
+"""The first divergent operation: equal inputs and different outputs, or the reason why none is named."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def test_the_first_operation_with_equal_inputs_and_another_output() -> None:
 def test_inputs_that_differ_already_name_nobody() -> None:
     other = run("gpu2", ["b", "c", "d"])
     other.rows[0] = other.rows[0].__class__(**{**other.rows[0].__dict__, "evidence": {"in": ["y"], "args": "(T)"}})
-    words = found(run("gpu1", ["a", "b", "c"]), other)
-    assert isinstance(words, str) and "its inputs differ already" in words
+    text = found(run("gpu1", ["a", "b", "c"]), other)
+    assert isinstance(text, str) and "its inputs differ already" in text
 
 
-def test_other_arguments_are_told_before_inputs() -> None:
+def test_other_arguments_are_reported_before_inputs() -> None:
     other = run("gpu2", ["b", "c", "d"])
     other.rows[0] = other.rows[0].__class__(**{**other.rows[0].__dict__, "evidence": {"in": ["x"], "args": "(T, 2)"}})
     one = found(run("gpu1", ["a", "b", "c"]), other)
@@ -63,5 +63,5 @@ def test_an_operation_of_one_run_alone_and_what_it_did(swapped: bool) -> None:
 
 
 def test_equal_operations_name_nobody() -> None:
-    words = found(run("gpu1", ["a", "b", "c"]), run("gpu2", ["a", "b", "c"]))
-    assert words == "every operation of step 3 has the same result in both runs"
+    text = found(run("gpu1", ["a", "b", "c"]), run("gpu2", ["a", "b", "c"]))
+    assert text == "every operation of step 3 has the same result in both runs"

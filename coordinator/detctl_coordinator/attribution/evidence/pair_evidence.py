@@ -1,26 +1,21 @@
-"""The evidence about one root of one pair of runs, which a signature reads, and the cause finding that it returns."""
+"""The evidence about one root of one pair of runs, which a signature reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from detctl_proto.verdict_words import KindWord, OriginWord
-
-from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
 from detctl_coordinator.attribution.evidence.facts import Note, of_kind, place, value_at
 from detctl_coordinator.attribution.evidence.suspect_families import Family
 from detctl_coordinator.attribution.evidence.suspects import Suspect
-from detctl_coordinator.comparison.first_divergence import Lasting
 from detctl_coordinator.comparison.generators import is_worker
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.sketches import Size
-from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 
 # Stages whose values are computed in floating point.
@@ -207,84 +202,3 @@ def _int(value: Any) -> int:
 def in_both(difference: NodeDifference) -> bool:
     """Returns whether both runs have a fingerprint that differs. If one run ended earlier, its later ones are only missing."""
     return any(site.left is not None and site.right is not None for site in difference.sites)
-
-
-@dataclass(frozen=True)
-class CauseFinding:
-    """An indicated cause at a root. `evidence`: sentences, the strongest first. `caveats`: sentences that an experiment
-    resolves. Later code decides on `clues`, `fix_settings` and `fix_at`, which domain/verdict.py describes."""
-
-    cause: str
-    origin: OriginWord | None
-    stage: Stage
-    step: int
-    site: str
-    kind: KindWord
-    evidence: tuple[str, ...]
-    fix: str
-    runs: tuple[str, ...] = ()
-    carried_on_to: tuple[Stage, ...] = field(default=())
-    lasting: Lasting = "persistent"
-    description: str = ""
-    caveats: tuple[str, ...] = ()
-    clues: tuple[Clue, ...] = ()
-    fix_settings: tuple[str, ...] = ()
-    fix_at: str = ""
-
-
-Signature = Callable[[Evidence], list[CauseFinding]]
-
-
-def finding(
-    evidence: Evidence,
-    cause: str,
-    lines: Sequence[str],
-    fix: str,
-    *,
-    origin: OriginWord | None = None,
-    caveats: Sequence[str] = (),
-    clues: Sequence[Clue] = (),
-    fix_settings: Sequence[str] = (),
-    fix_at: str = "",
-) -> CauseFinding:
-    """Returns a cause at the root of this evidence. Its origin is the one in CAUSES unless another is given."""
-    root = evidence.root
-    stages = sorted({node.stage for node in evidence.pair.affected_by(root)} - {root.node.stage})
-    return CauseFinding(
-        cause=cause,
-        origin=origin or CAUSES[cause],
-        stage=root.node.stage,
-        step=root.step,
-        site=root.site,
-        kind=root.kind,
-        evidence=tuple(dict.fromkeys(line for line in lines if line)),
-        fix=fix,
-        runs=(evidence.left.label, evidence.right.label),
-        carried_on_to=tuple(stages),
-        lasting=root.lasting,
-        description=root.description,
-        caveats=tuple(caveats),
-        clues=tuple(dict.fromkeys(clues)),
-        fix_settings=tuple(dict.fromkeys(fix_settings)),
-        fix_at=fix_at,
-    )
-
-
-def describe(evidence: Evidence) -> str:
-    """Returns what differs at the root, in one line."""
-    root = evidence.root
-    lead = root.lead
-    difference = f": {lead.description}" if lead is not None and lead.description else ""
-    more = f" (and {len(root.sites) - 1} more fingerprints of this step)" if len(root.sites) > 1 else ""
-    return f"{root.site} differs at step {root.step}{_on_ranks(evidence)}{difference}{more}"
-
-
-def _on_ranks(evidence: Evidence) -> str:
-    """Returns ` on rank 1 of 4` for several ranks, else nothing."""
-    world = len({key.rank for key in evidence.pair.left.streams()})
-    ranks = evidence.root.ranks
-    if world < 2 or not ranks:
-        return ""
-    if len(ranks) == world:
-        return f" on all {world} ranks"
-    return f", first on rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))} of {world}"

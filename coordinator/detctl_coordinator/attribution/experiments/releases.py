@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from detctl_coordinator.attribution.attribute import causes_of
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, Result, Trial
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Round

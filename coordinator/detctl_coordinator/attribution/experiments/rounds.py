@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.comparison.pairing import Scope
 

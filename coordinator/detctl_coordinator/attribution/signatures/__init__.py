@@ -6,7 +6,7 @@ and config-drift never replaces a narrower one (docs/adr/0021).
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.pair_evidence import Signature
+from detctl_coordinator.attribution.evidence.cause_finding import Signature
 from detctl_coordinator.attribution.signatures.cache_state import cache_state, leftover_files
 from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift

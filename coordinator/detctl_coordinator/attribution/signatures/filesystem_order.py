@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, finding
 from detctl_coordinator.attribution.evidence.facts import location_of, value_at
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding, Evidence, finding
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import value_at
-from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence
 from detctl_coordinator.comparison.sketches import one_bit_flip
 from detctl_coordinator.domain.fingerprint import Stage
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.hash_seed import hash_seed, hash_seed_is_fixed
-from detctl_coordinator.attribution.evidence.pair_evidence import DATA, CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
 from detctl_coordinator.domain.fingerprint import Stage

@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
-from detctl_coordinator.attribution.evidence.pair_evidence import (
-    DATA,
-    CauseFinding,
-    Evidence,
-    RunFacts,
-    describe,
-    finding,
-    in_both,
-)
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
 from detctl_coordinator.comparison.roots import WORKERS, Node

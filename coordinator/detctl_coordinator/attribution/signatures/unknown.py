@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from detctl_proto.verdict_words import OriginWord
 
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.domain.fingerprint import Stage
 
 SUSPECTS_SHOWN = 8

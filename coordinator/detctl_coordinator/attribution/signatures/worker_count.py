@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
 from detctl_coordinator.domain.fingerprint import Stage
 

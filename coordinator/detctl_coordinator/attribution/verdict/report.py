@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
-
-from detctl_proto.verdict_words import StageWord
-
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.configurations import separated_by_changed_files
-from detctl_coordinator.attribution.evidence.facts import emulates, interventions_of, value_at
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
+from detctl_coordinator.attribution.evidence.facts import emulates, value_at
 from detctl_coordinator.attribution.evidence.known_answers import class_of
-from detctl_coordinator.attribution.evidence.pair_evidence import CauseFinding
-from detctl_coordinator.attribution.evidence.suspect_families import IRRELEVANT_VARIABLES
-from detctl_coordinator.attribution.verdict.bounds import format_bound
 from detctl_coordinator.attribution.verdict.changes import change_of
+from detctl_coordinator.attribution.verdict.coverage import coverage_of, stage_word
 from detctl_coordinator.attribution.verdict.maps import environment_of, maps_of
+from detctl_coordinator.attribution.verdict.notes import verdict_notes
 from detctl_coordinator.attribution.verdict.outcome import Decision, decide
-from detctl_coordinator.attribution.verdict.partition import partition_notes
 from detctl_coordinator.attribution.verdict.summary import summary_lines
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import DamagedError
-from detctl_coordinator.comparison.roots import Node
-from detctl_coordinator.comparison.steps.coverage import unobserved_parts
-from detctl_coordinator.comparison.steps.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
-from detctl_coordinator.domain.manifest import not_comparable
 from detctl_coordinator.domain.verdict import (
     AgreementMap,
     Benign,
     Cause,
-    Coverage,
     Divergence,
     Emulated,
     Machine,
     Verdict,
 )
-
-NAMES_SHOWN = 8
 
 
 def build_verdict(case: Case) -> Verdict:
@@ -54,23 +40,19 @@ def build_verdict(case: Case) -> Verdict:
         not_separated=list(decision.not_separated),
         causes=[cause_of(f) for f in case.causes] if different else [],
         groups=_labels(case, overall),
-        groups_by_stage={_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
+        groups_by_stage={stage_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
         first_divergence=_first(case) if different else None,
         benign=_benign(case),
         machines=_machines(case),
         unverified_because=list(decision.unverified_because),
-        coverage=_coverage(case),
+        coverage=coverage_of(case),
         emulated=_emulated(case),
-        notes=_notes(case),
+        notes=verdict_notes(case),
         maps=[AgreementMap.model_validate(one) for one in maps_of(case)],
         environment=environment_of(case),
         expected=_expected(case) if different else [],
     )
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case, decision))})
-
-
-def _word(stage: Stage) -> StageWord:
-    return cast("StageWord", stage.word)
 
 
 def _labels(case: Case, groups: Groups) -> list[list[str]]:
@@ -82,7 +64,7 @@ def cause_of(finding: CauseFinding) -> Cause:
     return Cause(
         cause=finding.cause,
         origin=finding.origin,
-        stage=_word(finding.stage),
+        stage=stage_word(finding.stage),
         step=finding.step,
         site=finding.site,
         kind=finding.kind,
@@ -94,7 +76,7 @@ def cause_of(finding: CauseFinding) -> Cause:
         fix_at=finding.fix_at,
         change=change_of(finding.cause, finding.clues),
         runs=list(finding.runs),
-        carried_on_to=[_word(stage) for stage in finding.carried_on_to],
+        carried_on_to=[stage_word(stage) for stage in finding.carried_on_to],
         lasting=finding.lasting,
         words=finding.description,
     )
@@ -151,48 +133,6 @@ def _machines(case: Case) -> dict[str, Machine]:
     return result
 
 
-def _coverage(case: Case) -> Coverage:
-    """Returns the stages that every compared run recorded. The others are `not_observed`."""
-    seen = [{key.stage for key, count in r.streams().items() if count} for r in case.comparable]
-    common = set.intersection(*seen) if seen else set()
-    readers = case.comparable
-    return Coverage(
-        stages=[_word(stage) for stage in sorted(common)],
-        not_observed=[_word(stage) for stage in Stage if stage not in common],
-        unobserved=_once(line for r in readers for line in unobserved_parts(r)),
-        steps=_steps(case),
-        comparable_up_to=_comparable_up_to(case),
-        level=_joined(r.level for r in readers),
-        scheme=_joined(r.scheme for r in readers),
-    )
-
-
-def _comparable_up_to(case: Case) -> StageWord | None:
-    """Returns the last compared stage of runs with different numbers of ranks; None: their numbers are equal."""
-    united = [pair for pair in case.compared if pair.united is not None]
-    if not united:
-        return None
-    return "update" if all(Node(Stage.UPDATE) in pair.observed for pair in united) else "batch"
-
-
-def _steps(case: Case) -> list[int | None]:
-    """Returns [first, last + 1] of the compared training steps, or the window if no run has any."""
-    extents = [extent for reader in case.comparable if (extent := training_steps(reader)) is not None]
-    if not extents:
-        return list(case.request.window)
-    limits = [pair.limit for pair in case.compared if not pair.incomparable]
-    end = common_steps([*limits, case.limit, max(stop for _, stop in extents)])
-    return [min(start for start, _ in extents), end]
-
-
-def _joined(values: Iterable[str]) -> str:
-    return " | ".join(dict.fromkeys(value for value in values if value))
-
-
-def _once(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
-
-
 def _expected(case: Case) -> list[dict[str, object]]:
     """Returns differences that vendors document for other hardware, with their size. They still count as differences, since a wrong
     kernel on a new device looks the same."""
@@ -240,72 +180,3 @@ def _untested(case: Case, decision: Decision) -> bool:
         and decision.origin is None
         and any(case.reproducible(runs) is None for runs in case.configurations)
     )
-
-
-def _cut_short(case: Case) -> list[str]:
-    """Returns a line if the runs were not compared over all their steps."""
-    readers = [r for r in case.comparable if training_steps(r) is not None]
-    limits = [p.limit for p in case.compared if not p.incomparable and p.limit is not None]
-    if not limits:
-        return []
-    least, most = min(limits), max(limits)
-    steps = f"the first {least if least == most else f'{least} to {most}'} steps were compared"
-    if any(r.run.outcome is not None and r.run.outcome.end == "stop" for r in readers):
-        return [f"The runs stopped early because the result of every stage was known; {steps}. --to-end continues."]
-    if len({finished_steps(r) for r in readers}) > 1:
-        return [f"The runs ended at different steps; {steps}."]
-    return []
-
-
-def _no_twins(case: Case) -> list[str]:
-    """Returns a line if files of the folder changed between recordings, so that they are not twins although the code may differ."""
-    if not case.causes or case.causes[0].origin not in ("code", None):
-        return []
-    pairs = [
-        pair
-        for left, right, _, pair in case.configuration_pairs
-        if pair.different and separated_by_changed_files(left, right)
-    ]
-    if not pairs:
-        return []
-    runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
-    advice = "`detctl audit -- COMMAND` starts each twin from the same snapshot."
-    return [f"{' and '.join(runs)} are not twins, because files of their folder changed in between. {advice}"]
-
-
-def _not_comparable(case: Case) -> list[str]:
-    """Returns a line for each set of variables that cannot be compared, since the runs were recorded with different keys."""
-    found: dict[tuple[str, ...], str] = {}
-    for pair in case.compared:
-        ours, theirs = case.facts(pair.left).manifest, case.facts(pair.right).manifest
-        names = tuple(sorted(name for name in not_comparable(ours, theirs) if not IRRELEVANT_VARIABLES.match(name)))
-        if names:
-            found.setdefault(names, f"{case.label(pair.left)} and {case.label(pair.right)}")
-    why = "these variables cannot be compared, because their values are not recorded and their digests have different keys"
-    return [f"{runs}: {why}: {_some(names)}" for names, runs in found.items()]
-
-
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
-
-
-def _notes(case: Case) -> list[str]:
-    lines: list[str] = []
-    lines += _cut_short(case)
-    for pair in case.compared:
-        lines += [f"{case.label(pair.left)} and {case.label(pair.right)}: {note}" for note in pair.notes]
-    for reader in case.comparable:
-        for row in interventions_of(reader):
-            effect = "" if row.get("acted") else "had no effect"
-            report = ": ".join(part for part in (effect, str(row.get("detail") or "")) if part)
-            lines.append(f"{case.label(reader)}: {row.get('name')}={row.get('value')} {report or 'was in effect'}")
-    identical = [
-        sum(case.is_complete(r) for r in runs.readers) for runs in case.configurations if case.reproducible(runs)
-    ]
-    if identical:
-        lines.append(format_bound(min(identical)))
-    lines += _no_twins(case)
-    lines += _not_comparable(case)
-    lines += partition_notes(case)
-    return _once(lines)
