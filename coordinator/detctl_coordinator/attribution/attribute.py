@@ -40,7 +40,7 @@ class ComparedPair:
     left: RunFacts
     right: RunFacts
     twins_agree: bool | None
-    elsewhere_agree: bool = False
+    other_twins_agree: bool = False
     by_twins: frozenset[Node] = frozenset()
 
 
@@ -62,7 +62,7 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             compared.right,
             tuple(suspects),
             compared.twins_agree,
-            compared.elsewhere_agree,
+            compared.other_twins_agree,
         )
         findings = next((named for signature in SIGNATURES if (named := signature(evidence))), [])
         if answers and root.node.stage in NUMERIC:

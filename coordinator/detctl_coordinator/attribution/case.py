@@ -52,6 +52,7 @@ class Case:
 
     @cached_property
     def labels(self) -> dict[str, str]:
+        """Run id -> label."""
         return label_runs(self.request.readers, self.request.labels)
 
     def label(self, reader: RunReader) -> str:
@@ -59,6 +60,7 @@ class Case:
 
     @cached_property
     def completeness(self) -> dict[str, RunCompleteness]:
+        """Run id -> whether the run is complete, or why not."""
         request = self.request
         return {
             r.run.spec.run_id: check_completeness(
@@ -131,7 +133,7 @@ class Case:
 
     def reproducible(self, runs: ConfigurationRuns) -> bool | None:
         """Returns whether the twins of a configuration agree; None: fewer than two are complete and none differs."""
-        pairs = [pair for of, pair in self.twin_pairs if of is runs]
+        pairs = [pair for twins, pair in self.twin_pairs if twins is runs]
         if any(pair.different for pair in pairs):
             return False
         return True if sum(self.is_complete(r) for r in runs.readers) > 1 else None
@@ -153,12 +155,12 @@ class Case:
             if pair.different and id(runs) not in seen:  # further twins would repeat the same cause
                 seen.add(id(runs))
                 others = [self.reproducible(a) for a in self.configurations if a.machine != runs.machine]
-                elsewhere = bool(others) and all(others)
-                found += self._causes_of(self._compared(pair, "twins", False, elsewhere, frozenset()))
+                others_agree = bool(others) and all(others)
+                found += self._causes_of(self._compared(pair, "twins", False, others_agree, frozenset()))
         for left, right, scope, pair in self.configuration_pairs:
             if pair.different:
-                repeats = [self.reproducible(left), self.reproducible(right)]
-                agree = False if False in repeats else True if repeats == [True, True] else None
+                twins = [self.reproducible(left), self.reproducible(right)]
+                agree = False if False in twins else True if twins == [True, True] else None
                 pair = self._without_noise(pair, left, right)
                 found += self._causes_of(self._compared(pair, scope, agree, False, self._by_twins(left, right)))
         return merge(found)
@@ -193,9 +195,9 @@ class Case:
         return ComparedPair(pair, scope, facts[0], facts[1], scope != "twins")
 
     def _compared(
-        self, pair: PairComparison, scope: Scope, agree: bool | None, elsewhere: bool, by_twins: frozenset[Node]
+        self, pair: PairComparison, scope: Scope, agree: bool | None, others_agree: bool, by_twins: frozenset[Node]
     ) -> ComparedPair:
-        return ComparedPair(pair, scope, self.facts(pair.left), self.facts(pair.right), agree, elsewhere, by_twins)
+        return ComparedPair(pair, scope, self.facts(pair.left), self.facts(pair.right), agree, others_agree, by_twins)
 
     @cached_property
     def compared(self) -> list[PairComparison]:

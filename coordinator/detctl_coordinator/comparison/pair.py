@@ -17,11 +17,11 @@ from detctl_coordinator.comparison.first_divergence import (
     compared_steps,
 )
 from detctl_coordinator.comparison.generators import used_generators
-from detctl_coordinator.comparison.left_out import SampledStream, notes_on
 from detctl_coordinator.comparison.ranks.ranks import match_ranks
 from detctl_coordinator.comparison.ranks.world_size import MERGED, UnitedBatches, compare_merged, compare_united
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import DECIDING, UNUSED, WORKERS, Extent, Node, affected_by, harmless, roots
+from detctl_coordinator.comparison.sampled_streams import SampledStream, notes_on
 from detctl_coordinator.comparison.steps.coverage import blind_stages
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey

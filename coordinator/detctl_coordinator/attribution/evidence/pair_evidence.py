@@ -51,14 +51,14 @@ class Evidence:
     right: RunFacts
     suspects: tuple[Suspect, ...] = ()
     twins_agree: bool | None = None
-    elsewhere_agree: bool = False  # scope "twins": the twins of another machine agree
+    other_twins_agree: bool = False  # scope "twins": the twins of another machine agree
 
     @property
     def stage(self) -> Stage:
         return self.root.node.stage
 
     @property
-    def within(self) -> bool:
+    def between_twins(self) -> bool:
         """Whether the two runs are twins, so that the code itself must cause the difference."""
         return self.scope == "twins"
 
@@ -88,7 +88,7 @@ class Evidence:
         return state is not None and state.step == self.root.step + 1 and in_both(state)
 
     @property
-    def evaluates_alone(self) -> str:
+    def one_sided_evaluation(self) -> str:
         """A line if only one run evaluates at the root's step or the step before, else empty."""
         for node, d in sorted(self.pair.differences.items()):
             alone = [s for s in d.sites if s.left is None or s.right is None]
@@ -111,7 +111,7 @@ class Evidence:
         return max(sizes, key=("ulp", "small", "gross").index, default=None)
 
     @property
-    def ended_by_itself(self) -> str:
+    def early_exit(self) -> str:
         """A line if one run ended before the root's step and the other continued, else empty."""
         if in_both(self.root):
             return ""

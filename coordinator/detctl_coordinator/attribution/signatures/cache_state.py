@@ -23,7 +23,7 @@ def leftover_files(evidence: Evidence) -> list[CauseFinding]:
 
 
 def _found(evidence: Evidence) -> list[CauseFinding]:
-    if evidence.within or settings_that_fit(evidence) or evidence.family("workers"):
+    if evidence.between_twins or settings_that_fit(evidence) or evidence.family("workers"):
         return []
     found = opened_by_one(evidence)
     if not found or evidence.differs(Stage.LISTING) or not all(name.startswith(OWN_FOLDERS) for name in found):

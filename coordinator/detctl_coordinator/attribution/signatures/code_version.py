@@ -13,7 +13,7 @@ COMMAND_SITE = "command"
 
 def code_version(evidence: Evidence) -> list[CauseFinding]:
     """Matches any root if the digest of the sources, or a recorded source file, differs. Twins share one source."""
-    if evidence.within:
+    if evidence.between_twins:
         return []
     lines = [s.description for s in evidence.family("code")]
     code = evidence.pair.differences.get(Node(Stage.CODE))
@@ -33,7 +33,7 @@ def code_version(evidence: Evidence) -> list[CauseFinding]:
 def other_files(evidence: Evidence) -> list[CauseFinding]:
     """Matches if trainings run in place and files of their folders differ that are not their modules. Tried last."""
     lines = [s.description for s in evidence.family("folder")]
-    if evidence.within or not lines:
+    if evidence.between_twins or not lines:
         return []
     lines.append(
         "The script and its modules are the same. Other files of the folder differ; an earlier run may have written them."

@@ -11,7 +11,7 @@ from detctl_coordinator.domain.fingerprint import Stage
 
 def config_drift(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a setting without a cause word of its own differs and can affect the root, or if equal code took another path."""
-    if evidence.within:
+    if evidence.between_twins:
         return []
     settings, files = settings_that_fit(evidence), other_settings(evidence)
     if settings or files:
@@ -44,7 +44,7 @@ def _fits(suspect: Suspect, evidence: Evidence) -> bool:
     if suspect.deliberate or suspect.key.startswith(("recipe.parameters.", "recipe.command")):
         return True
     if suspect.read_at:
-        if evidence.state_diverges_next and evidence.evaluates_alone:
+        if evidence.state_diverges_next and evidence.one_sided_evaluation:
             return False  # the variable enables an evaluation, which draws: extra-rng-draw is narrower
         return evidence.stage not in (Stage.LISTING, Stage.RNG)
     return evidence.stage not in (Stage.LISTING, Stage.FILES, Stage.RNG) and suspect.family in ("config", "hash")

@@ -14,7 +14,7 @@ FIX = "Use the same data in both runs: compare the checksums of the files named 
 def data_content(evidence: Evidence) -> list[CauseFinding]:
     """Matches if names are missing or extra in a listing, if other files are opened, or if samples differ though names, order
     and random states agree."""
-    if evidence.within:
+    if evidence.between_twins:
         return []
     stage, kind = evidence.stage, evidence.root.kind
     if stage is Stage.LISTING and kind != "permutation":

@@ -27,7 +27,7 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
         lines.append(f"The data is on different file systems: {kinds[0]} and {kinds[1]}.")
     for suspect in evidence.family("listing"):
         lines.append(f"The audit varied the order. {suspect.description}")
-    if evidence.within:
+    if evidence.between_twins:
         lines.append("The order differs between twins on one machine, since each run lists its own copy of the folder.")
     at = next((clue.where for clue in clues if clue.where), "")
     fix = f"Sort the names that the listing returns ({at})." if at else "Sort the names that the listing returns."

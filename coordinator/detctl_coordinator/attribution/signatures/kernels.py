@@ -12,7 +12,7 @@ from detctl_coordinator.domain.fingerprint import Stage
 def hardware_fault(evidence: Evidence) -> list[CauseFinding]:
     """Matches if one element of one tensor differs by a power of two between twins, deterministic algorithms are on, and the
     twins of another machine agree."""
-    if not evidence.within or not evidence.elsewhere_agree or evidence.stage not in NUMERIC:
+    if not evidence.between_twins or not evidence.other_twins_agree or evidence.stage not in NUMERIC:
         return []
     if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng") or not deterministic(evidence):
         return []
@@ -33,14 +33,14 @@ def hardware_fault(evidence: Evidence) -> list[CauseFinding]:
 
 def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a computed value differs between twins by rounding while inputs and random states agree."""
-    if not evidence.within or evidence.stage not in NUMERIC or evidence.stage is Stage.INIT:
+    if not evidence.between_twins or evidence.stage not in NUMERIC or evidence.stage is Stage.INIT:
         return []
     if evidence.root.kind != "content" or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
     if evidence.size not in ("ulp", "small") or deterministic(evidence) or evidence.state_diverges_next:
         return []
     lines = [describe(evidence), "Inputs and random states agree, but results differ by rounding from run to run."]
-    if evidence.elsewhere_agree:
+    if evidence.other_twins_agree:
         lines.append(f"Only {evidence.left.machine} does not reproduce its own result.")
     fix = (
         "Call torch.use_deterministic_algorithms(True) and set torch.backends.cudnn.benchmark = False and "

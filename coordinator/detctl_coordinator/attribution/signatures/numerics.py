@@ -16,7 +16,7 @@ COMPUTED = (*NUMERIC, Stage.SAMPLE, Stage.BATCH)
 def thread_count(evidence: Evidence) -> list[CauseFinding]:
     """Matches if thread counts differ and the first difference is a computed value, by rounding."""
     suspects = evidence.family("threads")
-    if evidence.within or not suspects or not _differs_by_rounding(evidence):
+    if evidence.between_twins or not suspects or not _differs_by_rounding(evidence):
         return []
     if _other_fact_fits_better(evidence, suspects):
         return []
@@ -42,7 +42,7 @@ def _other_fact_fits_better(evidence: Evidence, suspects: list[Suspect]) -> bool
 def cpu_isa(evidence: Evidence) -> list[CauseFinding]:
     """Matches if another instruction set was used (reported by the probe, or set by a variable) and computed values differ."""
     suspects = evidence.family("isa")
-    if evidence.within or not suspects or not _differs_by_rounding(evidence):
+    if evidence.between_twins or not suspects or not _differs_by_rounding(evidence):
         return []
     variables = [s for s in suspects if s.key.startswith("variables.")]
     if evidence.family("library") and not any(s.deliberate for s in suspects) and not variables:
@@ -71,7 +71,7 @@ def cpu_isa(evidence: Evidence) -> list[CauseFinding]:
 def precision_mode(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a switch of TF32, autocast or reduced precision differs and computed values differ."""
     suspects = evidence.family("precision")
-    if evidence.within or not suspects or not _differs_by_rounding(evidence):
+    if evidence.between_twins or not suspects or not _differs_by_rounding(evidence):
         return []
     lines = [*map(_format, suspects), describe(evidence)]
     fix, settings = "Use the same precision settings in both runs.", [s.key for s in suspects]
@@ -82,7 +82,7 @@ def precision_mode(evidence: Evidence) -> list[CauseFinding]:
 def library_version(evidence: Evidence) -> list[CauseFinding]:
     """Matches if the version of a package that computes or decodes differs, and so does a computed value or a random state."""
     suspects = evidence.family("library")
-    if evidence.within or not suspects or evidence.stage in (Stage.LISTING, Stage.FILES, Stage.CODE):
+    if evidence.between_twins or not suspects or evidence.stage in (Stage.LISTING, Stage.FILES, Stage.CODE):
         return []
     lines = [s.description for s in sorted(suspects, key=_most_relevant_first)[:8]]
     if len(suspects) > 8:

@@ -26,8 +26,8 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
         return []
     change = reordering_of(evidence)
     ordered = evidence.root.kind == "permutation" or change is not None or only_labels_differ(evidence)
-    raced = evidence.within and change is not None and change.nearby and evidence.root.kind != "permutation"
-    raced = raced or bool(evidence.within and evidence.notes("unordered"))
+    raced = evidence.between_twins and change is not None and change.nearby and evidence.root.kind != "permutation"
+    raced = raced or bool(evidence.between_twins and evidence.notes("unordered"))
     if not notes and (not ordered or raced or evidence.notes("unseeded-rng") or uses_system_random(evidence)):
         return []
     lines = [n.description for n in notes]
@@ -47,7 +47,9 @@ def concurrency(evidence: Evidence) -> list[CauseFinding]:
     """Matches if twins see other data while random states agree, and a note reports that the program takes results as they finish.
     Without that note, it matches the same samples in another order if they moved only a little or if the hash seed is fixed."""
     noted = evidence.notes("unordered")
-    if not evidence.within or evidence.stage not in (STAGES if noted else (Stage.FILES, Stage.SAMPLE, Stage.BATCH)):
+    if not evidence.between_twins or evidence.stage not in (
+        STAGES if noted else (Stage.FILES, Stage.SAMPLE, Stage.BATCH)
+    ):
         return []
     if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []

@@ -48,9 +48,9 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     """Matches a generator that no seed controls: a note reports it, its first state differs, or values differ that look random
     although all recorded states agree."""
-    possible = not evidence.twins_agree and (evidence.within or evidence.scope == "runs")
+    possible = not evidence.twins_agree and (evidence.between_twins or evidence.scope == "runs")
     # Optimizer settings that differ between runs with equal requests were drawn at random, for example by a search.
-    same_request = evidence.within or not evidence.suspects
+    same_request = evidence.between_twins or not evidence.suspects
     settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE and same_request else []
     if not (evidence.stage in STAGES or settings) or not (possible or _noted_and_untested(evidence)):
         return []
@@ -97,7 +97,7 @@ def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
     in_workers = evidence.root.node.part == WORKERS
     if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) and not in_workers:
         return []
-    if evidence.twins_agree or not (evidence.within or evidence.scope == "runs"):
+    if evidence.twins_agree or not (evidence.between_twins or evidence.scope == "runs"):
         return []
     workers = evidence.workers() or 0
     main_unseeded = any(not _in_worker(n) for n in evidence.notes("unseeded-rng"))
@@ -160,7 +160,7 @@ def _extra_draw(evidence: Evidence, lines: list[str]) -> CauseFinding:
 
 def _possible_draws(evidence: Evidence) -> list[str]:
     """Returns lines about an evaluation of only one run, or a variable that the script reads, which may explain the draw."""
-    alone = evidence.evaluates_alone
+    alone = evidence.one_sided_evaluation
     lines = [alone] if alone else []
     return lines + evidence.variables_read
 

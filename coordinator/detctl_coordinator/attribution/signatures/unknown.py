@@ -14,16 +14,16 @@ SUSPECTS_SHOWN = 8
 
 def unknown(evidence: Evidence) -> list[CauseFinding]:
     """Always matches. The origin is code if twins differ, environment if configurations of one machine differ, else unknown."""
-    ended = evidence.ended_by_itself
+    ended = evidence.early_exit
     lines = [ended, describe(evidence), *evidence.optimizer_settings]
     equal = [s.word for s in Stage if s < evidence.stage and evidence.observed_equal(s)]
     if equal:
         lines.append(f"These stages are equal up to here and therefore excluded: {', '.join(equal)}.")
     origin: OriginWord | None = None
-    if evidence.within:
+    if evidence.between_twins:
         origin = "code"
         lines.append("Twins differ, so the cause is not a difference between machines.")
-        if evidence.elsewhere_agree:
+        if evidence.other_twins_agree:
             lines.append(
                 f"Only {evidence.left.machine} does not reproduce its own result. Without signs of a bit flip, this does not prove "
                 "a hardware fault."

@@ -12,7 +12,7 @@ STAGES = (Stage.RNG, Stage.FILES, Stage.ORDER, Stage.SAMPLE, Stage.BATCH)
 
 def worker_count(evidence: Evidence) -> list[CauseFinding]:
     """Matches a root in the stages of the data if the number of workers differs."""
-    if evidence.within or evidence.stage not in STAGES:
+    if evidence.between_twins or evidence.stage not in STAGES:
         return []
     suspects = evidence.family("workers")
     lines = [s.description + (" (varied by the audit)" if s.deliberate else "") for s in suspects]

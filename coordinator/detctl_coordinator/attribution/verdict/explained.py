@@ -96,7 +96,7 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         if cause.cause not in {known.cause for known in rest}:
             rest = [*rest, cause.model_copy(update={"evidence": [round_.transplant_evidence, *cause.evidence]})]
     if round_.hardware_fault:
-        fix = "Test the memory and the devices of {machine}, and use another machine until then."
+        fix = "Test the memory and the devices of {machine}, and use another machine in the meantime."
         rest = _with_shown_cause(rest, "hardware-fault", round_.hardware_fault, fix, verdict)
     if round_.uninitialised_memory:
         fix = "Write to memory before reading it: use torch.zeros instead of torch.empty, or fill the whole tensor."
@@ -104,7 +104,7 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     for finding in fits:
         if finding.factor.masks:
             rest = [_with_evidence(cause, finding) for cause in rest]
-    # The runs agree in the all-equal baseline, so no further cause exists.
+    # The runs agree in the all-equal baseline and every factor has a result, so the confirmed causes suffice.
     if round_.answered and confirmed:
         notes += [f"{cause.cause} is excluded: the confirmed causes explain the difference." for cause in rest]
         rest = []

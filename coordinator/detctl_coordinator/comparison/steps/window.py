@@ -16,7 +16,7 @@ from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 RECURRING = (Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
 
 
-def ended_by_itself(reader: RunReader) -> bool:
+def exited_normally(reader: RunReader) -> bool:
     """Returns whether every rank sealed when its own script exited, with exit code 0."""
     seals = reader.seals()
     outcome = reader.run.outcome
@@ -70,7 +70,7 @@ def training_steps(reader: RunReader) -> tuple[int, int] | None:
 
 def known_steps(reader: RunReader) -> int | None:
     """Returns the step below which all steps are known; None: the run is known to its end."""
-    return None if ended_by_itself(reader) else finished_steps(reader)
+    return None if exited_normally(reader) else finished_steps(reader)
 
 
 def common_steps(limits: Iterable[int | None]) -> int | None:
