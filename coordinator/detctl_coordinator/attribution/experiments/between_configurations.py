@@ -28,9 +28,8 @@ from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.fingerprint import Stage
 
 NAMED_MAX = 6
-FACTORS_MAX = (
-    13  # factors tried one by one: two runs each, two for the baseline and two for the fix are thirty experiments
-)
+# Factors that are released one by one. Two runs each, two for the baseline and two for the fix are thirty experiments.
+FACTORS_MAX = 13
 
 NOTHING_TO_SET = "None was run, because detctl cannot set what differs between the configurations"
 STILL_DIFFERENT = (

@@ -16,9 +16,8 @@ from detctl_coordinator.comparison.steps.window import finished_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 TWINS = 3  # runs of a trial that may be random; two would agree at random too often
-PROOF_TWINS = (
-    6  # runs of the last trial, which confirms a cause: with a 50:50 choice, six agree at random in 3 % of cases
-)
+# Runs of the last trial, which confirms a cause. With a 50:50 choice, six runs agree at random in 3 % of cases.
+PROOF_TWINS = 6
 
 STILL_RANDOM = "With seeds, identity and hash seed made equal, the twins still diverge, so no cause is confirmed."
 

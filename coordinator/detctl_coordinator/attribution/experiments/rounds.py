@@ -60,9 +60,7 @@ class Round:
     findings: list[Finding] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
-    hardware_fault: str = (
-        ""  # evidence: one machine diverges from itself with everything fixed, and an equal machine does not
-    )
+    hardware_fault: str = ""  # evidence: only one of two equal machines diverges from itself with everything fixed
     uninitialised_memory: str = ""  # evidence: memory is read before it is written
     fix: Fix | None = None
     causes_after_transplant: tuple[
