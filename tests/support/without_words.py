@@ -20,7 +20,8 @@ def without_words(patch: pytest.MonkeyPatch) -> None:
     _blank(patch, Note, text=PLACEHOLDER)
     _blank(patch, CauseFinding, evidence=(PLACEHOLDER,), fix=PLACEHOLDER, description=PLACEHOLDER)
     _blank(patch, rounds.Finding, description=PLACEHOLDER)
-    patch.setattr(Suspect, "description", property(lambda self: PLACEHOLDER))
+    for name in ("description", "listed"):
+        patch.setattr(Suspect, name, property(lambda self: PLACEHOLDER))
     patch.setattr(rounds, "by_experiment", lambda text: PLACEHOLDER)
 
     def blanked(reader: Any) -> list[dict[str, Any]]:

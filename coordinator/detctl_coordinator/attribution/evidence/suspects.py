@@ -60,14 +60,24 @@ class Suspect:
 
     @property
     def description(self) -> str:
+        """`TZ differs: UTC vs CET, read at train.py:5`."""
         read = f", read at {self.read_at}" if self.read_at else ""
+        values = self._shown_values()
+        return f"{self.name} differs{f': {values}' if values else f' {NOT_RECORDED}'}{read}"
+
+    @property
+    def listed(self) -> str:
+        """`TZ (UTC vs CET)`, for lists of facts."""
+        values = self._shown_values()
+        return f"{self.name} ({values})" if values else self.name
+
+    def _shown_values(self) -> str:
+        """Returns both values without credentials; empty if they look the same, since they are not recorded."""
         values = [value or "" for value in (self.left, self.right)]
         if names_a_secret(self.key.rpartition(".")[2]):  # an audit may have varied it
             values = [NOT_RECORDED if value else "" for value in values]
-        sides = [_short(shown_value(redact_value(value))) or "(unset)" for value in values]
-        if sides[0] == sides[1]:
-            return f"{self.name} differs {NOT_RECORDED}{read}"
-        return f"{self.name} differs: {sides[0]} vs {sides[1]}{read}"
+        left, right = (_short(shown_value(redact_value(value))) or "(unset)" for value in values)
+        return "" if left == right else f"{left} vs {right}"
 
 
 def _short(value: str) -> str:

@@ -61,7 +61,7 @@ def between_configurations(
         round_.note = f"{NOTHING_TO_SET} ({_names(suspects)})."
         return round_
     if held:
-        only = runner.run(Trial(f"Only {format_settings(held)} equal", bases, held))[0]
+        only = runner.run(Trial(f"Only {format_settings(held)} set", bases, held))[0]
         round_.rows.append(runner.row(only))
         round_.equalised = runner.agree(only)
         if round_.equalised or not (factors or transplants):

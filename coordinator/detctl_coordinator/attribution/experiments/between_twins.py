@@ -59,7 +59,7 @@ def _masked(
     spec = case.representative(runs).run.spec
     hiding = masks(spec)
     everything = {**equal, **{factor: factor.equal for factor in hiding}}
-    description = "Workers, threads and nondeterministic kernels are fixed as well"
+    description = "All-equal baseline, with workers, threads and nondeterministic kernels fixed as well"
     baseline = runner.run(Trial(description, (until_compared(spec, case),) * TWINS, everything))[0]
     round_.rows.append(runner.row(baseline))
     if runner.agree(baseline):

@@ -23,7 +23,7 @@ def all_equal(
     runner: ExperimentRunner, round_: Round, bases: tuple[RunSpec, ...], equal: Mapping[Factor, str]
 ) -> Result:
     """Returns the all-equal baseline. The round gets whether its runs agree, or a note why they have no result."""
-    baseline = runner.run(Trial("All settings that can be set are equal", bases, equal))[0]
+    baseline = runner.run(Trial("All-equal baseline, with every setting equal that detctl can set", bases, equal))[0]
     round_.rows.append(runner.row(baseline))
     round_.equalised = runner.agree(baseline)
     if round_.equalised is None:
@@ -112,7 +112,7 @@ def find_fix(
     if not acting:
         return
     values = {**held, **acting}
-    result = runner.run(Trial(f"Only {format_settings(values)} equal", bases, values))[0]
+    result = runner.run(Trial(f"Only {format_settings(values)} set", bases, values))[0]
     round_.rows.append(runner.row(result))
     if result.problem:
         return

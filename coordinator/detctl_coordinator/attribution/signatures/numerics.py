@@ -118,5 +118,5 @@ def _caveats(evidence: Evidence, suspects: list[Suspect]) -> list[str]:
     rest = [s for s in evidence.family("threads", "isa", "library", "precision", "hardware") if s not in suspects]
     if not rest:
         return []
-    shown = "; ".join(s.description for s in rest[:4]) + (f"; and {len(rest) - 4} more" if len(rest) > 4 else "")
-    return [f"Only an experiment can exclude these facts, which differ as well: {shown}"]
+    shown = ", ".join(s.listed for s in rest[:4]) + (f" and {len(rest) - 4} more" if len(rest) > 4 else "")
+    return [f"Other facts differ as well, and only an experiment can exclude them: {shown}."]

@@ -38,10 +38,10 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
             fix = "Run again with PYTHONHASHSEED=0. If the twins then agree, replace hash() by hashlib and sort sets."
     else:
         if evidence.suspects:
-            shown = "; ".join(s.description for s in evidence.suspects[:SUSPECTS_SHOWN])
+            shown = ", ".join(s.listed for s in evidence.suspects[:SUSPECTS_SHOWN])
             more = len(evidence.suspects) - SUSPECTS_SHOWN
-            rest = f"; and {more} more" if more > 0 else ""
-            lines.append(f"These facts differ, but are not known to affect this stage: {shown}{rest}")
+            rest = f" and {more} more" if more > 0 else ""
+            lines.append(f"These facts differ, but are not known to affect this stage: {shown}{rest}.")
         else:
             lines.append("No recorded fact of the environments differs.")
         if evidence.twins_agree and evidence.left.machine == evidence.right.machine and not evidence.family("hardware"):

@@ -159,7 +159,9 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
                 "cause": word,
                 "origin": "code" if CAUSES[word] == "code" else "environment",
                 "clues": clues,
-                "fix": f"Set {factor.shown} to the same value in both runs.",
+                "fix": f"Set {factor.shown} to the same value in both runs."
+                if factor.swaps
+                else f"Set {factor.format_value(factor.equal)} in both runs.",
                 "fix_settings": [factor.key],
                 "fix_at": "",
                 "change": change_of(word, clues),
