@@ -45,7 +45,7 @@ PARENTS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.ARTIFACT: (Stage.UPDATE, Stage.INIT),
 }
 
-UNUSED = "idle"  # the part of random states that differ and are never used, so that they affect nothing
+UNUSED = "unused"  # the part of random states that differ and are never used, so that they affect nothing
 WORKERS = "workers"
 # Stages that random states inside workers affect.
 FED_BY_WORKERS = frozenset({Stage.FILES, Stage.SAMPLE, Stage.BATCH})
@@ -56,7 +56,7 @@ FED_BY_UPDATE = frozenset({Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLL
 @dataclass(frozen=True, order=True)
 class Node:
     """A stage in a phase, over all ranks. `part` splits random states: "" for the main process, "workers" for DataLoader workers,
-    "idle" for generators that differ and are never used."""
+    "unused" for generators that differ and are never used."""
 
     stage: Stage
     phase: Phase = Phase.TRAIN

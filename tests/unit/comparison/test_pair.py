@@ -144,7 +144,7 @@ def test_an_unseeded_generator_that_nobody_draws_from_is_no_root() -> None:
 
     pair = compare_pair(run("gpu1", "a").build(), run("gpu2", "b").carry("init", *DOWNSTREAM).build())
     assert [root.node.stage for root in pair.roots] == [Stage.INIT]
-    assert [d.node.part for d in pair.benign] == ["idle"]
+    assert [d.node.part for d in pair.benign] == ["unused"]
 
 
 def test_a_draw_from_a_seeded_generator_is_found_behind_an_idle_one() -> None:
