@@ -79,9 +79,9 @@ def describe(evidence: Evidence) -> str:
     """Returns what differs at the root, in one line."""
     root = evidence.root
     lead = root.lead
-    difference = f": {lead.description}" if lead is not None and lead.description else ""
+    difference = lead.description if lead is not None and lead.description else "the runs differ"
     more = f" (and {len(root.sites) - 1} more fingerprints of this step)" if len(root.sites) > 1 else ""
-    return f"{root.site} differs at step {root.step}{_on_ranks(evidence)}{difference}{more}"
+    return f"{root.site} at step {root.step}{_on_ranks(evidence)}: {difference}{more}"
 
 
 def _on_ranks(evidence: Evidence) -> str:
