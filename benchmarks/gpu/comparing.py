@@ -12,7 +12,7 @@ from typing import Any
 
 from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.verdict.outcome import decide
-from detctl_coordinator.comparison.first_divergent_operation import Culprit, culprit
+from detctl_coordinator.comparison.first_divergent_operation import DivergentOperation, first_divergent_operation
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Seal, SealedStream, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_probe.transport.chain import ZERO, StepFold, chain, record_hash
@@ -138,9 +138,9 @@ def compared(runs: Sequence[RecordedRun]) -> Finding:
     operation = at = ""
     diverged = next((pair for pair in case.compared if pair.different), None)
     if diverged is not None and diverged.left.level == "op" and diverged.first is not None:
-        found = culprit(diverged, diverged.first.step)
-        operation = found.op if isinstance(found, Culprit) else found
-        at = ", ".join(found.at) if isinstance(found, Culprit) else ""
+        found = first_divergent_operation(diverged, diverged.first.step)
+        operation = found.op if isinstance(found, DivergentOperation) else found
+        at = ", ".join(found.at) if isinstance(found, DivergentOperation) else ""
     return Finding(
         decision.outcome, decision.origin, first.cause if first else "", first.site if first else "", first.step if first else -1,
         operation, at, decision.unverified_because, tuple(first.evidence) if first else (),

@@ -78,7 +78,7 @@ def test_another_cpu_shows_the_operation_and_its_size(house: House) -> None:
     verdict = audit(house, *where)
     zoom = verdict["zoom"]
     assert verdict["causes"][0]["cause"] == "cpu-isa"
-    assert zoom["words"].startswith("inputs equal") and 0 < zoom["relative"] < 1e-5 and zoom["ulp"] < 100
+    assert zoom["words"].startswith("the inputs are equal") and 0 < zoom["relative"] < 1e-5 and zoom["ulp"] < 100
     assert [run.rpartition("/")[2] for run in zoom["runs"]] == ["zoom-0", "zoom-0"]
 
 

@@ -8,7 +8,7 @@ from detctl_coordinator.attribution.case import JudgeRequest
 from detctl_coordinator.attribution.verdict.judge import judge
 from detctl_coordinator.comparison.first_divergence import Side, compare_streams
 from detctl_coordinator.comparison.pair import compare_pair
-from detctl_coordinator.comparison.steps.schedule import THINNED, Schedule, schedule_of, since
+from detctl_coordinator.comparison.steps.schedule import SAMPLED_STAGES, Schedule, schedule_of, since
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,7 +23,9 @@ PLANS = st.dictionaries(st.integers(1, STEPS - 1), PERIODS, max_size=3)
 SCHEDULE = st.tuples(PERIODS, PLANS).map(lambda drawn: Schedule(tuple(sorted({**drawn[1], 0: drawn[0]}.items()))))
 VALUES = st.lists(st.integers(0, 1), min_size=STEPS, max_size=STEPS)
 CHANGES = st.lists(
-    st.tuples(st.sampled_from([s.word for s in sorted(THINNED)] + ["loss"]), st.integers(0, STEPS - 1), st.booleans()),
+    st.tuples(
+        st.sampled_from([s.word for s in sorted(SAMPLED_STAGES)] + ["loss"]), st.integers(0, STEPS - 1), st.booleans()
+    ),
     max_size=3,
 )
 
@@ -59,7 +61,7 @@ def trained(name: str, schedule: Schedule, changes: list[tuple[str, int, bool]],
     builder = RunBuilder(name, twin).train(STEPS)
     for stage, step, onward in changes:
         builder.change(stage, step, "x", onward=onward)
-    return thinned(builder, {stage.word: schedule for stage in THINNED})
+    return thinned(builder, {stage.word: schedule for stage in SAMPLED_STAGES})
 
 
 @given(VALUES, VALUES, SCHEDULE, SCHEDULE, st.booleans())
@@ -102,13 +104,13 @@ def test_a_step_that_was_to_be_taken_and_is_missing_is_a_difference(
 
 
 @given(SCHEDULE, SCHEDULE)
-def test_chains_are_asked_as_far_as_plans_agree(ours: Schedule, theirs: Schedule) -> None:
+def test_chains_are_read_as_far_as_plans_agree(ours: Schedule, theirs: Schedule) -> None:
     apart = ours.same_until(theirs)
     for step in range(STEPS if apart is None else apart):
         assert ours.takes(step) == theirs.takes(step)
     run = stream([0] * STEPS, ours, "gpu1")
-    told = schedule_of(run, KEY)
-    assert all(told.takes(step) == ours.takes(step) for step in range(STEPS))
+    known = schedule_of(run, KEY)
+    assert all(known.takes(step) == ours.takes(step) for step in range(STEPS))
     assert since(ours, ours, 0) == 0
 
 
@@ -124,12 +126,14 @@ def test_what_differs_has_a_root_and_equal_runs_are_equal(ours: Schedule, theirs
 
 @given(SCHEDULE, SCHEDULE, CHANGES)
 @settings(max_examples=60, deadline=None)
-def test_identical_is_said_only_of_what_was_compared(ours: Schedule, theirs: Schedule, changes: list[Any]) -> None:
+def test_identical_is_reported_only_for_what_was_compared(ours: Schedule, theirs: Schedule, changes: list[Any]) -> None:
     runs = trained("gpu1", ours, []), trained("gpu1", theirs, changes, 1)
     verdict = judge(JudgeRequest("a1", "digits", runs, window=(0, STEPS)))
     both = [step for step in range(STEPS) if ours.takes(step) and theirs.takes(step)]
     if verdict.outcome == "identical" and len(both) < STEPS:
-        assert any(f"update in {len(both)} of {STEPS} steps; the rest was left out" in note for note in verdict.notes)
+        assert any(
+            f"of {STEPS} steps only" in note and f"update in {len(both)} steps" in note for note in verdict.notes
+        )
     for run in runs:
         run.index = {key: entries for key, entries in run.index.items() if key.stage is not Stage.UPDATE}
         run.content = {key: rows for key, rows in run.content.items() if key.stage is not Stage.UPDATE}
@@ -141,10 +145,10 @@ def test_a_stage_that_was_recorded_in_no_common_step_is_not_verified() -> None:
     odd = [row for row in runs[1].rows if row.stage is not Stage.UPDATE or row.step % 2 == 1]
     runs[1].rows = odd
     even = thinned(runs[0], {"update": Schedule(((0, 2),))})
-    other = runs[1].asked(budget_share=0.02).build()  # no plan was told: what is there was taken
+    other = runs[1].asked(budget_share=0.02).build()  # no plan is known, so the steps that exist were recorded
     verdict = judge(JudgeRequest("a1", "digits", (even, other), window=(0, 6)))
     assert verdict.outcome == "unverified"
-    assert any("update was recorded in no step that both runs took" in why for why in verdict.unverified_because)
+    assert any("update was not recorded in any step by both runs" in why for why in verdict.unverified_because)
 
 
 def test_a_seal_whose_plans_cannot_be_is_damage() -> None:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import hypothesis.strategies as st
 from detctl_coordinator.attribution.case import Case, JudgeRequest
-from detctl_coordinator.attribution.experiments.between_arms import DISTURBED
+from detctl_coordinator.attribution.experiments.between_configurations import DISTURBED
 from detctl_coordinator.attribution.experiments.delta_debugging import smallest
+from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, RunsNeededError
 from detctl_coordinator.attribution.experiments.explore import explore
 from detctl_coordinator.attribution.experiments.rounds import Round
-from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.verdict.explained import with_experiments
 from detctl_coordinator.attribution.verdict.report import build_verdict
 from detctl_coordinator.domain.run import RunSpec
@@ -33,15 +33,15 @@ NAMES = sorted({name for values in NATIVE.values() for name in values})
 @dataclass(frozen=True)
 class World:
     """acts: settings whose value enters the numbers; together: two that act only where both differ from the first machine's;
-    hidden: the machines differ in something that cannot be set; deaf: settings that keep their native value whatever is asked;
-    fragile: a setting under whose second value the machines part."""
+    hidden: the machines differ in something that cannot be set; deaf: settings that keep their native value whatever is requested;
+    fragile: a setting under whose second value the machines diverge."""
 
     acts: frozenset[str] = frozenset()
     together: frozenset[str] = frozenset()
     hidden: bool = False
     deaf: frozenset[str] = frozenset()
     fragile: str = ""
-    sham: bool = False  # being told anything at all changes the numbers
+    control_changes: bool = False  # setting anything at all changes the numbers
     runs: list[str] = field(default_factory=list)
 
     def run(self, spec: RunSpec) -> MemoryRun:
@@ -56,7 +56,7 @@ class World:
             value.append(all(now.get(name) != NATIVE["gpu1"].get(name) for name in self.together))
         if self.hidden or (self.fragile and now.get(self.fragile) == NATIVE["gpu2"].get(self.fragile)):
             value.append(machine)
-        if self.sham and spec.variables:
+        if self.control_changes and spec.variables:
             value.append("disturbed")
         builder = RunBuilder(machine, run_id=spec.run_id).asked(
             run_id=spec.run_id, twin=spec.twin, variables=spec.variables, purpose=spec.purpose
@@ -67,7 +67,7 @@ class World:
 
 
 def explained(world: World, budget_runs: int = 0) -> tuple[Verdict, list[Round]]:
-    """As verdicts.py goes about it: whatever is wanted is run, and all is gone through again."""
+    """Runs what is requested and starts over, as verdicts.py does."""
     natives = [
         world.run(replace(RunBuilder(machine, twin).spec, run_id=f"{machine}-{twin}"))
         for machine in NATIVE
@@ -79,20 +79,20 @@ def explained(world: World, budget_runs: int = 0) -> tuple[Verdict, list[Round]]
     if verdict.outcome != "different":
         return verdict, []
     while True:
-        wanted = wanted_or(case, runs, budget_runs)
-        if isinstance(wanted, list):
+        requested = requested_or(case, runs, budget_runs)
+        if isinstance(requested, list):
             assert len(runs) - len(natives) <= (budget_runs or 30)
-            return with_experiments(verdict, wanted), wanted
-        assert not {spec.run_id for spec in wanted.specs} & set(runs)
-        runs |= {spec.run_id: world.run(spec) for spec in wanted.specs}
+            return with_experiments(verdict, requested), requested
+        assert not {spec.run_id for spec in requested.specs} & set(runs)
+        runs |= {spec.run_id: world.run(spec) for spec in requested.specs}
 
 
-def wanted_or(case: Case, runs: dict[str, MemoryRun], budget_runs: int) -> RunsNeededError | list[Round]:
+def requested_or(case: Case, runs: dict[str, MemoryRun], budget_runs: int) -> RunsNeededError | list[Round]:
     records = {run_id: run.run for run_id, run in runs.items()}
     try:
-        return explore(case, Lab("a1", records, lambda tried: case_of(runs, tried), budget_runs))
-    except RunsNeededError as wanted:
-        return wanted
+        return explore(case, ExperimentRunner("a1", records, lambda tried: case_of(runs, tried), budget_runs))
+    except RunsNeededError as requested:
+        return requested
 
 
 def case_of(runs: dict[str, MemoryRun], tried: Sequence[str]) -> Case:
@@ -122,8 +122,8 @@ def test_all_that_acts_is_confirmed_and_nothing_else(acts: frozenset[str]) -> No
     assert effects(rounds) == {name: name in acts for name in NAMES}
     assert len(confirmed(verdict)) == len(verdict.causes) > 0
     assert all(cause.confirmed_by == "swap" for cause in verdict.causes)
-    told = " ".join(line for cause in verdict.causes for line in cause.evidence)
-    assert all(f"env:{name}" in " ".join(c.fix for c in verdict.causes) + told for name in acts)
+    sent = " ".join(line for cause in verdict.causes for line in cause.evidence)
+    assert all(f"env:{name}" in " ".join(c.fix for c in verdict.causes) + sent for name in acts)
     fix = verdict.cheapest_fix
     assert fix is not None and fix.suffices and set(fix.set) == {f"env:{name}" for name in acts}
 
@@ -143,7 +143,7 @@ def test_what_cannot_be_set_confirms_nothing(acts: frozenset[str], deaf: frozens
 def test_those_that_act_together_are_found(some_names: list[str]) -> None:
     verdict, rounds = explained(World(together=frozenset(some_names)), budget_runs=200)
     assert effects(rounds) == {name: name in some_names for name in NAMES}
-    assert confirmed(verdict) and all(one.with_ for round_ in rounds for one in round_.findings if one.effect)
+    assert confirmed(verdict) and all(one.acts_with for round_ in rounds for one in round_.findings if one.effect)
     assert verdict.cheapest_fix is not None and verdict.cheapest_fix.suffices
 
 
@@ -157,14 +157,14 @@ def test_a_value_under_which_they_part_shows_nothing(acts: frozenset[str], fragi
     assert bool(confirmed(verdict)) == bool(acts - {fragile})
 
 
-def test_where_the_sham_changes_something_nothing_is_confirmed_and_nothing_more_is_run() -> None:
-    verdict, rounds = explained(World(acts=frozenset(["TZ"]), sham=True))
+def test_where_the_control_changes_something_nothing_is_confirmed_and_nothing_more_is_run() -> None:
+    verdict, rounds = explained(World(acts=frozenset(["TZ"]), control_changes=True))
     assert confirmed(verdict) == [] and rounds[0].note == DISTURBED and len(rounds[0].rows) == 1
 
 
 @settings(max_examples=12, deadline=None)
 @given(some.filter(bool), st.integers(1, 20))
-def test_a_budget_is_kept_and_what_was_not_tried_is_told(acts: frozenset[str], budget_runs: int) -> None:
+def test_a_budget_is_kept_and_what_was_not_tried_is_reported(acts: frozenset[str], budget_runs: int) -> None:
     verdict, rounds = explained(World(acts=acts), budget_runs)
     untried = {name for name, effect in effects(rounds).items() if effect is None}
     assert set(effects(rounds)) - untried <= set(NAMES)
@@ -174,8 +174,8 @@ def test_a_budget_is_kept_and_what_was_not_tried_is_told(acts: frozenset[str], b
 
 
 @given(st.frozensets(st.integers(0, 9), min_size=1))
-def test_delta_debugging_finds_the_smallest_set(culprits: frozenset[int]) -> None:
-    assert set(smallest(range(10), lambda some: culprits <= set(some)) or []) == culprits
+def test_delta_debugging_finds_the_smallest_set(acting: frozenset[int]) -> None:
+    assert set(smallest(range(10), lambda some: acting <= set(some)) or []) == acting
     assert smallest(range(10), lambda some: False) is None
     assert smallest(range(10), lambda some: None) is None
 
@@ -189,15 +189,16 @@ def test_what_the_owner_alone_can_set_is_named() -> None:
             builder.train(steps=2).carry("forward", "loss", "backward", "update", value=rate)
             runs[f"{machine}-{twin}"] = builder.build()
     case = case_of(runs, [])
-    rounds = wanted_or(case, runs, 0)
+    rounds = requested_or(case, runs, 0)
     assert isinstance(rounds, list)
     verdict = with_experiments(build_verdict(case), rounds)
     assert confirmed(verdict) == [] and verdict.experiments == []
-    assert "experiments: none was run: what the arms differ in cannot be set from here (DROP_RATE)" in verdict.notes
+    text = "None was run, because detctl cannot set what differs between the configurations (DROP_RATE)."
+    assert f"Experiments: {text}" in verdict.notes
 
 
-def test_processors_that_dispatch_by_themselves_are_told_by_their_lowest_common_set() -> None:
-    """Two CPUs, no variable set: with what both can do they agree, left alone they part."""
+def test_processors_that_dispatch_by_themselves_are_confirmed_by_their_lowest_common_set() -> None:
+    """Two CPUs, no variable set: with what both can do they agree, left alone they diverge."""
 
     class Processors(World):
         def run(self, spec: RunSpec) -> MemoryRun:

@@ -1,5 +1,5 @@
-"""Twins that part, in worlds whose chance is known: what makes it go is confirmed where it may be, masks never confirm, a fault is one
-machine's, and the self-test tells a probe that disturbs and a comparison that is blind."""
+"""Diverging twins in worlds whose randomness is known: a source that can be fixed is confirmed, masks never confirm, a hardware fault is
+found on one machine, and the self-test finds a probe that disturbs and a comparison that misses differences."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 from detctl_coordinator.attribution.case import Case, JudgeRequest
+from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, RunsNeededError
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
 from detctl_coordinator.attribution.experiments.rounds import Round
-from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.attribution.verdict.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.verdict.report import build_verdict
@@ -26,7 +26,7 @@ Chance = Literal["", "seed", "identity", "hash", "race", "fault", "coin", "empty
 
 @dataclass
 class World:
-    """chance: what twins draw; between: what parts the machines besides; disturbs, blind: what is wrong with the audit itself."""
+    """chance: the randomness of twins; between: a setting that also makes the machines diverge; disturbs, blind: defects of the audit."""
 
     chance: Chance = ""
     between: str = ""
@@ -39,11 +39,11 @@ class World:
         self._coin = random.Random(self.tossed)
 
     def run(self, spec: RunSpec) -> MemoryRun:
-        machine, asked = spec.arm.machine, spec.interventions
+        machine, requested = spec.arm.machine, spec.interventions
         drawn: object = 0
-        held = {"seed": "seed" in asked, "identity": "identity" in asked, "hash": spec.variables.get("PYTHONHASHSEED") == "0",
-                "race": asked.get("threads") == "1", "fault": machine != "gpu1", "coin": False,
-                "empty": "deterministic" in asked, "": True}  # fmt: skip
+        held = {"seed": "seed" in requested, "identity": "identity" in requested, "hash": spec.variables.get("PYTHONHASHSEED") == "0",
+                "race": requested.get("threads") == "1", "fault": machine != "gpu1", "coin": False,
+                "empty": "deterministic" in requested, "": True}  # fmt: skip
         if not held[self.chance]:
             drawn = self._coin.random() < 0.5 if self.chance == "coin" else next(self._dice)
         value: list[object] = [drawn]
@@ -54,19 +54,19 @@ class World:
         }
         if self.between:
             value.append(variables[self.between])
-        if self.disturbs and "bare" not in asked:
+        if self.disturbs and "bare" not in requested:
             value.append("instrumented")
         builder = RunBuilder(machine, run_id=spec.run_id).asked(
             run_id=spec.run_id,
             twin=spec.twin,
             variables=spec.variables,
-            interventions=asked,
+            interventions=requested,
             purpose=spec.purpose,
             step_to=spec.step_to,
             level=spec.level,
         )
         builder.fact("variables", {k: v for k, v in variables.items() if v}).train(steps=3)
-        for name, text in asked.items():
+        for name, text in requested.items():
             builder.detail["interventions"].append({"name": name, "value": text, "acted": True})
         if self.chance == "coin":  # what a signature says of it is wrong
             builder.note(
@@ -77,11 +77,11 @@ class World:
             )
         builder.carry("forward", "loss", "backward", "update", value=tuple(value))
         if self.chance == "empty":  # deterministic algorithms fill memory with NaN
-            builder.change("loss", 1, "", sketch=(float("deterministic" in asked), *sketch_of([0.5])[1:]))
-        if not self.blind and asked.get("fault") == "ulp:1":
+            builder.change("loss", 1, "", sketch=(float("deterministic" in requested), *sketch_of([0.5])[1:]))
+        if not self.blind and requested.get("fault") == "ulp:1":
             for stage in ("forward", "loss", "backward", "update"):
                 builder.change(stage, 1, "ulp")
-        if not self.blind and asked.get("fault") == "swap:1":
+        if not self.blind and requested.get("fault") == "swap:1":
             builder.change("order", 1, "swapped", onward=False)
             builder.change("batch", 1, "swapped", onward=False)
             for stage in ("forward", "loss", "backward", "update"):
@@ -102,27 +102,29 @@ def explained(
     case = case_of(runs, [])
     verdict = build_verdict(case)
     for _ in range(30):
-        wanted, rounds, checks = go(case, runs, verdict, test=test)
-        if wanted is None:
+        needed, rounds, checks = go(case, runs, verdict, test=test)
+        if needed is None:
             verdict = with_experiments(verdict, rounds) if rounds else verdict
             return (with_self_test(verdict, checks) if checks else verdict), rounds
-        runs |= {spec.run_id: world.run(spec) for spec in wanted.specs}
+        runs |= {spec.run_id: world.run(spec) for spec in needed.specs}
     raise AssertionError("the experiments come to no end")
 
 
 def go(case, runs, verdict, *, test):
-    lab = Lab("a1", {k: run.run for k, run in runs.items()}, lambda tried: case_of(runs, list(tried)), 200)
+    runner = ExperimentRunner(
+        "a1", {k: run.run for k, run in runs.items()}, lambda tried: case_of(runs, list(tried)), 200
+    )
     try:
-        rounds = explore(case, lab) if verdict.outcome == "different" else []
-        return None, rounds, self_test(case, lab, held_in(rounds)) if test else []
-    except RunsNeededError as wanted:
-        return wanted, [], []
+        rounds = explore(case, runner) if verdict.outcome == "different" else []
+        return None, rounds, self_test(case, runner, held_in(rounds)) if test else []
+    except RunsNeededError as needed:
+        return needed, [], []
 
 
 @pytest.mark.parametrize(
     ("chance", "word"), [("seed", "unseeded-rng"), ("identity", "identity-seed"), ("hash", "hash-order")]
 )
-def test_chance_that_can_be_held_is_confirmed_and_peeled_off(chance: Chance, word: str) -> None:
+def test_chance_that_can_be_held_is_confirmed_and_removed(chance: Chance, word: str) -> None:
     verdict, rounds = explained(World(chance))
     assert [(c.cause, c.confidence, c.confirmed_by) for c in verdict.causes] == [(word, "confirmed", "equalised")]
     assert verdict.origin == "code" and verdict.cheapest_fix is not None and verdict.cheapest_fix.suffices
@@ -164,7 +166,7 @@ def test_a_kernel_of_two_choices_is_hardly_ever_taken_for_a_seed() -> None:
 
 def test_a_machine_at_odds_with_itself_and_not_with_its_peer() -> None:
     verdict, rounds = explained(World("fault"))
-    assert rounds[0].fault and verdict.causes[0].cause == "hardware-fault"
+    assert rounds[0].hardware_fault and verdict.causes[0].cause == "hardware-fault"
     assert verdict.origin == "hardware" and verdict.causes[0].confidence == "indicated"
 
 
@@ -184,16 +186,16 @@ def test_a_probe_that_disturbs_and_a_blind_comparison_are_unverified(world: Worl
 
 def test_a_level_that_leaves_weights_out_is_tested_at_one_that_does_not() -> None:
     world = World()
-    asked: list[RunSpec] = []
+    requested: list[RunSpec] = []
     run = world.run
-    world.run = lambda spec: asked.append(spec) or run(spec)  # type: ignore[method-assign, func-returns-value]
+    world.run = lambda spec: requested.append(spec) or run(spec)  # type: ignore[method-assign, func-returns-value]
     natives = [run(replace(RunBuilder("gpu1", twin).spec, run_id=f"gpu1-{twin}", level="step")) for twin in (0, 1)]
     runs = {one.run.spec.run_id: one for one in natives}
     case = case_of(runs, [])
     for _ in range(3):
-        wanted, _, checks = go(case, runs, build_verdict(case), test=True)
-        runs |= {spec.run_id: world.run(spec) for spec in (wanted.specs if wanted else ())}
-    assert {spec.level for spec in asked} == {"module"} and len(asked) == 4
+        needed, _, checks = go(case, runs, build_verdict(case), test=True)
+        runs |= {spec.run_id: world.run(spec) for spec in (needed.specs if needed else ())}
+    assert {spec.level for spec in requested} == {"module"} and len(requested) == 4
     assert [check.passed for check in checks] == [True, True, True]
 
 

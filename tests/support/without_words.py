@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from detctl_coordinator.attribution.evidence import facts
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import Note, interventions_of
 from detctl_coordinator.attribution.evidence.suspects import Suspect
-from detctl_coordinator.attribution.experiments import rounds, trials
+from detctl_coordinator.attribution.experiments import experiment_runner, rounds
 from detctl_coordinator.domain.verdict import Verdict
 
 PLACEHOLDER = "…"
@@ -18,15 +18,16 @@ PLACEHOLDER = "…"
 def without_words(patch: pytest.MonkeyPatch) -> None:
     """Until `patch` is undone: notes, read-backs, suspects, findings, rounds and causes have placeholders for sentences."""
     _blank(patch, Note, text=PLACEHOLDER)
-    _blank(patch, CauseFinding, evidence=(PLACEHOLDER,), fix=PLACEHOLDER, words=PLACEHOLDER)
-    _blank(patch, rounds.Finding, words=PLACEHOLDER)
-    patch.setattr(Suspect, "words", property(lambda self: PLACEHOLDER))
-    patch.setattr(rounds, "by_experiment", lambda words: PLACEHOLDER)
+    _blank(patch, CauseFinding, evidence=(PLACEHOLDER,), fix=PLACEHOLDER, description=PLACEHOLDER)
+    _blank(patch, rounds.Finding, description=PLACEHOLDER)
+    for name in ("description", "listed"):
+        patch.setattr(Suspect, name, property(lambda self: PLACEHOLDER))
+    patch.setattr(rounds, "by_experiment", lambda text: PLACEHOLDER)
 
     def blanked(reader: Any) -> list[dict[str, Any]]:
         return [{**row, "detail": PLACEHOLDER} for row in interventions_of(reader)]
 
-    for module in (facts, trials):
+    for module in (facts, experiment_runner):
         patch.setattr(module, "interventions_of", blanked)
 
 

@@ -1,20 +1,16 @@
-"""From compared pairs to causes: the first signature that speaks names a root; the same cause in several places is one cause."""
+"""Finds the causes of compared pairs. The first signature that matches names the cause of a root; equal causes are merged."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from detctl_coordinator.attribution.evidence.evidence import NUMERIC, CauseFinding, Evidence, RunFacts
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
+from detctl_coordinator.attribution.evidence.command_options import command_suspects
 from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.known_answers import answers_compared
-from detctl_coordinator.attribution.evidence.suspects import (
-    COMMAND_KEY,
-    Suspect,
-    command_suspects,
-    read_variables,
-    suspects_of,
-)
+from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence, RunFacts
+from detctl_coordinator.attribution.evidence.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
 from detctl_coordinator.attribution.signatures import SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
@@ -22,7 +18,7 @@ from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
-# Causes under which random states differ as a consequence: no second cause is sought for those.
+# Random states differ as a consequence of these causes, so no second cause is looked for.
 DRAWS_ELSEWHERE = (
     "worker-count",
     "worker-seeding",
@@ -37,25 +33,26 @@ EVIDENCE_LINES_MAX = 12
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """A pair that differs, with what attribution needs of it. `by_twins`: nodes in which twins of its arms differ."""
+    """A pair of runs that differ. `by_twins`: nodes in which twins of one of the two configurations differ."""
 
     pair: PairComparison
     scope: Scope
     left: RunFacts
     right: RunFacts
     twins_agree: bool | None
-    elsewhere_agree: bool = False
+    other_twins_agree: bool = False
     by_twins: frozenset[Node] = frozenset()
 
 
 def causes_of(compared: ComparedPair) -> list[CauseFinding]:
-    """Causes of one pair, earliest root first. Roots in stages in which twins differ anyway say nothing across arms."""
+    """Returns the causes of one pair, earliest root first. A root in a stage where twins differ anyway is not evidence
+    between configurations, so it is skipped."""
     pair = compared.pair
     suspects = [] if compared.scope == "twins" else suspects_between(compared)
     answers = "" if compared.scope == "twins" else answers_compared(compared.left.manifest, compared.right.manifest)
     found: list[CauseFinding] = []
     for root in pair.roots:
-        if root.node in compared.by_twins or _drawn_elsewhere(root, found) or _told_by_the_draw(root, found):
+        if root.node in compared.by_twins or _drawn_elsewhere(root, found) or _evaluation_of_a_draw(root, found):
             continue
         evidence = Evidence(
             pair,
@@ -65,9 +62,9 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             compared.right,
             tuple(suspects),
             compared.twins_agree,
-            compared.elsewhere_agree,
+            compared.other_twins_agree,
         )
-        findings = next((said for signature in SIGNATURES if (said := signature(evidence))), [])
+        findings = next((named for signature in SIGNATURES if (named := signature(evidence))), [])
         if answers and root.node.stage in NUMERIC:
             findings = [replace(one, evidence=(*one.evidence, answers)) for one in findings]
         found.extend(findings)
@@ -75,7 +72,8 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
 
 
 def suspects_between(compared: ComparedPair) -> list[Suspect]:
-    """What could part the two runs: facts, what was asked of them, variables that their code reads, options of their commands."""
+    """Returns what could make the two runs diverge: facts of their environments, settings that the audit varied, variables
+    that their code reads, and options of their commands."""
     left, right = compared.pair.left.run.spec, compared.pair.right.run.spec
     found = suspects_of(compared.left.manifest, compared.right.manifest, left, right)
     read_at = {
@@ -90,9 +88,9 @@ def suspects_between(compared: ComparedPair) -> list[Suspect]:
     if Node(Stage.CODE) not in compared.pair.observed:
         return found
     if any(value_at(side.manifest, "recipe", "in_place") for side in (compared.left, compared.right)):
-        # What runs in its own folder fills it: the modules tell whether the code is the same.
+        # A training that runs in place writes into its own folder, so only its modules show whether the code is the same.
         found = [replace(s, family="folder") if s.family == "code" else s for s in found]
-    # The recorded command has logical names for paths: it tells which words differ, or that only paths do.
+    # Paths have logical names in the recorded command, so it shows which arguments differ, or that only paths do.
     code = compared.pair.differences.get(Node(Stage.CODE))
     site = next((d for d in code.sites if d.site == COMMAND_SITE), None) if code is not None else None
     options = command_suspects(site.left, site.right) if site is not None and site.left and site.right else []
@@ -101,21 +99,21 @@ def suspects_between(compared: ComparedPair) -> list[Suspect]:
 
 
 def _drawn_elsewhere(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:
-    """A random state that parts right after a cause that changes what is drawn is its consequence, not a second cause."""
+    """Returns whether a random state differs as a consequence of an earlier cause that changes what is drawn."""
     if root.node.stage is not Stage.RNG:
         return False
     return any(f.cause in DRAWS_ELSEWHERE and f.stage is not Stage.RNG and f.step < root.step for f in found)
 
 
-def _told_by_the_draw(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:
-    """Extra records of an evaluation at the step of an extra draw: they are what drew, and a line of its evidence."""
+def _evaluation_of_a_draw(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:
+    """Returns whether a root is the evaluation that made an extra draw; that draw's evidence already names it."""
     if root.node.phase is not Phase.EVAL or root.kind != "structure":
         return False
     return any(f.cause == "extra-rng-draw" and f.step - 1 <= root.step <= f.step for f in found)
 
 
 def merge(findings: Iterable[CauseFinding]) -> list[CauseFinding]:
-    """One finding a cause and origin: the earliest stands, the others become lines of its evidence; earliest first."""
+    """Returns one finding for each cause and origin, earliest first. The earliest is kept; the others become its evidence."""
     merged: dict[tuple[str, str | None], CauseFinding] = {}
     for finding in sorted(findings, key=lambda f: (f.step, f.stage)):
         key = (finding.cause, finding.origin)
@@ -125,12 +123,12 @@ def merge(findings: Iterable[CauseFinding]) -> list[CauseFinding]:
             continue
         lines = list(first.evidence)
         if (finding.stage, finding.step) != (first.stage, first.step) and finding.runs == first.runs:
-            lines.append(f"it also enters at {finding.site}, step {finding.step}")
+            lines.append(f"It also enters at {finding.site}, step {finding.step}.")
         elif finding.runs != first.runs:
-            lines.append(f"the same between {finding.runs[0]} and {finding.runs[1]}")
-        carried = sorted({*first.carried_on_to, *finding.carried_on_to} - {first.stage})
+            lines.append(f"The same difference is seen between {finding.runs[0]} and {finding.runs[1]}.")
+        stages = sorted({*first.carried_on_to, *finding.carried_on_to} - {first.stage})
         evidence = tuple(dict.fromkeys(lines))
-        merged[key] = replace(first, evidence=evidence, carried_on_to=tuple(carried))
+        merged[key] = replace(first, evidence=evidence, carried_on_to=tuple(stages))
     return [_shortened(f) for f in merged.values()]
 
 
@@ -138,6 +136,4 @@ def _shortened(finding: CauseFinding) -> CauseFinding:
     if len(finding.evidence) <= EVIDENCE_LINES_MAX:
         return finding
     left_out = len(finding.evidence) - EVIDENCE_LINES_MAX
-    return replace(
-        finding, evidence=(*finding.evidence[:EVIDENCE_LINES_MAX], f"and {left_out} more lines of this kind")
-    )
+    return replace(finding, evidence=(*finding.evidence[:EVIDENCE_LINES_MAX], f"and {left_out} similar lines"))

@@ -1,6 +1,6 @@
-"""The runs of an audit with everything that is found out about them: comparisons, groups, causes. Pure, given readers.
+"""The runs of an audit with everything derived from them: comparisons, groups and causes. Pure: readers are passed in.
 
-Nothing is computed before it is needed, and nothing twice."""
+Results are computed on first use and then kept."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from detctl_coordinator.attribution.attribute import ComparedPair, causes_of, merge
-from detctl_coordinator.attribution.completeness import Soundness, check_run
-from detctl_coordinator.attribution.configurations import RunArm, label_runs, sort_into_arms
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding, RunFacts
+from detctl_coordinator.attribution.completeness import RunCompleteness, check_completeness
+from detctl_coordinator.attribution.configurations import ConfigurationRuns, label_runs, sort_by_configuration
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import manifest_of, notes_of
+from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 from detctl_coordinator.comparison.groups import Groups, group_runs
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
-from detctl_coordinator.comparison.pairing import Scope, pair_arms
+from detctl_coordinator.comparison.pairing import Scope, pair_configurations
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
@@ -24,9 +25,9 @@ from detctl_coordinator.domain.fingerprint import Stage
 
 @dataclass(frozen=True)
 class JudgeRequest:
-    """What to judge. `problems`: run id -> lines that storage's verify or the lifecycle found; such a run is unverified.
-    `damaged`: run ids whose stored data must not be compared. `twins`: how many each arm was to have, 0: not said.
-    `planned`: labels of the runs that the audit planned, empty: those of `readers`. `labels`: run id -> shown name."""
+    """The runs to judge. `problems`: run id -> problems found by storage or the lifecycle; such a run is unverified.
+    `damaged`: ids of runs whose stored data must not be compared. `twins`: planned runs of each configuration, 0: unknown.
+    `planned`: labels of all planned runs; empty: those of `readers`. `labels`: run id -> displayed name."""
 
     audit_id: str
     recipe: str
@@ -43,52 +44,56 @@ class JudgeRequest:
 
 @dataclass
 class Case:
-    """The request with everything found out about it; computed on demand, each comparison once."""
+    """A request and everything derived from it."""
 
     request: JudgeRequest
-    trouble: list[str] = field(default_factory=list)  # damage met while looking for causes
+    damage_reasons: list[str] = field(default_factory=list)  # damage found while looking for causes
     _pairs: dict[tuple[str, str], PairComparison] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> dict[str, str]:
+        """Run id -> label."""
         return label_runs(self.request.readers, self.request.labels)
 
     def label(self, reader: RunReader) -> str:
         return self.labels[reader.run.spec.run_id]
 
     @cached_property
-    def soundness(self) -> dict[str, Soundness]:
+    def completeness(self) -> dict[str, RunCompleteness]:
+        """Run id -> whether the run is complete, or why not."""
         request = self.request
         return {
-            r.run.spec.run_id: check_run(r, self.label(r), request.window, request.problems.get(r.run.spec.run_id, ()))
+            r.run.spec.run_id: check_completeness(
+                r, self.label(r), request.window, request.problems.get(r.run.spec.run_id, ())
+            )
             for r in request.readers
         }
 
-    def sound(self, reader: RunReader) -> bool:
-        return self.soundness[reader.run.spec.run_id].sound
+    def is_complete(self, reader: RunReader) -> bool:
+        return self.completeness[reader.run.spec.run_id].complete
 
     @cached_property
     def comparable(self) -> list[RunReader]:
-        """Runs whose data may be compared: it is there and not damaged."""
+        """Runs with data that is not damaged."""
         return [
             r
             for r in self.request.readers
-            if (found := self.soundness[r.run.spec.run_id]).has_data
+            if (found := self.completeness[r.run.spec.run_id]).has_data
             and not found.damaged
             and r.run.spec.run_id not in self.request.damaged
         ]
 
     @cached_property
-    def arms(self) -> list[RunArm]:
-        return sort_into_arms(self.comparable)
+    def configurations(self) -> list[ConfigurationRuns]:
+        return sort_by_configuration(self.comparable)
 
     @cached_property
     def limit(self) -> int | None:
-        """The steps that all sound runs share."""
-        return common_steps(known_steps(r) for r in self.comparable if self.sound(r))
+        """The number of steps that all complete runs share; None: all of them, to the end."""
+        return common_steps(known_steps(r) for r in self.comparable if self.is_complete(r))
 
     def pair(self, a: RunReader, b: RunReader) -> PairComparison:
-        """Compared once; a damaged record found on the way makes the pair incomparable."""
+        """Compares two runs, once. A damaged record makes the pair incomparable."""
         key = (a.run.spec.run_id, b.run.spec.run_id)
         if key not in self._pairs:
             try:
@@ -98,7 +103,7 @@ class Case:
         return self._pairs[key]
 
     def _either_way(self, a: RunReader, b: RunReader) -> PairComparison:
-        """For questions that do not care which run comes first."""
+        """Returns the comparison in whichever order it exists already."""
         known = self._pairs.get((b.run.spec.run_id, a.run.spec.run_id))
         return known or self.pair(a, b)
 
@@ -109,36 +114,36 @@ class Case:
     def facts(self, reader: RunReader) -> RunFacts:
         return RunFacts(self.label(reader), reader.run.spec.arm.machine, manifest_of(reader), tuple(notes_of(reader)))
 
-    def representative(self, arm: RunArm) -> RunReader:
-        """The first sound run of an arm, else its first."""
-        return next((r for r in arm.readers if self.sound(r)), arm.readers[0])
+    def representative(self, runs: ConfigurationRuns) -> RunReader:
+        """Returns the first complete run of a configuration, or its first run if none is complete."""
+        return next((r for r in runs.readers if self.is_complete(r)), runs.readers[0])
 
     @cached_property
-    def twin_pairs(self) -> list[tuple[RunArm, PairComparison]]:
-        """For each arm its first run against every other one."""
+    def twin_pairs(self) -> list[tuple[ConfigurationRuns, PairComparison]]:
+        """The representative of each configuration, compared with each of its twins."""
         found = []
-        for arm in self.arms:
-            first = self.representative(arm)
-            found += [(arm, self.pair(first, other)) for other in arm.readers if other is not first]
+        for runs in self.configurations:
+            first = self.representative(runs)
+            found += [(runs, self.pair(first, other)) for other in runs.readers if other is not first]
         return found
 
-    def between(self, a: RunArm, b: RunArm) -> PairComparison:
-        """Of the runs that stand for two arms."""
+    def between(self, a: ConfigurationRuns, b: ConfigurationRuns) -> PairComparison:
+        """Returns the comparison of the representatives of two configurations."""
         return self._either_way(self.representative(a), self.representative(b))
 
-    def repeats(self, arm: RunArm) -> bool | None:
-        """Whether the twins of an arm agree; None: fewer than two sound ones and no difference."""
-        pairs = [pair for of, pair in self.twin_pairs if of is arm]
+    def reproducible(self, runs: ConfigurationRuns) -> bool | None:
+        """Returns whether the twins of a configuration agree; None: fewer than two are complete and none differs."""
+        pairs = [pair for twins, pair in self.twin_pairs if twins is runs]
         if any(pair.different for pair in pairs):
             return False
-        return True if sum(self.sound(r) for r in arm.readers) > 1 else None
+        return True if sum(self.is_complete(r) for r in runs.readers) > 1 else None
 
     @cached_property
-    def arm_pairs(self) -> list[tuple[RunArm, RunArm, Scope, PairComparison]]:
-        arms = self.arms
+    def configuration_pairs(self) -> list[tuple[ConfigurationRuns, ConfigurationRuns, Scope, PairComparison]]:
+        configurations = self.configurations
         found = []
-        for p in pair_arms([arm.arm for arm in arms]):
-            left, right = arms[p.left], arms[p.right]
+        for p in pair_configurations([runs.configuration for runs in configurations]):
+            left, right = configurations[p.left], configurations[p.right]
             found.append((left, right, p.scope, self.pair(self.representative(left), self.representative(right))))
         return found
 
@@ -146,16 +151,16 @@ class Case:
     def causes(self) -> list[CauseFinding]:
         found: list[CauseFinding] = []
         seen: set[int] = set()
-        for arm, pair in self.twin_pairs:
-            if pair.different and id(arm) not in seen:  # the other twins of the arm would only repeat it
-                seen.add(id(arm))
-                others = [self.repeats(a) for a in self.arms if a.arm.machine != arm.arm.machine]
-                elsewhere = bool(others) and all(others)
-                found += self._causes_of(self._compared(pair, "twins", False, elsewhere, frozenset()))
-        for left, right, scope, pair in self.arm_pairs:
+        for runs, pair in self.twin_pairs:
+            if pair.different and id(runs) not in seen:  # further twins would repeat the same cause
+                seen.add(id(runs))
+                others = [self.reproducible(a) for a in self.configurations if a.machine != runs.machine]
+                others_agree = bool(others) and all(others)
+                found += self._causes_of(self._compared(pair, "twins", False, others_agree, frozenset()))
+        for left, right, scope, pair in self.configuration_pairs:
             if pair.different:
-                repeats = [self.repeats(left), self.repeats(right)]
-                agree = False if False in repeats else True if repeats == [True, True] else None
+                twins = [self.reproducible(left), self.reproducible(right)]
+                agree = False if False in twins else True if twins == [True, True] else None
                 pair = self._without_noise(pair, left, right)
                 found += self._causes_of(self._compared(pair, scope, agree, False, self._by_twins(left, right)))
         return merge(found)
@@ -164,32 +169,37 @@ class Case:
         try:
             return causes_of(compared)
         except DamagedError as error:
-            self.trouble.append(
-                f"{compared.left.label} and {compared.right.label}: causes not told, stored data is damaged ({error}); run it again"
+            self.damage_reasons.append(
+                f"{compared.left.label} and {compared.right.label}: causes unknown: stored data is damaged ({error}); run them again"
             )
             return []
 
-    def _without_noise(self, pair: PairComparison, *arms: RunArm) -> PairComparison:
-        """Leaves out what differs between twins too and was harmless there: it explains nothing between arms."""
-        noise = {d.node for arm, twin in self.twin_pairs if any(arm is a for a in arms) for d in twin.benign}
+    def _without_noise(self, pair: PairComparison, *configurations: ConfigurationRuns) -> PairComparison:
+        """Leaves out differences that twins also show without effect: they explain nothing between configurations."""
+        noise = {
+            d.node for runs, twin in self.twin_pairs if any(runs is a for a in configurations) for d in twin.benign
+        }
         kept = {node: d for node, d in pair.differences.items() if node not in noise}
         return pair if len(kept) == len(pair.differences) else replace(pair, differences=kept)
 
-    def _by_twins(self, *arms: RunArm) -> frozenset[Node]:
+    def _by_twins(self, *configurations: ConfigurationRuns) -> frozenset[Node]:
         return frozenset(
-            node for arm, pair in self.twin_pairs if any(arm is a for a in arms) for node in pair.differences
+            node
+            for runs, pair in self.twin_pairs
+            if any(runs is a for a in configurations)
+            for node in pair.differences
         )
 
     def compared_as(self, pair: PairComparison, scope: Scope, facts: Sequence[RunFacts]) -> ComparedPair:
-        """A pair of single runs as attribution takes it; the arms of runs that are no twins repeat themselves."""
+        """Returns a pair of single runs for attribution. Unless they are twins, their configurations count as reproducible."""
         return ComparedPair(pair, scope, facts[0], facts[1], scope != "twins")
 
     def _compared(
-        self, pair: PairComparison, scope: Scope, agree: bool | None, elsewhere: bool, by_twins: frozenset[Node]
+        self, pair: PairComparison, scope: Scope, agree: bool | None, others_agree: bool, by_twins: frozenset[Node]
     ) -> ComparedPair:
-        return ComparedPair(pair, scope, self.facts(pair.left), self.facts(pair.right), agree, elsewhere, by_twins)
+        return ComparedPair(pair, scope, self.facts(pair.left), self.facts(pair.right), agree, others_agree, by_twins)
 
     @cached_property
     def compared(self) -> list[PairComparison]:
-        """All pairs that decide the outcome: twins, then arms."""
-        return [pair for _, pair in self.twin_pairs] + [pair for *_, pair in self.arm_pairs]
+        """All pairs that decide the outcome: first twins, then configurations."""
+        return [pair for _, pair in self.twin_pairs] + [pair for *_, pair in self.configuration_pairs]

@@ -1,4 +1,4 @@
-"""Checks whether a run is verified: everything arrived, it ended well, and the deciding stages were seen (docs/adr/0018)."""
+"""Checks whether a run is complete: all data arrived, it ended well, and the deciding stages were recorded (docs/adr/0018)."""
 
 from __future__ import annotations
 
@@ -10,48 +10,50 @@ from detctl_coordinator.comparison.steps.coverage import blind_stages
 from detctl_coordinator.domain.fingerprint import Seal, Stage
 from detctl_coordinator.domain.run import RunState
 
-# Stages without which a run is no training that detctl watched.
+# A run that lacks one of these stages was not observed as a training.
 NEEDED = (Stage.INIT, Stage.BATCH, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
 AGREED = ("window", "stop")
 
 
 @dataclass(frozen=True)
-class Soundness:
-    """`reasons`: one line each, empty: verified. `damaged`: what is stored must not even be compared."""
+class RunCompleteness:
+    """`reasons`: why the run is incomplete, one line each; empty: it is complete. `damaged`: its data must not be compared."""
 
     reasons: tuple[str, ...] = ()
     damaged: bool = False
     has_data: bool = True
 
     @property
-    def sound(self) -> bool:
+    def complete(self) -> bool:
         return not self.reasons
 
 
-def check_run(reader: RunReader, label: str, window: tuple[int, int | None], problems: Sequence[str] = ()) -> Soundness:
-    """Reasons why a run is not verified, most basic first; each names the run and what to do."""
+def check_completeness(
+    reader: RunReader, label: str, window: tuple[int, int | None], problems: Sequence[str] = ()
+) -> RunCompleteness:
+    """Returns why a run is not complete, most basic reason first. Each reason names the run and what to do."""
     found = [f"{label}: {problem}" for problem in problems]
     try:
         ended = _ended(reader)
-        _ = reader.scheme, reader.level  # raise where segments disagree
+        _ = reader.scheme, reader.level  # these raise if segments disagree
         seals, streams = reader.seals(), reader.streams()
         damage = _damage(reader, bool(ended))
         missing = [] if not streams else _coverage(reader, window)
         has_data = any(count for count in streams.values())
     except DamagedError as error:
         text = f"{label}: stored data is damaged ({error}); run it again"
-        return Soundness((*found, text), damaged=True, has_data=False)
+        return RunCompleteness((*found, text), damaged=True, has_data=False)
     found += [f"{label}: {reason}" for reason in ended]
     if not seals and not streams:
         if not found:
             found.append(
-                f"{label}: no probe answered from the training (python -I, no torch, or not a training); see its output"
+                f"{label}: the training loaded no probe (python -I, no torch, or not a training); see its output"
             )
     else:
         found += [f"{label}: {reason}" for reason in damage]
-        if not found:  # a run that broke off lacks stages for that reason; saying it twice helps nobody
+        if not found:  # a run that ended early lacks stages for that reason, which is already listed
             found += [f"{label}: {reason}" for reason in missing]
-    return Soundness(tuple(dict.fromkeys(found)), bool(damage) and _is_damage(reader), has_data)
+    return RunCompleteness(tuple(dict.fromkeys(found)), bool(damage) and _is_damage(reader), has_data)
 
 
 def _ended(reader: RunReader) -> list[str]:
@@ -63,23 +65,23 @@ def _ended(reader: RunReader) -> list[str]:
     if run.state in (RunState.FAILED, RunState.CANCELLED) and not broke_off:
         return [f"{run.state.value}{tail}; see `detctl show {run.spec.run_id}`"]
     if not run.state.over:
-        return [f"not over yet ({run.state.value}); wait for it or run the audit again"]
+        return [f"has not finished yet ({run.state.value}); wait for it or run the audit again"]
     if outcome is None:
-        return [] if reader.seals() else [f"ended without a word{tail}; run it again"]
+        return [] if reader.seals() else [f"ended without reporting how{tail}; run it again"]
     if outcome.end in AGREED:
         return []
     show = f"see `detctl show {run.spec.run_id}`"
     if outcome.end != "exit":
-        words = {
-            "timeout": "ran into its time limit; raise timeout_s of the recipe or shorten --steps",
-            "lost": "its agent lost it; run the audit again",
+        description = {
+            "timeout": "reached its time limit; raise timeout_s of the recipe or shorten --steps",
+            "lost": "was lost by its agent; run the audit again",
             "cancelled": "was cancelled",
             "output-limit": "wrote more output than allowed",
-            "disk-full": "the disk was full; free space and run the audit again",
+            "disk-full": "ended because the disk was full; free space and run the audit again",
             "refused": "was refused",
         }.get(outcome.end, f"ended by {outcome.end}")
         why = f": {outcome.message}" if outcome.message else ""
-        return [f"{words}{why}; {show}"]
+        return [f"{description}{why}; {show}"]
     seals = reader.seals()
     if outcome.exit_code and not (seals and all(seal.reason in AGREED for seal in seals.values())):
         how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
@@ -89,24 +91,24 @@ def _ended(reader: RunReader) -> list[str]:
 
 
 def _damage(reader: RunReader, broke_off: bool) -> list[str]:
-    """What does not add up between seals and index, or is missing of them."""
+    """Returns contradictions between seals and index, and seals that are missing."""
     seals, streams = reader.seals(), reader.streams()
     found = []
     ranks = {key.rank for key in streams}
     for rank in sorted(ranks - set(seals)):
-        found.append(f"no seal from rank {rank}: the end of its data is unknown; run it again")
+        found.append(f"rank {rank} sent no seal, so the end of its data is unknown; run it again")
     outcome = reader.run.outcome
     if outcome is not None and outcome.ranks > len(seals) and not found:
-        found.append(f"{outcome.ranks} ranks were seen and {len(seals)} sealed; run it again")
+        found.append(f"{outcome.ranks} ranks took part, but only {len(seals)} sent a seal; run it again")
     for rank, seal in sorted(seals.items()):
         if seal.reason == "lost":
             if broke_off:
-                continue  # said already, with the reason
+                continue  # already listed, with the reason
             found.append(
-                f"the probe of rank {rank} went silent after step {seal.last_step} without a last word; see its output"
+                f"the probe of rank {rank} went silent after step {seal.last_step} and sent no seal; see its output"
             )
         elif not seal.complete:
-            found.append(f"what arrived of rank {rank} is not what its probe counted; run it again")
+            found.append(f"the data that arrived from rank {rank} does not match what its probe sent; run it again")
         mismatch = _mismatch(reader, seal)
         if mismatch:
             found.append(f"{mismatch}; run it again")
@@ -114,7 +116,7 @@ def _damage(reader: RunReader, broke_off: bool) -> list[str]:
 
 
 def _is_damage(reader: RunReader) -> bool:
-    """True where data is wrong or lost in the middle; a run that merely broke off is known up to its last step."""
+    """Returns whether data is wrong or lost in the middle. A run that only ended early is known up to its last step."""
     seals = reader.seals().values()
     return any((not seal.complete and seal.reason != "lost") or _mismatch(reader, seal) != "" for seal in seals)
 
@@ -125,7 +127,7 @@ def _mismatch(reader: RunReader, seal: Seal) -> str:
     for key in sorted(streams.keys() | sealed.keys()):
         word = f"{key.stage.word} of rank {key.rank}"
         if key not in sealed:
-            return f"{word} is stored and was never sealed"
+            return f"{word} is stored but was never sealed"
         entries = streams.get(key, 0)
         if entries != sealed[key].steps:
             return f"{entries} of {sealed[key].steps} steps of {word} are stored"
@@ -135,7 +137,7 @@ def _mismatch(reader: RunReader, seal: Seal) -> str:
 
 
 def _coverage(reader: RunReader, window: tuple[int, int | None]) -> list[str]:
-    """Steps and stages that an identical verdict would have to cover."""
+    """Returns which steps and stages are missing that an identical verdict has to cover."""
     found = []
     start, end = window
     blind = blind_stages(reader)
@@ -143,7 +145,7 @@ def _coverage(reader: RunReader, window: tuple[int, int | None]) -> list[str]:
         seal = reader.seals().get(rank)
         where = f" in rank {rank}" if len(reader.seals()) > 1 else ""
         if seal is not None and seal.steps_finished == 0:
-            found.append(f"no training step was finished{where}: no optimizer step and no backward was seen")
+            found.append(f"no training step finished{where}: neither an optimizer step nor a backward pass was seen")
             continue
         if seal is not None and seal.reason == "window" and end is not None and seal.steps_finished < end - start:
             found.append(
@@ -153,12 +155,12 @@ def _coverage(reader: RunReader, window: tuple[int, int | None]) -> list[str]:
             if any(count and key.rank == rank and key.stage is stage for key, count in reader.streams().items()):
                 continue
             why = f" ({blind[stage]})" if stage in blind else ""
-            found.append(f"nothing was recorded in stage {stage.word}{where}{why}{HINTS.get(stage, '')}")
+            found.append(f"stage {stage.word} was not recorded{where}{why}{HINTS.get(stage, '')}")
     return found
 
 
 HINTS = {
-    Stage.BATCH: "; feed the model from a torch DataLoader, so that the data is compared too",
-    Stage.LOSS: "; detctl sees the tensor on which backward() is called",
-    Stage.UPDATE: "; detctl sees parameters when an optimizer steps",
+    Stage.BATCH: "; feed the model from a torch DataLoader, so that the data is compared as well",
+    Stage.LOSS: "; detctl records the tensor on which backward() is called",
+    Stage.UPDATE: "; detctl records parameters when an optimizer steps",
 }

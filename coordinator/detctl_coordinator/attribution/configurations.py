@@ -1,7 +1,7 @@
-"""Runs sorted into arms: the runs of one arm are twins, and only twins prove that a difference comes from the code.
+"""Sorts runs by configuration. The runs of one configuration are twins; only twins prove that a difference comes from the code.
 
-Runs of one audit are twins by plan. Runs from elsewhere (two recordings, two audits) are twins only where they share the arm and
-no suspect fact of their environments differs; else each is an arm of its own.
+Runs of one audit are twins by plan. Other runs (two recordings, or runs of two audits) are twins only if they have the same
+configuration and no suspect fact of their environments differs.
 """
 
 from __future__ import annotations
@@ -16,49 +16,57 @@ from detctl_coordinator.domain.run import Arm
 
 
 @dataclass(frozen=True)
-class RunArm:
-    """An arm and its runs, in the order of the request."""
+class ConfigurationRuns:
+    """A configuration and its runs, in the order of the request."""
 
-    arm: Arm
+    configuration: Arm
     readers: tuple[RunReader, ...]
 
+    @property
+    def machine(self) -> str:
+        return self.configuration.machine
 
-def sort_into_arms(readers: Sequence[RunReader]) -> list[RunArm]:
-    """Arms in the order of their first runs."""
-    arms: list[tuple[Arm, list[RunReader]]] = []
+    @property
+    def label(self) -> str:
+        return self.configuration.label
+
+
+def sort_by_configuration(readers: Sequence[RunReader]) -> list[ConfigurationRuns]:
+    """Returns the configurations with their runs, in the order of their first runs."""
+    groups: list[list[RunReader]] = []
     for reader in readers:
-        home = next(
-            (members for arm, members in arms if arm == reader.run.spec.arm and _twins(members[0], reader)), None
-        )
-        if home is None:
-            arms.append((reader.run.spec.arm, [reader]))
+        group = next((group for group in groups if _are_twins(group[0], reader)), None)
+        if group is None:
+            groups.append([reader])
         else:
-            home.append(reader)
-    return [RunArm(arm, tuple(members)) for arm, members in arms]
+            group.append(reader)
+    return [ConfigurationRuns(group[0].run.spec.arm, tuple(group)) for group in groups]
 
 
-def kept_apart_by_their_folder(a: RunArm, b: RunArm) -> bool:
-    """Two recordings of one command in one place, that would be twins if files of the place had not changed in between."""
+def separated_by_changed_files(a: ConfigurationRuns, b: ConfigurationRuns) -> bool:
+    """Returns whether two recordings of one command in one folder are not twins only because files of the folder changed."""
     first, second = a.readers[0], b.readers[0]
-    same = a.arm.machine == b.arm.machine and first.run.spec.recipe == second.run.spec.recipe
+    same = a.machine == b.machine and first.run.spec.recipe == second.run.spec.recipe
     if not same or not all(value_at(manifest_of(r), "recipe", "in_place") for r in (first, second)):
         return False
-    return {suspect.family for suspect in _told_apart(first, second)} == {"code"}
+    return {suspect.family for suspect in _suspects(first, second)} == {"code"}
 
 
-def _twins(a: RunReader, b: RunReader) -> bool:
+def _are_twins(a: RunReader, b: RunReader) -> bool:
     ours, theirs = a.run.spec, b.run.spec
+    if ours.arm != theirs.arm:
+        return False
     if ours.audit_id and ours.audit_id == theirs.audit_id:
         return True
-    return ours.recipe == theirs.recipe and not _told_apart(a, b)
+    return ours.recipe == theirs.recipe and not _suspects(a, b)
 
 
-def _told_apart(a: RunReader, b: RunReader) -> list[Suspect]:
+def _suspects(a: RunReader, b: RunReader) -> list[Suspect]:
     return suspects_of(manifest_of(a), manifest_of(b), a.run.spec, b.run.spec)
 
 
 def label_runs(readers: Sequence[RunReader], given: Mapping[str, str]) -> dict[str, str]:
-    """run id -> label, each label once; runs that share one get their id behind it."""
+    """Returns run id -> label. Labels are unique: runs that share one get their run id appended."""
     labels = {r.run.spec.run_id: given.get(r.run.spec.run_id) or r.run.spec.label for r in readers}
     counts: dict[str, int] = {}
     for label in labels.values():

@@ -1,7 +1,7 @@
-"""Escalation: where two runs part in a computed stage, the same two arms run that one step again at level `op`.
+"""Zoom: if computed values diverge, the same two configurations rerun that one step at level `op`.
 
-The first verdict stands whatever comes of it: a closer look names the operation, its line and how much it differs, and says so where
-the runs agree this time, or part before the operation that is looked at. Pure, given readers.
+A zoom names the first divergent operation, its source line and the size of the difference. It also reports if the runs agree this
+time, or if they diverge before that step. The first verdict stays valid in any case. Pure: readers are passed in.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence.evidence import NUMERIC
-from detctl_coordinator.comparison.first_divergent_operation import Culprit, culprit
+from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC
+from detctl_coordinator.comparison.first_divergent_operation import DivergentOperation, first_divergent_operation
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison, compare_pair
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
 from detctl_coordinator.domain.fingerprint import Phase
@@ -20,14 +20,14 @@ from detctl_coordinator.domain.run import RunRecord, RunSpec, RunState
 from detctl_coordinator.domain.verdict import Zoom
 
 LEVEL = "op"
-# Twins part by chance, and may do so earlier the next time: they are looked at from the start where that is near, and in more steps.
+# Twins diverge at random, perhaps earlier next time, so more steps are recorded, and all from the start if that is near.
 STEPS_OF_TWINS = 4
 NEAR_START = 8
 
 
 @dataclass(frozen=True)
 class Target:
-    """What to look at: the two runs that part, and the step."""
+    """The two runs that diverge, and the step to rerun."""
 
     left: RunSpec
     right: RunSpec
@@ -35,7 +35,7 @@ class Target:
 
 
 def zoom_target(case: Case) -> Target | None:
-    """The earliest root in a computed stage; None where differences enter through data, seeds or files, or where op is the level."""
+    """Returns the earliest root in a computed stage. None: differences enter through data, seeds or files, or the level is op."""
     found = _first_computed(case)
     if found is None or found[1].left.level == LEVEL:
         return None
@@ -44,16 +44,16 @@ def zoom_target(case: Case) -> Target | None:
 
 
 def operation(case: Case) -> Zoom | None:
-    """What runs that were recorded at level op show by themselves."""
+    """Returns the first divergent operation of runs that were recorded at level op; None for other levels."""
     found = _first_computed(case)
     if found is None or found[1].left.level != LEVEL:
         return None
     root, pair = found
-    said = Zoom(step=root.step, level=LEVEL, runs=[case.label(pair.left), case.label(pair.right)], words="")
+    zoom = Zoom(step=root.step, level=LEVEL, runs=[case.label(pair.left), case.label(pair.right)], words="")
     try:
-        return _told(said, culprit(pair, root.step))
+        return _with_operation(zoom, first_divergent_operation(pair, root.step))
     except DamagedError as error:
-        return said.model_copy(update={"words": f"stored data is damaged ({error}); record it again"})
+        return zoom.model_copy(update={"words": f"stored data is damaged ({error}); record it again"})
 
 
 def _first_computed(case: Case) -> tuple[NodeDifference, PairComparison] | None:
@@ -68,7 +68,7 @@ def _first_computed(case: Case) -> tuple[NodeDifference, PairComparison] | None:
 
 
 def zoom_specs(target: Target, audit_id: str, number: int) -> tuple[RunSpec, RunSpec]:
-    """Specs of the two runs; `number`: how many runs the audit has."""
+    """Returns the specs of the two zoom runs. `number`: how many runs the audit has so far."""
     twins = target.left.arm == target.right.arm
     first = 0 if twins and target.step < NEAR_START else target.step
     left, right = (
@@ -87,32 +87,32 @@ def zoom_specs(target: Target, audit_id: str, number: int) -> tuple[RunSpec, Run
 
 
 def look_closer(runs: Sequence[RunRecord], readers: Sequence[RunReader]) -> Zoom:
-    """What the two zoom runs show; never raises for what they contain."""
+    """Returns what the two zoom runs show. Never raises for what they contain."""
     left, right = readers
     step = left.run.spec.step_from
-    said = Zoom(step=step, level=LEVEL, runs=[run.spec.label for run in runs], words="")
+    zoom = Zoom(step=step, level=LEVEL, runs=[run.spec.label for run in runs], words="")
     for run in runs:
         if run.state is not RunState.SEALED:
             why = f": {run.message}" if run.message else ""
-            return said.model_copy(update={"words": f"{run.spec.label} came to no end ({run.state.value}{why})"})
+            return zoom.model_copy(update={"words": f"{run.spec.label} did not finish ({run.state.value}{why})"})
     try:
         pair = compare_pair(left, right)
         if pair.incomparable:
-            return said.model_copy(update={"words": pair.incomparable})
+            return zoom.model_copy(update={"words": pair.incomparable})
         computed = [d for d in pair.differences.values() if d.node.stage in NUMERIC and d.node.phase is Phase.TRAIN]
         if not computed:
-            words = f"run again, the two agree from step {step} on: the difference comes and goes"
-            return said.model_copy(update={"words": words})
+            text = f"when rerun, both runs agree from step {step} on: the difference is intermittent"
+            return zoom.model_copy(update={"words": text})
         first = min(d.step for d in computed)
-        return _told(said.model_copy(update={"step": first}), culprit(pair, first))
+        return _with_operation(zoom.model_copy(update={"step": first}), first_divergent_operation(pair, first))
     except DamagedError as error:
-        return said.model_copy(update={"words": f"stored data is damaged ({error}); run the audit again"})
+        return zoom.model_copy(update={"words": f"stored data is damaged ({error}); run the audit again"})
 
 
-def _told(said: Zoom, found: Culprit | str) -> Zoom:
+def _with_operation(zoom: Zoom, found: DivergentOperation | str) -> Zoom:
     if isinstance(found, str):
-        return said.model_copy(update={"words": found})
-    return said.model_copy(
+        return zoom.model_copy(update={"words": found})
+    return zoom.model_copy(
         update={
             "op": found.op,
             "stage": found.stage.word,
@@ -120,11 +120,11 @@ def _told(said: Zoom, found: Culprit | str) -> Zoom:
             "at": list(found.at),
             "relative": _finite(found.relative),
             "ulp": _finite(found.ulp),
-            "words": found.words,
+            "words": found.description,
         }
     )
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON has no Inf."""
+    """Returns the value, or None for Inf and NaN, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None

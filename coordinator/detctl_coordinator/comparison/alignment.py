@@ -1,7 +1,7 @@
-"""The records of one step on both sides, aligned by (site, occurrence), and what each difference is.
+"""Aligns the fingerprints of one step of two runs by (site, occurrence), and classifies each difference.
 
-structure: a record is missing, extra, or of another dtype or shape. permutation: the same rows (or the same records of one
-site) in another order. content: other values.
+structure: a fingerprint is missing, extra, or has another dtype or shape. permutation: the same rows (or the same fingerprints of
+one site) in another order. content: other values.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class SiteDifference:
-    """One record that differs. `rows`: positions that differ; `names_*`: what the evidence calls them, as far as it does."""
+    """One fingerprint that differs. `rows`: positions of differing rows. `only_left`, `only_right`: names in a listing that only
+    one side has; "?" if the name was not recorded. `relative`: estimated size of the difference relative to the value."""
 
     stage: Stage
     site: str
     occurrence: int
     kind: KindWord
-    words: str
+    description: str
     left: Fingerprint | None
     right: Fingerprint | None
     rows: tuple[int, ...] = ()
@@ -40,19 +41,20 @@ class SiteDifference:
 
     @property
     def evidence(self) -> Mapping[str, Any]:
-        """Of the left record, else of the right one."""
+        """The evidence of the left fingerprint, or of the right one if the left has none."""
         return (self.left and self.left.evidence) or (self.right and self.right.evidence) or {}
 
     @property
     def is_tensor(self) -> bool:
-        """Whether a value of the model or the data is concerned, not Python state (dtype `py:...`)."""
+        """Whether it is a value of the model or the data, and not Python state (dtype `py:...`)."""
         sides = [side for side in (self.left, self.right) if side is not None]
         return any(not side.dtype.startswith("py:") for side in sides)
 
 
 def align(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> list[SiteDifference]:
-    """All differences of one step of one stream, in program order of the left side (extra records of the right come last)."""
-    right = _as_named_by(left, right)
+    """Returns all differences of one step of one stream, in program order of the left side. Extra fingerprints of the right side
+    come last."""
+    right = _with_sites_of(left, right)
     ours = {(r.site, r.occurrence): r for r in left}
     theirs = {(r.site, r.occurrence): r for r in right}
     found: list[SiteDifference] = []
@@ -65,18 +67,18 @@ def align(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> list[Sit
     return _reordered(found)
 
 
-def _as_named_by(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Sequence[Fingerprint]:
-    """Returns the right side's fingerprints, with listings under the left side's site if only the place has another name. That is so if
-    each side has one folder, unknown to the other, with the same names in it: paths are not identity (docs/adr/0010)."""
+def _with_sites_of(left: Sequence[Fingerprint], right: Sequence[Fingerprint]) -> Sequence[Fingerprint]:
+    """Returns the right side's fingerprints. A listing gets the site of a left one if each is the only listing with its names and
+    the other side does not know its folder: the path of a folder is not its identity (docs/adr/0010)."""
     if not any(record.stage is Stage.LISTING and record.order_blind for record in right):
         return right
     ours, theirs = {r.site for r in left}, {r.site for r in right}
-    homes = _by_content(r for r in left if r.site not in theirs)
-    strangers = _by_content(r for r in right if r.site not in ours)
+    only_ours = _by_content(r for r in left if r.site not in theirs)
+    only_theirs = _by_content(r for r in right if r.site not in ours)
     renamed = {
-        next(iter(sites)): next(iter(homes[content]))
-        for content, sites in strangers.items()
-        if len(sites) == 1 and len(homes.get(content, ())) == 1
+        next(iter(sites)): next(iter(only_ours[content]))
+        for content, sites in only_theirs.items()
+        if len(sites) == 1 and len(only_ours.get(content, ())) == 1
     }
     return [replace(r, site=renamed[r.site]) if r.site in renamed else r for r in right]
 
@@ -89,15 +91,15 @@ def _by_content(records: Iterable[Fingerprint]) -> dict[tuple[object, ...], set[
 
 
 def kind_of(differences: Sequence[SiteDifference]) -> KindWord:
-    """One word for a step: structure wins over content, content over permutation."""
+    """Returns the kind of a whole step: structure wins over content, and content over permutation."""
     kinds = {d.kind for d in differences}
     return "structure" if "structure" in kinds or not kinds else "content" if "content" in kinds else "permutation"
 
 
 def _missing(record: Fingerprint, where: str) -> SiteDifference:
-    words = f"only the {'first' if where == 'right' else 'second'} run has this record"
+    description = f"only the {'first' if where == 'right' else 'second'} run has this fingerprint"
     left, right = (record, None) if where == "right" else (None, record)
-    return SiteDifference(record.stage, record.site, record.occurrence, "structure", words, left, right)
+    return SiteDifference(record.stage, record.site, record.occurrence, "structure", description, left, right)
 
 
 def _pair(a: Fingerprint, b: Fingerprint) -> SiteDifference | None:
@@ -108,24 +110,24 @@ def _pair(a: Fingerprint, b: Fingerprint) -> SiteDifference | None:
     only_left, only_right = _names(a, b)
     base = replace(base, only_left=only_left, only_right=only_right)
     if a.dtype != b.dtype:
-        return replace(base, kind="structure", words=f"dtype {a.dtype} against {b.dtype}")
+        return replace(base, kind="structure", description=f"the dtypes differ: {a.dtype} vs {b.dtype}")
     if a.shape != b.shape:
-        shapes = f"shape {list(a.shape)} against {list(b.shape)}"
+        shapes = f"the shapes differ: {list(a.shape)} vs {list(b.shape)}"
         if a.dtype == NAMES_DTYPE and len(a.shape) == len(b.shape) == 1:
-            shapes = f"{a.shape[0]} names against {b.shape[0]}"
-        words = shapes + _only_words(only_left, only_right)
-        return replace(base, kind="structure", words=words)
+            shapes = f"the numbers of names differ: {a.shape[0]} vs {b.shape[0]}"
+        return replace(base, kind="structure", description=shapes + _format_only(only_left, only_right))
     rows = _differing_rows(a, b)
     if _is_permutation(a, b):
         moved = f"{len(rows)} of {len(a.rows)} rows moved" if a.rows else "same rows"
-        return replace(base, kind="permutation", words=f"the same content in another order ({moved})", rows=rows)
+        description = f"the same content in another order ({moved})"
+        return replace(base, kind="permutation", description=description, rows=rows)
     relative = relative_size(a.sketch, b.sketch)
     size = size_class(relative, a.dtype)
-    words = "other values" if size is None else f"values differ by {relative:.1e} relative ({size})"
+    description = "the values differ" if size is None else f"the values differ by {relative:.1e} relative ({size})"
     if rows:
-        words += f", {len(rows)} of {len(a.rows or ())} rows"
-    words += _only_words(only_left, only_right)
-    return replace(base, words=words, rows=rows, relative=relative, size=size)
+        description += f" in {len(rows)} of {len(a.rows or ())} rows"
+    description += _format_only(only_left, only_right)
+    return replace(base, description=description, rows=rows, relative=relative, size=size)
 
 
 def _is_permutation(a: Fingerprint, b: Fingerprint) -> bool:
@@ -141,11 +143,11 @@ def _differing_rows(a: Fingerprint, b: Fingerprint) -> tuple[int, ...]:
 
 
 def _names(a: Fingerprint, b: Fingerprint) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names that only one side has. A listing's rows are hashes of names and its evidence tells the first names in clear;
-    a name that stands beyond them is counted and shown as `?`."""
+    """Returns the names that only one side has. The rows of a listing are hashes of names, and its evidence has the first names in
+    plain text; any other name is `?`."""
     if a.dtype != NAMES_DTYPE or a.rows is None or b.rows is None:
         return (), ()
-    known = {name_hash(name): name for record in (a, b) for name in _told(record)}
+    known = {name_hash(name): name for record in (a, b) for name in _recorded_names(record)}
     left, right = Counter(a.rows), Counter(b.rows)
     return (
         tuple(known.get(row, "?") for row in (left - right).elements()),
@@ -154,16 +156,16 @@ def _names(a: Fingerprint, b: Fingerprint) -> tuple[tuple[str, ...], tuple[str, 
 
 
 def name_hash(name: str) -> bytes:
-    """Row digest of a name in a listing, as the probe makes it."""
+    """Returns the row digest of a name in a listing, computed as the probe does."""
     return blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16).digest()
 
 
-def _told(record: Fingerprint) -> list[str]:
+def _recorded_names(record: Fingerprint) -> list[str]:
     names = record.evidence.get("names") or record.evidence.get("first") or ()
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _only_words(left: Sequence[str], right: Sequence[str]) -> str:
+def _format_only(left: Sequence[str], right: Sequence[str]) -> str:
     parts = []
     for names, which in ((left, "first"), (right, "second")):
         shown = [name for name in names if name != "?"][:NAMES_SHOWN]
@@ -177,7 +179,7 @@ def _only_words(left: Sequence[str], right: Sequence[str]) -> str:
 
 
 def _reordered(found: list[SiteDifference]) -> list[SiteDifference]:
-    """Records of one site that are the same ones in another order (files opened, samples taken) are a permutation."""
+    """Returns the differences, as permutations where fingerprints of one site are the same in another order (files, samples)."""
     by_site: dict[str, list[SiteDifference]] = {}
     for difference in found:
         by_site.setdefault(difference.site, []).append(difference)
@@ -189,7 +191,7 @@ def _reordered(found: list[SiteDifference]) -> list[SiteDifference]:
         and Counter(d.left.digest for d in group if d.left) == Counter(d.right.digest for d in group if d.right)
     }
     return [
-        replace(d, kind="permutation", words=f"the same {len(by_site[d.site])} records in another order")
+        replace(d, kind="permutation", description=f"the same {len(by_site[d.site])} fingerprints in another order")
         if d.site in moved
         else d
         for d in found

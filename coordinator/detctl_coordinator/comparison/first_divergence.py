@@ -1,9 +1,9 @@
-"""The first difference of two streams, found by bisection over their chains, and how long it lasts.
+"""Finds the first difference of two streams by bisection over their chains, and how long it lasts.
 
-A chain value covers every entry before it, so equal chains at an ordinal mean equal entries up to it: O(log n) entries are
-read. From there step sums decide: a sum is blind to program order, and equal again where one odd record was all.
-Where probes left out steps to keep a budget (schedule.py) chains tell as far as both left out the same; behind it, the sums of the steps
-that both took.
+A chain value covers every entry before it, so equal chains at an ordinal mean equal entries up to it, and O(log n) entries are read.
+From there on step sums decide. A sum does not depend on program order, and is equal again if only one step differed. If the probes
+left out steps to keep a budget (schedule.py), chains are compared up to the step where the plans of both runs differ. After it, the
+sums of the steps that both runs recorded are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from detctl_coordinator.comparison.steps.schedule import ALWAYS, Schedule, sched
 from detctl_coordinator.comparison.steps.window import entries_below, training_steps
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 
-# Entries read after the first difference to tell transient from persistent; beyond, only the tail is looked at.
+# Entries read after the first difference to decide between transient and persistent. After them, only the tail is read.
 LASTING_ENTRIES_MAX = 4096
 TAIL_ENTRIES = 64
 PAGE_ENTRIES = 256
@@ -27,14 +27,14 @@ Lasting = Literal["transient", "persistent"]
 
 @dataclass(frozen=True)
 class StreamDifference:
-    """Where two streams part. `equal_from`: the step from which they agree again to the end, None: they never do.
-    `since`: the earliest step at which it may have begun, where steps before `step` were left out."""
+    """The first difference of two streams. `equal_from`: the step from which they agree again to the end, None: never.
+    `since`: the earliest step at which it may have begun, if steps before `step` were not recorded."""
 
     left: StreamKey
     right: StreamKey
     step: int
-    structural: bool  # counts differ, or a side has no record of the step
-    differing_steps: int  # seen among the examined ones
+    structural: bool  # counts differ, or a side has no fingerprint of the step
+    differing_steps: int  # among the examined steps
     examined_steps: int
     equal_from: int | None
     since: int
@@ -46,7 +46,7 @@ class StreamDifference:
 
 @dataclass(frozen=True)
 class Side:
-    """One stream of one run, cut at a number of entries: those of the steps below `limit`."""
+    """One stream of one run. `entries`: the number of entries in steps below `limit`."""
 
     reader: RunReader
     key: StreamKey
@@ -59,17 +59,17 @@ class Side:
         return cls(reader, key, entries_below(reader, key, limit), limit, schedule_of(reader, key))
 
     def below(self, step: int) -> Side:
-        """The same, cut at a step."""
+        """Returns the same stream, cut off at a step."""
         return replace(self, entries=min(self.entries, entries_below(self.reader, self.key, step)))
 
     def ends_before(self) -> int | None:
-        """The step before which the run's training ends, or the limit; None where no training was seen."""
+        """Returns the end of the run's training (last step + 1), at most the limit; None: no training was recorded."""
         extent = training_steps(self.reader)
         return extent and (extent[1] if self.limit is None else min(extent[1], self.limit))
 
 
 def first_chain_difference(left: Side, right: Side) -> int | None:
-    """Least ordinal at which the chains differ, within the entries that both have; None where they agree there."""
+    """Returns the smallest ordinal at which the chains differ, among the entries that both have; None: they agree."""
     low, high = 0, min(left.entries, right.entries)
     if high == 0 or _chain(left, high - 1) == _chain(right, high - 1):
         return None
@@ -88,18 +88,18 @@ def _chain(side: Side, ordinal: int) -> bytes:
 
 
 def compare_streams(left: Side, right: Side) -> StreamDifference | None:
-    """The first step at which the sums of two streams differ, or None where they agree in every step."""
-    apart = left.schedule.same_until(right.schedule)
-    if apart is None:
+    """Returns the first step at which the sums of two streams differ; None: they agree in every step."""
+    same_until = left.schedule.same_until(right.schedule)
+    if same_until is None:
         start = first_chain_difference(left, right)
         if start is None:
             if left.entries == right.entries:
                 return None
             start = min(left.entries, right.entries)
     else:
-        alike = left.below(apart), right.below(apart)
-        start = first_chain_difference(*alike)
-        start = min(side.entries for side in alike) if start is None else start
+        sides = left.below(same_until), right.below(same_until)
+        start = first_chain_difference(*sides)
+        start = min(side.entries for side in sides) if start is None else start
     return _from_ordinal(left, right, start)
 
 
@@ -107,12 +107,12 @@ def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | Non
     first: tuple[int, bool] | None = None
     differing = examined = 0
     equal_from: int | None = None
-    lone_at: int | None = None  # the last step that differs, where one side has no record of it at all
+    one_sided_at: int | None = None  # the last differing step, if only one side has fingerprints of it
     for step, a, b in compared_steps(left, right, start):
         same = _same(a, b)
         if first is None:
             if same:
-                continue  # the same records in another program order
+                continue  # the same fingerprints in another program order
             first = (step, a is None or b is None or a.count != b.count)
         examined += 1
         if same:
@@ -120,20 +120,22 @@ def _from_ordinal(left: Side, right: Side, start: int) -> StreamDifference | Non
         else:
             differing += 1
             equal_from = None
-            lone_at = step if a is None or b is None else None
+            one_sided_at = step if a is None or b is None else None
         if examined >= LASTING_ENTRIES_MAX:
             if equal_from is not None and not _tails_agree(left, right):
                 equal_from = None
             break
     if first is None:
         return None
-    if equal_from is None and lone_at is not None and _both_go_on(left, right, lone_at):
-        equal_from = lone_at + 1  # neither has anything there, and both trained on: an odd evaluation
+    if equal_from is None and one_sided_at is not None and _both_continue(left, right, one_sided_at):
+        equal_from = (
+            one_sided_at + 1
+        )  # both runs continue and neither has more of the stream, as after an extra evaluation
     earliest = since(left.schedule, right.schedule, first[0])
     return StreamDifference(left.key, right.key, first[0], first[1], differing, examined, equal_from, earliest)
 
 
-def _both_go_on(left: Side, right: Side, step: int) -> bool:
+def _both_continue(left: Side, right: Side, step: int) -> bool:
     ends = (left.ends_before(), right.ends_before())
     return all(end is not None and end > step + 1 for end in ends)
 
@@ -161,14 +163,14 @@ def _same(a: StepEntry | None, b: StepEntry | None) -> bool:
 
 
 def compared_steps(left: Side, right: Side, start: int) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:
-    """steps_of_both without those that a side left out to keep a budget."""
+    """Yields steps_of_both without the steps that a side left out to keep a budget."""
     for step, a, b in steps_of_both(left, right, start):
         if left.schedule.took(step, a) and right.schedule.took(step, b):
             yield step, a, b
 
 
 def steps_of_both(left: Side, right: Side, start: int) -> Iterator[tuple[int, StepEntry | None, StepEntry | None]]:
-    """Entries of both sides joined by step, from ordinal `start` on (below it both agree); read in pages."""
+    """Yields (step, left entry, right entry), from ordinal `start` on, below which both agree. Entries are read in pages."""
     ours, theirs = _pages(left, start), _pages(right, start)
     a, b = next(ours, None), next(theirs, None)
     while a is not None or b is not None:
@@ -185,7 +187,7 @@ def steps_of_both(left: Side, right: Side, start: int) -> Iterator[tuple[int, St
 
 
 def _pages(side: Side, start: int) -> Iterator[StepEntry]:
-    size = 8  # grows, so that a lone first difference costs a small read
+    size = 8  # grows, so that a single difference costs a small read
     while start < side.entries:
         stop = min(start + size, side.entries)
         yield from side.reader.entries(side.key, start, stop)

@@ -1,7 +1,7 @@
-"""N runs in groups of equal ones, overall and by stage.
+"""Sorts runs into groups of equal ones, overall and by stage.
 
-Equality is that of step sums over one window, so it is transitive among runs that know the whole window. A run that broke off
-earlier joins the first group that it equals as far as it got; it never joins two groups into one.
+Runs are equal if their step sums are, over one window, so equality is transitive among runs that have the whole window. A run that
+ended early joins the first group that it equals up to its end. It never merges two groups.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ Groups = list[list[RunReader]]
 
 
 def group_runs(readers: Sequence[RunReader], compare: Compare) -> tuple[Groups, dict[Stage, Groups]]:
-    """(groups overall: equal in all that decides the outcome; groups of each observed stage). `compare` should remember."""
+    """Returns (groups of runs that are equal in all stages that decide the outcome, groups of each observed stage).
+
+    `compare` is called several times for the same pair, so it should cache."""
     stages = sorted({key.stage for reader in readers for key in reader.streams()})
     overall = _partition(readers, lambda a, b: compare(a, b).equal)
     by_stage = {stage: _partition(_having(readers, stage), _stage_equal(compare, stage)) for stage in stages}
@@ -39,15 +41,15 @@ def _stage_equal(compare: Compare, stage: Stage) -> Callable[[RunReader, RunRead
 
 
 def _partition(readers: Sequence[RunReader], equal: Callable[[RunReader, RunReader], bool]) -> Groups:
-    """Groups in the order of the runs; the run that got furthest speaks for its group."""
+    """Returns groups in the order of the runs. The run with the most steps represents its group."""
     place = {id(reader): position for position, reader in enumerate(readers)}
     groups: Groups = []
     for reader in sorted(readers, key=lambda r: (-finished_steps(r), place[id(r)])):
-        home = next((group for group in groups if equal(group[0], reader)), None)
-        if home is None:
+        equal_group = next((group for group in groups if equal(group[0], reader)), None)
+        if equal_group is None:
             groups.append([reader])
         else:
-            home.append(reader)
+            equal_group.append(reader)
     for group in groups:
         group.sort(key=lambda r: place[id(r)])
     return sorted(groups, key=lambda group: place[id(group[0])])

@@ -1,4 +1,4 @@
-"""Two runs, stage by stage: which differ, from which step on, what the difference is, where it enters and how far it carries."""
+"""Compares two runs stage by stage: which stages differ, from which step on, where the differences enter and propagate to."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from detctl_coordinator.comparison.first_divergence import (
     compare_streams,
     compared_steps,
 )
-from detctl_coordinator.comparison.generators import live_generators
-from detctl_coordinator.comparison.left_out import Thinned, notes_on
+from detctl_coordinator.comparison.generators import used_generators
 from detctl_coordinator.comparison.ranks.ranks import match_ranks
 from detctl_coordinator.comparison.ranks.world_size import MERGED, UnitedBatches, compare_merged, compare_united
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.roots import DECIDING, IDLE, WORKERS, Extent, Node, carried_on, harmless, roots
+from detctl_coordinator.comparison.roots import DECIDING, UNUSED, WORKERS, Extent, Node, affected_by, harmless, roots
+from detctl_coordinator.comparison.sampled_streams import SampledStream, notes_on
 from detctl_coordinator.comparison.steps.coverage import blind_stages
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
-# Artifact steps whose records are read to tell tensors from other content.
+# Number of artifact steps whose fingerprints are read to distinguish tensors from other content.
 ARTIFACT_STEPS_MAX = 64
 
 
 @dataclass(frozen=True)
 class NodeDifference:
-    """One stage (in one phase) that differs, at its first differing step. `since`: the earliest at which it may have begun,
-    where steps before were left out to keep a budget."""
+    """One stage (in one phase) that differs, at its first differing step. `since`: the earliest step at which it may have begun,
+    if earlier steps were left out to keep a budget."""
 
     node: Node
     step: int
@@ -51,7 +51,7 @@ class NodeDifference:
 
     @property
     def lead(self) -> SiteDifference | None:
-        """The first differing record in program order."""
+        """The first differing fingerprint in program order."""
         return self.sites[0] if self.sites else None
 
     @property
@@ -59,31 +59,31 @@ class NodeDifference:
         return f"{self.node.stage.word}/{self.lead.site}" if self.lead and self.lead.site else self.node.stage.word
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What differs and for how long, in one line."""
-        words = [self.lead.words] if self.lead is not None else []
-        if self.node.part == IDLE:
-            words = ["another state in each process, and nobody draws from it"]
+        parts = [self.lead.description] if self.lead is not None else []
+        if self.node.part == UNUSED:
+            parts = ["the state differs in each process, but the program never draws from it"]
         if self.equal_from is not None:
-            words.append(f"equal again from step {self.equal_from} on")
+            parts.append(f"equal again from step {self.equal_from} on")
         if self.node.phase is Phase.EVAL:
-            words.append("in evaluation")
-        return "; ".join(word for word in words if word)
+            parts.append("in evaluation")
+        return "; ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True)
 class PairComparison:
-    """What two runs have in common and what not. `incomparable`: why nothing can be said, empty: something can."""
+    """The result of comparing two runs. `incomparable`: why they cannot be compared; empty: they were."""
 
     left: RunReader
     right: RunReader
     limit: int | None = None
     differences: Mapping[Node, NodeDifference] = field(default_factory=dict)
     observed: frozenset[Node] = frozenset()
-    one_sided: Mapping[Stage, str] = field(default_factory=dict)  # observed by one side alone: not compared, and why
+    one_sided: Mapping[Stage, str] = field(default_factory=dict)  # stages that only one run recorded -> why
     incomparable: str = ""
     notes: tuple[str, ...] = ()
-    united: UnitedBatches | None = None  # another world size: only this was compared
+    united: UnitedBatches | None = None  # set if the numbers of ranks differ: only this was compared
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
@@ -96,7 +96,7 @@ class PairComparison:
 
     @property
     def equal(self) -> bool:
-        """Compared, and equal in all that decides the outcome."""
+        """Whether the runs were compared and no stage that decides the outcome differs."""
         return not self.incomparable and not self.different
 
     @cached_property
@@ -106,16 +106,16 @@ class PairComparison:
 
     @cached_property
     def roots(self) -> list[NodeDifference]:
-        """Where differences enter that reach a deciding stage; earliest first."""
+        """The places where differences enter that may affect a deciding stage, earliest first."""
         left_out = {d.node for d in self.benign}
         return [self.differences[n] for n in roots(self.extents, self.observed) if n not in left_out]
 
-    def carried_on(self, root: NodeDifference) -> list[Node]:
-        return carried_on(root.node, self.extents, self.observed)
+    def affected_by(self, root: NodeDifference) -> list[Node]:
+        return affected_by(root.node, self.extents, self.observed)
 
     @property
     def first(self) -> NodeDifference | None:
-        """The least (step, stage) that differs and is not benign; else the least benign one."""
+        """The difference with the smallest (step, stage) that is not benign, or else the first benign one."""
         harmless_ones = {d.node for d in self.benign}
         ranked = [d for d in self.differences.values() if d.node not in harmless_ones] or list(
             self.differences.values()
@@ -124,7 +124,7 @@ class PairComparison:
 
 
 def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) -> PairComparison:
-    """Compares two runs over their common steps, or fewer (`limit`). Raises DamagedError."""
+    """Returns the comparison of two runs over their common steps, at most those below `limit`. Raises DamagedError."""
     reason = incomparable(left, right)
     if reason:
         return PairComparison(left, right, limit, incomparable=reason)
@@ -135,14 +135,14 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
     notes = []
     if matched.moved:
         moved = ", ".join(f"{a} is {b}" for a, b in matched.moved.items())
-        notes.append(f"ranks were handed out in another order: rank {moved} in the second run")
+        notes.append(f"ranks are numbered in another order: rank {moved} in the second run")
     one_sided = _one_sided(left, right)
     ours, theirs = left.streams(), right.streams()
-    back = {b: a for a, b in matched.pairs.items()}
+    left_ranks = {b: a for a, b in matched.pairs.items()}
     keys = {k for k in ours if k.rank in matched.pairs}
-    keys |= {StreamKey(back[k.rank], k.stage, k.phase) for k in theirs if k.rank in back}
+    keys |= {StreamKey(left_ranks[k.rank], k.stage, k.phase) for k in theirs if k.rank in left_ranks}
     found: dict[Node, list[StreamDifference]] = {}
-    thinned: list[Thinned] = []
+    sampled: list[SampledStream] = []
     observed: set[Node] = set()
     for key in sorted(keys):
         if key.stage in one_sided:
@@ -152,12 +152,12 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
         sides = Side.of(left, key, limit), Side.of(right, other, limit)
         difference = compare_streams(*sides)
         if not (sides[0].schedule.whole and sides[1].schedule.whole):
-            thinned.append(Thinned(*sides, difference))
+            sampled.append(SampledStream(*sides, difference))
             if difference is None and not any(a and b for _, a, b in compared_steps(*sides, 0)):
-                one_sided.setdefault(key.stage, f"{key.stage.word} was recorded in no step that both runs took")
+                one_sided.setdefault(key.stage, f"{key.stage.word} was not recorded in any step by both runs")
         if difference is not None:
             found.setdefault(Node(key.stage, key.phase), []).append(difference)
-    notes += dict.fromkeys(notes_on(thinned, limit))
+    notes += dict.fromkeys(notes_on(sampled, limit))
     differences: dict[Node, NodeDifference] = {}
     for node, group in found.items():
         differences |= {d.node: d for d in _node_differences(left, right, node, group, limit)}
@@ -165,10 +165,10 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
 
 
 def incomparable(left: RunReader, right: RunReader) -> str:
-    """Why two runs must not be compared at all; empty where they may be."""
+    """Returns why two runs cannot be compared; empty: they can."""
     for what, a, b in (("digest scheme", left.scheme, right.scheme), ("level", left.level, right.level)):
         if a and b and a != b:
-            return f"different {what}s never compare ({a} against {b}): record both again with one version of detctl"
+            return f"their {what}s differ ({a} vs {b}), so they cannot be compared; record both again with one version of detctl"
     return ""
 
 
@@ -178,13 +178,15 @@ def _one_sided(left: RunReader, right: RunReader) -> dict[Stage, str]:
         present = {key.stage for key in other.streams()}
         for stage, why in blind_stages(reader).items():
             if stage in present:
-                result[stage] = f"{stage.word} was not observed in {reader.run.spec.label} ({why})"
+                result[stage] = f"{stage.word} was not recorded in {reader.run.spec.label} ({why})"
     return result
 
 
 def _another_world_size(left: RunReader, right: RunReader, limit: int | None) -> PairComparison:
     united = compare_united(left, right, limit)
-    notes = ["another number of ranks: compared by the rows that all ranks saw, and by weights added up over the ranks"]
+    notes = [
+        "the numbers of ranks differ, so the rows of all ranks and the weights merged over all ranks were compared"
+    ]
     nodes, steps = [Node(Stage.BATCH)], {Stage.BATCH: united.first_step}
     for stage in MERGED:
         merged = compare_merged(left, right, limit, stage)
@@ -195,7 +197,8 @@ def _another_world_size(left: RunReader, right: RunReader, limit: int | None) ->
         steps[stage] = merged.first_step
         if merged.first_step is not None:
             notes.append(
-                f"{stage.word}: {merged.site} differs first, at step {merged.first_step}; sums over another number of ranks round otherwise"
+                f"{stage.word}: {merged.site} is the first to differ, at step {merged.first_step}; sums over another number of ranks "
+                "round differently"
             )
     differences = {
         node: NodeDifference(node, step, None, "content", (), True, 0, step)
@@ -208,24 +211,24 @@ def _another_world_size(left: RunReader, right: RunReader, limit: int | None) ->
 def _node_differences(
     left: RunReader, right: RunReader, node: Node, group: list[StreamDifference], limit: int | None
 ) -> list[NodeDifference]:
-    """One difference a node; random states are split into those that are drawn from (main process, workers) and idle ones."""
+    """Returns one difference of a node. Random states are split into used ones (main process, workers) and unused ones."""
     whole = _node_difference(left, right, node, group, limit)
     if node.stage is Stage.LISTING and not whole.sites and all(d.differing_steps == 1 for d in group):
-        return []  # the same names in the same order, of a folder that lies elsewhere
+        return []  # the same names in the same order, in a folder with another path
     if node.stage is not Stage.RNG:
         return [whole]
     parts: list[NodeDifference] = []
     for stream in group:
         sides = Side.of(left, stream.left, limit), Side.of(right, stream.right, limit)
-        for part, live in zip(("", WORKERS), live_generators(*sides, stream), strict=True):
-            if live is not None and all(p.node.part != part for p in parts):
-                kind = kind_of(live.sites)
-                parted = Node(node.stage, node.phase, part)
+        for part, used in zip(("", WORKERS), used_generators(*sides, stream), strict=True):
+            if used is not None and all(p.node.part != part for p in parts):
+                kind = kind_of(used.sites)
+                part_node = Node(node.stage, node.phase, part)
                 rank = stream.left.rank
                 parts.append(
-                    NodeDifference(parted, live.step, whole.equal_from, kind, live.sites, False, rank, live.step)
+                    NodeDifference(part_node, used.step, whole.equal_from, kind, used.sites, False, rank, used.step)
                 )
-    return parts or [replace(whole, node=Node(node.stage, node.phase, IDLE))]
+    return parts or [replace(whole, node=Node(node.stage, node.phase, UNUSED))]
 
 
 def _node_difference(
@@ -249,14 +252,14 @@ def _records(reader: RunReader, key: StreamKey, step: int) -> list[Fingerprint]:
 
 
 def _tensors_differ(left: RunReader, right: RunReader, d: StreamDifference, limit: int | None) -> bool:
-    """Whether anything but Python state differs in what was saved; too many steps to look at count as yes."""
+    """Returns whether a tensor differs in a saved artifact. True if there are more than ARTIFACT_STEPS_MAX differing steps."""
     sides = Side.of(left, d.left, limit), Side.of(right, d.right, limit)
-    looked = 0
+    examined = 0
     for step, a, b in compared_steps(*sides, 0):
         if a is not None and b is not None and a.sum == b.sum:
             continue
-        looked += 1
+        examined += 1
         sites = align(_records(left, d.left, step), _records(right, d.right, step))
-        if looked > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
+        if examined > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
             return True
     return False

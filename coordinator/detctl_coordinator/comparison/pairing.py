@@ -1,7 +1,7 @@
-"""Which runs are compared with which.
+"""Decides which runs are compared with which.
 
-Twins are compared inside an arm. Two arms are compared if they differ in one thing alone: the machine, the environment or the variation
-(docs/adr/0019). Two runs that were named by hand are compared as they are.
+Twins are compared with each other. Two configurations are compared if they differ in exactly one of machine, environment and variation
+(docs/adr/0019). Runs that a user names are always compared.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Scope = Literal["twins", "machines", "environments", "variation", "runs"]
 
 
 @dataclass(frozen=True)
-class ArmPair:
-    """Positions of two arms and what sets them apart."""
+class ConfigurationPair:
+    """The positions of two configurations, and what differs between them."""
 
     left: int
     right: int
@@ -26,7 +26,7 @@ class ArmPair:
 
 
 def scope_of(left: Arm, right: Arm) -> Scope | None:
-    """What sets two arms apart, if it is one thing alone; None: nothing or more than one."""
+    """Returns what differs between two configurations; None: nothing, or more than one thing."""
     changed: list[Scope] = []
     if left.machine != right.machine:
         changed.append("machines")
@@ -37,13 +37,13 @@ def scope_of(left: Arm, right: Arm) -> Scope | None:
     return changed[0] if len(changed) == 1 else None
 
 
-def pair_arms(arms: Sequence[Arm]) -> list[ArmPair]:
-    """Pairs of arms to compare, in order. Where no two arms differ in one thing alone (runs named by hand), all pairs."""
+def pair_configurations(configurations: Sequence[Arm]) -> list[ConfigurationPair]:
+    """Returns the pairs to compare, in order. If no two differ in exactly one thing (runs that a user named), all pairs."""
     pairs = [
-        ArmPair(i, j, scope)
-        for (i, a), (j, b) in combinations(enumerate(arms), 2)
+        ConfigurationPair(i, j, scope)
+        for (i, a), (j, b) in combinations(enumerate(configurations), 2)
         if (scope := scope_of(a, b)) is not None
     ]
-    if pairs or len(arms) < 2:
+    if pairs or len(configurations) < 2:
         return pairs
-    return [ArmPair(i, j, "runs") for i, j in combinations(range(len(arms)), 2)]
+    return [ConfigurationPair(i, j, "runs") for i, j in combinations(range(len(configurations)), 2)]

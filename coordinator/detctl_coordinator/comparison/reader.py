@@ -1,4 +1,4 @@
-"""What a comparison may read of a run. The store's side implements it; tests implement it in memory."""
+"""The interface through which comparisons read a run. The store implements it, and tests implement it in memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from detctl_coordinator.domain.run import RunRecord
 
 
 class DamagedError(Exception):
-    """Stored data does not fit its CRC, count or seal: the run is unverified."""
+    """Stored data does not match its CRC, count or seal, so the run is unverified."""
 
 
 class RunReader(Protocol):
-    """One run, latest attempt. Any method may raise DamagedError."""
+    """The latest attempt of one run. Any method may raise DamagedError."""
 
     @property
     def run(self) -> RunRecord: ...
 
     @property
     def scheme(self) -> str:
-        """Name of the digests; empty where nothing arrived. DamagedError where segments disagree."""
+        """The name of the digest scheme; empty: no data. Raises DamagedError if segments disagree."""
         ...
 
     @property
@@ -32,7 +32,7 @@ class RunReader(Protocol):
     def seals(self) -> Mapping[int, Seal]: ...
 
     def streams(self) -> Mapping[StreamKey, int]:
-        """Number of entries a stream."""
+        """Returns the number of entries of each stream."""
         ...
 
     def entry(self, key: StreamKey, ordinal: int) -> StepEntry: ...
@@ -40,5 +40,5 @@ class RunReader(Protocol):
     def entries(self, key: StreamKey, start: int, stop: int) -> list[StepEntry]: ...
 
     def records(self, key: StreamKey, step: int) -> list[Fingerprint]:
-        """In program order; reads only the segments that hold the step."""
+        """Returns the fingerprints of a step in program order. Reads only the segments that contain the step."""
         ...

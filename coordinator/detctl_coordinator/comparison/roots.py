@@ -1,10 +1,10 @@
-"""Finds where causes enter: differing stages all of whose parents agree (docs/concepts.md).
+"""Finds roots, which are the differing stages whose parents all agree (docs/concepts.md).
 
-A parent explains a stage at step s when it differs at or before s and has not agreed again since; values that live from step
-to step (parameters, optimizer state) explain the next step. A parent that nobody observed is replaced by its own parents,
-so a gap in coverage does not make a root out of a consequence. Some edges are less obvious, and these are their reasons:
-labels feed the loss without passing the model; collate functions and losses draw numbers; a gradient can differ though the
-loss does not show it (thread-count); the order in which files are opened follows the listing and the sampler.
+A parent explains a stage at step s if it differs at or before s and has not become equal again since. Values that persist from step to
+step (parameters, optimizer state) explain the next step. A parent that was not recorded is replaced by its own parents, so that a gap in
+coverage does not turn a consequence into a root. Reasons for the less obvious edges: labels affect the loss without passing through
+the model; collate functions and losses draw random numbers; a gradient can differ although the loss is equal (thread-count); the order
+in which files are opened depends on the listing and the sampler.
 """
 
 from __future__ import annotations
@@ -45,20 +45,18 @@ PARENTS: Mapping[Stage, tuple[Stage, ...]] = {
     Stage.ARTIFACT: (Stage.UPDATE, Stage.INIT),
 }
 
-# Stages that the update of an earlier step feeds.
-# What random states inside workers can feed.
-# A part that feeds nothing: random states that differ and that nobody draws from.
-IDLE = "idle"
+UNUSED = "unused"  # the part of random states that differ and are never used, so that they affect nothing
 WORKERS = "workers"
+# Stages that random states inside workers affect.
 FED_BY_WORKERS = frozenset({Stage.FILES, Stage.SAMPLE, Stage.BATCH})
-
+# Stages that the update of an earlier step affects.
 FED_BY_UPDATE = frozenset({Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
 
 
 @dataclass(frozen=True, order=True)
 class Node:
-    """A stage in a phase; ranks are folded together. `part` splits random states: "" of the main
-    process, "workers" of DataLoader workers, "idle" where nobody draws from what differs."""
+    """A stage in a phase, over all ranks. `part` splits random states: "" for the main process, "workers" for DataLoader workers,
+    "unused" for generators that differ and are never used."""
 
     stage: Stage
     phase: Phase = Phase.TRAIN
@@ -67,22 +65,22 @@ class Node:
 
 @dataclass(frozen=True)
 class Extent:
-    """Steps in which a node differs: from `step` on, up to `equal_from` (None: to the end)."""
+    """The steps in which a node differs: from `step` up to, not including, `equal_from` (None: to the end)."""
 
     step: int
     equal_from: int | None = None
 
     def reaches(self, step: int) -> bool:
-        """Whether it can explain a difference at `step`."""
+        """Returns whether it can explain a difference at `step`."""
         return self.step <= step and (self.equal_from is None or step < self.equal_from)
 
     def reached_before(self, step: int) -> bool:
-        """Whether it can explain by what it left behind: it differed before `step`."""
+        """Returns whether it can explain a difference at `step` through a lasting effect: it differed before `step`."""
         return self.step < step and (self.equal_from is None or step <= self.equal_from)
 
 
 def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
-    """The parents of a differing node that differ in time to explain it, in causal order."""
+    """Returns the parents that explain a differing node, in causal order."""
     step = extents[node].step
     found = {parent for parent in _parents(node, observed) if parent in extents and extents[parent].reaches(step)}
     if node.stage in FED_BY_UPDATE:
@@ -95,7 +93,7 @@ def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[
 
 
 def _parents(node: Node, observed: Collection[Node]) -> set[Node]:
-    """Parents that somebody observed; unobserved ones replaced by theirs. Evaluation is also fed by training's state."""
+    """Returns the recorded parents; others are replaced by their own parents. Training also affects evaluation."""
     result: set[Node] = set()
     todo, seen = list(PARENTS[node.stage]), set[Stage]()
     while todo:
@@ -112,7 +110,7 @@ def _parents(node: Node, observed: Collection[Node]) -> set[Node]:
 
 
 def descendants(stage: Stage) -> set[Stage]:
-    """Every stage that a stage can carry on to, by the graph alone; the update feeds the next step."""
+    """Returns every stage that a stage can affect, according to the graph, with the update affecting the next step."""
     children = {child: set(parents) for child, parents in PARENTS.items()}
     for child in FED_BY_UPDATE:
         children[child].add(Stage.UPDATE)
@@ -127,13 +125,14 @@ def descendants(stage: Stage) -> set[Stage]:
 
 
 def roots(extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
-    """Differing nodes that no parent explains, earliest first. Code is no root: what it changes shows in the other stages."""
+    """Returns the differing nodes that no parent explains, earliest first. Code never counts as a root, since its effects appear in
+    the other stages."""
     found = [n for n in extents if n.stage is not Stage.CODE and not explaining(n, extents, observed)]
     return sorted(found, key=lambda node: (extents[node].step, node))
 
 
-def carried_on(root: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
-    """Differing nodes that descend from a root, in causal order; the root itself is not among them."""
+def affected_by(root: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> list[Node]:
+    """Returns the differing nodes that a root explains, directly or not, in causal order and without the root itself."""
     children: dict[Node, list[Node]] = {}
     for node in extents:
         for parent in explaining(node, extents, observed):
@@ -149,9 +148,10 @@ def carried_on(root: Node, extents: Mapping[Node, Extent], observed: Collection[
 
 
 def harmless(extents: Mapping[Node, Extent], observed: Collection[Node], deciding: Collection[Node]) -> list[Node]:
-    """Differing nodes that neither decide the outcome nor can have led to one that does: benign. Code may lead anywhere.
+    """Returns the benign nodes: they differ, but neither decide the outcome nor can have affected a node that does. Code can affect
+    any node.
 
-    Stricter than `carried_on`: a stage that was different already when this one parted may hide what this one did to it.
+    This is stricter than `affected_by`: a stage that already differed may hide the effect of a node that diverges later.
     """
     reaching = set(deciding)
     todo = list(deciding)
@@ -166,7 +166,7 @@ def harmless(extents: Mapping[Node, Extent], observed: Collection[Node], decidin
 
 
 def _possible_parents(child: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> set[Node]:
-    """Differing parents that may have added to a child's difference at any step."""
+    """Returns the differing parents that may have contributed to a child's difference at any step."""
     candidates = {parent for parent in _parents(child, observed) if parent in extents}
     if child.stage in FED_BY_UPDATE and Node(Stage.UPDATE) in extents:
         candidates.add(Node(Stage.UPDATE))

@@ -1,4 +1,4 @@
-"""Estimates how large a difference is, from two sketches and without the values (docs/digest.md).
+"""Estimates the size of a difference from two sketches, without the values (docs/digest.md).
 
 A sketch is 38 doubles: count of NaN, count of Inf, min, max, sum, L2, then 32 signed buckets y; ‖a-b‖ ≈ ‖y_a-y_b‖ within 12 % rms.
 """
@@ -12,13 +12,13 @@ from typing import Literal
 Size = Literal["ulp", "small", "gross"]
 L2, BUCKETS, LENGTH = 5, 6, 38
 
-# Relative sizes below which a difference is of the few-ulp class: rounding of the dtype, some hundred operations deep.
+# Relative sizes below which a difference is in class ulp: the rounding of the dtype after some hundred operations.
 ULP_BELOW = {"float64": 1e-12, "float32": 2e-5, "bfloat16": 4e-2, "float16": 5e-3}
 GROSS_FROM = 5e-2
 
 
 def relative_size(a: Sequence[float] | None, b: Sequence[float] | None) -> float | None:
-    """‖a-b‖ over the larger norm; inf where only one side has NaN or Inf; None without two sketches."""
+    """Returns ‖a-b‖ divided by the larger norm; inf if only one side has NaN or Inf; None without two sketches."""
     if a is None or b is None or len(a) != LENGTH or len(b) != LENGTH:
         return None
     if (a[0], a[1]) != (b[0], b[1]):
@@ -31,7 +31,7 @@ def relative_size(a: Sequence[float] | None, b: Sequence[float] | None) -> float
 
 
 def size_class(relative: float | None, dtype: str) -> Size | None:
-    """ulp: rounding; gross: unrelated values; small: between (reduced precision, grown rounding). None: not known."""
+    """Returns ulp (rounding), small (reduced precision, accumulated rounding) or gross (unrelated values). None: unknown."""
     if relative is None:
         return None
     if relative < ULP_BELOW.get(dtype.removeprefix("torch."), 2e-5):
@@ -40,9 +40,9 @@ def size_class(relative: float | None, dtype: str) -> Size | None:
 
 
 def one_bit_flip(a: Sequence[float] | None, b: Sequence[float] | None) -> float | None:
-    """The change of one element, if exactly one bucket differs and by a power of two (a flipped bit of a mantissa does that).
+    """Returns the change of one element if exactly one bucket differs, by a power of two, as after a flipped mantissa bit.
 
-    None where the sketches do not show it. A power of two is looked for within the rounding of the buckets.
+    None: the sketches do not show this. The power of two is matched within the rounding of the buckets.
     """
     if a is None or b is None or len(a) != LENGTH or len(b) != LENGTH:
         return None

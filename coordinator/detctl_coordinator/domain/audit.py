@@ -1,4 +1,4 @@
-"""An audit: recipe x machines x environments x variations x twins over a window of steps."""
+"""An audit: recipe x machines x environments x variations x twins, over a window of steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AuditState(StrEnum):
 
 @dataclass(frozen=True)
 class AuditRequest:
-    """What a user asked for; step_to None: to the end."""
+    """The request of a user. `step_to` None: to the end."""
 
     recipe: str
     machines: tuple[str, ...]
@@ -33,19 +33,19 @@ class AuditRequest:
     level: str = DEFAULT_LEVEL
     set: tuple[tuple[str, str], ...] = ()
     vary: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    requested_by: str = ""  # for people; the coordinator's own user may put any name there
-    budget_share: Finite = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    requested_by: str = ""  # for people; the coordinator's own user may enter any name
+    budget_share: Finite = 0.0  # the share of step time that the probe may use; 0: no limit
     zoom: bool = True
     explain: bool = False  # confirm causes by experiments
-    budget_runs: U32 = 0  # of them, at most; 0: as many as usual
-    self_test: bool = False  # show that the audit itself can be believed
+    budget_runs: U32 = 0  # maximum number of experiments; 0: the default
+    self_test: bool = False  # test the audit itself
     join_only: bool = False  # users train its runs in their own allocations
-    joiners: tuple[str, ...] = ()  # names of callers who may, besides who started it
+    joiners: tuple[str, ...] = ()  # names of callers who may join runs, besides the owner
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The document of an audit, advanced by compare-and-set on `version`."""
+    """An audit as the store keeps it. Each update compares and sets `version`."""
 
     audit_id: str
     request: AuditRequest
@@ -53,14 +53,12 @@ class Audit:
     state: AuditState = AuditState.RUNNING
     created_unix_s: Finite = 0.0
     version: U64 = 0
-    stop_after_step: U32 | None = None  # live comparison knows every stage's answer
+    stop_after_step: U32 | None = None  # set once live comparison knows the result of every stage
     verdict_json: str = ""
     message: str = ""
-    trying: str = ""  # what the experiments under way are for
-    owner: str = (
-        ""  # the name of the caller who started it, whose quota it counts in; empty in documents of before it was kept
-    )
+    trying: str = ""  # what the experiments in progress are for
+    owner: str = ""  # name of the caller who started it and whose quota it uses; empty in older documents
 
     def runs_for(self, purpose: Purpose) -> list[RunRecord]:
-        """Runs of one purpose, in the order of execution."""
+        """Returns the runs of one purpose, in the order of execution."""
         return [run for run in self.runs.values() if run.spec.purpose == purpose]

@@ -1,4 +1,4 @@
-"""Fingerprints, the index over them and the seal, as values. Numbers of stages and phases are those of records.proto."""
+"""Fingerprints, their index, and seals. Numbers of stages and phases are those of records.proto."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from detctl_coordinator.domain.widths import U32, U64
 
 
 class Stage(IntEnum):
-    """The part of training that a value belongs to, in causal order (docs/concepts.md)."""
+    """The stage of training that a value belongs to, in causal order (docs/concepts.md)."""
 
     CODE = 0
     LISTING = 1
@@ -30,7 +30,7 @@ class Stage(IntEnum):
 
     @property
     def word(self) -> str:
-        """The name that outputs use: `listing`, `update`."""
+        """The displayed name, such as `listing` or `update`."""
         return self.name.lower()
 
 
@@ -47,7 +47,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True, order=True)
 class StreamKey:
-    """One sequence of steps: a stage of a rank in a phase."""
+    """A stream, which is the sequence of steps of one stage of one rank in one phase."""
 
     rank: U32
     stage: Stage
@@ -56,7 +56,7 @@ class StreamKey:
 
 @dataclass(frozen=True)
 class StepEntry:
-    """The index of one step of one stream. digest, sum, chain: 16 bytes each (detctl_probe/transport/chain.py)."""
+    """The index entry of one step of one stream. `digest`, `sum`, `chain`: 16 bytes each (detctl_probe/transport/chain.py)."""
 
     ordinal: int
     step: int
@@ -68,7 +68,7 @@ class StepEntry:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """One record. Identity inside a rank: (stage, phase, step, site, occurrence); evidence is never compared."""
+    """The fingerprint of one value. Its identity in a rank is (stage, phase, step, site, occurrence). Evidence is never compared."""
 
     sequence: int
     stage: Stage
@@ -88,7 +88,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class SegmentMeta:
-    """What the store knows of a segment without unpacking it."""
+    """The facts about a segment that the store keeps beside its packed content."""
 
     rank: int
     number: int
@@ -103,7 +103,7 @@ class SegmentMeta:
 
 @dataclass(frozen=True)
 class SealedStream:
-    """What one stream must add up to."""
+    """The totals of one stream in a seal, with which stored data must agree."""
 
     key: StreamKey
     steps: U64
@@ -113,7 +113,7 @@ class SealedStream:
 
 @dataclass(frozen=True)
 class Seal:
-    """The last word of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/transport/frames.py)."""
+    """The last message of a rank. `detail`: observers, unobserved, interventions, facts, notes (detctl_probe/transport/frames.py)."""
 
     rank: U32
     segments: U32

@@ -1,4 +1,4 @@
-"""Decides who calls and what they may do, by roles and tokens. It does no I/O; interceptors.py calls it (docs/security.md 3, 4)."""
+"""Decides who a caller is and what they may do, from roles and tokens. It does no I/O; interceptors.py calls it (docs/security.md 3, 4)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AUDITS, _AGENTS, _ADMIN = "/detctl.v1.Audits/", "/detctl.v1.Agents/", "/detctl.
 
 
 class Role(Enum):
-    """A submitter may what a viewer may, an admin what a submitter may; a machine's agent speaks of its own runs alone."""
+    """A submitter has the rights of a viewer, and an admin those of a submitter. A machine's agent may only report its own runs."""
 
     VIEWER = "viewer"
     SUBMITTER = "submitter"
@@ -26,46 +26,46 @@ class Role(Enum):
     ADMIN = "admin"
 
 
-_LOOKS = frozenset((Role.VIEWER, Role.SUBMITTER, Role.ADMIN))
-_SUBMITS = frozenset((Role.SUBMITTER, Role.ADMIN))
-_SPEAKS = frozenset((Role.MACHINE, Role.ADMIN))
-_ADMINISTERS = frozenset((Role.ADMIN,))
-# Who may call a method with a token. Every method that is served has a row (tests/unit/coordinator/test_identity.py reads them from
-# the descriptors); what has none is refused to all.
+_VIEWERS = frozenset((Role.VIEWER, Role.SUBMITTER, Role.ADMIN))
+_SUBMITTERS = frozenset((Role.SUBMITTER, Role.ADMIN))
+_AGENT_ROLES = frozenset((Role.MACHINE, Role.ADMIN))
+_ADMINS = frozenset((Role.ADMIN,))
+# The roles that may call each method with a token. Every served method has a row (tests/unit/coordinator/test_identity.py reads the
+# methods from the descriptors). A method without a row is refused for everyone.
 RULES: Mapping[str, frozenset[Role]] = {
     **dict.fromkeys(
         (
             _AUDITS + name
             for name in ("PlanAudit", "WatchAudit", "Compare", "ListMachines", "ListRuns", "ListAudits", "Show")
         ),
-        _LOOKS,
+        _VIEWERS,
     ),
     **dict.fromkeys(
         (
             _AUDITS + name
             for name in ("StartAudit", "CancelAudit", "ExplainAudit", "JoinAudit", "ImportRun", "FinishImport")
         ),
-        _SUBMITS,
+        _SUBMITTERS,
     ),
-    _AUDITS + "DeleteRuns": _ADMINISTERS,
-    _AGENTS + "Control": _SPEAKS,
-    _AGENTS + "Content": _SPEAKS,
-    # Of imported folders and joined runs too: a run of a machine is refused by its owner's name.
-    _AGENTS + "Ingest": _SPEAKS | _SUBMITS,
+    _AUDITS + "DeleteRuns": _ADMINS,
+    _AGENTS + "Control": _AGENT_ROLES,
+    _AGENTS + "Content": _AGENT_ROLES,
+    # Submitters send imported folders and joined runs. A run of a machine is refused by its owner's name.
+    _AGENTS + "Ingest": _AGENT_ROLES | _SUBMITTERS,
     **dict.fromkeys(
-        (_ADMIN + name for name in ("CreateToken", "ListTokens", "RotateToken", "RevokeToken", "ReadLog")), _ADMINISTERS
+        (_ADMIN + name for name in ("CreateToken", "ListTokens", "RotateToken", "RevokeToken", "ReadLog")), _ADMINS
     ),
-    # It tells the names of methods and messages, for tools such as grpcurl: nothing that a caller of detctl needs.
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ADMINISTERS,
-    "/grpc.health.v1.Health/List": _ADMINISTERS,
+    # It lists methods and messages for tools such as grpcurl. Other callers do not need it.
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _ADMINS,
+    "/grpc.health.v1.Health/List": _ADMINS,
 }
-# Without a token: health says nothing but "up"; probes have none.
+# Methods that need no token, because probes of an orchestrator have none. They only report that the server is up.
 OPEN_METHODS = frozenset(("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"))
 
 
 @dataclass(frozen=True)
 class Caller:
-    """`name`: a machine's for its agent; `local` for whoever reads the coordinator's socket or token file."""
+    """`name`: the machine's name for its agent; `local` for a caller who can read the coordinator's socket or token file."""
 
     name: str
     role: Role
@@ -76,7 +76,8 @@ LOCAL = Caller("local", Role.ADMIN)
 
 @dataclass(frozen=True)
 class Token:
-    """As it is stored: `digest` is the SHA-256 of the token's text, which nobody keeps. Times in seconds since 1970; 0: not revoked."""
+    """A token as it is stored. `digest`: SHA-256 of its text, which is not stored. Times in seconds since 1970.
+    `revoked_unix_s` 0: not revoked."""
 
     token_id: str
     role: Role
@@ -89,7 +90,7 @@ class Token:
 
 
 class AccessDeniedError(Exception):
-    """`known`: the caller showed who it is, and may not; else nobody knows who it is. One line for people."""
+    """The caller may not make this call. The text is one line for people. `known`: whether the caller proved its identity."""
 
     def __init__(self, text: str, *, known: bool) -> None:
         super().__init__(text)
@@ -97,26 +98,26 @@ class AccessDeniedError(Exception):
 
 
 def new_token(role: Role, name: str, created_by: str, now: float, valid_s: float) -> tuple[Token, str]:
-    """What is stored, and the text that its holder is given."""
+    """Returns (the token to store, the text to give to its holder). `now`, `valid_s`: seconds."""
     token_id = secrets.token_hex(6)
     text = f"dct_{token_id}_{secrets.token_urlsafe(32)}"
     return Token(token_id, role, name, digest_of(text), created_by, now, now + valid_s), text
 
 
 def digest_of(text: str) -> str:
-    """Unsalted, since the secret has 256 bits of its own."""
+    """Returns the SHA-256 of a token's text. It is not salted, because the secret has 256 random bits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def token_id_of(text: str) -> str:
-    """Empty where the text is of another form."""
+    """Returns the id in a token's text; empty: the text is not a token."""
     match = TOKEN.fullmatch(text)
     return match[1] if match else ""
 
 
 def caller_of(token: Token | None, text: str, certificate: str | None, now: float) -> Caller:
-    """Who shows the token `text`; `token`: the stored one of its id. certificate: its common name, None without
-    TLS. Raises AccessDeniedError."""
+    """Returns the caller who presents the token `text`. `token`: the stored token with its id. `certificate`: its common name; None:
+    no TLS. Raises AccessDeniedError."""
     if token is None or not hmac.compare_digest(token.digest, digest_of(text)):
         raise AccessDeniedError("wrong token", known=False)
     if token.revoked_unix_s:
@@ -125,19 +126,20 @@ def caller_of(token: Token | None, text: str, certificate: str | None, now: floa
         raise AccessDeniedError(f"token {token.token_id} of {token.name} has expired: detctl token rotate", known=False)
     if certificate is not None and certificate != token.name:
         raise AccessDeniedError(
-            f"the token belongs to {token.name}, the certificate to {certificate or 'nobody'}: use those that were made together",
+            f"the token belongs to {token.name}, but the certificate to {certificate or 'nobody'}: "
+            "use a token and a certificate of the same name",
             known=True,
         )
     return Caller(token.name, token.role)
 
 
 def check_call(caller: Caller, method: str, machine: str) -> None:
-    """`machine`: for which machine the call speaks, empty for none. Raises AccessDeniedError."""
+    """Raises AccessDeniedError if the caller may not call `method`. `machine`: the machine that the call is for; empty: none."""
     if caller.role not in RULES.get(method, ()):
         raise AccessDeniedError(
-            f"{caller.name} is a {caller.role.value}, who may not call {method.rpartition('/')[2]}", known=True
+            f"{caller.name} is a {caller.role.value} and may not call {method.rpartition('/')[2]}", known=True
         )
     if caller == LOCAL:
         return
     if machine != (caller.name if caller.role is Role.MACHINE else ""):
-        raise AccessDeniedError(f"{caller.name} may not speak for machine {machine or '(none named)'}", known=True)
+        raise AccessDeniedError(f"{caller.name} may not act for machine {machine or '(none named)'}", known=True)

@@ -1,6 +1,6 @@
-"""What can happen to an audit, and what a machine can be told: the two vocabularies of audit_lifecycle.py.
+"""The events that can happen to an audit, and the instructions to machines. audit_lifecycle.py handles both.
 
-Every event may arrive twice, late or in another order than it happened; events about a run name the attempt they speak of.
+Every event may arrive twice, late, or out of order. Events about a run name the attempt that they refer to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from detctl_coordinator.domain.run import RunOutcome, RunSpec
 
 @dataclass(frozen=True)
 class AgentSeen:
-    """The machine's agent is alive. `working`: (run id, attempt) of all it has in hand; `busy`: runs of other audits on it."""
+    """The machine's agent is alive. `working`: (run id, attempt) of its active runs. `busy`: number of its runs of other audits."""
 
     machine: str
     boot_id: str
@@ -25,14 +25,14 @@ class AgentSeen:
 
 @dataclass(frozen=True)
 class AgentGone:
-    """The machine's lease expired: what it had in hand is lost to us, whether it still runs there or not."""
+    """The machine's lease expired. Its active runs count as lost, even if they still run there."""
 
     machine: str
 
 
 @dataclass(frozen=True)
 class MachineAbsent:
-    """The machine has not been seen for as long as the operator is willing to wait."""
+    """The machine has been absent for longer than the operator's limit."""
 
     machine: str
     waited_s: float
@@ -40,9 +40,9 @@ class MachineAbsent:
 
 @dataclass(frozen=True)
 class RunJoined:
-    """Somebody trains this run in an allocation of their own. `boot_id`: their name for this start; `holder`: the caller's name.
+    """A user trains this run in their own allocation. `boot_id`: their id for this start. `holder`: the caller's name.
 
-    again: its earlier holder is gone; manages: the caller may take it over whoever had it."""
+    `again`: take it over, because its earlier holder is gone. `manages`: the caller may take it over from anyone."""
 
     run_id: str
     boot_id: str
@@ -54,7 +54,7 @@ class RunJoined:
 
 @dataclass(frozen=True)
 class RunAccepted:
-    """The agent has the assignment and prepares the run."""
+    """The agent received the assignment and prepares the run."""
 
     run_id: str
     attempt: int
@@ -62,7 +62,7 @@ class RunAccepted:
 
 @dataclass(frozen=True)
 class RunRunning:
-    """The training's process exists. `manifest`: the facts of its environment."""
+    """The training's process has started. `manifest`: the facts of its environment."""
 
     run_id: str
     attempt: int
@@ -71,7 +71,7 @@ class RunRunning:
 
 @dataclass(frozen=True)
 class RunProgress:
-    """step: the last one that every rank has finished; records: how many were seen."""
+    """`step`: the last step that every rank has finished. `records`: the number of fingerprints so far."""
 
     run_id: str
     attempt: int
@@ -81,7 +81,7 @@ class RunProgress:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The training is over and the agent says that everything it had was acknowledged; a check follows."""
+    """The training has ended and all data of the agent was acknowledged. The stored data is checked next."""
 
     run_id: str
     attempt: int
@@ -91,7 +91,7 @@ class RunEnded:
 
 @dataclass(frozen=True)
 class RunRefused:
-    """The agent will not run it: unknown recipe, pattern, digest."""
+    """The agent refused to run it, because of its recipe, a parameter pattern or the source digest."""
 
     run_id: str
     attempt: int
@@ -100,7 +100,7 @@ class RunRefused:
 
 @dataclass(frozen=True)
 class RunDamaged:
-    """What arrived breaks a limit or its own checksum: nothing of this attempt can be believed."""
+    """The data of this attempt exceeds a limit or has a wrong checksum, so none of it can be used."""
 
     run_id: str
     attempt: int
@@ -109,7 +109,7 @@ class RunDamaged:
 
 @dataclass(frozen=True)
 class RunVerified:
-    """The stored data were checked against the seals. `problem`: one line, empty where all is well; step and records: what lies there."""
+    """The stored data was compared with the seals. `problem`: one line; empty: all is well. `step`, `records`: the stored totals."""
 
     run_id: str
     attempt: int
@@ -120,23 +120,23 @@ class RunVerified:
 
 @dataclass(frozen=True)
 class StagesAnswered:
-    """Live comparison knows every stage's answer: runs may end after this step."""
+    """Live comparison knows the result of every stage, so runs may end after this step."""
 
     after_step: int
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """A user does not want it any more."""
+    """A user cancels the audit."""
 
     reason: str = "cancelled"
 
 
 @dataclass(frozen=True)
 class Explain:
-    """A user wants causes tried by experiment, after the verdict; what was tried before and sealed is not tried again.
+    """A user requests experiments after the verdict. Sealed experiments are reused.
 
-    budget_runs: experiments at most, 0: as the audit said before."""
+    `budget_runs`: maximum number of experiments; 0: as requested before."""
 
     budget_runs: int = 0
     self_test: bool = False
@@ -144,9 +144,9 @@ class Explain:
 
 @dataclass(frozen=True)
 class Judged:
-    """The verdict was computed. `more`: runs that are to look closer or try causes first; the verdict stands if they come to nothing.
+    """The verdict was computed. `more`: zoom runs or experiments to run before it is final; it stays valid if they fail.
 
-    why: what they are for, for people."""
+    `why`: what they are for, for people."""
 
     verdict_json: str
     more: tuple[RunSpec, ...] = ()
@@ -174,7 +174,7 @@ Event = (
 
 @dataclass(frozen=True)
 class Assign:
-    """Run this. Repeated until the agent says that it has it."""
+    """Run this. The instruction is repeated until the agent accepts it."""
 
     spec: RunSpec
     attempt: int
@@ -182,7 +182,7 @@ class Assign:
 
 @dataclass(frozen=True)
 class Stop:
-    """End this run: after a step, or now (after_step None)."""
+    """End this run after a step. `after_step` None: now."""
 
     run_id: str
     attempt: int

@@ -1,7 +1,7 @@
-"""A machine as its agent announced it, and the JSON document that the store keeps of it.
+"""A machine as its agent announced it, and its JSON document in the store.
 
-Every heartbeat rewrites the document: other replicas see by `beat` that the agent lives, and by `working` how far its runs are.
-Progress stays out of the audit's document, which would otherwise be rewritten twice a second.
+Every heartbeat rewrites the document. From `beat`, other replicas see that the agent is alive, and from `working` the progress of its
+runs. Progress is not in the audit's document, which would otherwise be rewritten twice a second.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from detctl_coordinator.domain.widths import U32, U64, Finite
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a machine offers to run. `parameters`: this machine's values; `patterns`: regular expressions by parameter."""
+    """A recipe that a machine offers. `parameters`: this machine's values. `patterns`: regular expressions by parameter."""
 
     name: str
     source_digest: str = ""
@@ -29,7 +29,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Working:
-    """One run that the agent has in hand."""
+    """One active run of the agent."""
 
     run_id: str
     attempt: U32
@@ -39,7 +39,7 @@ class Working:
 
 @dataclass(frozen=True)
 class Machine:
-    """See the module's text. environments: name -> what it emulates."""
+    """A machine. `environments`: name -> the hardware that it emulates."""
 
     name: str
     boot_id: str = ""
@@ -49,6 +49,6 @@ class Machine:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     parallel_runs: U32 = 1
     working: tuple[Working, ...] = ()
-    connected: bool = True  # as its last word; a lease says whether to believe it
-    beat: str = ""  # another value at each sign of life
+    connected: bool = True  # as last reported; the lease decides whether it still holds
+    beat: str = ""  # changes with each heartbeat
     last_seen_unix_s: Finite = 0.0

@@ -5,14 +5,14 @@
      "torch":   {"version", "cpu_capability", "mkldnn_isa", "threads", "interop_threads", "cuda", "cudnn", "flags": {...}},
      "gpu":     [{"name", "driver", "uuid", "memory_bytes", "vbios", "board", "firmware", "ecc", "mig", "nvlinks", …}],
      "locale":  {"LANG", "preferred_encoding", "time_zone"},
-     "variables": {"OMP_NUM_THREADS": "2", "EDITOR": "[redacted …]"},   those that can change numbers and those that the training
-                                                          read with their value, any other with its keyed digest
-     "variable_digests": {"DROP_RATE": "[redacted …]"},   of values that are there since the training read them
+     "variables": {"OMP_NUM_THREADS": "2", "EDITOR": "[redacted …]"},   with values: variables that can change numbers or that
+                                                          the training read; all others with a keyed digest
+     "variable_digests": {"DROP_RATE": "[redacted …]"},   digests of the values that are recorded because they were read
      "storage": {"data": {"file_system": "ext4", "path": "/data/digits"}},
      "recipe":  {"name", "command", "parameters": {...}, "paths": ["data"], "source_digest", "git_commit", "timeout_s"},
-     "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"}}   image…: of container environments alone
+     "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"}}   image, image_id: only for containers
 
-"torch" is what the probe read inside the training (FACTS and the seal); absent where no probe worked.
+"torch" has the facts that the probe read inside the training (FACTS and the seal). It is absent if no probe was loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 from detctl_proto.redaction import DIGESTS, agree, variables_agree
 
-# These facts are evidence, and never suspects (docs/adr/0010, docs/adr/0021).
+# These facts are shown as evidence, but are never suspects (docs/adr/0010, docs/adr/0021).
 NOT_SUSPECT = (
     "machine.name",
     "machine.hostname",
@@ -40,7 +40,7 @@ NOT_SUSPECT = (
 
 
 def flatten(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields (dotted key, value as text) of every leaf, in the order of the mapping; less DIGESTS, which repeat the variables."""
+    """Yields (dotted key, value as text) of every leaf, in the order of the mapping. DIGESTS is left out: it repeats the variables."""
     for key, value in manifest.items():
         name = f"{prefix}{key}"
         if name == DIGESTS:
@@ -55,7 +55,7 @@ def flatten(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[str | None, str | None]]:
-    """Dotted key -> (value in a, value in b) of every fact that differs; None where a side lacks it."""
+    """Returns dotted key -> (value in a, value in b) of every fact that differs. None: that side does not have it."""
     left, right = dict(flatten(a)), dict(flatten(b))
     return {
         key: (left.get(key), right.get(key))
@@ -65,7 +65,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[s
 
 
 def not_comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
-    """Variables of which nobody can say whether they differ: their values are not recorded, and the digests have other keys."""
+    """Returns the variables that cannot be compared, because their values are not recorded and their digests have different keys."""
     left, right = (dict(m["variables"]) if isinstance(m.get("variables"), Mapping) else {} for m in (a, b))
     return [name for name in {**left, **right} if variables_agree(name, a, b) is None]
 

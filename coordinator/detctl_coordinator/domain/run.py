@@ -1,4 +1,4 @@
-"""A run: one training process tree, what was asked of it and how it ended."""
+"""A run: one training process tree, its settings, and how it ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Purpose = Literal["", "zoom", "experiment"]
 
 
 class RunState(StrEnum):
-    """How far a run is. SEALED: everything arrived and was checked, whatever the exit code; FAILED: no way to a seal."""
+    """The state of a run. SEALED: all data arrived and was checked, whatever the exit code. FAILED: it can no longer be sealed."""
 
     WAITING = "waiting"
     ASSIGNED = "assigned"
@@ -32,27 +32,28 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True)
 class Arm:
-    """Equal arms are compared across machines; `variation` is sorted (typed name, value) pairs, empty: base."""
+    """One configuration of an audit: the machine, environment and variation that its twins share. "Arm" is the statistical term, as
+    in the arms of a clinical trial. `variation`: sorted pairs of typed name and value; empty: base."""
 
     machine: str
     environment: str = "default"
     variation: tuple[tuple[str, str], ...] = ()
 
     @property
-    def variation_word(self) -> str:
+    def variation_label(self) -> str:
         return variation_text(self.variation)
 
     @property
     def label(self) -> str:
-        return f"{self.machine}/{self.environment}/{self.variation_word}"
+        return f"{self.machine}/{self.environment}/{self.variation_label}"
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What was asked. parameters, variables, interventions: what `--set` and `--vary` came to, by kind.
+    """The settings of a run. `parameters`, `variables`, `interventions`: the values of `--set` and `--vary`, by kind.
 
-    `purpose`: "" for a run that the verdict rests on, "zoom" for one that looks closer at where two of those part,
-    "experiment" for one that tries a cause."""
+    `purpose`: "" for a run on which the verdict rests, "zoom" for one that reruns the first divergent step at level op, "experiment"
+    for one that tests a cause."""
 
     run_id: str
     audit_id: str
@@ -66,12 +67,12 @@ class RunSpec:
     step_from: U32 = 0
     step_to: U32 | None = 32
     expected_source_digest: str = ""
-    budget_share: Finite = 0.0  # of step time, that the probe may take; 0: as much as it needs
+    budget_share: Finite = 0.0  # the share of step time that the probe may use; 0: no limit
     purpose: Purpose = ""
 
     @property
     def label(self) -> str:
-        """machine/environment/variation/twin-N (zoom-N, experiment-N)"""
+        """`machine/environment/variation/twin-N` (or zoom-N, experiment-N)."""
         return f"{self.arm.label}/{self.purpose or 'twin'}-{self.twin}"
 
 
@@ -89,7 +90,7 @@ class RunOutcome:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run as the store keeps it. `manifest`: nested facts (domain/manifest.py tells its sections)."""
+    """A run as the store keeps it. `manifest`: nested facts (domain/manifest.py lists its sections)."""
 
     spec: RunSpec
     state: RunState = RunState.WAITING
@@ -101,11 +102,11 @@ class RunRecord:
     manifest: Mapping[str, Any] = field(default_factory=dict)
     outcome: RunOutcome | None = None
     message: str = ""
-    holder: str = ""  # of a joined or imported run: the name of the caller who sends it
-    secret_digest: str = ""  # of the secret that the holder was given (holders.py)
+    holder: str = ""  # for a joined or imported run: the name of the caller who sends it
+    secret_digest: str = ""  # digest of the secret that its holder has (planning/run_holders.py)
 
     @property
     def closed_through(self) -> int:
-        """The last attempt that takes nothing new; 0: none. Only a run that somebody works on takes data."""
+        """The last attempt that accepts no more data; 0: none. A run accepts data only while it is assigned or running."""
         held = self.state in (RunState.ASSIGNED, RunState.RUNNING) and self.outcome is None
         return max(self.attempt - 1, 0) if held else self.attempt

@@ -1,4 +1,4 @@
-"""The verdict as others read it, schema `detctl.verdict/v1`. Keys may be added within v1, and never change (docs/adr/0022).
+"""The published verdict, schema `detctl.verdict/v1`. Within v1, keys may be added but never change (docs/adr/0022).
 
 `python -m detctl_coordinator.domain.verdict` prints the JSON Schema that is published as docs/verdict.schema.json.
 """
@@ -23,11 +23,12 @@ class _Part(BaseModel):
 
 
 class Cause(_Part):
-    """Why two runs differ. `cause` is a word of docs/causes.md; `runs`: the two that show it; `change`: the fix as a diff.
+    """Why two runs differ. `cause`: a cause word of docs/causes.md. `runs`: the two runs that show it. `change`: the fix as a diff.
 
-    `evidence`, `caveats` and `fix` are sentences for people; `clues`, `fix_settings` and `fix_at` are what they rest on, as data.
-    `caveats`: what an experiment would still have to separate. `fix_settings`: keys of the manifest (`variables.TZ`,
-    `recipe.parameters.workers`) that the fix makes equal; `fix_at`: file and line that it changes."""
+    `evidence`, `caveats` and `fix` are sentences for people; `clues`, `fix_settings` and `fix_at` are the same facts as data.
+    `caveats`: other explanations that only an experiment can exclude. `fix_settings`: keys of the manifest (`variables.TZ`,
+    `recipe.parameters.workers`) that the fix makes equal. `fix_at`: the file and line that it changes.
+    `carried_on_to`: the stages that the difference propagates to."""
 
     cause: str
     origin: OriginWord | None
@@ -51,7 +52,7 @@ class Cause(_Part):
 
 
 class Divergence(_Part):
-    """The first difference of two runs: the least (step, stage, occurrence)."""
+    """The first difference of two runs: the one with the smallest (step, stage, occurrence)."""
 
     stage: StageWord
     step: int
@@ -63,7 +64,7 @@ class Divergence(_Part):
 
 
 class Benign(_Part):
-    """A difference that reached neither values of the model nor its results."""
+    """A difference that affected neither values of the model nor its results."""
 
     stage: StageWord
     step: int
@@ -75,18 +76,18 @@ class Benign(_Part):
 
 
 class Machine(_Part):
-    """What the verdict says about one machine: its runs, and whether they repeat each other (null: not tested by twins)."""
+    """The results of one machine. `repeats_itself`: whether its twins agree; null: twins are missing."""
 
     runs: list[str]
     repeats_itself: bool | None = None
     environments: list[str] = Field(default_factory=list)
     cpu_model: str = ""
-    known_answers: str = ""  # class of what it computes for inputs that are the same everywhere; empty: not asked
+    known_answers: str = ""  # class of its results in the known-answer test; empty: not tested
     gpus: list[str] = Field(default_factory=list)
 
 
 class Coverage(_Part):
-    """What was looked at. A stage that is not in `stages` was not compared: unobserved is not equal."""
+    """The compared stages and steps. A stage that is not in `stages` was not compared and may differ."""
 
     stages: list[StageWord] = Field(default_factory=list)
     not_observed: list[StageWord] = Field(default_factory=list)
@@ -98,17 +99,17 @@ class Coverage(_Part):
 
 
 class Emulated(_Part):
-    """An environment that stands in for other hardware."""
+    """An environment that emulates other hardware."""
 
     environment: str
     emulates: dict[str, str]
 
 
 class Zoom(_Part):
-    """What a second look at level `op` showed of the first diverging step. `op` null: no operation could be named, `words` says why.
+    """The result of rerunning the first diverging step at level `op`. `op` null: no operation could be named, for the reason in `words`.
 
-    `at`: source lines, one where both runs name the same. `relative`: size of the difference over the size of the value;
-    `ulp`: the same in units of the last place."""
+    `at`: source lines, one if both runs have the same. `relative`: size of the difference relative to the value. `ulp`: the same in
+    units in the last place."""
 
     step: int
     level: str
@@ -123,8 +124,8 @@ class Zoom(_Part):
 
 
 class AgreementMap(_Part):
-    """Where two runs agree: stage -> runs of steps [first, last, "equal" | "different" | "one-sided"]; `loss`: [step, relative size of the
-    difference, null where one side alone is NaN or infinite]."""
+    """The steps in which two runs agree. `stages`: stage -> ranges of steps [first, last, "equal" | "different" | "one-sided"].
+    `loss`: [step, relative difference; null: only one side is NaN or infinite]."""
 
     runs: list[str]
     stages: dict[StageWord, list[tuple[int, int, Literal["equal", "different", "one-sided"]]]]
@@ -132,9 +133,9 @@ class AgreementMap(_Part):
 
 
 class CheapestFix(_Part):
-    """The smallest set of settings that was seen to restore equality.
+    """The smallest set of settings that experiments tried. `suffices`: whether it alone makes the runs equal.
 
-    `cost_percent`: of step time, on the arm that pays most; null: not measured."""
+    `cost_percent`: increase of the step time, for the configuration that slows down most; null: not measured."""
 
     set: dict[str, str]
     suffices: bool
@@ -144,7 +145,7 @@ class CheapestFix(_Part):
 
 
 class Verdict(_Part):
-    """See the module's text. `summary` is for people: one line each, no markup."""
+    """The verdict on the runs of an audit, or on two runs. `summary`: the verdict as plain lines for people, without markup."""
 
     schema_: Literal["detctl.verdict/v1"] = Field(default=SCHEMA, alias="schema")
     audit: str
@@ -161,7 +162,7 @@ class Verdict(_Part):
     unverified_because: list[str] = Field(default_factory=list)
     coverage: Coverage = Field(default_factory=Coverage)
     emulated: list[Emulated] = Field(default_factory=list)
-    explained: bool = False  # whether experiments were asked for and are over
+    explained: bool = False  # whether experiments were requested and have finished
     experiments: list[dict[str, Any]] = Field(default_factory=list)
     cheapest_fix: CheapestFix | None = None
     maps: list[AgreementMap] = Field(default_factory=list)
@@ -175,26 +176,26 @@ class Verdict(_Part):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     def to_json(self) -> str:
-        """One line of JSON, keys as in the schema; without credentials."""
+        """Returns one line of JSON, with keys as in the schema and without credentials."""
         return json.dumps(redact_document(self.to_dict()), ensure_ascii=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values, keys as in the schema."""
+        """Returns JSON values, with keys as in the schema."""
         return self.model_dump(mode="json", by_alias=True)
 
     @classmethod
     def from_json(cls, text: str) -> Verdict:
-        """Raises pydantic.ValidationError on anything that is not a verdict of this version."""
+        """Returns the verdict of a JSON text. Raises pydantic.ValidationError if it is not a verdict of this version."""
         return cls.model_validate_json(text)
 
     @property
     def exit_code(self) -> int:
-        """0 identical, 1 different, 3 unverified."""
+        """0: identical, 1: different, 3: unverified."""
         return EXIT_CODES[self.outcome]
 
 
 def json_schema() -> str:
-    """The published JSON Schema. Consumers may meet keys that a later v1 adds, so it allows more than it lists."""
+    """Returns the published JSON Schema. It allows unknown keys, because later versions of v1 may add some."""
     schema = Verdict.model_json_schema(by_alias=True, mode="serialization")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["$id"] = SCHEMA

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from detctl_coordinator.attribution.case import Case, JudgeRequest
+from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, RunsNeededError
 from detctl_coordinator.attribution.experiments.explore import explore, held_in
-from detctl_coordinator.attribution.experiments.trials import Lab, RunsNeededError
 from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.attribution.verdict.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.verdict.report import build_verdict
@@ -101,7 +101,7 @@ def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judg
         tried = tuple(StoredRun(store, run_id) for run_id in experiments)
         return Case(replace(case.request, readers=(*case.request.readers, *tried), planned=(), twins=0, window=window))
 
-    runner = Lab(audit.audit_id, audit.runs, case_of, request.budget_runs)
+    runner = ExperimentRunner(audit.audit_id, audit.runs, case_of, request.budget_runs)
     try:
         rounds = explore(case, runner) if explain else []
         checks = self_test(case, runner, held_in(rounds)) if request.self_test else []

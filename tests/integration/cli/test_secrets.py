@@ -117,7 +117,7 @@ def test_a_variable_that_nobody_read_is_no_cause_and_one_that_was_read_is_with_i
     record(shell, "rate", LR="0.2")
     shown = shell.run("compare", "base", "rate")
     assert shown.returncode == 1, shown.stderr
-    assert "config-drift" in shown.stdout and "LR: 0.1 against 0.2, read at reading.py:3" in shown.stdout
+    assert "config-drift" in shown.stdout and "LR differs: 0.1 vs 0.2, read at reading.py:3" in shown.stdout
     record(shell, "blind1", "blind.py")
     record(shell, "blind2", "blind.py", MY_SETTING="Xq plain value two")
     verdict = json.loads(shell.run("compare", "blind1", "blind2", "--json").stdout)

@@ -49,7 +49,7 @@ def test_unseeded_rng_names_its_line() -> None:
 
     verdict = within(unseeded)
     assert first(verdict) == ("unseeded-rng", "code", "rng", 0)
-    assert verdict.origin == "code" and verdict.causes[0].fix == "seed torch before {cwd}/train.py:7"
+    assert verdict.origin == "code" and verdict.causes[0].fix == "Seed torch before {cwd}/train.py:7."
     assert verdict.machines["gpu1"].repeats_itself is False
 
 
@@ -66,7 +66,7 @@ def test_a_generator_of_a_package_is_seeded_where_the_package_is_called() -> Non
         return b.carry("batch", *MODEL, value=twin)
 
     cause = within(unseeded).causes[0]
-    assert (cause.cause, cause.fix) == ("unseeded-rng", "give optuna a seed where {cwd}/train.py:7 calls it")
+    assert (cause.cause, cause.fix) == ("unseeded-rng", "Pass a seed to optuna at {cwd}/train.py:7.")
     assert change_of(cause.cause, cause.clues) == []  # how optuna takes a seed is not known
 
 
@@ -81,7 +81,7 @@ def test_a_learning_rate_that_was_drawn_is_shown_and_blamed_on_what_draws_unseed
 
     found = within(searched).causes[0]
     assert (found.cause, found.stage) == (cause, "update")
-    assert "group0.lr: 0.1 against 1.1" in found.evidence
+    assert "group0.lr differs: 0.1 vs 1.1" in found.evidence
     assert not any("momentum" in line for line in found.evidence)
 
 
@@ -117,7 +117,9 @@ def test_no_worker_init_fn_reaches_a_generator_that_a_worker_makes() -> None:
 
     cause = within(made).causes[0]
     assert cause.cause == "worker-seeding"
-    assert cause.fix.startswith("seed the generator at {cwd}/train.py:12, made of torch.initial_seed()")
+    assert cause.fix.startswith(
+        "Seed the generator at {cwd}/train.py:12, and derive the seed from torch.initial_seed()"
+    )
     assert change_of(cause.cause, cause.clues)[1] == "+ random.Random(torch.initial_seed() % 2**32)"
 
 
@@ -159,7 +161,9 @@ def test_a_seed_that_comes_from_a_variable_names_the_variable_and_its_line() -> 
 
     verdict = across(lambda b: b.carry("rng", *EVERYTHING), both=seeded)
     assert [c.cause for c in verdict.causes] == ["identity-seed"]
-    assert any("NODE_NAME: gpu1 against gpu2, read at {cwd}/train.py:5" in line for line in verdict.causes[0].evidence)
+    assert any(
+        "NODE_NAME differs: gpu1 vs gpu2, read at {cwd}/train.py:5" in line for line in verdict.causes[0].evidence
+    )
 
 
 def test_extra_rng_draw() -> None:
@@ -178,11 +182,11 @@ def test_a_run_that_ends_earlier_has_drawn_nothing_more() -> None:
     assert verdict.outcome == "different" and "extra-rng-draw" not in [cause.cause for cause in verdict.causes]
 
 
-def test_twins_of_different_length_are_told_so() -> None:
+def test_twins_of_different_length_are_reported() -> None:
     runs = [RunBuilder("gpu1", twin).train(steps=4 - twin).build() for twin in (0, 1)]
     cause = judged(*runs).causes[0]
-    assert cause.cause == "unknown" and "not the clock" in cause.fix
-    assert cause.evidence[0] == "the second run ends by itself after 3 steps, and the other goes on"
+    assert cause.cause == "unknown" and "not by the clock" in cause.fix
+    assert cause.evidence[0] == "The second run exits after 3 steps, and the other continues."
 
 
 def test_hash_order() -> None:
@@ -203,7 +207,7 @@ def test_library_version_names_both() -> None:
 
     verdict = across(newer, environment="newest", machine="gpu1")
     assert first(verdict)[:2] == ("library-version", "environment") and verdict.origin == "environment"
-    assert any("2.13.0 against 2.15.0" in line for line in verdict.causes[0].evidence)
+    assert any("2.13.0 vs 2.15.0" in line for line in verdict.causes[0].evidence)
 
 
 def test_worker_count_varied_on_purpose() -> None:
@@ -243,7 +247,7 @@ def test_thread_count() -> None:
 
     verdict = across(threads)
     assert first(verdict) == ("thread-count", "environment", "backward", 0)
-    assert any("forward pass is bit-equal" in line for line in verdict.causes[0].evidence)
+    assert any("forward pass is bit-identical" in line for line in verdict.causes[0].evidence)
 
 
 def slow_cpu(b: RunBuilder) -> RunBuilder:
@@ -260,7 +264,7 @@ def test_cpu_isa_by_variable_is_environment() -> None:
     assert first(verdict)[:2] == ("cpu-isa", "environment") and verdict.origin == "environment"
 
 
-def test_cpu_isa_emulated_is_hardware_and_says_so() -> None:
+def test_cpu_isa_emulated_is_hardware_and_reported() -> None:
     def emulated(b: RunBuilder) -> RunBuilder:
         b.fact("environment/emulate", {"cpu": "default"}).fact("variables/ATEN_CPU_CAPABILITY", "default")
         return slow_cpu(b)
@@ -347,7 +351,10 @@ def test_worker_count_is_read_from_the_loaders_where_no_option_is_called_so() ->
 
     verdict = across(change, both=lambda b: loaded(0)(b).fact("recipe/parameters/n", "0"))
     assert first(verdict)[:3] == ("worker-count", "environment", "sample")
-    assert verdict.causes[0].evidence[:2] == ["DataLoader workers at work: 0 against 2", "parameter n: 0 against 2"]
+    assert verdict.causes[0].evidence[:2] == [
+        "The number of active DataLoader workers differs: 0 vs 2.",
+        "parameter n differs: 0 vs 2",
+    ]
 
 
 def test_filesystem_order_and_an_extra_draw_later_show_together() -> None:
@@ -372,7 +379,7 @@ def test_hash_order_across_batches() -> None:
 
     verdict = within(samples)
     assert first(verdict)[:3] == ("hash-order", "code", "sample") and verdict.causes[0].kind == "content"
-    assert any("found at other places" in line for line in verdict.causes[0].evidence)
+    assert any("at other positions" in line for line in verdict.causes[0].evidence)
 
 
 def test_hash_order_in_a_label_map() -> None:
@@ -398,7 +405,7 @@ def test_labels_of_a_set_that_moved_by_little_are_no_race() -> None:
     assert first(within(labels))[:3] == ("hash-order", "code", "sample")
 
 
-def test_hashed_words_are_not_called_an_unseeded_generator() -> None:
+def test_hashed_strings_are_not_called_an_unseeded_generator() -> None:
     def hashed(b: RunBuilder, twin: int) -> RunBuilder:
         b.facts["variables"] = {}
         b.drop("sample").drop("order").drop("batch")
@@ -448,7 +455,7 @@ def reads(name: str, value: str) -> Make:
 def test_a_variable_that_the_script_reads_is_config_drift_with_its_line() -> None:
     verdict = across(lambda b: reads("DROP_RATE", "0.5")(b).carry(*MODEL), both=reads("DROP_RATE", "0.1"))
     assert first(verdict)[:2] == ("config-drift", "environment") and verdict.origin == "environment"
-    assert any("0.1 against 0.5, read at {cwd}/train.py:5" in line for line in verdict.causes[0].evidence)
+    assert any("0.1 vs 0.5, read at {cwd}/train.py:5" in line for line in verdict.causes[0].evidence)
 
 
 def test_a_variable_that_nobody_reads_is_no_suspect() -> None:
@@ -463,7 +470,7 @@ def test_an_evaluation_that_a_variable_turns_on_is_an_extra_draw() -> None:
 
     verdict = across(evaluates)
     assert [c.cause for c in verdict.causes] == ["extra-rng-draw"]
-    assert any("only the second run evaluates at step 2" in line for line in verdict.causes[0].evidence)
+    assert any("Only the second run evaluates at step 2" in line for line in verdict.causes[0].evidence)
 
 
 def test_the_ranks_that_part_first_are_named() -> None:
@@ -476,8 +483,8 @@ def test_the_ranks_that_part_first_are_named() -> None:
                 builder.add("collective", step, "world/all_reduce/in", value, rank=rank)
         return builder
 
-    for parts, words in (((1,), "at step 2 first on rank 1 of 3"), ((0, 1, 2), "at step 2 on all 3 ranks")):
+    for parts, text in (((1,), "at step 2, first on rank 1 of 3"), ((0, 1, 2), "at step 2 on all 3 ranks")):
         runs = [ranks(RunBuilder("gpu1", twin), parts=()).build() for twin in (0, 1)]
         runs += [ranks(RunBuilder("gpu2", twin), parts=parts).build() for twin in (0, 1)]
         cause = judged(*runs).causes[0]
-        assert cause.stage == "collective" and any(words in line for line in cause.evidence), cause.evidence
+        assert cause.stage == "collective" and any(text in line for line in cause.evidence), cause.evidence

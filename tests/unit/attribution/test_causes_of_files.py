@@ -1,4 +1,4 @@
-"""Causes that lie in files: data, code, settings, and what runs leave in their folder; and in the words of a command."""
+"""Causes that lie in files: data, code, settings, and what runs leave in their folder; and in the arguments of a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_weights_that_come_from_a_file_of_an_earlier_run_are_its_consequence() -
 
     verdict = across(resumed)
     assert [(cause.cause, cause.stage) for cause in verdict.causes] == [("cache-state", "init")]
-    assert "only the second run opens {cwd}/state.pt (99 bytes)" in verdict.causes[0].evidence
+    assert "Only the second run opens {cwd}/state.pt (99 bytes)." in verdict.causes[0].evidence
 
 
 def test_data_content_missing_file() -> None:
@@ -38,7 +38,7 @@ def test_data_content_of_a_file_under_one_name() -> None:
 
     verdict = across(lambda b: b.carry("sample", "batch", *MODEL), both=opened)
     assert first(verdict) == ("data-content", "environment", "sample", 0)
-    assert "{data}/a.png: 10 bytes against 12" in verdict.causes[0].evidence
+    assert "The size of {data}/a.png differs: 10 vs 12 bytes." in verdict.causes[0].evidence
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_file_that_one_run_alone_opens_is_named(file: str, option: str, cause:
 
     verdict = across(opens, both=lambda b: b.fact("recipe/parameters/lr", "0.1"))
     assert first(verdict)[:3] == (cause, "environment", "files")
-    line = f"only the second run opens {file} (256 bytes)"
+    line = f"Only the second run opens {file} (256 bytes)."
     assert (line in verdict.causes[0].evidence) == (cause != "config-drift"), verdict.causes[0].evidence
 
 
@@ -65,11 +65,18 @@ def test_code_version() -> None:
     assert first(verdict)[:2] == ("code-version", "environment")
 
 
-def coded(*words: str, modules: str = "") -> Make:
+def coded(*arguments: str, modules: str = "") -> Make:
     """A recording made in place: its command, and modules each with a letter as its source."""
 
     def with_code(b: RunBuilder) -> RunBuilder:
-        b.add("code", 0, "command", words, evidence={"command": ["python", "train.py", *words]}, dtype="py:command")
+        b.add(
+            "code",
+            0,
+            "command",
+            arguments,
+            evidence={"command": ["python", "train.py", *arguments]},
+            dtype="py:command",
+        )
         for module in modules.split():
             name, _, source = module.partition("=")
             b.add("code", 0, f"{{cwd}}/{name}.py", source, dtype="py:source")
@@ -91,8 +98,8 @@ def test_a_settings_file_that_both_read_is_named() -> None:
                 b.fact("recipe/source_digest", content).carry("sample", *MODEL, value=content)
                 runs.append(b.build())
         cause = judged(*runs).causes[0]
-        assert (cause.cause, cause.fix) == ("config-drift", "set {cwd}/config.yaml alike on both")
-        assert "{cwd}/config.yaml, which both runs read, differs" in cause.evidence
+        assert (cause.cause, cause.fix) == ("config-drift", "Use the same {cwd}/config.yaml in both runs.")
+        assert "{cwd}/config.yaml differs, and both runs read it." in cause.evidence
 
 
 def test_what_runs_leave_in_their_folder_is_no_code() -> None:
@@ -109,40 +116,40 @@ def test_what_runs_leave_in_their_folder_is_no_code() -> None:
         runs += [change(RunBuilder("gpu2", twin).train()).build() for twin in (0, 1)]
         found.append(judged(*runs).causes[0])
     assert [cause.cause for cause in found] == ["code-version", "config-drift", "code-version", "config-drift"]
-    assert any("other files of the folder differ" in line for line in found[0].evidence)
-    assert "the source of {cwd}/net.py differs" in found[2].evidence
+    assert any("Other files of the folder differ" in line for line in found[0].evidence)
+    assert "The source of {cwd}/net.py differs." in found[2].evidence
 
 
-def test_recordings_whose_folder_changed_in_between_are_no_twins_and_the_verdict_says_why() -> None:
+def test_recordings_whose_folder_changed_in_between_are_not_twins_and_the_verdict_explains_it() -> None:
     def recorded(number: str, source: str) -> MemoryRun:
         builder = coded("--lr", "0.1")(RunBuilder("here", audit=number, run_id=number).train())
         return builder.fact("recipe/source_digest", source).carry("rng", *EVERYTHING, value=number).build()
 
-    told = judged(recorded("one", "s1"), recorded("two", "s2")).notes
-    assert [note for note in told if "count as no twins: files of their folder changed in between" in note], told
+    notes = judged(recorded("one", "s1"), recorded("two", "s2")).notes
+    assert [note for note in notes if "are not twins, because files of their folder changed in between" in note], notes
     twins = judged(recorded("one", "s1"), recorded("two", "s1"))
-    assert twins.origin == "code" and not [note for note in twins.notes if "count as no twins" in note]
+    assert twins.origin == "code" and not [note for note in twins.notes if "are not twins" in note]
 
 
 def test_worker_count_is_read_from_a_recorded_command() -> None:
-    def command(*words: str) -> Make:
-        evidence = {"command": ["python", "train.py", *words]}
-        return lambda b: b.add("code", 0, "command", words, dtype="py:command", evidence=evidence)
+    def command(*arguments: str) -> Make:
+        evidence = {"command": ["python", "train.py", *arguments]}
+        return lambda b: b.add("code", 0, "command", arguments, dtype="py:command", evidence=evidence)
 
     a = command("--data", "{arg1}")(RunBuilder("here", audit="one").train()).fact("recipe/command", ["x", "/a"])
     b = command("--data", "{arg1}", "--workers", "2")(RunBuilder("here", audit="two").train())
     b.fact("recipe/command", ["x", "/b"]).carry("sample", "batch", *MODEL)
     verdict = judged(a.build(), b.build())
     assert [c.cause for c in verdict.causes] == ["worker-count"]
-    assert "parameter workers: (unset) against 2" in verdict.causes[0].evidence
+    assert "parameter workers differs: (unset) vs 2" in verdict.causes[0].evidence
     assert verdict.first_divergence is not None and verdict.first_divergence.stage == "code"
 
 
 @pytest.mark.parametrize(("head", "number"), [(["python", "train.py"], 1), (["python", "-m", "pkg.train"], 1)])
-def test_words_without_a_flag_have_the_numbers_of_argv(head: list[str], number: int) -> None:
+def test_arguments_without_a_flag_have_the_numbers_of_argv(head: list[str], number: int) -> None:
     runs = []
     for audit, word in (("one", "0.1"), ("two", "0.2")):
         b = RunBuilder("here", audit=audit).train().fact("recipe/command", [*head, word])
         runs.append(b.add("code", 0, "command", word, dtype="py:command", evidence={"command": [*head, word]}))
     verdict = judged(runs[0].build(), runs[1].carry(*MODEL).build())
-    assert f"parameter argument {number}: 0.1 against 0.2" in verdict.causes[0].evidence
+    assert f"parameter argument {number} differs: 0.1 vs 0.2" in verdict.causes[0].evidence

@@ -16,7 +16,7 @@ SEEDED_BY_CLOCK = {"call": "torch.manual_seed", "file": "{cwd}/train.py", "line"
 
 
 def looks_like_clock() -> Verdict:
-    def change(b, twin):  # type: ignore[no-untyped-def]  # the builder's type says it
+    def change(b, twin):  # type: ignore[no-untyped-def]  # the builder's type is enough
         b.note("unseeded-rng", "the global generator of numpy is used", generator="numpy", file="{cwd}/t.py", line=9)
         b.note("identity", "the seed of torch looks like the clock", looks_like="the clock", **SEEDED_BY_CLOCK)
         b.note("seed", "seeded", value=twin, **SEEDED_BY_CLOCK)
@@ -37,7 +37,7 @@ def made_by_user() -> Verdict:
 
 
 def completion_order() -> Verdict:
-    def change(b, twin):  # type: ignore[no-untyped-def]  # the builder's type says it
+    def change(b, twin):  # type: ignore[no-untyped-def]  # the builder's type is enough
         b.note("unordered", "finished first", call="queue.Queue", file="{cwd}/train.py", line=3)
         return b.carry("sample", "batch", *MODEL, value=twin)
 
@@ -45,7 +45,7 @@ def completion_order() -> Verdict:
 
 
 def threads_and_libraries() -> Verdict:
-    def change(b):  # type: ignore[no-untyped-def]  # the builder's type says it
+    def change(b):  # type: ignore[no-untyped-def]  # the builder's type is enough
         b.fact("torch", {"threads": 8}).fact("python", {"packages": {"numpy": "2.0"}})
         return b.carry("backward", "update", value=1)
 
@@ -76,11 +76,11 @@ SCENES: dict[str, Callable[[], Verdict]] = {
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_sentences_decide_nothing(scene: str) -> None:
-    told = decisions(SCENES[scene]())
+    expected = decisions(SCENES[scene]())
     with pytest.MonkeyPatch.context() as patch:
         without_words(patch)
-        assert decisions(SCENES[scene]()) == told
-    assert told["outcome"] == "different" and told["causes"]
+        assert decisions(SCENES[scene]()) == expected
+    assert expected["outcome"] == "different" and expected["causes"]
 
 
 def test_what_a_cause_rests_on_is_in_the_verdict_as_data() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.case import JudgeRequest
 from detctl_coordinator.attribution.verdict.judge import judge
-from detctl_coordinator.attribution.verdict.partition import splitting
+from detctl_coordinator.attribution.verdict.partition import matching_facts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,11 +24,11 @@ def verdict_of(threads: dict[str, str], zone: dict[str, str], acts: str):
 
 def test_the_fact_that_splits_them_alike_is_named_and_the_other_is_not() -> None:
     verdict = verdict_of({"a": "1", "b": "1", "c": "2"}, {"a": "UTC", "b": "Asia/Tokyo", "c": "UTC"}, "OMP_NUM_THREADS")
-    told = [note for note in verdict.notes if "split them alike" in note]
-    assert len(told) == 1 and "OMP_NUM_THREADS" in told[0] and "TZ" not in told[0] and "25 %" in told[0]
+    notes = [note for note in verdict.notes if "split them into the same groups" in note]
+    assert len(notes) == 1 and "OMP_NUM_THREADS" in notes[0] and "TZ" not in notes[0] and "25 %" in notes[0]
 
 
-def test_nothing_is_said_of_two_machines_or_of_machines_that_are_all_alone() -> None:
+def test_two_machines_or_machines_that_all_differ_give_no_note() -> None:
     same = dict.fromkeys("abc", "1")
     assert not [
         n for n in verdict_of({"a": "1", "b": "2"}, {"a": "UTC", "b": "UTC"}, "OMP_NUM_THREADS").notes if "split" in n
@@ -41,10 +41,10 @@ values = st.fixed_dictionaries({label: st.sampled_from("12") for label in "abcd"
 
 
 @given(values, values, values)
-def test_what_is_told_splits_as_the_runs_do(threads, zone, wanted) -> None:
+def test_named_facts_split_as_the_runs_do(threads, zone, target) -> None:
     facts = {label: {"variables.OMP_NUM_THREADS": threads[label], "variables.TZ": zone[label]} for label in "abcd"}
-    split = frozenset(frozenset(x for x in "abcd" if wanted[x] == value) for value in set(wanted.values()))
-    alike, both = splitting(facts, split)
+    split = frozenset(frozenset(x for x in "abcd" if target[x] == value) for value in set(target.values()))
+    alike, both = matching_facts(facts, split)
     for key in alike:
         assert (
             frozenset(

@@ -61,7 +61,7 @@ def test_a_token_is_never_a_cause() -> None:
         assert not any(name in line for line in verdict.causes[0].evidence)
 
 
-def test_under_different_keys_nothing_is_said_to_differ() -> None:
+def test_under_different_keys_nothing_is_reported_to_differ() -> None:
     verdict = across(
         lambda b: variable("DATABASE_URL", SECRET, read=True, key=OTHER)(b).carry(*MODEL),
         both=variable("DATABASE_URL", SECRET, read=True),

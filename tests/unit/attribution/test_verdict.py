@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from detctl_coordinator.attribution.evidence.descriptions import CAUSES
+from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
 from detctl_coordinator.attribution.evidence.suspects import family_of, suspects_of
-from detctl_coordinator.attribution.verdict.bounds import bound_words, divergence_rate_bound
+from detctl_coordinator.attribution.verdict.bounds import divergence_rate_bound, format_bound
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 from detctl_coordinator.domain.run import RunOutcome, RunState
 from detctl_coordinator.domain.verdict import Verdict, json_schema
@@ -26,7 +26,7 @@ def twins(count: int = 3, machine: str = "gpu1") -> list[MemoryRun]:
     return [RunBuilder(machine, twin).train().build() for twin in range(count)]
 
 
-def test_clean_twins_are_identical_and_say_what_that_proves() -> None:
+def test_clean_twins_are_identical_and_the_verdict_gives_the_bound() -> None:
     verdict = judged(*twins())
     assert (verdict.outcome, verdict.exit_code, verdict.origin) == ("identical", 0, None)
     assert verdict.unverified_because == [] and len(verdict.groups) == 1
@@ -37,7 +37,7 @@ def test_clean_twins_are_identical_and_say_what_that_proves() -> None:
 
 def test_bounds_are_those_of_the_documentation() -> None:
     assert [round(divergence_rate_bound(k), 3) for k in (3, 10, 50)] == [0.632, 0.259, 0.058]
-    assert "5.8 %" in bound_words(50)
+    assert "5.8 %" in format_bound(50)
 
 
 def test_json_fits_the_published_schema_which_is_current() -> None:
@@ -96,7 +96,7 @@ def test_twins_that_crash_but_part_before_are_different() -> None:
 
 
 @pytest.mark.parametrize(
-    ("outcome", "says"),
+    ("outcome", "expected"),
     [
         (RunOutcome("timeout"), "time limit"),
         (RunOutcome("lost"), "lost"),
@@ -104,11 +104,11 @@ def test_twins_that_crash_but_part_before_are_different() -> None:
         (RunOutcome("exit", -9), "signal 9"),
     ],
 )
-def test_how_a_run_ended(outcome: RunOutcome, says: str) -> None:
+def test_how_a_run_ended(outcome: RunOutcome, expected: str) -> None:
     bad = RunBuilder("gpu1", 1).train().build()
     bad.run = replace(bad.run, outcome=outcome)
     verdict = judged(*twins(1), bad)
-    assert verdict.outcome == "unverified" and says in verdict.unverified_because[0]
+    assert verdict.outcome == "unverified" and expected in verdict.unverified_because[0]
 
 
 def test_no_probe() -> None:
@@ -122,7 +122,7 @@ def test_an_agreed_stop_is_no_failure() -> None:
     verdict = judged(*runs)
     assert verdict.outcome == "identical" and verdict.coverage.steps == [0, 5]
     assert [note for note in verdict.notes if "first 5" in note] == [
-        "compared over the first 5 steps (stopped early once every stage's answer was known; --to-end goes on)"
+        "The runs stopped early because the result of every stage was known; the first 5 steps were compared. --to-end continues."
     ]
 
 
@@ -130,15 +130,15 @@ def test_an_agreed_stop_is_no_failure() -> None:
 def test_the_steps_compared_are_those_that_were_trained(window: tuple[int, int | None]) -> None:
     verdict = judged(*twins(2), window=window)
     assert verdict.coverage.steps == [0, 4]
-    assert not any("compared over" in note for note in verdict.notes)
+    assert not any("steps were compared" in note for note in verdict.notes)
 
 
 def test_runs_that_ended_at_different_steps_are_named_once() -> None:
     ends = [("exit", 0, "exit"), ("exit", 0, "exit"), ("timeout", -9, "lost")]
     runs = [RunBuilder("gpu1", t).train(7 - t).ended(*end).build() for t, end in enumerate(ends)]
     verdict = judged(*runs)
-    assert [note for note in verdict.notes if "compared over" in note] == [
-        "runs ended at different steps: compared over the first 5"
+    assert [note for note in verdict.notes if "were compared" in note] == [
+        "The runs ended at different steps; the first 5 steps were compared."
     ]
 
 
@@ -196,13 +196,13 @@ def test_two_recordings_of_one_command_are_twins_and_other_commands_are_not() ->
     assert other.outcome == "different" and other.origin is None
 
 
-def test_an_intervention_that_did_not_act_is_said() -> None:
-    def arm(value: str, acted: bool) -> MemoryRun:
+def test_an_intervention_that_did_not_act_is_reported() -> None:
+    def configuration(value: str, acted: bool) -> MemoryRun:
         b = RunBuilder("gpu1", variation=(("probe:workers", value),)).train().asked(interventions={"workers": value})
         b.detail["interventions"] = [{"name": "workers", "value": value, "acted": acted, "detail": "no DataLoader"}]
         return b.build()
 
-    verdict = judged(arm("0", True), arm("2", False))
+    verdict = judged(configuration("0", True), configuration("2", False))
     assert (
         verdict.outcome == "unverified" and "workers=2 had no effect (no DataLoader)" in verdict.unverified_because[0]
     )

@@ -37,7 +37,7 @@ def test_a_duplicate_is_content_and_its_row_is_named() -> None:
 def test_shape_and_dtype_are_structure() -> None:
     assert one(rows_of(1, 2), rows_of(1, 2, 3)).kind == "structure"
     found = one(rows_of(1), replace(rows_of(1), dtype="float16"))
-    assert found.kind == "structure" and found.words == "dtype float32 against float16"
+    assert found.kind == "structure" and found.description == "the dtypes differ: float32 vs float16"
 
 
 def test_missing_and_extra_records_are_structure() -> None:
@@ -58,13 +58,13 @@ def test_records_of_one_site_in_another_order_are_a_permutation() -> None:
     assert kind_of(align(left.rows, right.rows)) == "content"
 
 
-def test_names_that_one_side_lacks_are_told() -> None:
+def test_names_that_one_side_lacks_are_reported() -> None:
     def listing(*names: str) -> Fingerprint:
         record = RunBuilder().add("listing", 0, "{data}", dtype="py:names", evidence={"first": list(names)}).rows[0]
         return replace(record, rows=tuple(map(name_hash, names)), shape=(len(names),), digest=digest_of(names))
 
     found = one(listing("a.png", "b.png"), listing("a.png"))
-    assert found.only_left == ("b.png",) and "only the first has b.png" in found.words
+    assert found.only_left == ("b.png",) and "only the first has b.png" in found.description
 
 
 def test_sizes_come_from_sketches() -> None:

@@ -23,14 +23,14 @@ def test_later_stages_are_waited_for() -> None:
     assert stages_answered([a, whole]) == 3
 
 
-def test_equal_arms_are_never_answered_early() -> None:
+def test_equal_configurations_are_never_answered_early() -> None:
     a, b = RunBuilder("gpu1").train(6).build(), RunBuilder("gpu2").train(6).build()
     odd = RunBuilder("gpu3").train(6).carry("init", *MODEL).build()
     assert stages_answered([a, b]) is None
     assert stages_answered([a, b, odd]) is None
 
 
-def test_twins_of_one_arm_and_arms_that_have_not_begun() -> None:
+def test_twins_and_configurations_that_have_not_begun() -> None:
     a, b = RunBuilder("gpu1").train(6).build(), RunBuilder("gpu1", 1).train(6).carry("init", *MODEL).build()
     assert stages_answered([a, b]) is None
     assert stages_answered([a, RunBuilder("gpu2").build()]) is None

@@ -1,4 +1,4 @@
-"""Two runs, stage by stage: roots, what they carry on to, what is benign, what an odd record leaves behind."""
+"""Two runs, stage by stage: roots, where differences propagate, benign differences, and a single fingerprint that differs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOWNSTREAM = ("forward", "loss", "backward", "update")
 UPDATE = StreamKey(0, Stage.UPDATE)
 
 
-def words(nodes: list[Node]) -> list[str]:
+def stage_names(nodes: list[Node]) -> list[str]:
     return [node.stage.word for node in nodes]
 
 
@@ -47,7 +47,7 @@ def test_one_extra_record_is_structure_there_and_equal_from_the_next_step_on() -
     difference = pair.differences[Node(Stage.FORWARD)]
     assert (difference.step, difference.kind, difference.equal_from) == (3, "structure", 4)
     assert difference.lasting == "transient"
-    assert words(list(pair.differences)) == ["forward"]
+    assert stage_names(list(pair.differences)) == ["forward"]
     key = StreamKey(0, Stage.FORWARD)
     assert a.index[key][7].chain != b.index[key][7].chain  # chains never meet again, sums do
 
@@ -85,7 +85,7 @@ def test_listing_permutation_is_the_root_and_carries_on() -> None:
     pair = compare_pair(a, b.carry("sample", "batch", *DOWNSTREAM).build())
     assert [root.node.stage for root in pair.roots] == [Stage.LISTING]
     assert pair.roots[0].kind == "permutation"
-    assert words(pair.carried_on(pair.roots[0])) == ["sample", "batch", *DOWNSTREAM]
+    assert stage_names(pair.affected_by(pair.roots[0])) == ["sample", "batch", *DOWNSTREAM]
     assert pair.first is pair.roots[0]
 
 
@@ -93,7 +93,7 @@ def test_two_causes_are_two_roots() -> None:
     a = RunBuilder().train().build()
     b = RunBuilder("gpu2").train().carry("sample", "batch", *DOWNSTREAM, step=0)
     pair = compare_pair(a, b.change("rng", 3, "x").change("init", 0, "w").build())
-    # init agrees with nothing before it; sample too; rng parts at step 3 by itself
+    # init agrees with nothing before it; sample too; rng diverges alone at step 3
     assert [(root.node.stage, root.step) for root in pair.roots] == [
         (Stage.INIT, 0),
         (Stage.SAMPLE, 0),
@@ -132,7 +132,7 @@ def test_benign_differences_do_not_decide() -> None:
     b = RunBuilder("gpu2").train().carry("listing", "order", "sample").build()
     pair = compare_pair(a, b)
     assert not pair.different
-    assert words([d.node for d in pair.benign]) == ["listing", "order", "sample"]
+    assert stage_names([d.node for d in pair.benign]) == ["listing", "order", "sample"]
 
 
 def test_an_unseeded_generator_that_nobody_draws_from_is_no_root() -> None:
@@ -144,7 +144,7 @@ def test_an_unseeded_generator_that_nobody_draws_from_is_no_root() -> None:
 
     pair = compare_pair(run("gpu1", "a").build(), run("gpu2", "b").carry("init", *DOWNSTREAM).build())
     assert [root.node.stage for root in pair.roots] == [Stage.INIT]
-    assert [d.node.part for d in pair.benign] == ["idle"]
+    assert [d.node.part for d in pair.benign] == ["unused"]
 
 
 def test_a_draw_from_a_seeded_generator_is_found_behind_an_idle_one() -> None:
@@ -167,7 +167,7 @@ def test_tensors_in_an_artifact_decide_and_other_content_does_not() -> None:
         return RunBuilder(machine).train().add("artifact", 3, "model.pt/epoch", value, dtype=dtype)
 
     plain = compare_pair(run("gpu1", "py:float", 1).build(), run("gpu2", "py:float", 2).build())
-    assert not plain.different and words([d.node for d in plain.benign]) == ["artifact"]
+    assert not plain.different and stage_names([d.node for d in plain.benign]) == ["artifact"]
     assert compare_pair(run("gpu1", "float32", 1).build(), run("gpu2", "float32", 2).build()).different
 
 
@@ -195,7 +195,7 @@ def test_schemes_and_levels_never_mix() -> None:
     assert "level" in compare_pair(a, b).incomparable
 
 
-def test_moved_ranks_are_matched_and_said() -> None:
+def test_moved_ranks_are_matched_and_reported() -> None:
     def rank(builder: RunBuilder, number: int, data: str) -> None:
         for step in range(3):
             builder.add("batch", step, "0", (data, step), rank=number)

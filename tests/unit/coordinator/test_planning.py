@@ -66,7 +66,7 @@ def test_vary_is_a_product_and_makes_arms():
 
 def test_set_holds_for_all_arms_and_makes_none():
     specs = plan(replace(BOTH, set=(("listing", "sorted"),))).specs
-    assert {spec.arm.variation_word for spec in specs} == {"base"}
+    assert {spec.arm.variation_label for spec in specs} == {"base"}
     assert all(spec.interventions == {"listing": "sorted"} for spec in specs)
 
 

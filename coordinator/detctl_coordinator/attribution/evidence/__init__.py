@@ -1,1 +1,1 @@
-"""What is known about a pair of runs: facts, evidence and suspects."""
+"""The facts known about a pair of runs: manifests, notes, suspects, and the evidence made of them."""

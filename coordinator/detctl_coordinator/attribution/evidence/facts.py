@@ -1,4 +1,4 @@
-"""What a run says of itself beside its fingerprints: manifest completed by the probe's facts, notes, interventions."""
+"""Reads a run's data beside its fingerprints: the manifest completed by the probe's facts, notes, and interventions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.clue import Clue
 
-# Facts of the probe that stand under another name in the manifest's section "torch".
+# Facts of the probe that have another name in the manifest's section "torch".
 FACT_NAMES = {"torch": "version"}
-# Of digests that leave this process in no form: a verdict says "value not recorded".
+# The key of digests that never leave this process; a verdict shows "value not recorded" for them.
 _KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
-# What is no fact of the environment: it belongs to the rank, or has a section of its own.
+# Facts that are not copied to section "torch": they belong to the rank, or have their own section.
 NOT_TORCH = ("packages", "rank", "world_size")
 
 
 class Location(TypedDict):
-    """A place in the user's code; an empty file where it is not known."""
+    """A place in the user's code. An empty `file`: unknown."""
 
     file: str
     line: int | None
@@ -30,7 +30,7 @@ class Location(TypedDict):
 
 @dataclass(frozen=True)
 class Note:
-    """Evidence that hangs on no record (frames.py, NOTE). `text` is for people: what code decides on is `kind` and `raw`."""
+    """Evidence that belongs to no fingerprint (frames.py, NOTE). `text` is for people; code decides on `kind` and `raw`."""
 
     kind: str
     text: str
@@ -38,13 +38,13 @@ class Note:
 
     @property
     def identity(self) -> str:
-        """Equal for notes that report the same thing: every field but the sentence."""
+        """All fields except the text, so that notes with the same facts are equal."""
         fields = {key: value for key, value in self.raw.items() if key != "text"}
         return json.dumps(fields, sort_keys=True, default=str)
 
     @property
     def clue(self) -> Clue:
-        """What the note names, as the verdict carries it."""
+        """The note's facts, in the form of the verdict."""
         raw = self.raw
         return Clue(
             kind=self.kind,
@@ -57,16 +57,16 @@ class Note:
 
     @property
     def where(self) -> str:
-        """`train.py:31`, with logical names of folders; empty where nobody knows."""
+        """`train.py:31`, with logical folder names; empty if unknown."""
         return place(self.raw)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         return f"{self.text} ({self.where})" if self.where and self.where not in self.text else self.text
 
 
 def location_of(raw: Mapping[str, Any]) -> Location:
-    """File and line of a note or of a record's evidence, as the probe's caller() wrote them."""
+    """Returns file and line of a note or of a fingerprint's evidence, as the probe's caller() wrote them."""
     caller = raw.get("caller")
     if isinstance(caller, Mapping) and not raw.get("file"):
         raw = caller
@@ -75,12 +75,12 @@ def location_of(raw: Mapping[str, Any]) -> Location:
 
 
 def place(raw: Mapping[str, Any]) -> str:
-    """file:line of a note or of a record's evidence; the file alone, or empty, where the rest is not known."""
+    """Returns `file:line` of a note or of a fingerprint's evidence; only the file, or nothing, if the rest is unknown."""
     return Clue(kind="", **location_of(raw)).where
 
 
 def notes_of(reader: RunReader) -> list[Note]:
-    """Notes of all ranks, each once."""
+    """Returns the notes of all ranks, each once."""
     found: dict[str, Note] = {}
     for seal in reader.seals().values():
         for raw in seal.detail.get("notes") or ():
@@ -91,7 +91,7 @@ def notes_of(reader: RunReader) -> list[Note]:
 
 
 def interventions_of(reader: RunReader) -> list[Mapping[str, Any]]:
-    """Read-back of interventions, of all ranks; one that acted in any rank counts as acted."""
+    """Returns the report of each intervention over all ranks. One that acted in any rank counts as acted."""
     rows: dict[str, Mapping[str, Any]] = {}
     for seal in reader.seals().values():
         for row in seal.detail.get("interventions") or ():
@@ -103,8 +103,8 @@ def interventions_of(reader: RunReader) -> list[Mapping[str, Any]]:
 
 
 def manifest_of(reader: RunReader) -> dict[str, Any]:
-    """The manifest, with a section "torch" from the probe's own facts where the launcher's lacks it."""
-    # Recordings of earlier versions hold all values: they are read as if they were made today.
+    """Returns the manifest. The probe's facts fill what its section "torch" lacks."""
+    # Recordings of earlier versions hold all values; they are protected here as a recording of today is.
     read = [str(note.raw.get("name")) for note in notes_of(reader) if note.kind == "variable"]
     manifest = protected_manifest(reader.manifest(), _KEY, read)
     facts = _facts(reader)
@@ -131,7 +131,7 @@ def _facts(reader: RunReader) -> Mapping[str, Any]:
 
 
 def value_at(manifest: Mapping[str, Any], *keys: str) -> Any:
-    """A nested value or None."""
+    """Returns a nested value, or None."""
     value: Any = manifest
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -139,7 +139,7 @@ def value_at(manifest: Mapping[str, Any], *keys: str) -> Any:
 
 
 def emulates(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """What an environment stands in for; empty: nothing."""
+    """Returns the hardware that an environment emulates, such as {"cpu": "default"}; empty: none."""
     section = value_at(manifest, "environment", "emulate")
     return {str(k): str(v) for k, v in section.items()} if isinstance(section, Mapping) else {}
 

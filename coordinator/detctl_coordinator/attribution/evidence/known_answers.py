@@ -1,4 +1,4 @@
-"""What the known-answer test of two environments says of a difference between their runs. Pure."""
+"""Compares the known-answer tests of two environments. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SHOWN = 6
 
 
 def class_of(manifest: Mapping[str, Any]) -> str:
-    """The class of an environment, empty where nobody asked it or it did not answer."""
+    """Returns the known-answer class of an environment; empty: it was not tested."""
     return str(value_at(manifest, "known_answers", "class") or "")
 
 
 def answers_compared(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
-    """One line: which answers differ, or that none does; empty where one of them has none."""
+    """Returns one line with the answers that differ; empty if one environment has no answers."""
     ours, theirs = value_at(left, "known_answers", "answers"), value_at(right, "known_answers", "answers")
     if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
         return ""
@@ -25,6 +25,8 @@ def answers_compared(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
     if not shared:
         return ""
     if not differ:
-        return f"known-answer test: all {len(shared)} answers are equal: the two environments compute these alike"
+        return (
+            f"Known-answer test: all {len(shared)} answers are equal, so both environments compute these identically."
+        )
     more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""
-    return f"known-answer test: {len(differ)} of {len(shared)} answers differ: {', '.join(differ[:SHOWN])}{more}"
+    return f"Known-answer test: {len(differ)} of {len(shared)} answers differ: {', '.join(differ[:SHOWN])}{more}."

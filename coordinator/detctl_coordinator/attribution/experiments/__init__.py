@@ -1,1 +1,4 @@
-"""Causes confirmed by experiment: explore.py says how, trials.py runs, factors.py what can be set, rounds.py what was shown."""
+"""Confirms causes by experiment.
+
+explore.py is the procedure, factors.py the settings, experiment_runner.py the runs, rounds.py the results.
+"""

@@ -1,4 +1,4 @@
-"""Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002): a smallest set that acts. Pure."""
+"""Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", 2002). Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ T = TypeVar("T")
 
 
 def smallest(items: Sequence[T], acts: Callable[[Sequence[T]], bool | None]) -> list[T] | None:
-    """A subset that acts and of which no element can be left out. None: all together do not act, or a question had no answer."""
+    """Returns a minimal subset that acts: without any of its elements it does not. None: all items together do not act, or
+    `acts` returned None (unknown)."""
     if not acts(items):
         return None
     left, parts = list(items), 2

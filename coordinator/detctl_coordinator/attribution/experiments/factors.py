@@ -1,8 +1,9 @@
-"""What runs differ in and an experiment can set: variables, parameters, interventions, the order of listings. Pure.
+"""Factors: settings that an experiment can make equal, such as variables, parameters, interventions, the listing order. Pure.
 
-A factor has a value that makes runs equal and one that is tried by itself. Between arms these are the values that they have natively:
-setting both to one of them is a swap for the other arm. The order of a file system has no value that another machine could take, and what
-twins draw by chance has none either: they can only be made equal (`listing=sorted`, `seed=0`), and be left alone.
+A factor has a value that makes the runs equal and another one that is tried when it is released. Between two configurations these
+are their own values, so setting both to one of them swaps the value of the other. The listing order of a file system and the
+randomness of twins have no value that another run could take. They can only be made equal (`listing=sorted`, `seed=0`) or be left
+unset.
 """
 
 from __future__ import annotations
@@ -14,35 +15,35 @@ from typing import Any, Literal
 from detctl_proto.redaction import MARK
 from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
 
-from detctl_coordinator.attribution.evidence.evidence import RunFacts
 from detctl_coordinator.attribution.evidence.facts import value_at
+from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.domain.run import RunSpec
 
 Kind = Literal["env", "param", "probe"]
-# What twins may draw by chance, and what makes that equal.
-CHANCES: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
+# Sources of randomness of twins: kind, name, family, the value that makes them equal, and the causes that they confirm.
+RANDOMNESS: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
     ("probe", "seed", "seed", "0", ("unseeded-rng", "worker-seeding")),
     ("probe", "identity", "identity", "frozen", ("identity-seed", "unseeded-rng", "worker-seeding")),
     ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
     ("probe", "completion", "completion", "asked", ("concurrency",)),
 )
-# These make whole classes of chance equal. They show a class, and never confirm a cause (docs/adr/0040).
+# Each mask removes a whole class of randomness. It shows the class, and never confirms a cause (docs/adr/0040).
 MASKS: tuple[tuple[str, str, str, str], ...] = (
-    ("worker_seeds", "0", "worker-seeding", "what workers draw from their generators"),
-    ("workers", "0", "concurrency", "what DataLoader workers do beside each other"),
-    ("threads", "1", "concurrency", "what threads of one operation do beside each other"),
+    ("worker_seeds", "0", "worker-seeding", "random draws inside DataLoader workers"),
+    ("workers", "0", "concurrency", "races between DataLoader workers"),
+    ("threads", "1", "concurrency", "races between the threads of one operation"),
     (
         "deterministic",
         "on",
         "nondeterministic-kernel",
-        "an operation that sums in a racing order, or reads memory that nobody has filled",
+        "operations that sum in a varying order or read uninitialised memory",
     ),
 )
-# What every x86 processor can do, for machines whose processors dispatch to different instruction sets by themselves.
+# Instruction sets of every x86 processor, for machines whose libraries select different ones at run time.
 LOWEST_ISA = (("ATEN_CPU_CAPABILITY", "default"), ("ONEDNN_MAX_CPU_ISA", "SSE41"), ("MKL_CBWR", "COMPATIBLE"))
 DISPATCHED = ("torch.cpu_capability", "torch.mkldnn_isa", "machine.cpu_isa")
-# The word that a cause gets where its factor is confirmed and no signature says it better.
+# The cause word of a confirmed factor if no signature names a better one.
 WORD_OF_FAMILY: Mapping[str, str] = {
     "threads": "thread-count",
     "isa": "cpu-isa",
@@ -54,9 +55,9 @@ WORD_OF_FAMILY: Mapping[str, str] = {
     "identity": "identity-seed",
     "completion": "concurrency",
 }
-OTHERWISE = "config-drift"
-COMPUTES = ("threads", "precision")  # families that change how a value is computed, never which
-# Calls that take random bytes from the system, as the intervention `identity` names them.
+OTHER_SETTING = "config-drift"
+COMPUTES = ("threads", "precision")  # families that change how a value is computed, but not which value
+# Calls that read random bytes from the system, as the intervention `identity` names them.
 SYSTEM_RANDOM = frozenset(("os.urandom", "random.seed", "uuid.uuid4"))
 MANIFEST_KEYS: Mapping[Kind, str] = {"env": "variables.", "param": "recipe.parameters.", "probe": "probe."}
 BEFORE_COMPUTING = ("code", "listing", "files", "rng", "order", "sample", "batch")
@@ -64,9 +65,10 @@ BEFORE_COMPUTING = ("code", "listing", "files", "rng", "order", "sample", "batch
 
 @dataclass(frozen=True)
 class Factor:
-    """equal: the value with which runs are made equal; released: the other that is tried, empty: as it is natively (a variable: unset).
+    """One setting. `equal`: the value that makes runs equal. `released`: the other value that is tried; empty: left unset.
 
-    swaps: both values are an arm's own. words: causes that it confirms, where the first signature must have named one."""
+    `swaps`: both values are a configuration's own. `confirms`: the causes that it can confirm; for sources of randomness, a
+    signature must have named one of them."""
 
     kind: Kind
     name: str
@@ -74,35 +76,37 @@ class Factor:
     equal: str = ""
     released: str = ""
     swaps: bool = True
-    words: tuple[str, ...] = ()
-    likely: bool = True  # tried by itself; the others together first
-    masks: str = ""  # the class that it hides where it only masks; then it confirms nothing
+    confirms: tuple[str, ...] = ()
+    likely: bool = True  # tried alone; the unlikely ones are tried together first
+    masks: str = ""  # the class of randomness that it removes if it is a mask; a mask confirms nothing
 
     @property
     def shown(self) -> str:
-        """As `--set` takes it."""
+        """The name as `--set` takes it."""
         return f"env:{self.name}" if self.kind == "env" else self.name
 
     @property
     def key(self) -> str:
-        """As the manifest (`variables.TZ`) and a suspect name it."""
+        """The key of the fact in the manifest, such as `variables.TZ`."""
         return MANIFEST_KEYS[self.kind] + self.name
 
     def word_at(self, stage: str, calls: Collection[str] = ()) -> str:
-        """The cause word for its effect where runs first diverge in `stage`. Threads that change data do so by somebody's choice.
+        """Returns the cause word for its effect if the runs first diverge in `stage`. A thread count that changes data before
+        anything is computed acts as a setting of the program.
 
-        calls: what it replaced; a frozen identity that gave random bytes stood in for a generator's seed."""
+        `calls`: the calls that it replaced. A frozen identity that answered a read of random bytes replaced a seed."""
         if self.family == "identity" and SYSTEM_RANDOM & {*calls}:
             return WORD_OF_FAMILY["seed"]
         if self.family in COMPUTES and stage in BEFORE_COMPUTING:
-            return OTHERWISE
-        return WORD_OF_FAMILY.get(self.family, OTHERWISE)
+            return OTHER_SETTING
+        return WORD_OF_FAMILY.get(self.family, OTHER_SETTING)
 
-    def value_words(self, value: str) -> str:
+    def format_value(self, value: str) -> str:
+        """Returns `TZ=UTC`, or `TZ unset` for the empty value of a variable."""
         return f"{self.shown}={value}" if value or self.kind != "env" else f"{self.shown} unset"
 
     def applied(self, spec: RunSpec, value: str) -> RunSpec:
-        """The spec with this factor at a value; an intervention of no value is none."""
+        """Returns the spec with this factor set to a value. An empty value removes an intervention."""
         if self.kind == "env":
             return replace(spec, variables={**spec.variables, self.name: value})
         if self.kind == "param":
@@ -111,7 +115,7 @@ class Factor:
         return replace(spec, interventions={**kept, self.name: value} if value else kept)
 
     def read_back(self, value: str, manifest: Mapping[str, Any], interventions: Sequence[Mapping[str, Any]]) -> str:
-        """Empty where a run had the value, else why it counts as not set."""
+        """Returns nothing if the run reported the value, else why the setting was not in effect."""
         if self.kind == "env":
             now = str((value_at(manifest, "variables") or {}).get(self.name) or "")
             return "" if now == value else f"{self.name} was {now!r}"
@@ -122,11 +126,12 @@ class Factor:
             return ""
         row = self._row(interventions)
         if row is None:
-            return f"{self.name} was not read back"
+            return f"the run did not report whether {self.name} was in effect"
         return "" if row.get("acted") else f"{self.name} had no effect: {row.get('detail', '')}"
 
-    def idles(self, value: str, interventions: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether it was there and had nothing to act on: no folder was listed, no clock was read. A swap must act."""
+    def is_no_op(self, value: str, interventions: Sequence[Mapping[str, Any]]) -> bool:
+        """Returns whether the intervention was set but had nothing to act on, such as a listing. False for a swap, which must
+        act."""
         if self.swaps or self.kind != "probe" or not value:
             return False
         row = self._row(interventions)
@@ -137,20 +142,20 @@ class Factor:
 
 
 def masks(spec: RunSpec) -> list[Factor]:
-    """Factors that hide classes of chance, less what the audit itself sets."""
+    """Returns the masks, except those that the audit itself sets."""
     return [
-        Factor("probe", name, name, value, swaps=False, words=(word,), masks=text)
+        Factor("probe", name, name, value, swaps=False, confirms=(word,), masks=text)
         for name, value, word, text in MASKS
         if name not in spec.interventions
     ]
 
 
-def chances(spec: RunSpec) -> list[Factor]:
-    """Factors of twins, less what the audit itself sets."""
+def sources_of_randomness(spec: RunSpec) -> list[Factor]:
+    """Returns the factors of twins, except those that the audit itself sets."""
     given = {**spec.variables, **spec.interventions}
     return [
-        Factor(kind, name, family, equal, swaps=False, words=words)
-        for kind, name, family, equal, words in CHANCES
+        Factor(kind, name, family, equal, swaps=False, confirms=causes)
+        for kind, name, family, equal, causes in RANDOMNESS
         if name not in given
     ]
 
@@ -158,7 +163,8 @@ def chances(spec: RunSpec) -> list[Factor]:
 def factors_of(
     suspects: Sequence[Suspect], left: RunFacts, right: RunFacts, *, lists: bool, identity: bool = False
 ) -> list[Factor]:
-    """Factors of two arms, deliberate ones first. lists: their listings differ in order; identity: who they are may be at work."""
+    """Returns the factors of two configurations, deliberate ones first. `lists`: their listings differ in order. `identity`: a
+    clock, process id, host name or path may feed a seed."""
     found: list[Factor] = []
     if identity:
         found.append(Factor("probe", "identity", "identity", "frozen", swaps=False))
@@ -176,7 +182,7 @@ def factors_of(
         elif suspect.key.startswith("recipe.parameters.") and suspect.left is not None and suspect.right is not None:
             name = suspect.key.removeprefix("recipe.parameters.")
             if MARK.search(a + b):
-                continue  # a value that is not recorded cannot be set
+                continue  # a value that was not recorded cannot be set
             if all(name in (value_at(side.manifest, "recipe", "parameters") or {}) for side in (left, right)):
                 found.append(Factor("param", name, suspect.family, a, b, likely=True))
         elif prefix == "probe" and name != "listing":
@@ -185,5 +191,5 @@ def factors_of(
 
 
 def _likely_first(suspect: Suspect) -> tuple[bool, bool]:
-    """What the audit itself set apart, then what is known to change numbers, then any other setting."""
+    """Sort key: settings that the audit varied, then facts known to change numbers, then any other setting."""
     return not suspect.deliberate, suspect.family == "config" and not suspect.read_at

@@ -1,4 +1,4 @@
-"""The trials of a round: all that can be set equal (E*), then each factor released from it; last, the fix by itself."""
+"""The trials of a round: the all-equal baseline, each factor released from it, and the fix."""
 
 from __future__ import annotations
 
@@ -7,121 +7,128 @@ from dataclasses import replace
 
 from detctl_coordinator.attribution.attribute import causes_of
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
+from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, Result, Trial
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Round
-from detctl_coordinator.attribution.experiments.trials import Lab, Result, Trial
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.run import RunSpec
 
-GROUP_MIN = 3  # so many unlikely factors are tried together first
+GROUP_MIN = 3  # at least this many unlikely factors are tried together first
 
-NOT_SHOWN = "the runs with everything equal show nothing, so no cause is confirmed"
+NO_BASELINE = "The all-equal baseline has no result, so no cause is confirmed"
 
 
-def all_equal(lab: Lab, round_: Round, bases: tuple[RunSpec, ...], equal: Mapping[Factor, str]) -> Result:
-    """The runs of E*; the round notes whether they agree, or why they show nothing."""
-    star = lab.run(Trial("all that can be set is equal", bases, equal))[0]
-    round_.rows.append(lab.row(star))
-    round_.equalised = lab.agree(star)
+def all_equal(
+    runner: ExperimentRunner, round_: Round, bases: tuple[RunSpec, ...], equal: Mapping[Factor, str]
+) -> Result:
+    """Returns the all-equal baseline. The round gets whether its runs agree, or a note why they have no result."""
+    baseline = runner.run(Trial("All-equal baseline, with every setting equal that detctl can set", bases, equal))[0]
+    round_.rows.append(runner.row(baseline))
+    round_.equalised = runner.agree(baseline)
     if round_.equalised is None:
-        round_.note = f"{NOT_SHOWN} ({star.problem})"
-    return star
+        round_.note = f"{NO_BASELINE} ({baseline.problem})."
+    return baseline
 
 
-def release(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -> None:
-    """Each factor by itself, all in one batch."""
+def release(runner: ExperimentRunner, round_: Round, baseline: Result, factors: Sequence[Factor]) -> None:
+    """Releases each factor alone, all in one batch of runs."""
     trials = []
     for factor in factors:
-        words = f"{factor.value_words(factor.released)} on both" if factor.swaps else f"{factor.shown} left as it is"
-        values = {**star.trial.settings, factor: factor.released}
-        trials.append(Trial(f"all else equal, {words}", star.trial.bases, values, (factor,)))
-    for factor, result in zip(factors, lab.run(*trials), strict=True):
-        round_.rows.append(lab.row(result, star if factor.swaps else None))
+        change = f"{factor.format_value(factor.released)} on both" if factor.swaps else f"{factor.shown} is left unset"
+        values = {**baseline.trial.settings, factor: factor.released}
+        trials.append(Trial(f"All else equal, {change}", baseline.trial.bases, values, (factor,)))
+    for factor, result in zip(factors, runner.run(*trials), strict=True):
+        round_.rows.append(runner.row(result, baseline if factor.swaps else None))
         if factor.swaps:
-            round_.findings.append(_swapped(lab, round_.scope, factor, result, star))
+            round_.findings.append(_swapped(runner, round_.scope, factor, result, baseline))
         else:
-            round_.findings.append(_left_alone(lab, round_.scope, factor, result, star))
+            round_.findings.append(_left_unset(runner, round_.scope, factor, result, baseline))
 
 
-def release_group(lab: Lab, round_: Round, star: Result, factors: Sequence[Factor]) -> None:
-    """Unlikely factors, all at once: where that changes nothing they are excluded together, else each is tried by itself."""
+def release_group(runner: ExperimentRunner, round_: Round, baseline: Result, factors: Sequence[Factor]) -> None:
+    """Releases unlikely factors together. If that changes nothing, all are excluded, else each is released alone."""
     if len(factors) >= GROUP_MIN:
-        values = {**star.trial.settings, **{factor: factor.released for factor in factors}}
-        words = f"all else equal, {len(factors)} other settings at the second arm's values on both"
-        result = lab.run(Trial(words, star.trial.bases, values, tuple(factors)))[0]
-        round_.rows.append(lab.row(result, star))
-        if lab.agree(result) and lab.unmoved(star, result):
+        values = {**baseline.trial.settings, **{factor: factor.released for factor in factors}}
+        description = f"All else equal, {len(factors)} other settings have the second configuration's values on both"
+        result = runner.run(Trial(description, baseline.trial.bases, values, tuple(factors)))[0]
+        round_.rows.append(runner.row(result, baseline))
+        if runner.agree(result) and runner.unchanged(baseline, result):
             shown = ", ".join(factor.shown for factor in factors)
-            words = f"{shown} are excluded: released all at once they give the same on both arms"
-            round_.findings += [Finding(factor, False, words) for factor in factors]
+            text = f"{shown} are excluded: released together, they do not change the result of either configuration."
+            round_.findings += [Finding(factor, False, text) for factor in factors]
             return
-    release(lab, round_, star, factors)
+    release(runner, round_, baseline, factors)
 
 
-def _left_alone(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Result) -> Finding:
+def _left_unset(runner: ExperimentRunner, scope: Scope, factor: Factor, result: Result, baseline: Result) -> Finding:
     if result.problem:
         return Finding(factor, None, f"{factor.shown}: {result.problem}")
-    if lab.agree(result):
-        return Finding(factor, False, f"{factor.shown} is excluded: left as it is, the runs agree")
-    equal = factor.value_words(factor.equal)
-    words = f"with {equal} and all else equal the runs agree; with {factor.shown} left as it is they part"
+    if runner.agree(result):
+        return Finding(factor, False, f"{factor.shown} is excluded: the runs agree without it.")
+    equal = factor.format_value(factor.equal)
+    text = f"With {equal} and all else equal, the runs agree. Without {equal}, they diverge."
     if factor.masks:
-        words += f"; it masks {factor.masks}, and shows no more than that class"
-    acted_on = lab.read_back(factor, star)
+        text += f" It masks {factor.masks}; this shows the class and not the cause."
+    acted_on = runner.read_back(factor, baseline)
     if acted_on:
-        words += f" ({equal} acted: {acted_on})"
-    calls = lab.replaced_calls(factor, star)
-    return Finding(factor, True, words, causes_between(lab, scope, *lab.parted(result)), calls=calls)
+        text += f" Report of {equal}: {acted_on}."
+    calls = runner.replaced_calls(factor, baseline)
+    return Finding(factor, True, text, causes_between(runner, scope, *runner.diverged_pair(result)), calls=calls)
 
 
-def _swapped(lab: Lab, scope: Scope, factor: Factor, result: Result, star: Result) -> Finding:
+def _swapped(runner: ExperimentRunner, scope: Scope, factor: Factor, result: Result, baseline: Result) -> Finding:
     if result.problem:
         return Finding(factor, None, f"{factor.shown}: {result.problem}")
-    equal, released = factor.value_words(factor.equal), factor.value_words(factor.released)
-    if not lab.agree(result):
-        return Finding(factor, None, f"{factor.shown}: with {released} on both they part: shows nothing")
-    if lab.unmoved(star, result):
-        words = f"{factor.shown} is excluded: {equal} and {released} give the same on both arms"
+    equal, released = factor.format_value(factor.equal), factor.format_value(factor.released)
+    if not runner.agree(result):
+        return Finding(factor, None, f"{factor.shown}: with {released} on both, the runs diverge, which shows nothing.")
+    if runner.unchanged(baseline, result):
+        text = f"{factor.shown} is excluded: {equal} and {released} give the same result in both configurations."
         if factor.family in ("isa", "threads", "precision"):
-            words += "; set as asked, it changed nothing that was seen: a no-op here"
-        return Finding(factor, False, words)
-    words = f"all else equal, both arms agree with {equal}, agree with {released}, and part from one to the other"
-    return Finding(factor, True, words, causes_between(lab, scope, star.specs[0], result.specs[0]))
+            text += " The setting was in effect but changed no recorded value: it is a no-op here."
+        return Finding(factor, False, text)
+    text = f"All else equal, both configurations agree with {equal} and with {released}, but the two results differ."
+    return Finding(factor, True, text, causes_between(runner, scope, baseline.specs[0], result.specs[0]))
 
 
-def inert(factor: Factor) -> Finding:
-    """Of a factor that was set under E* and found nothing to act on."""
-    return Finding(factor, False, f"{factor.value_words(factor.equal)} was a no-op: there was nothing for it to act on")
+def no_op(factor: Factor) -> Finding:
+    """Returns the finding on a factor that had nothing to act on in the all-equal baseline."""
+    return Finding(factor, False, f"{factor.format_value(factor.equal)} was a no-op: it had nothing to act on.")
 
 
-def causes_between(lab: Lab, scope: Scope, left: RunSpec, right: RunSpec) -> tuple[CauseFinding, ...]:
-    """What the signatures say of two runs of the lab."""
-    pair = lab.pair(left, right)
-    facts = [lab.case.facts(reader) for reader in (pair.left, pair.right)]
-    return tuple(causes_of(lab.case.compared_as(pair, scope, facts)))
+def causes_between(runner: ExperimentRunner, scope: Scope, left: RunSpec, right: RunSpec) -> tuple[CauseFinding, ...]:
+    """Returns the causes that signatures find between two runs of experiments."""
+    pair = runner.pair(left, right)
+    facts = [runner.case.facts(reader) for reader in (pair.left, pair.right)]
+    return tuple(causes_of(runner.case.compared_as(pair, scope, facts)))
 
 
-def find_fix(lab: Lab, case: Case, round_: Round, bases: tuple[RunSpec, ...], held: Mapping[Factor, str]) -> None:
-    """The runs with nothing equal but what acts, and what that costs against the arms as they are."""
+def find_fix(
+    runner: ExperimentRunner, case: Case, round_: Round, bases: tuple[RunSpec, ...], held: Mapping[Factor, str]
+) -> None:
+    """Runs a trial in which only the factors that act are equal, and measures its cost against the unchanged configurations."""
     acting = round_.acting
     if not acting:
         return
     values = {**held, **acting}
-    result = lab.run(Trial(f"nothing equal but {settings_words(values)}", bases, values))[0]
-    round_.rows.append(lab.row(result))
+    result = runner.run(Trial(f"Only {format_settings(values)} set", bases, values))[0]
+    round_.rows.append(runner.row(result))
     if result.problem:
         return
-    natives = [reader for arm in case.arms for reader in arm.readers if arm.arm in {spec.arm for spec in bases}]
-    cost, scatter, steps = lab.cost(result.specs, natives)
-    round_.fix = Fix(values, bool(lab.agree(result)), cost, scatter, steps)
+    configurations = {spec.arm for spec in bases}
+    natives = [
+        reader for runs in case.configurations if runs.configuration in configurations for reader in runs.readers
+    ]
+    cost, scatter, steps = runner.cost(result.specs, natives)
+    round_.fix = Fix(values, bool(runner.agree(result)), cost, scatter, steps)
 
 
-def settings_words(values: Mapping[Factor, str]) -> str:
-    """`listing=sorted, env:TZ=UTC`"""
-    return ", ".join(factor.value_words(value) for factor, value in values.items())
+def format_settings(values: Mapping[Factor, str]) -> str:
+    """Returns `listing=sorted, env:TZ=UTC`."""
+    return ", ".join(factor.format_value(value) for factor, value in values.items())
 
 
 def until_compared(spec: RunSpec, case: Case) -> RunSpec:
-    """Runs are short: up to the last step that was compared."""
+    """Returns a spec that ends after the last step that was compared, so that experiments are short."""
     return replace(spec, step_to=case.limit if case.limit is not None else spec.step_to)

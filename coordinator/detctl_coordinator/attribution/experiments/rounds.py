@@ -1,4 +1,4 @@
-"""What a round of experiments showed: a finding for each factor, and the cheapest fix."""
+"""The results of a round of experiments: a finding for each factor, and the cheapest fix."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.experiments.factors import Factor
 from detctl_coordinator.comparison.pairing import Scope
 
 
-def by_experiment(words: str) -> str:
-    """A line of evidence that an experiment gave."""
-    return f"experiment: {words}"
+def by_experiment(text: str) -> str:
+    """Returns a line of evidence from an experiment."""
+    return f"Experiment: {text}"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a release showed. effect: True it makes the runs diverge, False it is excluded, None: shows nothing. `words`: for people.
-    `with_`: factors without which it does not act. `calls`: the program's calls that the factor read back as replaced while it held."""
+    """The result of releasing a factor. `effect`: True: it makes the runs diverge, False: it is excluded, None: no result.
+    `acts_with`: factors without which it does not act. `calls`: the calls of the program that the intervention replaced."""
 
     factor: Factor
     effect: bool | None
-    words: str
+    description: str
     causes: tuple[CauseFinding, ...] = ()
-    with_: tuple[Factor, ...] = ()
+    acts_with: tuple[Factor, ...] = ()
     calls: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> str:
         """The line of evidence for a cause that it confirms."""
-        return by_experiment(self.words)
+        return by_experiment(self.description)
 
     @property
     def confirmed_by(self) -> Literal["swap", "equalised"]:
@@ -40,8 +40,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Fix:
-    """What restores equality with nothing else set. cost: share of step time, against the arms as they are (0.14: 14 % more), None: not
-    measured; over how many `steps`; scatter: share by which the slowest run of an arm as it is exceeds its quickest."""
+    """The smallest set of settings that was tried. `suffices`: whether it alone makes the runs equal. `cost`: relative change of the
+    step time (0.14: 14 % slower), None: not measured. `scatter`: by how much the slowest unchanged run exceeds the fastest.
+    `steps`: number of timed steps."""
 
     values: Mapping[Factor, str]
     suffices: bool
@@ -52,25 +53,27 @@ class Fix:
 
 @dataclass
 class Round:
-    """One peel. equalised: whether the runs agree under E*, None: not shown. `note`: why nothing more is shown."""
+    """One round. `equalised`: whether the runs of the all-equal baseline agree; None: no result. `note`: why the round ended early."""
 
     scope: Scope
     equalised: bool | None = None
     findings: list[Finding] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     note: str = ""
-    fault: str = ""  # one machine at odds with itself and not with its peer, with all held equal
-    unfilled: str = ""  # memory is read that nobody has filled
+    hardware_fault: str = ""  # evidence: only one of two equal machines diverges from itself with everything fixed
+    uninitialised_memory: str = ""  # evidence: memory is read before it is written
     fix: Fix | None = None
-    behind: tuple[CauseFinding, ...] = ()  # what parts the arms with the same initial weights
-    behind_words: str = ""
+    causes_after_transplant: tuple[
+        CauseFinding, ...
+    ] = ()  # they remain with the first configuration's weights or batches
+    transplant_evidence: str = ""
 
     @property
     def answered(self) -> bool:
-        """Each factor had its answer, so a cause that no factor stands for is gone where the runs agree."""
+        """Whether every factor has a result. If the runs then agree, a cause without a factor is excluded."""
         return bool(self.equalised) and not self.note and all(one.effect is not None for one in self.findings)
 
     @property
     def acting(self) -> dict[Factor, str]:
-        """The equal values of what parts the runs."""
+        """The factors that make the runs diverge, with the values that make them equal."""
         return {one.factor: one.factor.equal for one in self.findings if one.effect}

@@ -1,13 +1,13 @@
-"""One small file a family of causes; SIGNATURES is the order in which they are asked: the first that speaks names the root.
+"""The signatures of causes, one file for each family. They are tried in the order of SIGNATURES; the first match names the cause.
 
-The order is code and manifest, permutation or content, random states, twins, size of the difference. The narrowest word wins, and
-config-drift never replaces one (docs/adr/0021).
+The order is: code and manifest, permutation or content, random states, twins, size of the difference. The narrowest cause word wins,
+and config-drift never replaces a narrower one (docs/adr/0021).
 """
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.evidence import Signature
-from detctl_coordinator.attribution.signatures.cache_state import cache_state, what_it_found
+from detctl_coordinator.attribution.evidence.cause_finding import Signature
+from detctl_coordinator.attribution.signatures.cache_state import cache_state, leftover_files
 from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
 from detctl_coordinator.attribution.signatures.data_content import data_content
@@ -39,7 +39,7 @@ SIGNATURES: tuple[Signature, ...] = (
     nondeterministic_kernel,
     config_drift,
     extra_rng_draw,
-    what_it_found,
+    leftover_files,
     other_files,
     unknown,
 )

@@ -1,18 +1,20 @@
-"""data-content: files differ, are missing or extra; pretrained weights too."""
+"""data-content: data files or pretrained weights differ, are missing or extra."""
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, describe, finding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
 from detctl_coordinator.attribution.signatures.opened_files import opened_by_one, resized, shortened
 from detctl_coordinator.domain.fingerprint import Stage
 
-FIX = "bring the same data to both: compare the checksums of the files named here"
+FIX = "Use the same data in both runs: compare the checksums of the files named here."
 
 
 def data_content(evidence: Evidence) -> list[CauseFinding]:
-    """Names missing or extra in a listing; other files opened; or other samples though names, order and RNG agree."""
-    if evidence.within:
+    """Matches if names are missing or extra in a listing, if other files are opened, or if samples differ though names, order
+    and random states agree."""
+    if evidence.between_twins:
         return []
     stage, kind = evidence.stage, evidence.root.kind
     if stage is Stage.LISTING and kind != "permutation":
@@ -20,7 +22,7 @@ def data_content(evidence: Evidence) -> list[CauseFinding]:
     if stage is Stage.FILES and kind != "permutation" and not evidence.family("workers"):
         if settings_that_fit(evidence):
             return []  # an option chooses what is opened
-        alone = shortened(list(opened_by_one(evidence).values()), "files that one of the two opens")
+        alone = shortened(list(opened_by_one(evidence).values()), "files that only one run opens")
         return [finding(evidence, "data-content", [*alone, describe(evidence)], FIX)]
     if stage in (Stage.SAMPLE, Stage.BATCH) and kind == "content":
         return _samples(evidence)
@@ -28,11 +30,11 @@ def data_content(evidence: Evidence) -> list[CauseFinding]:
 
 
 def _listing_lines(evidence: Evidence) -> list[str]:
-    return [f"{d.site}: {d.words}" for d in evidence.root.sites[1:]]
+    return [f"{d.site}: {d.description}" for d in evidence.root.sites[1:]]
 
 
 def _samples(evidence: Evidence) -> list[CauseFinding]:
-    """Content under equal names: certain enough where sizes of opened files differ, or where nothing else can explain it."""
+    """Returns the cause if samples differ under equal names, and sizes of opened files differ or nothing else explains it."""
     sizes = resized(evidence)
     explained = evidence.family("library", "workers", "isa", "config", "code")
     quiet = evidence.twins_agree and not evidence.differs(Stage.RNG) and evidence.size != "ulp" and not explained
@@ -40,5 +42,5 @@ def _samples(evidence: Evidence) -> list[CauseFinding]:
         return []
     lines = [*sizes, describe(evidence)]
     if not sizes:
-        lines.append("order and random state agree, twins agree, and no library differs: the stored data must")
+        lines.append("Order, random states and twins agree and no library differs, so the stored data must differ.")
     return [finding(evidence, "data-content", lines, FIX)]

@@ -1,15 +1,16 @@
-"""filesystem-order: a directory is listed in another order, and the training goes by it."""
+"""filesystem-order: a directory is listed in another order, and the training depends on it."""
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding, Evidence, finding
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, finding
 from detctl_coordinator.attribution.evidence.facts import location_of, value_at
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
 
 def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
-    """Root in stage listing, every differing folder a permutation of the same names."""
+    """Matches a root in stage listing if each differing folder has the same names in another order."""
     root = evidence.root
     if evidence.stage is not Stage.LISTING or root.kind != "permutation":
         return []
@@ -20,16 +21,16 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
         clues.append(Clue(kind="listing", call=call, **location_of(site.evidence)))
         where = clues[-1].where
         by = f", listed by {call} at {where}" if call and where else f", listed at {where}" if where else ""
-        lines.append(f"{site.site}: the same {count or ''} names in another order".replace("  ", " ") + by)
+        lines.append(f"{site.site} has the same {count or ''} names in another order".replace("  ", " ") + by)
     kinds = [_file_systems(side.manifest) for side in (evidence.left, evidence.right)]
     if kinds[0] != kinds[1] and all(kinds):
-        lines.append(f"file system of the data: {kinds[0]} against {kinds[1]}")
+        lines.append(f"The data is on different file systems: {kinds[0]} and {kinds[1]}.")
     for suspect in evidence.family("listing"):
-        lines.append(f"the order was set on purpose: {suspect.words}")
-    if evidence.within:
-        lines.append("the order differs between twins of one machine: each run lists a folder of its own")
+        lines.append(f"The audit varied the order. {suspect.description}")
+    if evidence.between_twins:
+        lines.append("The order differs between twins on one machine, since each run lists its own copy of the folder.")
     at = next((clue.where for clue in clues if clue.where), "")
-    fix = f"sort what the listing returns ({at})" if at else "sort what the listing returns before it is used"
+    fix = f"Sort the names that the listing returns ({at})." if at else "Sort the names that the listing returns."
     return [finding(evidence, "filesystem-order", lines, fix, clues=clues, fix_at=at)]
 
 

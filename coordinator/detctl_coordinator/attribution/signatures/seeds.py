@@ -1,204 +1,201 @@
-"""identity-seed, unseeded-rng, worker-seeding, extra-rng-draw: where random numbers come from."""
+"""identity-seed, unseeded-rng, worker-seeding, extra-rng-draw: causes of different random numbers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from detctl_coordinator.attribution.evidence.entropy import entropy, shuffled_by_system
-from detctl_coordinator.attribution.evidence.evidence import (
-    DATA,
-    CauseFinding,
-    Evidence,
-    RunFacts,
-    describe,
-    finding,
-    in_both,
-)
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
-from detctl_coordinator.attribution.evidence.hashing import counts_may_be_hashes
-from detctl_coordinator.attribution.evidence.moved import moved
+from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
+from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
 STAGES = (Stage.RNG, Stage.INIT, Stage.FILES, *DATA, Stage.FORWARD, Stage.LOSS)
-SEEDINGS = "seed/"  # sites of seeding calls in stage rng
-SEED_FIX = "seed random, numpy and torch at the start of the script: detctl_probe.set_deterministic(seed)"
+SEEDINGS = "seed/"  # prefix of the sites of seeding calls in stage rng
+SEED_FIX = (
+    "Seed random, numpy and torch at the start of the script, for example with detctl_probe.set_deterministic(seed)."
+)
 
 
 def identity_seed(evidence: Evidence) -> list[CauseFinding]:
-    """The same seeding call got another value, or a note saw a clock, PID, hostname or path feed a seed."""
+    """Matches if a seeding call got different values, or a note reports that a clock, PID, host name or path feeds a seed."""
     if evidence.stage not in STAGES or evidence.family("seed"):
         return []
     changed = _changed_seeds(evidence)
-    system = entropy(evidence)
+    system = entropy_reads(evidence)
     notes = [n for n in evidence.notes("identity", "identity-seed") if n not in system]
-    noted = [n.words for n in notes]
-    # A program may read the clock for its log: the note alone counts only where no generator is known to be unseeded.
+    noted = [n.description for n in notes]
+    # A program may read the clock for its log, so a note alone counts only if no generator is known to be unseeded.
     sure = changed and (not evidence.notes("unseeded-rng") or any(n.clue.value_kind for n in notes))
     likely = noted and not evidence.notes("unseeded-rng") and _random_root(evidence)
     if not sure and not likely:
         return []
-    lines = [*(seed.words for seed in changed), *noted, *evidence.variables_read, describe(evidence)]
+    lines = [*(seed.description for seed in changed), *noted, *evidence.variables_read, describe(evidence)]
     if evidence.twins_agree:
         lines.append(
-            "twins agree and machines do not: the value comes from the machine (hostname, path), not from a clock"
+            "Twins agree and machines differ, so the value comes from the machine (host name, path) and not from a clock."
         )
-    fix = "seed with a constant or a parameter, not with the time, a PID, a host name or a path"
+    fix = "Seed with a constant or a parameter, not with the time, a PID, a host name or a path."
     clues = [*(seed.clue for seed in changed), *_root_seedings(evidence), *(n.clue for n in notes)]
     return [finding(evidence, "identity-seed", lines, fix, clues=clues)]
 
 
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
-    """A generator that no seed reaches: told by a note, by the first RNG state, or by random values beside equal states."""
-    told_by_twins = not evidence.twins_agree and (evidence.within or evidence.scope == "runs")
-    # Settings that differ though both were asked the same have been drawn, by a search for example.
-    asked_alike = evidence.within or not evidence.suspects
-    settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE and asked_alike else []
-    if not (evidence.stage in STAGES or settings) or not (told_by_twins or _noted_and_untested(evidence)):
+    """Matches a generator that no seed controls: a note reports it, its first state differs, or values differ that look random
+    although all recorded states agree."""
+    possible = not evidence.twins_agree and (evidence.between_twins or evidence.scope == "runs")
+    # Optimizer settings that differ between runs with equal requests were drawn at random, for example by a search.
+    same_request = evidence.between_twins or not evidence.suspects
+    settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE and same_request else []
+    if not (evidence.stage in STAGES or settings) or not (possible or _noted_and_untested(evidence)):
         return []
     notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
-    lines = [n.words for n in notes]
+    lines = [n.description for n in notes]
     if evidence.stage is Stage.RNG:
         if evidence.root.step > 0 and not notes:
             return []
         names = ", ".join(dict.fromkeys(d.site for d in evidence.root.sites))
-        lines.append(f"the state of {names} differs at the start of step {evidence.root.step}: no seed reached it")
+        lines.append(f"The state of {names} differs at the start of step {evidence.root.step}: no seed controls it.")
     elif not notes and (drawn := _drawn_from_system(evidence)):
         notes = drawn
-        lines += [n.words for n in notes]
-        lines.append("the random states that are recorded agree; no seed reaches what the system gives")
+        lines += [n.description for n in notes]
+        lines.append("All recorded random states agree, but no seed controls random bytes from the operating system.")
     elif not notes and (settings or not _looks_drawn(evidence)):
         return []
     elif not notes and (early := evidence.notes("drawn-before-seed")):
-        lines += [n.words for n in early]
+        lines += [n.description for n in early]
     elif not notes:
         lines.append(
-            "the random states that are recorded agree, so the values come from a private generator, or from memory that nobody has filled"
+            "All recorded random states agree, so the values come from a private generator or from uninitialised memory."
         )
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
     fix, at = SEED_FIX, ""
     if named:
-        fix, at = _seed_there(named), named.where
+        fix, at = f"{_seed_there(named)}.", named.where
     elif notes and evidence.where:
-        fix, at = f"seed the generator at {evidence.where}", evidence.where
+        fix, at = f"Seed the generator at {evidence.where}.", evidence.where
     return [finding(evidence, "unseeded-rng", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
 
 
 def _seed_there(note: Note) -> str:
-    """A global generator before it is used; inside a package nobody can seed: where it is called."""
+    """Returns how to seed the generator that a note names. One inside a package is seeded through the call of the package."""
     package, shared = note.raw.get("package"), note.raw.get("generator")
     if package:
-        return f"give {package} a seed where {note.where} calls it"
-    return f"seed {shared} before {note.where}" if shared else f"seed the generator at {note.where}"
+        return f"Pass a seed to {package} at {note.where}"
+    return f"Seed {shared} before {note.where}" if shared else f"Seed the generator at {note.where}"
 
 
 def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
-    """Samples differ between twins while the main process is seeded and its order agrees, and workers are in use."""
+    """Matches if samples differ between twins with DataLoader workers, while the main process is seeded and its order agrees."""
     noted = [n for n in evidence.notes("worker-seeding", "unseeded-rng") if _in_worker(n) or n.kind == "worker-seeding"]
     in_workers = evidence.root.node.part == WORKERS
     if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) and not in_workers:
         return []
-    if evidence.twins_agree or not (evidence.within or evidence.scope == "runs"):
+    if evidence.twins_agree or not (evidence.between_twins or evidence.scope == "runs"):
         return []
     workers = evidence.workers() or 0
     main_unseeded = any(not _in_worker(n) for n in evidence.notes("unseeded-rng"))
     seeded = not main_unseeded and not evidence.differs(Stage.RNG)
     if not seeded or (workers < 1 and not noted and not in_workers):
         return []
-    lines = [n.words for n in noted]
+    lines = [n.description for n in noted]
     lines.append(describe(evidence))
-    lines.append("the main process is seeded and its order agrees; what the workers drew does not")
-    fix = "give the DataLoader a seeded generator and a worker_init_fn that seeds numpy and random from torch.initial_seed()"
+    lines.append("The main process is seeded and its order agrees, but random draws inside the workers differ.")
+    fix = "Pass the DataLoader a seeded generator and a worker_init_fn that seeds numpy and random from torch.initial_seed()."
     at = ""
     private = next((n for n in noted if n.where and n.raw.get("call")), None)
     if private:
-        fix = f"{_seed_there(private)}, made of torch.initial_seed(): no worker_init_fn reaches it"
+        fix = f"{_seed_there(private)}, and derive the seed from torch.initial_seed(); a worker_init_fn cannot seed it."
         at = private.where
     return [finding(evidence, "worker-seeding", lines, fix, clues=[n.clue for n in noted], fix_at=at)]
 
 
 def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
-    """A seeded generator's state differs from some step on, though what was computed before agrees."""
+    """Matches if the state of a seeded generator differs from some step on, though all values before it agree."""
     root = evidence.root
     if evidence.family("seed", "library"):
         return []
-    if evidence.stage in (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS) and evidence.state_parts_next:
+    if evidence.stage in (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS) and evidence.state_diverges_next:
         return [_inside_step(evidence)]
     if evidence.stage is not Stage.RNG or not in_both(root):
         return []
     names = ", ".join(dict.fromkeys(d.site for d in root.sites)) or "a generator"
     before = root.step - 1
     when = f"between the starts of steps {before} and {root.step}" if root.step else "before the first step"
-    lines = [f"somebody drew from {names} {when} in one run and not in the other"]
+    lines = [f"Only one run drew from {names} {when}."]
     update = evidence.pair.differences.get(Node(Stage.UPDATE))
     if root.step > 0 and (update is None or update.step >= root.step):
-        lines.append("weights were still equal when the state parted")
-    lines += [n.words for n in evidence.notes("rng-draw", "draw")]
+        lines.append("The weights were still equal when the state diverged.")
+    lines += [n.description for n in evidence.notes("rng-draw", "draw")]
     lines.append(describe(evidence))
-    lines += _who_may_draw(evidence)
+    lines += _possible_draws(evidence)
     return [_extra_draw(evidence, lines)]
 
 
 def _inside_step(evidence: Evidence) -> CauseFinding:
-    """The values that a step drew differ, and the state that it left behind: the draw came before them, inside the step."""
+    """Returns the cause if the random values of a step differ and so does the state after it: the draw is inside the step."""
     state = evidence.pair.differences[Node(Stage.RNG)]
     names = ", ".join(dict.fromkeys(d.site for d in state.sites)) or "a generator"
     lines = [
-        f"somebody drew from {names} inside step {evidence.root.step}, in one run and not in the other",
-        f"the state was equal at the start of step {evidence.root.step} and differs at the start of step {state.step}",
+        f"Only one run drew from {names} inside step {evidence.root.step}.",
+        f"The state is equal at the start of step {evidence.root.step} and differs at the start of step {state.step}.",
         describe(evidence),
-        *_who_may_draw(evidence),
+        *_possible_draws(evidence),
     ]
     return _extra_draw(evidence, lines)
 
 
 def _extra_draw(evidence: Evidence, lines: list[str]) -> CauseFinding:
-    where = f" ({evidence.where})" if evidence.where else "; look at logging, plotting and evaluation code"
+    where = f" ({evidence.where})." if evidence.where else ". Look at logging, plotting and evaluation code."
     clues = [n.clue for n in evidence.notes("rng-draw", "draw")]
-    fix = f"give the extra draw a generator of its own{where}"
+    fix = f"Give the extra draw its own generator{where}"
     return finding(evidence, "extra-rng-draw", lines, fix, clues=clues, fix_at=evidence.where)
 
 
-def _who_may_draw(evidence: Evidence) -> list[str]:
-    """What one run did and the other did not about then: an evaluation, or a variable that the script asks for."""
-    alone = evidence.evaluates_alone
+def _possible_draws(evidence: Evidence) -> list[str]:
+    """Returns lines about an evaluation of only one run, or a variable that the script reads, which may explain the draw."""
+    alone = evidence.one_sided_evaluation
     lines = [alone] if alone else []
     return lines + evidence.variables_read
 
 
 def _drawn_from_system(evidence: Evidence) -> list[Note]:
-    """Entropy that the user's code asked for, where other values could be its: not where a race or a hash fits better."""
+    """Returns the notes of entropy that the user's code read, if it can explain the values; a race or a hash may fit better."""
     if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
         return []
-    if (evidence.root.kind == "permutation" or moved(evidence)) and not shuffled_by_system(evidence):
+    if (evidence.root.kind == "permutation" or reordering_of(evidence)) and not uses_system_random(evidence):
         return []
-    return entropy(evidence)
+    return entropy_reads(evidence)
 
 
 def _looks_drawn(evidence: Evidence) -> bool:
-    """Without a note: other values where values are drawn. Moved samples look like a race, a model's outputs like a kernel."""
+    """Returns whether differing values look random, without a note. Samples that moved a little indicate a race, and outputs of
+    the model indicate a kernel."""
     if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
         return False
     if evidence.notes("unordered"):
         return False
-    way = moved(evidence)
-    if counts_may_be_hashes(evidence) or (way is not None and way.nearby):
+    change = reordering_of(evidence)
+    if integers_may_be_hashes(evidence) or (change is not None and change.nearby):
         return False
     return evidence.root.kind != "permutation" or evidence.stage in (Stage.INIT, Stage.ORDER)
 
 
 def _random_root(evidence: Evidence) -> bool:
-    """Runs part in a random state, or in initial values or order by more than rounding, and twins do not agree."""
+    """Returns whether runs diverge in a random state, or by more than rounding in initial values or order, and twins may differ."""
     if evidence.twins_agree:
         return False
     return evidence.stage is Stage.RNG or (evidence.stage in (Stage.INIT, Stage.ORDER) and evidence.size != "ulp")
 
 
 def _noted_and_untested(evidence: Evidence) -> bool:
-    """Across arms without twins a note alone may speak; with agreeing twins an unseeded generator is excluded."""
+    """Returns whether a note reports an unseeded generator and no twins were tested. Twins that agree exclude one."""
     return (
         evidence.stage in STAGES
         and evidence.twins_agree is None
@@ -212,7 +209,7 @@ def _in_worker(note: Note) -> bool:
 
 @dataclass(frozen=True)
 class ChangedSeed:
-    """A seeding call that got another value in the second run. call: empty where the note does not name it."""
+    """A seeding call with different values in the two runs. `call`: empty if the note does not name it."""
 
     call: str
     label: str
@@ -225,13 +222,13 @@ class ChangedSeed:
         return Clue(kind="seeding", call=self.call, file=self.file, line=self.line)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         at = f" ({self.clue.where})" if self.clue.where else ""
-        return f"{self.label} got {self.values[0]} in one run and {self.values[1]} in the other{at}"
+        return f"{self.label} got {self.values[0]} in one run and {self.values[1]} in the other{at}."
 
 
 def _changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
-    """Seeding calls (from notes and from records of the rng stage) whose value differs between the runs."""
+    """Returns the seeding calls whose value differs between the runs, from notes and from fingerprints of stage rng."""
     ours, theirs = (_noted_seeds(side) for side in (evidence.left, evidence.right))
     found = []
     for key, (note, value) in ours.items():
@@ -249,7 +246,7 @@ def _changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
 
 
 def _noted_seeds(facts: RunFacts) -> dict[tuple[str, str, int], tuple[Note, Any]]:
-    """(call, where, how many before it at that place) -> the note and the value."""
+    """Returns (call, place, number of earlier calls at that place) -> the note and the value."""
     seen: dict[tuple[str, str, int], tuple[Note, Any]] = {}
     for note in facts.note("seed"):
         name = str(note.raw.get("generator") or note.raw.get("call") or "")
@@ -259,7 +256,7 @@ def _noted_seeds(facts: RunFacts) -> dict[tuple[str, str, int], tuple[Note, Any]
 
 
 def _root_seedings(evidence: Evidence) -> list[Clue]:
-    """Seeding calls among the sites of the root."""
+    """Returns the seeding calls among the sites of the root."""
     return [
         Clue(kind="seeding", call=call, **location_of(d.evidence))
         for d in evidence.root.sites
@@ -268,5 +265,5 @@ def _root_seedings(evidence: Evidence) -> list[Clue]:
 
 
 def _seeding_call(site: str) -> str:
-    """`torch.manual_seed` of the site `seed/torch.manual_seed`; empty for a site of another kind."""
+    """Returns `torch.manual_seed` for the site `seed/torch.manual_seed`; empty for any other site."""
     return site.removeprefix(SEEDINGS) if site.startswith(SEEDINGS) else ""

@@ -1,1 +1,1 @@
-"""Writes the verdict: outcome, causes, fixes and the report."""
+"""Builds the verdict: outcome, causes, fixes and summary."""

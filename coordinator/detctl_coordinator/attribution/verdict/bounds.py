@@ -1,4 +1,4 @@
-"""What clean twins prove: k runs that agree bound the rate of divergence (rule of three, exact form)."""
+"""The statistical meaning of identical twins: k runs that agree bound the divergence rate (rule of three, exact form)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ CONFIDENCE = 0.95
 
 
 def divergence_rate_bound(twins: int) -> float:
-    """Upper bound of the rate at which a run diverges, at 95 % confidence, after `twins` >= 1 clean ones: 0.63 for 3."""
+    """Returns the upper bound of the rate at which runs diverge (0 to 1, 95 % confidence) for `twins` >= 1 identical runs: 0.63
+    for 3."""
     return float(1 - (1 - CONFIDENCE) ** (1 / twins))
 
 
-def bound_words(twins: int) -> str:
-    """One line; figures as in docs/causes.md."""
+def format_bound(twins: int) -> str:
+    """Returns the bound as a sentence, with the figures of docs/causes.md."""
     rate = divergence_rate_bound(twins) * 100
     shown = f"{rate:.1f}" if rate < 10 else f"{rate:.0f}"
     return (
-        f"{twins} clean twins bound the rate of divergence at {shown} % (95 % confidence); more twins bound it closer"
+        f"With {twins} identical twins, the true divergence rate is below {shown} % (95 % confidence). "
+        "More twins tighten this bound."
     )

@@ -1,4 +1,4 @@
-"""What a fix looks like, as lines of a diff: how the call reads now and how it should. Pure; of the source only file and line are known."""
+"""Shows a fix as lines of a diff: the call as it is, and as it should be. Pure: file and line are all that is known of the source."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from detctl_coordinator.domain.clue import Clue
 
-# Calls that make a generator of their own, and take its seed as their first argument.
+# Calls that make a private generator and take its seed as their first argument.
 MAKES_GENERATOR = ("numpy.random.default_rng", "random.Random", "numpy.random.RandomState")
 ALL_SEEDS = "random.seed(seed); numpy.random.seed(seed); torch.manual_seed(seed)"
-# What takes results as they finish -> how it reads now, and how results come in the order in which they were submitted.
+# A call that takes results as they finish -> the line as it is, and one that takes them in the order of submission.
 COMPLETION_ORDER = {
     "queue.Queue": ("- queue.put(result)", "+ queue.put((number, result))   and take them by number"),
     "concurrent.futures.as_completed": ("- for done in as_completed(futures):", "+ for done in futures:"),
@@ -29,7 +29,7 @@ FIXED: dict[str, tuple[str, ...]] = {
 
 
 def change_of(cause: str, clues: Sequence[Clue]) -> list[str]:
-    """Lines that begin with `- ` or `+ `; empty where no line of code would do. clues: the cause's, most telling first."""
+    """Returns lines that begin with `- ` or `+ `; empty if no change of a line fixes the cause. `clues`: strongest first."""
     if cause == "filesystem-order":
         call = f"{_first_call(clues, 'listing') or 'os.listdir'}(folder)"
         return [f"- {call}", f"+ sorted({call})"]
@@ -45,7 +45,7 @@ def change_of(cause: str, clues: Sequence[Clue]) -> list[str]:
 
 
 def _seeded(cause: str, clues: Sequence[Clue]) -> list[str]:
-    if any(clue.package for clue in clues):  # how a package takes a seed is not known
+    if any(clue.package for clue in clues):  # it is unknown how the package takes a seed
         return []
     made = next((clue.call for clue in clues if clue.call in MAKES_GENERATOR), "")
     if not made:
@@ -58,6 +58,6 @@ def _first_call(clues: Sequence[Clue], kind: str) -> str:
     return next((clue.call for clue in clues if clue.kind == kind and clue.call), "")
 
 
-def change_of_setting(name: str, now: str, wanted: str) -> list[str]:
-    """Of a setting that the second arm has otherwise; an empty value: unset."""
-    return [f"- {name}={now}" if now else f"- {name} unset", f"+ {name}={wanted}" if wanted else f"+ {name} unset"]
+def change_of_setting(name: str, now: str, fixed: str) -> list[str]:
+    """Returns the diff of a setting of the second configuration. An empty value: unset."""
+    return [f"- {name}={now}" if now else f"- {name} unset", f"+ {name}={fixed}" if fixed else f"+ {name} unset"]

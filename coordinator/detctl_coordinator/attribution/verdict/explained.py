@@ -1,10 +1,11 @@
-"""A verdict with what experiments showed: what was confirmed says so, excluded causes are gone, the rest stays indicated. Pure."""
+"""Adds the results of experiments to a verdict: causes are confirmed or excluded, and the rest stays indicated. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detctl_coordinator.attribution.evidence.descriptions import CAUSES
+from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
+from detctl_coordinator.attribution.experiments.releases import format_settings
 from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Round
 from detctl_coordinator.attribution.self_test import Check
 from detctl_coordinator.attribution.verdict.changes import change_of, change_of_setting
@@ -14,13 +15,15 @@ from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
 
-TIMED_STEPS_MIN = 8  # medians of fewer say nothing of a step's time
+TIMED_STEPS_MIN = 8  # the median of fewer steps is too noisy
 
-NONE_RUN = "none was run: the arms that differ have no twins that agree, or differ in nothing that is known"
+NONE_RUN = (
+    "None was run, because the differing configurations have no agreeing twins, or no known fact differs between them."
+)
 
 
 def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
-    """The verdict after experiments; unchanged in its outcome."""
+    """Returns the verdict after experiments. Its outcome stays the same."""
     confirmed: list[Cause] = []
     rest = list(verdict.causes)
     notes = list(verdict.notes)
@@ -29,10 +32,10 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
     for round_ in rounds:
         own = [cause for cause in rest if _shown_by(cause, round_)]
         others = [cause for cause in rest if cause not in own]
-        found, own, said = _of_round(verdict, round_, own)
+        found, own, lines = _of_round(verdict, round_, own)
         confirmed += found
         rest = [*own, *others]
-        notes += [_note(line) for line in said]
+        notes += [_note(line) for line in lines]
     causes = sorted(_once(confirmed) + rest, key=_place)
     update: dict[str, object] = {
         "causes": causes,
@@ -46,20 +49,20 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
         update |= {"origin": origins.pop(), "not_separated": []}
     elif confirmed and causes[0].confidence == "confirmed":
         update["origin"] = causes[0].origin
-    elif any(round_.fault for round_ in rounds):
-        # What runs on that machine alone, below every container, looks the same.
+    elif any(round_.hardware_fault for round_ in rounds):
+        # Software that runs only on that machine, below all containers, could have the same effect.
         update |= {"origin": causes[0].origin, "not_separated": ["environment", "hardware"]}
     updated = verdict.model_copy(update=update)
     return updated.model_copy(update={"summary": summary_lines(updated, twins_untested=False)})
 
 
-def _note(words: str) -> str:
-    return f"experiments: {words}"
+def _note(text: str) -> str:
+    return f"Experiments: {text}"
 
 
 def with_self_test(verdict: Verdict, checks: Sequence[Check]) -> Verdict:
-    """With the checks; a verdict whose audit failed one is unverified, whatever it says."""
-    failed = [check.words for check in checks if check.passed is False]
+    """Returns the verdict with the checks of the self-test. If a check failed, the outcome is unverified."""
+    failed = [check.description for check in checks if check.passed is False]
     update: dict[str, object] = {"self_test": {"passed": not failed, "checks": [check.row() for check in checks]}}
     if failed:
         update["outcome"] = "unverified"
@@ -69,61 +72,61 @@ def with_self_test(verdict: Verdict, checks: Sequence[Check]) -> Verdict:
 
 
 def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[Cause], list[Cause], list[str]]:
-    """(confirmed, what is left of the causes that this round is about, notes)."""
+    """Returns (confirmed causes, remaining causes of this round, notes)."""
     named = {cause.cause for cause in own}
     acting = [one for one in round_.findings if one.effect]
-    # Where chance is at work equal runs may be luck: there a signature must have named the cause too, or all that was tried points to one.
+    # Random runs may agree by luck. So a signature must have named the cause as well, or all factors point to this one alone.
     alone = len(acting) == 1 and round_.answered and round_.fix is not None and round_.fix.suffices
-    fits = [one for one in acting if alone or not one.factor.words or named & {*one.factor.words}]
-    # Runs that agree by chance in E* would hardly do so again with nothing but these equal.
+    fits = [one for one in acting if alone or not one.factor.confirms or named & {*one.factor.confirms}]
+    # Runs that agree by luck in the all-equal baseline are unlikely to agree again with only these factors equal.
     again = round_.scope != "twins" or (round_.fix is not None and round_.fix.suffices)
     proves = [one for one in fits if again and not one.factor.masks]
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
     notes = list(
         dict.fromkeys(
-            one.words for one in round_.findings if one not in proves and not (one in fits and one.factor.masks)
+            one.description for one in round_.findings if one not in proves and not (one in fits and one.factor.masks)
         )
     )
     if round_.note:
         notes.insert(0, round_.note)
-    words = {cause.cause for cause in confirmed}
-    rest = [cause for cause in own if cause.cause not in words]
-    for one in round_.behind:
+    names = {cause.cause for cause in confirmed}
+    rest = [cause for cause in own if cause.cause not in names]
+    for one in round_.causes_after_transplant:
         cause = cause_of(one)
         if cause.cause not in {known.cause for known in rest}:
-            rest = [*rest, cause.model_copy(update={"evidence": [round_.behind_words, *cause.evidence]})]
-    if round_.fault:
-        fix = "test the memory and the devices of {machine}; let another machine do its work"
-        rest = _shown(rest, "hardware-fault", round_.fault, fix, verdict)
-    if round_.unfilled:
-        fix = "fill memory before it is read: torch.zeros in the place of torch.empty, or a write to all of it"
-        rest = _shown(rest, "uninitialised-memory", round_.unfilled, fix, verdict)
+            rest = [*rest, cause.model_copy(update={"evidence": [round_.transplant_evidence, *cause.evidence]})]
+    if round_.hardware_fault:
+        fix = "Test the memory and the devices of {machine}, and use another machine in the meantime."
+        rest = _with_shown_cause(rest, "hardware-fault", round_.hardware_fault, fix, verdict)
+    if round_.uninitialised_memory:
+        fix = "Write to memory before reading it: use torch.zeros instead of torch.empty, or fill the whole tensor."
+        rest = _with_shown_cause(rest, "uninitialised-memory", round_.uninitialised_memory, fix, verdict)
     for finding in fits:
         if finding.factor.masks:
             rest = [_with_evidence(cause, finding) for cause in rest]
-    # With everything equal that could be set the runs agree, so nothing else is needed.
+    # The runs agree in the all-equal baseline and every factor has a result, so the confirmed causes suffice.
     if round_.answered and confirmed:
-        notes += [f"{cause.cause} is excluded: the runs agree without it" for cause in rest]
+        notes += [f"{cause.cause} is excluded: the confirmed causes explain the difference." for cause in rest]
         rest = []
     return confirmed, rest, notes
 
 
 def _shown_by(cause: Cause, round_: Round) -> bool:
-    """Whether a cause was seen between the arms of a round (between twins, in a round of twins)."""
-    arms = {run.rpartition("/")[0] for run in cause.runs}
-    return len(arms) == 1 if round_.scope == "twins" else len(arms) != 1
+    """Returns whether a cause belongs to a round: one between twins, or one between configurations."""
+    configurations = {run.rpartition("/")[0] for run in cause.runs}
+    return len(configurations) == 1 if round_.scope == "twins" else len(configurations) != 1
 
 
-def _shown(rest: Sequence[Cause], word: str, words: str, fix: str, verdict: Verdict) -> list[Cause]:
-    """A cause that a round has shown, in the place of what named no cause; one that a signature named keeps its place, with the
-    evidence. fix: {machine} is the one that the first run is of."""
+def _with_shown_cause(rest: Sequence[Cause], word: str, evidence: str, fix: str, verdict: Verdict) -> list[Cause]:
+    """Returns the causes with one that the experiments showed. It replaces `unknown`; if a signature named it already, it gets
+    the evidence. `fix`: {machine} stands for the machine of the first run."""
     named = [cause for cause in rest if cause.cause == word]
     base = named[0] if named else (rest[0] if rest else _first_divergence(verdict))
     shown = base.model_copy(
         update={
             "cause": word,
             "origin": CAUSES[word],
-            "evidence": [words, *base.evidence],
+            "evidence": [evidence, *base.evidence],
             "change": [],
             "clues": [],
             "fix_settings": [],
@@ -135,27 +138,30 @@ def _shown(rest: Sequence[Cause], word: str, words: str, fix: str, verdict: Verd
 
 
 def _with_evidence(cause: Cause, finding: Finding) -> Cause:
-    if cause.cause not in finding.factor.words:
+    if cause.cause not in finding.factor.confirms:
         return cause
     return cause.model_copy(update={"evidence": [finding.evidence, *cause.evidence]})
 
 
 def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Cause:
-    """The cause of a factor: as the first verdict tells it, else by the signature that fits, else under the factor's own word."""
+    """Returns the confirmed cause of a factor: the first verdict's, else the one that a signature found in the experiments, else
+    one with the factor's own cause word."""
     factor = finding.factor
-    told = [cause_of(one) for one in finding.causes]
-    named = [cause.cause for cause in own if cause.cause in factor.words]
-    word = named[0] if named else factor.word_at(told[0].stage if told else "", finding.calls)
-    base = next((cause for cause in [*own, *told] if cause.cause == word), None)
+    found = [cause_of(one) for one in finding.causes]
+    named = [cause.cause for cause in own if cause.cause in factor.confirms]
+    word = named[0] if named else factor.word_at(found[0].stage if found else "", finding.calls)
+    base = next((cause for cause in [*own, *found] if cause.cause == word), None)
     if base is None:
-        first = told[0] if told else _first_divergence(verdict)
+        first = found[0] if found else _first_divergence(verdict)
         clues = [*first.clues, *(Clue(kind="intervention", call=call) for call in finding.calls)]
         base = first.model_copy(
             update={
                 "cause": word,
                 "origin": "code" if CAUSES[word] == "code" else "environment",
                 "clues": clues,
-                "fix": f"set {factor.shown} alike on both",
+                "fix": f"Set {factor.shown} to the same value in both runs."
+                if factor.swaps
+                else f"Set {factor.format_value(factor.equal)} in both runs.",
                 "fix_settings": [factor.key],
                 "fix_at": "",
                 "change": change_of(word, clues),
@@ -165,18 +171,18 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
         "confidence": "confirmed",
         "confirmed_by": finding.confirmed_by,
         "evidence": [finding.evidence, *base.evidence],
-        "caveats": [] if base in verdict.causes else base.caveats,  # this was the experiment that they ask for
+        "caveats": [] if base in verdict.causes else base.caveats,  # this experiment resolves them
     }
     if factor.swaps:
         update["change"] = change_of_setting(factor.shown, factor.released, factor.equal)
         if factor.key not in base.fix_settings:
-            update["fix"] = f"{base.fix}; here {factor.shown} alike on both does it"
+            update["fix"] = f"{base.fix} In this case, setting {factor.shown} to the same value in both runs is enough."
             update["fix_settings"] = [*base.fix_settings, factor.key]
     return base.model_copy(update=update)
 
 
 def _once(confirmed: Sequence[Cause]) -> list[Cause]:
-    """A cause that two factors or two pairs of arms confirm is one, with the evidence of both: the same fix in the same place."""
+    """Returns the causes, with those of the same fix in the same place merged into one with all evidence."""
     found: dict[tuple[object, ...], Cause] = {}
     for cause in confirmed:
         key = (cause.cause, *cause.fix_settings, cause.fix_at)
@@ -192,7 +198,7 @@ def _place(cause: Cause) -> tuple[int, Stage]:
 
 
 def _first_divergence(verdict: Verdict) -> Cause:
-    """A cause where the runs of the first verdict part, for want of a signature that speaks."""
+    """Returns an unknown cause at the first divergence of the verdict, for the case that no signature matches."""
     first = verdict.first_divergence
     assert first is not None
     return Cause(
@@ -207,19 +213,19 @@ def _first_divergence(verdict: Verdict) -> Cause:
 
 
 def _fix(fixes: Sequence[Fix]) -> CheapestFix | None:
-    """Of the last round: it holds what the rounds before it found."""
+    """Returns the fix of the last round, which includes those of earlier rounds; None: no fix was tried."""
     if not fixes:
         return None
     fix = fixes[-1]
     values = {factor.shown: value for factor, value in fix.values.items()}
-    shown = ", ".join(factor.value_words(value) for factor, value in fix.values.items())
+    shown = format_settings(fix.values)
     percent = None if fix.cost is None or fix.steps < TIMED_STEPS_MIN else round(100 * fix.cost, 1)
-    scatter = f"over {fix.steps} steps; runs as they are scatter by {100 * fix.scatter:.0f} %"
+    scatter = f"over {fix.steps} steps; unchanged runs vary by {100 * fix.scatter:.0f} %"
     if percent is None:
-        cost = f"its cost was not measured: {fix.steps} steps are too few"
+        cost = f"the cost was not measured, since {fix.steps} steps are too few"
     elif percent <= 100 * fix.scatter:
-        cost = f"no cost in step time to be seen ({percent:+.0f} % {scatter})"
+        cost = f"no measurable cost in step time ({percent:+.0f} % {scatter})"
     else:
         cost = f"{percent:+.0f} % step time ({scatter})"
-    words = f"{shown}: {cost}" if fix.suffices else f"{shown} alone does not restore equality"
-    return CheapestFix(set=values, suffices=fix.suffices, cost_percent=percent, steps=fix.steps, words=words)
+    text = f"{shown}: {cost}" if fix.suffices else f"{shown} alone does not make the runs equal"
+    return CheapestFix(set=values, suffices=fix.suffices, cost_percent=percent, steps=fix.steps, words=text)

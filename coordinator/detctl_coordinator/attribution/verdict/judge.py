@@ -1,4 +1,4 @@
-"""From the runs of an audit to its verdict. Pure, given readers."""
+"""Judges the runs of an audit. Pure: readers are passed in."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from detctl_coordinator.domain.verdict import Verdict
 
 
 def judge(request: JudgeRequest) -> Verdict:
-    """The verdict on the runs of a request. Never raises for what runs contain: damage is a reason in the verdict."""
+    """Returns the verdict on the runs of a request. Damaged data does not raise; it is a reason in the verdict."""
     return build_verdict(Case(request))

@@ -1,6 +1,6 @@
-"""Where two runs agree: a map of stages and steps, and the size of the difference of the loss over steps. Pure, for people's eyes.
+"""Agreement maps: in which stages and steps two runs agree, and the relative difference of the loss over steps. Pure.
 
-From the step sums alone, so a map costs no record; sizes are estimated from the sketches of the loss.
+Maps use only step sums, so no fingerprints are read. Sizes are estimated from the sketches of the loss.
 """
 
 from __future__ import annotations
@@ -26,35 +26,36 @@ VALUE_CHARS = 200
 
 
 def maps_of(case: Case) -> list[dict[str, Any]]:
-    """One a pair that differs, at most PAIRS_MAX: {"runs", "stages": {stage: [[first, last, word], …]}, "loss": [[step, relative], …]}."""
+    """Returns a map for each differing pair, at most PAIRS_MAX:
+    {"runs", "stages": {stage: [[first, last, "equal" | "different" | "one-sided"], …]}, "loss": [[step, relative], …]}."""
     found = []
     for pair in [pair for pair in case.compared if pair.different][:PAIRS_MAX]:
         try:
             stages = _agreement(pair)
             sizes = _sizes(pair)
         except DamagedError:
-            continue  # the verdict says so
+            continue  # the verdict reports the damage
         found.append({"runs": [case.label(pair.left), case.label(pair.right)], "stages": stages, "loss": sizes})
     return found
 
 
 def _agreement(pair: PairComparison) -> dict[str, list[list[Any]]]:
-    """Stage -> runs of steps that are `equal`, `different` or `one-sided`; over all ranks and the training phase."""
+    """Returns stage -> ranges of steps that are `equal`, `different` or `one-sided`, over all ranks, for the training phase."""
     limit = min(STEPS_MAX, pair.limit) if pair.limit is not None else STEPS_MAX
     left, right = _sums(pair.left, limit), _sums(pair.right, limit)
     found: dict[str, list[list[Any]]] = {}
     for stage in sorted({*left, *right}):
         ours, theirs = left.get(stage, {}), right.get(stage, {})
-        words = []
+        steps = []
         for step in sorted({*ours, *theirs}):
             a, b = ours.get(step), theirs.get(step)
-            words.append((step, "equal" if a == b else "one-sided" if a is None or b is None else "different"))
-        found[stage.word] = _runs(words)
+            steps.append((step, "equal" if a == b else "one-sided" if a is None or b is None else "different"))
+        found[stage.word] = _ranges(steps)
     return found
 
 
 def _sums(reader: RunReader, limit: int) -> dict[Stage, dict[int, tuple[bytes, ...]]]:
-    """Stage -> step -> the sums of its ranks."""
+    """Returns stage -> step -> the sums of its ranks."""
     found: dict[Stage, dict[int, tuple[bytes, ...]]] = defaultdict(dict)
     for key in sorted(reader.streams(), key=lambda key: (key.rank, key.stage, key.phase)):
         if key.phase is not Phase.TRAIN:
@@ -65,18 +66,18 @@ def _sums(reader: RunReader, limit: int) -> dict[Stage, dict[int, tuple[bytes, .
     return found
 
 
-def _runs(words: Iterable[tuple[int, str]]) -> list[list[Any]]:
+def _ranges(steps: Iterable[tuple[int, str]]) -> list[list[Any]]:
     found: list[list[Any]] = []
-    for step, word in words:
-        if found and found[-1][2] == word and found[-1][1] == step - 1:
+    for step, agreement in steps:
+        if found and found[-1][2] == agreement and found[-1][1] == step - 1:
             found[-1][1] = step
         else:
-            found.append([step, step, word])
+            found.append([step, step, agreement])
     return found
 
 
 def _sizes(pair: PairComparison) -> list[list[Any]]:
-    """[step, relative size of the difference of the loss] of at most SIZES_MAX steps, evenly taken."""
+    """Returns [step, relative difference of the loss] for at most SIZES_MAX steps, evenly spaced."""
     key = StreamKey(0, Stage.LOSS, Phase.TRAIN)
     count = min(pair.left.streams().get(key, 0), pair.right.streams().get(key, 0))
     steps = [entry.step for entry in pair.left.entries(key, 0, count) if pair.limit is None or entry.step < pair.limit]
@@ -92,10 +93,11 @@ def _sizes(pair: PairComparison) -> list[list[Any]]:
 
 
 def environment_of(case: Case) -> dict[str, dict[str, str]]:
-    """Dotted fact -> label of an arm -> its value; only facts in which arms differ. Values that are not recorded have numbers."""
-    arms = {arm.arm.label: case.facts(case.representative(arm)).manifest for arm in case.arms}
-    flat: Mapping[str, Mapping[str, str]] = {label: dict(flatten(manifest)) for label, manifest in arms.items()}
-    differing = {key for a, b in combinations(arms.values(), 2) for key in differences(a, b)}
+    """Returns dotted fact -> label of a configuration -> its value, for facts that differ between configurations. Values that were
+    not recorded are numbered."""
+    manifests = {runs.label: case.facts(case.representative(runs)).manifest for runs in case.configurations}
+    flat: Mapping[str, Mapping[str, str]] = {label: dict(flatten(manifest)) for label, manifest in manifests.items()}
+    differing = {key for a, b in combinations(manifests.values(), 2) for key in differences(a, b)}
     return {key: _shown({label: facts.get(key, "") for label, facts in flat.items()}) for key in sorted(differing)}
 
 

@@ -1,7 +1,4 @@
-"""Decides the outcome and the origin, and gives the reasons why something is not verified.
-
-See docs/adr/0016, docs/adr/0018 and docs/adr/0022.
-"""
+"""Decides outcome and origin, and lists why something is not verified (docs/adr/0016, docs/adr/0018, docs/adr/0022)."""
 
 from __future__ import annotations
 
@@ -10,15 +7,15 @@ from dataclasses import dataclass
 from detctl_proto.verdict_words import OriginWord, OutcomeWord
 
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence.evidence import NUMERIC
 from detctl_coordinator.attribution.evidence.facts import interventions_of
+from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC
 from detctl_coordinator.attribution.evidence.suspects import suspects_of
 from detctl_coordinator.domain.fingerprint import Stage
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`not_separated`: origins that stay possible where `origin` is null or not proved against another."""
+    """`not_separated`: the origins that remain possible if `origin` is None or another one is not excluded."""
 
     outcome: OutcomeWord
     origin: OriginWord | None
@@ -27,11 +24,12 @@ class Decision:
 
 
 def decide(case: Case) -> Decision:
-    """Different beats unverified; identical only where every run is verified and everything that was asked was compared."""
+    """Returns the outcome: different if any pair differs; identical only if every run is complete and all that was requested
+    was compared; else unverified."""
     different = any(pair.different for pair in case.compared)
     if different:
-        _ = case.causes  # looked for first: damage that it meets on the way is a reason too
-    reasons = (*_reasons(case), *case.trouble)
+        _ = case.causes  # computed first, since it may find damage, which is a reason
+    reasons = (*_reasons(case), *case.damage_reasons)
     if different:
         origin, left = _origin(case)
         return Decision("different", origin, left, reasons)
@@ -42,44 +40,44 @@ def _reasons(case: Case) -> tuple[str, ...]:
     request = case.request
     found: list[str] = []
     for reader in request.readers:
-        found += case.soundness[reader.run.spec.run_id].reasons
-        if reader.run.spec.run_id in request.damaged and case.sound(reader):
+        found += case.completeness[reader.run.spec.run_id].reasons
+        if reader.run.spec.run_id in request.damaged and case.is_complete(reader):
             found.append(f"{case.label(reader)}: its stored data is damaged; run it again")
     present = {reader.run.spec.arm.machine for reader in request.readers}
     for machine in request.machines:
         if machine not in present:
-            found.append(f"{machine}: no run of it is there; run detctl audit {request.recipe} --machines {machine}")
+            found.append(f"{machine}: it has no run; run detctl audit {request.recipe} --machines {machine}")
     have = {reader.run.spec.label for reader in request.readers} | set(case.labels.values())
     found += [
-        f"{label}: planned, and there is no run of it; run the audit again"
+        f"{label}: planned, but it does not exist; run the audit again"
         for label in request.planned
         if label not in have
     ]
-    for arm in {reader.run.spec.arm.label: reader.run.spec.arm for reader in request.readers}.values():
-        count = sum(reader.run.spec.arm == arm for reader in request.readers)
+    for configuration in dict.fromkeys(reader.run.spec.arm for reader in request.readers):
+        count = sum(reader.run.spec.arm == configuration for reader in request.readers)
         if count < request.twins and not request.planned:
-            found.append(f"{arm.label}: {count} of {request.twins} twins are there; run the audit again")
+            found.append(f"{configuration.label}: only {count} of {request.twins} twins exist; run the audit again")
     for pair in case.compared:
         runs = f"{case.label(pair.left)} and {case.label(pair.right)}"
         if pair.incomparable:
             found.append(f"{runs}: {pair.incomparable}")
         if pair.united is not None and not pair.different:
-            words = ", ".join(sorted({node.stage.word for node in pair.observed}))
+            stages = ", ".join(sorted({node.stage.word for node in pair.observed}))
             found.append(
-                f"{runs}: another number of ranks, so only {words} were compared (equal in {pair.united.steps} steps); "
+                f"{runs}: their numbers of ranks differ, so only {stages} were compared (equal in {pair.united.steps} steps); "
                 "run both with the same number of ranks"
             )
         found += [f"{why}, so it was not compared" for why in pair.one_sided.values()]
         if pair.limit == 0 and not pair.incomparable:
-            found.append(f"{runs}: they share no finished step; run them longer")
+            found.append(f"{runs}: they have no finished step in common; run them longer")
     if not case.compared and not found:
-        found.append("there is nothing to compare with: run detctl audit with --twins 2 or more, or on another machine")
+        found.append("nothing to compare with: run detctl audit with --twins 2 or more, or on another machine")
     found += _without_effect(case)
     return tuple(dict.fromkeys(found))
 
 
 def _without_effect(case: Case) -> list[str]:
-    """Interventions that were to be compared and did not act: such an arm is not what its label says."""
+    """Returns a reason for each varied intervention that had no effect, so that its configuration does not match its label."""
     found = []
     for reader in case.request.readers:
         spec = reader.run.spec
@@ -87,21 +85,19 @@ def _without_effect(case: Case) -> list[str]:
         for name, value in spec.interventions.items():
             if name in rows and not rows[name].get("acted"):
                 detail = f" ({rows[name]['detail']})" if rows[name].get("detail") else ""
-                found.append(
-                    f"{case.label(reader)}: {name}={value} had no effect{detail}; the arm says nothing about it"
-                )
+                found.append(f"{case.label(reader)}: {name}={value} had no effect{detail}; its runs do not test it")
     varied = {name for reader in case.request.readers for name, _ in reader.run.spec.arm.variation}
     return found if varied & {"listing", "workers", "probe:listing", "probe:workers"} else []
 
 
 def _origin(case: Case) -> tuple[OriginWord | None, tuple[OriginWord, ...]]:
-    """The first cause's origin, where twins prove it; else null, with the origins that are left."""
-    if any(case.repeats(arm) is False for arm in case.arms):
+    """Returns (the first cause's origin if twins prove it, else None; the origins that remain possible)."""
+    if any(case.reproducible(runs) is False for runs in case.configurations):
         first = case.causes[0] if case.causes else None
         return (first.origin if first and first.origin else "code"), ()
-    deciding = [(left, right, pair) for left, right, _, pair in case.arm_pairs if pair.different]
-    if any(case.repeats(arm) is None for left, right, _ in deciding for arm in (left, right)):
-        same_host = all(left.arm.machine == right.arm.machine for left, right, _ in deciding)
+    deciding = [(left, right, pair) for left, right, _, pair in case.configuration_pairs if pair.different]
+    if any(case.reproducible(runs) is None for left, right, _ in deciding for runs in (left, right)):
+        same_host = all(left.machine == right.machine for left, right, _ in deciding)
         return None, ("code", "environment") if same_host else ("code", "environment", "hardware")
     first = case.causes[0] if case.causes else None
     if first is None or first.origin is None:
@@ -114,7 +110,7 @@ def _origin(case: Case) -> tuple[OriginWord | None, tuple[OriginWord, ...]]:
         suspects = suspects_of(case.facts(pair.left).manifest, case.facts(pair.right).manifest, *specs)
         hardware = [s for s in suspects if s.family == "hardware" or (s.family == "isa" and s.key.startswith("torch."))]
         software = [s for s in suspects if s.family in ("library", "threads", "precision", "host", "config")]
-        if any(s.deliberate for s in suspects) or not numeric or left.arm.machine == right.arm.machine:
+        if any(s.deliberate for s in suspects) or not numeric or left.machine == right.machine:
             continue
         if (first.origin == "environment" and hardware) or (first.origin == "hardware" and software):
             return first.origin, ("environment", "hardware")

@@ -1,7 +1,7 @@
-"""Three or more machines: which facts of their environments split them as their runs do. Pure.
+"""For three or more configurations: finds the facts that split them into the same groups as their results do. Pure.
 
-With few machines many facts split them alike by chance (2^-(m-1) each), so all are listed with their number, facts that are unique to each
-machine are dropped, and only a swap confirms one (docs/adr/0040).
+With m configurations, a fact splits them the same way at random with probability 2^-(m-1). So all such facts are listed with their
+number, facts that are unique to each configuration are left out, and only a swap confirms one (docs/adr/0040).
 """
 
 from __future__ import annotations
@@ -12,55 +12,57 @@ from itertools import combinations
 from detctl_proto.redaction import agree
 
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.configurations import RunArm
-from detctl_coordinator.attribution.evidence.suspects import family_of
+from detctl_coordinator.attribution.configurations import ConfigurationRuns
+from detctl_coordinator.attribution.evidence.suspect_families import family_of
 from detctl_coordinator.domain.manifest import flatten
 
-ARMS_MIN = 3
+CONFIGURATIONS_MIN = 3
 SHOWN = 8
 Split = frozenset[frozenset[str]]
 
 
 def partition_notes(case: Case) -> list[str]:
-    """For people, one line; empty with fewer than three arms that repeat themselves, or where all are equal or each is alone."""
-    arms = [arm for arm in case.arms if case.repeats(arm)]
-    if len(arms) < ARMS_MIN:
+    """Returns one line or none. It needs at least three reproducible configurations, in groups of which one has several."""
+    configurations = [runs for runs in case.configurations if case.reproducible(runs)]
+    if len(configurations) < CONFIGURATIONS_MIN:
         return []
-    groups = _groups(case, arms)
-    if not 1 < len(groups) < len(arms):
+    groups = _groups(case, configurations)
+    if not 1 < len(groups) < len(configurations):
         return []
-    facts = {arm.arm.label: dict(flatten(case.facts(case.representative(arm)).manifest)) for arm in arms}
-    wanted = frozenset(frozenset(group) for group in groups)
-    alike, both = splitting(facts, wanted)
+    facts = {runs.label: dict(flatten(case.facts(case.representative(runs)).manifest)) for runs in configurations}
+    target = frozenset(frozenset(group) for group in groups)
+    matching, both = matching_facts(facts, target)
     shown = " ≠ ".join(" = ".join(group) for group in groups)
-    if alike:
-        more = f" and {len(alike) - SHOWN} more" if len(alike) > SHOWN else ""
-        chance = 100 * 2.0 ** -(len(arms) - 1)
-        told = f"{len(alike)} facts split them alike: {', '.join(alike[:SHOWN])}{more}"
-        return [f"{shown}: {told} (each would by chance with {chance:.2g} %; a swap confirms)"]
+    if matching:
+        more = f" and {len(matching) - SHOWN} more" if len(matching) > SHOWN else ""
+        percent = 100 * 2.0 ** -(len(configurations) - 1)
+        listed = f"{len(matching)} facts split them into the same groups: {', '.join(matching[:SHOWN])}{more}"
+        return [f"{shown}: {listed} (probability for one fact at random: {percent:.2g} %; only a swap confirms it)"]
     if both:
-        return [f"{shown}: no single fact splits them alike; {both[0]} and {both[1]} together do"]
-    return [f"{shown}: no fact of the environments, and no two, split them alike"]
+        return [f"{shown}: no single fact splits them into the same groups, but {both[0]} and {both[1]} together do"]
+    return [f"{shown}: no fact and no two facts split them into the same groups"]
 
 
-def splitting(facts: Mapping[str, Mapping[str, str]], wanted: Split) -> tuple[list[str], tuple[str, str] | None]:
-    """(facts that split the arms as wanted, else two that do so together)."""
+def matching_facts(facts: Mapping[str, Mapping[str, str]], target: Split) -> tuple[list[str], tuple[str, str] | None]:
+    """Returns (facts that alone split the configurations into the target groups, or two facts that do so together).
+
+    `facts`: label of a configuration -> dotted fact -> value."""
     keys = sorted(
         {key for one in facts.values() for key in one if family_of(key) is not None and _comparable(key, facts)}
     )
     splits = {key: _split({label: one.get(key) for label, one in facts.items()}) for key in keys}
-    telling = {key: split for key, split in splits.items() if 1 < len(split) < len(facts)}
-    alike = [key for key, split in telling.items() if split == wanted]
-    if alike:
-        return alike, None
-    for a, b in combinations(telling, 2):
-        if _split({label: (facts[label].get(a), facts[label].get(b)) for label in facts}) == wanted:
+    informative = {key: split for key, split in splits.items() if 1 < len(split) < len(facts)}
+    matching = [key for key, split in informative.items() if split == target]
+    if matching:
+        return matching, None
+    for a, b in combinations(informative, 2):
+        if _split({label: (facts[label].get(a), facts[label].get(b)) for label in facts}) == target:
             return [], (a, b)
     return [], None
 
 
 def _comparable(key: str, facts: Mapping[str, Mapping[str, str]]) -> bool:
-    """Not where values are recorded as digests under several keys."""
+    """Returns whether all values can be compared, which digests with different keys cannot."""
     values = list(dict.fromkeys(one.get(key) for one in facts.values()))
     return all(agree(a, b) is not None for a, b in combinations(values, 2))
 
@@ -72,9 +74,9 @@ def _split(values: Mapping[str, object]) -> Split:
     return frozenset(frozenset(group) for group in found.values())
 
 
-def _groups(case: Case, arms: Sequence[RunArm]) -> list[list[str]]:
-    """Labels of arms, equal ones together."""
+def _groups(case: Case, configurations: Sequence[ConfigurationRuns]) -> list[list[str]]:
+    """Returns the labels of configurations, in groups of equal results."""
     overall, _ = case.groups
-    stands_for = {case.representative(arm).run.spec.run_id: arm.arm.label for arm in arms}
-    groups = [[stands_for[r.run.spec.run_id] for r in group if r.run.spec.run_id in stands_for] for group in overall]
+    labels = {case.representative(runs).run.spec.run_id: runs.label for runs in configurations}
+    groups = [[labels[r.run.spec.run_id] for r in group if r.run.spec.run_id in labels] for group in overall]
     return [group for group in groups if group]

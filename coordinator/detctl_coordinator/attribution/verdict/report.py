@@ -1,48 +1,34 @@
-"""The verdict's parts from a judged case: groups, first divergence, benign differences, machines, coverage."""
+"""Builds the verdict of a case from its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
-
-from detctl_proto.verdict_words import StageWord
-
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.configurations import kept_apart_by_their_folder
-from detctl_coordinator.attribution.evidence.evidence import CauseFinding
-from detctl_coordinator.attribution.evidence.facts import emulates, interventions_of, value_at
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
+from detctl_coordinator.attribution.evidence.facts import emulates, value_at
 from detctl_coordinator.attribution.evidence.known_answers import class_of
-from detctl_coordinator.attribution.evidence.suspects import IDLE_VARIABLES
-from detctl_coordinator.attribution.verdict.bounds import bound_words
 from detctl_coordinator.attribution.verdict.changes import change_of
+from detctl_coordinator.attribution.verdict.coverage import coverage_of, stage_word
 from detctl_coordinator.attribution.verdict.maps import environment_of, maps_of
+from detctl_coordinator.attribution.verdict.notes import verdict_notes
 from detctl_coordinator.attribution.verdict.outcome import Decision, decide
-from detctl_coordinator.attribution.verdict.partition import partition_notes
 from detctl_coordinator.attribution.verdict.summary import summary_lines
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import DamagedError
-from detctl_coordinator.comparison.roots import Node
-from detctl_coordinator.comparison.steps.coverage import unobserved_parts
-from detctl_coordinator.comparison.steps.window import common_steps, finished_steps, training_steps
 from detctl_coordinator.domain.fingerprint import Phase, Stage
-from detctl_coordinator.domain.manifest import not_comparable
 from detctl_coordinator.domain.verdict import (
     AgreementMap,
     Benign,
     Cause,
-    Coverage,
     Divergence,
     Emulated,
     Machine,
     Verdict,
 )
 
-NAMES_SHOWN = 8
-
 
 def build_verdict(case: Case) -> Verdict:
-    """Returns the verdict with all fields of docs/verdict.schema.json; `summary` is made from the rest."""
+    """Returns the verdict of a case."""
     decision = decide(case)
     different = decision.outcome == "different"
     overall, by_stage = case.groups
@@ -54,14 +40,14 @@ def build_verdict(case: Case) -> Verdict:
         not_separated=list(decision.not_separated),
         causes=[cause_of(f) for f in case.causes] if different else [],
         groups=_labels(case, overall),
-        groups_by_stage={_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
+        groups_by_stage={stage_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
         first_divergence=_first(case) if different else None,
         benign=_benign(case),
         machines=_machines(case),
         unverified_because=list(decision.unverified_because),
-        coverage=_coverage(case),
+        coverage=coverage_of(case),
         emulated=_emulated(case),
-        notes=_notes(case),
+        notes=verdict_notes(case),
         maps=[AgreementMap.model_validate(one) for one in maps_of(case)],
         environment=environment_of(case),
         expected=_expected(case) if different else [],
@@ -69,20 +55,16 @@ def build_verdict(case: Case) -> Verdict:
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case, decision))})
 
 
-def _word(stage: Stage) -> StageWord:
-    return cast("StageWord", stage.word)
-
-
 def _labels(case: Case, groups: Groups) -> list[list[str]]:
     return [[case.label(reader) for reader in group] for group in groups]
 
 
 def cause_of(finding: CauseFinding) -> Cause:
-    """The finding as the verdict says it: indicated."""
+    """Returns a finding as an indicated cause of the verdict."""
     return Cause(
         cause=finding.cause,
         origin=finding.origin,
-        stage=_word(finding.stage),
+        stage=stage_word(finding.stage),
         step=finding.step,
         site=finding.site,
         kind=finding.kind,
@@ -94,14 +76,14 @@ def cause_of(finding: CauseFinding) -> Cause:
         fix_at=finding.fix_at,
         change=change_of(finding.cause, finding.clues),
         runs=list(finding.runs),
-        carried_on_to=[_word(stage) for stage in finding.carried_on_to],
+        carried_on_to=[stage_word(stage) for stage in finding.carried_on_to],
         lasting=finding.lasting,
-        words=finding.words,
+        words=finding.description,
     )
 
 
 def _first(case: Case) -> Divergence | None:
-    """The least (step, stage) over all compared pairs that differ."""
+    """Returns the difference with the smallest (step, stage) over all pairs that differ."""
     found = [(pair.first, pair) for pair in case.compared if pair.different and pair.first is not None]
     ranked = sorted(found, key=lambda item: (item[0].step, item[0].node))
     if not ranked:
@@ -111,7 +93,7 @@ def _first(case: Case) -> Divergence | None:
 
 
 def _benign(case: Case) -> list[Benign]:
-    """Each (stage, site) once, though several pairs show it."""
+    """Returns the benign differences, each (stage, site) once."""
     found: dict[tuple[Stage, Phase, str], Benign] = {}
     for pair in case.compared:
         for difference in pair.benign:
@@ -128,7 +110,7 @@ def _shared(case: Case, difference: NodeDifference, pair: PairComparison) -> dic
         "kind": difference.kind,
         "runs": [case.label(pair.left), case.label(pair.right)],
         "lasting": difference.lasting,
-        "words": difference.words,
+        "words": difference.description,
     }
 
 
@@ -137,7 +119,7 @@ def _machines(case: Case) -> dict[str, Machine]:
     result = {}
     for name in names:
         readers = [r for r in case.request.readers if r.run.spec.arm.machine == name]
-        answers = [case.repeats(arm) for arm in case.arms if arm.arm.machine == name]
+        answers = [case.reproducible(runs) for runs in case.configurations if runs.machine == name]
         manifest = case.facts(readers[0]).manifest if readers and readers[0] in case.comparable else {}
         gpus = manifest.get("gpu")
         result[name] = Machine(
@@ -151,50 +133,9 @@ def _machines(case: Case) -> dict[str, Machine]:
     return result
 
 
-def _coverage(case: Case) -> Coverage:
-    """Stages that every compared run recorded; what no run or only some recorded is `not_observed`."""
-    seen = [{key.stage for key, count in r.streams().items() if count} for r in case.comparable]
-    common = set.intersection(*seen) if seen else set()
-    readers = case.comparable
-    return Coverage(
-        stages=[_word(stage) for stage in sorted(common)],
-        not_observed=[_word(stage) for stage in Stage if stage not in common],
-        unobserved=_once(line for r in readers for line in unobserved_parts(r)),
-        steps=_steps(case),
-        comparable_up_to=_comparable_up_to(case),
-        level=_said_by_all(r.level for r in readers),
-        scheme=_said_by_all(r.scheme for r in readers),
-    )
-
-
-def _comparable_up_to(case: Case) -> StageWord | None:
-    """The last stage that runs on different numbers of ranks were compared in."""
-    united = [pair for pair in case.compared if pair.united is not None]
-    if not united:
-        return None
-    return "update" if all(Node(Stage.UPDATE) in pair.observed for pair in united) else "batch"
-
-
-def _steps(case: Case) -> list[int | None]:
-    """[first, last + 1] of the training steps that were compared; the window where no run has one."""
-    extents = [extent for reader in case.comparable if (extent := training_steps(reader)) is not None]
-    if not extents:
-        return list(case.request.window)
-    limits = [pair.limit for pair in case.compared if not pair.incomparable]
-    end = common_steps([*limits, case.limit, max(stop for _, stop in extents)])
-    return [min(start for start, _ in extents), end]
-
-
-def _said_by_all(words: Iterable[str]) -> str:
-    return " | ".join(dict.fromkeys(word for word in words if word))
-
-
-def _once(lines: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(lines))
-
-
 def _expected(case: Case) -> list[dict[str, object]]:
-    """Differences that vendors declare, with their size: named, never pardoned (a wrong kernel on a new device looks expected too)."""
+    """Returns differences that vendors document for other hardware, with their size. They still count as differences, since a wrong
+    kernel on a new device looks the same."""
     found: list[dict[str, object]] = []
     for cause in case.causes:
         if cause.cause not in ("cpu-isa", "gpu-architecture") or cause.origin != "hardware":
@@ -207,9 +148,14 @@ def _expected(case: Case) -> list[dict[str, object]]:
             for site in root.sites
             if site.relative is not None
         ]
-        size = f"here by {max(sizes):.1g} relative at {cause.site}" if sizes else "its size was not estimated here"
-        words = f"{cause.cause}: other hardware rounds otherwise, as its vendor says; {size}; too large for rounding is a fault"
-        found.append({"cause": cause.cause, "relative": max(sizes, default=None), "words": words})
+        size = (
+            f"Here the relative difference is {max(sizes):.1g} at {cause.site}."
+            if sizes
+            else "Its size is unknown here."
+        )
+        text = f"{cause.cause}: according to its vendor, other hardware rounds differently. {size}"
+        text += " A difference too large for rounding indicates a fault."
+        found.append({"cause": cause.cause, "relative": max(sizes, default=None), "words": text})
     return found
 
 
@@ -220,86 +166,17 @@ def _emulated(case: Case) -> list[Emulated]:
             what = emulates(reader.manifest())
         except DamagedError:
             continue
-        arm = reader.run.spec.arm
+        configuration = reader.run.spec.arm
         if what:
-            name = f"{arm.machine}/{arm.environment}"
+            name = f"{configuration.machine}/{configuration.environment}"
             found[name] = Emulated(environment=name, emulates=what)
     return list(found.values())
 
 
 def _untested(case: Case, decision: Decision) -> bool:
-    """Whether a difference stands without twins on every arm that shows it."""
+    """Returns whether the origin is open because a configuration has no twins."""
     return (
         decision.outcome == "different"
         and decision.origin is None
-        and any(case.repeats(arm) is None for arm in case.arms)
+        and any(case.reproducible(runs) is None for runs in case.configurations)
     )
-
-
-def _cut_short(case: Case) -> list[str]:
-    """One line for all runs where they were not compared over all that each of them did."""
-    readers = [r for r in case.comparable if training_steps(r) is not None]
-    limits = [p.limit for p in case.compared if not p.incomparable and p.limit is not None]
-    if not limits:
-        return []
-    least, most = min(limits), max(limits)
-    over = f"compared over the first {least if least == most else f'{least} to {most}'}"
-    if any(r.run.outcome is not None and r.run.outcome.end == "stop" for r in readers):
-        why = "stopped early once every stage's answer was known; --to-end goes on"
-        return [f"{over} steps ({why})"]
-    if len({finished_steps(r) for r in readers}) > 1:
-        return [f"runs ended at different steps: {over}"]
-    return []
-
-
-def _no_twins(case: Case) -> list[str]:
-    """Why runs of one command prove nothing of the code, where it is the code that they point to."""
-    if not case.causes or case.causes[0].origin not in ("code", None):
-        return []
-    pairs = [
-        pair for left, right, _, pair in case.arm_pairs if pair.different and kept_apart_by_their_folder(left, right)
-    ]
-    if not pairs:
-        return []
-    runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
-    advice = "detctl audit -- COMMAND starts each twin from one snapshot of it"
-    return [f"{' and '.join(runs)} count as no twins: files of their folder changed in between; {advice}"]
-
-
-def _not_comparable(case: Case) -> list[str]:
-    """Of runs that were recorded with different keys: which variables nobody can compare."""
-    found: dict[tuple[str, ...], str] = {}
-    for pair in case.compared:
-        ours, theirs = case.facts(pair.left).manifest, case.facts(pair.right).manifest
-        names = tuple(sorted(name for name in not_comparable(ours, theirs) if not IDLE_VARIABLES.match(name)))
-        if names:
-            found.setdefault(names, f"{case.label(pair.left)} and {case.label(pair.right)}")
-    why = (
-        "these variables cannot be compared, since their values are not recorded and their digests have different keys"
-    )
-    return [f"{runs}: {why}: {_some(names)}" for names, runs in found.items()]
-
-
-def _some(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
-    return f"{', '.join(names[:NAMES_SHOWN])}{more}"
-
-
-def _notes(case: Case) -> list[str]:
-    lines: list[str] = []
-    lines += _cut_short(case)
-    for pair in case.compared:
-        lines += [f"{case.label(pair.left)} and {case.label(pair.right)}: {note}" for note in pair.notes]
-    for reader in case.comparable:
-        for row in interventions_of(reader):
-            acted = "" if row.get("acted") else "had no effect"
-            detail = str(row.get("detail") or "")
-            said = ": ".join(part for part in (acted, detail) if part)
-            lines.append(f"{case.label(reader)}: {row.get('name')}={row.get('value')} {said or 'acted'}")
-    clean = [sum(case.sound(r) for r in arm.readers) for arm in case.arms if case.repeats(arm)]
-    if clean:
-        lines.append(bound_words(min(clean)))
-    lines += _no_twins(case)
-    lines += _not_comparable(case)
-    lines += partition_notes(case)
-    return _once(lines)

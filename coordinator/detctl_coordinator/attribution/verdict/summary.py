@@ -1,4 +1,4 @@
-"""The verdict in plain lines, for terminals and logs. No markup: whoever prints decides on colours."""
+"""Formats the verdict as plain lines for terminals and logs, without markup."""
 
 from __future__ import annotations
 
@@ -8,46 +8,46 @@ RUNS_SHOWN = 12
 
 
 def summary_lines(verdict: Verdict, *, twins_untested: bool) -> list[str]:
-    """One line each: outcome, groups, causes with where they enter and what to do, what is benign, what is missing."""
+    """Returns the lines: outcome, groups, causes with evidence and fixes, benign differences, reasons, coverage and notes."""
     lines = [_headline(verdict)]
     lines += [
-        f"EMULATED: {e.environment} stands in for {', '.join(f'{k}={v}' for k, v in e.emulates.items())}"
+        f"EMULATED: {e.environment} emulates {', '.join(f'{k}={v}' for k, v in e.emulates.items())}"
         for e in verdict.emulated
     ]
     if verdict.groups:
-        lines.append("   ".join(_group(group) for group in verdict.groups) + _groups_words(verdict))
+        lines.append("   ".join(_group(group) for group in verdict.groups) + _format_reproducibility(verdict))
     for cause in verdict.causes:
         lines += _cause_lines(cause)
     if verdict.outcome == "different" and twins_untested:
-        lines.append(f"origin not told: no twins; run {_command(verdict)}")
+        lines.append(f"origin     not proved, because twins are missing; run {_command(verdict)}")
     elif verdict.outcome == "different" and verdict.origin is None and verdict.not_separated:
-        lines.append(f"origin not told: {' or '.join(verdict.not_separated)}; only an experiment separates them")
+        lines.append(f"origin     {' or '.join(verdict.not_separated)}; only an experiment can decide")
     elif verdict.outcome == "different" and len(verdict.not_separated) > 1:
-        lines.append(f"not separated: {' or '.join(verdict.not_separated)}; facts of both differ")
+        lines.append(f"origin     {' or '.join(verdict.not_separated)}: facts of both differ")
     for benign in verdict.benign:
-        words = f": {benign.words}" if benign.words else ""
+        difference = f": {benign.words}" if benign.words else ""
         lines.append(
-            f"benign     step {benign.step} · {benign.site}{words}; it did not reach the batches, the model or the results"
+            f"benign     step {benign.step} · {benign.site}{difference}; it did not affect the batches, the model or the results"
         )
     lines += [f"unverified {reason}" for reason in verdict.unverified_because]
     if verdict.outcome == "identical":
-        lines.append(f"covers     {_steps(verdict)}: {', '.join(verdict.coverage.stages)}")
+        lines.append(f"compared   {_steps(verdict)}: {', '.join(verdict.coverage.stages)}")
         if verdict.coverage.not_observed:
-            lines.append(f"not seen   {', '.join(verdict.coverage.not_observed)}; unobserved is not equal")
+            lines.append(f"not seen   {', '.join(verdict.coverage.not_observed)}; they may differ")
     lines += [f"unobserved {line}" for line in verdict.coverage.unobserved]
     lines += [f"note       {note}" for note in verdict.notes]
     return lines
 
 
 def _headline(verdict: Verdict) -> str:
-    words = [verdict.outcome.upper()]
+    parts = [verdict.outcome.upper()]
     if verdict.outcome == "different":
-        words.append(f"origin: {verdict.origin or 'not told'}")
+        parts.append(f"origin: {verdict.origin or 'not proved'}")
         if verdict.causes:
-            words.append("cause: " + ", ".join(f"{c.cause} ({c.confidence})" for c in verdict.causes))
+            parts.append("cause: " + ", ".join(f"{c.cause} ({c.confidence})" for c in verdict.causes))
     if verdict.emulated:
-        words.append("EMULATED")
-    return "   ".join(words)
+        parts.append("EMULATED")
+    return "   ".join(parts)
 
 
 def _group(group: list[str]) -> str:
@@ -55,14 +55,14 @@ def _group(group: list[str]) -> str:
     return shown + (f" = … {len(group) - RUNS_SHOWN} more" if len(group) > RUNS_SHOWN else "")
 
 
-def _groups_words(verdict: Verdict) -> str:
+def _format_reproducibility(verdict: Verdict) -> str:
     tested = {name: machine.repeats_itself for name, machine in verdict.machines.items()}
     if verdict.outcome != "different" or len(verdict.groups) < 2:
         return ""
     if all(tested.values()) and len(tested) > 1:
-        return "   each machine repeats itself; they disagree"
+        return "   Each machine reproduces its own result; the machines differ."
     broken = [name for name, repeats in tested.items() if repeats is False]
-    return f"   {', '.join(broken)} does not repeat itself" if broken else ""
+    return f"   Not reproducible: {', '.join(broken)}." if broken else ""
 
 
 def _cause_lines(cause: Cause) -> list[str]:
@@ -70,7 +70,7 @@ def _cause_lines(cause: Cause) -> list[str]:
         f"root       step {cause.step} · {cause.stage} · {cause.site}   {cause.cause} ({cause.confidence}), {cause.kind}"
     ]
     if cause.carried_on_to:
-        lines.append(f"carried on to {' → '.join(cause.carried_on_to)}")
+        lines.append(f"propagates to {' → '.join(cause.carried_on_to)}")
     lines += [f"evidence   {line}" for line in (*cause.evidence, *cause.caveats)]
     if cause.fix:
         lines.append(f"fix        {cause.fix}")
@@ -83,7 +83,7 @@ def _steps(verdict: Verdict) -> str:
 
 
 def _command(verdict: Verdict) -> str:
-    """The command that would give the twins."""
+    """Returns the command that makes the missing twins."""
     recipe = verdict.recipe if verdict.recipe and not verdict.recipe.startswith("-") else "RECIPE"
     machines = ",".join(verdict.machines)
     return f"detctl audit {recipe} --machines {machines} --twins 3" if machines else f"detctl audit {recipe} --twins 3"

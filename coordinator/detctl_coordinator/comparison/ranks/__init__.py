@@ -1,1 +1,1 @@
-"""Matches the ranks of two runs, also of different world sizes."""
+"""Matches the ranks of two runs, including runs with different world sizes."""

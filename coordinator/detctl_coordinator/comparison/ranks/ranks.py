@@ -1,6 +1,6 @@
-"""Which rank of one run stands for which rank of another.
+"""Matches the ranks of two runs.
 
-A launcher may hand out RANK in another order: then ranks are matched by what they saw first, and the permutation is said.
+A launcher may number the ranks in another order. Then they are matched by their first entries, and a note reports the permutation.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 
-# What tells ranks apart: the data that they were given. All the rest is alike in data-parallel training.
-TELLING = (Stage.ORDER, Stage.SAMPLE, Stage.BATCH, Stage.LOSS)
+# Ranks are identified by the data that they get. Everything else is equal in data-parallel training.
+IDENTIFYING_STAGES = (Stage.ORDER, Stage.SAMPLE, Stage.BATCH, Stage.LOSS)
 
 
 @dataclass(frozen=True)
 class RankMatch:
-    """left rank -> right rank; `moved`: not the same numbers; None as a whole: another world size."""
+    """`pairs`: left rank -> right rank. `moved`: the pairs with different numbers."""
 
     pairs: Mapping[int, int]
 
@@ -28,12 +28,12 @@ class RankMatch:
 
 
 def ranks_of(reader: RunReader) -> list[int]:
-    """Ranks that recorded anything, ascending."""
+    """Returns the ranks that recorded anything, ascending."""
     return sorted({key.rank for key in reader.streams()})
 
 
 def match_ranks(left: RunReader, right: RunReader) -> RankMatch | None:
-    """Ranks matched by number, or by their first entries where those are the same ones in another order."""
+    """Returns ranks matched by their first entries if these identify them, else by number. None: the world sizes differ."""
     ours, theirs = ranks_of(left), ranks_of(right)
     if len(ours) != len(theirs):
         return None
@@ -49,6 +49,6 @@ def match_ranks(left: RunReader, right: RunReader) -> RankMatch | None:
 
 def _first_seen(reader: RunReader, rank: int) -> tuple[bytes, ...]:
     keys: list[StreamKey] = sorted(
-        key for key, count in reader.streams().items() if key.rank == rank and key.stage in TELLING and count
+        key for key, count in reader.streams().items() if key.rank == rank and key.stage in IDENTIFYING_STAGES and count
     )
     return tuple(reader.entry(key, 0).chain for key in keys)

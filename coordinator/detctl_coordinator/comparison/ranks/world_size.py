@@ -1,7 +1,8 @@
-"""Runs on different numbers of ranks: comparable by what all ranks together had in a step.
+"""Compares runs with different numbers of ranks by the data of all their ranks together.
 
-Batches are the rows that all ranks saw, in any order. Initial weights and updates are merged: n6 is a sum over the logical index, so the
-digests of shards add up to that of the whole tensor (agent: detctl_probe/observe/model/shards.py), and what every rank has is taken once.
+A batch is the set of rows of all ranks, in any order. Initial weights and updates are merged: the digest n6 is a sum over the logical
+index, so the digests of shards add up to that of the whole tensor (agent: detctl_probe/observe/model/shards.py), and a tensor that every
+rank has counts once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.steps.window import entries_below
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
-# Rows and weights are read record by record, so only the first steps are united.
+# Every fingerprint of rows and weights is read, so only the first steps are compared.
 UNITED_STEPS_MAX = 64
 MERGED = (Stage.INIT, Stage.UPDATE)
 _LANES = struct.Struct("<QQ")
@@ -23,7 +24,7 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class UnitedBatches:
-    """`first_step`: the first step whose united rows differ, None: none of `steps` compared. `rows`: rows compared."""
+    """`first_step`: the first step whose rows differ, None: none. `steps`, `rows`: numbers of compared steps and rows."""
 
     first_step: int | None
     steps: int
@@ -32,7 +33,8 @@ class UnitedBatches:
 
 @dataclass(frozen=True)
 class MergedStage:
-    """Initial weights or updates: `first_step` whose merged tensors differ, at which `site`; `why` they could not be merged, or empty."""
+    """Merged initial weights or updates. `first_step`: the first step whose tensors differ, at `site`. `why`: why they could not be
+    merged; empty: they were."""
 
     stage: Stage
     first_step: int | None = None
@@ -42,11 +44,11 @@ class MergedStage:
 
 
 class UnmergeableError(Exception):
-    """The text says what cannot be added up."""
+    """Fingerprints cannot be merged over ranks. The text is the reason."""
 
 
 def united_rows(reader: RunReader, step: int) -> Counter[tuple[str, bytes]]:
-    """Row digests of the training batches of a step over ranks, loaders' batches and micro-batches, by key in the batch."""
+    """Returns the row digests of all training batches of a step, over ranks, loader batches and micro-batches, with their sites."""
     rows: Counter[tuple[str, bytes]] = Counter()
     for key in reader.streams():
         if key.stage is Stage.BATCH and key.phase is Phase.TRAIN:
@@ -56,7 +58,7 @@ def united_rows(reader: RunReader, step: int) -> Counter[tuple[str, bytes]]:
 
 
 def compare_united(left: RunReader, right: RunReader, limit: int | None) -> UnitedBatches:
-    """Batches of both runs by step, as multisets of rows."""
+    """Returns the comparison of the batches of both runs by step, as multisets of rows."""
     steps = min(_steps(left, limit), _steps(right, limit), UNITED_STEPS_MAX)
     compared = 0
     for step in range(steps):
@@ -68,7 +70,7 @@ def compare_united(left: RunReader, right: RunReader, limit: int | None) -> Unit
 
 
 def compare_merged(left: RunReader, right: RunReader, limit: int | None, stage: Stage) -> MergedStage:
-    """Tensors of both runs by step and name, over all ranks."""
+    """Returns the comparison of the tensors of both runs by step and name, merged over all ranks."""
     steps = sorted(_steps_of(left, stage, limit) & _steps_of(right, stage, limit))[:UNITED_STEPS_MAX]
     for count, step in enumerate(steps, start=1):
         try:
@@ -85,7 +87,7 @@ def compare_merged(left: RunReader, right: RunReader, limit: int | None, stage: 
 def merged_tensors(
     reader: RunReader, stage: Stage, step: int
 ) -> dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]]:
-    """(site, occurrence) -> (dtype, shape, digest) over all ranks. Raises UnmergeableError."""
+    """Returns (site, occurrence) -> (dtype, shape, digest), merged over all ranks. Raises UnmergeableError."""
     merged: dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]] = {}
     replicas: dict[tuple[str, int], bytes] = {}
     for key in sorted(reader.streams()):
@@ -96,10 +98,10 @@ def merged_tensors(
             shard = (record.evidence or {}).get("shard")
             if shard is None:
                 if replicas.setdefault(name, record.digest) != record.digest:
-                    raise UnmergeableError(f"{record.site} is another on rank {key.rank} than on the ranks before it")
+                    raise UnmergeableError(f"{record.site} on rank {key.rank} differs from the ranks before it")
                 merged[name] = record.dtype, record.shape, record.digest
             elif "counts" not in shard:
-                raise UnmergeableError(f"{record.site} is sharded as {shard.get('placements')}, which does not add up")
+                raise UnmergeableError(f"{record.site} is sharded as {shard.get('placements')}, which cannot be merged")
             elif shard["counts"]:
                 digest = merged[name][2] if name in merged else bytes(16)
                 merged[name] = record.dtype, record.shape, _added(digest, record.digest)

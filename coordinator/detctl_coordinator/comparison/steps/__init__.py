@@ -1,1 +1,1 @@
-"""Which steps of two runs can be compared."""
+"""Determines which steps and stages of two runs can be compared."""

@@ -1,4 +1,4 @@
-"""What a run observed. Unobserved is not equal: a stage that one side could not watch is left out and named."""
+"""Determines which stages a run recorded. A stage that one run could not record is not compared, and the verdict names it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STAGES = {stage.word: stage for stage in Stage}
 
 
 def observers(reader: RunReader) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """(name, row) of every observer in the seals; several ranks repeat the names."""
+    """Yields (name, row) of every observer in the seals. Names repeat for several ranks."""
     for seal in reader.seals().values():
         rows = seal.detail.get("observers")
         if isinstance(rows, Mapping):
@@ -20,7 +20,7 @@ def observers(reader: RunReader) -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 
 def blind_stages(reader: RunReader) -> dict[Stage, str]:
-    """Stages none of whose observers worked, with the reason."""
+    """Returns the stages of which no observer worked, with the reason."""
     broken: dict[Stage, str] = {}
     working: set[Stage] = set()
     for name, row in observers(reader):
@@ -35,7 +35,7 @@ def blind_stages(reader: RunReader) -> dict[Stage, str]:
 
 
 def unobserved_parts(reader: RunReader) -> list[str]:
-    """Lines such as `forward: compiled region of root1 (why)`, each once."""
+    """Returns lines such as `forward: compiled region of root1 (why)`, each once."""
     lines: dict[str, None] = {}
     for seal in reader.seals().values():
         for row in seal.detail.get("unobserved") or ():

@@ -1,8 +1,8 @@
-"""Up to which step two runs can be compared.
+"""Determines up to which step two runs can be compared.
 
-A run that its own script ended is complete: where it has no step 10 there is none, and another run that has one differs in
-structure. A run that was ended from outside (window, stop), crashed or is still under way is known up to its last finished
-step; what lies after it is not evidence.
+A run that its own script ended is known to its end: if it has no step 10 and another run does, they differ in structure. A run that
+was ended from outside (window, stop), crashed or is still in progress is known up to its last finished step. Data after it is not
+evidence.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 
-# Streams that have an entry in every step; a run without a seal is known as far as the shortest of them.
+# Stages with an entry in every step. A run without a seal is known up to the end of the shortest of their streams.
 RECURRING = (Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
 
 
-def ended_by_itself(reader: RunReader) -> bool:
-    """True where every rank sealed at its own exit and the exit code was 0."""
+def exited_normally(reader: RunReader) -> bool:
+    """Returns whether every rank sealed when its own script exited, with exit code 0."""
     seals = reader.seals()
     outcome = reader.run.outcome
     return (
@@ -28,7 +28,7 @@ def ended_by_itself(reader: RunReader) -> bool:
 
 
 def finished_steps(reader: RunReader) -> int:
-    """Steps that every rank finished: from the seals, else from what has arrived so far."""
+    """Returns the number of steps that every rank finished, from the seals, or else from the data that arrived so far."""
     seals = reader.seals()
     ranks = {key.rank for key in reader.streams()}
     if ranks and ranks <= set(seals):
@@ -50,13 +50,13 @@ def _arrived(reader: RunReader, rank: int) -> int:
 
 
 def _recurring(reader: RunReader) -> tuple[Stage, ...]:
-    """Under a budget only the loss is in every step; the entries of a step arrive together."""
+    """Returns RECURRING, or only the loss if there is a budget. The entries of a step arrive together."""
     loss = any(count and key.stage is Stage.LOSS for key, count in reader.streams().items())
     return (Stage.LOSS,) if reader.run.spec.budget_share and loss else RECURRING
 
 
 def training_steps(reader: RunReader) -> tuple[int, int] | None:
-    """(first, last + 1) of the steps in which the run trained, over all ranks; None where it finished none."""
+    """Returns (first, last + 1) of the training steps over all ranks; None: it finished none."""
     for stage in reversed(
         _recurring(reader)
     ):  # an update ends a step; a run without an optimizer has what comes before it
@@ -69,17 +69,17 @@ def training_steps(reader: RunReader) -> tuple[int, int] | None:
 
 
 def known_steps(reader: RunReader) -> int | None:
-    """Steps below this number are fully known; None: all that the run did, its tail included."""
-    return None if ended_by_itself(reader) else finished_steps(reader)
+    """Returns the step below which all steps are known; None: the run is known to its end."""
+    return None if exited_normally(reader) else finished_steps(reader)
 
 
 def common_steps(limits: Iterable[int | None]) -> int | None:
-    """The window that runs share: the least of their known steps; None where each is known to its end."""
+    """Returns the smallest limit, below which all runs are known; None: each is known to its end."""
     return min((limit for limit in limits if limit is not None), default=None)
 
 
 def entries_below(reader: RunReader, key: StreamKey, limit: int | None) -> int:
-    """How many entries of a stream lie in steps below `limit`; O(log n) reads of entries."""
+    """Returns the number of entries of a stream in steps below `limit`. Reads O(log n) entries."""
     total = reader.streams().get(key, 0)
     if limit is None or total == 0 or reader.entry(key, total - 1).step < limit:
         return total

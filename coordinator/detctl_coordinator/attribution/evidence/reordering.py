@@ -1,4 +1,4 @@
-"""Whether what differs are the same samples in another order, seen over several steps and not only inside one batch."""
+"""Detects whether two runs see the same samples in another order, over several steps and not only inside one batch."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from detctl_coordinator.attribution.evidence.evidence import Evidence
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 
-# Steps whose rows are read; samples that moved further than this are not recognised.
+# Number of steps whose rows are read. Samples that moved further are not recognised.
 STEPS_MAX = 32
-# So many different rows must be found elsewhere: two or three could be labels that repeat.
+# At least this many rows must be found at other positions, since two or three could be labels that repeat.
 MOVED_MIN = 4
-# A median way below one in so many of all is the mark of overtaking, not of shuffling.
+# A median distance below 1/NEARBY of all rows indicates results that overtake each other; a shuffle moves them further.
 NEARBY = 8
-COUNTED = ("int", "py:int", "uint", "py:bool", "bool", "long")
+INTEGERS = ("int", "py:int", "uint", "py:bool", "bool", "long")
 
 
 @dataclass(frozen=True)
-class Moved:
-    """Things found at other places of the other run: how many, of how many, and the median way that they moved, in samples."""
+class Reordering:
+    """`count` of `of` samples (or files, by `what`) are at other positions in the other run; `distance`: median shift."""
 
     what: str
     count: int
@@ -29,17 +29,17 @@ class Moved:
     distance: int
 
     @property
-    def words(self) -> str:
-        return f"the same {self.what} in another order: {self.count} of {self.of} are found at other places"
+    def description(self) -> str:
+        return f"The same {self.what} come in another order: {self.count} of {self.of} are at other positions."
 
     @property
     def nearby(self) -> bool:
-        """As when things overtake each other. A shuffle moves them by a third of the whole way."""
+        """Whether the shift is small, as for results that overtake each other. A shuffle shifts by a third of all positions."""
         return self.distance <= max(2, self.of // NEARBY)
 
 
-def moved(evidence: Evidence) -> Moved | None:
-    """How rows (or opened files) of one run are found at other places of the other; None where they are not."""
+def reordering_of(evidence: Evidence) -> Reordering | None:
+    """Returns how rows (or opened files) of one run are reordered in the other; None: they are not."""
     lead = evidence.root.lead
     if lead is None or evidence.stage not in (Stage.FILES, Stage.SAMPLE, Stage.BATCH):
         return None
@@ -52,14 +52,14 @@ def moved(evidence: Evidence) -> Moved | None:
             _rows(reader, key, site, range(start, end)) for reader in (evidence.pair.left, evidence.pair.right)
         )
         if 2 * len(set(ours)) < len(ours):
-            continue  # labels repeat: where one of eight is met first says nothing of who moved
+            continue  # labels repeat, so the first position of a label does not show which row moved
         shared = (Counter(ours) & Counter(theirs)).keys()
-        ways = sorted(
+        shifts = sorted(
             abs(ours.index(row) - theirs.index(row)) for row in shared if ours.index(row) != theirs.index(row)
         )
-        if len(ways) >= MOVED_MIN:
+        if len(shifts) >= MOVED_MIN:
             what = "files" if evidence.stage is Stage.FILES else "samples"
-            return Moved(what, len(ways), len(set(ours)), ways[len(ways) // 2])
+            return Reordering(what, len(shifts), len(set(ours)), shifts[len(shifts) // 2])
     return None
 
 
@@ -70,8 +70,8 @@ def _rows(reader: RunReader, key: StreamKey, site: str, steps: Iterable[int]) ->
     return [row for record in records for row in (record.rows or (record.digest,))]
 
 
-def only_labels(evidence: Evidence) -> bool:
-    """Integers alone differ, and nothing else of the samples does: a map from names to numbers came out otherwise."""
+def only_labels_differ(evidence: Evidence) -> bool:
+    """Returns whether only integers of the samples differ, as when a mapping from class names to numbers differs."""
     if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or not evidence.root.sites:
         return False
     key = StreamKey(evidence.root.rank, evidence.stage, evidence.root.node.phase)
@@ -80,4 +80,4 @@ def only_labels(evidence: Evidence) -> bool:
     differing = {(d.site, d.occurrence) for d in evidence.root.sites}
     rest = [r for r in evidence.pair.left.records(key, evidence.root.step) if (r.site, r.occurrence) not in differing]
     dtypes = [d.left.dtype.removeprefix("torch.") for d in evidence.root.sites if d.left is not None]
-    return bool(rest) and bool(dtypes) and all(dtype.startswith(COUNTED) for dtype in dtypes)
+    return bool(rest) and bool(dtypes) and all(dtype.startswith(INTEGERS) for dtype in dtypes)

@@ -1,8 +1,8 @@
-"""Trials: runs with settings, planned once, run once, and read. Pure, given readers.
+"""Runs the trials of experiments. Pure: readers are passed in.
 
-Experiments are written as if a trial could be run on the spot: `Lab.run` returns its results, or raises RunsNeededError with the runs
-that are still to be made. When they are there, everything is gone through again, from the start, and comes to the same place. What has
-been run is found by what was asked of it, never by number, so whatever runs an interrupted audit has are used.
+Experiments are written as if trials ran immediately: `ExperimentRunner.run` returns their results, or raises RunsNeededError with
+the runs that are missing. Once these have finished, the experiments start over and reach the same point with more results. A
+finished run is found by its settings and never by its number, so all runs of an interrupted audit are reused.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec
 
 PURPOSE: Purpose = "experiment"
-WORDS_SHOWN = 3
-SPENT = "not tried: the budget of {} runs is used up (--budget-runs)"
+TRIALS_SHOWN = 3
+BUDGET_USED_UP = "not tried, because the budget of {} runs is used up (--budget-runs)"
 
 
 class RunsNeededError(Exception):
-    """Runs that must be there before the experiments go on."""
+    """Runs must finish before the experiments can continue. `why`: what they are for, in one line."""
 
     def __init__(self, specs: Sequence[RunSpec], trials: Sequence[Trial]) -> None:
-        more = f" (and {len(trials) - WORDS_SHOWN} more)" if len(trials) > WORDS_SHOWN else ""
-        self.why = "; ".join(trial.words for trial in trials[:WORDS_SHOWN]) + more
+        more = f" (and {len(trials) - TRIALS_SHOWN} more)" if len(trials) > TRIALS_SHOWN else ""
+        self.why = "; ".join(trial.description for trial in trials[:TRIALS_SHOWN]) + more
         super().__init__(f"{len(specs)} runs: {self.why}")
         self.specs = tuple(specs)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Runs that should agree: each of `bases` with every factor at its value. `released`: what is tried in it."""
+    """Runs that are expected to agree: each of `bases` with all `settings`. `released`: the factors that the trial tests."""
 
-    words: str
+    description: str
     bases: tuple[RunSpec, ...]
     settings: Mapping[Factor, str]
     released: tuple[Factor, ...] = ()
 
     def specs(self) -> tuple[RunSpec, ...]:
-        """What to ask for, still without numbers."""
+        """Returns the specs of the runs, without run ids of their own."""
         made = []
         for spec in self.bases:
             for factor, value in self.settings.items():
@@ -58,16 +58,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Result:
-    """A trial that was run. `problem`: why it shows nothing, empty where it does; `inert`: factors that had nothing to act on."""
+    """A finished trial. `problem`: why it has no result; empty: it has one. `no_ops`: factors that had nothing to act on."""
 
     trial: Trial
     specs: tuple[RunSpec, ...]
     problem: str = ""
-    inert: frozenset[Factor] = frozenset()
+    no_ops: frozenset[Factor] = frozenset()
 
 
-class Lab:
-    """`runs`: the audit's, by id; `case_of`: a case of all its natives and of these experiments."""
+class ExperimentRunner:
+    """Plans the runs of trials and reads their results. `runs`: the audit's runs by id. `case_of`: returns the case of the audit's
+    own runs and of these experiments."""
 
     def __init__(
         self,
@@ -82,14 +83,14 @@ class Lab:
         self._made: dict[str, list[RunSpec]] = {}
         for run in runs.values():
             if run.spec.purpose == PURPOSE:
-                self._made.setdefault(_asked(run.spec), []).append(run.spec)
+                self._made.setdefault(_settings_key(run.spec), []).append(run.spec)
         self._tried = sum(map(len, self._made.values()))
         self._used: set[str] = set()
         self.case = case_of([spec.run_id for made in self._made.values() for spec in made])
         self._readers = {reader.run.spec.run_id: reader for reader in self.case.request.readers}
 
     def run(self, *trials: Trial) -> list[Result]:
-        """Results in order. Raises RunsNeededError where runs are missing."""
+        """Returns results in the order of the trials. Raises RunsNeededError if runs are missing."""
         missing: list[RunSpec] = []
         planned: list[tuple[Trial, tuple[RunSpec, ...] | None]] = []
         for trial in trials:
@@ -105,39 +106,39 @@ class Lab:
         return [self._read(trial, specs) for trial, specs in planned]
 
     def _numbered(self, trial: Trial, others: Sequence[RunSpec]) -> tuple[tuple[RunSpec, ...], list[RunSpec]]:
-        """The runs of a trial, and those of them that are new; `others`: new ones of this batch."""
+        """Returns the runs of a trial, and those among them that are new. `others`: other new runs of this batch."""
         specs: list[RunSpec] = []
         new: list[RunSpec] = []
-        for asked in trial.specs():
-            key = _asked(asked)
-            known = [*self._made.get(key, ()), *(spec for spec in others if _asked(spec) == key), *new]
-            free = [spec for spec in known if _asked(spec) == key and spec not in specs]
+        for requested in trial.specs():
+            key = _settings_key(requested)
+            known = [*self._made.get(key, ()), *(spec for spec in others if _settings_key(spec) == key), *new]
+            free = [spec for spec in known if _settings_key(spec) == key and spec not in specs]
             if free:
                 specs.append(free[0])
                 continue
             number = self._number + len(others) + len(new)
             twin = self._tried + len(others) + len(new)
-            specs.append(replace(asked, run_id=f"{self._audit_id}.{number:03d}", twin=twin))
+            specs.append(replace(requested, run_id=f"{self._audit_id}.{number:03d}", twin=twin))
             new.append(specs[-1])
         return tuple(specs), new
 
     def _read(self, trial: Trial, specs: tuple[RunSpec, ...] | None) -> Result:
         if specs is None:
-            return Result(trial, (), SPENT.format(self._budget))
-        inert: set[Factor] = set()
+            return Result(trial, (), BUDGET_USED_UP.format(self._budget))
+        no_ops: set[Factor] = set()
         for spec in specs:
             reader = self._readers[spec.run_id]
-            if not self.case.sound(reader):
-                return Result(trial, specs, self.case.soundness[spec.run_id].reasons[0])
+            if not self.case.is_complete(reader):
+                return Result(trial, specs, self.case.completeness[spec.run_id].reasons[0])
             manifest, interventions = manifest_of(reader), interventions_of(reader)
             for factor, value in trial.settings.items():
-                if factor.idles(value, interventions):
-                    inert.add(factor)
+                if factor.is_no_op(value, interventions):
+                    no_ops.add(factor)
                 elif problem := factor.read_back(value, manifest, interventions):
                     return Result(trial, specs, f"{spec.arm.label}: {problem}")
-        return Result(trial, specs, inert=frozenset(inert))
+        return Result(trial, specs, no_ops=frozenset(no_ops))
 
-    # -- what results show ----------------------------------------------------------------------------------------
+    # -- reading results ------------------------------------------------------------------------------------------
 
     def reader(self, spec: RunSpec) -> RunReader:
         return self._readers[spec.run_id]
@@ -146,31 +147,31 @@ class Lab:
         return self.case.pair(self.reader(left), self.reader(right))
 
     def equal(self, left: RunSpec, right: RunSpec) -> bool:
-        """Equal through the window; what could not be compared is not."""
+        """Returns whether two runs were compared and are equal over the window."""
         return self.pair(left, right).equal
 
-    def parted(self, result: Result) -> tuple[RunSpec, RunSpec]:
-        """The first run, and the first that is not equal to it (itself where all are)."""
+    def diverged_pair(self, result: Result) -> tuple[RunSpec, RunSpec]:
+        """Returns the first run and the first run that differs from it; twice the first if all are equal."""
         first = result.specs[0]
         return first, next((one for one in result.specs[1:] if not self.equal(first, one)), first)
 
     def agree(self, result: Result) -> bool | None:
-        """Whether the runs of a trial are equal; None: it shows nothing."""
+        """Returns whether the runs of a trial are equal; None: no result."""
         if result.problem:
             return None
-        first, other = self.parted(result)
+        first, other = self.diverged_pair(result)
         return first is other
 
-    def unmoved(self, before: Result, after: Result) -> bool:
-        """Whether each run of a trial is what it was in another."""
+    def unchanged(self, before: Result, after: Result) -> bool:
+        """Returns whether each run of a trial equals its counterpart in another trial."""
         return all(self.equal(a, b) for a, b in zip(before.specs, after.specs, strict=True))
 
     def read_back(self, factor: Factor, result: Result) -> str:
-        """What an intervention reported of itself in the first run of a trial, for people; empty where it reported nothing."""
+        """Returns what an intervention reported in the first run of a trial, for people; empty: nothing."""
         return str(self._intervention(factor, result).get("detail") or "")
 
     def replaced_calls(self, factor: Factor, result: Result) -> tuple[str, ...]:
-        """Dotted names of the program's calls that an intervention answered in the first run of a trial."""
+        """Returns the dotted names of the program's calls that an intervention replaced in the first run of a trial."""
         calls = self._intervention(factor, result).get("calls")
         return tuple(map(str, calls)) if isinstance(calls, Mapping) else ()
 
@@ -179,38 +180,40 @@ class Lab:
         return next((row for row in rows if row.get("name") == factor.name), {})
 
     def cost(self, specs: Iterable[RunSpec], natives: Iterable[RunReader]) -> tuple[float | None, float, int]:
-        """How much longer a step takes than in the native runs of its arm, as a share; by what share those scatter; steps
-        measured. On the arm that pays most.
+        """Returns (relative change of the step time, relative scatter of the unchanged runs, number of timed steps), for the
+        configuration that slows down most. None: not measured.
 
-        Quickest run against quickest run: whatever else the machine does only makes runs slower."""
+        The fastest runs are compared, since other load on the machine only makes runs slower."""
         now = _step_times(self.reader(spec) for spec in specs)
         before = _step_times(natives)
         rows = []
-        for arm in now.keys() & before.keys():
-            (quick, steps), (native, native_steps), (slow, _) = min(now[arm]), min(before[arm]), max(before[arm])
+        for label in now.keys() & before.keys():
+            (quick, steps), (native, native_steps), (slow, _) = min(now[label]), min(before[label]), max(before[label])
             rows.append((quick / native - 1, slow / native - 1, min(steps, native_steps)))
         return max(rows) if rows else (None, 0.0, 0)
 
     def row(self, result: Result, before: Result | None = None) -> dict[str, Any]:
-        """For the verdict's `experiments`. before: the trial that it is held against."""
+        """Returns a row of the verdict's `experiments`. `before`: the trial to compare with."""
         agree = self.agree(result)
-        told = result.problem or ("done" if len(result.specs) == 1 else "they agree" if agree else "they part")
+        outcome = result.problem or (
+            "done" if len(result.specs) == 1 else "the runs agree" if agree else "the runs diverge"
+        )
         if agree and before is not None:
-            told += ", as before" if self.unmoved(before, result) else ", on other values than before"
-        asked = result.specs[0] if result.specs else result.trial.specs()[0]
-        variables = {f"env:{name}": value for name, value in asked.variables.items()}
+            outcome += " as before" if self.unchanged(before, result) else ", but their values changed"
+        spec = result.specs[0] if result.specs else result.trial.specs()[0]
+        variables = {f"env:{name}": value for name, value in spec.variables.items()}
         return {
-            "words": f"{result.trial.words}: {told}",
+            "words": f"{result.trial.description}: {outcome}",
             "released": ", ".join(factor.shown for factor in result.trial.released) or None,
-            "set": {**variables, **redact_pairs(asked.parameters), **asked.interventions},
-            "no_op": sorted(factor.shown for factor in result.inert),
+            "set": {**variables, **redact_pairs(spec.parameters), **spec.interventions},
+            "no_op": sorted(factor.shown for factor in result.no_ops),
             "runs": [spec.label for spec in result.specs],
             "result": "no result" if agree is None else "equal" if agree else "different",
         }
 
 
 def _step_times(readers: Iterable[RunReader]) -> dict[str, list[tuple[float, int]]]:
-    """Arm -> (median seconds of a step on the slowest rank, steps measured) of each of its runs."""
+    """Returns configuration -> (median seconds of a step on the slowest rank, number of timed steps) of each of its runs."""
     found: dict[str, list[tuple[float, int]]] = {}
     for reader in readers:
         rows = [seal.detail.get("step_s") for seal in reader.seals().values()]
@@ -221,8 +224,9 @@ def _step_times(readers: Iterable[RunReader]) -> dict[str, list[tuple[float, int
     return found
 
 
-def _asked(spec: RunSpec) -> str:
-    """What makes two runs the same experiment."""
-    settings = (spec.parameters, spec.variables, spec.interventions)
-    told = [sorted(part.items()) for part in settings]
-    return json.dumps([spec.arm.label, told, spec.level, spec.step_from, spec.step_to, spec.budget_share, spec.purpose])
+def _settings_key(spec: RunSpec) -> str:
+    """Returns a text that is equal for runs of the same experiment."""
+    settings = [sorted(values.items()) for values in (spec.parameters, spec.variables, spec.interventions)]
+    return json.dumps(
+        [spec.arm.label, settings, spec.level, spec.step_from, spec.step_to, spec.budget_share, spec.purpose]
+    )

@@ -1,4 +1,4 @@
-"""The vocabulary of causes: each word and the origin that its row in docs/causes.md gives it."""
+"""The cause words of docs/causes.md, each with its origin."""
 
 from __future__ import annotations
 

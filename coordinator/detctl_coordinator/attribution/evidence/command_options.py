@@ -1,0 +1,44 @@
+"""Options that differ between two recorded commands. Pure."""
+
+from __future__ import annotations
+
+import itertools
+
+from detctl_coordinator.attribution.evidence.suspect_families import family_of_parameter
+from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.domain.fingerprint import Fingerprint
+
+
+def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
+    """Returns the options that differ between two recorded commands, as parameters. Evidence `command`: the arguments, with
+    logical paths."""
+    commands = [fingerprint.evidence.get("command") for fingerprint in (left, right)]
+    if not all(isinstance(command, list) for command in commands):
+        return []
+    ours, theirs = (_options([str(argument) for argument in command or ()]) for command in commands)
+    return [
+        Suspect(f"recipe.parameters.{name}", ours.get(name), theirs.get(name), family_of_parameter(name))
+        for name in {**ours, **theirs}
+        if ours.get(name) != theirs.get(name)
+    ]
+
+
+def _options(arguments: list[str]) -> dict[str, str]:
+    """Returns `python x.py --a 1 --b=2 --c y` as {"argument 0": "x.py", "a": "1", "b": "2", "c": "y"}.
+
+    An argument after a flag counts as its value; other arguments are numbered as in sys.argv."""
+    found: dict[str, str] = {}
+    name = ""
+    rest = arguments[1:] if arguments[:1] == ["python"] else arguments
+    numbers = itertools.count(1 if rest[:1] in (["-m"], ["-c"]) else 0)
+    for argument in rest:
+        if argument.startswith("-") and not argument.lstrip("-")[:1].isdigit() and argument.strip("-"):
+            name, equals, value = argument.lstrip("-").partition("=")
+            name = name.replace("-", "_")
+            found[name] = value if equals else "given"
+            name = "" if equals else name
+        elif name:
+            found[name], name = argument, ""
+        else:
+            found[f"argument {next(numbers)}"] = argument
+    return found
