@@ -25,7 +25,7 @@ def set_order(program: Program) -> Iterator[Finding]:
                     seen.add(used.lineno)
                     yield Finding(
                         "warn", "hash-order", "the order of a set is used",
-                        "for strings it differs from run to run unless PYTHONHASHSEED is set", "sort it: sorted(…)",
+                        "for strings it differs from run to run unless PYTHONHASHSEED is set", "sorted(…)",
                         module.shown, used.lineno,
                     )  # fmt: skip
 

@@ -15,7 +15,7 @@ _METHODS = frozenset({"iterdir", "glob", "rglob"})
 # These functions ignore the order of the list.
 _ORDER_FREE = frozenset({"sorted", "set", "frozenset", "len", "any", "all", "max", "min", "sum", "bool", "natsorted"})
 _ORDER_FREE_DOTTED = frozenset({"natsort.natsorted", "collections.Counter", "natsort.os_sorted"})
-_FIX = "sort it: sorted({})"
+_FIX = "sorted({})"
 
 
 def unsorted_listings(program: Program) -> Iterator[Finding]:

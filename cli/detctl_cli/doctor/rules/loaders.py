@@ -25,7 +25,7 @@ def worker_seeding(program: Program) -> Iterator[Finding]:
         given = {keyword.arg for keyword in call.keywords} & {"generator", "worker_init_fn"}
         if len(given) == 2:
             continue
-        missing = " and ".join(sorted({"generator", "worker_init_fn"} - given))
+        missing = " and no ".join(sorted({"generator", "worker_init_fn"} - given))
         sure = isinstance(workers, ast.Constant) and not given
         yield Finding(
             "warn" if sure else "info", "worker-seeding", f"DataLoader with workers has no {missing}",
