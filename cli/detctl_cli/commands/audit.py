@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from detctl_proto.run_labels import DEFAULT_ENVIRONMENT
 
 from detctl_cli.audits.options import WAIT_S, AuditOptions, AuditWaiting, CommandRuns
 from detctl_cli.commands.options import (
@@ -93,7 +94,7 @@ def _check_local(
         )
     if local.copy and local.in_place:
         raise UsageError("--copy and --in-place exclude each other", "leave one of them out")
-    if options.runs.environments not in ([], ["default"]):
+    if options.runs.environments not in ([], [DEFAULT_ENVIRONMENT]):
         raise UsageError(
             "--environments does not go with a command after --, which runs in this environment",
             "machines with a catalog have environments",

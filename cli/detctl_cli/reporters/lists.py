@@ -6,6 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from detctl_proto.run_labels import BASE, DEFAULT_ENVIRONMENT, parse_label
+
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import ago, count
 from detctl_cli.reporters.tables import Cell, styled, text, write_table
@@ -91,15 +93,14 @@ def write_log(rows: Rows, out: Console) -> None:
 
 def short_label(label: str) -> str:
     """Returns a label without parts that have their default: `gpu1/twin-0` for `gpu1/default/base/twin-0`."""
-    parts = label.split("/")
-    if len(parts) < 4:
+    found = parse_label(label)
+    if found is None:
         return label
-    environment, variation = parts[1], "/".join(parts[2:-1])
     kept = [
-        parts[0],
-        environment if environment != "default" else "",
-        variation if variation != "base" else "",
-        parts[-1],
+        found.machine,
+        found.environment if found.environment != DEFAULT_ENVIRONMENT else "",
+        found.variation if found.variation != BASE else "",
+        f"{found.kind}-{found.number}",
     ]
     return "/".join(part for part in kept if part)
 

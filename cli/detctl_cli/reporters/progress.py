@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from detctl_proto.run_labels import parse_label
+
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import count
 from detctl_cli.reporters.run_names import short_names
@@ -77,15 +79,16 @@ class Progress:
         if progress.state == "comparing" and "comparing" not in self._reported:
             self._reported["comparing"] = ""
             self.log("all runs have ended; comparing them")
-        zoom = [run for run in progress.runs if "/zoom-" in run.label]
+        kinds = Counter(label.kind for run in progress.runs if (label := parse_label(run.label)))
+        zoom = kinds["zoom"]
         if zoom and "zoom" not in self._reported:
             self._reported["zoom"] = ""
-            self.log(f"rerunning the first divergent step at level op ({_runs(len(zoom))})")
-        trials = [run for run in progress.runs if "/experiment-" in run.label]
-        if trials and self._reported.get("trials") != str(len(trials)):
-            self._reported["trials"] = str(len(trials))
+            self.log(f"rerunning the first divergent step at level op ({_runs(zoom)})")
+        trials = kinds["experiment"]
+        if trials and self._reported.get("trials") != str(trials):
+            self._reported["trials"] = str(trials)
             why = f": {clean(progress.trying)}" if progress.trying else ""
-            self.log(f"running {len(trials)} experiment{'s' * (len(trials) > 1)}{why}")
+            self.log(f"running {trials} experiment{'s' * (trials > 1)}{why}")
 
 
 @contextmanager

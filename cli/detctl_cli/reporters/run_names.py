@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from detctl_proto.run_labels import parse_label
+
 PRIMES_MAX = 3
 LISTED_MAX = 4  # twins of one configuration in one group; more are written as `gpu1 ×10`
 
@@ -12,12 +14,10 @@ Configuration = tuple[str, ...]
 
 def configuration_and_twin(label: str) -> tuple[Configuration, int]:
     """Returns ((machine, environment, variation), twin) of a label. A label of another form is a configuration, twin 0."""
-    head, _, tail = label.rpartition("/")
-    if not head or not tail.startswith("twin-") or not tail[5:].isdigit():
+    found = parse_label(label)
+    if found is None or found.kind != "twin":
         return (label,), 0
-    machine, _, rest = head.partition("/")
-    environment, _, variation = rest.partition("/")
-    return (machine, environment or "default", variation or "base"), int(tail[5:])
+    return (found.machine, found.environment, found.variation), found.number
 
 
 def short_configurations(labels: Iterable[str]) -> dict[Configuration, str]:
