@@ -1,4 +1,4 @@
-"""What a user is told when something is wrong: what, where, and what to do."""
+"""Errors that users see. Each names what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from detctl_cli.exits import Exit
 
 
 class CliError(Exception):
-    """Ends the command with one line on stderr, or `detctl.error/v1` on stdout under --json.
+    """Ends the command with one line on stderr, or with `detctl.error/v1` on stdout if --json is given.
 
-    code: a word for programs (`usage`, `unreachable`, …); hint: what to do, may be empty.
+    code: a word for programs, such as `usage` or `unreachable`. message: what is wrong and where. hint: what to do; may be
+    empty.
     """
 
     def __init__(self, code: str, message: str, hint: str = "", exit_code: Exit = Exit.TROUBLE) -> None:
@@ -20,11 +21,11 @@ class CliError(Exception):
 
 
 class UsageError(CliError):
-    """The command line asks for something that does not exist or does not fit together."""
+    """The command line names something that does not exist, or options that exclude each other."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__("usage", message, hint)
 
 
 class TerminatedError(BaseException):
-    """SIGTERM or SIGHUP arrived: clean up as for Ctrl-C. A BaseException, so that no handler swallows it."""
+    """SIGTERM or SIGHUP arrived: clean up as for Ctrl-C. It is a BaseException, so that no handler swallows it."""

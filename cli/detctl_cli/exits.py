@@ -1,4 +1,4 @@
-"""Exit codes of every command; scripts and CI depend on them (docs/cli.md)."""
+"""Exit codes of all commands. Scripts and CI depend on them (docs/cli.md)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detctl_proto.verdict_words import EXIT_CODES
 
 
 class Exit(IntEnum):
-    """As diff's, and one more: a comparison that lacks data is neither equal nor different."""
+    """The exit codes of diff, and UNVERIFIED: a comparison that lacks data is neither identical nor different."""
 
     IDENTICAL = 0
     DIFFERENT = 1
@@ -21,6 +21,6 @@ class Exit(IntEnum):
 
 
 def exit_of_verdict(verdict: Mapping[str, Any]) -> Exit:
-    """The code that belongs to a verdict; an outcome that this version does not know is never success."""
+    """Returns the exit code of a verdict. An outcome that this version does not know is never success."""
     outcome = verdict.get("outcome")
     return next((Exit(code) for word, code in EXIT_CODES.items() if word == outcome), Exit.UNVERIFIED)

@@ -1,7 +1,7 @@
-"""The entry point: the only place that prints errors and picks exit codes.
+"""The entry point, and the only place that prints errors and chooses exit codes.
 
-Commands return an Exit or raise CliError; nothing else of theirs gets to a user. Modules that cost start-up time
-(grpc, rich) are imported inside the commands that need them.
+Commands return an Exit or raise CliError. Modules that are slow to import (grpc, rich) are imported inside the commands
+that need them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def _run(argv: Sequence[str] | None) -> int:
         return Exit.TROUBLE
     except click.UsageError as problem:
         where = problem.ctx.command_path if problem.ctx else "detctl"
-        return _report(CliError("usage", problem.format_message().rstrip("."), f"see {where} --help"), as_json)
+        return _report(
+            CliError("usage", problem.format_message().rstrip("."), f"{where} --help lists what is possible"), as_json
+        )
     except click.ClickException as problem:
         return _report(CliError("usage", problem.format_message().rstrip(".")), as_json)
     except click.exceptions.Exit as ended:
@@ -58,28 +60,30 @@ def _run(argv: Sequence[str] | None) -> int:
         abandon_stdout()
         return Exit.TROUBLE
     except SystemExit as ended:
-        # rich-click ends a wrong usage so (2); click and rich make exit 1 of a broken pipe, which would say "different".
+        # rich-click exits with 2 for wrong usage. click and rich exit with 1 for a broken pipe, which would mean "different".
         if ended.code == 1:
             abandon_stdout()
         return Exit.TROUBLE
     except UnicodeEncodeError as problem:
-        # Bytes of the command line that are not UTF-8 come as lone surrogates, which no message can carry.
+        # Bytes of the command line that are not UTF-8 become lone surrogates, which a message cannot contain.
         shown = ascii(str(problem.object)[:80])
-        return _report(CliError("usage", f"{shown} is not UTF-8, and what goes to the coordinator must be"), as_json)
+        return _report(CliError("usage", f"{shown} is not UTF-8", "the coordinator accepts only UTF-8 text"), as_json)
     except OSError as problem:
         what = f"{problem.filename}: " if problem.filename else ""
         return _report(CliError("system", f"{what}{problem.strerror or problem}"), as_json)
     except Exception as problem:
         if os.environ.get("DETCTL_TRACEBACK"):
             raise
-        text = f"a defect of detctl: {type(problem).__name__}: {problem}"
-        return _report(CliError("defect", text, "DETCTL_TRACEBACK=1 shows where; please report it"), as_json)
+        text = f"detctl has a defect: {type(problem).__name__}: {problem}"
+        return _report(CliError("defect", text, "set DETCTL_TRACEBACK=1 to see where, and please report it"), as_json)
 
 
 def _leave(code: int, argv: Sequence[str] | None) -> int:
-    """Ends the process without tearing the interpreter down: gRPC's threads, caught in mid-work by that, print tracebacks, and its
-    destructors may wait for ever after a signal (both seen). All clean-up is done by now; a caller inside Python (argv given) gets the
-    code."""
+    """Ends the process without finalizing the interpreter, or returns the code to a caller inside Python (argv given).
+
+    Finalizing interrupts gRPC's threads, which then print tracebacks, and its destructors may wait for ever after a signal
+    (both seen). All clean-up is done by now.
+    """
     if argv is None:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -89,14 +93,14 @@ def _leave(code: int, argv: Sequence[str] | None) -> int:
 
 
 def _wants_json(arguments: Sequence[str]) -> bool:
-    """Whether --json was given, before any `--`: also known where parsing the rest fails."""
+    """Returns whether --json is given before any `--`, even if the other arguments cannot be parsed."""
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return "--json" in own
 
 
 def _report(problem: CliError, as_json: bool) -> int:
-    """One line on stderr, or one document on stdout under --json; stderr too where stdout takes nothing."""
-    from detctl_proto.redaction import redact_text  # takes a hundredth of a second, for which `--help` has no use
+    """Writes one line to stderr or, with --json, one document to stdout; also to stderr if stdout cannot be written."""
+    from detctl_proto.redaction import redact_text  # takes 10 ms to import, and `--help` does not need it
 
     message, hint = clean(redact_text(problem.message)), clean(redact_text(problem.hint))
     try:
@@ -108,7 +112,7 @@ def _report(problem: CliError, as_json: bool) -> int:
     except OSError as trouble:
         abandon_stdout()
         if isinstance(trouble, BrokenPipeError) and as_json:
-            return problem.exit_code  # its reader went away
+            return problem.exit_code  # the reader of stdout is gone
     sys.stderr.write(f"detctl: {message}{'; ' + hint if hint else ''}\n")
     return problem.exit_code
 

@@ -104,7 +104,7 @@ def test_what_is_interrupted_is_given_back_and_what_is_killed_is_taken_over(hous
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
         if number is signal.SIGTERM:
-            assert process.returncode == 143 and "was given back" in said, said
+            assert process.returncode == 143 and "was released" in said, said
             assert states(house, audit_id) == {"gpu1": "waiting", "gpu2": "waiting"}
     assert join(house, audit_id, "gpu2", "0", cwd=project).returncode == 0
     assert house.verdict("audit", "--attach", audit_id, exit_code=0)["outcome"] == "identical"
@@ -150,12 +150,12 @@ def test_wrong_names_are_one_line(house: House, project: Path) -> None:
             ("record", "--join", "nothing", "--machine", "gpu1", "--", "python", "train.py", "0"),
             "no audit has the id 'nothing'",
         ),
-        (("record", "--join", audit_id, "--steps", "0:3", "--", "python", "train.py"), "the audit says them"),
-        (("record", "--", "python", "train.py"), "say where to"),
+        (("record", "--join", audit_id, "--steps", "0:3", "--", "python", "train.py"), "the audit determines them"),
+        (("record", "--", "python", "train.py"), "neither -o DIR nor --join AUDIT is given"),
         (("record", "-o", "x", "--again", "--", "python", "train.py"), "go with --join"),
         (("audit", "--join-only", "--machines", "gpu1", "--explain"), "cannot be combined with --join-only"),
         (("audit", "--join-only", "--machines", "GPU 1"), "machine 'GPU 1'"),
-        (("audit", "--join-only", "--", "python", "train.py"), "typed with detctl record --join"),
+        (("audit", "--join-only", "--", "python", "train.py"), "give the command to detctl record --join"),
         (("audit", "--join-only", "--machines", "gpu1", "--set", "lr=1"), "lr"),
     ):
         done = house.detctl(*command, cwd=project)

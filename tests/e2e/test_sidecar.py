@@ -132,7 +132,7 @@ def test_where_no_training_comes_the_recorder_is_interrupted_and_gives_its_run_b
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--attach", "SHARED", "--", "python", "train.py"), "goes without a command"),
+        (("--attach", "SHARED", "--", "python", "train.py"), "does not go with a command"),
         (("--attach", "SHARED", "-o", "elsewhere"), "must lie in"),
         (("--attach", "nowhere"), "nowhere"),
     ],

@@ -37,7 +37,7 @@ TEXT = (
     (r"\bparted\b|\b(they|runs?|twins?|arms?|configurations?|values?|machines?|that|which|first|what|where) parts?\b",
      "diverge"),
     (r"\b(anew)\b", "again"), (r"\bby itself\b", "automatically, alone"), (r"\bof ours\b", "our"),
-    (r"\b(is|are|was|were) no (?!(more|longer|less|one|such|way|need|room|other|difference|space)\b)[a-z]", "is not a"),
+    (r"(?<!there )\b(is|are|was|were) no (?!(more|longer|less|one|such|way|need|room|other|difference|space)\b)[a-z]", "is not a"),
     (r"\bcarr(y|ies|ied) on to\b", "propagates to"), (r"\bpeel(s|ed)?\b", "remove one by one"), (r"\bshams?\b", "control run"),
     (r"\bculprits?\b", "first divergent operation"), (r"\binert\b", "no-op"), (r"\bstrays?\b", "orphaned"),
     (r"\bsoundness\b|\b(is|are|run|runs) sound\b", "complete, completeness"), (r"(?<!\.)\barms?\b", "configuration"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detctl_proto.credentials import KEY, TOKEN
+from platformdirs import user_config_path, user_state_path
 
 from detctl_agent.catalog.place_values import allowed_places, check_value, subject_of
 from detctl_agent.catalog.roots import is_of_system, real_path, root_problem
@@ -45,10 +46,7 @@ class Private:
     def of_agent(cls, catalog: Path, state: Path | None, *credentials: Path | None) -> Private:
         """The private paths of an agent with this catalog and state folder. credentials: folders or files that it uses."""
         given = [path for path in (state, *credentials) if path is not None]
-        config, states = (
-            Path(os.environ.get(variable) or home).expanduser() / "detctl"
-            for variable, home in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_STATE_HOME", "~/.local/state"))
-        )
+        config, states = user_config_path("detctl"), user_state_path("detctl")
         tools = [Path(text).expanduser() for text in OF_TOOLS]
         if runtime := os.environ.get("XDG_RUNTIME_DIR"):
             tools += [Path(runtime) / "podman", Path(runtime) / "docker.sock"]  # of rootless engines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import grpc.aio
 from detctl_proto.addresses import is_loopback, join_address, split_address
 from detctl_proto.call_metadata import MACHINE_KEY, bearer
 from detctl_proto.credentials import TOKEN, CredentialsError, read_folder, read_private
+from platformdirs import user_state_path
 
 from detctl_agent.errors import AgentError
 
@@ -60,8 +60,7 @@ class Endpoint:
         if all(target.startswith("unix:") for target in self.targets):
             return ""
         # A coordinator of the same user puts it there.
-        state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-        return read_token(Path(state).expanduser() / "detctl" / "token", may_be_missing=True)
+        return read_token(user_state_path("detctl") / TOKEN, may_be_missing=True)
 
 
 def read_token(path: Path | None, *, may_be_missing: bool = False) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from detctl_proto.credentials import CredentialsError, read_private
 from detctl_proto.redaction import KEY_BYTES, RecordingKey
+from platformdirs import user_state_path
 
 from detctl_agent.errors import AgentError
 
 
 def key_path() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "detctl" / "recording-key"
+    return user_state_path("detctl") / "recording-key"
 
 
 @cache

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from detctl_proto.names import is_name
+from platformdirs import user_state_path
 
 from detctl_agent import logs
 from detctl_agent.errors import AgentError
@@ -21,8 +22,7 @@ log = logs.logger("state")
 
 def default_state(name: str) -> Path:
     """`$XDG_STATE_HOME/detctl/agents/<name>`."""
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(base).expanduser() / "detctl" / "agents" / name
+    return user_state_path("detctl") / "agents" / name
 
 
 class StateFolder:

@@ -1,4 +1,4 @@
-"""One audit from its start to its verdict, whoever runs the coordinator."""
+"""Follows an audit from its start to its verdict, with any coordinator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from detctl_cli.service.client import Coordinator
 
 
 def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
-    """Starts the audit and says what the coordinator warned of."""
+    """Starts the audit and shows the warnings of the coordinator. Returns the plan, with the audit's id."""
     plan = coordinator.start(request)
     for warning in plan.warnings:
         note(f"warning: {clean(warning)}")
@@ -24,14 +24,14 @@ def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_
 
 
 def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress) -> dict[str, object]:
-    """Shows progress up to the verdict and returns it. Ctrl-C and SIGTERM cancel the audit and go on to the caller."""
+    """Shows progress until there is a verdict, and returns it. Ctrl-C and SIGTERM cancel the audit and are raised again."""
 
     def gone(why: str) -> None:
-        where = f"the coordinator at {coordinator.address}"
-        progress.say(f"{f'{where} says: {why}' if why else f'{where} is gone'}; trying again for {wait_s:.0f} s")
+        problem = f"reports: {why}" if why else "does not answer"
+        progress.log(f"the coordinator at {coordinator.address} {problem}; trying again for {wait_s:.0f} s")
 
     def back() -> None:
-        progress.say("the coordinator is back")
+        progress.log("the coordinator answers again")
 
     last = audits_pb2.AuditProgress()
     try:
@@ -43,13 +43,13 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
         try:
             coordinator.cancel(audit_id)
         except CliError as problem:
-            note(f"it may go on: {clean(problem.message)}")
+            note(f"the audit may continue, since it could not be cancelled: {clean(problem.message)}")
         raise
     except CliError as problem:
         if problem.code == "not-found" and last.state:
             raise CliError(
                 "lost",
-                f"the coordinator at {coordinator.address} has lost audit {audit_id}: its store was emptied, deleted or exchanged",
+                f"the coordinator at {coordinator.address} has lost audit {audit_id}: its store was emptied, deleted or replaced",
                 "start the audit again",
                 Exit.UNVERIFIED,
             ) from None
@@ -72,13 +72,16 @@ def finish(
     quiet: bool = False,
     explain: str | None = "",
 ) -> Exit:
-    """Follows an audit to its verdict and reports it. explain: the command that would try its causes, where
-    it is no `detctl explain`; None: nothing could."""
+    """Follows an audit to its verdict, reports it and returns the exit code.
+
+    if_unverified: hints for an unverified outcome. explain: the command that confirms causes, if it is not
+    `detctl explain`; None if no command can.
+    """
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
-    tried = verdict.get("explained") or verdict.get("experiments")
-    if explain is not None and verdict.get("outcome") == "different" and not tried:
-        steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms causes by experiment)")
+    explained = verdict.get("explained") or verdict.get("experiments")
+    if explain is not None and verdict.get("outcome") == "different" and not explained:
+        steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms the causes by experiment)")
     if verdict.get("outcome") == "unverified":
         steps += if_unverified or []
     return report_verdict(verdict, form, steps)

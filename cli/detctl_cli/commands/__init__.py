@@ -1,20 +1,24 @@
-"""The command line: a group that imports a command's file when it is asked for."""
+"""The command line: a group that imports a command's file when that command is used."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from importlib import import_module
 
 import rich_click as click
 
-from detctl_cli.commands.options import Settings
+from detctl_cli.commands.options import service_options
 
-# Order of the help page: the order in which people need them.
-_COMMANDS = (
-    "audit", "explain", "compare", "zoom", "record", "doctor", "kat", "audits", "runs", "machines", "show", "log", "machine",
-    "token", "ca",
-)  # fmt: skip
-_ADMIN = ("machine", "token", "ca")
+# The panels of the help page, and the commands in each, in the order in which people need them.
+_PANELS = {
+    "Find out why": ("audit", "explain", "doctor", "kat"),
+    "Recordings": ("record", "compare", "zoom"),
+    "Service": ("machines", "audits", "runs", "show", "log"),
+    "Administration": ("machine", "token", "ca"),
+}
+_COMMANDS = tuple(name for names in _PANELS.values() for name in names)
+_ALIASES = {"selfcheck": "kat"}
 
 
 class LazyGroup(click.RichGroup):
@@ -24,9 +28,10 @@ class LazyGroup(click.RichGroup):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = _ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in _COMMANDS:
             return None
-        folder = "detctl_cli.commands.admin" if cmd_name in _ADMIN else "detctl_cli.commands"
+        folder = "detctl_cli.commands.admin" if cmd_name in _PANELS["Administration"] else "detctl_cli.commands"
         command = import_module(f"{folder}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -35,10 +40,10 @@ class LazyGroup(click.RichGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if name not in _COMMANDS and not name.startswith("-"):
-            near = difflib.get_close_matches(name, _COMMANDS, n=1)
-            guess = f"did you mean {near[0]}?" if near else f"commands: {', '.join(_COMMANDS)}"
-            raise click.UsageError(f"no such command {name!r}; {guess}", ctx)
+        if name not in (*_COMMANDS, *_ALIASES) and not name.startswith("-"):
+            near = difflib.get_close_matches(name, (*_COMMANDS, *_ALIASES), n=1)
+            guess = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(_COMMANDS)}"
+            raise click.UsageError(f"there is no command {name!r}; {guess}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -55,17 +60,34 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _command_panels(function: Callable[..., None]) -> Callable[..., None]:
+    for title, names in reversed(_PANELS.items()):
+        function = click.command_panel(title, commands=list(names), column_types=["name_with_aliases", "help"])(
+            function
+        )
+    return function
+
+
+_SETTINGS = {
+    "help_option_names": ["-h", "--help"],
+    # By hand, since click.rich_config imports rich, for which `detctl --version` has no use.
+    "rich_help_config": {
+        "options_table_column_types": ["required", "opt_short", "opt_long", "metavar_short", "help"],
+        "text_paragraph_linebreaks": "\n\n",
+        "padding_helptext_first_line": (0, 0, 1, 0),
+        "delimiter_comma": ", ",
+    },
+}
+
+
+@click.group(cls=LazyGroup, context_settings=_SETTINGS)
+@_command_panels
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
-@click.option("--coordinator", metavar="ADDRESS", help="HOST:PORT or unix:PATH; over DETCTL_COORDINATOR and the file.")
-@click.option("--token-file", metavar="FILE", help="The coordinator's token; over DETCTL_TOKEN_FILE and the file.")
-@click.option("--tls", metavar="DIR", help="Certificate, key, authority, token; over DETCTL_TLS and the file.")
-@click.pass_context
-def detctl(ctx: click.Context, coordinator: str | None, token_file: str | None, tls: str | None) -> None:
-    """Why are two trainings that should be identical not? detctl answers by experiment.
+@service_options
+def detctl() -> None:
+    """Find out why two trainings that should be identical are not. detctl answers by experiment.
 
     Exit codes: 0 identical, 1 different, 2 trouble, 3 unverified, 130 interrupted.
 
     Example: detctl audit -- python train.py --seed 0
     """
-    ctx.obj = Settings(coordinator, token_file, tls)

@@ -6,225 +6,135 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
-from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
-from detctl_proto.limits import TWINS_DEFAULT, TWINS_MAX
+from detctl_proto.run_labels import DEFAULT_ENVIRONMENT
 
+from detctl_cli.audits.options import WAIT_S, AuditOptions, AuditWaiting, CommandRuns
 from detctl_cli.commands.options import (
-    WAIT_S,
     DashCommand,
+    VerdictOutput,
     command_after_dashes,
     configured,
-    experiment_options,
-    html_option,
-    json_option,
-    names,
     not_configured,
     service_options,
     settings,
-    verbose_option,
-    wait_option,
 )
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.option_groups import option_groups
 
 if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditPlan, AuditRequest
 
-    from detctl_cli.audits.request import AuditOptions
-    from detctl_cli.reporters.verdict import Form
     from detctl_cli.service.client import Coordinator
 
 
-@click.command(
-    "audit", cls=DashCommand, short_help="Train twins on machines, or a command here, and say where they part."
-)
+@click.command("audit", cls=DashCommand, short_help="Run identical trainings, and report where and why they diverge.")
 @click.argument("recipe", required=False)
-@click.option("--machines", metavar="A,B", help="The machines that train.")
-@click.option(
-    "--twins",
-    type=click.IntRange(1, TWINS_MAX),
-    default=TWINS_DEFAULT,
-    show_default=True,
-    help="Runs of each arm on each machine.",
-)
-@click.option("--steps", metavar="A:B", help="Compare steps A to B-1; 0:32 by default.")
-@click.option("--to-end", is_flag=True, help="Compare up to the end of training.")
-@click.option("--environments", metavar="A,B", help="Environments of the machines' catalogs; default: default.")
-@click.option(
-    "--set",
-    "set_",
-    metavar="NAME=V",
-    multiple=True,
-    help="For all runs: a parameter, env:VAR or an intervention.",
-)
-@click.option("--vary", metavar="NAME=V,W", multiple=True, help="Compare across these values.")
-@click.option("--level", type=click.Choice(LEVELS), default=DEFAULT_LEVEL, show_default=True, help="How fine.")
-@click.option(
-    "--zoom/--no-zoom",
-    default=True,
-    show_default=True,
-    help="Where runs part in what is computed, run that step again at level op and name the operation.",
-)
-@click.option(
-    "--explain",
-    is_flag=True,
-    help="Confirm causes by experiments: two more runs, and two for each setting in which the arms differ.",
-)
-@experiment_options
-@click.option(
-    "--budget",
-    metavar="SHARE",
-    help="Share of step time that the probe may take, as 2%: it leaves out what costs more.",
-)
-@click.option(
-    "--copy", "copy", is_flag=True, help="With --: each run in its own copy of this folder (default for twins)."
-)
-@click.option("--in-place", is_flag=True, help="With --: all runs in this folder itself.")
-@click.option(
-    "--timeout", "timeout_s", metavar="SECONDS", type=click.IntRange(1), help="With --: end a run after that."
-)
-@click.option(
-    "--join-only",
-    is_flag=True,
-    help="No agent trains: wait for `detctl record --join`, typed on each machine; RECIPE is a name for it.",
-)
-@click.option(
-    "--joiners",
-    metavar="A,B",
-    help="With --join-only: names of others' tokens with which its runs may be trained; yours always may.",
-)
-@click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
-@click.option("--detach", is_flag=True, help="Start, print the audit's id, and do not wait.")
-@click.option("--attach", metavar="AUDIT", help="Wait for an audit that was started before.")
-@wait_option
-@html_option
-@verbose_option
-@json_option
+@option_groups(options=AuditOptions, local=CommandRuns, waiting=AuditWaiting, output=VerdictOutput)
 @service_options
 def command(
-    recipe: str | None,
-    machines: str | None,
-    twins: int,
-    steps: str | None,
-    to_end: bool,
-    environments: str | None,
-    set_: tuple[str, ...],
-    vary: tuple[str, ...],
-    level: str,
-    budget: str | None,
-    zoom: bool,
-    explain: bool,
-    budget_runs: int | None,
-    self_test: bool,
-    copy: bool,
-    in_place: bool,
-    timeout_s: int | None,
-    join_only: bool,
-    joiners: str | None,
-    dry_run: bool,
-    detach: bool,
-    attach: str | None,
-    wait_s: float,
-    html: Path | None,
-    verbose: bool,
-    as_json: bool,
+    recipe: str | None, options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: VerdictOutput
 ) -> Exit:
-    """Train twins of RECIPE on machines and say where, why and from which origin they part.
+    """Run trainings that should be identical (twins), and report where, why and from which origin they diverge.
 
-    With `--`, the command that follows is trained here, without any service; its data stays in ./.detctl.
+    RECIPE names a training in the catalogs of the machines. To audit a command instead, write it after `--`: it runs
+    on this machine without a coordinator, and its data stays in ./.detctl.
 
-    Examples: detctl audit digits --machines gpu1,gpu2 --vary workers=0,2
-
-    detctl audit --twins 2 -- python train.py --seed 0
-
-    detctl audit bert --join-only --machines gpu1,gpu2 --twins 2
+    \b
+    Examples:
+      detctl audit -- python train.py --seed 0
+      detctl audit --twins 2 --vary workers=0,2 -- python train.py
+      detctl audit digits --machines gpu1,gpu2
+      detctl audit bert --join-only --machines gpu1,gpu2 --twins 2
     """
-    from detctl_cli.audits.flow import finish, start
-    from detctl_cli.audits.request import AuditOptions
-    from detctl_cli.audits.window import share_of
-    from detctl_cli.reporters.verdict import Form
-
-    form = Form(as_json, verbose, html)
-    options = AuditOptions(
-        twins, steps, to_end, tuple(names(environments)), set_, vary, level, share_of(budget), zoom, explain,
-        budget_runs or 0, self_test, join_only, names(joiners),
-    )  # fmt: skip
     typed = command_after_dashes()
-    if join_only:
-        if typed is not None or attach:
-            raise UsageError("--join-only goes with --machines alone", "the command is typed with detctl record --join")
+    if options.joining.join_only:
+        if typed is not None or waiting.attach:
+            raise UsageError(
+                "--join-only does not take a command or --attach", "give the command to detctl record --join"
+            )
         recipe = recipe or "joined"
-    elif joiners:
-        raise UsageError("--joiners goes with --join-only")
-    _check_fits(typed, recipe, machines, attach, copy=copy, in_place=in_place, detach=detach, timeout_s=timeout_s)
-    if attach:
-        with configured() as coordinator:
-            return finish(coordinator, attach, wait_s, form)
+    elif options.joining.joiners:
+        raise UsageError("--joiners is given without --join-only", "add --join-only")
+    if waiting.attach:
+        return _attach(recipe, typed, options, waiting, output)
     if typed is not None:
-        return _local(typed, options, copy, in_place, timeout_s, dry_run, form)
+        _check_local(typed, recipe, options, local, waiting)
+        return _audit_command(typed, options, local, waiting, output)
+    return _audit_recipe(_checked_recipe(recipe, options, local), options, waiting, output)
+
+
+def _attach(
+    recipe: str | None, typed: list[str] | None, options: AuditOptions, waiting: AuditWaiting, output: VerdictOutput
+) -> Exit:
+    from detctl_cli.audits.flow import finish
+
+    if recipe or typed is not None or options.runs.machines:
+        raise UsageError("--attach does not take a recipe, a command or machines", "write detctl audit --attach AUDIT")
+    assert waiting.attach is not None
+    with configured() as coordinator:
+        return finish(coordinator, waiting.attach, waiting.wait_s, output.form())
+
+
+def _check_local(
+    typed: list[str], recipe: str | None, options: AuditOptions, local: CommandRuns, waiting: AuditWaiting
+) -> None:
+    if not typed:
+        raise UsageError("there is no command after --", "for example: detctl audit -- python train.py")
+    if recipe:
+        raise UsageError(f"both a recipe ({recipe}) and a command after -- are given", "leave one of them out")
+    if options.runs.machines:
+        raise UsageError(
+            "--machines does not go with a command after --, which runs on this machine", "machines run recipes"
+        )
+    if waiting.detach:
+        raise UsageError(
+            "--detach does not go with a command after --, whose coordinator ends with this command",
+            "leave --detach out",
+        )
+    if local.copy and local.in_place:
+        raise UsageError("--copy and --in-place exclude each other", "leave one of them out")
+    if options.runs.environments not in ([], [DEFAULT_ENVIRONMENT]):
+        raise UsageError(
+            "--environments does not go with a command after --, which runs in this environment",
+            "machines with a catalog have environments",
+        )
+
+
+def _checked_recipe(recipe: str | None, options: AuditOptions, local: CommandRuns) -> str:
+    """Returns the recipe. Raises CliError if the options do not fit one."""
+    if local.given():
+        raise UsageError("--copy, --in-place and --timeout go with a command after --", "recipes set their own")
+    if not recipe:
+        raise UsageError("neither a recipe nor a command after -- is given", "detctl audit -- python train.py")
+    if settings().config().coordinator is None:
+        # Catalogs lie on machines, which only a coordinator knows.
+        example = f"python {recipe}" if Path(recipe).suffix == ".py" else "python train.py"
+        raise not_configured(f"or run a command here: detctl audit -- {example}")
+    if not options.runs.machines:
+        raise UsageError("no machine is given", "add --machines NAME,NAME; detctl machines lists them")
+    return recipe
+
+
+def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, output: VerdictOutput) -> Exit:
+    from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
 
-    request = request_of(options, recipe or "", names(machines))
+    request = request_of(options, recipe, options.runs.machines)
     with configured() as coordinator:
-        if dry_run:
-            return _show_plan(coordinator, request, as_json)
+        if options.runs.dry_run:
+            return _show_plan(coordinator, request, output.as_json)
         plan = start(coordinator, request)
-        audit_id = plan.audit_id
-        if join_only:
-            _tell_joins(plan)
-        if detach:
-            return _detached(audit_id, as_json)
-        return finish(coordinator, audit_id, wait_s, form, explain=None if join_only else "")
+        if options.joining.join_only:
+            _explain_how_to_join(plan)
+        if waiting.detach:
+            return _detached(plan.audit_id, output.as_json)
+        explain = None if options.joining.join_only else ""
+        return finish(coordinator, plan.audit_id, waiting.wait_s, output.form(), explain=explain)
 
 
-def _check_fits(
-    typed: list[str] | None,
-    recipe: str | None,
-    machines: str | None,
-    attach: str | None,
-    *,
-    copy: bool,
-    in_place: bool,
-    detach: bool,
-    timeout_s: int | None,
-) -> None:
-    if attach:
-        if recipe or typed is not None or machines:
-            raise UsageError("--attach AUDIT takes no recipe, command or machines")
-        return
-    if typed is not None:
-        if not typed:
-            raise UsageError("no command after --", "for example: detctl audit -- python train.py")
-        if recipe:
-            raise UsageError(f"both a recipe ({recipe}) and a command after --", "leave one out")
-        if machines:
-            raise UsageError("--machines does not go with a command after --: it runs here", "machines run recipes")
-        if detach:
-            raise UsageError("--detach does not go with a command after --: its coordinator ends with this command")
-        if copy and in_place:
-            raise UsageError("--copy and --in-place exclude each other")
-        return
-    if copy or in_place or timeout_s is not None:
-        raise UsageError("--copy, --in-place and --timeout go with a command after --", "recipes have their own")
-    if not recipe:
-        raise UsageError("say what to train: a recipe, or a command after --", "detctl audit -- python train.py")
-    if settings().config().coordinator is None:
-        # The recipe lies in a catalog of machines that only a coordinator knows.
-        script = Path(recipe)
-        example = f"python {recipe}" if script.suffix == ".py" else "python train.py"
-        raise not_configured(f"or train here: detctl audit -- {example}")
-    if not names(machines):
-        raise UsageError("say where: --machines NAME,NAME", "detctl machines lists them")
-
-
-def _local(
-    typed: list[str],
-    options: AuditOptions,
-    copy: bool,
-    in_place: bool,
-    timeout_s: int | None,
-    dry_run: bool,
-    form: Form,
+def _audit_command(
+    typed: list[str], options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: VerdictOutput
 ) -> Exit:
     from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
@@ -233,31 +143,32 @@ def _local(
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
 
     if (config := settings().config()).coordinator is not None:
-        note(f"a command after -- runs here; {config.source} ({config.coordinator}) is not asked")
-    if options.environments not in ((), ("default",)):
-        raise UsageError("--environments needs a catalog: a command after -- runs in this environment")
+        note(f"the command runs on this machine; the coordinator of {config.source} ({config.coordinator}) is not used")
     request_of(options, "checked", ["before-anything-starts"])
-    single = options.twins * options.arms() == 1
-    in_copy = copy or (not in_place and not single)
-    recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=timeout_s or TIMEOUT_S, given=options.given())
+    variation = options.variation
+    single = options.runs.twins * variation.configurations() == 1
+    in_copy = local.copy or (not local.in_place and not single)
+    recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=local.timeout_s or TIMEOUT_S, given=variation.given())
     with local_machine(catalog_toml(recipe)) as (coordinator, machine):
         request = request_of(options, recipe.name, [machine])
-        if dry_run:
-            return _show_plan(coordinator, request, form.as_json)
+        if options.runs.dry_run:
+            return _show_plan(coordinator, request, output.as_json)
         audit_id = start(coordinator, request).audit_id
-        hints = (
-            ["each run trained in a copy of this folder without ignored files; --in-place trains in it"]
-            if in_copy
-            else []
+        hint = "each run had its own copy of this folder, without files that git ignores; --in-place runs in the folder"
+        return finish(
+            coordinator,
+            audit_id,
+            WAIT_S,
+            output.form(),
+            if_unverified=[hint] if in_copy else [],
+            quiet=stderr_is_a_file_in(Path.cwd()),
+            explain="detctl audit --explain -- …",
         )
-        again = "detctl audit --explain -- …"
-        quiet = stderr_is_a_file_in(Path.cwd())
-        return finish(coordinator, audit_id, WAIT_S, form, if_unverified=hints, quiet=quiet, explain=again)
 
 
 def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters.plan import print_plan
+    from detctl_cli.reporters.plan import write_plan
 
     plan = coordinator.plan(request)
     if as_json:
@@ -266,24 +177,24 @@ def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -
             {"schema": "detctl.plan/v1", "recipe": request.recipe, "runs": runs, "warnings": list(plan.warnings)}
         )
     else:
-        print_plan(plan, request.recipe, console())
+        write_plan(plan, request.recipe, console())
     return Exit.IDENTICAL
 
 
-def _tell_joins(plan: AuditPlan) -> None:
-    """What to type where; on stderr, since the verdict is what goes to stdout."""
+def _explain_how_to_join(plan: AuditPlan) -> None:
+    """Writes the commands for each machine to stderr; stdout is for the verdict."""
     from collections import Counter
 
     from detctl_cli.output.clean import clean
     from detctl_cli.output.terminal import note
 
-    note(f"audit {clean(plan.audit_id)} waits for its runs:")
-    arms = Counter((run.machine, run.label.split("/")[1]) for run in plan.runs)
-    several = len({environment for _, environment in arms}) > 1
-    for (machine, environment), count in arms.items():
-        words = f"--machine {clean(machine)}" + (f" --environment {clean(environment)}" if several else "")
+    note(f"audit {clean(plan.audit_id)} waits for its runs; start them with:")
+    counts = Counter((run.machine, run.label.split("/")[1]) for run in plan.runs)
+    several = len({environment for _, environment in counts}) > 1
+    for (machine, environment), count in counts.items():
+        where = f"--machine {clean(machine)}" + (f" --environment {clean(environment)}" if several else "")
         times = f"{count} times" if count > 1 else "once"
-        note(f"  on {clean(machine)}, {times}: detctl record --join {clean(plan.audit_id)} {words} -- COMMAND")
+        note(f"  on {clean(machine)}, {times}: detctl record --join {clean(plan.audit_id)} {where} -- COMMAND")
 
 
 def _detached(audit_id: str, as_json: bool) -> Exit:
@@ -294,5 +205,5 @@ def _detached(audit_id: str, as_json: bool) -> Exit:
         write_json({"schema": "detctl.audit/v1", "audit": audit_id})
     else:
         click.echo(clean(audit_id))
-        note(f"to wait for the verdict: detctl audit --attach {clean(audit_id)}")
+        note(f"to wait for the verdict, run: detctl audit --attach {clean(audit_id)}")
     return Exit.IDENTICAL

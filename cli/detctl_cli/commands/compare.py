@@ -3,105 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import rich_click as click
 
-from detctl_cli.commands.options import html_option, json_option, names, service, service_options, verbose_option
+from detctl_cli.audits.options import split_names
+from detctl_cli.commands.options import VerdictOutput, service, service_options
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
 from detctl_cli.local.checkpoints import compare_checkpoints, is_checkpoint
+from detctl_cli.option_groups import option, option_groups
 
 if TYPE_CHECKING:
     from detctl_cli.reporters.verdict import Form
 
 
-@click.command("compare", short_help="Compare what exists: runs of machines or by id, two folders, two checkpoints.")
+@dataclass(frozen=True)
+class StoredRuns:
+    """Which of the runs that a coordinator has are compared."""
+
+    PANEL: ClassVar[str] = "Runs of a coordinator"
+    machines: list[str] = option(
+        "--machines", metavar="A,B", callback=split_names, help="Compare the latest runs that these machines share."
+    )
+    recipe: str = option("--recipe", metavar="NAME", default="", help="With --machines: compare runs of this recipe.")
+    audit_id: str = option("--audit", metavar="ID", default="", help="Compare the runs of this audit.")
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """How checkpoints are read."""
+
+    PANEL: ClassVar[str] = "Checkpoints"
+    python: str | None = option(
+        "--python",
+        metavar="PROGRAM",
+        help="Python interpreter that has torch. The default is the first python on PATH.",
+    )
+    allowed: tuple[str, ...] = option(
+        "--allow-class",
+        metavar="MODULE.CLASS",
+        multiple=True,
+        help="Class that a torch.save file may contain. Allow classes only for files that you trust.",
+    )
+
+
+@click.command("compare", short_help="Compare recordings, runs or checkpoints that exist.")
 @click.argument("things", metavar="[RUN RUN... | DIR DIR... | CKPT CKPT]", nargs=-1)
-@click.option("--machines", metavar="A,B", help="The latest runs that these machines share.")
-@click.option("--recipe", metavar="NAME", default="", help="With --machines: runs of this recipe.")
-@click.option("--audit", "audit_id", metavar="ID", default="", help="Runs of this audit.")
-@click.option(
-    "--python", metavar="PROGRAM", help="For checkpoints: an interpreter that has torch; default: python on PATH."
-)
-@click.option(
-    "--allow-class",
-    "allowed",
-    metavar="MODULE.CLASS",
-    multiple=True,
-    help="For checkpoints: a class that a torch.save file may hold; give it for files that you trust.",
-)
-@html_option
-@verbose_option
-@json_option
+@option_groups(stored=StoredRuns, checkpoints=Checkpoints, output=VerdictOutput)
 @service_options
-def command(
-    things: tuple[str, ...],
-    machines: str | None,
-    recipe: str,
-    audit_id: str,
-    python: str | None,
-    allowed: tuple[str, ...],
-    html: Path | None,
-    verbose: bool,
-    as_json: bool,
-) -> Exit:
-    """Compare runs that exist, and say where, why and from which origin they part.
+def command(things: tuple[str, ...], stored: StoredRuns, checkpoints: Checkpoints, output: VerdictOutput) -> Exit:
+    """Compare runs that exist, and report where, why and from which origin they diverge.
 
-    Folders are those of `detctl record`; they need no service. Neither do checkpoints: files of torch.save and
-    safetensors, and folders of torch.distributed.checkpoint or of safetensors shards, compared by content.
+    RUN is the id of a run that a coordinator has. DIR is a folder that `detctl record` made. CKPT is a checkpoint: a
+    file of torch.save or safetensors, or a folder of torch.distributed.checkpoint or of safetensors shards. Folders
+    and checkpoints are compared on this machine, without a coordinator.
 
-    Examples: detctl compare --machines gpu1,gpu2 --recipe digits
-
-    detctl compare check1 check2
-
-    detctl compare monday/last.ckpt tuesday/last.ckpt
+    \b
+    Examples:
+      detctl compare check1 check2
+      detctl compare monday/last.ckpt tuesday/last.ckpt
+      detctl compare --machines gpu1,gpu2 --recipe digits
     """
-    from detctl_cli.reporters.verdict import Form
+    if stored.recipe and stored.audit_id:
+        raise UsageError("--recipe and --audit exclude each other", "leave --recipe out: an audit has one recipe")
+    if not things:
+        return _compare_stored(stored, output.form())
+    if stored.machines or stored.recipe or stored.audit_id:
+        raise UsageError(
+            "runs, folders or checkpoints do not go with --machines, --recipe or --audit", "leave these options out"
+        )
+    if len(things) < 2:
+        raise UsageError(f"only {things[0]} is given", "name two runs, two folders or two checkpoints")
+    if any(is_checkpoint(Path(thing)) for thing in things):
+        _check_checkpoints(things)
+        if output.html is not None:
+            raise UsageError("--html does not show checkpoints, only verdicts of runs", "use --json")
+        return compare_checkpoints(things, checkpoints.python, checkpoints.allowed, as_json=output.as_json)
+    return _compare_things(things, output.form())
 
-    form = Form(as_json, verbose, html)
-    chosen = names(machines)
-    if machines is not None and len(chosen) < 1:
-        raise UsageError("--machines names no machine")
-    if recipe and audit_id:
-        raise UsageError("--recipe and --audit exclude each other", "an audit has one recipe")
-    if things:
-        if chosen or recipe or audit_id:
-            raise UsageError("runs or folders do not go with --machines, --recipe or --audit")
-        if len(things) < 2:
-            raise UsageError(f"one thing to compare ({things[0]})", "name two runs, two folders or two checkpoints")
-        if any(is_checkpoint(Path(thing)) for thing in things):
-            _check_checkpoints(things)
-            if html is not None:
-                raise UsageError("--html shows verdicts of runs, not checkpoints", "--json goes with both")
-            return compare_checkpoints(things, python, allowed, as_json=as_json)
-        return _compare_things(things, form)
-    if not chosen and not audit_id:
-        raise UsageError("say what to compare: --machines A,B, --audit ID, two runs or two folders")
-    if chosen and len(chosen) < 2 and not audit_id:
-        raise UsageError(f"--machines names one machine ({chosen[0]})", "name two; twins of one: --audit ID")
+
+def _compare_stored(stored: StoredRuns, form: Form) -> Exit:
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
+    if not stored.machines and not stored.audit_id:
+        raise UsageError("nothing to compare is given", "name --machines A,B, --audit ID, two runs or two folders")
+    if len(stored.machines) == 1 and not stored.audit_id:
+        raise UsageError(
+            f"--machines names only one machine ({stored.machines[0]})", "name two; for twins of one use --audit ID"
+        )
     with service() as coordinator:
-        text = coordinator.compare(CompareRequest(machines=chosen, recipe=recipe, audit_id=audit_id))
+        request = CompareRequest(machines=stored.machines, recipe=stored.recipe, audit_id=stored.audit_id)
+        text = coordinator.compare(request)
     return report_verdict(parse_verdict(text), form)
 
 
 def _check_checkpoints(things: Sequence[str]) -> None:
     if len(things) > 2:
-        raise UsageError(f"{len(things)} checkpoints", "compare two at a time")
+        raise UsageError(f"{len(things)} checkpoints are given", "compare two at a time")
     for thing in things:
         path = Path(thing)
         if not path.exists():
-            raise CliError("not-found", f"{thing}: no such checkpoint")
+            raise CliError("not-found", f"{thing}: there is no such file or folder", "name two checkpoints")
         if not is_checkpoint(path):
             what = "a recording" if (path / "run.json").exists() else "neither a checkpoint nor a recording"
-            raise UsageError(f"{thing} is {what}, and the other one is a checkpoint", "compare two of a kind")
+            raise UsageError(f"{thing} is {what}, but the other one is a checkpoint", "compare two of the same kind")
     if _same_folder(*things):
-        raise UsageError(f"{things[0]} is named twice", "a checkpoint is always identical to itself")
+        raise UsageError(f"{things[0]} is named twice", "name two different checkpoints")
 
 
 def _compare_things(things: Sequence[str], form: Form) -> Exit:
@@ -110,17 +122,17 @@ def _compare_things(things: Sequence[str], form: Form) -> Exit:
     folders = [Path(thing) for thing in things]
     for number, thing in enumerate(things):
         if any(thing == other or _same_folder(thing, other) for other in things[:number]):
-            raise UsageError(f"{thing} is named twice", "a run is always identical to itself")
+            raise UsageError(f"{thing} is named twice", "name two different runs")
     named_folders = [thing for thing, folder in zip(things, folders, strict=True) if _means_a_folder(thing, folder)]
     if named_folders:
         for thing, folder in zip(things, folders, strict=True):
             if thing not in named_folders:
-                text = f"{thing} is no folder, and {named_folders[0]} is one"
+                text = f"{thing} is not a folder, but {named_folders[0]} is"
                 raise UsageError(text, "compare two folders or two runs")
             if not folder.is_dir():
                 from detctl_cli.recordings.folder import open_recording
 
-                open_recording(folder)  # says what is wrong with it
+                open_recording(folder)  # its error names the problem
         return _compare_folders(folders, form)
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
@@ -131,7 +143,7 @@ def _compare_things(things: Sequence[str], form: Form) -> Exit:
         if problem.code == "configuration":
             raise CliError(
                 "not-found",
-                f"{things[0]}: no such folder, and {problem.message} to look for a run of that name",
+                f"{things[0]}: there is no such folder, and {problem.message} that could have a run of that name",
                 problem.hint,
             ) from None
         raise
@@ -151,7 +163,7 @@ def _compare_folders(folders: Sequence[Path], form: Form) -> Exit:
 
 
 def _same_folder(thing: str, other: str) -> bool:
-    """Also by another spelling or through a link."""
+    """Returns whether two paths lead to the same folder, also through a link."""
     try:
         return Path(thing).samefile(other)
     except OSError:
@@ -159,5 +171,5 @@ def _same_folder(thing: str, other: str) -> bool:
 
 
 def _means_a_folder(thing: str, folder: Path) -> bool:
-    """Ids never hold a slash nor begin with a dot or a tilde."""
+    """Returns whether a word of the command line names a folder. Ids have no slash and start with a letter or digit."""
     return folder.exists() or "/" in thing or thing.startswith((".", "~"))

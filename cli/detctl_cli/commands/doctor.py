@@ -17,18 +17,29 @@ if TYPE_CHECKING:
     from detctl_cli.doctor.finding import Finding
 
 
-@click.command("doctor", short_help="Check a script and this environment for the usual reasons.")
+@click.command("doctor", short_help="Check a script and this environment for usual causes of divergence.")
 @click.argument("script", required=False, type=click.Path(path_type=Path))
-@click.option("--python", "python", metavar="PROGRAM", help="The interpreter that trains; default: python on PATH.")
+@click.option(
+    "--python",
+    "python",
+    metavar="PROGRAM",
+    help="Python interpreter that trains. The default is the first python on PATH.",
+)
 @json_option
 @service_options
 def command(script: Path | None, python: str | None, as_json: bool) -> Exit:
-    """Check what people check by hand: seeds, listings, sets, workers and switches in a script, and the environment.
+    """Check a training script and this environment for usual causes of divergence.
 
-    Reads SCRIPT and the local modules that it imports; runs nothing of them. A module that cannot be read is a warning.
-    Exits 0 without warnings, 1 with some, 2 where SCRIPT itself cannot be read.
+    detctl reads SCRIPT and the local modules that it imports, but runs none of them. It checks seeds, directory
+    listings, sets, workers and switches of torch, then environment variables, the interpreter and the coordinator.
 
-    Example: detctl doctor train.py --python .venv/bin/python
+    The exit code is 0 without warnings, 1 with warnings, and 2 if SCRIPT cannot be read. A module that cannot be read
+    is a warning.
+
+    \b
+    Examples:
+      detctl doctor
+      detctl doctor train.py --python .venv/bin/python
     """
     from detctl_cli.doctor.finding import Finding, in_order
     from detctl_cli.output.terminal import console, write_json
@@ -42,9 +53,9 @@ def command(script: Path | None, python: str | None, as_json: bool) -> Exit:
         program = load_program(script)
         files = [module.shown for module in program.modules]
         findings += check_program(program)
-        # What is not checked may hold anything: it counts as a warning.
+        # A file that is not checked may contain anything, so it counts as a warning.
         findings += [
-            Finding("warn", "unread-file", f"not checked: {one.why}", file=one.shown, line=one.line)
+            Finding("warn", "unread-file", f"the file was not checked: {one.why}", file=one.shown, line=one.line)
             for one in program.unread
         ]
     findings += _environment(python)
@@ -55,28 +66,28 @@ def command(script: Path | None, python: str | None, as_json: bool) -> Exit:
         document = {"files": files, "warnings": warnings, "findings": [finding.to_dict() for finding in findings]}
         write_json({"schema": "detctl.doctor/v1", **document})
     else:
-        from detctl_cli.reporters.doctor_text import print_findings
+        from detctl_cli.reporters.doctor_text import write_findings
 
-        print_findings(findings, files, console())
+        write_findings(findings, files, console())
     return Exit.DIFFERENT if warnings else Exit.IDENTICAL
 
 
 def _environment(python: str | None) -> Iterator[Finding]:
     from detctl_cli.doctor.finding import Finding
-    from detctl_cli.doctor.interpreter import ask_interpreter, check_interpreter, find_python
+    from detctl_cli.doctor.interpreter import check_interpreter, facts_of, find_python
     from detctl_cli.doctor.variables import check_variables
 
     program = find_python(python)
     has_cuda: bool | None = None
     if program is None:
-        yield Finding("info", "library-version", "no python on PATH to ask", "", "--python names one")
+        yield Finding("info", "library-version", "there is no python on PATH", "", "name one with --python")
     else:
         try:
-            facts = ask_interpreter(program)
+            facts = facts_of(program)
         except CliError as problem:
             if python is not None:
                 raise
-            yield Finding("info", "library-version", problem.message, "", "--python names another")
+            yield Finding("info", "library-version", problem.message, "", "name another one with --python")
         else:
             yield from check_interpreter(facts)
             torch = facts.get("torch")
@@ -89,9 +100,7 @@ def _coordinator() -> Iterator[Finding]:
 
     config = settings().config()
     if config.coordinator is None:
-        yield Finding(
-            "ok", "service", "no coordinator is configured", "audits of a command run here: detctl audit -- COMMAND"
-        )
+        yield Finding("ok", "service", "no coordinator is configured", "detctl audit -- COMMAND works without one")
         return
     from detctl_proto.v1.audits_pb2 import ListRequest
 
@@ -101,9 +110,8 @@ def _coordinator() -> Iterator[Finding]:
         with Coordinator(config) as coordinator:
             machines = coordinator.machines(ListRequest())
     except CliError as problem:
-        yield Finding("warn", "service", problem.message, f"named by {config.source}", problem.hint)
+        yield Finding("warn", "service", problem.message, f"{config.source} names it", problem.hint)
     else:
         here = sum(machine.connected for machine in machines)
-        yield Finding(
-            "ok", "service", f"the coordinator at {config.coordinator} answers", f"{here} machines are connected"
-        )
+        number = "1 machine is" if here == 1 else f"{here} machines are"
+        yield Finding("ok", "service", f"the coordinator at {config.coordinator} answers", f"{number} connected")

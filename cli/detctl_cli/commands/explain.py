@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import rich_click as click
 
-from detctl_cli.commands.options import (
-    configured,
-    experiment_options,
-    html_option,
-    json_option,
-    service_options,
-    verbose_option,
-    wait_option,
-)
+from detctl_cli.audits.options import Experiments, Waiting
+from detctl_cli.commands.options import VerdictOutput, configured, service_options
 from detctl_cli.exits import Exit
+from detctl_cli.option_groups import option_groups
 
 
 @click.command("explain", short_help="Confirm the causes of an audit by experiment.")
 @click.argument("audit", metavar="AUDIT")
-@experiment_options
-@wait_option
-@html_option
-@verbose_option
-@json_option
+@option_groups(experiments=Experiments, waiting=Waiting, output=VerdictOutput)
 @service_options
-def command(
-    audit: str, budget_runs: int | None, self_test: bool, wait_s: float, html: Path | None, verbose: bool, as_json: bool
-) -> Exit:
-    """Run an audit's arms again with settings made equal, and say which of them part the runs.
+def command(audit: str, experiments: Experiments, waiting: Waiting, output: VerdictOutput) -> Exit:
+    """Find out by experiment which settings make the runs of an audit diverge. AUDIT is the id of the audit.
 
-    First everything is made equal, then each setting in which the arms differ is released by itself. Runs that the audit has are used as
-    they are; after Ctrl-C the same command goes on where it was.
+    detctl first makes all settings equal and reruns each configuration. Then it restores one setting at a time. A
+    setting that alone makes the runs diverge is a confirmed cause. Existing runs are reused. After Ctrl-C, the same
+    command continues.
 
     Example: detctl explain 4c1f9e22
     """
     from detctl_proto.v1 import audits_pb2
 
     from detctl_cli.audits.flow import finish
-    from detctl_cli.reporters.verdict import Form
 
-    with configured("an audit of a command after -- ends with it: detctl audit --explain -- …") as coordinator:
+    hint = "for a command, write detctl audit --explain -- …: its audit ends with the command"
+    with configured(hint) as coordinator:
         coordinator.explain(
-            audits_pb2.ExplainRequest(audit_id=audit, budget_runs=budget_runs or 0, self_test=self_test)
+            audits_pb2.ExplainRequest(
+                audit_id=audit, budget_runs=experiments.budget_runs or 0, self_test=experiments.self_test
+            )
         )
-        return finish(coordinator, audit, wait_s, Form(as_json, verbose, html))
+        return finish(coordinator, audit, waiting.wait_s, output.form())

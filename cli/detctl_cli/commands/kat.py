@@ -1,4 +1,4 @@
-"""detctl kat [FILE …]"""
+"""detctl kat [FILE …], also called detctl selfcheck"""
 
 from __future__ import annotations
 
@@ -10,34 +10,40 @@ from detctl_cli.commands.options import json_option
 from detctl_cli.exits import Exit
 
 
-@click.command("kat", short_help="Known-answer test: does this machine compute what others do?")
+@click.command("kat", aliases=["selfcheck"], short_help="Check that this machine computes the same as other machines.")
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--python", metavar="PYTHON", help="The interpreter that has torch; default: python, else our own.")
+@click.option(
+    "--python",
+    metavar="PROGRAM",
+    help="Python interpreter that has torch. The default is the first python on PATH, then detctl's own.",
+)
 @json_option
 def command(files: tuple[Path, ...], python: str | None, as_json: bool) -> Exit:
-    """Compute sums, products, convolutions and random numbers of inputs that are the same everywhere, and compare the answers.
+    """Run the known-answer test: compute sums, products, convolutions and random numbers from fixed inputs.
 
-    Without FILE the answers of this machine are printed; --json makes a file of them. With files, this machine is left out and those
-    are sorted into classes of equal answers.
+    Machines that compute the same have equal answers. Without FILE, the test runs on this machine and its answers are
+    printed. With FILE, nothing runs: the answers in the files are compared, and machines with equal answers are listed
+    as one class.
 
-    Examples: detctl kat --json > gpu1.json
-
-    detctl kat gpu1.json gpu2.json
+    \b
+    Examples:
+      detctl kat --json > gpu1.json
+      detctl kat gpu1.json gpu2.json
     """
-    from detctl_cli.local.known_answers import asked, compared, read
+    from detctl_cli.local.known_answers import answer_here, compared, read
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters.known_answers import print_answers, print_classes
+    from detctl_cli.reporters.known_answers import write_answers, write_classes
 
     if not files:
-        document = asked(python)
+        document = answer_here(python)
         if as_json:
             write_json(document)
         else:
-            print_answers(document, console())
+            write_answers(document, console())
         return Exit.IDENTICAL
     result = compared({str(path): read(path) for path in files})
     if as_json:
         write_json(result)
     else:
-        print_classes(result, console())
+        write_classes(result, console())
     return Exit.IDENTICAL if len(result["classes"]) == 1 else Exit.DIFFERENT

@@ -6,23 +6,22 @@ import sys
 from typing import Any
 
 import rich_click as click
-from detctl_proto.limits import LIST_MAX
 
-from detctl_cli.commands.options import json_option, service, service_options
+from detctl_cli.commands.options import json_option, limit_option, service, service_options
 from detctl_cli.exits import Exit
 
 
-@click.command("log", short_help="Who asked for what on which machine, and how it ended.")
-@click.option("--audit", "audit_id", metavar="ID", default="", help="Only this audit.")
-@click.option("--machine", metavar="NAME", default="", help="Only this machine.")
-@click.option("--before", metavar="N", type=click.IntRange(1), default=None, help="Only entries below number N.")
+@click.command("log", short_help="Show who requested what on which machine, and how it ended.")
+@click.option("--audit", "audit_id", metavar="ID", default="", help="Show only entries about this audit.")
+@click.option("--machine", metavar="NAME", default="", help="Show only entries about this machine.")
 @click.option(
-    "--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True, help="At most so many, newest."
+    "--before", metavar="N", type=click.IntRange(1), default=None, help="Show only entries whose number is below N."
 )
+@limit_option("entries", 50)
 @json_option
 @service_options
 def command(audit_id: str, machine: str, before: int | None, limit: int, as_json: bool) -> Exit:
-    """Show the log, the newest entry first. It is only ever appended to.
+    """Show who requested what on which machine and how it ended, the newest entry first. Entries are never changed.
 
     Example: detctl log --machine gpu1 --limit 20
     """
@@ -30,7 +29,7 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
     from detctl_proto.v1.admin_pb2 import LogRequest
 
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters import lists
+    from detctl_cli.reporters.lists import write_log
 
     with service() as coordinator:
         entries = coordinator.log(LogRequest(audit_id=audit_id, machine=machine, before=before or 0, limit=limit))
@@ -41,16 +40,16 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
         }
         for one in entries
     ]  # fmt: skip
-    rows = redact_document(rows)  # entries of an earlier version hold parameters as they were asked
+    rows = redact_document(rows)  # entries of an earlier version contain parameters as they were requested
     if as_json:
         write_json({"schema": "detctl.log/v1", "entries": rows})
     else:
-        lists.print_log(rows, console())
+        write_log(rows, console())
     return Exit.IDENTICAL
 
 
 def _detail(text: str) -> dict[str, Any]:
-    """Of an entry; one that cannot be read says so, and the others are shown."""
+    """Returns the detail of an entry. One that cannot be read is replaced by the error, so that the others are shown."""
     from detctl_proto.outside_json import JsonError, parse_object
 
     try:

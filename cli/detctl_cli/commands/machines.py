@@ -11,15 +11,27 @@ from detctl_cli.exits import Exit
 POLL_S = 0.2
 
 
-@click.command("machines", short_help="List the machines that have an agent.")
-@click.option("--wait", "awaited", metavar="NAMES", default="", help="First wait until these are connected: gpu1,gpu2.")
+@click.command("machines", short_help="List the machines that can train.")
 @click.option(
-    "--timeout", "timeout_s", type=float, default=60, show_default=True, help="Seconds that --wait waits at most."
+    "--wait",
+    "awaited",
+    metavar="NAMES",
+    default="",
+    help="First wait until these machines are connected, such as gpu1,gpu2.",
+)
+@click.option(
+    "--timeout",
+    "timeout_s",
+    metavar="SECONDS",
+    type=float,
+    default=60,
+    show_default=True,
+    help="Longest time that --wait waits.",
 )
 @json_option
 @service_options
 def command(awaited: str, timeout_s: float, as_json: bool) -> Exit:
-    """List the machines that have an agent, connected or not, with their recipes and environments.
+    """List the machines that have an agent, with their recipes and environments, whether they are connected or not.
 
     Example: detctl machines --wait gpu1,gpu2
     """
@@ -28,7 +40,8 @@ def command(awaited: str, timeout_s: float, as_json: bool) -> Exit:
     from detctl_proto.v1.audits_pb2 import ListRequest
 
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters import lists
+    from detctl_cli.reporters.lists import write_machines
+    from detctl_cli.reporters.rows import machine_row
 
     names = {name for name in awaited.split(",") if name}
     end = time.monotonic() + timeout_s
@@ -41,13 +54,13 @@ def command(awaited: str, timeout_s: float, as_json: bool) -> Exit:
             if time.monotonic() >= end:
                 raise CliError(
                     "timeout",
-                    f"not connected after {timeout_s:g} s: {', '.join(sorted(missing))}",
-                    hint="start detctl-agent there",
+                    f"after {timeout_s:g} s these machines are not connected: {', '.join(sorted(missing))}",
+                    hint="start detctl-agent on them",
                 )
             time.sleep(POLL_S)
-        machines = [lists.machine_row(info) for info in found]
+        machines = [machine_row(info) for info in found]
     if as_json:
         write_json({"schema": "detctl.machines/v1", "machines": machines})
     else:
-        lists.print_machines(machines, console())
+        write_machines(machines, console())
     return Exit.IDENTICAL

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import rich_click as click
-from detctl_proto.limits import LIST_MAX
 
-from detctl_cli.commands.options import json_option, service, service_options
+from detctl_cli.commands.options import json_option, limit_option, service, service_options
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
 
-@click.group("runs", cls=click.RichGroup, invoke_without_command=True, short_help="List runs, or delete them.")
-@click.option("--audit", "audit_id", metavar="ID", default="", help="Only runs of this audit.")
-@click.option("--recipe", metavar="NAME", default="", help="Only runs of this recipe.")
-@click.option("--machine", metavar="NAME", default="", help="Only runs on this machine.")
-@click.option(
-    "--limit", type=click.IntRange(1, LIST_MAX), default=50, show_default=True, help="At most so many, newest."
-)
+@click.group("runs", cls=click.RichGroup, invoke_without_command=True, short_help="List runs or delete them.")
+@click.option("--audit", "audit_id", metavar="ID", default="", help="List only runs of this audit.")
+@click.option("--recipe", metavar="NAME", default="", help="List only runs of this recipe.")
+@click.option("--machine", metavar="NAME", default="", help="List only runs on this machine.")
+@limit_option("runs", 50)
 @json_option
 @service_options
 @click.pass_context
 def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit: int, as_json: bool) -> Exit:
-    """List runs, the newest first; `detctl runs delete` removes them with their data.
+    """List runs, the newest first. `detctl runs delete` deletes runs and their data.
 
     Example: detctl runs --machine gpu1 --limit 10
     """
@@ -30,26 +27,27 @@ def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit:
     from detctl_proto.v1.audits_pb2 import ListRequest
 
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters import lists
+    from detctl_cli.reporters.lists import write_runs
+    from detctl_cli.reporters.rows import run_row
 
     with service() as coordinator:
         request = ListRequest(audit_id=audit_id, recipe=recipe, machine=machine, limit=limit)
-        runs = [lists.run_row(info) for info in coordinator.runs(request)]
+        runs = [run_row(info) for info in coordinator.runs(request)]
     if as_json:
         write_json({"schema": "detctl.runs/v1", "runs": runs})
     else:
-        lists.print_runs(runs, console())
+        write_runs(runs, console())
     return Exit.IDENTICAL
 
 
 @command.command("delete", short_help="Delete runs and their data.")
 @click.argument("run_ids", metavar="[ID]...", nargs=-1)
-@click.option("--audit", "audit_id", metavar="ID", default="", help="All runs of this audit.")
-@click.option("--older-than", metavar="AGE", help="All runs older than AGE: 30d, 12h, 45m.")
+@click.option("--audit", "audit_id", metavar="ID", default="", help="Delete all runs of this audit.")
+@click.option("--older-than", metavar="AGE", help="Delete all runs that are older than AGE, such as 30d, 12h or 45m.")
 @json_option
 @service_options
 def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_json: bool) -> Exit:
-    """Delete runs and all their data: by id, of one audit, or by age.
+    """Delete runs and all their data. Select them by id, by audit or by age.
 
     Example: detctl runs delete --older-than 30d
     """
@@ -60,7 +58,7 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
     from detctl_cli.output.times import seconds_of
 
     if sum((bool(run_ids), bool(audit_id), older_than is not None)) != 1:
-        raise UsageError("say which runs: ID..., --audit ID or --older-than AGE, one of them")
+        raise UsageError("give ids, --audit ID or --older-than AGE, and only one of them", "detctl runs lists the ids")
     try:
         older_than_s = seconds_of(older_than) if older_than is not None else 0.0
     except ValueError as problem:
@@ -73,5 +71,5 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
         for run_id in gone:
             click.echo(clean(run_id))
         if not gone:
-            click.echo("nothing to delete", err=True)
+            click.echo("there is nothing to delete", err=True)
     return Exit.IDENTICAL

@@ -1,1 +1,1 @@
-"""What the guides of this field tell people to check by hand, checked: a script's source, the variables, the interpreter."""
+"""Checks what guides on reproducibility recommend to check by hand: the source of a script, variables and the interpreter."""

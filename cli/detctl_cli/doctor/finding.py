@@ -1,4 +1,4 @@
-"""One thing that doctor has to say."""
+"""One finding of `detctl doctor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ORDER: dict[str, int] = {"warn": 0, "info": 1, "ok": 2}
 
 @dataclass(frozen=True)
 class Finding:
-    """level: warn changes or may change a result; info is worth knowing; ok was checked. file and line where there is a source."""
+    """One finding. level: warn may change a result, info is worth knowing, ok was checked. file, line: its place in a source, if any."""
 
     level: Level
     rule: str
@@ -23,14 +23,14 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """`train.py:31`, or empty."""
+        """Returns `train.py:31`, or an empty text."""
         return f"{self.file}:{self.line}" if self.file and self.line else self.file
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values; file and line are null where there is none."""
+        """Returns JSON values. file and line are null if there is no source."""
         return {**asdict(self), "file": self.file or None, "line": self.line or None}
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:
-    """Warnings first; in the order of the source below."""
+    """Returns the findings with warnings first, and within a level in the order of the source."""
     return sorted(findings, key=lambda finding: (_ORDER[finding.level], finding.file, finding.line))

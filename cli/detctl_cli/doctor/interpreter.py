@@ -1,4 +1,4 @@
-"""What the interpreter that trains says of itself and of its torch, asked in a process of its own."""
+"""Checks the interpreter that trains and its torch, by a question to a process of that interpreter."""
 
 from __future__ import annotations
 
@@ -48,39 +48,46 @@ print("\ndetctl-facts " + json.dumps(facts))
 
 
 def find_python(named: str | None) -> str | None:
-    """The interpreter to ask: the named one, else `python` or `python3` on PATH. Raises CliError for a named one that is not there."""
+    """Returns the named interpreter, else `python` or `python3` on PATH. Raises CliError if the named one does not exist."""
     if named is not None:
         found = shutil.which(named)
         if found is None:
-            raise CliError("not-found", f"--python {named}: no such program", "give its path, or a name on PATH")
+            raise CliError(
+                "not-found", f"--python {named}: there is no such program", "give its path, or a name on PATH"
+            )
         return found
     return shutil.which("python") or shutil.which("python3")
 
 
-def ask_interpreter(python: str) -> dict[str, Any]:
-    """{"python", "executable", "torch": {...} or "torch_problem"}. Raises CliError where it does not answer."""
+def facts_of(python: str) -> dict[str, Any]:
+    """Returns {"python", "executable", "torch": {...} or "torch_problem"}. Raises CliError if the interpreter does not answer."""
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             [python, "-c", _ASK], stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired:
-        raise CliError("interpreter", f"{python} did not answer within {TIMEOUT_S:.0f} s") from None
+        raise CliError(
+            "interpreter", f"{python} did not answer within {TIMEOUT_S:.0f} s", "name another one with --python"
+        ) from None
     except OSError as problem:
-        raise CliError("interpreter", f"{python} cannot be started: {problem}") from None
-    for line in reversed(asked.stdout.decode("utf-8", "replace").splitlines()):
+        raise CliError(
+            "interpreter", f"{python} cannot be started: {problem}", "name another one with --python"
+        ) from None
+    for line in reversed(done.stdout.decode("utf-8", "replace").splitlines()):
         if line.startswith("detctl-facts "):
             try:
                 return parse_object(
                     line.removeprefix("detctl-facts "), f"the answer of {python}", ANSWER_BYTES_MAX, repair=True
                 )
             except JsonError as problem:
-                raise CliError("interpreter", str(problem)) from None
-    last = asked.stderr.decode("utf-8", "replace").strip().splitlines()
-    raise CliError("interpreter", f"{python} is no working Python: {clean(last[-1]) if last else 'no answer'}")
+                raise CliError("interpreter", str(problem), "name another one with --python") from None
+    last = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    why = clean(last[-1]) if last else "it gave no answer"
+    raise CliError("interpreter", f"{python} is not a working Python: {why}", "name another one with --python")
 
 
 def check_interpreter(facts: Mapping[str, Any]) -> Iterator[Finding]:
-    """Versions and defaults, before a script changes any."""
+    """Yields findings on versions and defaults, before a script changes any of them."""
     where = f"Python {clean(facts.get('python'))} ({clean(facts.get('executable'))})"
     torch = facts.get("torch")
     if not isinstance(torch, Mapping):
@@ -89,7 +96,7 @@ def check_interpreter(facts: Mapping[str, Any]) -> Iterator[Finding]:
             "library-version",
             f"{where} has no torch",
             clean(facts.get("torch_problem") or ""),
-            "--python names another",
+            "name another one with --python",
         )
         return
     capability = clean(torch.get("cpu_capability") or "unknown")
@@ -103,17 +110,17 @@ def check_interpreter(facts: Mapping[str, Any]) -> Iterator[Finding]:
         if torch.get("cudnn_tf32") and torch.get("cudnn_tf32") is not None:
             yield Finding(
                 "info", "precision-mode", "torch.backends.cudnn.allow_tf32 is on by default",
-                "convolutions round to 10 bits on GPUs that have TF32, not on others",
+                "convolutions are rounded to 10 bits on GPUs that have TF32, and not on others",
                 "torch.backends.cudnn.allow_tf32 = False",
             )  # fmt: skip
     if torch.get("matmul_tf32"):
         yield Finding(
-            "warn", "precision-mode", "torch.backends.cuda.matmul.allow_tf32 is on", "products round to 10 bits",
+            "warn", "precision-mode", "torch.backends.cuda.matmul.allow_tf32 is on", "matrix products are rounded to 10 bits",
             "torch.backends.cuda.matmul.allow_tf32 = False",
         )  # fmt: skip
     if torch.get("cudnn_benchmark"):
         yield Finding(
-            "warn", "nondeterministic-kernel", "torch.backends.cudnn.benchmark is on", "cuDNN picks kernels by time",
+            "warn", "nondeterministic-kernel", "torch.backends.cudnn.benchmark is on", "cuDNN chooses kernels by their measured time",
             "torch.backends.cudnn.benchmark = False",
         )  # fmt: skip
     if torch.get("deterministic"):

@@ -1,4 +1,4 @@
-"""A script and the local modules that it imports, parsed, with names resolved through their imports."""
+"""Parses a script and the local modules that it imports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from detctl_proto.outside_json import writable
 from detctl_proto.regular_file import RegularFileError, read_regular
 
+from detctl_cli.doctor.module import Module
 from detctl_cli.errors import CliError
 from detctl_cli.output.clean import clean
 
@@ -23,97 +23,8 @@ LEVELS_MAX = 64  # dots and names of one import
 
 
 @dataclass(frozen=True)
-class Module:
-    """One parsed file; `shown` is its path as messages name it."""
-
-    path: Path
-    shown: str
-    tree: ast.Module
-
-    @cached_property
-    def aliases(self) -> dict[str, str]:
-        """Local name -> dotted name, from every import of the file: {"np": "numpy", "ls": "os.listdir"}."""
-        found: dict[str, str] = {}
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                for item in node.names:
-                    found[item.asname or item.name.partition(".")[0]] = (
-                        item.name if item.asname else item.name.partition(".")[0]
-                    )
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                for item in node.names:
-                    found[item.asname or item.name] = f"{node.module}.{item.name}"
-        return found
-
-    @staticmethod
-    def same(one: ast.AST, other: ast.AST) -> bool:
-        """Whether two expressions are written alike, stored to or read. No recursion: a chain of names may be thousands long."""
-        return _shape(one) == _shape(other)
-
-    @cached_property
-    def parents(self) -> dict[ast.AST, ast.AST]:
-        """Node -> the node that holds it."""
-        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
-
-    def dotted(self, node: ast.AST) -> str:
-        """`numpy.random.seed` for np.random.seed; empty for what is no name; unknown heads stay as written."""
-        parts: list[str] = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        if not isinstance(node, ast.Name):
-            return ""
-        parts.append(self.aliases.get(node.id, node.id))
-        return ".".join(reversed(parts))
-
-    def calls(self) -> Iterator[tuple[ast.Call, str]]:
-        """Every call with its dotted name (empty where it has none), in the order of the source."""
-        found = [node for node in ast.walk(self.tree) if isinstance(node, ast.Call)]
-        for node in sorted(found, key=lambda call: (call.lineno, call.col_offset)):
-            yield node, self.dotted(node.func)
-
-    def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
-        """The nodes around `node`, the nearest first."""
-        while node in self.parents:
-            node = self.parents[node]
-            yield node
-
-    def scope(self, node: ast.AST) -> ast.AST:
-        """The function, class or module around `node`."""
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.Module)
-        return next((outer for outer in self.ancestors(node) if isinstance(outer, kinds)), self.tree)
-
-    def imports(self, package: str) -> int:
-        """Line of the first import of `package` or of something in it; 0 where there is none."""
-        lines = []
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.Import):
-                named = [item.name for item in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                named = [node.module or ""]
-            else:
-                continue
-            if any(name == package or name.startswith(f"{package}.") for name in named):
-                lines.append(node.lineno)
-        return min(lines, default=0)
-
-
-def _shape(node: ast.AST) -> list[tuple[object, ...]]:
-    """Kinds and names of an expression's nodes, level by level; equal for equal expressions."""
-    return [
-        (type(inner), *(repr(getattr(inner, name)) for name in ("id", "attr", "value") if _is_leaf(inner, name)))
-        for inner in ast.walk(node)
-        if not isinstance(inner, ast.expr_context)
-    ]
-
-
-def _is_leaf(node: ast.AST, name: str) -> bool:
-    return hasattr(node, name) and not isinstance(getattr(node, name), ast.AST)
-
-
-@dataclass(frozen=True)
 class Unread:
-    """A file that is not checked: what, where (line 0: the file as a whole), and why."""
+    """A file that is not checked. line 0: the whole file."""
 
     shown: str
     line: int
@@ -122,13 +33,13 @@ class Unread:
 
     @property
     def text(self) -> str:
-        """One line for people."""
+        """Returns one line for an error message."""
         return f"{self.shown}{f':{self.line}' if self.line else ''}: {self.why}"
 
 
 @dataclass(frozen=True)
 class Program:
-    """A script (first) and what it imports from beside itself; `unread`: imported files that could not be read."""
+    """A script (the first module) and the local modules that it imports. unread: imported files that could not be read."""
 
     modules: tuple[Module, ...]
     called: frozenset[str] = field(default_factory=frozenset)
@@ -140,10 +51,12 @@ class Program:
 
 
 def load_program(script: Path) -> Program:
-    """Parses a script and its local imports. Raises CliError with file and line where the script itself cannot be read or parsed."""
+    """Parses a script and its local imports. Raises CliError with file and line if the script itself cannot be read or parsed."""
     if script.is_dir() or not _exists(script):
-        what = "is a folder" if script.is_dir() else "no such file"
-        raise CliError("not-found", f"{writable(str(script))}: {what}", "name a Python script: detctl doctor train.py")
+        what = "this is a folder" if script.is_dir() else "there is no such file"
+        raise CliError(
+            "not-found", f"{writable(str(script))}: {what}", "name a Python script, as in detctl doctor train.py"
+        )
     modules: list[Module] = []
     unread: list[Unread] = []
     first = _read(script)
@@ -160,7 +73,7 @@ def load_program(script: Path) -> Program:
             continue
         met.add(key)
         if len(met) > FILES_MAX:
-            unread.append(Unread(str(script), 0, f"imports more than {FILES_MAX} files: the others are not checked"))
+            unread.append(Unread(str(script), 0, f"it imports more than {FILES_MAX} files; the others are not checked"))
             break
         found = _read(path)
         if isinstance(found, Unread):
@@ -173,7 +86,7 @@ def load_program(script: Path) -> Program:
 
 
 def parse_text(text: str, shown: str = "train.py") -> Module:
-    """A module from its text. Raises CliError with the line of a syntax error."""
+    """Returns the module of a text. Raises CliError with the line of a syntax error."""
     found = parse_source(text, Path(shown), shown)
     if isinstance(found, Unread):
         raise CliError(found.code, found.text, "doctor reads Python 3 sources")
@@ -181,18 +94,18 @@ def parse_text(text: str, shown: str = "train.py") -> Module:
 
 
 def parse_source(source: str | bytes, path: Path, shown: str) -> Module | Unread:
-    """The parsed module; bytes obey a coding line, as Python reads them. The one guard against what a source can do to the parser."""
+    """Returns the parsed module. Bytes are decoded by their coding line. All errors that a source can cause are caught here."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a `\\d` in somebody's source is not a message of doctor
+            warnings.simplefilter("ignore")  # a `\\d` in a user's source is not a message of doctor
             tree = ast.parse(source, shown)
     except (SyntaxError, ValueError, LookupError) as problem:
-        # ValueError: NUL characters, lone surrogates, bytes that are not what the coding line says; LookupError: a coding of no text.
+        # ValueError: NUL characters, lone surrogates, bytes that do not fit the coding line. LookupError: an unknown coding.
         line = getattr(problem, "lineno", None) or 0
         message = getattr(problem, "msg", None) or str(problem)
         return Unread(shown, line, clean(message), "syntax")
     except (RecursionError, MemoryError):
-        return Unread(shown, 0, "is nested too deep to be parsed", "syntax")
+        return Unread(shown, 0, "the code is nested too deeply to be parsed", "syntax")
     return Module(path, shown, tree)
 
 
@@ -206,11 +119,11 @@ def _read(path: Path) -> Module | Unread:
 
 
 def _exists(path: Path) -> bool:
-    return os.path.lexists(path)  # a link that leads nowhere is there, and read_regular says what is wrong with it
+    return os.path.lexists(path)  # a broken link exists too; read_regular reports the problem
 
 
 def _imports_of(module: Module, root: Path) -> Iterator[Path]:
-    """Files beside the script, or beside the module, that an import names. One that is there and no regular file is among them."""
+    """Yields existing files next to the script or the module that an import names, also those that are not regular files."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             for item in node.names:

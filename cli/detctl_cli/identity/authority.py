@@ -1,6 +1,6 @@
-"""A certificate authority of one's own in a folder, and the certificates that it gives: ECDSA P-256, by the library `cryptography`.
+"""A private certificate authority in a folder, and the certificates that it issues: ECDSA P-256, by the library `cryptography`.
 
-Imported where a command needs it: raises CliError where the library is not installed.
+Commands import it only when they need it. Importing it raises CliError if the library is not installed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ try:
     )
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
-    raise CliError("not-installed", "certificates need the package cryptography", "pip install 'detctl[ca]'") from None
+    raise CliError(
+        "not-installed",
+        "creating certificates needs the package cryptography, which is not installed",
+        "pip install 'detctl[ca]'",
+    ) from None
 
 AUTHORITY_KEY = "ca.key"
 AUTHORITY_DAYS, CERTIFICATE_DAYS = 3650, 397
@@ -35,9 +39,9 @@ _SKEW = datetime.timedelta(minutes=5)  # clocks of machines differ
 
 
 def make_authority(folder: Path) -> None:
-    """`ca.crt` and `ca.key`. Raises CliError where there is one: certificates hang on it."""
+    """Creates `ca.crt` and `ca.key`. Raises CliError if the folder has an authority, on which certificates depend."""
     if (folder / AUTHORITY_KEY).exists() or (folder / AUTHORITY).exists():
-        raise CliError("exists", f"{folder} holds an authority already", "choose another folder with --pki")
+        raise CliError("exists", f"{folder} already contains an authority", "choose another folder with --pki")
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("detctl authority")
     builder = _builder(name, name, key, AUTHORITY_DAYS)
@@ -49,8 +53,10 @@ def make_authority(folder: Path) -> None:
 
 
 def issue(authority: Path, folder: Path, name: str, hosts: Sequence[str] = ()) -> None:
-    """A new key and a certificate of `name` in `folder`, with the authority's beside it; `hosts`: for a server, the names and addresses
-    by which it is called. What is there is replaced. Raises CliError."""
+    """Writes a new key and certificate of `name` to `folder`, with the authority's certificate, and replaces those that are there.
+
+    hosts: for a server, its names and addresses; empty for a client. Raises CliError.
+    """
     signing, issuer = _open(authority)
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(name), issuer.subject, key, CERTIFICATE_DAYS)
@@ -75,9 +81,15 @@ def _open(authority: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate
         key = load_pem_private_key(read_own(authority / AUTHORITY_KEY), password=None)
         certificate = x509.load_pem_x509_certificate(read_own(authority / AUTHORITY))
     except (ValueError, TypeError) as problem:
-        raise CliError("damaged", f"{authority}: {AUTHORITY_KEY} or {AUTHORITY} is no PEM: {problem}") from None
+        raise CliError(
+            "damaged",
+            f"{authority}: {AUTHORITY_KEY} or {AUTHORITY} is not a PEM file: {problem}",
+            "restore both from a backup",
+        ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise CliError("damaged", f"{authority}: {AUTHORITY_KEY} does not belong to {AUTHORITY}")
+        raise CliError(
+            "damaged", f"{authority}: {AUTHORITY_KEY} does not belong to {AUTHORITY}", "restore both from a backup"
+        )
     return key, certificate
 
 

@@ -1,31 +1,27 @@
-"""Where certificates and tokens lie, and how they are written: 0600 from their first moment on, whole or not at all."""
+"""Reads and writes certificates and tokens. They have mode 0600 from the start, and are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 
 from detctl_proto.credentials import BYTES_MAX, CredentialsError, read_private
 from detctl_proto.regular_file import read_regular
 
+from detctl_cli.config import user_folder
 from detctl_cli.errors import CliError
 
 ADMIN, SERVER, AUTHORITY = "admin", "server", "ca"
 
 
-def pki_folder(given: Path | None, environ: Mapping[str, str] | None = None) -> Path:
-    """`--pki`, else $XDG_CONFIG_HOME/detctl/pki."""
-    environ = os.environ if environ is None else environ
-    if given is not None:
-        return given
-    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
-    return Path(base) / "detctl" / "pki"
+def pki_folder(given: Path | None) -> Path:
+    """The folder that --pki names, else `pki` in the user's configuration folder."""
+    return user_folder() / "pki" if given is None else given
 
 
 def write_private(path: Path, content: bytes, *, secret: bool = True) -> None:
-    """Raises CliError. secret False: a certificate, which others may read."""
+    """Writes a file. secret False: a certificate, which others may read. Raises CliError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -40,24 +36,18 @@ def write_private(path: Path, content: bytes, *, secret: bool = True) -> None:
             aside.unlink(missing_ok=True)
             raise
     except OSError as problem:
-        raise CliError("system", f"{path}: cannot be written: {problem.strerror or problem}") from None
+        raise CliError("system", f"{path} cannot be written: {problem.strerror or problem}") from None
 
 
 def read_own(path: Path) -> bytes:
-    """Raises CliError where it is missing; keys also where others may read them."""
+    """Returns the content of a file. Raises CliError if it is missing, or is a key that others may read."""
     try:
         return read_private(path) if path.suffix == ".key" else read_regular(path, BYTES_MAX, follow=True)
     except CredentialsError as problem:
         raise CliError(
-            "system", str(problem), "detctl ca init makes an authority; --pki names another folder"
+            "system", str(problem), "create an authority with detctl ca init, or name its folder with --pki"
         ) from None
     except OSError as problem:
         raise CliError(
-            "system", f"{path}: {problem.strerror or problem}", "detctl ca init makes an authority"
+            "system", f"{path}: {problem.strerror or problem}", "create an authority with detctl ca init"
         ) from None
-
-
-def refuse_full(folder: Path) -> None:
-    """Raises CliError where a folder that is to be made holds something: nothing is overwritten."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CliError("exists", f"{folder} exists and is not empty", "choose another with -o; nothing was overwritten")

@@ -1,4 +1,4 @@
-"""The catalog of one command: `audit -- python train.py --data data` as a recipe that the local agent runs."""
+"""The catalog of one command: it makes `audit -- python train.py --data data` a recipe that the local agent runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ TIMEOUT_S = 24 * 3600
 
 @dataclass(frozen=True)
 class LocalRecipe:
-    """`command` as a template; `paths`: parameter -> folder, compared by name only (docs/adr/0010); `words`:
-    parameter -> argument that would look like a placeholder; `python`: what "python" means here; `roots`: path -> the other places
-    that the same command line gives it (the agent takes places from a request only where its owner, here the user, allows them)."""
+    """A recipe.
+
+    command: a template. paths: parameter -> folder, compared by name only (docs/adr/0010). literals: parameter -> argument that
+    looks like a placeholder. python: the interpreter that "python" names here. roots: path parameter -> other values that the
+    same command line gives it, which the agent accepts in a request because they are listed.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -28,7 +31,7 @@ class LocalRecipe:
     copy: bool
     timeout_s: int = TIMEOUT_S
     paths: Mapping[str, str] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
+    literals: Mapping[str, str] = field(default_factory=dict)
     python: str = ""
     roots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -41,19 +44,19 @@ def recipe_of(
     timeout_s: int = TIMEOUT_S,
     given: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> LocalRecipe:
-    """The recipe for a command as typed. Raises UsageError for one that cannot be written down.
+    """Returns the recipe for a command. Raises UsageError if a catalog cannot contain it.
 
     given: name and values of each --set and --vary.
 
-    Folders outside `cwd` among the arguments become parameters with their absolute path, named by position. Those inside stay
-    as typed: the agent leads them into each run's own copy, so that no twin sees another's checkpoints.
+    Folders outside `cwd` among the arguments become parameters with their absolute path, named by position. Folders inside
+    stay as typed, and the agent maps them to each run's own copy, so that a twin does not see checkpoints of another.
     """
     template: list[str] = []
     paths: dict[str, str] = {}
-    words: dict[str, str] = {}
+    literals: dict[str, str] = {}
     for position, word in enumerate(command):
         if any(0xD800 <= ord(char) < 0xE000 for char in word) or "\0" in word:
-            raise UsageError(f"argument {position + 1} of the command is not UTF-8 text")
+            raise UsageError(f"argument {position + 1} of the command is not UTF-8 text", "write it in UTF-8")
         option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
         place = cwd / value
         if position > 0 and value and place.is_dir() and _outside(place, cwd) and not PLACEHOLDER.search(option):
@@ -65,10 +68,10 @@ def recipe_of(
             word = f"{option}{equals}{Path(os.path.normpath(place))}"
         if PLACEHOLDER.search(word):
             name = f"word{position}"
-            words[name] = word
+            literals[name] = word
             word = f"{{{name}}}"
         template.append(word)
-    # Not resolved: the path through a virtual environment is what makes it one.
+    # Not resolved: Python finds its virtual environment by this path.
     found = shutil.which("python") or shutil.which("python3")
     python = str(cwd / found) if found else ""
     roots = {
@@ -76,22 +79,22 @@ def recipe_of(
         for typed, values in given
         if (name := typed.removeprefix("param:")) in paths
     }
-    return LocalRecipe(recipe_name(command), tuple(template), cwd, copy, timeout_s, paths, words, python, roots)
+    return LocalRecipe(recipe_name(command), tuple(template), cwd, copy, timeout_s, paths, literals, python, roots)
 
 
 def recipe_name(command: Sequence[str]) -> str:
-    """`train` for `python train.py`, `-m pkg.train` too; `command` where no word is a name."""
-    words = list(command)
-    candidate = next((word for word in words[1:] if word.endswith(".py")), "")
-    if not candidate and "-m" in words[1:-1]:
-        candidate = words[words.index("-m", 1) + 1].rpartition(".")[2]
-    return to_name(Path(candidate or words[0]).name.removesuffix(".py"), "command")
+    """Returns `train` for `python train.py` and `python -m pkg.train`, and `command` if no argument is a name."""
+    typed = list(command)
+    candidate = next((word for word in typed[1:] if word.endswith(".py")), "")
+    if not candidate and "-m" in typed[1:-1]:
+        candidate = typed[typed.index("-m", 1) + 1].rpartition(".")[2]
+    return to_name(Path(candidate or typed[0]).name.removesuffix(".py"), "command")
 
 
 def catalog_toml(recipe: LocalRecipe) -> str:
-    """The catalog as TOML."""
+    """Returns the catalog as TOML."""
     lines = [
-        "# Written by `detctl audit --`; overwritten by the next one.",
+        "# Written by `detctl audit --`, and overwritten by the next one.",
         f"[recipes.{_quoted(recipe.name)}]",
         f"command = [{', '.join(map(_quoted, recipe.command))}]",
         f"folder = {_quoted(str(recipe.folder))}",
@@ -100,9 +103,9 @@ def catalog_toml(recipe: LocalRecipe) -> str:
     ]
     if recipe.paths:
         lines.append(f"paths = [{', '.join(map(_quoted, recipe.paths))}]")
-    if recipe.paths or recipe.words:
+    if recipe.paths or recipe.literals:
         lines.append(f"[recipes.{_quoted(recipe.name)}.parameters]")
-        lines += [f"{name} = {_quoted(value)}" for name, value in {**recipe.paths, **recipe.words}.items()]
+        lines += [f"{name} = {_quoted(value)}" for name, value in {**recipe.paths, **recipe.literals}.items()]
     if recipe.roots:
         lines.append(f"[recipes.{_quoted(recipe.name)}.roots]")
         lines += [f"{name} = [{', '.join(map(_quoted, roots))}]" for name, roots in recipe.roots.items()]
@@ -117,5 +120,5 @@ def _outside(place: Path, cwd: Path) -> bool:
 
 
 def _quoted(text: str) -> str:
-    # A JSON string is a TOML basic string but for DEL, which TOML wants escaped.
+    # A JSON string is a TOML basic string, except that TOML requires DEL to be escaped.
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""Which paths are checkpoints, and the comparison of two."""
+"""Recognises checkpoints, and compares two of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".distcp")
 
 
 def is_checkpoint(path: Path) -> bool:
-    """A file, or a folder that holds checkpoints and no recording."""
+    """Returns whether a path is a file, or a folder that contains checkpoints and not a recording."""
     if path.is_file():
         return True
     if not path.is_dir() or (path / "run.json").exists():
@@ -29,9 +29,9 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequence[str], *, as_json: bool) -> Exit:
-    """Compares two and reports. Raises CliError."""
+    """Compares two checkpoints and reports the result. Raises CliError."""
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters.checkpoints import print_checkpoints
+    from detctl_cli.reporters.checkpoints import write_checkpoints
     from detctl_cli.reporters.progress import counting
 
     with counting("comparing tensors") as progress:
@@ -39,7 +39,7 @@ def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequ
     if as_json:
         write_json(document)
     else:
-        print_checkpoints(document, console())
+        write_checkpoints(document, console())
     return exit_of_verdict(document)
 
 
@@ -49,11 +49,11 @@ def checkpoints_document(
     allowed: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[str, Any]:
-    """detctl.checkpoints/v1 of two paths, named as the user named them. Raises CliError."""
+    """Returns detctl.checkpoints/v1 of two paths, which are named as the user named them. Raises CliError."""
     from detctl_cli.local.torch_child import run_module
 
     places = [str(Path(thing).absolute()) for thing in things]
-    words = [*(word for name in allowed for word in ("--allow-class", name)), "--", *places]
+    arguments = [*(word for name in allowed for word in ("--allow-class", name)), "--", *places]
 
     def as_named(text: str) -> str:
         for place, thing in sorted(zip(places, things, strict=True), key=lambda pair: -len(pair[0])):
@@ -61,7 +61,7 @@ def checkpoints_document(
         return text
 
     try:
-        document = run_module("detctl_checkpoints", words, python, progress, imports_from_here=bool(allowed))
+        document = run_module("detctl_checkpoints", arguments, python, progress, imports_from_here=bool(allowed))
     except CliError as problem:
         raise CliError(problem.code, as_named(problem.message), problem.hint, problem.exit_code) from None
     for side, thing in zip(("a", "b"), things, strict=True):

@@ -1,8 +1,8 @@
-"""`python -m detctl_cli.local.child_main MODULE ARGS…`: runs MODULE, and ends it when the parent is gone.
+"""`python -m detctl_cli.local.child_main MODULE ARGS…` runs MODULE, and ends it when the parent is gone.
 
-The parent keeps the write end of a pipe, DETCTL_PARENT_FD is the read end. It closes however the parent dies, SIGKILL too; then this
-process gets SIGTERM, as it would from its parent, and is ended for good if it does not go. Chosen over PR_SET_PDEATHSIG, which
-fires when the *thread* that started the child ends, and over preexec_fn, which is unsafe in a process with threads.
+The parent keeps the write end of a pipe, and DETCTL_PARENT_FD is the read end. The pipe closes whenever the parent ends, also by
+SIGKILL. This process then gets SIGTERM, as from its parent, and exits after a grace period if it does not end. PR_SET_PDEATHSIG would
+fire when the *thread* that started the child ends, and preexec_fn is unsafe in a process with threads.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ def _end_quietly(number: int, frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Never returns normally where MODULE ends by sys.exit."""
+    """Runs the module. It does not return if the module ends by sys.exit."""
     parent_pipe = int(os.environ.pop(PARENT_FD))
     for text in (str(parent_pipe), *filter(None, os.environ.pop(KEEP_FDS, "").split(","))):
-        os.set_inheritable(int(text), False)  # ours alone, not a training's
+        os.set_inheritable(int(text), False)  # trainings must not inherit it
     threading.Thread(target=_follow, args=(parent_pipe,), name="follow-parent", daemon=True).start()
     module = sys.argv[1]
     sys.argv = [module, *sys.argv[2:]]
-    signal.signal(signal.SIGINT, _end_quietly)  # until the module has its own: no traceback of half an import
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # children.py has blocked it until here
+    signal.signal(
+        signal.SIGINT, _end_quietly
+    )  # until the module sets its own handler: no traceback from the middle of an import
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])  # children.py has blocked it so far
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -1,4 +1,4 @@
-"""Child processes of a command: started with a log, told to end, never left behind."""
+"""Child processes of a command. They have a log, are asked to end, and never outlive the command."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TAIL_BYTES = 4096
 
 
 def need(module: str) -> None:
-    """Raises CliError where the extra that brings `module` is not installed."""
+    """Raises CliError if the extra that contains `module` is not installed."""
     package = module.partition(".")[0]
     if importlib.util.find_spec(package) is None or _lacks_dependencies(package):
         raise CliError(
-            "not-installed", f"{package} is not installed with all that it needs", "pip install 'detctl[all]'"
+            "not-installed", f"{package} or a package that it needs is not installed", "pip install 'detctl[all]'"
         )
 
 
@@ -38,19 +38,19 @@ def start_following(
     keep_fds: Sequence[int] = (),
     **options: Any,
 ) -> tuple[subprocess.Popen[bytes], int]:
-    """(process running MODULE, the descriptor whose closing ends it). Raises CliError; `options` are Popen's."""
+    """Returns (process running MODULE, descriptor that ends it when closed). options: those of Popen. Raises CliError."""
     need(module)
     theirs, ours = os.pipe()
     variables = dict(os.environ if environ is None else environ)
     variables[PARENT_FD], variables[KEEP_FDS] = str(theirs), ",".join(map(str, keep_fds))
     command = [sys.executable, "-m", "detctl_cli.local.child_main", module, *arguments]
-    # An interpreter that is still starting would show a traceback of Ctrl-C; child_main lets it in when it can take it.
+    # An interpreter that is still starting would print a traceback for Ctrl-C. child_main unblocks it when it can handle it.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         process = subprocess.Popen(command, env=variables, pass_fds=(theirs, *keep_fds), **options)
     except OSError as problem:
         os.close(ours)
-        raise CliError("system", f"cannot start {module}: {problem}") from None
+        raise CliError("system", f"{sys.executable} cannot start {module}: {problem}") from None
     finally:
         os.close(theirs)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -58,12 +58,12 @@ def start_following(
 
 
 class Child:
-    """One running service with its log. When we are gone, it ends (child_main.py)."""
+    """A running service with its log. It ends when this process is gone (child_main.py)."""
 
     def __init__(
         self, name: str, module: str, arguments: Sequence[str], log: Path, *, keep_fds: Sequence[int] = ()
     ) -> None:
-        """`name` is what messages call it; `keep_fds` stay open in it (a lock). Raises CliError."""
+        """name: its name in messages. keep_fds: descriptors that stay open in it, such as a lock. Raises CliError."""
         self.name, self.log = name, log
         with open(log, "ab", opener=private) as stream:
             self._process, self._lifeline = start_following(
@@ -73,7 +73,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches us alone; we end the children in order
+                start_new_session=True,  # Ctrl-C reaches only this process, which ends the children in order
             )
 
     @property
@@ -81,15 +81,17 @@ class Child:
         return self._process.pid
 
     def check(self) -> None:
-        """Raises CliError with the last line of its log where it has ended."""
+        """Raises CliError with the last line of its log if it has ended."""
         code = self._process.poll()
         if code is not None:
             how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit {code}"
             last = last_line(self.log)
-            raise CliError("child", f"the {self.name} ended ({how}){': ' + last if last else ''}", f"log: {self.log}")
+            raise CliError(
+                "child", f"the {self.name} ended ({how}){': ' + last if last else ''}", f"see its log: {self.log}"
+            )
 
     def stop(self, timeout_s: float = STOP_S) -> None:
-        """SIGTERM, then SIGKILL after `timeout_s`. A second Ctrl-C while waiting kills at once."""
+        """Sends SIGTERM, then SIGKILL after `timeout_s`. A second Ctrl-C kills it at once."""
         try:
             if self._process.poll() is None:
                 self._process.terminate()
@@ -106,7 +108,7 @@ class Child:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that holds anything, for an error message."""
+    """Returns the last line of a log that is not blank, for an error message."""
     try:
         with open(log, "rb") as stream:
             stream.seek(0, os.SEEK_END)
@@ -117,7 +119,7 @@ def last_line(log: Path) -> str:
     return next((clean(line).strip() for line in reversed(lines) if line.strip()), "")[:300]
 
 
-# What each package needs beyond the base install; asked for by name, imported by the child alone.
+# What each package needs beyond the base installation. Only the child imports it.
 _NEEDS = {"detctl_coordinator": ("numpy", "grpc_health", "grpc_reflection")}
 
 

@@ -1,4 +1,4 @@
-"""Documents of the known-answer test (detctl.kat/v1): asked here, read from files, sorted into classes of equal answers."""
+"""Documents of the known-answer test (detctl.kat/v1): computed here, read from files, and sorted into classes of equal answers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class _Document(BaseModel):
     settings: dict[str, Any] | None = None
 
 
-def asked(python: str | None) -> dict[str, Any]:
-    """This machine's answers. Raises CliError where no interpreter has torch."""
+def answer_here(python: str | None) -> dict[str, Any]:
+    """Returns the answers of this machine. Raises CliError if no interpreter has torch."""
     from detctl_cli.local.torch_child import run_module
 
     document = run_module(MODULE, [], python, lambda done, of: None)
@@ -35,16 +35,16 @@ def asked(python: str | None) -> dict[str, Any]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A document from a file. Raises UsageError where it is none."""
-    hint = f"detctl kat --json > {path.name}"
+    """Returns a document from a file. Raises UsageError if the file does not contain one."""
+    hint = f"create it with detctl kat --json > {path.name}"
     try:
         document = parse_object(read_regular(path, BYTES_MAX, follow=True), str(path), BYTES_MAX)
     except RegularFileError as problem:
-        raise UsageError(f"{path} cannot be read: {problem.strerror}") from None
+        raise UsageError(f"{path} cannot be read: {problem.strerror}", hint) from None
     except JsonError as problem:
-        raise UsageError(f"{path} holds no answers of the known-answer test: {problem}", hint) from None
+        raise UsageError(f"{path} does not contain answers of the known-answer test: {problem}", hint) from None
     if document.get("schema") != SCHEMA:
-        raise UsageError(f"{path} holds no answers of the known-answer test", hint)
+        raise UsageError(f"{path} does not contain answers of the known-answer test", hint)
     try:
         _Document.model_validate(document)
     except ValidationError as problem:
@@ -53,10 +53,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def compared(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """{"schema", "classes": [[name, …], …], "differ": {question: [[name, …], …]}, "missing": {question: [name, …]}}.
+    """Returns {"schema", "classes": [[name, …], …], "differ": {question: [[name, …], …]}, "missing": {question: [name, …]}}.
 
-    A question that only some answered tells nothing of the others: it is `missing`, and does not make a class. Raises UsageError for one
-    document, and where no question was answered by all.
+    A question that only some documents answer is `missing` and does not separate classes. Raises UsageError for a single document,
+    and if no question is answered in all documents.
     """
     if len(documents) < 2:
         raise UsageError("one file has nothing to be compared with", "detctl kat A.json B.json")
@@ -67,7 +67,7 @@ def compared(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
     shared = [question for question in questions if not missing[question]]
     if not shared:
-        raise UsageError("no question was answered in all of these files")
+        raise UsageError("no question is answered in all of these files", "create them with the same version of detctl")
     differ = {}
     for question in shared:
         groups = _groups({name: document["answers"][question] for name, document in documents.items()})
@@ -87,7 +87,7 @@ def compared(documents: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _groups(values: Mapping[str, str]) -> list[list[str]]:
-    """Names with equal values together, in the order of their first."""
+    """Returns groups of names with equal values, in the order of their first name."""
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
         groups.setdefault(value, []).append(name)

@@ -1,4 +1,4 @@
-"""Where local data lies: ./.detctl, or local scratch where the folder is on a network or cannot be written."""
+"""Folders of local data: ./.detctl, or local scratch if that is on a network or cannot be written."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from detctl_proto.private_files import make_private_folder
 
 from detctl_cli.errors import CliError
 
-LOCK_WAIT_S = 5.0  # children of a killed command may need a moment to end
+LOCK_WAIT_S = 5.0  # children of a killed command may need a moment to exit
 
 
 def data_folder(cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: str | None = None) -> tuple[Path, str]:
-    """(folder for local data, why it is not ./.detctl or empty). Nothing is made."""
+    """Returns the folder for local data, and the reason if it is not ./.detctl. Creates nothing."""
     here = cwd / ".detctl"
     kind = file_system_of(cwd.resolve(), mount_table() if mountinfo is None else mountinfo)
     if kind in NETWORK_FILE_SYSTEMS:
         return _scratch(cwd, environ), f"{cwd} is on a network file system ({kind})"
     if not os.access(here if here.exists() else cwd, os.W_OK):
-        return _scratch(cwd, environ), f"{cwd} cannot be written"
+        return _scratch(cwd, environ), f"{cwd} is not writable"
     return here, ""
 
 
 def prepare(folder: Path) -> None:
-    """Makes the folder and its logs, private, ignored by git. Raises CliError."""
+    """Creates the folder and its logs, private and ignored by git. Raises CliError."""
     try:
         make_private_folder(folder)
         make_private_folder(folder / "logs")
@@ -39,12 +39,24 @@ def prepare(folder: Path) -> None:
         if not ignore.exists():
             ignore.write_text("*\n", encoding="ascii")
     except OSError as problem:
-        raise CliError("system", f"cannot make {folder}: {problem.strerror or problem}") from None
+        raise CliError(
+            "system",
+            f"{folder} cannot be created: {problem.strerror or problem}",
+            "set DETCTL_SCRATCH to a folder that you can write",
+        ) from None
+
+
+def refuse_full(folder: Path | None) -> None:
+    """Raises CliError if the folder for a result exists and is not empty. None: no folder is named."""
+    if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CliError(
+            "exists", f"{folder} exists and is not empty", "choose another folder with -o; nothing was overwritten"
+        )
 
 
 @contextmanager
 def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
-    """Holds the folder's lock and yields its descriptor. Who inherits it holds the lock too. Raises CliError."""
+    """Holds the folder's lock and yields its descriptor. A process that inherits it holds the lock too. Raises CliError."""
     path = folder / "lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -57,7 +69,7 @@ def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
                 if time.monotonic() > deadline:
                     holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
                     raise CliError(
-                        "busy", f"another detctl works in {folder} (pid {holder})", "wait for it, or stop it"
+                        "busy", f"another detctl uses {folder} (process {holder})", "wait until it ends, or stop it"
                     ) from None
                 time.sleep(0.05)
         os.ftruncate(descriptor, 0)
@@ -69,7 +81,7 @@ def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
 
 @contextmanager
 def socket_folder(environ: Mapping[str, str] | None = None) -> Iterator[Path]:
-    """A private folder with a short path for Unix sockets (their limit is about 107 bytes); removed afterwards."""
+    """Yields a private folder with a short path for Unix sockets, whose limit is about 107 bytes. Removes it afterwards."""
     environ = os.environ if environ is None else environ
     base = environ.get("XDG_RUNTIME_DIR", "")
     parent = base if base and len(base) < 40 and os.access(base, os.W_OK) else None

@@ -1,4 +1,4 @@
-"""A coordinator, and an agent where something is to be trained, for the length of one command."""
+"""Runs a coordinator and, for trainings, an agent as long as one command runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detctl_cli.local.places import data_folder, locked, prepare, socket_folder
 from detctl_cli.output.terminal import note
 from detctl_cli.service.client import Coordinator
 
-START_S = 60.0  # a cold start on a busy machine; a child that dies ends the wait at once
+START_S = 60.0  # a cold start on a busy machine; a child that exits ends the wait at once
 _LOOK_S = 0.05
 
 COORDINATOR = "detctl_coordinator.main"
@@ -28,14 +28,14 @@ AGENT = "detctl_agent.main"
 
 
 def has_local_data(cwd: Path | None = None) -> bool:
-    """Whether an audit in this folder has left data."""
+    """Returns whether an audit in this folder has left data."""
     folder, _ = data_folder(Path.cwd() if cwd is None else cwd)
     return (folder / "store.sqlite").exists()
 
 
 @contextmanager
 def stored_here() -> Iterator[Coordinator]:
-    """A coordinator over this folder's data, without an agent: to list, show, compare and delete."""
+    """Yields a coordinator over the data of this folder, without an agent: to list, show, compare and delete."""
     folder, _ = data_folder(Path.cwd())
     prepare(folder)
     with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
@@ -44,7 +44,7 @@ def stored_here() -> Iterator[Coordinator]:
 
 @contextmanager
 def temporary_store() -> Iterator[Coordinator]:
-    """A coordinator over an empty store that is gone afterwards: for folders made by `detctl record`."""
+    """Yields a coordinator over an empty store, which is deleted afterwards: for folders of `detctl record`."""
     with (
         tempfile.TemporaryDirectory(prefix="detctl-compare-", ignore_cleanup_errors=True) as name,
         _coordinator(Path(name) / "store.sqlite", Path(name), ()) as coordinator,
@@ -54,17 +54,17 @@ def temporary_store() -> Iterator[Coordinator]:
 
 @contextmanager
 def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
-    """A coordinator and an agent with this catalog (TOML) over ./.detctl; yields the machine's name too.
+    """Yields a coordinator over ./.detctl and the name of its machine, an agent with this catalog (TOML).
 
-    Both end with the `with` block, and by themselves when this process dies.
+    Both end with the `with` block, and also when this process is killed.
     """
     folder, reason = data_folder(Path.cwd())
     if reason:
-        note(f"{reason}: data goes to {folder}")
+        note(f"{reason}; the data goes to {folder}")
     prepare(folder)
     with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
         path = folder / "catalog.toml"
-        with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command as typed, credentials and all
+        with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
             stream.write(catalog)
         name = machine_name()
         arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
@@ -116,7 +116,7 @@ def _wait_for_machine(coordinator: Coordinator, name: str, agent: Child) -> None
     started, deadline = time.time(), time.monotonic() + START_S
     while True:
         for machine in coordinator.machines(ListRequest()):
-            # Not a machine that an earlier command has left in the store.
+            # An earlier command may have left the same machine in the store.
             if machine.name == name and machine.connected and machine.last_seen_unix_s >= started - 1:
                 return
         _pause(agent, deadline)
@@ -125,5 +125,5 @@ def _wait_for_machine(coordinator: Coordinator, name: str, agent: Child) -> None
 def _pause(child: Child, deadline: float) -> None:
     child.check()
     if time.monotonic() > deadline:
-        raise CliError("child", f"the {child.name} is not ready after {START_S:.0f} s", f"log: {child.log}")
+        raise CliError("child", f"the {child.name} is not ready after {START_S:.0f} s", f"see its log: {child.log}")
     time.sleep(_LOOK_S)

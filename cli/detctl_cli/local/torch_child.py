@@ -1,4 +1,4 @@
-"""Work that needs torch, in a process of the interpreter that has it: the command line itself imports none."""
+"""Runs work that needs torch in a process of an interpreter that has it. The command line itself never imports torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from detctl_cli.doctor.interpreter import find_python
 from detctl_cli.errors import CliError
 from detctl_cli.output.clean import clean
 
-# What every staged package imports of ours: the probe's digest, and the one way to open a file. Both need the standard library alone.
+# Each staged package imports these: the digest of the probe, and the module that opens files. Both need only the standard library.
 PROBE = "detctl_probe"
 SHARED = (detctl_proto, regular_file)
 
@@ -33,11 +33,11 @@ def run_module(
     *,
     imports_from_here: bool = False,
 ) -> dict[str, Any]:
-    """Returns the JSON document that `PYTHON -m PACKAGE ARGUMENTS` prints; lines `progress DONE OF` on its stderr go to `progress`.
+    """Returns the JSON document that `PYTHON -m PACKAGE ARGUMENTS` prints. Lines `progress DONE OF` on its stderr go to `progress`.
 
-    PYTHON is the named one, else the first of `python` on PATH and our own interpreter that has torch. The package, the probe and SHARED
-    are staged in its working folder, so that nothing else of ours reaches it: paths in `arguments` must be absolute, and a torch.py
-    that lies beside a checkpoint is not imported. imports_from_here: classes of the current folder can be named. Raises CliError.
+    python: an interpreter. None means the first that has torch, of `python` on PATH and our own interpreter. The process works in
+    a temporary folder that contains only the package, the probe and SHARED. Paths in `arguments` must therefore be absolute, and a torch.py next
+    to a checkpoint is not imported. imports_from_here: classes of the current folder can be imported. Raises CliError.
     """
     sources = {name: _folder_of(name) for name in (PROBE, package)}
     first = find_python(python)
@@ -56,7 +56,7 @@ def run_module(
             if document.get("error") != "no-torch":
                 break
     if "error" in document:
-        hint = "--python names an interpreter that has it" if document["error"] == "no-torch" else ""
+        hint = "name an interpreter that has it with --python" if document["error"] == "no-torch" else ""
         raise CliError(document["error"], clean(document["message"]), hint)
     return document
 
@@ -72,20 +72,22 @@ def _folder_of(package: str) -> str:
 def _run(
     command: list[str], staged: Path, progress: Callable[[int, int], None], imports_from_here: bool
 ) -> dict[str, Any]:
-    # The caller's folders stay: a cluster's torch may lie there.
+    # The folders of the caller stay: a cluster may have its torch there.
     before = [str(Path(place).absolute()) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
     here = [str(Path.cwd())] if imports_from_here else []
     variables = {name: value for name, value in os.environ.items() if not name.startswith("DETCTL_")}
     variables["PYTHONPATH"] = os.pathsep.join([str(staged), *before, *here])
     variables["PYTHONDONTWRITEBYTECODE"] = "1"
-    # A file, not a pipe: a long answer would fill a pipe while we still read progress (seen: both wait for ever).
+    # A file instead of a pipe: a long answer would fill a pipe while we still read progress, and both would wait for ever (seen).
     with open(staged / "answer", "w+b") as answer:
         try:
             process = subprocess.Popen(
                 command, cwd=staged, env=variables, stdin=subprocess.DEVNULL, stdout=answer, stderr=subprocess.PIPE
             )
         except OSError as problem:
-            raise CliError("interpreter", f"{command[0]} cannot be started: {problem}") from None
+            raise CliError(
+                "interpreter", f"{command[0]} cannot be started: {problem}", "name another one with --python"
+            ) from None
         with process:
             try:
                 last = _follow(process.stderr, progress)
@@ -103,13 +105,13 @@ def _run(
 
 
 def _follow(stream: IO[bytes] | None, progress: Callable[[int, int], None]) -> str:
-    """Reads to the end; the last line that is no progress."""
+    """Reads to the end, and returns the last line that is not a progress line."""
     last = ""
     for raw in stream or ():
         line = raw.decode("utf-8", "replace").strip()
-        words = line.split()
-        if len(words) == 3 and words[0] == "progress" and words[1].isdigit() and words[2].isdigit():
-            progress(int(words[1]), int(words[2]))
+        fields = line.split()
+        if len(fields) == 3 and fields[0] == "progress" and fields[1].isdigit() and fields[2].isdigit():
+            progress(int(fields[1]), int(fields[2]))
         elif line:
             last = line
     return last

@@ -1,1 +1,1 @@
-"""What every command prints with: the terminal, cleaned text and times."""
+"""Output of all commands: the terminal, cleaned text and times."""

@@ -1,4 +1,4 @@
-"""Cleans what is shown: names come from other machines and must not control the terminal (docs/security.md 7)."""
+"""Removes control characters from names, which come from other machines and must not control the terminal (docs/security.md 7)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from detctl_proto.clean_text import clean_text
 
 
 def clean(text: object) -> str:
-    """One line without control characters; newlines and tabs become spaces."""
+    """Returns one line without control characters. Newlines and tabs become spaces."""
     return clean_text(str(text))
 
 
 def clean_lines(text: object) -> str:
-    """As `clean`, but keeps the line breaks: for captured output."""
+    """Returns captured output without control characters but line breaks."""
     return "\n".join(clean(line) for line in str(text).splitlines())

@@ -1,4 +1,4 @@
-"""Results go to stdout, progress and errors to stderr; colour only on a terminal and without NO_COLOR."""
+"""Writes results to stdout, and progress and errors to stderr. Colours are used only on a terminal and without NO_COLOR."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def console(stream: IO[str] | None = None) -> Console:
-    """A rich console on `stream` (stdout) that neither guesses markup nor highlights; piped text is not wrapped."""
+    """Returns a rich console on `stream` (default: stdout) without markup and highlighting. Piped text is not wrapped."""
     from rich.console import Console
 
     stream = sys.stdout if stream is None else stream
@@ -23,7 +23,7 @@ def console(stream: IO[str] | None = None) -> Console:
 
 
 def write_json(document: Any, stream: IO[str] | None = None) -> None:
-    """One JSON document: indented for people on a terminal, one line for programs."""
+    """Writes one JSON document: indented on a terminal, one line otherwise."""
     stream = sys.stdout if stream is None else stream
     indent = 2 if stream.isatty() else None
     stream.write(json.dumps(document, indent=indent, ensure_ascii=not _takes_unicode(stream)) + "\n")
@@ -31,7 +31,7 @@ def write_json(document: Any, stream: IO[str] | None = None) -> None:
 
 
 def open_closed_streams() -> None:
-    """Puts the null device where stdin, stdout or stderr were closed (`>&-`): else the next file opened would take their place."""
+    """Opens the null device for each standard stream that is closed (`>&-`). Otherwise the next opened file would replace it."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
@@ -43,14 +43,14 @@ def open_closed_streams() -> None:
 
 
 def abandon_stdout() -> None:
-    """The reader of stdout went away (`detctl runs | head -1`): nobody is left to tell, also at the last flush."""
+    """Sends stdout to the null device after its reader went away (`detctl runs | head -1`), so that the last flush succeeds."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
 
 
 def note(text: str) -> None:
-    """One line of progress on stderr, without credentials."""
+    """Writes one line of progress to stderr, without credentials."""
     from detctl_proto.redaction import redact_text
 
     sys.stderr.write(f"detctl: {redact_text(text)}\n")
@@ -58,7 +58,7 @@ def note(text: str) -> None:
 
 
 def stderr_is_a_file_in(folder: Path) -> bool:
-    """Whether stderr goes into a file below `folder`: there, a line of progress would change the source that is audited."""
+    """Returns whether stderr is a file below `folder`. A line of progress would then change the source that is audited."""
     try:
         if not stat.S_ISREG(os.fstat(2).st_mode):
             return False

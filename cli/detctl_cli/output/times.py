@@ -1,4 +1,4 @@
-"""Times and durations as people say them."""
+"""Converts times and durations from and to short text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def ago(unix_s: float, now_unix_s: float) -> str:
-    """`3 min ago`; a clock that runs ahead is `now`; 0 is `never`."""
+    """Returns `3 min ago`. A time in the future is `now`, and 0 is `never`."""
     if unix_s <= 0:
         return "never"
     age_s = now_unix_s - unix_s
@@ -21,15 +21,15 @@ def ago(unix_s: float, now_unix_s: float) -> str:
 
 
 def seconds_of(text: str) -> float:
-    """`30d`, `12h`, `90` (seconds) in seconds. Raises ValueError on anything else or nothing above 0."""
+    """Returns the seconds in `30d`, `12h` or `90` (seconds). Raises ValueError for anything else, and for 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw]?)", text.strip())
     if match is None or float(match[1]) <= 0:
-        raise ValueError(f"{text!r} is no duration: write 30d, 12h, 45m or 90s")
+        raise ValueError(f"{text!r} is not a duration: write 30d, 12h, 45m or 90s")
     return float(match[1]) * _UNITS_S[match[2] or "s"]
 
 
 def count(number: float) -> str:
-    """`1,797`; from a hundred thousand on `1.2 M`."""
+    """Returns `1,797` and, from a hundred thousand on, `123 k` or `1.2 M`."""
     if number < 100_000:
         return f"{number:,.0f}"
     return f"{number / 1e3:,.0f} k" if number < 1e6 else f"{number / 1e6:,.1f} M"

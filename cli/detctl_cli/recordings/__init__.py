@@ -1,1 +1,1 @@
-"""Folders made by `detctl record`: read, checked, and sent to a coordinator for comparison."""
+"""Makes and reads the folders of `detctl record`, and sends them to a coordinator."""

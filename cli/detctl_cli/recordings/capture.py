@@ -1,4 +1,4 @@
-"""`detctl record`: the agent's own record command as a child; Ctrl-C goes to it, and its folder tells how it went."""
+"""Runs `detctl-agent record` as a child process and reads the outcome from its folder. Ctrl-C is passed to the child."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGENT = "detctl_agent.main"
 
 @dataclass(frozen=True)
 class CaptureOptions:
-    """As on the command line."""
+    """The options of the command line."""
 
     steps: str | None = None
     to_end: bool = False
@@ -34,44 +34,44 @@ class CaptureOptions:
     machine: str | None = None
     timeout_s: int | None = None
     budget_share: float = 0.0
-    attach: Path | None = None  # the training is started in another container, which sees this folder too
+    attach: Path | None = None  # another container, which has this folder too, starts the training
 
     def arguments(self) -> list[str]:
-        """For the agent's record command."""
-        words = ["--level", self.level]
-        words += ["--steps", self.steps] if self.steps else []
-        words += ["--to-end"] if self.to_end else []
-        words += ["--copy"] if self.copy else []
-        words += ["--machine", self.machine] if self.machine else []
-        words += ["--timeout", str(self.timeout_s)] if self.timeout_s else []
-        words += ["--budget", repr(self.budget_share)] if self.budget_share else []
+        """Returns the arguments of the agent's record command."""
+        arguments = ["--level", self.level]
+        arguments += ["--steps", self.steps] if self.steps else []
+        arguments += ["--to-end"] if self.to_end else []
+        arguments += ["--copy"] if self.copy else []
+        arguments += ["--machine", self.machine] if self.machine else []
+        arguments += ["--timeout", str(self.timeout_s)] if self.timeout_s else []
+        arguments += ["--budget", repr(self.budget_share)] if self.budget_share else []
         if self.attach:
-            words += ["--attach", str(self.attach)]
-            words += [f"--env={name}={value}" for name, value in self.variables().items()]
+            arguments += ["--attach", str(self.attach)]
+            arguments += [f"--env={name}={value}" for name, value in self.variables().items()]
         changes = [text for text in self.set_ if not text.startswith("env:")]
-        return words + [word for text in changes for word in ("--set", text)]
+        return arguments + [word for text in changes for word in ("--set", text)]
 
     def variables(self) -> dict[str, str]:
-        """What --set env:NAME=V adds to the training's variables, which are ours."""
+        """Returns the variables that --set env:NAME=V adds to ours. The training gets both."""
         pairs = (text.removeprefix("env:").partition("=") for text in self.set_ if text.startswith("env:"))
         return {name: value for name, _, value in pairs}
 
 
 @dataclass(frozen=True)
 class Captured:
-    """How it went. because: empty where the training was captured; run: run.json; told: the recorder has said so itself."""
+    """The outcome. because: the problem, empty if the training was recorded; run: run.json; reported: the recorder printed the problem."""
 
     exit_code: Exit
     because: str = ""
     run: dict[str, Any] = field(default_factory=dict)
-    told: bool = True
+    reported: bool = True
 
 
 def capture(folder: Path, command: Sequence[str], options: CaptureOptions, *, stdout: int | None = None) -> Captured:
-    """Runs the training and waits for it; it writes to our streams (its stdout to `stdout`). Raises CliError."""
-    words = ["record", "-o", str(folder), *options.arguments(), *(["--", *command] if command else [])]
+    """Runs the training and waits for it. It writes to our streams, its stdout to `stdout` if given. Raises CliError."""
+    arguments = ["record", "-o", str(folder), *options.arguments(), *(["--", *command] if command else [])]
     environ = dict(os.environ) if options.attach else {**os.environ, **options.variables()}
-    child, lifeline = start_following(AGENT, words, environ=environ, stdout=stdout)
+    child, lifeline = start_following(AGENT, arguments, environ=environ, stdout=stdout)
     try:
         code = child.wait()
     except (KeyboardInterrupt, TerminatedError) as interruption:
@@ -89,7 +89,7 @@ def capture(folder: Path, command: Sequence[str], options: CaptureOptions, *, st
 
 
 def _from_terminal() -> bool:
-    """Whether Ctrl-C came from our terminal: then the child has got it too."""
+    """Returns whether Ctrl-C came from our terminal, which then sent it to the child too."""
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
@@ -97,27 +97,27 @@ def _from_terminal() -> bool:
 
 
 def judge(code: int, run: dict[str, Any]) -> Captured:
-    """From the recorder's exit code and run.json (empty: there is none) to ours. Never 0 where nothing was captured."""
+    """Returns the outcome for the recorder's exit code and run.json (empty if missing). It is never 0 if nothing was recorded."""
     if code < 0:
-        why = f"the recorder was ended by {signal.Signals(-code).name}"
-        return Captured(Exit.TROUBLE, why, run, told=False)
+        why = f"the recorder was ended by the signal {signal.Signals(-code).name}"
+        return Captured(Exit.TROUBLE, why, run, reported=False)
     message = clean(run.get("message") or "")
     if not run or run.get("state") != "ended":
         why = message or (
-            "nothing was recorded" if not run else f"the recording did not end ({clean(run.get('state'))})"
+            "nothing was recorded" if not run else f"the recording is incomplete (state {clean(run.get('state'))})"
         )
-        return Captured(Exit.TROUBLE, why, run, told=code != 0)
+        return Captured(Exit.TROUBLE, why, run, reported=code != 0)
     if code == Exit.IDENTICAL:
         if run.get("ranks") and run.get("records"):
             return Captured(Exit.IDENTICAL, "", run)
-        return Captured(Exit.UNVERIFIED, message or "no training step was seen", run, told=False)
+        return Captured(Exit.UNVERIFIED, message or "no training step was observed", run, reported=False)
     if code == Exit.INTERRUPTED:
         return Captured(Exit.INTERRUPTED, "interrupted", run)
     if code == Exit.UNVERIFIED:
         if not run.get("ranks"):
-            why = "no training step was seen: is it a torch training, started without -I or -S?"
+            why = "no training step was observed; the command must train with torch, in a Python without -I or -S"
         else:
-            why = f"the training ended by {clean(run.get('end'))}, exit code {clean(run.get('exit_code'))}"
+            why = f"the training ended early (reason: {clean(run.get('end'))}, exit code {clean(run.get('exit_code'))})"
         return Captured(Exit.UNVERIFIED, message or why, run)
     return Captured(Exit.TROUBLE, message or f"the recorder ended with exit code {code}", run)
 

@@ -1,7 +1,7 @@
-"""What lies in a recorded folder. The format is the agent's (detctl_agent/state/run_folder.py); the contract alone reads it.
+"""Reads and checks a recorded folder. The agent defines its format (detctl_agent/state/run_folder.py).
 
 DIR/run.json, DIR/manifest.json, DIR/stdout, DIR/stderr
-DIR/spool/log     8 bytes of magic, then: u32 length, u32 CRC-32 over length and payload, payload (IngestRequest)
+DIR/spool/log     8 bytes of magic, then records: u32 length, u32 CRC-32 over length and payload, payload (IngestRequest)
 """
 
 from __future__ import annotations
@@ -27,69 +27,71 @@ OUTPUT_TAIL_BYTES = 32 * 1024
 
 @dataclass(frozen=True)
 class Recording:
-    """One folder. run, manifest: the JSON documents; sound: spool records that may be used; damage: empty or one line."""
+    """One folder. run, manifest: the JSON documents; intact: number of usable spool records; damage: empty or one line."""
 
     folder: Path
     run: dict[str, Any]
     manifest: dict[str, Any] = field(default_factory=dict)
-    sound: int = 0
+    intact: int = 0
     damage: str = ""
 
     @property
     def output_tail(self) -> str:
-        """The last of stdout and stderr, without credentials."""
+        """Returns the end of stdout and stderr, without credentials."""
         parts = [(name, _tail(self.folder / name)) for name in ("stdout", "stderr")]
         return redact_output("\n".join(f"--- {name} ---\n{text}" for name, text in parts if text))
 
     def payloads(self) -> Iterator[bytes]:
-        """The sound records, in the order of writing."""
+        """Yields the intact records in the order of writing."""
         return (payload for payload, _ in read_log(self.folder / "spool" / "log"))
 
 
 def open_recording(folder: Path) -> Recording:
-    """Reads and checks a folder. Raises CliError: 2 where it is no recording or not made of files, 3 where it is one and unusable."""
+    """Reads and checks a folder. Raises CliError: exit code 2 if it is not a recording of plain files, 3 if it is unusable."""
     name = printable(folder)
     if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "no such folder"
+        what = "this is not a folder" if folder.exists() else "there is no such folder"
         raise CliError("not-found", f"{name}: {what}", _RECORD_HINT)
     path = folder / "run.json"
     run = read_document(path, RUN_BYTES_MAX)
     if run is None:
-        raise CliError("not-found", f"{name}: holds no recording (run.json is missing)", _RECORD_HINT)
+        raise CliError("not-found", f"{name}: this is not a recording, since run.json is missing", _RECORD_HINT)
     if run.get("schema") != RUN_SCHEMA:
         raise CliError(
-            "version", f"{printable(path)}: schema {_shown(run.get('schema'))} is not {RUN_SCHEMA}", "record it again"
+            "version",
+            f"{printable(path)}: the schema is {_shown(run.get('schema'))}, not {RUN_SCHEMA}",
+            "record it again",
         )
     if run.get("state") != "ended":
-        raise _unusable(f"{name}: the recording has not ended (state {_shown(run.get('state'))})")
+        raise _unusable(f"{name}: the recording is incomplete (state {_shown(run.get('state'))})")
     _check(path, run)
     manifest = read_document(folder / "manifest.json", MANIFEST_BYTES_MAX) or {}
     log = folder / "spool" / "log"
-    sound, good_bytes, size = 0, len(MAGIC), 0
+    intact, good_bytes, size = 0, len(MAGIC), 0
     with _open_log(log) as stream:
         for _, good_bytes in read_records(stream):  # noqa: B007 - the last one's end counts
-            sound += 1
+            intact += 1
         size = stream.seek(0, os.SEEK_END)
     expected = int(run.get("spool_records") or 0)
     damage = ""
-    if sound < expected or (size and size != good_bytes):
-        damage = f"{printable(log)}: damaged or cut after {sound} of {expected} records; what follows is not used"
-    return Recording(folder, run, manifest, sound, damage)
+    if intact < expected or (size and size != good_bytes):
+        damage = f"{printable(log)}: the file is damaged after {intact} of {expected} records; the others are not used"
+    return Recording(folder, run, manifest, intact, damage)
 
 
 def read_log(log: Path, start: int = 0) -> Iterator[tuple[bytes, int]]:
-    """(payload, position behind it) from `start` up to the first that is cut or fails its CRC; nothing behind it may be used.
+    """Yields (payload, position after it) from `start` up to the first record that is cut or fails its CRC.
 
-    A log that is missing is empty. Raises CliError where it is there and cannot be read as a file.
+    A missing log is empty. Raises CliError if the log cannot be read as a file.
     """
     with _open_log(log) as stream:
         yield from read_records(stream, start)
 
 
 def read_document(path: Path, bytes_max: int) -> dict[str, Any] | None:
-    """The JSON object in a file of a recording, None where the file is missing. Raises CliError.
+    """Returns the JSON object in a file of a recording, None if the file is missing. Raises CliError.
 
-    Bytes of recorded names that are not UTF-8 come as escapes: one such file must not cost the whole recording.
+    Bytes of recorded names that are not UTF-8 become escapes, so that such a name does not make the recording unusable.
     """
     try:
         content = read_regular(path, bytes_max)
@@ -98,7 +100,7 @@ def read_document(path: Path, bytes_max: int) -> dict[str, Any] | None:
             return None
         raise _not_a_file(problem) from None
     try:
-        return parse_object(content, f"{printable(path)}: damaged: it", bytes_max, repair=True)
+        return parse_object(content, f"{printable(path)} is damaged: it", bytes_max, repair=True)
     except JsonError as problem:
         raise _unusable(str(problem)) from None
 
@@ -112,7 +114,7 @@ def _open_log(log: Path) -> BinaryIO:
         raise _not_a_file(problem) from None
 
 
-# What detctl itself uses of run.json, and what it must be there; other keys, and null, pass as they are.
+# The keys of run.json that detctl uses, and the check of each. Other keys and null are accepted.
 def _is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 31
 
@@ -136,7 +138,7 @@ def _check(path: Path, run: Mapping[str, Any]) -> None:
     for key, (fits, kind) in _KINDS.items():
         value = run.get(key)
         if value is not None and not fits(value):
-            raise _unusable(f"{printable(path)}: damaged: {key} is {_shown(value)}, which is not {kind}")
+            raise _unusable(f"{printable(path)} is damaged: {key} is {_shown(value)}, which is not {kind}")
 
 
 def _shown(value: object) -> str:
@@ -148,7 +150,7 @@ def _not_a_file(problem: RegularFileError) -> CliError:
     return CliError("not-a-file", str(problem), "a recording consists of plain files")
 
 
-_RECORD_HINT = "detctl record -o DIR -- COMMAND makes one"
+_RECORD_HINT = "make a recording with detctl record -o DIR -- COMMAND"
 
 
 def _unusable(message: str) -> CliError:

@@ -1,4 +1,4 @@
-"""A joined run is sent while it trains: what the recorder has written so far, again and again. What is left goes when it is over."""
+"""Sends the recording of a joined run while the training goes on. The rest is sent when the training is over."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from detctl_cli.recordings.send import RunHeld, ingest
 from detctl_cli.service.client import Coordinator
 
 EVERY_S = 1.0
-BATCH = 256  # records a call
+BATCH = 256  # records per call
 STOP_S = 10.0
 AWAY = ("unreachable", "unavailable", "slow")
 
 
 class Following:
-    """Within `with`, a thread sends what `folder`'s spool has, and never disturbs the training. sent: records that the coordinator has."""
+    """A thread that sends new records of a spool within `with`, and never disturbs the training. sent: records that were sent."""
 
     def __init__(self, coordinator: Coordinator, folder: Path, held: RunHeld) -> None:
         self._coordinator, self._log = coordinator, folder / "spool" / "log"
@@ -42,25 +42,25 @@ class Following:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(STOP_S)  # a coordinator that is away must not hold up the end: sending again changes nothing
+        self._thread.join(STOP_S)  # do not wait longer for a coordinator that does not answer; the rest is sent later
 
     def _follow(self) -> None:
-        told = False
+        reported = False
         while not self._over.wait(EVERY_S):
             try:
                 while self._send_some():
                     pass
-                told = False
+                reported = False
             except CliError as problem:
                 if problem.code not in AWAY:
-                    note(f"nothing more is sent, the training goes on: {clean(problem.message)}")
+                    note(f"{clean(problem.message)}; nothing more is sent, and the training continues")
                     return
-                if not told:
-                    note(f"{clean(problem.message)}: the training goes on, what it records is sent later")
-                    told = True
+                if not reported:
+                    note(f"{clean(problem.message)}; the training continues, and the recording is sent later")
+                    reported = True
 
     def _send_some(self) -> bool:
-        """Whether there may be more. A record that is half written is taken the next time."""
+        """Sends one batch, and returns whether there may be more. A half-written record is sent the next time."""
         batch = list(itertools.islice(read_log(self._log, self._position), BATCH))
         if not batch:
             return False

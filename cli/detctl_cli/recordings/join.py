@@ -1,4 +1,4 @@
-"""User-launched runs: takes the next run of an audit, trains it here as `detctl record` would, and sends what was recorded."""
+"""Runs that users start: takes the next run of an audit, records its training as `detctl record` does, and sends the recording."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AGAIN_S = 2.0
 
 @dataclass(frozen=True)
 class Join:
-    """Which run is wanted: any of this machine (and environment) that nobody has; again: also one whose holder is gone."""
+    """The requested run: any free run of this machine (and environment). again: also a run whose holder is gone."""
 
     audit_id: str
     machine: str
@@ -34,7 +34,7 @@ class Join:
 
 
 def take(coordinator: Coordinator, join: Join) -> audits_pb2.JoinReply:
-    """A run that is ours from now on. Raises CliError."""
+    """Takes a run, which is ours from now on. Raises CliError."""
     run = coordinator.join(
         audits_pb2.JoinRequest(
             audit_id=join.audit_id,
@@ -44,15 +44,15 @@ def take(coordinator: Coordinator, join: Join) -> audits_pb2.JoinReply:
             holder=f"join-{secrets.token_hex(8)}",
         )
     )
-    left = f"; {run.left} more of {join.machine} wait for somebody" if run.left else ""
-    note(f"audit {clean(join.audit_id)}: this is {clean(run.label)}{left}")
+    left = f"; {run.left} more on {join.machine} wait to be started" if run.left else ""
+    note(f"audit {clean(join.audit_id)}: recording the run {clean(run.label)}{left}")
     return run
 
 
 def options_of(
     run: audits_pb2.JoinReply, join: Join, *, copy: bool, timeout_s: int | None, attach: Path | None
 ) -> CaptureOptions:
-    """What the audit says of steps, level, variables and interventions."""
+    """Returns the options with the steps, level, variables and interventions of the audit."""
     changes = [f"env:{name}={value}" for name, value in sorted(run.variables.items())]
     changes += [f"{name}={value}" for name, value in sorted(run.interventions.items())]
     steps = f"{run.step_from}:{run.step_to or ''}"
@@ -71,26 +71,28 @@ def train_and_send(
     wait_s: float,
     stdout: int | None,
 ) -> Captured:
-    """Trains, and sends while it trains. Raises CliError; the run is given back where the training was interrupted or could not
-    be recorded."""
+    """Runs the training and sends its recording. Raises CliError.
+
+    The run is released if the training was interrupted or could not be recorded, so that it can be started again.
+    """
     held = RunHeld(run.run_id, run.attempt, run.secret)
     following = Following(coordinator, folder, held)
     try:
         with following:
             result = capture(folder, command, options, stdout=stdout)
     except (KeyboardInterrupt, TerminatedError):
-        _give_back(coordinator, run, "its user interrupted it")
+        _release(coordinator, run, "its user interrupted it")
         raise
     if result.exit_code is Exit.INTERRUPTED or not result.run:
-        _give_back(coordinator, run, result.because or "it was interrupted")
+        _release(coordinator, run, result.because or "it was interrupted")
         return result
     if elsewhere := result.run.get("ranks_elsewhere"):
-        # As a run it would be held against ranks that it does not have.
-        _give_back(coordinator, run, "it trains on several nodes")
+        # A run with these ranks would be compared with runs that have all ranks.
+        _release(coordinator, run, "it trains on several nodes")
         raise CliError(
             "several-nodes",
-            f"{elsewhere} ranks of this training are on other nodes, and a joined run lives on one",
-            "record each node with -o DIR, and compare node by node: detctl compare DIR_A DIR_B",
+            f"{elsewhere} ranks of this training are on other nodes, and a joined run must be on one node",
+            "record each node with -o DIR, and compare each pair of nodes with detctl compare DIR_A DIR_B",
             Exit.UNVERIFIED,
         )
     recording = open_recording(folder)
@@ -100,30 +102,34 @@ def train_and_send(
 
 
 def _patiently(send: Callable[[], None], wait_s: float, folder: Path) -> None:
-    """A training may have taken days: a coordinator that is away when it ends is waited for. Sending again changes nothing."""
+    """Retries while the coordinator does not answer, since the training may have taken days. Sending twice is harmless."""
     end = time.monotonic() + wait_s
-    told = False
+    reported = False
     while True:
         try:
             send()
             return
         except CliError as problem:
             if problem.code not in AWAY or time.monotonic() > end:
-                kept = f"{problem.hint}; what was recorded lies in {folder}" if problem.hint else f"it lies in {folder}"
+                kept = (
+                    f"{problem.hint}; the recording is kept in {folder}"
+                    if problem.hint
+                    else f"the recording is kept in {folder}"
+                )
                 raise CliError(problem.code, problem.message, kept, problem.exit_code) from None
-            if not told:
-                note(f"{clean(problem.message)}: trying again for {wait_s:.0f} s")
-                told = True
+            if not reported:
+                note(f"{clean(problem.message)}; trying again for {wait_s:.0f} s")
+                reported = True
             time.sleep(AGAIN_S)
 
 
-def _give_back(coordinator: Coordinator, run: audits_pb2.JoinReply, why: str) -> None:
-    """Somebody else may train it."""
+def _release(coordinator: Coordinator, run: audits_pb2.JoinReply, why: str) -> None:
+    """Gives the run back to the audit, so that it can be started again."""
     finished = audits_pb2.ImportFinished(
         run_id=run.run_id, attempt=run.attempt, end="lost", message=why, manifest_json="{}", secret=run.secret
     )
     try:
         coordinator.finish_import(finished)
-        note(f"{clean(run.label)} was given back: the audit waits for another")
+        note(f"{clean(run.label)} was released; the audit waits until it is started again")
     except CliError as problem:
-        note(f"{clean(run.label)} could not be given back: {clean(problem.message)}; take it over with --again")
+        note(f"{clean(run.label)} could not be released: {clean(problem.message)}; take it over with --again")

@@ -1,4 +1,4 @@
-"""Which recorded folders are twins: those of one machine whose environment and command agree. The others are arms of their own."""
+"""Labels of recorded folders. Folders of one machine with equal environment and command are twins, others are configurations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detctl_proto.run_labels import BASE, DEFAULT_ENVIRONMENT, RunLabel
 
 from detctl_cli.recordings.folder import Recording
 
-# These differ between any two shells and do not reach a training, or they are places (docs/adr/0010).
+# These differ between any two shells and do not affect a training, or they are places (docs/adr/0010).
 _VOLATILE = re.compile(
     r"(DETCTL_.*|PYTHONPATH|PWD|OLDPWD|HOME|TMPDIR|SHLVL|_|TERM|TERM_.*|COLORTERM|COLUMNS|LINES|WINDOWID|TTY|SSH_.*|XDG_.*"
     r"|DBUS_.*|DISPLAY|WAYLAND_.*|TMUX.*|STY|LS_COLORS|LESS.*|PAGER|EDITOR|HISTFILE|INVOCATION_ID|JOURNAL_STREAM"
@@ -22,7 +22,7 @@ _VOLATILE = re.compile(
 
 
 def labels_of(recordings: Sequence[Recording]) -> list[str]:
-    """machine/environment/variation/twin-N for each, all different. Twins share the first three parts."""
+    """Returns a distinct machine/environment/variation/twin-N for each recording. Twins share the first three parts."""
     same_machine: dict[str, list[tuple[Any, list[int]]]] = {}
     for number, recording in enumerate(recordings):
         machine = _name(str(recording.run.get("machine") or "local"))
@@ -34,11 +34,11 @@ def labels_of(recordings: Sequence[Recording]) -> list[str]:
         else:
             same_machine[machine].append((facts, [number]))
     labels = [""] * len(recordings)
-    for machine, arms in same_machine.items():
+    for machine, configurations in same_machine.items():
         taken: set[str] = set()
-        for _, members in arms:
+        for _, members in configurations:
             environment = DEFAULT_ENVIRONMENT
-            if len(arms) > 1:
+            if len(configurations) > 1:
                 environment = _unlike(_name(recordings[members[0]].folder.resolve().name), taken)
                 taken.add(environment)
             for twin, number in enumerate(members):
@@ -47,7 +47,7 @@ def labels_of(recordings: Sequence[Recording]) -> list[str]:
 
 
 def _same(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    """Values that are not recorded and cannot be compared make no arm of their own."""
+    """Returns whether facts agree. Values that were not recorded, and cannot be compared, do not count as different."""
     plain = [key for key in known if key not in ("command", "variables")]
     if any(known[key] != facts[key] for key in plain):
         return False
@@ -58,7 +58,7 @@ def _same(known: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 
 
 def comparable_facts(recording: Recording) -> dict[str, Any]:
-    """What must agree for two recordings to be twins: command, variables, Python, packages, torch's own facts."""
+    """Returns what must agree for two recordings to be twins: command, variables, Python, packages and facts of torch."""
     manifest = recording.manifest
     variables = _mapping(manifest.get("variables"))
     python = _mapping(manifest.get("python"))

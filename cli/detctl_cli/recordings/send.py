@@ -1,4 +1,4 @@
-"""Recorded folders into a coordinator: registered, their segments sent as an agent would, and compared."""
+"""Sends recorded folders to a coordinator, with segments as an agent sends them, and has them compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from detctl_cli.service.client import Coordinator
 
 @dataclass(frozen=True)
 class RunHeld:
-    """A run that is ours. `secret`: what the coordinator gave us for it; shown to nobody else, hence not in the representation."""
+    """A run that is ours. secret: proves that to the coordinator; it is not in the representation, so that it is not shown."""
 
     run_id: str
     attempt: int
@@ -31,7 +31,7 @@ class RunHeld:
 
 
 def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]) -> str:
-    """The verdict's JSON over these folders. Raises CliError; 3 where data was refused."""
+    """Returns the verdict on these folders as JSON. Raises CliError, with exit code 3 if data was refused."""
     labels = labels_of(recordings)
     run_ids = []
     for recording, label in zip(recordings, labels, strict=True):
@@ -48,15 +48,17 @@ def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]
 
 def send(coordinator: Coordinator, recording: Recording, label: str) -> str:
     """Imports one folder under `label` and returns its run id."""
-    run = redact_document({**recording.run, "label": label})  # recordings of earlier versions hold credentials
+    run = redact_document({**recording.run, "label": label})  # recordings of earlier versions may contain credentials
     imported = coordinator.import_run(audits_pb2.ImportRequest(label=label, run_json=json.dumps(run)))
     send_as(coordinator, recording, RunHeld(imported.run_id, 1, imported.secret))
     return imported.run_id
 
 
 def send_as(coordinator: Coordinator, recording: Recording, held: RunHeld, sent: int = 0) -> None:
-    """Sends what a folder holds as this run but for its first `sent` records, and how it ended. Raises CliError; 3 where data was
-    refused."""
+    """Sends the records of a folder after the first `sent`, and how the run ended.
+
+    Raises CliError, with exit code 3 if data was refused.
+    """
     run = recording.run
     ingest(coordinator, itertools.islice(recording.payloads(), sent, None), held, str(recording.folder))
     coordinator.finish_import(
@@ -75,7 +77,7 @@ def send_as(coordinator: Coordinator, recording: Recording, held: RunHeld, sent:
 
 
 def ingest(coordinator: Coordinator, payloads: Iterable[bytes], held: RunHeld, where: str) -> None:
-    """Sends records of a spool as parts of this run; returns when the coordinator has them all. Raises CliError, which names `where`."""
+    """Sends records of a spool as this run, and returns when the coordinator has them all. Raises CliError, which names `where`."""
     sent = acknowledged = 0
     problem: CliError | None = None
 
@@ -85,7 +87,7 @@ def ingest(coordinator: Coordinator, payloads: Iterable[bytes], held: RunHeld, w
             try:
                 request = agents_pb2.IngestRequest.FromString(payload)
             except DecodeError:
-                # Raised here, it would end in gRPC's thread: the call ends, and it is raised below.
+                # Raised here, it would be lost in gRPC's thread. The call ends instead, and the error is raised below.
                 problem = CliError(
                     "damaged", f"{where}: record {sent} of its spool is not a message", exit_code=Exit.UNVERIFIED
                 )
@@ -101,8 +103,8 @@ def ingest(coordinator: Coordinator, payloads: Iterable[bytes], held: RunHeld, w
 
     for reply in coordinator.ingest(requests()):
         if reply.refused or reply.fenced:
-            why = clean(reply.refused) or "the run is gone, or somebody took it over"
-            raise CliError("damaged", f"{where}: refused by the coordinator: {why}", exit_code=Exit.UNVERIFIED)
+            why = clean(reply.refused) or "the run is gone, or another user took it over"
+            raise CliError("damaged", f"{where}: the coordinator refused the data: {why}", exit_code=Exit.UNVERIFIED)
         acknowledged += 1
     if problem is not None:
         raise problem
@@ -116,7 +118,7 @@ def ingest(coordinator: Coordinator, payloads: Iterable[bytes], held: RunHeld, w
 
 
 def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> dict[str, Any]:
-    """The verdict with `folders`: label -> folder as the user named it, and what was damaged among the reasons."""
+    """Returns the verdict with `folders` (label -> folder as the user named it) and with damage among the reasons."""
     labels = labels_of(recordings)
     folders = {label: str(recording.folder) for label, recording in zip(labels, recordings, strict=True)}
     damage = [recording.damage for recording in recordings if recording.damage]
@@ -128,7 +130,7 @@ def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> di
 
 
 def _in_terms_of_folders(reason: str, folders: Mapping[str, str]) -> str:
-    """The temporary store is gone when the reason is read: folders instead of labels, and no id to look at."""
+    """Returns a reason that names folders instead of labels, and no id, since the temporary store no longer exists."""
     for label, folder in folders.items():
         reason = reason.replace(label, folder)
     return re.sub(r"[;,] see `detctl show [^`]*`", "", reason)

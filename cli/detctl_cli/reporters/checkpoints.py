@@ -1,4 +1,4 @@
-"""Two compared checkpoints for people: what differs, by how much, and what could not be read."""
+"""Writes the comparison of two checkpoints: what differs, by how much, and what could not be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LABEL_WIDTH = 19
 _STYLE = {"identical": "bold green", "different": "bold red", "unverified": "bold yellow"}
 
 
-def print_checkpoints(document: Mapping[str, Any], out: Console) -> None:
+def write_checkpoints(document: Mapping[str, Any], out: Console) -> None:
     """Writes detctl.checkpoints/v1 to `out`."""
     out.print(clean(document["outcome"]).upper(), style=_STYLE.get(document["outcome"], "bold"))
     for label, text in rows(document):
@@ -25,7 +25,7 @@ def print_checkpoints(document: Mapping[str, Any], out: Console) -> None:
 
 
 def rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(label, text) of every line under the outcome."""
+    """Yields (label, text) of every line under the outcome."""
     for number, side in enumerate((document["a"], document["b"])):
         what = f"{side['format']}, {count(side['leaves'])} {'entry' if side['leaves'] == 1 else 'entries'}"
         yield ("checkpoints" if number == 0 else ""), f"{clean(side['path'])}   {what}"
@@ -36,7 +36,7 @@ def rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         which = f", the {SHOWN} largest of them" if len(shown) < len(differing) else ""
         yield "differ", f"{_tensors(len(differing))}{which}, in the order of the first checkpoint:"
     for row in shown:
-        yield "", f"{clean(row['name'])}   {tensor_words(row)}"
+        yield "", f"{clean(row['name'])}   {describe_tensor(row)}"
     if len(shown) < len(differing):
         yield "", f"and {count(len(differing) - len(shown))} more (--json lists them)"
     values = [f"{clean(r['name'])}: {clean(r['a'])} against {clean(r['b'])}" for r in document["values"]]
@@ -53,13 +53,13 @@ def _section_rows(sections: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, 
         parts = []
         for all_of, apart, word in (("tensors", "differing", "tensor"), ("values", "other_values", "value")):
             if one[all_of]:
-                how = f"{count(one[apart])} differ" if one[apart] else "the same"
+                how = f"{count(one[apart])} differ" if one[apart] else "identical"
                 parts.append(f"{count(one[all_of])} {word}{'s' if one[all_of] != 1 else ''}, {how}")
         yield ("compared" if number == 0 else ""), f"{clean(one['section']):<11}{'; '.join(parts)}"
 
 
 def _largest(differing: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The largest by relative size, in their own order; another shape or dtype, and what has no size, counts as largest."""
+    """Returns the largest differences by relative size, in their own order. Another shape or dtype counts as largest."""
 
     def size(place: int) -> tuple[float, int]:
         relative = differing[place].get("relative")
@@ -69,11 +69,11 @@ def _largest(differing: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return [differing[place] for place in sorted(chosen)]
 
 
-def tensor_words(row: Mapping[str, Any]) -> str:
-    """`3 of 64 elements from [1, 2] on, relative 1.2e-08, at most 3.7e-09, 1 ulp`."""
+def describe_tensor(row: Mapping[str, Any]) -> str:
+    """Returns `3 of 64 elements from [1, 2] on, relative 1.2e-08, at most 3.7e-09, 1 ulp`."""
     if row["kind"] != "content":
-        words = f"{row['dtype']} {row['shape']} against {row['other_dtype']} {row['other_shape']}"
-        return words + (", the same values rounded" if row.get("rounded") else "")
+        text = f"{row['dtype']} {row['shape']} against {row['other_dtype']} {row['other_shape']}"
+        return text + (", the same values rounded" if row.get("rounded") else "")
     parts = [f"{count(row['differing'])} of {count(row['elements'])} elements from {row['first']} on"]
     if row.get("relative") is not None:
         parts.append(f"relative {row['relative']:.2g}")

@@ -1,4 +1,4 @@
-"""What `detctl show` prints: an audit's verdict, or facts as an indented list."""
+"""Writes the output of `detctl show`: the verdict of an audit, and facts as an indented list."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_details(kind: str, content: Any, out: Console) -> None:
-    """Prints one audit, run or machine; an audit with a verdict shows it as `compare` does."""
+def write_details(kind: str, content: Any, out: Console) -> None:
+    """Writes one audit, run or machine. The verdict of an audit is shown as `detctl compare` shows it."""
     verdict = content.get("verdict") if isinstance(content, Mapping) else None
     if isinstance(verdict, Mapping) and verdict:
-        from detctl_cli.reporters.verdict_text import print_verdict
+        from detctl_cli.reporters.verdict_text import write_verdict
 
-        print_verdict(verdict, out, verbose=True)
+        write_verdict(verdict, out, verbose=True)
         out.print()
         content = {key: value for key, value in content.items() if key != "verdict"}
     out.print(kind or "item", style="bold")
     if isinstance(content, Mapping):
         for line in cost_lines(content):
             out.print(f"  probe  {line}", soft_wrap=True)
-    _print_value(content, out, 1)
+    _write_value(content, out, 1)
 
 
-def _print_value(value: Any, out: Console, depth: int) -> None:
+def _write_value(value: Any, out: Console, depth: int) -> None:
     indent = "  " * depth
     if isinstance(value, Mapping):
         width = max(
@@ -39,7 +39,7 @@ def _print_value(value: Any, out: Console, depth: int) -> None:
                 continue
             if isinstance(item, (Mapping, list)) and not _short(item):
                 out.print(f"{indent}{clean(key)}")
-                _print_value(item, out, depth + 1)
+                _write_value(item, out, depth + 1)
             elif isinstance(item, str) and "\n" in item.strip():
                 out.print(f"{indent}{clean(key)}")
                 for line in clean_lines(item.rstrip()).splitlines():
@@ -50,7 +50,7 @@ def _print_value(value: Any, out: Console, depth: int) -> None:
         for item in value:
             if isinstance(item, (Mapping, list)) and not _short(item):
                 out.print(f"{indent}-")
-                _print_value(item, out, depth + 1)
+                _write_value(item, out, depth + 1)
             else:
                 out.print(f"{indent}- {_one_line(item)}", soft_wrap=True)
     else:
@@ -58,7 +58,7 @@ def _print_value(value: Any, out: Console, depth: int) -> None:
 
 
 def _short(value: Mapping[str, Any] | list[Any]) -> bool:
-    """Lists of plain values fit on one line."""
+    """Returns whether a value fits on one line, as a list of plain values does."""
     return isinstance(value, list) and all(not isinstance(item, (Mapping, list)) for item in value)
 
 

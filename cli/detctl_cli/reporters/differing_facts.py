@@ -1,4 +1,4 @@
-"""In what the arms of a verdict differ although their runs are equal: what an audit across platforms is made for."""
+"""Describes how environments differ whose runs are identical. Audits across platforms are made to show this."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from detctl_cli.output.clean import clean
 
-# Fact of the manifest -> the word for it; the rest is counted.
-TOLD = {
+# Fact of the manifest -> its name in the text. Other facts are only counted.
+SHOWN = {
     "machine.os": "OS",
     "machine.os_version": "OS version",
     "machine.kernel": "kernel",
@@ -25,9 +25,9 @@ TOLD = {
 
 
 def differing_facts(environment: Mapping[str, Mapping[str, str]]) -> str:
-    """One line: `libc glibc 2.36 / glibc 2.41   Python …   and 12 more facts`; empty where no fact that is told differs."""
+    """Returns `libc glibc 2.36 / glibc 2.41   Python …   and 12 more facts`, empty if no fact in SHOWN differs."""
     parts = []
-    for key, word in TOLD.items():
+    for key, word in SHOWN.items():
         if values := environment.get(key):
             distinct = dict.fromkeys(clean(value) or "none" for value in values.values())
             parts.append(f"{word} {' / '.join(distinct)}")

@@ -1,4 +1,4 @@
-"""doctor's findings for people."""
+"""Writes the findings of `detctl doctor` as text."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _STYLE = {"warn": "bold yellow", "info": "cyan", "ok": "green"}
 
 
-def print_findings(findings: Sequence[Finding], files: Sequence[str], out: Console) -> None:
-    """One finding a row: level, place, what; why and the fix below it; a line of totals at the end."""
+def write_findings(findings: Sequence[Finding], files: Sequence[str], out: Console) -> None:
+    """Writes a row for each finding (level, place, what, and below it why and the fix), and a line with totals."""
     from rich.table import Table
     from rich.text import Text
 

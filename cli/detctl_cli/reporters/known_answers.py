@@ -1,4 +1,4 @@
-"""Known answers for people: one machine's, or the classes of several."""
+"""Writes the answers of the known-answer test of one machine, or the classes of several machines."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 LABEL_WIDTH = 26
 
 
-def print_answers(document: Mapping[str, Any], out: Console) -> None:
-    """The class, the settings, and each answer's first twelve digits."""
+def write_answers(document: Mapping[str, Any], out: Console) -> None:
+    """Writes the class, the settings, and the first twelve digits of each answer."""
     settings = ", ".join(f"{name} {value}" for name, value in (document.get("settings") or {}).items())
     out.print(
         f"class {class_of_answers(document['answers'])}   torch {clean(document.get('torch'))}, {clean(settings)}",
@@ -25,12 +25,13 @@ def print_answers(document: Mapping[str, Any], out: Console) -> None:
     for question, answer in document["answers"].items():
         out.print(f"  {clean(question):<{LABEL_WIDTH}}{clean(answer)[:12]}", soft_wrap=True)
     out.print(
-        "  compare machines: detctl kat --json > NAME.json on each, then detctl kat A.json B.json", soft_wrap=True
+        "  to compare machines, run detctl kat --json > NAME.json on each, then detctl kat A.json B.json",
+        soft_wrap=True,
     )
 
 
-def print_classes(result: Mapping[str, Any], out: Console) -> None:
-    """Equal or not, what differs, and the settings that differ beside it."""
+def write_classes(result: Mapping[str, Any], out: Console) -> None:
+    """Writes whether the answers are equal, which ones differ, and which settings differ."""
     classes = result["classes"]
     if len(classes) == 1:
         out.print(f"EQUAL   {result['asked']} answers", style="bold green")
@@ -40,13 +41,13 @@ def print_classes(result: Mapping[str, Any], out: Console) -> None:
     for number, names in enumerate(classes, 1):
         out.print(f"  {f'class {number}':<{LABEL_WIDTH}}{', '.join(clean(name) for name in names)}", soft_wrap=True)
     for question, groups in result["differ"].items():
-        told = " ≠ ".join(" = ".join(clean(name) for name in names) for names in groups)
-        out.print(f"  {clean(question):<{LABEL_WIDTH}}{told}", soft_wrap=True)
+        text = " ≠ ".join(" = ".join(clean(name) for name in names) for names in groups)
+        out.print(f"  {clean(question):<{LABEL_WIDTH}}{text}", soft_wrap=True)
     for question, names in result["missing"].items():
-        out.print(f"  {clean(question):<{LABEL_WIDTH}}not answered: {', '.join(map(clean, names))}", soft_wrap=True)
-    keys = dict.fromkeys(key for told in result["settings"].values() for key in told)
+        out.print(f"  {clean(question):<{LABEL_WIDTH}}not answered by {', '.join(map(clean, names))}", soft_wrap=True)
+    keys = dict.fromkeys(key for settings in result["settings"].values() for key in settings)
     for key in keys:
-        values = {name: told.get(key) for name, told in result["settings"].items()}
+        values = {name: settings.get(key) for name, settings in result["settings"].items()}
         if len({str(value) for value in values.values()}) > 1:
-            told = ", ".join(f"{clean(name)}: {clean(str(value))}" for name, value in values.items())
-            out.print(f"  {clean(key):<{LABEL_WIDTH}}{told}", soft_wrap=True)
+            text = ", ".join(f"{clean(name)}: {clean(str(value))}" for name, value in values.items())
+            out.print(f"  {clean(key):<{LABEL_WIDTH}}{text}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What an audit would run: `--dry-run`."""
+"""Writes the runs that an audit would start, for `--dry-run`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_plan(plan: AuditPlan, recipe: str, out: Console) -> None:
-    """One line a run, in the order of execution, after a line of totals."""
+def write_plan(plan: AuditPlan, recipe: str, out: Console) -> None:
+    """Writes a line with totals, then one line for each run in the order of execution."""
     machines = sorted({clean(run.machine) for run in plan.runs})
     out.print(f"{len(plan.runs)} runs of {clean(recipe)} on {', '.join(machines)}; nothing was started", soft_wrap=True)
     for run in plan.runs:

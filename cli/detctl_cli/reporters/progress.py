@@ -1,4 +1,4 @@
-"""Progress of an audit on stderr: a live table on a terminal, a few plain lines elsewhere."""
+"""Shows the progress of an audit on stderr: a live table on a terminal, a few lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
+
+from detctl_proto.run_labels import parse_label
 
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import count
@@ -23,14 +25,14 @@ _STYLE = {"running": "cyan", "sealed": "green", "failed": "red", "cancelled": "y
 
 
 class Progress:
-    """A context manager; `update` takes what WatchAudit sends, `say` one line for people."""
+    """A context manager. `update` takes messages of WatchAudit, and `log` writes one line."""
 
     def __init__(self, stream: IO[str] | None = None, *, quiet: bool = False) -> None:
-        """quiet: nothing but what `say` is told."""
+        """quiet: nothing is shown but the lines of `log`."""
         self._stream = sys.stderr if stream is None else stream
         self._quiet = quiet
         self._live: Live | None = None
-        self._said: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
         self._started = False
 
     def __enter__(self) -> Self:
@@ -50,8 +52,8 @@ class Progress:
             self._live.stop()
             self._live = None
 
-    def say(self, text: str) -> None:
-        """One line, whatever else is shown."""
+    def log(self, text: str) -> None:
+        """Writes one line, whatever else is shown."""
         if self._live is not None:
             self._live.console.print(f"detctl: {text}", markup=False, highlight=False)
         else:
@@ -59,7 +61,7 @@ class Progress:
             self._stream.flush()
 
     def update(self, progress: AuditProgress) -> None:
-        """Shows the state; without a terminal only what is new: the start, runs that failed, the comparison."""
+        """Shows the state. Without a terminal, it logs what is new: the start, failed runs, the comparison and reruns."""
         if self._quiet:
             return
         if self._live is not None:
@@ -69,28 +71,29 @@ class Progress:
             self._started = True
             machines = {run.machine for run in progress.runs}
             where = f"{len(machines)} machine{'' if len(machines) == 1 else 's'}"
-            self.say(f"audit {clean(progress.audit_id)}: {len(progress.runs)} runs on {where}")
+            self.log(f"audit {clean(progress.audit_id)} has {_runs(len(progress.runs))} on {where}")
         for run in progress.runs:
-            if run.state == "failed" and self._said.get(run.run_id) != run.message:
-                self._said[run.run_id] = run.message
-                self.say(f"{clean(run.label)} failed: {clean(run.message or 'no reason given')}")
-        if progress.state == "comparing" and "comparing" not in self._said:
-            self._said["comparing"] = ""
-            self.say("all runs have ended; comparing")
-        zoom = [run for run in progress.runs if "/zoom-" in run.label]
-        if zoom and "zoom" not in self._said:
-            self._said["zoom"] = ""
-            self.say(f"looking closer at the step where they part: {len(zoom)} runs at level op")
-        trials = [run for run in progress.runs if "/experiment-" in run.label]
-        if trials and self._said.get("trials") != str(len(trials)):
-            self._said["trials"] = str(len(trials))
+            if run.state == "failed" and self._reported.get(run.run_id) != run.message:
+                self._reported[run.run_id] = run.message
+                self.log(f"{clean(run.label)} failed: {clean(run.message or 'no reason given')}")
+        if progress.state == "comparing" and "comparing" not in self._reported:
+            self._reported["comparing"] = ""
+            self.log("all runs have ended; comparing them")
+        kinds = Counter(label.kind for run in progress.runs if (label := parse_label(run.label)))
+        zoom = kinds["zoom"]
+        if zoom and "zoom" not in self._reported:
+            self._reported["zoom"] = ""
+            self.log(f"rerunning the first divergent step at level op ({_runs(zoom)})")
+        trials = kinds["experiment"]
+        if trials and self._reported.get("trials") != str(trials):
+            self._reported["trials"] = str(trials)
             why = f": {clean(progress.trying)}" if progress.trying else ""
-            self.say(f"{len(trials)} experiments{why}")
+            self.log(f"running {trials} experiment{'s' * (trials > 1)}{why}")
 
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Gives a function that takes (done, of): a bar on a terminal, nothing in a pipe."""
+    """Yields a function that takes (done, of) and shows a bar on a terminal, and nothing in a pipe."""
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
@@ -103,7 +106,7 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def progress_table(progress: AuditProgress) -> Any:
-    """The live table: a row a run, the most interesting first where there are many, and a line of totals."""
+    """Returns the live table: totals, and a row for each run. If there are many runs, the active ones come first."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -140,3 +143,7 @@ def progress_table(progress: AuditProgress) -> Any:
     if len(progress.runs) > len(runs):
         table.add_row(f"and {len(progress.runs) - len(runs)} more", "", "", "", "")
     return table
+
+
+def _runs(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"

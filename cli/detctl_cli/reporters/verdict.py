@@ -1,4 +1,4 @@
-"""The verdict as the coordinator sent it: as JSON or for people, and its exit code."""
+"""Reports the verdict that the coordinator sent, as JSON or as text, and returns its exit code."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from detctl_cli.output.terminal import abandon_stdout, console, note, write_json
 
 
 def parse_verdict(text: str) -> dict[str, Any]:
-    """The verdict as a mapping. Raises CliError where the coordinator sent something else."""
+    """Returns the verdict as a mapping. Raises CliError if the coordinator sent something else."""
     try:
         verdict = parse_object(text, "the coordinator's verdict", sys.maxsize, repair=True)
     except JsonError as problem:
-        raise CliError("coordinator", str(problem), "update detctl") from None
+        raise CliError("coordinator", str(problem), "update detctl and the coordinator to the same version") from None
     if not str(verdict.get("schema", "")).startswith("detctl.verdict/"):
-        raise CliError("coordinator", "the coordinator's verdict is no detctl.verdict", "update detctl")
+        raise CliError(
+            "coordinator",
+            f"the coordinator's verdict has the schema {verdict.get('schema')!r}, not detctl.verdict",
+            "update detctl and the coordinator to the same version",
+        )
     return verdict
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a verdict is wanted. verbose: also what no run of this version observes; html: as a page, too."""
+    """How a verdict is shown. verbose: with what no run of this version observes; html: also as a page, in this file."""
 
     as_json: bool = False
     verbose: bool = False
@@ -37,24 +41,22 @@ class Form:
 
 
 def report_verdict(verdict: dict[str, Any], form: Form, next_steps: Sequence[str] = ()) -> Exit:
-    """Prints the verdict on stdout and returns its exit code. Raises CliError where the page cannot be written."""
-    verdict = redact_document(verdict)  # one of an earlier version, or of an older coordinator
+    """Prints the verdict on stdout and returns its exit code. Raises CliError if the page cannot be written."""
+    verdict = redact_document(verdict)  # an earlier version or an older coordinator may have left credentials in it
     try:
         if form.as_json:
             write_json(verdict)
         else:
-            from detctl_cli.reporters.verdict_text import print_verdict
+            from detctl_cli.reporters.verdict_text import write_verdict
 
-            print_verdict(verdict, console(), next_steps, verbose=form.verbose)
+            write_verdict(verdict, console(), next_steps, verbose=form.verbose)
             sys.stdout.flush()
-    except (
-        BrokenPipeError,
-        SystemExit,
-    ):  # rich exits by itself; how fast a reader goes away must not decide on the code
+    except (BrokenPipeError, SystemExit):
+        # rich exits on a broken pipe. How soon a reader goes away must not change the exit code.
         abandon_stdout()
     if form.html is not None:
         from detctl_cli.reporters.verdict_html import write_page
 
         write_page(verdict, form.html)
-        note(f"page: {form.html}")
+        note(f"the verdict was written to {form.html}")
     return exit_of_verdict(verdict)

@@ -1,4 +1,4 @@
-"""A verdict as one self-contained page: no script, no request to anywhere; its policy forbids both."""
+"""Writes a verdict as one self-contained page. It has no script and sends no request; its content policy forbids both."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ COLOURS = {"identical": "equal", "different": "different", "unverified": "one-si
 
 
 def check_writable(file: Path) -> None:
-    """Before anything is run for it. Raises UsageError."""
+    """Raises UsageError if the page cannot be written, before anything runs."""
     folder = file.parent if str(file.parent) else Path()
     if file.is_dir():
-        raise UsageError(f"--html {file} is a folder", "name a file, as report.html")
+        raise UsageError(f"--html {file} is a folder", "name a file, such as report.html")
     if not folder.is_dir():
-        raise UsageError(f"--html {file}: there is no folder {folder}", f"mkdir -p {folder}")
+        raise UsageError(f"--html {file}: there is no folder {folder}", f"create it with mkdir -p {folder}")
     if not os.access(file if file.exists() else folder, os.W_OK):
-        raise UsageError(f"--html {file} cannot be written", "name a file in a folder of yours")
+        raise UsageError(f"--html {file} cannot be written", "name a file in a folder that you can write")
 
 
 def write_page(verdict: Mapping[str, Any], file: Path) -> None:
-    """Writes the page (0600), whole or not at all. Raises CliError where the file cannot be written."""
+    """Writes the page (mode 0600), whole or not at all. Raises CliError if the file cannot be written."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with open(partial, "w", encoding="utf-8", opener=private) as stream:
@@ -41,12 +41,12 @@ def write_page(verdict: Mapping[str, Any], file: Path) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise CliError(
-            "output", f"{file} was not written: {error.strerror or error}", "name another --html FILE"
+            "output", f"{file} was not written: {error.strerror or error}", "name another file with --html"
         ) from None
 
 
 def page(verdict: Mapping[str, Any]) -> str:
-    """The page of a verdict (detctl.verdict/v1); keys that are missing are left out."""
+    """Returns the page of a verdict (detctl.verdict/v1). Missing keys are left out."""
     from jinja2 import Environment, PackageLoader
 
     shown: dict[str, Any] = _cleaned(redact_document(verdict))
@@ -71,7 +71,7 @@ def page(verdict: Mapping[str, Any]) -> str:
         maps=[_map(one) for one in shown.get("maps") or []],
         experiments=shown.get("experiments") or [],
         self_test=(shown.get("self_test") or {}).get("checks"),
-        arms=list(dict.fromkeys(arm for values in environment.values() for arm in values)),
+        configurations=list(dict.fromkeys(name for values in environment.values() for name in values)),
         environment=list(environment.items()),
         benign=[
             f"step {b.get('step')} · {b.get('stage')} · {b.get('site')}: {b.get('words')}"
@@ -85,12 +85,12 @@ def page(verdict: Mapping[str, Any]) -> str:
 
 
 def _cleaned(value: Any) -> Any:
-    """Without control characters, which no page needs."""
+    """Returns a value without control characters."""
     if isinstance(value, Mapping):
         return {clean(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
-    # Files of the training itself are shown as the user names them.
+    # Files of the training are shown as the user names them.
     return clean(value).replace("{cwd}/", "") if isinstance(value, str) else value
 
 
@@ -100,12 +100,14 @@ def _headline(verdict: Mapping[str, Any]) -> str:
     causes = ", ".join(f"{cause['cause']} ({cause['confidence']})" for cause in verdict.get("causes") or [])
     left = " or ".join(verdict.get("not_separated") or [])
     origin = verdict.get("origin") or f"not proved{f' ({left})' if left else ''}"
-    return f"origin: {origin}" + (f" · causes: {causes}" if causes else " · no cause named")
+    return f"origin: {origin}" + (f" · causes: {causes}" if causes else " · no cause identified")
 
 
 def _repeats(machine: Mapping[str, Any]) -> str:
     repeats = machine.get("repeats_itself")
-    return "was not tested by twins" if repeats is None else "repeats itself" if repeats else "does not repeat itself"
+    if repeats is None:
+        return "has no twins"
+    return "reproduces its own result" if repeats else "does not reproduce its own result"
 
 
 def _covered(coverage: Mapping[str, Any]) -> str:
@@ -116,7 +118,7 @@ def _covered(coverage: Mapping[str, Any]) -> str:
 
 
 def _map(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Places in pixels: a row a stage, a cell a run of steps, a tick every so many steps; the curve below."""
+    """Returns the map in pixels: a row for each stage, a cell for adjacent steps with the same result, ticks, and the curve below."""
     stages = one.get("stages") or {}
     end = max((last for cells in stages.values() for _, last, _ in cells), default=0) + 1
     step_px = (WIDTH_PX - LABELS_PX) / end
@@ -151,7 +153,7 @@ def _map(one: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _curve(sizes: Sequence[Any], step_px: float) -> dict[str, Any] | None:
-    """On a logarithmic scale; steps that agree lie on its floor. None where all agree or nothing is known."""
+    """Returns the curve on a logarithmic scale. Identical steps lie on its lowest line. None if no difference is known."""
     known = [(step, size) for step, size in sizes if size is not None]
     above = [size for _, size in known if size > 0]
     if not above:

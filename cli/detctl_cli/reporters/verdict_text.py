@@ -1,4 +1,4 @@
-"""A verdict for people: outcome first, then where it began, why, and what to do."""
+"""Writes a verdict as text: the outcome first, then where the runs diverge, why, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import count
 from detctl_cli.reporters.differing_facts import differing_facts
-from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
+from detctl_cli.reporters.run_names import group_names, groups_sentence, short_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,7 +19,7 @@ Row = tuple[str, str]
 LABEL_WIDTH = 19
 BENIGN_SHOWN = 4
 UNOBSERVED_SHOWN = 3
-# True of every run of this version (README, "What it does not see"): told where somebody asks for all, not in each verdict.
+# Limits of every run of this version (README, "What it does not see"). They are listed with --verbose, not in each verdict.
 STANDING = (
     "files: native readers",
     "rng: torch.Generator.manual_seed",
@@ -27,16 +27,16 @@ STANDING = (
 )
 _STYLE = {"identical": "bold green", "different": "bold red", "unverified": "bold yellow"}
 _KIND = {
-    "permutation": "the same things in another order",
-    "content": "other content",
-    "structure": "a record is missing, extra or of another shape",
+    "permutation": "the same values in another order",
+    "content": "different content",
+    "structure": "a fingerprint is missing, extra or has another shape",
 }
 
 
-def print_verdict(
+def write_verdict(
     verdict: Mapping[str, Any], out: Console, next_steps: Sequence[str] = (), *, verbose: bool = False
 ) -> None:
-    """Writes the verdict (detctl.verdict/v1) to `out`; keys that are missing are left out. verbose: with STANDING."""
+    """Writes the verdict (detctl.verdict/v1) to `out`. Missing keys are left out. verbose: STANDING is listed too."""
     from rich.text import Text
 
     outcome = clean(verdict.get("outcome", "unverified"))
@@ -53,12 +53,12 @@ def print_verdict(
 
 
 def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose: bool = False) -> Iterator[Row]:
-    """(label, text) of every line under the outcome, in the order in which they help."""
+    """Yields (label, text) of every line under the outcome, the most helpful first."""
     labels = [label for group in verdict.get("groups") or [] for label in group]
     names = short_names(labels)
     yield from _group_rows(verdict)
     if verdict.get("outcome") == "identical" and (text := differing_facts(verdict.get("environment") or {})):
-        yield "although", text
+        yield "despite different", text
     for emulated in verdict.get("emulated") or []:
         what = ", ".join(f"{key}={value}" for key, value in (emulated.get("emulates") or {}).items())
         yield (
@@ -70,7 +70,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
         yield from _cause_rows(cause, names, several=len(causes) > 1)
     first = verdict.get("first_divergence")
     if first and not causes:
-        yield "first difference", _place(first) + "   " + _words(first)
+        yield "first divergence", _place(first) + "   " + _description(first)
     yield from _zoom_rows(verdict.get("zoom"))
     yield from _benign_rows(verdict.get("benign") or [])
     for item in verdict.get("experiments") or []:
@@ -78,8 +78,8 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     if fix := verdict.get("cheapest_fix"):
         yield "cheapest fix", clean(fix.get("words"))
     for number, check in enumerate((verdict.get("self_test") or {}).get("checks") or []):
-        words = {True: "passed", False: "FAILED"}.get(check.get("passed"), "not made")
-        yield "self-test" if number == 0 else "", f"{words}   {clean(check.get('words'))}"
+        result = {True: "passed", False: "FAILED"}.get(check.get("passed"), "not run")
+        yield "self-test" if number == 0 else "", f"{result}   {clean(check.get('words'))}"
     for item in verdict.get("expected") or []:
         yield "expected", clean(item.get("words") or item.get("text") or _flat(item))
     folders = verdict.get("folders") or {}
@@ -122,26 +122,24 @@ def _group_rows(verdict: Mapping[str, Any]) -> Iterator[Row]:
     groups = [[clean(label) for label in group] for group in verdict.get("groups") or []]
     if not groups:
         return
-    words = group_words(groups)
+    parts = group_names(groups)
     if len(groups) > 1:
         names = short_names([label for group in groups for label in group])
-        words.append(" ≠ ".join(names[group[0]] for group in groups if group))
-    sentence = groups_sentence(groups)
-    if verdict.get("outcome") == "unverified" and len(groups) == 1 and sentence:
-        sentence += " in what was compared"
-    yield "runs", "   ".join(words) + (f"     {sentence}" if sentence else "")
+        parts.append(" ≠ ".join(names[group[0]] for group in groups if group))
+    sentence = groups_sentence(groups, partial=verdict.get("outcome") == "unverified")
+    yield "runs", "   ".join(parts) + (f"     {sentence}" if sentence else "")
 
 
 def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool) -> Iterator[Row]:
     if several:
         yield "cause", f"{clean(cause.get('cause'))} ({clean(cause.get('confidence'))})"
-    yield "root", f"{_place(cause)}   {_words(cause)}"
+    yield "root", f"{_place(cause)}   {_description(cause)}"
     runs = [names.get(run, clean(run)) for run in cause.get("runs") or []]
     if runs and several:
         yield "shown by", " against ".join(runs)
     onward = [clean(stage) for stage in cause.get("carried_on_to") or []]
     if onward:
-        yield "carried on to", " → ".join(onward)
+        yield "propagates to", " → ".join(onward)
     for number, text in enumerate([*(cause.get("evidence") or []), *(cause.get("caveats") or [])]):
         yield "evidence" if number == 0 else "", clean(text)
     if cause.get("confirmed_by"):
@@ -161,12 +159,12 @@ def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:
         yield "operation", f"{place}{f'   {lines}' if lines else ''}"
         yield "", clean(zoom.get("words"))
     else:
-        yield "operation", f"not named: {clean(zoom.get('words'))}"
+        yield "operation", f"not identified: {clean(zoom.get('words'))}"
 
 
 def _benign_rows(benign: Sequence[Any]) -> Iterator[Row]:
     for item in benign[:BENIGN_SHOWN]:
-        text = f"{_place(item)}   {_words(item)}" if isinstance(item, Mapping) else clean(item)
+        text = f"{_place(item)}   {_description(item)}" if isinstance(item, Mapping) else clean(item)
         yield "benign", text
     if len(benign) > BENIGN_SHOWN:
         yield "", f"and {len(benign) - BENIGN_SHOWN} more benign differences (--json lists them)"
@@ -202,11 +200,11 @@ def _place(item: Mapping[str, Any]) -> str:
     return f"step {count(int(item.get('step') or 0))} · {clean(item.get('stage'))} · {clean(item.get('site') or '*')}"
 
 
-def _words(item: Mapping[str, Any]) -> str:
+def _description(item: Mapping[str, Any]) -> str:
     kind = clean(item.get("kind") or "")
     if item.get("words"):
         return clean(item["words"])
-    return clean(_KIND.get(kind, kind)) + (" (then equal again)" if item.get("lasting") == "transient" else "")
+    return clean(_KIND.get(kind, kind)) + (" (then identical again)" if item.get("lasting") == "transient" else "")
 
 
 def _flat(item: Mapping[str, Any]) -> str:
@@ -220,7 +218,7 @@ def _label_style(label: str) -> str:
 def _wrapped(text: str, width: int, *, wrap: bool) -> list[str]:
     if not wrap:
         return [text]
-    # Runs of blanks part columns in a line; they stay.
+    # Several blanks separate the columns of a line, so they stay.
     return textwrap.wrap(
         text, max(width, 30), break_long_words=False, break_on_hyphens=False, replace_whitespace=False
     ) or [""]

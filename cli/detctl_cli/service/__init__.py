@@ -1,11 +1,11 @@
-"""The CLI's side of the contract: a channel, calls, and what their errors mean to a user."""
+"""The client side of the contract: a channel, calls, and errors for users."""
 
 import os
 
 _NAME = "GRPC_VERBOSITY"
 if _NAME not in os.environ:
-    # gRPC reads as it is loaded how much its C part may write on stderr: nothing, since every failure is told by us. Not left in the
-    # environment, which trainings inherit.
+    # When it is imported, gRPC reads how much its C code may write to stderr. It must write nothing, since detctl reports every
+    # failure. The variable is removed again, because trainings inherit the environment.
     os.environ[_NAME] = "NONE"
     import grpc  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""Which addresses may carry a token in plain text."""
+"""Checks to which addresses a token may be sent in plain text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from detctl_cli.errors import CliError
 
 
 def target_of(address: str, *, tls: bool = False) -> str:
-    """The gRPC target of HOST:PORT or unix:PATH. Raises CliError for a host off loopback or a missing socket."""
+    """Returns the gRPC target of HOST:PORT or unix:PATH. Raises CliError for plain text to another host, and for a missing socket."""
     if address.startswith("unix:"):
         path = Path("/" + address.removeprefix("unix:").lstrip("/")) if "//" in address else None
         path = path or Path(address.removeprefix("unix:")).absolute()
@@ -21,11 +21,11 @@ def target_of(address: str, *, tls: bool = False) -> str:
     if not tls and not is_loopback(host):
         raise CliError(
             "plain-text",
-            f"{address} is not on this host, and plain text would show the token to the network",
-            f"give --tls DIR, or tunnel it: ssh -N -L {port}:127.0.0.1:{port} {host}, then --coordinator 127.0.0.1:{port}",
+            f"{address} is another host, and plain text would show the token to the network",
+            f"use --tls DIR or a tunnel: ssh -N -L {port}:127.0.0.1:{port} {host}, then --coordinator 127.0.0.1:{port}",
         )
     return address
 
 
 def _start_hint(address: str) -> str:
-    return f"start one: detctl-coordinator --listen {address}"
+    return f"start one with detctl-coordinator --listen {address}"

@@ -5,93 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import grpc
-from detctl_proto.call_metadata import bearer
-from detctl_proto.credentials import CredentialsError, read_folder
-from detctl_proto.regular_file import RegularFileError, read_regular
-from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, agents_pb2, agents_pb2_grpc, audits_pb2, audits_pb2_grpc
+from detctl_proto.v1 import admin_pb2, agents_pb2, agents_pb2_grpc, audits_pb2
 
-from detctl_cli.config import Config, addresses_of
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit
-from detctl_cli.service.address import target_of
+from detctl_cli.service.connection import RETRY_S, Connection
 from detctl_cli.service.problems import from_rpc, is_gone, unreachable
 from detctl_cli.service.silence import SILENCE_S, unless_silent
 
-CONNECT_S = 8.0
-CALL_S = 60.0
 COMPARE_S = 600.0
-_RETRY_S = 0.5
-_TOKEN_BYTES_MAX = 64 * 1024
-
-_OPTIONS = (
-    ("grpc.enable_http_proxy", 0),  # gRPC would obey http_proxy even for 127.0.0.1 (docs/adr/0035)
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-)
 
 
-def _open_channel(address: str, tls: Path | None) -> grpc.Channel:
-    target = target_of(address, tls=tls is not None)
-    if tls is None or target.startswith("unix:"):
-        return grpc.insecure_channel(target, options=_OPTIONS)
-    try:
-        held = read_folder(tls)
-    except CredentialsError as problem:
-        raise CliError(
-            "tls", f"--tls {problem}", "it holds tls.crt, tls.key and ca.crt; detctl token create -o DIR"
-        ) from None
-    credentials = grpc.ssl_channel_credentials(held.authority, held.key, held.certificate)
-    return grpc.secure_channel(target, credentials, options=_OPTIONS)
-
-
-class Coordinator:
-    """A connection, closed by the `with` statement. Every method raises CliError; nothing of gRPC gets out."""
-
-    def __init__(self, config: Config) -> None:
-        assert config.coordinator is not None
-        self._addresses = addresses_of(config.coordinator)
-        self._tls = config.tls
-        self.address = self._addresses[0]
-        self._token_file = config.token_file
-        self._metadata = self._read_token()
-        self._open()
-
-    def __enter__(self) -> Self:
-        try:
-            first: CliError | None = None
-            for _ in self._addresses:
-                if self._reach(CONNECT_S):
-                    return self
-                first = first or unreachable(self.address, self._why(), tls=self._tls is not None)
-                self._next()
-            assert first is not None
-            raise first
-        except BaseException:
-            self._channel.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None and not issubclass(kind, Exception):
-            return  # Ctrl-C may have struck while a call was begun: close() would wait for that call for ever (seen)
-        self._channel.close()
+class Coordinator(Connection):
+    """The calls. Every method raises CliError, and no exception of gRPC."""
 
     def plan(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
-        """What StartAudit would do; nothing is started."""
+        """Returns what StartAudit would do, and starts nothing."""
         plan: audits_pb2.AuditPlan = self._call(self._audits.PlanAudit, request)
         return plan
 
     def start(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
-        """Starts the audit; the plan carries its id."""
+        """Starts the audit, and returns its plan, with its id."""
         plan: audits_pb2.AuditPlan = self._call(self._audits.StartAudit, request)
         return plan
 
@@ -104,11 +41,11 @@ class Coordinator:
         self._call(self._audits.ExplainAudit, request, timeout_s=10.0)
 
     def compare(self, request: audits_pb2.CompareRequest) -> str:
-        """The verdict as JSON text."""
+        """Returns the verdict as JSON text."""
         try:
             reply: audits_pb2.VerdictReply = self._audits.Compare(request, metadata=self._metadata, timeout=COMPARE_S)
         except grpc.RpcError as error:
-            # These machines share no runs. Nothing was compared, so nothing is known (docs/adr/0022).
+            # These machines share no runs. Nothing was compared, so the result is unknown (docs/adr/0022).
             raise from_rpc(error, self.address, self._token_file, no_data=Exit.UNVERIFIED) from None
         return reply.verdict_json
 
@@ -144,7 +81,7 @@ class Coordinator:
         return reply
 
     def delete_runs(self, request: audits_pb2.DeleteRequest) -> list[str]:
-        """The ids of the runs that are gone now."""
+        """Deletes runs, and returns their ids."""
         return list(self._call(self._audits.DeleteRuns, request).run_ids)
 
     def join(self, request: audits_pb2.JoinRequest) -> audits_pb2.JoinReply:
@@ -152,7 +89,7 @@ class Coordinator:
         return reply
 
     def import_run(self, request: audits_pb2.ImportRequest) -> audits_pb2.ImportReply:
-        """The id under which the folder's segments are to be sent, attempt 1, and the secret to send with them."""
+        """Returns the run id for the segments of a folder (attempt 1), and the secret to send with them."""
         reply: audits_pb2.ImportReply = self._call(self._audits.ImportRun, request)
         return reply
 
@@ -160,7 +97,7 @@ class Coordinator:
         self._call(self._audits.FinishImport, request)
 
     def ingest(self, requests: Iterable[agents_pb2.IngestRequest]) -> Iterator[agents_pb2.IngestReply]:
-        """Sends segments and seals; one reply for each, in any order."""
+        """Sends segments and seals, and yields one reply for each, in any order."""
         stub = agents_pb2_grpc.AgentsStub(self._channel)
         try:
             yield from stub.Ingest(iter(requests), metadata=self._metadata, timeout=COMPARE_S)
@@ -170,10 +107,10 @@ class Coordinator:
     def watch(
         self, audit_id: str, wait_s: float, gone: Callable[[str], None], back: Callable[[], None]
     ) -> Iterator[audits_pb2.AuditProgress]:
-        """Progress up to the message with the verdict, through restarts of the coordinator.
+        """Yields progress up to the message with the verdict, also if the coordinator restarts.
 
-        `gone` and `back` are called once an outage, `gone` with the coordinator's own words where it answered (its store is
-        away); after `wait_s` seconds of one CliError is raised.
+        gone, back: called once for each outage. gone gets the message of a coordinator that answers, but whose store does not.
+        Raises CliError after an outage of `wait_s` seconds.
         """
         since: float | None = None
         while True:
@@ -194,84 +131,21 @@ class Coordinator:
             if since is None:
                 since = time.monotonic()
                 gone(why)
-            self._next()
-            while not self._reach(_RETRY_S):
-                self._next()
+            self._use_next_replica()
+            while not self._reach(RETRY_S):
+                self._use_next_replica()
                 if time.monotonic() - since > wait_s:
                     raise CliError(
                         "unreachable",
-                        f"the coordinator at {self.address} has been away for {wait_s:.0f} s; audit {audit_id} goes on without us",
-                        f"when it is back: detctl audit --attach {audit_id}",
+                        f"the coordinator at {self.address} has not answered for {wait_s:.0f} s; audit {audit_id} may continue",
+                        f"when it answers again, run detctl audit --attach {audit_id}",
                     )
-            # Reached but the stream ended without a verdict: a replica that is about to go. Not a busy loop.
+            # The coordinator answers, but the stream ended without a verdict: this replica is about to end. Do not retry at once.
             threading.Event().wait(0.1)
             if time.monotonic() - since > wait_s:
                 if why:
-                    raise CliError("unavailable", why, f"when it is back: detctl audit --attach {audit_id}")
-                raise unreachable(self.address, f"its progress stream ends at once, for {wait_s:.0f} s")
-
-    def _open(self) -> None:
-        self._channel = _open_channel(self.address, self._tls)
-        self._audits = audits_pb2_grpc.AuditsStub(self._channel)
-        self._admin = admin_pb2_grpc.AdminStub(self._channel)
-
-    def _next(self) -> None:
-        """Turns to the next replica; nothing where there is one alone."""
-        if len(self._addresses) < 2:
-            return
-        self._channel.close()
-        self.address = self._addresses[(self._addresses.index(self.address) + 1) % len(self._addresses)]
-        self._open()
+                    raise CliError("unavailable", why, f"when it answers again, run detctl audit --attach {audit_id}")
+                raise unreachable(self.address, f"its progress stream has ended at once for {wait_s:.0f} s")
 
     def _open_watch(self, audit_id: str) -> Any:
         return self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)
-
-    def _call(self, method: Callable[..., Any], request: Any, timeout_s: float = CALL_S) -> Any:
-        try:
-            return method(request, metadata=self._metadata, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise from_rpc(error, self.address, self._token_file) from None
-
-    def _reach(self, timeout_s: float) -> bool:
-        """Whether the channel is up; returns as soon as an attempt failed, at the latest after `timeout_s`."""
-        settled, up = threading.Event(), threading.Event()
-
-        def changed(state: grpc.ChannelConnectivity) -> None:
-            if state is grpc.ChannelConnectivity.READY:
-                up.set()
-            if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
-                settled.set()
-
-        self._channel.subscribe(changed, try_to_connect=True)
-        try:
-            settled.wait(timeout_s)
-            if not up.is_set() and timeout_s <= _RETRY_S:
-                up.wait(timeout_s)  # a retry: the first answer may still be the old failure
-            return up.is_set()
-        finally:
-            self._channel.unsubscribe(changed)
-
-    def _why(self) -> str:
-        """gRPC's words for a connection that does not come about."""
-        try:
-            self._audits.ListMachines(audits_pb2.ListRequest(), metadata=self._metadata, timeout=_RETRY_S)
-        except grpc.RpcError as error:
-            return str(error.details() or "")
-        return ""
-
-    def _read_token(self) -> tuple[tuple[str, str], ...]:
-        if self.address.startswith("unix:"):
-            return ()  # the socket's mode protects it (docs/adr/0035)
-        try:
-            token = read_regular(self._token_file, _TOKEN_BYTES_MAX, follow=True).decode("ascii").strip()
-        except RegularFileError as problem:
-            if problem.is_missing:
-                return ()
-            raise CliError("token", f"{self._token_file}: cannot be read: {problem.strerror}") from None
-        except UnicodeDecodeError as problem:
-            raise CliError("token", f"{self._token_file}: cannot be read: {problem}") from None
-        if not token or not token.isprintable():
-            raise CliError(
-                "token", f"{self._token_file}: holds no token", "let the coordinator make it, or copy its own"
-            )
-        return (bearer(token),)

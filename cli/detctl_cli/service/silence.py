@@ -1,7 +1,7 @@
-"""A stream that says nothing for too long is as good as lost: its host may be stopped or cut off. And Ctrl-C never lands inside gRPC.
+"""Reads a stream in a thread. A stream that is silent for too long counts as lost, and Ctrl-C does not interrupt gRPC.
 
-An exception that a signal handler raises inside gRPC's own waiting can leave its locks taken, and the next call then hangs (seen
-under load). So a thread reads the stream, and the main thread waits on a queue, where an interrupt does no harm.
+A silent host may be stopped or disconnected. An exception that a signal handler raises while gRPC waits can leave its locks
+taken, so that the next call hangs (seen under load). So the main thread waits on a queue, where an interrupt does no harm.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ SILENCE_S = 30.0  # the coordinator repeats itself every 5 s
 
 
 def unless_silent(begin: Callable[[], Any], silence_s: float) -> Iterator[Any]:
-    """Messages of the gRPC stream that `begin` opens; cancels it (RpcError CANCELLED) when none came for `silence_s` seconds, and
-    at the end."""
+    """Yields the messages of the gRPC stream that `begin` opens.
+
+    It cancels the stream (RpcError CANCELLED) if there is no message for `silence_s` seconds, and at the end.
+    """
     inbox: queue.SimpleQueue[tuple[Any, Exception | None]] = queue.SimpleQueue()
     calls: list[Any] = []
 
@@ -26,7 +28,7 @@ def unless_silent(begin: Callable[[], Any], silence_s: float) -> Iterator[Any]:
             for message in calls[0]:
                 inbox.put((message, None))
             inbox.put((None, None))
-        except Exception as error:  # raised again where the messages are taken
+        except Exception as error:  # raised again in the main thread
             inbox.put((None, error))
 
     def cancel() -> None:
@@ -39,7 +41,7 @@ def unless_silent(begin: Callable[[], Any], silence_s: float) -> Iterator[Any]:
             try:
                 message, error = inbox.get(timeout=silence_s)
             except queue.Empty:
-                cancel()  # the reader tells of it
+                cancel()  # the reading thread then puts the error into the queue
                 continue
             if error is not None:
                 raise error

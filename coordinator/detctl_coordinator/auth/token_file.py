@@ -7,7 +7,8 @@ import re
 import secrets
 from pathlib import Path
 
-from detctl_proto.credentials import CredentialsError, read_private
+from detctl_proto.credentials import TOKEN, CredentialsError, read_private
+from platformdirs import user_state_path
 
 _FORM = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
@@ -18,8 +19,7 @@ class TokenError(Exception):
 
 def default_path() -> Path:
     """Returns `$XDG_STATE_HOME/detctl/token`, else `~/.local/state/detctl/token`."""
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state).expanduser() / "detctl" / "token"
+    return user_state_path("detctl") / TOKEN
 
 
 def read_or_make(path: Path) -> str:

@@ -42,7 +42,7 @@ while step < 6 or "--endless" in sys.argv:
 
 
 @dataclass(frozen=True)
-class House:
+class Deployment:
     """A folder with a training, and the variables of a user who has configured nothing."""
 
     folder: Path
@@ -67,7 +67,7 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def deployment(tmp_path: Path) -> Deployment:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "train.py").write_text(TRAIN)
@@ -76,7 +76,7 @@ def house(tmp_path: Path) -> House:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "/usr/bin:/bin")])
     variables = {"PATH": path, "HOME": str(home), "PYTHONPATH": SOURCES, "OMP_NUM_THREADS": "1", "LANG": "C.UTF-8"}
     variables["DETCTL_KNOWN_ANSWERS"] = "0"  # five seconds an audit; test_known_answers.py asks
-    return House(folder, variables)
+    return Deployment(folder, variables)
 
 
 @pytest.fixture

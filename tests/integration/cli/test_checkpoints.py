@@ -82,10 +82,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compare(saved: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def compare(saved: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     sources = os.pathsep.join(str(ROOT / name) for name in ("proto", "agent", "coordinator", "cli"))
     environment = {**os.environ, "PYTHONPATH": sources, "DETCTL_COORDINATOR": ""}
-    command = [sys.executable, "-m", "detctl_cli.main", "compare", "--python", sys.executable, *words]
+    command = [sys.executable, "-m", "detctl_cli.main", "compare", "--python", sys.executable, *arguments]
     return subprocess.run(command, cwd=saved, env=environment, capture_output=True, text=True, timeout=120)
 
 
@@ -125,13 +125,13 @@ def test_the_same_weights_in_other_formats_are_identical(saved: Path, a: str, b:
     assert found["compared"]["tensors"] >= 9
 
 
-def test_thousands_that_differ_are_all_told(saved: Path) -> None:
-    shown = compare(saved, "many.pt", "many_others.pt").stdout  # the child says more than a pipe holds
+def test_thousands_of_differences_are_counted(saved: Path) -> None:
+    shown = compare(saved, "many.pt", "many_others.pt").stdout  # the child writes more than a pipe holds
     assert "the 12 largest of them" in shown and "2,988 more (--json lists them)" in shown
 
 
 @pytest.mark.parametrize(
-    ("path", "allowed", "says"),
+    ("path", "allowed", "expected"),
     [
         ("evil.pt", [], "loading it would run code"),
         ("named.pt", [], "--allow-class __main__.Named"),
@@ -144,28 +144,30 @@ def test_thousands_that_differ_are_all_told(saved: Path) -> None:
         ("empty.pt", [], "an empty file"),
     ],
 )
-def test_what_is_no_checkpoint_is_told_and_not_run(saved: Path, path: str, allowed: list[str], says: str) -> None:
-    with pytest.raises(CheckpointError) as told:
+def test_what_is_not_a_checkpoint_is_reported_and_not_run(
+    saved: Path, path: str, allowed: list[str], expected: str
+) -> None:
+    with pytest.raises(CheckpointError) as raised:
         open_checkpoint(str(saved / path), allowed)
-    assert says in str(told.value) and "\n" not in str(told.value)
+    assert expected in str(raised.value) and "\n" not in str(raised.value)
     assert not (saved / "owned").exists() and not Path("owned").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "expected"),
     [
         (("evil.pt", "a.pt"), "loading it would run code"),
-        (("gone.pt", "a.pt"), "no such checkpoint"),
+        (("gone.pt", "a.pt"), "there is no such file or folder"),
         (("a.pt", "nothing"), "neither a checkpoint nor a recording"),
         (("a.pt", "./a.pt"), "named twice"),
         (("a.pt", "b.pt", "c.pt"), "two at a time"),
-        (("--python", "no-such-python", "a.pt", "b.pt"), "no such program"),
+        (("--python", "no-such-python", "a.pt", "b.pt"), "there is no such program"),
     ],
 )
-def test_bad_input_is_one_line(saved: Path, words: tuple[str, ...], says: str) -> None:
-    done = compare(saved, *words)
+def test_bad_input_is_one_line(saved: Path, arguments: tuple[str, ...], expected: str) -> None:
+    done = compare(saved, *arguments)
     assert done.returncode == 2 and done.stdout == ""
-    assert says in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert expected in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not (saved / "owned").exists()
 
 

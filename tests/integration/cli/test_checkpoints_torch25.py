@@ -39,7 +39,7 @@ def saved(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "make.py").write_text(MAKE)  # TorchScript wants to read its source
     done = subprocess.run([python, "make.py"], cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    # This torch itself hands the file to torch.jit.load, whatever weights_only says: the danger is real here.
+    # This torch itself hands the file to torch.jit.load, whatever weights_only is: the danger is real here.
     assert done.stdout.strip() == "RecursiveScriptModule"
     for name, content in {
         "tar.pt": legacy_tar(), "old_tar.pt": old_tar(), "claims.pt": archive(tensor(4_000_000) + b"."),
@@ -49,15 +49,15 @@ def saved(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def compare(python: str, saved: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def compare(python: str, saved: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     sources = os.pathsep.join(str(ROOT / name) for name in ("proto", "agent", "coordinator", "cli"))
     environment = {**os.environ, "PYTHONPATH": sources, "DETCTL_COORDINATOR": ""}
-    command = [sys.executable, "-m", "detctl_cli.main", "compare", "--python", python, *words]
+    command = [sys.executable, "-m", "detctl_cli.main", "compare", "--python", python, *arguments]
     return subprocess.run(command, cwd=saved, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "expected"),
     [
         ("script.pt", "a TorchScript archive: it holds code"),
         ("renamed.pt", "a TorchScript archive: it holds code"),
@@ -68,9 +68,9 @@ def compare(python: str, saved: Path, *words: str) -> subprocess.CompletedProces
         ("writes.pt", "sets items of what is not a dict"),
     ],
 )
-def test_what_this_torch_would_run_or_trust_is_refused(python: str, saved: Path, name: str, says: str) -> None:
+def test_what_this_torch_would_run_or_trust_is_refused(python: str, saved: Path, name: str, expected: str) -> None:
     done = compare(python, saved, name, "a.pt")
-    assert done.returncode == 2 and done.stdout == "" and says in done.stderr and done.stderr.count("\n") == 1, (
+    assert done.returncode == 2 and done.stdout == "" and expected in done.stderr and done.stderr.count("\n") == 1, (
         done.stderr
     )
 

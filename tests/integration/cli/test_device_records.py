@@ -31,18 +31,18 @@ for step in range(4):
 
 
 @pytest.mark.parametrize("level", ["module", pytest.param("step", marks=pytest.mark.soak)])
-def test_records_that_come_later_are_the_same(house, level) -> None:
+def test_records_that_come_later_are_the_same(deployment, level) -> None:
     pytest.importorskip("triton", reason="no Triton beside this torch")
-    (house.folder / "train.py").write_text(SCRIPT)
-    house.environ["TRITON_INTERPRET"] = "1"
+    (deployment.folder / "train.py").write_text(SCRIPT)
+    deployment.environ["TRITON_INTERPRET"] = "1"
     for name, more in (("at-once", None), ("later", "DEVICE"), ("faulty", "FAULT")):
         if more:
-            house.environ[more] = "1"
-        ran = house.run("record", "-o", name, "--level", level, "--", "python", "train.py")
+            deployment.environ[more] = "1"
+        ran = deployment.run("record", "-o", name, "--level", level, "--", "python", "train.py")
         assert ran.returncode == 0 and "Triton cannot be used" not in ran.stderr, ran.stderr
 
-    same = house.run("compare", "at-once", "later", "--json")
+    same = deployment.run("compare", "at-once", "later", "--json")
     verdict = json.loads(same.stdout)
     assert (same.returncode, verdict["outcome"]) == (0, "identical"), verdict
-    faulty = json.loads(house.run("compare", "at-once", "faulty", "--json").stdout)
+    faulty = json.loads(deployment.run("compare", "at-once", "faulty", "--json").stdout)
     assert (faulty["first_divergence"]["stage"], faulty["first_divergence"]["step"]) == ("batch", 2)

@@ -52,20 +52,20 @@ for step in range(4):
 
 
 @pytest.fixture
-def shell(house):
-    """A house with credentials in its variables, a script that reads some, and one that reads none."""
-    (house.folder / "reading.py").write_text(READING + TRAIN)
-    (house.folder / "blind.py").write_text("rate = 0.1\n" + TRAIN)
-    return replace(house, environ={**house.environ, **SECRETS, "LR": "0.1"})
+def shell(deployment):
+    """A deployment with credentials in its variables, a script that reads some, and one that reads none."""
+    (deployment.folder / "reading.py").write_text(READING + TRAIN)
+    (deployment.folder / "blind.py").write_text("rate = 0.1\n" + TRAIN)
+    return replace(deployment, environ={**deployment.environ, **SECRETS, "LR": "0.1"})
 
 
-def record(house, name, script="reading.py", **changed):
-    ran = replace(house, environ={**house.environ, **changed}).run(
+def record(deployment, name, script="reading.py", **changed):
+    ran = replace(deployment, environ={**deployment.environ, **changed}).run(
         "record", "-o", name, "--steps", "0:3", "--", "python", script, *OPTIONS
     )
     assert ran.returncode == 0, ran.stderr
-    (house.folder / f"{name}.printed").write_text(ran.stdout + ran.stderr)
-    return house.folder / name
+    (deployment.folder / f"{name}.printed").write_text(ran.stdout + ran.stderr)
+    return deployment.folder / name
 
 
 def leaks(text: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_no_file_of_a_recording_and_no_report_holds_a_credential(shell):
 
     assert not leaks((shell.folder / "one.printed").read_text()), "the next command is shown as well"
     refused = shell.run("zoom", "one", "other")
-    assert refused.returncode == 2 and "its command holds a credential, which was not recorded" in refused.stderr
+    assert refused.returncode == 2 and "its command contains a credential, which was not recorded" in refused.stderr
 
 
 def test_a_variable_that_nobody_read_is_no_cause_and_one_that_was_read_is_with_its_values(shell):
@@ -126,15 +126,15 @@ def test_a_variable_that_nobody_read_is_no_cause_and_one_that_was_read_is_with_i
     assert not leaks(json.dumps(verdict))
 
 
-def test_recordings_with_different_keys_are_not_said_to_differ(shell):
+def test_recordings_with_different_keys_do_not_differ(shell):
     record(shell, "here")
     elsewhere = str(shell.folder / "state")
     record(shell, "there", XDG_STATE_HOME=elsewhere)
     verdict = json.loads(shell.run("compare", "here", "there", "--json").stdout)
     assert verdict["outcome"] == "identical"
     assert not any(key.startswith("variables.") for key in verdict["environment"] if not key.endswith("XDG_STATE_HOME"))
-    (told,) = [note for note in verdict["notes"] if "cannot be compared" in note]
-    assert "DATABASE_URL" in told and "MY_SETTING" in told
+    (found,) = [note for note in verdict["notes"] if "cannot be compared" in note]
+    assert "DATABASE_URL" in found and "MY_SETTING" in found
 
 
 def test_a_local_audit_leaves_nothing_open_to_others(shell):

@@ -43,26 +43,26 @@ if __name__ == "__main__":
 """
 
 
-def test_shards_add_up_to_the_weights_of_one_rank(house):
+def test_shards_add_up_to_the_weights_of_one_rank(deployment):
     pytest.importorskip("torch.distributed.fsdp", reason="fully_shard came with torch 2.6")
-    (house.folder / "train.py").write_text(SCRIPT)
+    (deployment.folder / "train.py").write_text(SCRIPT)
     for name, ranks, more in (("one", 1, ()), ("two", 2, ()), ("four", 4, ()), ("faulty", 2, ("--fault",))):
-        ran = house.run("record", "-o", name, "--to-end", "--", "python", "train.py", str(ranks), *more)
+        ran = deployment.run("record", "-o", name, "--to-end", "--", "python", "train.py", str(ranks), *more)
         assert ran.returncode == 0, ran.stderr
 
     for other in ("two", "four"):
-        same = house.run("compare", "one", other, "--json")
+        same = deployment.run("compare", "one", other, "--json")
         verdict = json.loads(same.stdout)
         assert same.returncode == 3, "equal weights, but not all stages were compared"
         assert verdict["outcome"] == "unverified" and verdict["first_divergence"] is None, verdict["unverified_because"]
         assert verdict["coverage"]["comparable_up_to"] == "update"
         assert any("init, update were compared" in line for line in verdict["unverified_because"]), verdict
 
-    faulty = json.loads(house.run("compare", "one", "faulty", "--json").stdout)
+    faulty = json.loads(deployment.run("compare", "one", "faulty", "--json").stdout)
     assert faulty["outcome"] == "different"
     assert (faulty["first_divergence"]["stage"], faulty["first_divergence"]["step"]) == ("update", 1)
 
-    named = json.loads(house.run("compare", "two", "faulty", "--json").stdout)
+    named = json.loads(deployment.run("compare", "two", "faulty", "--json").stdout)
     (cause,) = named["causes"]
     assert (cause["stage"], cause["step"]) == ("loss", 1) and "collective" in cause["carried_on_to"]
     assert any("first on rank 1 of 2" in line for line in cause["evidence"]), cause

@@ -1,4 +1,4 @@
-"""`detctl zoom DIR DIR`: two recordings are replayed where they part, from the start or from the last checkpoint that agrees."""
+"""`detctl zoom DIR DIR`: two recordings are replayed where they diverge, from the start or from the last identical checkpoint."""
 
 from __future__ import annotations
 
@@ -38,42 +38,42 @@ for step, (x,) in enumerate(torch.utils.data.DataLoader(data, batch_size=2)):
 """
 
 
-def test_the_operation_is_named_from_the_start_and_from_a_checkpoint(house):
-    (house.folder / "train.py").write_text(SCRIPT)
+def test_the_operation_is_named_from_the_start_and_from_a_checkpoint(deployment):
+    (deployment.folder / "train.py").write_text(SCRIPT)
     for name, more in (("a", ()), ("b", ("--fault-at", "3"))):
-        saved = house.folder.parent / f"saved-{name}"
+        saved = deployment.folder.parent / f"saved-{name}"
         saved.mkdir()
         command = ("python", "train.py", *more, "--out", str(saved))
-        assert house.run("record", "-o", f"run-{name}", "--", *command).returncode == 0
+        assert deployment.run("record", "-o", f"run-{name}", "--", *command).returncode == 0
 
-    plain = house.run("zoom", "run-a", "run-b", "--json")
+    plain = deployment.run("zoom", "run-a", "run-b", "--json")
     assert plain.returncode == 1, plain.stderr
     zoom = json.loads(plain.stdout)["zoom"]
     assert (zoom["step"], zoom["op"], zoom["stage"]) == (3, "aten.mul.Tensor", "loss")
     assert zoom["at"][0].startswith("{cwd}/train.py:") and "only the second run" in zoom["words"]
-    assert "they part at step 3" in plain.stderr
+    assert "diverge at step 3" in plain.stderr
 
-    parent = house.folder.parent
+    parent = deployment.folder.parent
     (parent / "saved-a" / "5.pt").write_bytes(b"")  # the newest of both folders, as a killed training leaves it
-    resumed = house.run(
+    resumed = deployment.run(
         "zoom", "run-a", "run-b", "--from", str(parent / "saved-a"), "--from", str(parent / "saved-b"), "--steps", "2",
         "-o", "again", "--", "--resume", "{from}",
     )  # fmt: skip
     assert resumed.returncode == 1, resumed.stderr
     assert "saved-a/5.pt: an empty file" in resumed.stderr
-    assert "saved-a/3.pt at level op" in resumed.stderr, "weights agree up to the step that parts them"
+    assert "saved-a/3.pt at level op" in resumed.stderr, "the weights are identical up to the divergent step"
     assert "operation" in resumed.stdout and "aten.mul.Tensor" in resumed.stdout
-    assert (house.folder / "again" / "a" / "run.json").exists()
+    assert (deployment.folder / "again" / "a" / "run.json").exists()
 
 
-def test_bad_input_is_one_line(house):
-    assert house.run("record", "-o", "a", "--", "python", "train.py", "--seed").returncode == 0
-    (house.folder / "train.py").rename(house.folder / "moved.py")
-    for words, says in (
-        (("zoom", "a", "nowhere"), "nowhere: no such folder"),
+def test_bad_input_is_one_line(deployment):
+    assert deployment.run("record", "-o", "a", "--", "python", "train.py", "--seed").returncode == 0
+    (deployment.folder / "train.py").rename(deployment.folder / "moved.py")
+    for arguments, expected in (
+        (("zoom", "a", "nowhere"), "nowhere: there is no such folder"),
         (("zoom", "a", "a"), "train.py is not in this folder"),
-        (("zoom", "a", "a", "--", "--resume", "x"), "goes with --from"),
-        (("zoom", "a", "a", "--from", "x.pt"), "say how the script resumes"),
+        (("zoom", "a", "a", "--", "--resume", "x"), "go with --from CKPT"),
+        (("zoom", "a", "a", "--from", "x.pt"), "not how the script resumes"),
     ):
-        done = house.run(*words)
-        assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1, done.stderr
+        done = deployment.run(*arguments)
+        assert done.returncode == 2 and expected in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -239,14 +239,14 @@ def test_bad_input_is_one_line_and_nothing_is_overwritten(site: Site) -> None:
     key = (site.pki / "ca" / "ca.key").read_bytes()
     site.add("gpu1")
     for words, says in (
-        (("ca", "init", "--server", "x", *pki), "holds an authority already"),
-        (("ca", "server", "http://x", *pki), "is no host name"),
+        (("ca", "init", "--server", "x", *pki), "already contains an authority"),
+        (("ca", "server", "http://x", *pki), "is not a host name"),
         (("machine", "add", "gpu1", *pki), "exists and is not empty"),
         (("machine", "add", "GPU 1", *pki), "name 'GPU 1'"),
-        (("machine", "add", "gpu3", "--pki", str(site.folder / "none")), "detctl ca init makes an authority"),
+        (("machine", "add", "gpu3", "--pki", str(site.folder / "none")), "create an authority with detctl ca init"),
         (("token", "create", "--role", "king", "--name", "x"), "'king'"),
-        (("token", "create", "--role", "viewer", "--name", "x", "--valid", "soon"), "no duration"),
-        (("token", "create", "--role", "viewer", "--name", "x", "--valid", "9999d"), "the limit is"),
+        (("token", "create", "--role", "viewer", "--name", "x", "--valid", "soon"), "is not a duration"),
+        (("token", "create", "--role", "viewer", "--name", "x", "--valid", "9999d"), "at most"),
         (("token", "revoke", "nobody"), "no token has the id 'nobody'"),
         (("--tls", str(site.folder), "machines"), "tls.crt: No such file"),
     ):

@@ -51,9 +51,9 @@ VERDICT: dict[str, Any] = {
 
 @dataclass
 class FakeCoordinator(audits_pb2_grpc.AuditsServicer, agents_pb2_grpc.AgentsServicer):
-    """Answers as told; keeps what was asked. `watch` holds lists of progress, one a WatchAudit call; None: hang until cancelled."""
+    """Gives scripted answers and keeps the requests. watch: lists of progress, one for each WatchAudit; None: hang until cancelled."""
 
-    asked: list[tuple[str, Any]] = field(default_factory=list)
+    requests: list[tuple[str, Any]] = field(default_factory=list)
     fail: dict[str, tuple[grpc.StatusCode, str]] = field(default_factory=dict)
     verdict: dict[str, Any] = field(default_factory=lambda: json.loads(json.dumps(VERDICT)))
     watch: list[list[audits_pb2.AuditProgress] | None] = field(default_factory=list)
@@ -70,14 +70,14 @@ class FakeCoordinator(audits_pb2_grpc.AuditsServicer, agents_pb2_grpc.AgentsServ
     def _note(self, name: str, request: Any, context: Any) -> None:
         if self.token and dict(context.invocation_metadata()).get("authorization") != f"Bearer {self.token}":
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "a token is needed")
-        self.asked.append((name, request))
+        self.requests.append((name, request))
         self.calls.put(name)
         if name in self.fail:
             context.abort(*self.fail[name])
 
     def request(self, name: str) -> Any:
         """The last request of this name."""
-        return [request for called, request in self.asked if called == name][-1]
+        return [request for called, request in self.requests if called == name][-1]
 
     def PlanAudit(self, request, context):
         self._note("PlanAudit", request, context)
@@ -134,7 +134,7 @@ class FakeCoordinator(audits_pb2_grpc.AuditsServicer, agents_pb2_grpc.AgentsServ
 
     def ImportRun(self, request, context):
         self._note("ImportRun", request, context)
-        return audits_pb2.ImportReply(run_id=f"import-{sum(name == 'ImportRun' for name, _ in self.asked)}.000")
+        return audits_pb2.ImportReply(run_id=f"import-{sum(name == 'ImportRun' for name, _ in self.requests)}.000")
 
     def FinishImport(self, request, context):
         self._note("FinishImport", request, context)

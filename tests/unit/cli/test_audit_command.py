@@ -12,18 +12,24 @@ def test_flags_become_the_request(cli, served):
         "--set", "listing=sorted", "--vary", "workers=0,2", "--level", "step", DETCTL_COORDINATOR=served.address,
     )  # fmt: skip
     assert ran.code == 1
-    asked = served.fake.request("StartAudit")
-    assert list(asked.machines) == ["gpu1", "gpu2"]
-    assert (asked.twins, asked.step_from, asked.step_to, asked.to_end, asked.level) == (4, 2, 9, False, "step")
-    assert list(asked.environments) == ["a", "b"]
-    assert [(v.name, list(v.values)) for v in asked.set] == [("listing", ["sorted"])]
-    assert [(v.name, list(v.values)) for v in asked.vary] == [("workers", ["0", "2"])]
+    request = served.fake.request("StartAudit")
+    assert list(request.machines) == ["gpu1", "gpu2"]
+    assert (request.twins, request.step_from, request.step_to, request.to_end, request.level) == (
+        4,
+        2,
+        9,
+        False,
+        "step",
+    )
+    assert list(request.environments) == ["a", "b"]
+    assert [(v.name, list(v.values)) for v in request.set] == [("listing", ["sorted"])]
+    assert [(v.name, list(v.values)) for v in request.vary] == [("workers", ["0", "2"])]
 
 
 def test_to_end_with_a_first_step(cli, served):
     cli("audit", "digits", "--machines", "g", "--steps", "5:", "--coordinator", served.address)
-    asked = served.fake.request("StartAudit")
-    assert (asked.step_from, asked.step_to, asked.to_end) == (5, 0, True)
+    request = served.fake.request("StartAudit")
+    assert (request.step_from, request.step_to, request.to_end) == (5, 0, True)
 
 
 def test_the_verdict_is_on_stdout_and_progress_on_stderr(cli, served):
@@ -44,7 +50,7 @@ def test_dry_run_prints_the_plan_and_starts_nothing(cli, served):
     assert ran.code == 0
     assert "2 runs of digits on gpu1, gpu2; nothing was started" in ran.out
     assert "not connected" in ran.out
-    assert [name for name, _ in served.fake.asked] == ["PlanAudit"]
+    assert [name for name, _ in served.fake.requests] == ["PlanAudit"]
 
 
 def test_dry_run_as_json(cli, served):
@@ -62,7 +68,7 @@ def test_detach_prints_the_id_alone(cli, served):
 def test_attach_waits_for_the_verdict(cli, served):
     ran = cli("audit", "--attach", "a1", "--coordinator", served.address)
     assert ran.code == 1
-    assert [name for name, _ in served.fake.asked] == ["WatchAudit"]
+    assert [name for name, _ in served.fake.requests] == ["WatchAudit"]
 
 
 def test_a_coordinator_that_restarts_is_waited_for(start_cli, served):
@@ -73,8 +79,8 @@ def test_a_coordinator_that_restarts_is_waited_for(start_cli, served):
     served.start()
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
-    assert err.count("is gone; trying again") == 1
-    assert "the coordinator is back" in err
+    assert err.count("does not answer; trying again") == 1
+    assert "the coordinator answers again" in err
     assert out.startswith("DIFFERENT")
 
 
@@ -97,7 +103,7 @@ def test_an_audit_that_the_store_has_lost_is_unverified(start_cli, served):
     served.start()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3
-    assert "has lost audit a1: its store was emptied, deleted or exchanged; start the audit again" in err
+    assert "has lost audit a1: its store was emptied, deleted or replaced; start the audit again" in err
 
 
 def test_a_store_that_is_away_for_a_while_is_named(start_cli, served):
@@ -110,7 +116,7 @@ def test_a_store_that_is_away_for_a_while_is_named(start_cli, served):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "store does not answer: connection refused; trying again" in err
-    assert err.endswith("connection refused; when it is back: detctl audit --attach a1\n"), err
+    assert err.endswith("connection refused; when it answers again, run detctl audit --attach a1\n"), err
 
 
 def test_a_cancelled_audit_is_unverified(cli, served):
@@ -120,7 +126,7 @@ def test_a_cancelled_audit_is_unverified(cli, served):
     assert "cancelled by its user" in ran.err
 
 
-def test_the_coordinators_words_reach_the_user(cli, served):
+def test_the_message_of_the_coordinator_reaches_the_user(cli, served):
     served.fake.fail["StartAudit"] = (grpc.StatusCode.NOT_FOUND, "no machine 'gpu9' is known here; did you mean gpu1?")
     ran = cli("audit", "digits", "--machines", "gpu9", "--coordinator", served.address)
     assert (ran.code, ran.err) == (2, "detctl: no machine 'gpu9' is known here; did you mean gpu1?\n")

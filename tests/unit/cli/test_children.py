@@ -1,4 +1,4 @@
-"""Children end when told, and when their parent dies however it dies."""
+"""Children end on request, and whenever their parent ends."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_stop_ends_it(module, tmp_path, how):
     wait_gone(reader)
 
 
-def test_an_early_end_is_told_with_the_last_line_of_its_log(module, tmp_path):
+def test_an_early_end_is_reported_with_the_last_line_of_its_log(module, tmp_path):
     fifo, reader = module
     child = Child("thing", "endless", [str(fifo), "fail"], tmp_path / "log")
     wait_up(reader)

@@ -1,4 +1,4 @@
-"""`detctl doctor`: the environment, the interpreter that is asked, exit codes."""
+"""`detctl doctor`: the environment, the interpreter, exit codes."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def levels(variables, **options):
 
 
 def test_variables():
-    bare = levels({}, has_cuda=True)
-    assert bare == {"PYTHONHASHSEED": "info", "OMP_NUM_THREADS": "info", "CUBLAS_WORKSPACE_CONFIG": "warn"}
+    plain = levels({}, has_cuda=True)
+    assert plain == {"PYTHONHASHSEED": "info", "OMP_NUM_THREADS": "info", "CUBLAS_WORKSPACE_CONFIG": "warn"}
     assert levels({}, has_cuda=False)["CUBLAS_WORKSPACE_CONFIG"] == "ok"
     good = {
         "PYTHONHASHSEED": "0",
@@ -65,7 +65,7 @@ def test_exit_codes_and_streams(cli, python, tmp_path):
     (cwd / "good.py").write_text("import os\nfiles = sorted(os.listdir('.'))\n")
     bad = cli("doctor", "bad.py", "--python", python)
     assert bad.code == 1, bad.err
-    assert "bad.py:3" in bad.out and "os.listdir() is used unsorted" in bad.out
+    assert "bad.py:3" in bad.out and "the result of os.listdir() is not sorted" in bad.out
     assert bad.out.rstrip().endswith("1 file read, 1 warning")
     good = cli("doctor", "good.py", "--python", python, "--json")
     assert good.code == 0
@@ -88,11 +88,11 @@ def test_trouble(cli, python, tmp_path):
     assert "no python here" in cli("doctor", "--python", str(liar)).err
 
 
-def test_a_configured_coordinator_is_asked(cli, python, served):
+def test_a_configured_coordinator_is_checked(cli, python, served):
     ran = cli("doctor", "--python", python, "--coordinator", served.address)
     assert ran.code == 0
     assert "answers" in ran.out
     served.stop()
     gone = cli("doctor", "--python", python, "--coordinator", served.address)
     assert gone.code == 1
-    assert "start one: detctl-coordinator" in gone.out
+    assert "start one with detctl-coordinator" in gone.out

@@ -13,7 +13,7 @@ from detctl_cli.errors import CliError
 
 LISTING = b"import os\nfor name in os.listdir('.'): print(name)\n"
 
-# Sources that cannot be parsed -> what is said of each.
+# Sources that cannot be parsed -> part of the message on each.
 UNREADABLE = {
     "null bytes": (b"x = 1\n\0\n", "null bytes"),
     "latin-1 without a coding line": ("s = 'é'\n".encode("latin-1"), "codec can't decode"),
@@ -104,12 +104,12 @@ def names(program: Program) -> list[str]:
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_an_unreadable_module_is_named_and_the_others_are_checked(tmp_path, name):
-    source, words = UNREADABLE[name]
+    source, expected = UNREADABLE[name]
     program = load_program(written(tmp_path, source))
     assert names(program) == ["train.py", "good.py"]
     (unread,) = program.unread
     assert unread.shown == str(tmp_path / "helper.py")
-    assert unread.why and words in unread.text and "\n" not in unread.text
+    assert unread.why and expected in unread.text and "\n" not in unread.text
     unread.text.encode("utf-8")
     assert [finding.file for finding in check_program(program)] == [str(tmp_path / "good.py")]
     with pytest.raises(CliError) as alone:  # as the script itself it is an error, as ever
@@ -152,17 +152,17 @@ def loop(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "expected"),
     [(fifo, "is a named pipe"), (endless, "is a device"), (dangling, "No such file"), (loop, "symbolic link")],
 )
-def test_what_is_no_file_is_not_opened(tmp_path, make, words):
+def test_what_is_no_file_is_not_opened(tmp_path, make, expected):
     script = written(tmp_path, b"")
     (tmp_path / "helper.py").unlink()
     make(tmp_path / "helper.py")
     program = load_program(script)
     assert names(program) == ["train.py", "good.py"]
     (unread,) = program.unread
-    assert words in unread.why
+    assert expected in unread.why
     with pytest.raises(CliError, match=r"helper\.py"):
         load_program(tmp_path / "helper.py")
 
@@ -204,8 +204,8 @@ def test_the_command_prints_a_line_for_each_and_exits_1(cli, tmp_path):
     (cwd / "good.py").write_bytes(LISTING)
     ran = cli("doctor", "train.py", "--json")
     assert ran.code == 1
-    told = {(found["file"], found["line"]): found for found in ran.json["findings"] if found["rule"] == "unread-file"}
-    assert told[("one.py", 1)]["what"] == "not checked: invalid syntax"
-    assert told[("two.py", None)]["what"] == "not checked: is a named pipe, not a regular file"
+    unread = {(found["file"], found["line"]): found for found in ran.json["findings"] if found["rule"] == "unread-file"}
+    assert unread[("one.py", 1)]["what"] == "the file was not checked: invalid syntax"
+    assert unread[("two.py", None)]["what"] == "the file was not checked: is a named pipe, not a regular file"
     assert ran.json["files"] == ["train.py", "good.py"]
     assert any(found["file"] == "good.py" for found in ran.json["findings"])

@@ -1,4 +1,4 @@
-"""What doctor says of source, and what it leaves alone."""
+"""Findings of doctor in sources, and what it accepts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_listings_whose_order_does_not_matter(text):
     assert found(listings.unsorted_listings, text) == []
 
 
-def test_os_walk_is_told_without_a_warning():
+def test_os_walk_is_an_info():
     assert found(listings.unsorted_listings, "import os\nfor a, b, c in os.walk(d): print(c)") == [
         ("info", "filesystem-order", 2)
     ]

@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (("audi",), "did you mean audit?"),
         (("runs", "--limt", "3"), "--limit"),
@@ -20,31 +20,31 @@ import pytest
         (("audit", "train.py"), "detctl audit -- python train.py"),
         (("audit", "digits", "--machines", "a", "--", "python", "x.py"), "both a recipe"),
         (("audit", "--machines", "a", "--", "python", "x.py"), "--machines does not go with"),
-        (("audit", "--"), "no command after --"),
+        (("audit", "--"), "there is no command after --"),
         (("audit", "--twins", "0", "--", "python", "x.py"), "--twins"),
         (("audit", "--steps", "5:5", "--", "python", "x.py"), "the window is empty"),
-        (("audit", "--vary", "workers=0", "--", "python", "x.py"), "two values or more"),
-        (("audit", "--set", "workers", "--", "python", "x.py"), "no NAME=VALUE"),
+        (("audit", "--vary", "workers=0", "--", "python", "x.py"), "at least two values"),
+        (("audit", "--set", "workers", "--", "python", "x.py"), "not NAME=VALUE"),
         (("audit", "--detach", "--", "python", "x.py"), "--detach does not go with"),
         (("audit", "--copy", "--in-place", "--", "python", "x.py"), "exclude each other"),
-        (("compare",), "say what to compare"),
+        (("compare",), "nothing to compare is given"),
         (("compare", "one"), "name two runs, two folders or two checkpoints"),
         (("compare", "./nowhere", "./neither"), "no such folder"),
         (("compare", "a", "b", "--machines", "x,y"), "do not go with"),
-        (("record", "-o", "x"), "say what to train"),
-        (("runs", "delete"), "say which runs"),
-        (("runs", "delete", "--older-than", "soon"), "no duration"),
+        (("record", "-o", "x"), "there is no command after --"),
+        (("runs", "delete"), "give ids, --audit ID or --older-than AGE"),
+        (("runs", "delete", "--older-than", "soon"), "is not a duration"),
         (("doctor", "absent.py"), "no such file"),
-        (("machines", "--coordinator", "nonsense"), "is no address"),
+        (("machines", "--coordinator", "nonsense"), "is not an address"),
         (("machines", "--coordinator", "gpu1:7450"), "ssh -N -L 7450:127.0.0.1:7450 gpu1"),
     ],
 )
-def test_a_mistake_is_one_line_on_stderr_and_exit_2(cli, arguments, says):
+def test_a_mistake_is_one_line_on_stderr_and_exit_2(cli, arguments, expected):
     ran = cli(*arguments)
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("detctl: ")
     assert ran.err.count("\n") == 1
-    assert says in ran.err
+    assert expected in ran.err
 
 
 def test_under_json_an_error_is_a_document_on_stdout(cli):

@@ -18,7 +18,7 @@ from detctl_proto.v1 import agents_pb2, records_pb2
 
 
 class Coordinator:
-    """Acknowledges what it takes; `trouble` is raised instead, where there is any. Tells `changed` of each call."""
+    """Acknowledges what it takes; `trouble` is raised instead, where there is any. Reports `changed` of each call."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -83,7 +83,7 @@ def test_records_are_sent_once_and_in_order_as_they_come(log: Path, tmp_path: Pa
     assert coordinator.calls > calls
 
 
-def test_a_coordinator_that_is_away_is_asked_again_and_told_of_once(
+def test_a_coordinator_that_does_not_answer_is_tried_again_and_reported_once(
     log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coordinator = Coordinator()
@@ -108,4 +108,4 @@ def test_a_run_that_is_no_longer_ours_is_sent_no_more_and_trains_on(
         sender._thread.join(20)
         append(log, record(1))
     assert (coordinator.calls, sender.sent) == (1, 0)
-    assert "the training goes on" in capsys.readouterr().err
+    assert "the training continues" in capsys.readouterr().err

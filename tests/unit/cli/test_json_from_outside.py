@@ -7,7 +7,7 @@ import os
 import pytest
 from detctl_cli.errors import CliError
 from detctl_cli.local import known_answers
-from detctl_cli.reporters.lists import machine_row
+from detctl_cli.reporters.rows import machine_row
 from detctl_cli.reporters.verdict import parse_verdict
 from detctl_proto.v1.audits_pb2 import MachineInfo
 
@@ -42,4 +42,4 @@ def test_what_a_coordinator_sends_never_ends_in_a_traceback(text):
 def test_an_argument_that_is_not_utf8_is_one_line(cli, served):
     ran = cli("show", os.fsdecode(b"caf\xe9"), "--coordinator", served.address)
     assert ran.code == 2
-    assert ran.err == "detctl: 'caf\\udce9' is not UTF-8, and what goes to the coordinator must be\n"
+    assert ran.err == "detctl: 'caf\\udce9' is not UTF-8; the coordinator accepts only UTF-8 text\n"

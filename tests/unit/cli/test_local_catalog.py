@@ -15,10 +15,10 @@ def loaded(command, cwd, **options):
     return tomllib.loads(catalog_toml(recipe_of(command, cwd, copy=True, **options)))
 
 
-def test_words_survive_toml(tmp_path):
-    words = ["python", "a b.py", 'q"uo\\te', "tab\tnew\nline", "ünï", "\x7f", "", "{'a': 1}"]
-    recipe = loaded(words, tmp_path)["recipes"]["a-b"]
-    assert recipe["command"] == words
+def test_arguments_survive_toml(tmp_path):
+    command = ["python", "a b.py", 'q"uo\\te', "tab\tnew\nline", "ünï", "\x7f", "", "{'a': 1}"]
+    recipe = loaded(command, tmp_path)["recipes"]["a-b"]
+    assert recipe["command"] == command
     assert recipe["folder"] == str(tmp_path)
     assert recipe["copy"] is True
 
@@ -103,7 +103,7 @@ def test_the_lock_is_held_by_whoever_inherits_it(tmp_path):
     assert (tmp_path / ".detctl/.gitignore").read_text() == "*\n"
     with locked(tmp_path / ".detctl") as descriptor:
         heir = os.dup(descriptor)
-        with pytest.raises(CliError, match=f"pid {os.getpid()}"), locked(tmp_path / ".detctl", wait_s=0):
+        with pytest.raises(CliError, match=f"process {os.getpid()}"), locked(tmp_path / ".detctl", wait_s=0):
             pass
     with pytest.raises(CliError), locked(tmp_path / ".detctl", wait_s=0):
         pass

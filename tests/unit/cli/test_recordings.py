@@ -50,9 +50,9 @@ def recorded(tmp_path):
     return make
 
 
-def test_a_sound_folder(recorded):
+def test_an_intact_folder(recorded):
     recording = open_recording(recorded())
-    assert (recording.sound, recording.damage) == (2, "")
+    assert (recording.intact, recording.damage) == (2, "")
     assert list(recording.payloads()) == list(payloads())
     assert "last words" in recording.output_tail
 
@@ -60,12 +60,12 @@ def test_a_sound_folder(recorded):
 def test_every_cut_and_every_flip_is_found(recorded):
     folder = recorded()
     log = folder / "spool/log"
-    sound = log.read_bytes()
-    for size in range(len(sound)):
-        log.write_bytes(sound[:size])
+    intact = log.read_bytes()
+    for size in range(len(intact)):
+        log.write_bytes(intact[:size])
         assert open_recording(folder).damage, size
-    for at in range(len(sound)):
-        log.write_bytes(sound[:at] + bytes([sound[at] ^ 0x10]) + sound[at + 1 :])
+    for at in range(len(intact)):
+        log.write_bytes(intact[:at] + bytes([intact[at] ^ 0x10]) + intact[at + 1 :])
         assert open_recording(folder).damage, at
     log.unlink()
     assert open_recording(folder).damage
@@ -101,7 +101,7 @@ def test_recordings_of_one_machine_that_agree_are_twins():
     assert labels_of([plain, volatile]) == ["gpu1/default/base/twin-0", "gpu1/default/base/twin-1"]
 
 
-def test_values_that_are_not_recorded_make_arms_only_where_they_are_known_to_differ():
+def test_values_that_are_not_recorded_separate_configurations_only_if_they_are_known_to_differ():
     here, there = RecordingKey(b"h" * 32), RecordingKey(b"t" * 32)
 
     def labels(left, right):
@@ -121,7 +121,7 @@ def test_the_tail_of_what_a_training_printed_is_sent_without_credentials(recorde
     assert "cannot reach postgres://[redacted]@db/app" in tail and "hunter2" not in tail
 
 
-def test_recordings_in_other_environments_are_arms_named_by_their_folders():
+def test_recordings_in_other_environments_are_configurations_named_by_their_folders():
     two = [recording("one", variables={"OMP_NUM_THREADS": "1"}), recording("x/one", variables={"OMP_NUM_THREADS": "2"})]
     assert labels_of(two) == ["gpu1/one/base/twin-0", "gpu1/one-2/base/twin-0"]
     assert labels_of([recording("A b!"), recording("B", machine="Gpu2")]) == [
@@ -134,7 +134,7 @@ def test_segments_are_sent_under_the_new_id(recorded, served):
     recordings = [open_recording(recorded("check1")), open_recording(recorded("check2"))]
     with Coordinator(Config(served.address, Path("/dev/null"))) as coordinator:
         assert json.loads(compare_recordings(coordinator, recordings)) == served.fake.verdict
-    sent = [request for name, request in served.fake.asked if name == "Ingest"]
+    sent = [request for name, request in served.fake.requests if name == "Ingest"]
     assert [(part.segment.run_id or part.seal.run_id) for part in sent] == ["import-1.000"] * 2 + ["import-2.000"] * 2
     assert {part.segment.attempt or part.seal.attempt for part in sent} == {1}
     assert sent[0].segment.columns == b"x" * 50
@@ -155,10 +155,10 @@ def test_damage_is_never_identical(recorded):
     verdict = with_folders({"outcome": "identical", "unverified_because": []}, [open_recording(folder)])
     assert verdict["outcome"] == "unverified"
     assert verdict["folders"] == {"gpu1/default/base/twin-0": str(folder)}
-    assert "damaged or cut" in verdict["unverified_because"][0]
+    assert "the file is damaged" in verdict["unverified_because"][0]
 
 
-def test_reasons_speak_of_folders():
+def test_reasons_name_folders():
     reason = "gpu1/default/base/twin-0: failed: x; see `detctl show import-1.000`"
     verdict = with_folders({"outcome": "unverified", "unverified_because": [reason]}, [recording("check1")])
     assert verdict["unverified_because"] == ["check1: failed: x"]

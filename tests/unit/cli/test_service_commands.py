@@ -43,8 +43,8 @@ def test_filters_and_limit_are_passed_on(cli, served):
         "--coordinator",
         served.address,
     )
-    asked = served.fake.request("ListRuns")
-    assert (asked.audit_id, asked.machine, asked.recipe, asked.limit) == ("a1", "gpu1", "digits", 7)
+    request = served.fake.request("ListRuns")
+    assert (request.audit_id, request.machine, request.recipe, request.limit) == ("a1", "gpu1", "digits", 7)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_runs_of_an_audit_that_goes_on_cannot_be_deleted(cli, served):
 
 def test_compare_requests(cli, served):
     cli("compare", "--machines", "a,b", "--recipe", "digits", "--coordinator", served.address)
-    asked = served.fake.request("Compare")
-    assert (list(asked.machines), asked.recipe) == (["a", "b"], "digits")
+    request = served.fake.request("Compare")
+    assert (list(request.machines), request.recipe) == (["a", "b"], "digits")
     cli("compare", "--audit", "a1", "--coordinator", served.address)
     assert served.fake.request("Compare").audit_id == "a1"
     cli("compare", "r1", "r2", "r3", "--coordinator", served.address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_cli.audits.window import assignment_of
+from detctl_cli.audits.option_values import assignment_of
 from detctl_cli.errors import UsageError
 from detctl_cli.output.times import ago, count, seconds_of
 

@@ -56,9 +56,9 @@ def test_everything_is_on_the_page_and_nothing_asks_for_anything() -> None:
                   "variables.OMP_NUM_THREADS", "gpu2/default/base", "they agree", "same 3 names"):  # fmt: skip
         assert shown in text, shown
     assert "<script" not in text and "<img" not in text and "\x1b" not in text, "names are text, never markup"
-    asked = Attributes()
-    asked.feed(text)
-    assert asked.links == ["data:,"], asked.links
+    fetched = Attributes()
+    fetched.feed(text)
+    assert fetched.links == ["data:,"], fetched.links
     assert "default-src 'none'" in text
     cells = re.findall(r"<rect [^>]*>", text)
     assert len(cells) == 4 and all(float(width) >= 1 for width in re.findall(r'<rect [^>]*width="([\d.]+)"', text))
@@ -69,9 +69,9 @@ def test_a_verdict_with_nothing_in_it_is_a_page_too(outcome: str) -> None:
     assert outcome.upper() in page({"schema": "detctl.verdict/v1", "outcome": outcome})
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_runs(tmp_path: Path) -> None:
-    for bad, says in ((tmp_path, "is a folder"), (tmp_path / "no" / "page.html", "there is no folder")):
-        with pytest.raises(UsageError, match=says):
+def test_a_file_that_cannot_be_written_is_reported_before_anything_runs(tmp_path: Path) -> None:
+    for bad, expected in ((tmp_path, "is a folder"), (tmp_path / "no" / "page.html", "there is no folder")):
+        with pytest.raises(UsageError, match=expected):
             check_writable(bad)
     (tmp_path / "page.html").write_text("older")
     write_page(VERDICT, tmp_path / "page.html")
@@ -92,6 +92,6 @@ def test_a_browser_shows_it_without_a_word_of_complaint(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "CONSOLE" not in done.stderr, done.stderr
     assert "polyline" in done.stdout and "filesystem-order" in done.stdout
-    asked = re.findall(r'"url":"(https?://[^"]*)"', (tmp_path / "net.json").read_text())
-    assert not [url for url in asked if "evil.example" in url], asked
-    json.dumps(asked)
+    fetched = re.findall(r'"url":"(https?://[^"]*)"', (tmp_path / "net.json").read_text())
+    assert not [url for url in fetched if "evil.example" in url], fetched
+    json.dumps(fetched)

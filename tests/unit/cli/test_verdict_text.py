@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from detctl_cli.output.terminal import console
 from detctl_cli.reporters.differing_facts import differing_facts
-from detctl_cli.reporters.run_names import group_words, groups_sentence, short_names
-from detctl_cli.reporters.verdict_text import STANDING, print_verdict
+from detctl_cli.reporters.run_names import group_names, groups_sentence, short_names
+from detctl_cli.reporters.verdict_text import STANDING, write_verdict
 
 
 def label(machine, twin, variation="base", environment="default"):
@@ -20,44 +20,50 @@ def label(machine, twin, variation="base", environment="default"):
 def test_twins_are_primes_and_shared_parts_are_left_out():
     labels = [label("gpu1", n) for n in range(6)]
     assert list(short_names(labels).values()) == ["gpu1", "gpu1'", "gpu1''", "gpu1'''", "gpu1·4", "gpu1·5"]
-    arms = [label("gpu1", 0, "workers=0"), label("gpu1", 0, "workers=2")]
-    assert list(short_names(arms).values()) == ["workers=0", "workers=2"]
+    configurations = [label("gpu1", 0, "workers=0"), label("gpu1", 0, "workers=2")]
+    assert list(short_names(configurations).values()) == ["workers=0", "workers=2"]
     both = [label("gpu1", 0, "workers=0"), label("gpu2", 1, "workers=2")]
     assert list(short_names(both).values()) == ["gpu1/workers=0", "gpu2/workers=2'"]
     assert short_names(["odd"]) == {"odd": "odd"}
 
 
 @pytest.mark.parametrize(
-    ("groups", "words", "sentence"),
+    ("groups", "names", "sentence"),
     [
         (
             [[("a", 0), ("a", 1)], [("b", 0), ("b", 1)]],
             ["a = a'", "b = b'"],
-            "each machine repeats itself; the two disagree",
+            "Each machine reproduces its own result; the two differ.",
         ),
-        ([[("a", 0), ("a", 1), ("b", 0)]], ["a = a' = b"], "all 3 runs are equal"),
-        ([[("a", 0)], [("a", 1)]], ["a", "a'"], "twins on a disagree"),
-        ([[("a", 0)], [("b", 0)]], ["a", "b"], "they disagree; without twins nobody knows whether each repeats itself"),
-        ([[("a", n) for n in range(10)]], ["a ×10"], "all 10 runs are equal"),
+        ([[("a", 0), ("a", 1), ("b", 0)]], ["a = a' = b"], "All 3 runs are identical."),
+        ([[("a", 0)], [("a", 1)]], ["a", "a'"], "Twins of a differ."),
+        (
+            [[("a", 0)], [("b", 0)]],
+            ["a", "b"],
+            "They differ. Without twins it is unknown whether each reproduces its own result.",
+        ),
+        ([[("a", n) for n in range(10)]], ["a ×10"], "All 10 runs are identical."),
     ],
 )
-def test_groups(groups, words, sentence):
+def test_groups(groups, names, sentence):
     labels = [[label(machine, twin) for machine, twin in group] for group in groups]
-    assert group_words(labels) == words
+    assert group_names(labels) == names
     assert groups_sentence(labels) == sentence
 
 
 def printed(verdict, **options):
     stream = io.StringIO()
-    print_verdict(verdict, console(stream), **options)
+    write_verdict(verdict, console(stream), **options)
     return stream.getvalue()
 
 
-def test_a_verdict_says_where_why_and_what_to_do(verdict):
+def test_a_verdict_shows_where_why_and_what_to_do(verdict):
     text = printed(verdict, next_steps=["detctl show a1"])
     lines = text.splitlines()
     assert lines[0] == "DIFFERENT   origin: environment   cause: filesystem-order (indicated)"
-    assert "gpu1 = gpu1'   gpu2 = gpu2'   gpu1 ≠ gpu2     each machine repeats itself; the two disagree" in text
+    assert (
+        "gpu1 = gpu1'   gpu2 = gpu2'   gpu1 ≠ gpu2     Each machine reproduces its own result; the two differ." in text
+    )
     assert "step 0 · listing · {data}/train   same 1,797 names, another order" in text
     assert "sample → batch → loss" in text
     assert "fix                sort the result of os.listdir (train.py:31)" in text
@@ -78,7 +84,7 @@ def test_emulated_hardware_is_marked(verdict):
     assert "environment old stands in for other hardware: cpu=default" in text
 
 
-def test_unverified_says_why(verdict):
+def test_unverified_shows_why(verdict):
     verdict |= {"outcome": "unverified", "causes": [], "origin": None, "first_divergence": None}
     verdict["unverified_because"] = ["gpu1 never sealed"]
     text = printed(verdict)
@@ -86,7 +92,7 @@ def test_unverified_says_why(verdict):
     assert "unverified because gpu1 never sealed" in text
 
 
-def test_limits_of_every_run_are_told_to_who_asks_for_all(verdict):
+def test_limits_of_every_run_are_shown_with_verbose(verdict):
     standing = [f"{limit} (why)" for limit in STANDING]
     verdict["coverage"] |= {
         "not_observed": ["files", "collective"],
@@ -101,7 +107,7 @@ def test_limits_of_every_run_are_told_to_who_asks_for_all(verdict):
     assert all(text in everything for text in [*standing, "forward: compiled regions"])
 
 
-def test_the_limits_are_the_probes_words():
+def test_the_probe_reports_these_limits():
     observers = Path(__file__).parents[3] / "agent/detctl_probe/observe"
     source = "".join(path.read_text() for path in observers.rglob("*.py"))
     for limit in STANDING:
@@ -118,7 +124,7 @@ def test_many_benign_differences_are_cut(verdict):
     one = {"stage": "rng", "step": 3, "site": "python", "kind": "content", "lasting": "transient", "runs": []}
     verdict["benign"] = [one] * 7
     text = printed(verdict)
-    assert text.count("step 3 · rng · python   other content (then equal again)") == 4
+    assert text.count("step 3 · rng · python   different content (then identical again)") == 4
     assert "and 3 more benign differences" in text
 
 
@@ -134,19 +140,23 @@ def test_a_verdict_of_a_later_version_with_less_still_prints():
     assert printed({"outcome": "identical"}) == "IDENTICAL\n"
 
 
-def test_equal_runs_of_different_platforms_say_in_what_these_differ():
-    arms = {"gpu1/bookworm/base": "glibc 2.36", "gpu1/trixie/base": "glibc 2.41"}
-    facts = {"machine.libc": arms, "environment.image_id": dict.fromkeys(arms, "x"), "gpu.0.name": {**arms, "c": ""}}
+def test_identical_runs_of_different_platforms_show_how_these_differ():
+    libc = {"gpu1/bookworm/base": "glibc 2.36", "gpu1/trixie/base": "glibc 2.41"}
+    facts = {
+        "machine.libc": libc,
+        "environment.image_id": dict.fromkeys(libc, "x"),
+        "gpu.0.name": {**libc, "c": ""},
+    }
     text = printed({"outcome": "identical", "environment": facts})
     assert (
-        "although           libc glibc 2.36 / glibc 2.41   GPU glibc 2.36 / glibc 2.41 / none   and 1 more fact" in text
+        "despite different  libc glibc 2.36 / glibc 2.41   GPU glibc 2.36 / glibc 2.41 / none   and 1 more fact" in text
     )
-    assert "although" not in printed({"outcome": "different", "environment": facts})
-    assert "although" not in printed({"outcome": "identical", "environment": {"variables.X": arms}})
+    assert "despite different" not in printed({"outcome": "different", "environment": facts})
+    assert "despite different" not in printed({"outcome": "identical", "environment": {"variables.X": libc}})
 
 
-def test_a_driver_that_differs_under_equal_results_is_told() -> None:
-    told = differing_facts(
+def test_a_driver_that_differs_under_identical_results_is_shown() -> None:
+    text = differing_facts(
         {"gpu.0.driver": {"gpu1": "550.54", "gpu2": "570.86"}, "gpu.0.uuid": {"gpu1": "a", "gpu2": "b"}}
     )
-    assert told == "driver 550.54 / 570.86   and 1 more fact (--json lists them)"
+    assert text == "driver 550.54 / 570.86   and 1 more fact (--json lists them)"

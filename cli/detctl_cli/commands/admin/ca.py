@@ -8,6 +8,7 @@ from pathlib import Path
 import rich_click as click
 from detctl_proto.addresses import DEFAULT_PORT, join_address
 
+from detctl_cli.commands.options import output_option
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
@@ -15,25 +16,32 @@ pki_option = click.option(
     "--pki",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Where authority and certificates lie; $XDG_CONFIG_HOME/detctl/pki.",
+    help="Folder of the authority and its certificates. The default is $XDG_CONFIG_HOME/detctl/pki.",
 )
 
 
-@click.group("ca", cls=click.RichGroup, short_help="Make a certificate authority, and the coordinator's certificate.")
+@click.group("ca", cls=click.RichGroup, short_help="Create a certificate authority and the coordinator's certificate.")
 def command() -> None:
-    """Off loopback every caller shows a certificate and a token; here their authority is made.
+    """Create the certificate authority of a coordinator that other hosts use, and the coordinator's certificate.
+
+    A caller from another host needs a certificate of this authority and a token.
 
     Example: detctl ca init --server coordinator.example --server 10.0.0.5
     """
 
 
-@command.command("init", short_help="An authority, a coordinator's certificate, an administrator's.")
+@command.command("init", short_help="Create an authority, and certificates for a coordinator and an administrator.")
 @click.option(
-    "--server", "hosts", metavar="HOST", multiple=True, required=True, help="Name or address by which it is called."
+    "--server",
+    "hosts",
+    metavar="HOST",
+    multiple=True,
+    required=True,
+    help="Name or address under which callers reach the coordinator. Repeat the option for several.",
 )
 @pki_option
 def init(hosts: tuple[str, ...], pki: Path | None) -> Exit:
-    """Make an authority, the coordinator's certificate and an administrator's. Keep the folder `ca` to yourself.
+    """Create an authority, a certificate for the coordinator and one for an administrator. Keep the folder `ca` secret.
 
     Example: detctl ca init --server coordinator.example
     """
@@ -50,20 +58,24 @@ def init(hosts: tuple[str, ...], pki: Path | None) -> Exit:
     token = secrets.token_urlsafe(32).encode() + b"\n"
     for place in (folders.SERVER, folders.ADMIN):
         folders.write_private(root / place / TOKEN, token)
-    click.echo(f"made {root}")
+    click.echo(f"created {root}")
     click.echo(
         f"next: detctl-coordinator --listen 0.0.0.0:{DEFAULT_PORT} --tls {root / folders.SERVER} --store redis://…"
     )
-    click.echo(f"then: detctl --coordinator {_address(hosts[0])} --tls {root / folders.ADMIN} machine add gpu1")
+    click.echo(
+        f"then: detctl --coordinator {join_address(hosts[0], DEFAULT_PORT)} --tls {root / folders.ADMIN} machine add gpu1"
+    )
     return Exit.IDENTICAL
 
 
-@command.command("server", short_help="A new certificate for a coordinator.")
+@command.command("server", short_help="Create or renew a certificate for a coordinator.")
 @click.argument("hosts", metavar="HOST...", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Default: PKI/server.")
+@output_option("Folder for the certificate. The default is `server` in the folder of --pki.")
 @pki_option
 def server(hosts: tuple[str, ...], output: Path | None, pki: Path | None) -> Exit:
-    """Make or renew a coordinator's certificate; a coordinator that runs takes it with the next connection.
+    """Create or renew a coordinator's certificate. HOST is a name or address under which callers reach it.
+
+    A running coordinator uses the new certificate from the next connection on.
 
     Example: detctl ca server coordinator.example 10.0.0.5
     """
@@ -74,15 +86,13 @@ def server(hosts: tuple[str, ...], output: Path | None, pki: Path | None) -> Exi
     root = folders.pki_folder(pki)
     folder = output or root / folders.SERVER
     issue(root / folders.AUTHORITY, folder, hosts[0], hosts)
-    click.echo(f"made {folder}: tls.crt, tls.key, ca.crt")
+    click.echo(f"created {folder}: tls.crt, tls.key, ca.crt")
     return Exit.IDENTICAL
 
 
 def _check(hosts: tuple[str, ...]) -> None:
     for host in hosts:
         if not host or not host.isascii() or (any(char in host for char in "/@ ,:") and host.count(":") < 2):
-            raise UsageError(f"{host!r} is no host name or address", "without scheme and port: coordinator.example")
-
-
-def _address(host: str) -> str:
-    return join_address(host, DEFAULT_PORT)
+            raise UsageError(
+                f"{host!r} is not a host name or an address", "leave scheme and port out: coordinator.example"
+            )

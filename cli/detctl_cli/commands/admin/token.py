@@ -8,7 +8,7 @@ from typing import Any
 import rich_click as click
 
 from detctl_cli.commands.admin.ca import pki_option
-from detctl_cli.commands.options import json_option, service, service_options
+from detctl_cli.commands.options import json_option, output_option, service, service_options
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
@@ -23,30 +23,47 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 
 valid_option = click.option(
-    "--valid", "valid_s", metavar="AGE", default="365d", show_default=True, callback=_seconds, help="How long it works."
+    "--valid",
+    "valid_s",
+    metavar="AGE",
+    default="365d",
+    show_default=True,
+    callback=_seconds,
+    help="How long the token is valid.",
 )
 
 
-@click.group("token", cls=click.RichGroup, short_help="Say who may do what: make, list, rotate and revoke tokens.")
+@click.group("token", cls=click.RichGroup, short_help="Manage who may do what: create, list, rotate and revoke tokens.")
 def command() -> None:
-    """A viewer may look, a submitter also start audits, a machine speak of its own runs, an admin everything.
+    """Create, list, rotate and revoke tokens. The role of a token determines what its holder may do.
+
+    A viewer may read. A submitter may also start audits. A machine may report its own runs. An admin may do everything.
 
     Example: detctl token create --role submitter --name alice -o alice
     """
 
 
-@command.command("create", short_help="A new token, with a certificate where -o is given.")
-@click.option("--role", type=click.Choice(["viewer", "submitter", "machine", "admin"]), required=True)
-@click.option("--name", metavar="NAME", required=True, help="Its holder: the common name of the certificate.")
+@command.command("create", short_help="Create a token and, with -o, a certificate.")
 @click.option(
-    "-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Make a certificate too, all in DIR."
+    "--role",
+    metavar="ROLE",
+    type=click.Choice(["viewer", "submitter", "machine", "admin"]),
+    required=True,
+    help="What the holder may do: viewer, submitter, machine or admin.",
 )
+@click.option(
+    "--name",
+    metavar="NAME",
+    required=True,
+    help="Name of the holder, which is also the common name of the certificate.",
+)
+@output_option("Also create a certificate, and write both to DIR.")
 @valid_option
 @pki_option
 @json_option
 @service_options
 def create(role: str, name: str, output: Path | None, valid_s: float, pki: Path | None, as_json: bool) -> Exit:
-    """Make a token. Without -o its text is printed, once: only its digest is kept.
+    """Create a token. Without -o, the token is printed. It is shown only once, because only its digest is stored.
 
     Example: detctl token create --role viewer --name ci -o ci
     """
@@ -61,10 +78,10 @@ def create(role: str, name: str, output: Path | None, valid_s: float, pki: Path 
         else:
             made = coordinator.create_token(TokenRequest(role=role, name=name, valid_s=valid_s))
             info, text = made.info, made.token
-    return _tell_new(info, text, output, as_json)
+    return _show_new(info, text, output, as_json)
 
 
-@command.command("rotate", short_help="A new token in place of an old one.")
+@command.command("rotate", short_help="Replace a token by a new one.")
 @click.argument("token_id", metavar="ID")
 @click.option(
     "--grace",
@@ -73,16 +90,14 @@ def create(role: str, name: str, output: Path | None, valid_s: float, pki: Path 
     default="1h",
     show_default=True,
     callback=_seconds,
-    help="The old one works so long.",
+    help="How long the old token stays valid. 0 ends it now.",
 )
-@click.option(
-    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it there instead, mode 0600."
-)
+@output_option("Write the token to FILE (mode 0600) instead of printing it.", "FILE")
 @valid_option
 @json_option
 @service_options
 def rotate(token_id: str, grace_s: float, output: Path | None, valid_s: float, as_json: bool) -> Exit:
-    """Make a new token of the same holder and role; the old one ends after --grace (0: now).
+    """Create a new token with the same holder and role. The old one ends after the time of --grace.
 
     Example: detctl token rotate 3f9a1c20b7d4 -o pki/gpu1/token
     """
@@ -94,7 +109,7 @@ def rotate(token_id: str, grace_s: float, output: Path | None, valid_s: float, a
         made = coordinator.rotate_token(RotateRequest(token_id=token_id, grace_s=grace_s, valid_s=valid_s))
     if output is not None:
         write_private(output, made.token.encode() + b"\n")
-    return _tell_new(made.info, "" if output is not None else made.token, output, as_json)
+    return _show_new(made.info, "" if output is not None else made.token, output, as_json)
 
 
 @command.command("revoke", short_help="End a token now.")
@@ -102,59 +117,50 @@ def rotate(token_id: str, grace_s: float, output: Path | None, valid_s: float, a
 @json_option
 @service_options
 def revoke(token_id: str, as_json: bool) -> Exit:
-    """End a token: on every coordinator within a second, streams under way too.
+    """End a token now. Every coordinator refuses it within a second, and ends its open connections.
 
     Example: detctl token revoke 3f9a1c20b7d4
     """
     from detctl_cli.output.terminal import write_json
+    from detctl_cli.reporters.rows import token_row
 
     with service() as coordinator:
         info = coordinator.revoke_token(token_id)
     if as_json:
-        write_json({"schema": "detctl.tokens/v1", "tokens": [_row(info)]})
+        write_json({"schema": "detctl.tokens/v1", "tokens": [token_row(info)]})
     else:
         click.echo(f"revoked {info.token_id} of {info.name} ({info.role})")
     return Exit.IDENTICAL
 
 
-@command.command("list", short_help="Tokens and what became of them.")
-@click.option("--name", metavar="NAME", default="", help="Only this holder's.")
+@command.command("list", short_help="List tokens and their state.")
+@click.option("--name", metavar="NAME", default="", help="List only tokens of this holder.")
 @json_option
 @service_options
 def list_(name: str, as_json: bool) -> Exit:
-    """List tokens: holder, role, and until when they work.
+    """List tokens with their holder, role, state and end.
 
     Example: detctl token list --name gpu1
     """
     from detctl_cli.output.terminal import console, write_json
-    from detctl_cli.reporters import lists
+    from detctl_cli.reporters.lists import write_tokens
+    from detctl_cli.reporters.rows import token_row
 
     with service() as coordinator:
-        rows = [_row(info) for info in coordinator.tokens(name)]
+        rows = [token_row(info) for info in coordinator.tokens(name)]
     if as_json:
         write_json({"schema": "detctl.tokens/v1", "tokens": rows})
     else:
-        lists.print_tokens(rows, console())
+        write_tokens(rows, console())
     return Exit.IDENTICAL
 
 
-def _row(info: Any) -> dict[str, Any]:
-    return {
-        "id": info.token_id,
-        "role": info.role,
-        "name": info.name,
-        "created_by": info.created_by,
-        "created_unix_s": info.created_unix_s,
-        "expires_unix_s": info.expires_unix_s,
-        "revoked_unix_s": info.revoked_unix_s or None,
-    }
-
-
-def _tell_new(info: Any, text: str, output: Path | None, as_json: bool) -> Exit:
+def _show_new(info: Any, text: str, output: Path | None, as_json: bool) -> Exit:
     from detctl_cli.output.terminal import note, write_json
+    from detctl_cli.reporters.rows import token_row
 
     if as_json:
-        write_json({"schema": "detctl.token/v1", **_row(info), **({"token": text} if text else {})})
+        write_json({"schema": "detctl.token/v1", **token_row(info), **({"token": text} if text else {})})
         return Exit.IDENTICAL
     place = f": {output}" if output is not None else ""
     note(f"token {info.token_id} of {info.name} ({info.role}){place}")

@@ -1,4 +1,4 @@
-"""Rules over a program's source: each yields findings, each knows what is harmless."""
+"""Rules on the source of a program. Each yields findings, and leaves out what is harmless."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ RULES = (
 
 
 def check_program(program: Program) -> list[Finding]:
-    """What all rules say of a program."""
+    """Returns the findings of all rules on a program."""
     return [finding for rule in RULES for finding in rule(program)]

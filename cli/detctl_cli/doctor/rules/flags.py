@@ -1,4 +1,4 @@
-"""Switches of torch that decide whether an operation gives the same bits twice."""
+"""Rules on switches of torch that determine whether an operation gives the same bits twice."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.source import Module, Program
+from detctl_cli.doctor.module import Module
+from detctl_cli.doctor.source import Program
 
 _DETERMINISTIC = "torch.use_deterministic_algorithms"
 _SETS_IT = frozenset(
@@ -20,29 +21,33 @@ _SETS_IT = frozenset(
 )
 # Dotted target -> (value that is risky, cause, why).
 _ASSIGNED = {
-    "torch.backends.cudnn.benchmark": (True, "nondeterministic-kernel", "cuDNN times its kernels and picks by time"),
-    "torch.backends.cudnn.deterministic": (False, "nondeterministic-kernel", "cuDNN may pick kernels that race"),
+    "torch.backends.cudnn.benchmark": (True, "nondeterministic-kernel", "cuDNN chooses kernels by their measured time"),
+    "torch.backends.cudnn.deterministic": (
+        False,
+        "nondeterministic-kernel",
+        "cuDNN may choose kernels whose results vary",
+    ),
     "torch.backends.cuda.matmul.allow_tf32": (True, "precision-mode", "TF32 rounds to 10 bits on GPUs that have it"),
     "torch.backends.cudnn.allow_tf32": (True, "precision-mode", "TF32 rounds to 10 bits on GPUs that have it"),
 }
 
 
 def deterministic_algorithms(program: Program) -> Iterator[Finding]:
-    """A torch program that never asks for deterministic algorithms."""
+    """Yields a finding if a torch program never requests deterministic algorithms."""
     if program.called & _SETS_IT or _trainer_is_deterministic(program):
         return
     for module in program.modules:
         if line := module.imports("torch"):
             yield Finding(
                 "warn", "nondeterministic-kernel", "torch.use_deterministic_algorithms(True) is never called",
-                "operations that sum in a racing order stay in use; with it they are replaced or named by an error",
+                "operations that sum in a random order stay in use; with it, they are replaced or raise an error",
                 "torch.use_deterministic_algorithms(True), or detctl_probe.set_deterministic(SEED)", module.shown, line,
             )  # fmt: skip
             return
 
 
 def risky_switches(program: Program) -> Iterator[Finding]:
-    """Switches set to the value that loses reproducibility."""
+    """Yields switches that are set to the value that loses reproducibility."""
     for module in program.modules:
         yield from _assignments(module)
         yield from _calls(module)
@@ -66,22 +71,22 @@ def _calls(module: Module) -> Iterator[Finding]:
         first = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
         if name == _DETERMINISTIC and first is False:
             yield Finding(
-                "warn", "nondeterministic-kernel", f"{name}(False)", "operations may sum in a racing order",
+                "warn", "nondeterministic-kernel", f"{name}(False)", "operations may sum in a random order",
                 f"{name}(True)", module.shown, call.lineno,
             )  # fmt: skip
         elif name == _DETERMINISTIC and _keyword_is(call, "warn_only", True):
             yield Finding(
                 "info", "nondeterministic-kernel", f"{name}(True, warn_only=True)",
-                "operations without a deterministic form only warn", "read the warnings", module.shown, call.lineno,
+                "operations without a deterministic implementation only warn", "read the warnings", module.shown, call.lineno,
             )  # fmt: skip
         elif name == "torch.set_float32_matmul_precision" and first in ("high", "medium"):
             yield Finding(
-                "warn", "precision-mode", f'{name}("{first}")', "products are rounded where the GPU has TF32 or bf16",
+                "warn", "precision-mode", f'{name}("{first}")', "matrix products are rounded on GPUs with TF32 or bf16",
                 f'{name}("highest")', module.shown, call.lineno,
             )  # fmt: skip
         elif name.rpartition(".")[2] == "Trainer" and _keyword_is(call, "benchmark", True):
             yield Finding(
-                "warn", "nondeterministic-kernel", "Trainer(benchmark=True)", "cuDNN times its kernels and picks by time",
+                "warn", "nondeterministic-kernel", "Trainer(benchmark=True)", "cuDNN chooses kernels by their measured time",
                 "Trainer(benchmark=False, deterministic=True)", module.shown, call.lineno,
             )  # fmt: skip
 

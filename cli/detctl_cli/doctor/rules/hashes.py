@@ -1,4 +1,4 @@
-"""Orders that follow string hashes, which PYTHONHASHSEED changes from run to run."""
+"""Rules on orders that depend on string hashes, which change from run to run unless PYTHONHASHSEED is set."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
+from detctl_cli.doctor.module import Module
 from detctl_cli.doctor.rules.sorting import sorted_names
-from detctl_cli.doctor.source import Module, Program
+from detctl_cli.doctor.source import Program
 
 _TAKES_ORDER = frozenset(
     {"list", "tuple", "enumerate", "iter", "map", "zip", "filter", "next", "numpy.array", "torch.tensor"}
@@ -15,7 +16,7 @@ _TAKES_ORDER = frozenset(
 
 
 def set_order(program: Program) -> Iterator[Finding]:
-    """Iterating over a set, or turning one into a list; sorted(…), len(…) and `in` are fine."""
+    """Yields places where the order of a set matters. sorted(…), len(…) and `in` are harmless."""
     for module in program.modules:
         seen: set[int] = set()
         for node in ast.walk(module.tree):
@@ -24,13 +25,13 @@ def set_order(program: Program) -> Iterator[Finding]:
                     seen.add(used.lineno)
                     yield Finding(
                         "warn", "hash-order", "the order of a set is used",
-                        "for strings it differs from run to run unless PYTHONHASHSEED is set", "sort it: sorted(…)",
+                        "for strings it differs from run to run unless PYTHONHASHSEED is set", "sorted(…)",
                         module.shown, used.lineno,
                     )  # fmt: skip
 
 
 def string_hash(program: Program) -> Iterator[Finding]:
-    """hash(x) % n: a split or a bucket that moves with PYTHONHASHSEED."""
+    """Yields hash(x) % n, a bucket that depends on PYTHONHASHSEED."""
     for module in program.modules:
         for call, name in module.calls():
             parent = module.parents.get(call)
@@ -57,7 +58,7 @@ def _ordered_uses(module: Module, node: ast.AST) -> Iterator[ast.expr]:
 
 
 def _reduced(module: Module, node: ast.AST) -> bool:
-    """Whether what is made of the set goes straight into something that does not see order."""
+    """Returns whether the result goes directly into something that ignores order."""
     parent = module.parents.get(node)
     if isinstance(parent, ast.Assign):  # classes = list(set(labels)); classes.sort()
         names = {target.id for target in parent.targets if isinstance(target, ast.Name)}
@@ -67,7 +68,7 @@ def _reduced(module: Module, node: ast.AST) -> bool:
 
 
 def _is_set(module: Module, node: ast.expr) -> bool:
-    """Whether an expression is a set for sure: made as one, or of names and unions of such."""
+    """Returns whether an expression is certainly a set: created as one, or a name or union of sets."""
     waiting, followed, made = [node], set[str](), False
     while waiting:
         one = waiting.pop()
@@ -75,7 +76,7 @@ def _is_set(module: Module, node: ast.expr) -> bool:
             waiting += (one.left, one.right)
         elif isinstance(one, ast.Name):
             if one.id in followed:
-                continue  # seen = seen | more: it is what its other assignments make it
+                continue  # seen = seen | more: the other assignments determine whether it is a set
             followed.add(one.id)
             values = _assigned(module, one)
             if not values or any(isinstance(value, ast.Name) for value in values):
@@ -99,7 +100,7 @@ def _makes_set(module: Module, node: ast.expr) -> bool:
 
 
 def _assigned(module: Module, name: ast.Name) -> list[ast.expr]:
-    """What is assigned to the name in its scope."""
+    """Returns the values that are assigned to the name in its scope."""
     return [
         node.value
         for node in ast.walk(module.scope(name))

@@ -1,4 +1,4 @@
-"""Seeds derived from the clock, the process, the host or an address: other numbers in each run or on each machine."""
+"""Rule on seeds from the clock, the process, the host or an address, which differ between runs or machines."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.source import Module, Program
+from detctl_cli.doctor.module import Module
+from detctl_cli.doctor.source import Program
 
 _SEEDING = frozenset(
     {
@@ -27,7 +28,7 @@ _SOURCES = {
 
 
 def identity_seeds(program: Program) -> Iterator[Finding]:
-    """Seeding calls whose argument comes, directly or through a variable of the file, from such a source; and seed()."""
+    """Yields seeding calls whose argument comes from such a source, directly or through a variable, and calls of seed()."""
     for module in program.modules:
         tainted = _tainted_names(module)
         for call, name in module.calls():
@@ -38,7 +39,7 @@ def identity_seeds(program: Program) -> Iterator[Finding]:
             shown = name or "manual_seed"
             if name in ("random.seed", "numpy.random.seed") and not values:
                 yield Finding(
-                    "warn", "identity-seed", f"{shown}() without a number", "it seeds from the operating system",
+                    "warn", "identity-seed", f"{shown}() without a number", "it takes a random seed from the operating system",
                     f"{shown}(SEED)", module.shown, call.lineno,
                 )  # fmt: skip
                 continue
@@ -62,7 +63,7 @@ def _source_in(module: Module, node: ast.AST, tainted: dict[str, str]) -> str:
 
 
 def _tainted_names(module: Module) -> dict[str, str]:
-    """Names assigned from such a source; a name that is also assigned otherwise still counts: one of its ways is bad."""
+    """Returns names that are assigned from such a source at least once, with the source."""
     found: dict[str, str] = {}
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Assign):

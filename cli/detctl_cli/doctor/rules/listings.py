@@ -1,4 +1,4 @@
-"""Folders listed without sorting: the order is the file system's, and another machine's is another."""
+"""Rule on folders that are listed without sorting, in an order that differs between file systems."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
+from detctl_cli.doctor.module import Module
 from detctl_cli.doctor.rules.sorting import sorted_names
-from detctl_cli.doctor.source import Module, Program
+from detctl_cli.doctor.source import Program
 
 _FUNCTIONS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
 _METHODS = frozenset({"iterdir", "glob", "rglob"})
-# Whoever takes the list in one of these does not see its order.
+# These functions ignore the order of the list.
 _ORDER_FREE = frozenset({"sorted", "set", "frozenset", "len", "any", "all", "max", "min", "sum", "bool", "natsorted"})
 _ORDER_FREE_DOTTED = frozenset({"natsort.natsorted", "collections.Counter", "natsort.os_sorted"})
-_FIX = "sort it: sorted({})"
+_FIX = "sorted({})"
 
 
 def unsorted_listings(program: Program) -> Iterator[Finding]:
-    """os.listdir, scandir, glob, walk and Path.iterdir/glob/rglob whose order can reach the data."""
+    """Yields calls of os.listdir, scandir, glob, walk and Path.iterdir/glob/rglob whose order can affect the data."""
     for module in program.modules:
         for call, name in module.calls():
             shown = _listing(call, name)
@@ -28,8 +29,8 @@ def unsorted_listings(program: Program) -> Iterator[Finding]:
             yield Finding(
                 "info" if walk else "warn",
                 "filesystem-order",
-                f"{shown}() is used unsorted",
-                "names come in the file system's order, which differs between machines and copies",
+                f"the result of {shown}() is not sorted",
+                "names come in the order of the file system, which differs between machines and copies",
                 "sort folders and files in the loop: dirs.sort(); for name in sorted(files)"
                 if walk
                 else _FIX.format(f"{shown}(…)"),
@@ -42,7 +43,7 @@ def _listing(call: ast.Call, name: str) -> str:
     if name in _FUNCTIONS:
         return name
     if isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS:
-        # pathlib's; an object of another class with such a method is rare in training scripts.
+        # A method of pathlib. Other classes with such a method are rare in training scripts.
         return "" if name.startswith("glob.") else f"Path.{call.func.attr}"
     return ""
 
@@ -75,7 +76,7 @@ def _in_body(outer: ast.SetComp | ast.If, node: ast.AST) -> bool:
 
 
 def _loop_is_harmless(module: Module, loop: ast.For | ast.AsyncFor) -> bool:
-    """Everything that the loop collects in a list is sorted afterwards, and it collects something."""
+    """Returns whether the loop collects something in lists, and all of them are sorted afterwards."""
     collected = {
         node.func.value.id
         for node in ast.walk(loop)

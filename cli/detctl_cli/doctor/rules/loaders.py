@@ -1,4 +1,4 @@
-"""DataLoaders: what their workers draw, and how many there are."""
+"""Rules on the workers of DataLoaders: their seeds, and their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import ast
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.source import Module, Program
+from detctl_cli.doctor.module import Module
+from detctl_cli.doctor.source import Program
 
 _LOADERS = frozenset({"torch.utils.data.DataLoader", "torch.utils.data.dataloader.DataLoader", "DataLoader"})
 _BY_MACHINE = frozenset(
@@ -16,7 +17,7 @@ _WORKERS_POSITION = 5  # DataLoader(dataset, batch_size, shuffle, sampler, batch
 
 
 def worker_seeding(program: Program) -> Iterator[Finding]:
-    """num_workers > 0 and neither generator nor worker_init_fn; with one of them, or a count known at run time only: info."""
+    """Yields loaders with workers but without generator and worker_init_fn. It is an info if one is given or the number is computed."""
     for module, call in _loaders(program):
         workers = _argument(call, "num_workers", _WORKERS_POSITION)
         if workers is None or (isinstance(workers, ast.Constant) and not workers.value) or _has_stars(call):
@@ -24,18 +25,18 @@ def worker_seeding(program: Program) -> Iterator[Finding]:
         given = {keyword.arg for keyword in call.keywords} & {"generator", "worker_init_fn"}
         if len(given) == 2:
             continue
-        missing = " and ".join(sorted({"generator", "worker_init_fn"} - given))
+        missing = " and no ".join(sorted({"generator", "worker_init_fn"} - given))
         sure = isinstance(workers, ast.Constant) and not given
         yield Finding(
             "warn" if sure else "info", "worker-seeding", f"DataLoader with workers has no {missing}",
-            "generators that a worker makes itself are unseeded, and its seeds follow what drew from torch before",
+            "generators that a worker creates are unseeded, and its seed depends on earlier draws from torch",
             "DataLoader(…, generator=torch.Generator().manual_seed(SEED), worker_init_fn=seed_worker)",
             module.shown, call.lineno,
         )  # fmt: skip
 
 
 def workers_by_machine(program: Program) -> Iterator[Finding]:
-    """num_workers taken from the number of cores: another machine draws other things in other workers."""
+    """Yields loaders whose num_workers is the number of cores, so that random transforms differ between machines."""
     for module, call in _loaders(program):
         workers = _argument(call, "num_workers", _WORKERS_POSITION)
         if workers is None:
@@ -43,8 +44,8 @@ def workers_by_machine(program: Program) -> Iterator[Finding]:
         inner = (module.dotted(node.func) for node in ast.walk(workers) if isinstance(node, ast.Call))
         if any(name in _BY_MACHINE for name in inner):
             yield Finding(
-                "warn", "worker-count", "num_workers follows the number of cores",
-                "random transforms draw in another worker on a machine with another number", "name a number",
+                "warn", "worker-count", "num_workers depends on the number of cores",
+                "on a machine with another number of cores, other workers draw the random transforms", "set a fixed number",
                 module.shown, call.lineno,
             )  # fmt: skip
 

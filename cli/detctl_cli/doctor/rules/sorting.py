@@ -1,14 +1,14 @@
-"""Which names a scope sorts."""
+"""Finds the names that a scope sorts."""
 
 from __future__ import annotations
 
 import ast
 
-from detctl_cli.doctor.source import Module
+from detctl_cli.doctor.module import Module
 
 
 def sorted_names(module: Module, scope: ast.AST, used: ast.AST) -> set[str]:
-    """Names that the scope sorts whenever it runs `used`: x.sort() or sorted(x), not under a condition of its own."""
+    """Returns names that the scope sorts whenever it runs `used`: by x.sort() or sorted(x), without a condition of its own."""
     found = set()
     around = set(module.ancestors(used))
     for node in ast.walk(scope):

@@ -1,11 +1,12 @@
-"""Random transforms in use: not wrong, and the first place where a seed that is missing shows."""
+"""Rule on random transforms. They are not wrong, but show first that a seed is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.source import Module, Program
+from detctl_cli.doctor.module import Module
+from detctl_cli.doctor.source import Program
 
 _PACKAGES = ("torchvision.transforms", "albumentations", "torchaudio.transforms", "kornia.augmentation")
 _RANDOM = frozenset(
@@ -34,15 +35,15 @@ _RANDOM = frozenset(
 
 
 def random_transforms(program: Program) -> Iterator[Finding]:
-    """One finding a file that names its random transforms."""
+    """Yields one finding for each file that uses random transforms."""
     for module in program.modules:
         used = [(call.lineno, short) for call, name in module.calls() if (short := _random_name(module, name))]
         if used:
             names = ", ".join(dict.fromkeys(short for _, short in used))
             yield Finding(
                 "info", "worker-seeding", f"random transforms: {names}",
-                "they draw in the workers: the same seed with another num_workers gives other images",
-                "keep num_workers equal on all machines, or draw from the sample's index", module.shown, used[0][0],
+                "workers draw them, so that the same seed with another num_workers gives other images",
+                "use the same num_workers on all machines, or seed each draw with the index of the sample", module.shown, used[0][0],
             )  # fmt: skip
 
 
