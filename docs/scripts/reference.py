@@ -1,6 +1,6 @@
 """Writes the generated pages of docs/reference: `python docs/scripts/reference.py` (`--check` writes nothing, and exits 1 if one is stale).
 
-commands.md comes from the click commands of detctl, verdict.md from docs/verdict.schema.json.
+docs/reference/commands.md comes from the click commands of detctl, docs/reference/verdict.md from docs/verdict.schema.json.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ what it is:
     <!-- setup: COMMAND -->              a command that readers do not see
     <!-- run: NAME -->                   each line that begins with `$ ` runs, and what it prints follows it
     <!-- run: NAME, exits 1 -->          the same; the last command ends with 1
-    <!-- same as: quickstart.md NAME -->   a copy of the block NAME of that page (a path from docs/)
+    <!-- same as: docs/quickstart.md NAME -->   a copy of the block NAME of that page
 
 A command that ends in ` &` runs until the page is done. Identifiers, folders, ports and times are replaced by stable ones.
 Progress, which goes to stderr, is left out, except where a command prints nothing else.
@@ -250,7 +250,7 @@ def with_copies(text: str) -> str:
     """Returns a page with each `same as` block as the page that runs it has it."""
 
     def copied(match: re.Match[str]) -> str:
-        return match["head"] + block_of(ROOT / "docs" / match["page"], match["name"]) + "```\n"
+        return match["head"] + block_of(ROOT / match["page"], match["name"]) + "```\n"
 
     return COPY.sub(copied, text)
 
