@@ -18,6 +18,7 @@ Progress, which goes to stderr, is left out, except where a command prints nothi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -154,6 +155,15 @@ class Session:
             text = pattern.sub(replacement, text)
         return "\n".join(line.rstrip() for line in text.splitlines())
 
+    def wait_for_port(self) -> None:
+        """Returns when the coordinator of the page accepts connections; raises OSError after a minute."""
+        for _ in range(600):
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", int(self.port))).close()
+                return
+            time.sleep(0.1)
+        raise OSError("the coordinator of the page did not start")
+
     def run(self, command: str, last_code: int = 0) -> Ran:
         """Runs one command of a page and returns what it printed. The exit code of the one before is `$?`."""
         real = self.real(command)
@@ -167,7 +177,8 @@ class Session:
             shell = ["bash", "-c", "exec " + real.removesuffix(" &")]
             where = {"cwd": self.folder, "env": self.environment(), "start_new_session": True}
             self.background.append(subprocess.Popen(shell, **where, **quiet))
-            time.sleep(3)
+            if "detctl-coordinator" in real:
+                self.wait_for_port()
             return Ran(command, "", 0)
         done = subprocess.run(
             ["bash", "-c", f"(exit {last_code}); {real}"], cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
