@@ -1,6 +1,7 @@
 """Writes the generated pages of docs/reference: `python docs/scripts/reference.py` (`--check` writes nothing, and exits 1 if one is stale).
 
-docs/reference/commands.md comes from the click commands of detctl, docs/reference/verdict.md from docs/verdict.schema.json.
+docs/reference/commands.md comes from the click commands of detctl, docs/reference/services.md from its agent and coordinator,
+docs/reference/verdict.md from docs/verdict.schema.json.
 """
 
 from __future__ import annotations
@@ -118,6 +119,48 @@ def commands_page() -> str:
     return "\n".join([*head, *sections(detctl, None, "detctl", 2)]).rstrip() + "\n"
 
 
+def coordinator_section() -> Iterator[str]:
+    """Yields the flags of detctl-coordinator, which reads them with argparse."""
+    from detctl_coordinator.main import _parser
+
+    parser = _parser()
+    yield "## detctl-coordinator"
+    yield ""
+    yield "```text"
+    yield "detctl-coordinator [OPTIONS] [check | copy | health]"
+    yield "```"
+    yield ""
+    yield cell(parser.description or "").replace("\\|", "|")
+    yield ""
+    yield "| option | what it does |"
+    yield "|---|---|"
+    for action in parser._actions:
+        names = (
+            ", ".join(f"`{name}`" for name in sorted(action.option_strings, key=lambda name: -len(name))) or "command"
+        )
+        value = f" `{action.metavar}`" if isinstance(action.metavar, str) else ""
+        yield f"| {names}{value} | {cell((action.help or '').replace('%%', '%'))} |"
+    yield ""
+
+
+def services_page() -> str:
+    """Returns docs/reference/services.md."""
+    from detctl_agent.main import cli
+
+    head = [
+        GENERATED,
+        "",
+        "# Options of the services",
+        "",
+        "This page is made from the programs themselves, so it lists exactly what `--help` shows.",
+        "[The operator's guide](../guides/operator.md) shows how to use them.",
+        "",
+        "## detctl-agent",
+        "",
+    ]
+    return "\n".join([*head, *sections(cli, None, "detctl-agent", 3), *coordinator_section()]).rstrip() + "\n"
+
+
 def type_of(schema: dict[str, Any]) -> str:
     """Returns a JSON schema's type as text: links to other objects, the allowed words, `list of X`, `X or null`."""
     if "$ref" in schema:
@@ -175,7 +218,8 @@ def verdict_page() -> str:
 
 def pages() -> dict[Path, str]:
     """Returns each generated page and its text."""
-    return {DOCS / "reference" / "commands.md": commands_page(), DOCS / "reference" / "verdict.md": verdict_page()}
+    texts = {"commands": commands_page(), "services": services_page(), "verdict": verdict_page()}
+    return {DOCS / "reference" / f"{name}.md": text for name, text in texts.items()}
 
 
 def main(arguments: list[str]) -> int:

@@ -9,9 +9,17 @@ import pytest
 from docs.scripts.regenerate import ROOT, Session, pages_that_run, run_page
 
 pytestmark = pytest.mark.slow
+# Pages whose experiments take minutes; make soak runs them.
+LONG = {"my-loss-moved"}
 
 
-@pytest.mark.parametrize("page", pages_that_run(), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.soak] if page.stem in LONG else [], id=page.stem)
+        for page in pages_that_run()
+    ],
+)
 def test_the_commands_of_a_page_end_as_it_says(page: Path) -> None:
     """The exit code of each block, and for a verdict its first line: outcome, origin and cause."""
     text = page.read_text(encoding="utf-8")
