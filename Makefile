@@ -11,7 +11,7 @@ UNUSED := /(kubernetes/aio|transformers/models|sympy/physics|pip|tests?)/
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 unexport PYTHONDONTWRITEBYTECODE # otherwise each test process would compile our packages again
 
-.PHONY: help demo compose-demo test lint types audit-deps sbom stubs bench gpu zoo soak fuzz clean
+.PHONY: help demo compose-demo test lint types audit-deps sbom stubs docs bench gpu zoo soak fuzz clean
 
 help: ## Prints this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,10 @@ audit-deps: $(VENV)/.dev ## Checks the installed packages for known vulnerabilit
 sbom: $(VENV)/.dev ## Writes the list of installed packages as CycloneDX: dist/sbom.cdx.json.
 	@mkdir -p dist
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o dist/sbom.cdx.json $(BIN)/python
+
+# Each warning is an error: a link or an anchor that does not exist, a page that is not in the navigation.
+docs: $(VENV)/.dev ## Builds the documentation site in dist/docs.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 stubs: ## Regenerates the stubs, and fails if they change.
 	proto/regenerate.sh

@@ -69,7 +69,7 @@ def decisions() -> set[int]:
 def broken(name: str, text: str) -> list[str]:
     """Returns the citations in one file that lead nowhere, but for sections of docs/security.md."""
     found = [f"{match.group()!r} is not in this repository" for match in GONE.finditer(text)]
-    folders = [ROOT, (ROOT / name).parent] if name.endswith(".md") else [ROOT]
+    folders = [ROOT, (ROOT / name).parent] if name.endswith(".md") else [DOCS if name == "mkdocs.yml" else ROOT]
     pages = PAGE.findall(re.sub(r"\[[^]]*\]\([^)]*\)", "", text) if name.endswith(".md") else text)
     found += [page for page in pages if not any((folder / page).is_file() for folder in folders)]
     found += [page for page in DOCUMENT.findall(text) if not DECISION.fullmatch(page) and not (ROOT / page).exists()]

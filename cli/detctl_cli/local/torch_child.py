@@ -36,8 +36,8 @@ def run_module(
     """Returns the JSON document that `PYTHON -m PACKAGE ARGUMENTS` prints. Lines `progress DONE OF` on its stderr go to `progress`.
 
     python: an interpreter. None means the first that has torch, of `python` on PATH and our own interpreter. The process works in
-    a temporary folder that contains only the package, the probe and SHARED. Paths in `arguments` must therefore be absolute, and a torch.py next
-    to a checkpoint is not imported. imports_from_here: classes of the current folder can be imported. Raises CliError.
+    a temporary folder that contains only the package, the probe and SHARED. Paths in `arguments` must therefore be absolute, and a
+    torch.py next to a checkpoint is not imported. imports_from_here: classes of the current folder can be imported. Raises CliError.
     """
     sources = {name: _folder_of(name) for name in (PROBE, package)}
     first = find_python(python)
