@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from detctl_proto.log_lines import log_to_stderr
-from detctl_proto.redaction import redact_text
+from detctl_proto.security.redaction import redact_text
 
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@+,{}\[\]()%=-]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from detctl_proto.redaction import redact_text
+from detctl_proto.security.redaction import redact_text
 
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.prctl import close_proc

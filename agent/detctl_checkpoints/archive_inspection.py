@@ -15,7 +15,7 @@ import struct
 import tarfile
 from typing import BinaryIO, Dict, List, NamedTuple, Tuple, Union
 
-from detctl_proto.regular_file import RegularFileError, open_regular
+from detctl_proto.files.regular_file import RegularFileError, open_regular
 
 from detctl_checkpoints.content import CheckpointError
 from detctl_checkpoints.pickle_rehearsal import RehearsalError, rehearse

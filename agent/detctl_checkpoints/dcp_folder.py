@@ -13,7 +13,7 @@ import os
 import pickle
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from detctl_proto.regular_file import open_regular
+from detctl_proto.files.regular_file import open_regular
 
 from detctl_checkpoints.archive_inspection import ArchiveError, inspect_archive
 from detctl_checkpoints.content import Checkpoint, CheckpointError, Leaf, Unread, leaf_of, of_value

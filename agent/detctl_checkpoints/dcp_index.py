@@ -11,7 +11,7 @@ import pickle
 import types
 from typing import Any, ClassVar, Dict
 
-from detctl_proto.regular_file import open_regular
+from detctl_proto.files.regular_file import open_regular
 
 from detctl_checkpoints.content import CheckpointError
 from detctl_checkpoints.pickle_rehearsal import LEFT_OUT

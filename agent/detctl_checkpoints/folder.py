@@ -13,7 +13,7 @@ import os
 import re
 from typing import Any, Callable, Dict, List
 
-from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
+from detctl_proto.files.regular_file import RegularFileError, open_regular, read_regular
 
 from detctl_checkpoints.content import Checkpoint, CheckpointError, Unread
 

@@ -6,7 +6,7 @@ import functools
 import os
 from typing import Sequence
 
-from detctl_proto.regular_file import RegularFileError, open_regular
+from detctl_proto.files.regular_file import RegularFileError, open_regular
 
 from detctl_checkpoints import dcp_folder, folder, safetensors_file, torch_file
 from detctl_checkpoints.content import Checkpoint, CheckpointError

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_proto.addresses import DEFAULT_ADDRESS, split_address
-from detctl_proto.credentials import TOKEN
-from detctl_proto.regular_file import RegularFileError, read_regular
+from detctl_proto.files.regular_file import RegularFileError, read_regular
+from detctl_proto.security.credentials import TOKEN
 
 from detctl_cli.errors import CliError
 

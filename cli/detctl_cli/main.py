@@ -100,7 +100,7 @@ def _wants_json(arguments: Sequence[str]) -> bool:
 
 def _report(problem: CliError, as_json: bool) -> int:
     """Writes one line to stderr or, with --json, one document to stdout; also to stderr if stdout cannot be written."""
-    from detctl_proto.redaction import redact_text  # takes 10 ms to import, and `--help` does not need it
+    from detctl_proto.security.redaction import redact_text  # takes 10 ms to import, and `--help` does not need it
 
     message, hint = clean(redact_text(problem.message)), clean(redact_text(problem.hint))
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from detctl_proto.clean_text import clean_text
 from detctl_proto.limits import LINE_CHARS_MAX
+from detctl_proto.syntax.clean_text import clean_text
 
 REQUEST_BYTES_MAX = 64 * 1024  # of calls whose message holds ids, a machine or a token
 LIST_BYTES_MAX = 1024 * 1024  # of calls whose message holds lists: variations, run ids

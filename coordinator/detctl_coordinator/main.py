@@ -165,8 +165,8 @@ def coordinator(command: str | None, **options: Any) -> int:
 
     Example: detctl-coordinator --listen 127.0.0.1:7450 --store redis://127.0.0.1:6379/0
     """  # fmt: skip
-    from detctl_proto.credentials import CredentialsError
     from detctl_proto.log_lines import log_to_stderr
+    from detctl_proto.security.credentials import CredentialsError
     from pydantic import ValidationError
 
     from detctl_coordinator.auth.token_file import TokenError

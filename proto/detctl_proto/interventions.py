@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from detctl_proto.names import NAME
+from detctl_proto.syntax.names import NAME
 
 
 @dataclass(frozen=True)

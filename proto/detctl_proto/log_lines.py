@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import sys
 
-from detctl_proto.clean_text import clean_text
-from detctl_proto.redaction import redact_text
+from detctl_proto.security.redaction import redact_text
+from detctl_proto.syntax.clean_text import clean_text
 
 LINE_CHARACTERS_MAX = 4000
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness import fuzz, instrumented, one_line, scratch
 
-with instrumented("detctl_agent.catalog.catalog", "detctl_agent.catalog.recipe", "detctl_proto.names"):
+with instrumented("detctl_agent.catalog.catalog", "detctl_agent.catalog.recipe", "detctl_proto.syntax.names"):
     from detctl_agent.catalog.catalog import load
     from detctl_agent.errors import CatalogError
 

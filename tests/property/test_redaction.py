@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from detctl_proto.redaction import (
+from detctl_proto.security.redaction import (
     RecordingKey,
     agree,
     protected_manifest,

@@ -8,7 +8,7 @@ import pytest
 from detctl_coordinator.storage.address import redacted
 from detctl_coordinator.storage.open_store import open_store
 from detctl_coordinator.storage.store import StoreError
-from detctl_proto.file_systems import file_system_of
+from detctl_proto.files.file_systems import file_system_of
 from hypothesis import given
 from hypothesis import strategies as st
 

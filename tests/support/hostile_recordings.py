@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.recording_log import MAGIC
+from detctl_proto.recordings.recording_log import MAGIC
 from detctl_proto.v1 import agents_pb2
 
 Change = Callable[[Path], object]

@@ -18,7 +18,7 @@ SOURCE_ROOTS = ("proto", "agent", "coordinator", "cli")
 DEPTH = 2  # below a package
 ENTRIES_MAX = 16
 # Folders that are still being sorted into smaller ones; the set ends empty.
-CROWDED = frozenset({"proto/detctl_proto"})
+CROWDED: frozenset[str] = frozenset()
 GENERATED = ROOT / "proto" / "detctl_proto" / "v1"
 # A folder and its description: `    detctl_agent/            The agent …`. Four spaces make the block, two more each level.
 LINE = re.compile(r"^    ((?:  )*)([a-z0-9_]+)/(?: +(.*))?$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_proto.redaction import (
+from detctl_proto.security.redaction import (
     DIGESTS,
     REDACTED,
     RecordingKey,
@@ -19,7 +19,7 @@ from detctl_proto.redaction import (
     redact_value,
     variables_agree,
 )
-from detctl_proto.variable_rules import REMOTE, has_recorded_value, is_withheld, names_a_secret
+from detctl_proto.security.variable_rules import REMOTE, has_recorded_value, is_withheld, names_a_secret
 
 KEY, OTHER = RecordingKey(b"k" * 32), RecordingKey(b"o" * 32)
 

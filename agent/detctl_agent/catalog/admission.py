@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from detctl_proto.interventions import INTERVENTIONS, TRANSPLANTS
 from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
-from detctl_proto.names import is_name
-from detctl_proto.redaction import redact_pairs
-from detctl_proto.variable_rules import remote_problem
+from detctl_proto.security.redaction import redact_pairs
+from detctl_proto.security.variable_rules import remote_problem
+from detctl_proto.syntax.names import is_name
 
 from detctl_agent.catalog.place_values import check_value
 from detctl_agent.errors import RunRefusedError

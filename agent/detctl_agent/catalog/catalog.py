@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.clean_text import clean_text
-from detctl_proto.regular_file import open_regular, read_up_to
+from detctl_proto.files.regular_file import open_regular, read_up_to
+from detctl_proto.syntax.clean_text import clean_text
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from detctl_agent import logs

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detctl_proto.credentials import KEY, TOKEN
+from detctl_proto.security.credentials import KEY, TOKEN
 from platformdirs import user_config_path, user_state_path
 
 from detctl_agent.catalog.place_values import allowed_places, check_value, subject_of

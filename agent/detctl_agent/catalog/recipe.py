@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from detctl_proto.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
-from detctl_proto.parameter_patterns import COMMIT_PATTERN, DEFAULT_PATTERN, harmless_match, list_pattern
-from detctl_proto.variable_rules import is_withheld
+from detctl_proto.security.variable_rules import is_withheld
+from detctl_proto.syntax.names import NAME_RULE, PARAMETER_NAME, VARIABLE_NAME, is_name
+from detctl_proto.syntax.parameter_patterns import COMMIT_PATTERN, DEFAULT_PATTERN, harmless_match, list_pattern
 from pydantic import (
     AfterValidator,
     BaseModel,

@@ -12,7 +12,7 @@ from typing import Any
 import grpc.aio
 from detctl_proto.addresses import is_loopback, join_address, split_address
 from detctl_proto.call_metadata import MACHINE_KEY, bearer
-from detctl_proto.credentials import TOKEN, CredentialsError, read_folder, read_private
+from detctl_proto.security.credentials import TOKEN, CredentialsError, read_folder, read_private
 from platformdirs import user_state_path
 
 from detctl_agent.errors import AgentError

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from detctl_proto.private_files import make_private_folder, private
+from detctl_proto.files.private_files import make_private_folder, private
 from detctl_proto.v1 import agents_pb2, agents_pb2_grpc
 
 from detctl_agent.errors import AgentError, RunRefusedError

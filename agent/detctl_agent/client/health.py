@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from detctl_proto.regular_file import read_regular
+from detctl_proto.files.regular_file import read_regular
 
 from detctl_agent.errors import AgentError
 

@@ -9,7 +9,7 @@ from typing import Any
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX
 from detctl_proto.outside_json import writable
-from detctl_proto.redaction import redact_command, redact_pairs, redact_text
+from detctl_proto.security.redaction import redact_command, redact_pairs, redact_text
 from detctl_proto.v1 import agents_pb2
 
 from detctl_agent.catalog.admission import Order

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detctl_proto.redaction import RecordingKey
-from detctl_proto.run_documents import MANIFEST_BYTES_MAX
+from detctl_proto.recordings.run_documents import MANIFEST_BYTES_MAX
+from detctl_proto.security.redaction import RecordingKey
 from pydantic import TypeAdapter, ValidationError
 
 from detctl_agent.catalog.admission import Admitted, Order

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.regular_file import read_regular
+from detctl_proto.files.regular_file import read_regular
 
 from detctl_agent.catalog.admission import Admitted
 from detctl_agent.cluster import handover

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from detctl_proto.redaction import redact_text
+from detctl_proto.security.redaction import redact_text
 
 from detctl_agent.catalog import access
 from detctl_agent.catalog.catalog import load

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.interventions import INTERVENTIONS
-from detctl_proto.names import machine_name
-from detctl_proto.redaction import redact_command, redact_text
-from detctl_proto.windows import WindowError, parse_share, requested_window
+from detctl_proto.security.redaction import redact_command, redact_text
+from detctl_proto.syntax.names import machine_name
+from detctl_proto.syntax.windows import WindowError, parse_share, requested_window
 
 from detctl_agent import manifest
 from detctl_agent.catalog.admission import Order

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from detctl_proto.limits import PARALLEL_RUNS_MAX
-from detctl_proto.names import NAME_RULE, is_name
+from detctl_proto.syntax.names import NAME_RULE, is_name
 
 from detctl_agent import logs
 from detctl_agent.catalog.access import root_warning

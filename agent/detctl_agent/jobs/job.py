@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from detctl_proto.recording_log import MAGIC
+from detctl_proto.recordings.recording_log import MAGIC
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.cluster.runner import ClusterRunner

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from zlib import crc32
 
-from detctl_proto.names import PLACEHOLDER
+from detctl_proto.syntax.names import PLACEHOLDER
 
 OWN = ("out", "tmp", "port", "seed")
 _PORTS = range(20_000, 30_000)

@@ -1,11 +1,11 @@
-"""The variables that a training gets. detctl_proto/variable_rules.py decides which may be set from remote and which are secrets."""
+"""The variables that a training gets. Which ones are secrets: detctl_proto/security/variable_rules.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from detctl_proto.variable_rules import is_withheld
+from detctl_proto.security.variable_rules import is_withheld
 
 DEFAULT_PASS = ("CUDA_*", "NVIDIA_*", "LD_LIBRARY_PATH", "SSL_CERT_*")
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

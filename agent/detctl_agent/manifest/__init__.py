@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from detctl_proto.redaction import protected_recipe
+from detctl_proto.security.redaction import protected_recipe
 
 from detctl_agent.launcher.account import Account
 from detctl_agent.manifest.gpu import gpu_facts

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from detctl_probe import settings as probe_settings
+from detctl_proto.files.private_files import make_private_folder, private
+from detctl_proto.files.regular_file import read_regular
 from detctl_proto.known_answers import class_of_answers
 from detctl_proto.outside_json import parse_object
-from detctl_proto.private_files import make_private_folder, private
-from detctl_proto.regular_file import read_regular
 
 from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.as_user import run_as

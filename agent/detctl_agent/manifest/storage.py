@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from detctl_proto.file_systems import file_system_of, mount_table
+from detctl_proto.files.file_systems import file_system_of, mount_table
 
 
 def storage_facts(places: Mapping[str, str]) -> dict[str, dict[str, str]]:

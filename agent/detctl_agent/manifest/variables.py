@@ -1,5 +1,5 @@
 """The variables of a training in its manifest: values of those that can change numbers and of those that the training read, keyed
-digests of all others (detctl_proto/redaction)."""
+digests of all others (detctl_proto/security/redaction)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.redaction import DIGESTS, RecordingKey, protected_variables
+from detctl_proto.security.redaction import DIGESTS, RecordingKey, protected_variables
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from detctl_probe.transport import frames
 from detctl_probe.transport.frames import ProtocolError
 from detctl_proto.limits import RANK_MAX
-from detctl_proto.redaction import redact_document
+from detctl_proto.security.redaction import redact_document
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent.recording.folding import RankFolding, Total, seal_mismatch

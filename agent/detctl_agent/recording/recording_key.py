@@ -11,8 +11,8 @@ import secrets
 from functools import cache
 from pathlib import Path
 
-from detctl_proto.credentials import CredentialsError, read_private
-from detctl_proto.redaction import KEY_BYTES, RecordingKey
+from detctl_proto.security.credentials import CredentialsError, read_private
+from detctl_proto.security.redaction import KEY_BYTES, RecordingKey
 from platformdirs import user_state_path
 
 from detctl_agent.errors import AgentError

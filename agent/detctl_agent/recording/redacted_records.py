@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from detctl_probe.transport.frames import STAGE_NUMBERS
-from detctl_proto.redaction import redact_command, redact_document
+from detctl_proto.security.redaction import redact_command, redact_document
 
 from detctl_agent.recording.records import Record
 from detctl_agent.recording.segments import EVIDENCE_BYTES_MAX

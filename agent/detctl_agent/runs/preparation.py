@@ -12,7 +12,7 @@ from typing import Any
 
 from detctl_probe import stage
 from detctl_probe.settings import Settings
-from detctl_proto.redaction import RecordingKey
+from detctl_proto.security.redaction import RecordingKey
 
 from detctl_agent import manifest
 from detctl_agent.catalog.access import check_access, check_interpreter

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from detctl_proto.levels import DEFAULT_LEVEL
-from detctl_proto.redaction import RecordingKey
+from detctl_proto.security.redaction import RecordingKey
 
 from detctl_agent.catalog.admission import Admitted
 from detctl_agent.catalog.places import Private, check_unchanged, resolved

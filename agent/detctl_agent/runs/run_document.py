@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from detctl_proto.redaction import redact_pairs
-from detctl_proto.run_labels import RunLabel, variation_text
+from detctl_proto.recordings.run_labels import RunLabel, variation_text
+from detctl_proto.security.redaction import redact_pairs
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.runs.outcome import Outcome

@@ -14,7 +14,7 @@ import subprocess
 import threading
 from pathlib import Path
 
-from detctl_proto.parameter_patterns import COMMIT_PATTERN
+from detctl_proto.syntax.parameter_patterns import COMMIT_PATTERN
 
 from detctl_agent.errors import RunRefusedError, SourceError
 from detctl_agent.source.source_set import HARDENED_GIT

@@ -2,7 +2,7 @@
 
     DIR/run.json         the run and how it ended (below); written at the start and again at the end
     DIR/manifest.json    the recorded facts (sections: coordinator domain/manifest.py)
-    Both without credentials (detctl_proto/redaction). Folders are 0700 and files 0600.
+    Both without credentials (detctl_proto/security/redaction). Folders are 0700 and files 0600.
     DIR/spool/log        what the probe sent, as messages of the contract (below)
     DIR/stdout, stderr   what the training printed
 
@@ -46,14 +46,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detctl_proto.files.private_files import make_private_folder, private
+from detctl_proto.files.regular_file import RegularFileError, read_regular, read_tail
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import OUTPUT_TAIL_CHARS_MAX
 from detctl_proto.outside_json import JsonError, parse_object
-from detctl_proto.private_files import make_private_folder, private
-from detctl_proto.redaction import redact_output, redact_text
-from detctl_proto.regular_file import RegularFileError, read_regular, read_tail
-from detctl_proto.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
-from detctl_proto.run_labels import BASE
+from detctl_proto.recordings.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
+from detctl_proto.recordings.run_labels import BASE
+from detctl_proto.security.redaction import redact_output, redact_text
 
 from detctl_agent.errors import AgentError, DiskFullError
 

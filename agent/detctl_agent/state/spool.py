@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from detctl_proto.private_files import private
-from detctl_proto.recording_log import MAGIC, pack_record, read_records
-from detctl_proto.regular_file import RegularFileError, open_regular, read_regular
+from detctl_proto.files.private_files import private
+from detctl_proto.files.regular_file import RegularFileError, open_regular, read_regular
+from detctl_proto.recordings.recording_log import MAGIC, pack_record, read_records
 
 from detctl_agent.state.run_folder import disk_error
 

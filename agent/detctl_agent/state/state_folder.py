@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from detctl_proto.names import is_name
+from detctl_proto.syntax.names import is_name
 from platformdirs import user_state_path
 
 from detctl_agent import logs

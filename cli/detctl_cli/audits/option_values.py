@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from detctl_proto import windows
-from detctl_proto.windows import WindowError, parse_share
+from detctl_proto.syntax import windows
+from detctl_proto.syntax.windows import WindowError, parse_share
 
 from detctl_cli.errors import UsageError
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
-from detctl_proto.run_labels import DEFAULT_ENVIRONMENT
+from detctl_proto.recordings.run_labels import DEFAULT_ENVIRONMENT
 
 from detctl_cli.audits.options import WAIT_S, AuditOptions, AuditWaiting, CommandRuns
 from detctl_cli.commands.options import (

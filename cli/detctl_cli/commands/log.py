@@ -25,7 +25,7 @@ def command(audit_id: str, machine: str, before: int | None, limit: int, as_json
 
     Example: detctl log --machine gpu1 --limit 20
     """
-    from detctl_proto.redaction import redact_document
+    from detctl_proto.security.redaction import redact_document
     from detctl_proto.v1.admin_pb2 import LogRequest
 
     from detctl_cli.output.terminal import console, write_json

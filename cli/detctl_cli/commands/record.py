@@ -139,7 +139,7 @@ def _check_fits(options: RecordOptions, typed: list[str]) -> None:
 
 
 def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
-    from detctl_proto.redaction import redact_command, redact_document
+    from detctl_proto.security.redaction import redact_command, redact_document
 
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.capture import CaptureOptions, capture
@@ -170,7 +170,7 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
 
 
 def _join(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
-    from detctl_proto.names import machine_name
+    from detctl_proto.syntax.names import machine_name
 
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.join import Join, options_of, take, train_and_send  # with gRPC, which takes a while

@@ -27,7 +27,7 @@ def command(identifier: str, as_json: bool) -> Exit:
       detctl show gpu1
     """
     from detctl_proto.outside_json import JsonError, parse_object
-    from detctl_proto.redaction import redact_document
+    from detctl_proto.security.redaction import redact_document
 
     from detctl_cli.errors import CliError
     from detctl_cli.output.terminal import console, write_json

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import rich_click as click
+from detctl_proto.files.private_files import make_private_folder
 from detctl_proto.levels import LEVELS
-from detctl_proto.private_files import make_private_folder
-from detctl_proto.redaction import MARK
+from detctl_proto.security.redaction import MARK
 
 from detctl_cli.commands.options import DashCommand, TerminalOutput, command_after_dashes
 from detctl_cli.errors import CliError, UsageError

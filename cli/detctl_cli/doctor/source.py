@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from detctl_proto.files.regular_file import RegularFileError, read_regular
 from detctl_proto.outside_json import writable
-from detctl_proto.regular_file import RegularFileError, read_regular
 
 from detctl_cli.doctor.module import Module
 from detctl_cli.errors import CliError

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 
-from detctl_proto.credentials import AUTHORITY, CERTIFICATE, KEY
+from detctl_proto.security.credentials import AUTHORITY, CERTIFICATE, KEY
 
 from detctl_cli.errors import CliError
 from detctl_cli.identity.folders import read_own, write_private

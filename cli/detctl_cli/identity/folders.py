@@ -6,8 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
-from detctl_proto.credentials import BYTES_MAX, CredentialsError, read_private
-from detctl_proto.regular_file import read_regular
+from detctl_proto.files.regular_file import read_regular
+from detctl_proto.security.credentials import BYTES_MAX, CredentialsError, read_private
 
 from detctl_cli.config import user_folder
 from detctl_cli.errors import CliError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detctl_proto.credentials import TOKEN
+from detctl_proto.security.credentials import TOKEN
 
 from detctl_cli.identity import folders
 from detctl_cli.identity.authority import AUTHORITY_KEY, issue

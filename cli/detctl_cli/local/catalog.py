@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detctl_proto.names import PLACEHOLDER, to_name
+from detctl_proto.syntax.names import PLACEHOLDER, to_name
 
 from detctl_cli.errors import UsageError
 

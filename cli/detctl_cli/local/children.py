@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.private_files import private
+from detctl_proto.files.private_files import private
 
 from detctl_cli.errors import CliError
 from detctl_cli.local.child_main import KEEP_FDS, PARENT_FD

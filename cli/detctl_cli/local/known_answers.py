@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.files.regular_file import RegularFileError, read_regular
 from detctl_proto.known_answers import class_of_answers
 from detctl_proto.outside_json import JsonError, describe_faults, parse_object
-from detctl_proto.regular_file import RegularFileError, read_regular
 from pydantic import BaseModel, ValidationError
 
 from detctl_cli.errors import UsageError

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from detctl_proto.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
-from detctl_proto.private_files import make_private_folder
+from detctl_proto.files.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
+from detctl_proto.files.private_files import make_private_folder
 
 from detctl_cli.errors import CliError
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from detctl_proto.names import machine_name
-from detctl_proto.private_files import private
+from detctl_proto.files.private_files import private
+from detctl_proto.syntax.names import machine_name
 
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError

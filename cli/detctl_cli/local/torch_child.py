@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import detctl_proto
-from detctl_proto import regular_file
+from detctl_proto import files
+from detctl_proto.files import regular_file
 
 from detctl_cli.doctor.interpreter import find_python
 from detctl_cli.errors import CliError
@@ -22,7 +23,7 @@ from detctl_cli.output.clean import clean
 
 # Each staged package imports these: the digest of the probe, and the module that opens files. Both need only the standard library.
 PROBE = "detctl_probe"
-SHARED = (detctl_proto, regular_file)
+SHARED = (detctl_proto, files, regular_file)
 
 
 def run_module(
@@ -47,10 +48,11 @@ def run_module(
         staged = Path(name)
         for copied, source_folder in sources.items():
             shutil.copytree(source_folder, staged / copied, ignore=shutil.ignore_patterns("inject", "*.c", "*.pyc.*"))
-        (staged / detctl_proto.__name__).mkdir()
-        for module_file in SHARED:
-            source = Path(str(module_file.__file__))
-            shutil.copy(source, staged / detctl_proto.__name__ / source.name)
+        for module in SHARED:
+            source = Path(str(module.__file__))
+            target = staged / source.relative_to(Path(str(detctl_proto.__file__)).parents[1])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
         for program in programs:
             document = _run([program, "-m", package, *arguments], staged, progress, imports_from_here)
             if document.get("error") != "no-torch":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_proto.clean_text import clean_text
+from detctl_proto.syntax.clean_text import clean_text
 
 
 def clean(text: object) -> str:

@@ -51,7 +51,7 @@ def abandon_stdout() -> None:
 
 def note(text: str) -> None:
     """Writes one line of progress to stderr, without credentials."""
-    from detctl_proto.redaction import redact_text
+    from detctl_proto.security.redaction import redact_text
 
     sys.stderr.write(f"detctl: {redact_text(text)}\n")
     sys.stderr.flush()

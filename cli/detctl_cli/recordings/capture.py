@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
-from detctl_proto.run_documents import RUN_BYTES_MAX
+from detctl_proto.recordings.run_documents import RUN_BYTES_MAX
 
 from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from detctl_proto.files.regular_file import RegularFileError, open_regular, printable, read_regular, read_tail
 from detctl_proto.outside_json import JsonError, parse_object
-from detctl_proto.recording_log import MAGIC, read_records
-from detctl_proto.redaction import redact_output
-from detctl_proto.regular_file import RegularFileError, open_regular, printable, read_regular, read_tail
-from detctl_proto.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
+from detctl_proto.recordings.recording_log import MAGIC, read_records
+from detctl_proto.recordings.run_documents import MANIFEST_BYTES_MAX, RUN_BYTES_MAX, RUN_SCHEMA
+from detctl_proto.security.redaction import redact_output
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from detctl_proto.recording_log import MAGIC
+from detctl_proto.recordings.recording_log import MAGIC
 
 from detctl_cli.errors import CliError
 from detctl_cli.output.clean import clean

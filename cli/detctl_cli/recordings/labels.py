@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from detctl_proto.names import to_name
-from detctl_proto.redaction import DIGESTS, agree, variables_agree
-from detctl_proto.run_labels import BASE, DEFAULT_ENVIRONMENT, RunLabel
+from detctl_proto.recordings.run_labels import BASE, DEFAULT_ENVIRONMENT, RunLabel
+from detctl_proto.security.redaction import DIGESTS, agree, variables_agree
+from detctl_proto.syntax.names import to_name
 
 from detctl_cli.recordings.folder import Recording
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from detctl_proto.redaction import redact_document, redact_text
+from detctl_proto.security.redaction import redact_document, redact_text
 from detctl_proto.v1 import agents_pb2, audits_pb2
 from google.protobuf.message import DecodeError
 

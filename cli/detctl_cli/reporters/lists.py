@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from detctl_proto.run_labels import BASE, DEFAULT_ENVIRONMENT, parse_label
+from detctl_proto.recordings.run_labels import BASE, DEFAULT_ENVIRONMENT, parse_label
 
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import ago, count

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from detctl_proto.run_labels import parse_label
+from detctl_proto.recordings.run_labels import parse_label
 
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import count

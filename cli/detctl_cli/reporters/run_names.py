@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from detctl_proto.run_labels import parse_label
+from detctl_proto.recordings.run_labels import parse_label
 
 PRIMES_MAX = 3
 LISTED_MAX = 4  # twins of one configuration in one group; more are written as `gpu1 ×10`

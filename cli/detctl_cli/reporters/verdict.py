@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from detctl_proto.outside_json import JsonError, parse_object
-from detctl_proto.redaction import redact_document
+from detctl_proto.security.redaction import redact_document
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.private_files import private
-from detctl_proto.redaction import redact_document
+from detctl_proto.files.private_files import private
+from detctl_proto.security.redaction import redact_document
 
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.output.clean import clean

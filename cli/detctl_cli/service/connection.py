@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import grpc
 from detctl_proto.call_metadata import bearer
-from detctl_proto.credentials import CredentialsError, read_folder
-from detctl_proto.regular_file import RegularFileError, read_regular
+from detctl_proto.files.regular_file import RegularFileError, read_regular
+from detctl_proto.security.credentials import CredentialsError, read_folder
 from detctl_proto.v1 import admin_pb2_grpc, audits_pb2, audits_pb2_grpc
 
 from detctl_cli.config import Config, addresses_of

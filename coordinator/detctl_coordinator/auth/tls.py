@@ -8,7 +8,7 @@ import logging
 from pathlib import Path
 
 import grpc
-from detctl_proto.credentials import Credentials, CredentialsError, read_folder
+from detctl_proto.security.credentials import Credentials, CredentialsError, read_folder
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from detctl_proto.credentials import TOKEN, CredentialsError, read_private
+from detctl_proto.security.credentials import TOKEN, CredentialsError, read_private
 from platformdirs import user_state_path
 
 _FORM = re.compile(r"[A-Za-z0-9_-]{16,256}")

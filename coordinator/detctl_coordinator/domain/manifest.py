@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from detctl_proto.redaction import DIGESTS, agree, variables_agree
+from detctl_proto.security.redaction import DIGESTS, agree, variables_agree
 
 # These facts are shown as evidence, but are never suspects (docs/adr/0010, docs/adr/0021).
 NOT_SUSPECT = (

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from detctl_proto.levels import DEFAULT_LEVEL
-from detctl_proto.run_labels import variation_text
+from detctl_proto.recordings.run_labels import variation_text
 
 from detctl_coordinator.domain.widths import I32, U32, U64, Finite
 

@@ -9,7 +9,7 @@ import json
 import sys
 from typing import Any, Literal
 
-from detctl_proto.redaction import redact_document
+from detctl_proto.security.redaction import redact_document
 from detctl_proto.verdict_words import EXIT_CODES, KindWord, OriginWord, OutcomeWord, StageWord
 from pydantic import BaseModel, ConfigDict, Field
 

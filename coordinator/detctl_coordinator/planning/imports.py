@@ -8,8 +8,8 @@ from typing import Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import RUNS_MAX
-from detctl_proto.names import is_name
-from detctl_proto.run_labels import BASE, parse_label
+from detctl_proto.recordings.run_labels import BASE, parse_label
+from detctl_proto.syntax.names import is_name
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest

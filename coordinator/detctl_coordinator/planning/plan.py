@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from detctl_proto.levels import LEVELS
 from detctl_proto.limits import RUNS_MAX, TWINS_MAX
-from detctl_proto.redaction import redact_pairs, redact_value
-from detctl_proto.variable_rules import names_a_secret
+from detctl_proto.security.redaction import redact_pairs, redact_value
+from detctl_proto.security.variable_rules import names_a_secret
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import AuditRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detctl_proto.names import is_name
+from detctl_proto.syntax.names import is_name
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState

@@ -9,11 +9,11 @@ import difflib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from detctl_proto.clean_text import is_clean
 from detctl_proto.interventions import INTERVENTIONS, REQUESTABLE
-from detctl_proto.parameter_patterns import DEFAULT_PATTERN, may_accept
-from detctl_proto.redaction import redact_pairs
-from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
+from detctl_proto.security.redaction import redact_pairs
+from detctl_proto.security.variable_rules import REMOTE, REMOTE_VALUE
+from detctl_proto.syntax.clean_text import is_clean
+from detctl_proto.syntax.parameter_patterns import DEFAULT_PATTERN, may_accept
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.machine import Recipe

@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from detctl_proto.limits import LIST_MAX, OUTPUT_TAIL_CHARS_MAX
-from detctl_proto.names import is_name
-from detctl_proto.run_documents import RUN_ENDS
+from detctl_proto.recordings.run_documents import RUN_ENDS
+from detctl_proto.syntax.names import is_name
 from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-from detctl_proto.names import is_name
+from detctl_proto.syntax.names import is_name
 from detctl_proto.v1 import agents_pb2 as pb
 from detctl_proto.v1 import records_pb2
 

@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from detctl_proto.names import is_name
-from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest, redact_document
-from detctl_proto.run_documents import RUN_SCHEMA
+from detctl_proto.recordings.run_documents import RUN_SCHEMA
+from detctl_proto.security.redaction import KEY_BYTES, RecordingKey, protected_manifest, redact_document
+from detctl_proto.syntax.names import is_name
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.fingerprint import Phase, Stage

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-from detctl_proto.names import is_name
+from detctl_proto.syntax.names import is_name
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState

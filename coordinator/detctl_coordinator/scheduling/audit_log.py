@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from detctl_proto.redaction import redact_pairs, redact_text
+from detctl_proto.security.redaction import redact_pairs, redact_text
 
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunRecord, RunState

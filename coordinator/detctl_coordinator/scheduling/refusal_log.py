@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 
-from detctl_proto.names import is_name
+from detctl_proto.syntax.names import is_name
 
 from detctl_coordinator import limits
 from detctl_coordinator.planning.run_holders import Sender

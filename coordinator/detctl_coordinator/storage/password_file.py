@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from detctl_proto.credentials import CredentialsError, read_private
+from detctl_proto.security.credentials import CredentialsError, read_private
 
 from detctl_coordinator.storage.store import StoreError
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import TWINS_DEFAULT
 from detctl_proto.outside_json import dump
-from detctl_proto.redaction import redact_text
+from detctl_proto.security.redaction import redact_text
+from detctl_proto.syntax.windows import DEFAULT_STEPS
 from detctl_proto.v1 import audits_pb2 as pb
-from detctl_proto.windows import DEFAULT_STEPS
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from detctl_proto.names import NAME_RULE, is_name
 from detctl_proto.outside_json import JsonError, describe_faults, parse_object
+from detctl_proto.syntax.names import NAME_RULE, is_name
 from pydantic import BaseModel, ValidationError
 
 from detctl_coordinator import limits

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX, OUTPUT_TAIL_CHARS_MAX, PARALLEL_RUNS_MAX
-from detctl_proto.names import BOOT_ID, PARAMETER_NAME
-from detctl_proto.run_documents import RUN_ENDS
+from detctl_proto.recordings.run_documents import RUN_ENDS
+from detctl_proto.syntax.names import BOOT_ID, PARAMETER_NAME
 from detctl_proto.v1 import agents_pb2 as pb
 
 from detctl_coordinator import limits

@@ -16,7 +16,7 @@ import grpc
 import pytest
 import redis
 from coordinator_processes import coordinator, environment
-from detctl_proto.credentials import read_folder
+from detctl_proto.security.credentials import read_folder
 from detctl_proto.v1 import admin_pb2, admin_pb2_grpc, audits_pb2_grpc
 from detctl_proto.v1 import agents_pb2 as agents
 from detctl_proto.v1 import agents_pb2_grpc as agents_rpc

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 from coordinator_processes import CoordinatorProcess, environment
-from detctl_proto.credentials import read_folder
+from detctl_proto.security.credentials import read_folder
 from fake_agent import OPTIONS, FakeAgent
 
 

@@ -10,7 +10,7 @@ from detctl_agent.catalog.catalog import parse
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher import variables
 from detctl_agent.launcher.placeholders import fill, names_in
-from detctl_proto.variable_rules import remote_problem
+from detctl_proto.security.variable_rules import remote_problem
 
 CATALOG = parse(
     {

@@ -13,7 +13,7 @@ from detctl_agent.runs import arguments
 from detctl_agent.runs.recipe_source import take_source
 from detctl_agent.source import git_source, source
 from detctl_agent.state.run_folder import RunFolder
-from detctl_proto.parameter_patterns import COMMIT_PATTERN
+from detctl_proto.syntax.parameter_patterns import COMMIT_PATTERN
 
 
 def git(folder: Path, *words: str) -> str:

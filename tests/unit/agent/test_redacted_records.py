@@ -11,7 +11,7 @@ from detctl_agent.recording.redacted_records import redacted_record
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import chain, frames
 from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP
-from detctl_proto.redaction import REDACTED
+from detctl_proto.security.redaction import REDACTED
 
 COMMAND = ["python", "train.py", "--password", "hunter2", "--lr", "0.1"]
 MASKED = ["python", "train.py", "--password", REDACTED, "--lr", "0.1"]

@@ -15,7 +15,7 @@ from detctl_agent.manifest.storage import file_system
 from detctl_agent.runs.interpreter import interpreter_of
 from detctl_agent.state.sockets import RuntimeFolder
 from detctl_proto.log_lines import LineFormatter
-from detctl_proto.redaction import RecordingKey
+from detctl_proto.security.redaction import RecordingKey
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from detctl_agent.errors import DiskFullError
 from detctl_agent.state import spool
-from detctl_proto.recording_log import MAGIC
+from detctl_proto.recordings.recording_log import MAGIC
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ import json
 from detctl_coordinator.attribution.evidence.suspects import suspects_of
 from detctl_coordinator.attribution.experiments.factors import factors_of
 from detctl_coordinator.attribution.verdict.judge import Case, JudgeRequest
-from detctl_proto.redaction import DIGESTS, RecordingKey, protected_manifest
+from detctl_proto.security.redaction import DIGESTS, RecordingKey, protected_manifest
 
 from tests.support.judged_runs import MODEL, Make, across, first, judged
 from tests.support.memory_runs import RunBuilder

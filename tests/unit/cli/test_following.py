@@ -13,7 +13,7 @@ import pytest
 from detctl_cli.errors import CliError
 from detctl_cli.recordings import following
 from detctl_cli.recordings.send import RunHeld
-from detctl_proto.recording_log import MAGIC
+from detctl_proto.recordings.recording_log import MAGIC
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 

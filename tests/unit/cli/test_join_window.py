@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from detctl_cli.recordings.join import Join, options_of
+from detctl_proto.syntax.windows import requested_window
 from detctl_proto.v1 import audits_pb2
-from detctl_proto.windows import requested_window
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 32), (5, 9), (0, None), (5, None)])

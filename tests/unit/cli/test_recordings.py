@@ -16,8 +16,8 @@ from detctl_cli.recordings.folder import Recording, open_recording
 from detctl_cli.recordings.labels import labels_of
 from detctl_cli.recordings.send import compare_recordings, with_folders
 from detctl_cli.service.client import Coordinator
-from detctl_proto.recording_log import MAGIC
-from detctl_proto.redaction import RecordingKey
+from detctl_proto.recordings.recording_log import MAGIC
+from detctl_proto.security.redaction import RecordingKey
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 

@@ -11,7 +11,7 @@ from detctl_coordinator.domain.audit import AuditRequest
 from detctl_coordinator.domain.machine import Machine, Recipe
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.planning.plan import plan_runs
-from detctl_proto.parameter_patterns import values_of
+from detctl_proto.syntax.parameter_patterns import values_of
 
 DIGITS = Recipe(
     "digits",

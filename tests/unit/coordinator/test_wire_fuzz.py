@@ -12,7 +12,7 @@ from detctl_coordinator.planning.imports import plan_import
 from detctl_coordinator.storage.documents import machine_from_json, machine_to_json
 from detctl_coordinator.wire import audits, control, records
 from detctl_proto.limits import PARALLEL_RUNS_MAX
-from detctl_proto.names import is_name
+from detctl_proto.syntax.names import is_name
 from detctl_proto.v1 import agents_pb2, audits_pb2, records_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from detctl_proto.clean_text import clean_text, is_clean
+from detctl_proto.syntax.clean_text import clean_text, is_clean
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_proto.names import PLACEHOLDER, is_name, machine_name, to_name
+from detctl_proto.syntax.names import PLACEHOLDER, is_name, machine_name, to_name
 
 
 @pytest.mark.parametrize("text", ["a", "gpu-1.example_2", "0", "a" * 64])

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from detctl_agent.catalog.recipe import Recipe
-from detctl_proto.parameter_patterns import COMMIT_PATTERN, DEFAULT_PATTERN, harmless_match, may_accept, values_of
+from detctl_proto.syntax.parameter_patterns import (
+    COMMIT_PATTERN,
+    DEFAULT_PATTERN,
+    harmless_match,
+    may_accept,
+    values_of,
+)
 
 
 def test_a_list_of_values_in_a_catalog_is_one_in_an_offer() -> None:

@@ -6,7 +6,7 @@ import io
 
 import pytest
 from detctl_proto.limits import MESSAGE_BYTES_MAX
-from detctl_proto.recording_log import MAGIC, pack_record, read_records
+from detctl_proto.recordings.recording_log import MAGIC, pack_record, read_records
 
 PAYLOADS = (b"", b"one", b"x" * 1000)
 LOG = MAGIC + b"".join(map(pack_record, PAYLOADS))

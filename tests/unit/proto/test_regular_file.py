@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from detctl_proto import credentials, regular_file
-from detctl_proto.regular_file import RegularFileError, open_regular, read_regular, read_tail
+from detctl_proto.files import regular_file
+from detctl_proto.files.regular_file import RegularFileError, open_regular, read_regular, read_tail
+from detctl_proto.security import credentials
 
 
 def refusal(path: object, limit: int = 100, *, follow: bool = False) -> RegularFileError:

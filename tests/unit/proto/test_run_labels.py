@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_proto.run_labels import BASE, RunLabel, parse_label, variation_text
+from detctl_proto.recordings.run_labels import BASE, RunLabel, parse_label, variation_text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from detctl_proto.windows import DEFAULT_STEPS, WindowError, parse_share, parse_steps, requested_window
+from detctl_proto.syntax.windows import DEFAULT_STEPS, WindowError, parse_share, parse_steps, requested_window
 
 
 @pytest.mark.parametrize(

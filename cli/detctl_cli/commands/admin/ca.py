@@ -45,7 +45,7 @@ def init(hosts: tuple[str, ...], pki: Path | None) -> Exit:
 
     Example: detctl ca init --server coordinator.example
     """
-    from detctl_proto.credentials import TOKEN
+    from detctl_proto.security.credentials import TOKEN
 
     from detctl_cli.identity import folders
     from detctl_cli.identity.authority import issue, make_authority

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from detctl_proto.redaction import KEY_BYTES, RecordingKey, protected_manifest
+from detctl_proto.security.redaction import KEY_BYTES, RecordingKey, protected_manifest
 
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.clue import Clue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from detctl_proto.variable_rules import names_a_secret
+from detctl_proto.security.variable_rules import names_a_secret
 
 from detctl_coordinator.domain.manifest import NOT_SUSPECT
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from detctl_proto.redaction import MARK, NOT_RECORDED, REDACTED, redact_value, shown_value, variables_agree
-from detctl_proto.variable_rules import names_a_secret
+from detctl_proto.security.redaction import MARK, NOT_RECORDED, REDACTED, redact_value, shown_value, variables_agree
+from detctl_proto.security.variable_rules import names_a_secret
 
 from detctl_coordinator.attribution.evidence.suspect_families import (
     IRRELEVANT_VARIABLES,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from detctl_proto.limits import EXPERIMENTS_DEFAULT
-from detctl_proto.redaction import redact_pairs
+from detctl_proto.security.redaction import redact_pairs
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.facts import interventions_of, manifest_of

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from detctl_proto.redaction import MARK
-from detctl_proto.variable_rules import REMOTE, REMOTE_VALUE
+from detctl_proto.security.redaction import MARK
+from detctl_proto.security.variable_rules import REMOTE, REMOTE_VALUE
 
 from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts

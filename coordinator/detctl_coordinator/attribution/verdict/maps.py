@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any
 
-from detctl_proto.redaction import MARK
+from detctl_proto.security.redaction import MARK
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.comparison.pair import PairComparison

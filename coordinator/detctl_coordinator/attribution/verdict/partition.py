@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from detctl_proto.redaction import agree
+from detctl_proto.security.redaction import agree
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.configurations import ConfigurationRuns

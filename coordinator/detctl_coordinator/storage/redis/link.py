@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-from detctl_proto.clean_text import clean_text
+from detctl_proto.syntax.clean_text import clean_text
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 

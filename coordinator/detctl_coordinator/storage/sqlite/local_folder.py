@@ -1,5 +1,5 @@
 """Checks the folder of an embedded store: it must be on a local file system, and only one coordinator may use it. Network file systems
-are refused, because they would corrupt data later (detctl_proto/file_systems.py gives the reasons).
+are refused, because they would corrupt data later (detctl_proto/files/file_systems.py gives the reasons).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from detctl_proto.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
+from detctl_proto.files.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
 
 from detctl_coordinator.storage.store import StoreError
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from detctl_proto.private_files import private
+from detctl_proto.files.private_files import private
 
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Phase, Seal, SegmentMeta, Stage, StepEntry, StreamKey

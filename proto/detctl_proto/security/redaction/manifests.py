@@ -7,9 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from detctl_proto.redaction.command_lines import redact_command, redact_pairs, redact_value
-from detctl_proto.redaction.marks import MARK, RecordingKey, agree
-from detctl_proto.variable_rules import has_recorded_value, names_a_secret
+from detctl_proto.security.redaction.command_lines import redact_command, redact_pairs, redact_value
+from detctl_proto.security.redaction.marks import MARK, RecordingKey, agree
+from detctl_proto.security.variable_rules import has_recorded_value, names_a_secret
 
 # The section of a manifest with, for each variable whose value is recorded because the training read it, the mark that another
 # recording may hold instead.

@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from detctl_proto.regular_file import open_regular, read_up_to
+from detctl_proto.files.regular_file import open_regular, read_up_to
 
 CERTIFICATE, KEY, AUTHORITY, TOKEN = "tls.crt", "tls.key", "ca.crt", "token"
 BYTES_MAX = 1024 * 1024

@@ -7,9 +7,9 @@ cannot try out values. Marks under different keys cannot be compared (docs/adr/0
 
 from __future__ import annotations
 
-from detctl_proto.redaction.command_lines import redact_command, redact_pairs, redact_value
-from detctl_proto.redaction.documents import redact_document
-from detctl_proto.redaction.manifests import (
+from detctl_proto.security.redaction.command_lines import redact_command, redact_pairs, redact_value
+from detctl_proto.security.redaction.documents import redact_document
+from detctl_proto.security.redaction.manifests import (
     DIGESTS,
     is_open,
     looks_secret,
@@ -18,8 +18,16 @@ from detctl_proto.redaction.manifests import (
     protected_variables,
     variables_agree,
 )
-from detctl_proto.redaction.marks import KEY_BYTES, MARK, NOT_RECORDED, REDACTED, RecordingKey, agree, shown_value
-from detctl_proto.redaction.text import redact_output, redact_text
+from detctl_proto.security.redaction.marks import (
+    KEY_BYTES,
+    MARK,
+    NOT_RECORDED,
+    REDACTED,
+    RecordingKey,
+    agree,
+    shown_value,
+)
+from detctl_proto.security.redaction.text import redact_output, redact_text
 
 __all__ = [
     "DIGESTS",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from detctl_proto.redaction.marks import MARK, Marker, is_redacted
-from detctl_proto.variable_rules import names_a_secret
+from detctl_proto.security.redaction.marks import MARK, Marker, is_redacted
+from detctl_proto.security.variable_rules import names_a_secret
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}://)([^\s\"'<>`]{1,8192})")
 _WHOLE_URL = re.compile(r"((?:[+~-]{0,2}[A-Za-z0-9_.-]{1,64}=)?[A-Za-z][A-Za-z0-9+.-]{0,31}://)([\s\S]+)")

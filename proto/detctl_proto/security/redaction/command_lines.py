@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from detctl_proto.names import PLACEHOLDER
-from detctl_proto.redaction.marks import Marker, RecordingKey, is_redacted, marker
-from detctl_proto.redaction.text import redact_text
-from detctl_proto.redaction.urls import redact_whole_url
-from detctl_proto.variable_rules import names_a_secret
+from detctl_proto.security.redaction.marks import Marker, RecordingKey, is_redacted, marker
+from detctl_proto.security.redaction.text import redact_text
+from detctl_proto.security.redaction.urls import redact_whole_url
+from detctl_proto.security.variable_rules import names_a_secret
+from detctl_proto.syntax.names import PLACEHOLDER
 
 _OPTION_INSIDE = re.compile(
     r"(?<!\S)(--?[A-Za-z][A-Za-z0-9_.-]{0,63})(=|\s{1,3})(\"[^\"]{1,1024}\"|'[^']{1,1024}'|[^\s\"'-][^\s\"']{0,1023})"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from detctl_proto.redaction.marks import Marker, is_redacted, plain_mark
-from detctl_proto.redaction.urls import redact_urls
-from detctl_proto.variable_rules import surely_names_a_secret
+from detctl_proto.security.redaction.marks import Marker, is_redacted, plain_mark
+from detctl_proto.security.redaction.urls import redact_urls
+from detctl_proto.security.variable_rules import surely_names_a_secret
 
 _START = r"(?<![A-Za-z0-9_-])"
 _TOKENS = re.compile(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detctl_proto.redaction.command_lines import redact_command, redact_value
-from detctl_proto.redaction.marks import REDACTED, is_redacted
-from detctl_proto.variable_rules import names_a_secret
+from detctl_proto.security.redaction.command_lines import redact_command, redact_value
+from detctl_proto.security.redaction.marks import REDACTED, is_redacted
+from detctl_proto.security.variable_rules import names_a_secret
 
 
 def redact_document(value: Any) -> Any:

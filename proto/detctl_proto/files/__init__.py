@@ -1,0 +1,1 @@
+"""Opens files safely, makes private ones, and finds the file system of a path."""

@@ -1,0 +1,1 @@
+"""What users and other machines may write: names, windows of steps, parameter patterns, clean text."""
