@@ -216,7 +216,7 @@ def test_a_value_that_means_nothing_acts_on_nothing(tmp_path: Path) -> None:
     assert len(run.main.steps) == 3
 
 
-def test_a_uninstrumented_run_shows_the_weights_of_an_observed_one_and_nothing_else(tmp_path: Path) -> None:
+def test_an_uninstrumented_run_shows_the_weights_of_an_observed_one_and_nothing_else(tmp_path: Path) -> None:
     observed = trained(tmp_path, {}, "torch.manual_seed(0)")
     uninstrumented = trained(tmp_path, {"bare": "2"}, "torch.manual_seed(0)")
     assert {(record.stage, record.step) for record in uninstrumented.main.records} == {("update", 2)}

@@ -29,7 +29,7 @@ def safetensors(header: Any, content: bytes = bytes(8)) -> bytes:
     return struct.pack("<Q", len(text)) + text + content
 
 
-def test_a_intact_file_is_read(tmp_path: Path) -> None:
+def test_an_intact_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     other = {"dtype": "I64", "shape": [1], "data_offsets": [8, 16]}
     path.write_bytes(safetensors({"__metadata__": {"format": "pt"}, "b": other, "a": F32}, bytes(16)))
