@@ -1,4 +1,4 @@
-"""A cache of the store's tokens. It is read again at most once a second, or at once for a token that it does not know yet."""
+"""A cache of the store's tokens. It is read again at most once a second, or sooner for a token that it does not know yet."""
 
 from __future__ import annotations
 

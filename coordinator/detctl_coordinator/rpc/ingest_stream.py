@@ -29,13 +29,13 @@ from detctl_coordinator.planning.run_holders import Sender, is_holder, refusal_r
 from detctl_coordinator.quotas.byte_budget import Share
 from detctl_coordinator.quotas.quotas import key_of
 from detctl_coordinator.scheduling.engine import Engine
+from detctl_coordinator.storage.refusals import attempt_not_open, older_attempt
 from detctl_coordinator.storage.store import (
     ContradictionError,
     DocumentError,
     FencedError,
     RejectedDataError,
     RunOverError,
-    StoreError,
 )
 from detctl_coordinator.wire.records import bytes_to_check, seal_from_proto, segment_from_proto
 
@@ -153,14 +153,14 @@ class IngestStream:
             raise FencedError(f"run {limits.clean(run_id, 80)} is unknown")
         by_users = sent_by_users(audit)
         if attempt < run.attempt and is_holder(run, self._sender, by_users=by_users):
-            raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {run.attempt}")
+            raise older_attempt(run_id, attempt, run.attempt)
         why = refusal_reason(run, self._sender, secret, by_users=by_users)
         if why:
             count_refused("Ingest", Code.PERMISSION_DENIED)
             await self._log_refusal(run, attempt, "not-holder", why)
             raise _NotHolderError(why)
         if attempt != run.attempt:  # a later attempt may get another holder
-            raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {run.attempt})")
+            raise attempt_not_open(run_id, attempt)
         if len(self._runs) >= REMEMBERED_RUNS_MAX:
             self._runs.clear()
         run = replace(run, manifest={}, outcome=None)  # these may be large

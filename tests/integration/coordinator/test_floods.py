@@ -208,7 +208,7 @@ async def test_quotas_of_watch_calls_and_streams(folder: Path) -> None:
             await stream.write(segment(run_id, 0, b"", 0))
             assert (await stream.read()).refused  # it is there
             second = agents.Ingest(metadata=sue)
-            with pytest.raises(grpc.aio.AioRpcError, match="1 streams on this coordinator; the limit is 1"):
+            with pytest.raises(grpc.aio.AioRpcError, match="1 open streams on this coordinator; the limit is 1"):
                 await second.read()
             await stub.CancelAudit(audit, metadata=sue)
             for watch in watches:

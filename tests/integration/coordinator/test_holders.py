@@ -271,7 +271,7 @@ async def test_an_audit_is_cancelled_and_explained_by_who_started_it_or_an_admin
         assert taken(await sue.send(all_of(make(run.run_id, 1)), run.secret))
         assert (await code_of(sue.audits.CancelAudit(ref, metadata=sue.metadata)))[0].name == "OK"
         replies = await sue.send(make(run.run_id, 1, rank=1).segments, run.secret)
-        assert all(reply.fenced and "is over" in reply.refused for reply in replies)
+        assert all(reply.fenced and "has ended" in reply.refused for reply in replies)
     assert [one["who"] for one in await log(site, "cancel-requested")] == ["sue", "local", "sue"]
     assert sorted((one["who"], one["kind"]) for one in await log(site)) == [
         *[("mallory", "cancel")] * 3, *[("mallory", "explain")] * 2, ("sue", "run-over"),

@@ -17,6 +17,7 @@ from detctl_coordinator.domain.fingerprint import Fingerprint, Seal, SegmentMeta
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage.reading.columns import Columns, read_columns
 from detctl_coordinator.storage.reading.verify import check_blob, verify
+from detctl_coordinator.storage.refusals import stream_name
 from detctl_coordinator.storage.store import MissingError, Store, StoreError
 
 __all__ = ["StoredRun", "verify"]
@@ -85,7 +86,9 @@ class StoredRun:
             return []
         found = self._store.entries(self._run_id, key, start, stop)
         if len(found) != stop - start:
-            raise DamagedError(f"run {self._run_id}: entries of {_word(key)} are missing between {start} and {stop}")
+            raise DamagedError(
+                f"run {self._run_id}: entries of {stream_name(key)} are missing between {start} and {stop}"
+            )
         return found
 
     def records(self, key: StreamKey, step: int) -> list[Fingerprint]:
@@ -99,7 +102,7 @@ class StoredRun:
             found += [columns.fingerprint(at) for at in columns.where(key.stage, key.phase, step)]
         if len(found) != entry.count:
             raise DamagedError(
-                f"run {self._run_id}: step {step} of {_word(key)} has {len(found)} records, but its index has {entry.count}"
+                f"run {self._run_id}: step {step} of {stream_name(key)} has {len(found)} records, but its index has {entry.count}"
             )
         return found
 
@@ -193,7 +196,3 @@ class _Cache:
 
 _SHARED = _Cache(CACHE_BYTES_MAX)
 _NUMBERS = itertools.count()
-
-
-def _word(key: StreamKey) -> str:
-    return f"{key.stage.word}/{key.phase.word}, rank {key.rank}"

@@ -15,6 +15,7 @@ from detctl_coordinator.storage import documents
 from detctl_coordinator.storage.redis import keys as redis_keys
 from detctl_coordinator.storage.redis import runs, scripts
 from detctl_coordinator.storage.redis.link import RedisLink
+from detctl_coordinator.storage.refusals import conflict
 from detctl_coordinator.storage.retention import is_active, without_runs
 from detctl_coordinator.storage.store import ConflictError, DocumentError, NamedRows, Rows, StoreError
 
@@ -47,9 +48,7 @@ def put(link: RedisLink, audit: Audit, removed: Sequence[str] = ()) -> Audit:
     values += [*ended.values(), *removed]
     answer = link.script(scripts.PUT_AUDIT, [redis_keys.audit_key(audit.audit_id), *names], values)
     if answer != b"ok":
-        raise ConflictError(
-            f"another caller has changed audit {audit.audit_id} (version {audit.version} is not the latest)"
-        )
+        raise conflict(audit)
     link.confirm()
     return stored
 

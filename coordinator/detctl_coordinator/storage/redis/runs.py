@@ -6,13 +6,23 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
-from detctl_coordinator.storage.contradictions import is_over, other_entry, other_seal, other_segment, was_sealed
 from detctl_coordinator.storage.limits import ORDINAL_GAP_MAX
 from detctl_coordinator.storage.redis import keys as redis_keys
 from detctl_coordinator.storage.redis import scripts
 from detctl_coordinator.storage.redis.keys import ENTRY_BYTES, data_key, state_key
 from detctl_coordinator.storage.redis.link import RedisLink
-from detctl_coordinator.storage.store import FencedError, MissingError, RejectedDataError, StoreError
+from detctl_coordinator.storage.refusals import (
+    attempt_not_open,
+    missing_segment,
+    older_attempt,
+    other_entry,
+    other_seal,
+    other_segment,
+    rank_is_sealed,
+    run_is_over,
+    unknown_run,
+)
+from detctl_coordinator.storage.store import RejectedDataError, StoreError
 
 UNLINK_MAX = 500  # keys per command
 BLOBS_MAX = 16  # segments per round trip, which are some MiB
@@ -28,7 +38,7 @@ def attempt_of(link: RedisLink, run_id: str) -> int:
 def open_attempt(link: RedisLink, run_id: str, attempt: int) -> None:
     """Lets `attempt` write, refuses older attempts and unlinks their data. Raises FencedError."""
     if attempt < 1 or not link.call("HEXISTS", redis_keys.RUNS, run_id):
-        raise FencedError(f"run {run_id} does not exist: it was deleted or never planned")
+        raise unknown_run(run_id)
     answer = link.script(scripts.OPEN_ATTEMPT, [state_key(run_id)], [attempt])
     if answer != b"ok":
         raise _fenced(run_id, attempt, answer)
@@ -60,7 +70,7 @@ def put_segment(
     if answer[0] == b"segment":
         raise other_segment(meta.rank, meta.number)
     if answer[0] == b"sealed":
-        raise was_sealed(meta.rank, meta.number)
+        raise rank_is_sealed(meta.rank, meta.number)
     if answer[0] == b"entry":
         raise other_entry(redis_keys.stream_of(answer[1].decode()), int(answer[2]))
     _check(link, answer, run_id, attempt)
@@ -107,7 +117,7 @@ def columns(link: RedisLink, run_id: str, rank: int, numbers: Iterable[int]) -> 
         blobs = link.call("MGET", *(data_key(run_id, attempt, "segment", rank, number) for number in page))
         for number, blob in zip(page, blobs, strict=True):
             if blob is None:
-                raise MissingError(f"run {run_id}: no segment {number} of rank {rank}")
+                raise missing_segment(run_id, rank, number)
             found[number] = blob
     return found
 
@@ -171,7 +181,7 @@ def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) 
             raise _fenced(run_id, attempt, b"deleted")
         raise _fenced(run_id, attempt, answer[1])
     if answer[0] == b"over":
-        raise is_over(run_id, attempt)
+        raise run_is_over(run_id, attempt)
     if answer[0] == b"gap":
         raise RejectedDataError(
             f"entry {answer[1].decode()} is too far ahead: its stream has {answer[2].decode()} entries"
@@ -180,7 +190,7 @@ def _check(link: RedisLink, answer: Sequence[bytes], run_id: str, attempt: int) 
 
 def _fenced(run_id: str, attempt: int, now: bytes) -> StoreError:
     if now == b"deleted":
-        return FencedError(f"run {run_id} does not exist: it was deleted or never planned")
+        return unknown_run(run_id)
     if now == b"none" or int(now) < attempt:
-        return StoreError(f"run {run_id}: attempt {attempt} is not open yet")
-    return FencedError(f"run {run_id}: attempt {attempt} is older than attempt {int(now)}")
+        return attempt_not_open(run_id, attempt)
+    return older_attempt(run_id, attempt, int(now))

@@ -14,7 +14,8 @@ from detctl_coordinator.storage.redis import audits, runs, scripts
 from detctl_coordinator.storage.redis import keys as redis_keys
 from detctl_coordinator.storage.redis.admission import admit
 from detctl_coordinator.storage.redis.link import RedisLink
-from detctl_coordinator.storage.store import MissingError, NamedRows, Rows, StoreError
+from detctl_coordinator.storage.refusals import missing_entry
+from detctl_coordinator.storage.store import NamedRows, Rows, StoreError
 
 
 class RedisStore:
@@ -120,9 +121,7 @@ class RedisStore:
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
         found = self.entries(run_id, key, ordinal, ordinal + 1)
         if not found:
-            raise MissingError(
-                f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}"
-            )
+            raise missing_entry(run_id, key, ordinal)
         return found[0]
 
     def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents
+from detctl_coordinator.storage.refusals import conflict
 from detctl_coordinator.storage.retention import is_active, without_runs
-from detctl_coordinator.storage.store import ConflictError, DocumentError, NamedRows, Rows
+from detctl_coordinator.storage.store import DocumentError, NamedRows, Rows
 
 
 def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
@@ -25,9 +26,7 @@ def put(connection: sqlite3.Connection, audit: Audit) -> Audit:
         sql = "UPDATE audits SET version = ?, active = ?, created = ?, document = ? WHERE audit_id = ? AND version = ?"
         changed = connection.execute(sql, (*values, audit.version)).rowcount
     if not changed:
-        raise ConflictError(
-            f"another caller has changed audit {audit.audit_id} (version {audit.version} is not the latest)"
-        )
+        raise conflict(audit)
     connection.executemany(
         "INSERT INTO runs (run_id, run_no, attempt, audit_id, machine, recipe, created, closed) VALUES (?, 0, 0, ?, ?, ?, ?, ?) "
         "ON CONFLICT (run_id) DO UPDATE SET machine = excluded.machine, recipe = excluded.recipe, created = excluded.created, "

@@ -7,9 +7,17 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from detctl_coordinator.domain.fingerprint import SegmentMeta, StepEntry, StreamKey
-from detctl_coordinator.storage.contradictions import is_over, other_entry, other_seal, other_segment, was_sealed
 from detctl_coordinator.storage.limits import check_gap
-from detctl_coordinator.storage.store import FencedError, StoreError
+from detctl_coordinator.storage.refusals import (
+    attempt_not_open,
+    older_attempt,
+    other_entry,
+    other_seal,
+    other_segment,
+    rank_is_sealed,
+    run_is_over,
+    unknown_run,
+)
 
 SWEEP_SEGMENTS = 64  # rows per slice, so that a sweep does not delay writers for long
 SWEEP_ENTRIES = 8192
@@ -25,10 +33,10 @@ def open_attempt(connection: sqlite3.Connection, run_id: str, attempt: int) -> b
     """Lets `attempt` write and refuses older ones. Returns True if rows of an older one must be swept. Raises FencedError."""
     row = connection.execute("SELECT run_no, attempt FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        raise FencedError(f"run {run_id} does not exist: it was deleted or never planned")
+        raise unknown_run(run_id)
     run_no, opened = row
     if attempt < opened or attempt < 1:
-        raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {opened}")
+        raise older_attempt(run_id, attempt, opened)
     if attempt == opened:
         return False
     connection.execute("UPDATE numbers SET last_run_no = last_run_no + 1")
@@ -46,11 +54,11 @@ def _writable(connection: sqlite3.Connection, run_id: str, attempt: int) -> tupl
     """
     row = connection.execute("SELECT run_no, attempt, closed FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     if row is None:
-        raise FencedError(f"run {run_id} does not exist: it was deleted or never planned")
+        raise unknown_run(run_id)
     if attempt < row[1]:
-        raise FencedError(f"run {run_id}: attempt {attempt} is older than attempt {row[1]}")
+        raise older_attempt(run_id, attempt, row[1])
     if attempt > row[1]:
-        raise StoreError(f"run {run_id}: attempt {attempt} is not open yet (now {row[1]})")
+        raise attempt_not_open(run_id, attempt)
     return int(row[0]), attempt > row[2]
 
 
@@ -75,9 +83,9 @@ def put_segment(
     there = connection.execute(sql, (run_no, meta.rank, meta.number)).fetchone()
     if there is None:
         if not takes_new:
-            raise is_over(run_id, attempt)
+            raise run_is_over(run_id, attempt)
         if connection.execute("SELECT 1 FROM seals WHERE run_no = ? AND rank = ?", (run_no, meta.rank)).fetchone():
-            raise was_sealed(meta.rank, meta.number)
+            raise rank_is_sealed(meta.rank, meta.number)
         connection.execute(
             "INSERT INTO segments (run_no, rank, number, scheme, level, records, first_step, last_step, crc32, bytes, columns) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -136,7 +144,7 @@ def put_seal(connection: sqlite3.Connection, run_id: str, attempt: int, rank: in
             raise other_seal(rank)
         return
     if not takes_new:
-        raise is_over(run_id, attempt)
+        raise run_is_over(run_id, attempt)
     connection.execute("INSERT INTO seals (run_no, rank, document) VALUES (?, ?, ?)", (run_no, rank, document))
 
 

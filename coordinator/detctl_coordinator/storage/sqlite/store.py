@@ -17,11 +17,12 @@ from detctl_coordinator.domain.fingerprint import Phase, Seal, SegmentMeta, Stag
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.storage import documents
 from detctl_coordinator.storage.limits import check_segment
+from detctl_coordinator.storage.refusals import missing_entry, missing_segment
 from detctl_coordinator.storage.sqlite import audits, runs
 from detctl_coordinator.storage.sqlite.local_folder import FolderLock, refuse_network, refuse_special
 from detctl_coordinator.storage.sqlite.schema import explain, open_reader
 from detctl_coordinator.storage.sqlite.writer import SqliteWriter
-from detctl_coordinator.storage.store import MissingError, NamedRows, Rows, StoreError
+from detctl_coordinator.storage.store import NamedRows, Rows, StoreError
 
 T = TypeVar("T")
 IDLE_READERS_MAX = 8  # connections that are kept open; the number of concurrent readers is not limited
@@ -152,9 +153,7 @@ class SqliteStore:
     def entry(self, run_id: str, key: StreamKey, ordinal: int) -> StepEntry:
         found = self.entries(run_id, key, ordinal, ordinal + 1)
         if not found:
-            raise MissingError(
-                f"run {run_id}: no entry {ordinal} of {key.stage.word}/{key.phase.word}, rank {key.rank}"
-            )
+            raise missing_entry(run_id, key, ordinal)
         return found[0]
 
     def entries(self, run_id: str, key: StreamKey, start: int, stop: int) -> list[StepEntry]:
@@ -185,7 +184,7 @@ class SqliteStore:
             for number in numbers:
                 row = connection.execute(sql, (run_no, rank, number)).fetchone()
                 if row is None:
-                    raise MissingError(f"run {run_id}: no segment {number} of rank {rank}")
+                    raise missing_segment(run_id, rank, number)
                 found[number] = row[0]
             return found
 
