@@ -85,6 +85,8 @@ def our_commands(text: str) -> Iterator[tuple[int, list[str]]]:
         if language == "text":
             continue
         joined = body.replace("\\\n", " ")
+        if re.search(r"^ *\$ ", joined, re.MULTILINE):  # the other lines are output
+            joined = "\n".join(line if line.lstrip().startswith("$ ") else "" for line in joined.split("\n"))
         for match in OURS.finditer(joined):
             yield _at(text, position) + _at(joined, match.start()), _words(match.group())
     outside = FENCE.sub("", text)
