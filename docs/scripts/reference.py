@@ -119,35 +119,12 @@ def commands_page() -> str:
     return "\n".join([*head, *sections(detctl, None, "detctl", 2)]).rstrip() + "\n"
 
 
-def coordinator_section() -> Iterator[str]:
-    """Yields the flags of detctl-coordinator, which reads them with argparse."""
-    from detctl_coordinator.main import _parser
-
-    parser = _parser()
-    yield "## detctl-coordinator"
-    yield ""
-    yield "```text"
-    yield "detctl-coordinator [OPTIONS] [check | copy | health]"
-    yield "```"
-    yield ""
-    yield cell(parser.description or "").replace("\\|", "|")
-    yield ""
-    yield "| option | what it does |"
-    yield "|---|---|"
-    for action in parser._actions:
-        names = (
-            ", ".join(f"`{name}`" for name in sorted(action.option_strings, key=lambda name: -len(name))) or "command"
-        )
-        value = f" `{action.metavar}`" if isinstance(action.metavar, str) else ""
-        yield f"| {names}{value} | {cell((action.help or '').replace('%%', '%'))} |"
-    yield ""
-
-
 def services_page() -> str:
     """Returns docs/reference/services.md."""
     from detctl_agent.main import cli
+    from detctl_coordinator.main import coordinator
 
-    head = [
+    lines = [
         GENERATED,
         "",
         "# Options of the services",
@@ -157,8 +134,12 @@ def services_page() -> str:
         "",
         "## detctl-agent",
         "",
+        *sections(cli, None, "detctl-agent", 3),
+        "## detctl-coordinator",
+        "",
+        *sections(coordinator, None, "detctl-coordinator", 3),
     ]
-    return "\n".join([*head, *sections(cli, None, "detctl-agent", 3), *coordinator_section()]).rstrip() + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def type_of(schema: dict[str, Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 import shlex
 from collections.abc import Iterator
@@ -86,6 +85,8 @@ def our_commands(text: str) -> Iterator[tuple[int, list[str]]]:
         if language == "text":
             continue
         joined = body.replace("\\\n", " ")
+        if re.search(r"^ *\$ ", joined, re.MULTILINE):  # the other lines are output
+            joined = "\n".join(line if line.lstrip().startswith("$ ") else "" for line in joined.split("\n"))
         for match in OURS.finditer(joined):
             yield _at(text, position) + _at(joined, match.start()), _words(match.group())
     outside = FENCE.sub("", text)
@@ -98,7 +99,9 @@ def our_commands(text: str) -> Iterator[tuple[int, list[str]]]:
 def why_refused(words: list[str]) -> str:
     """Returns why a program would refuse a command line: an unknown command, option or choice. "" if it accepts it."""
     if words[0] == "detctl-coordinator":
-        return _refused_by_coordinator(words[1:])
+        from detctl_coordinator.main import coordinator
+
+        return _refused_by(coordinator, words[0], [word for word in words[1:] if word != "…"])
     if words[0] == "detctl-agent":
         from detctl_agent.main import cli
 
@@ -107,18 +110,6 @@ def why_refused(words: list[str]) -> str:
     from detctl_cli.commands import detctl
 
     return _refused_by(detctl, words[0], words[1:])
-
-
-def _refused_by_coordinator(arguments: list[str]) -> str:
-    from detctl_coordinator.main import _parser
-
-    stderr = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(stderr):
-            _parser().parse_args([argument for argument in arguments if argument != "…"])
-    except SystemExit as ended:
-        return stderr.getvalue().strip() if ended.code else ""
-    return ""
 
 
 def _refused_by(command: click.Command, name: str, arguments: list[str]) -> str:

@@ -20,7 +20,6 @@ PACKAGES = (
 )
 # Pages, folders of pages and packages that are being rewritten: each leaves this set when it has no more findings.
 PENDING = frozenset({
-    "README.md", *("docs/" + name for name in ("quickstart.md", "index.md", "guides", "reference")),
     "agent/detctl_probe", "agent/detctl_agent", "coordinator/detctl_coordinator", "cli/detctl_cli",
     "agent/detctl_checkpoints", "agent/detctl_selfcheck",
 })  # fmt: skip
