@@ -1,0 +1,108 @@
+"""A command in a private view of its folder: it sees everything, and changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from detctl_agent.source.overlay import Overlays, clear
+
+NOBODY = 65534
+
+
+@pytest.fixture(params=["root", "user"])
+def who(request):
+    if request.param == "root" and os.getuid() != 0:
+        pytest.skip("needs root")
+    if request.param == "user" and os.getuid() == 0:
+        become = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        if subprocess.run([*become, sys.executable, "-c", ""], capture_output=True).returncode != 0:
+            pytest.skip("another user may not run this interpreter")
+        return become, NOBODY
+    return [], os.getuid()
+
+
+@pytest.fixture
+def project(tmp_path, who, monkeypatch):
+    monkeypatch.setattr("detctl_agent.source.overlay.SCRATCH_FALLBACK", tmp_path / "var")
+    folder = tmp_path / "a prøject, with: names"
+    (folder / "data").mkdir(parents=True)
+    for number in range(40):
+        (folder / "data" / f"{hashlib.md5(bytes([number])).hexdigest()}.txt").write_text(str(number))
+    (folder / "train.py").write_text("print(1)\n")
+    (folder / ".detctl").mkdir()
+    (tmp_path / "state").mkdir()
+    for path in [tmp_path, *tmp_path.parents][:3]:
+        path.chmod(0o755)
+    for path in [tmp_path, *tmp_path.rglob("*")]:
+        os.chown(path, who[1], who[1])
+    return folder
+
+
+def state_of(folder: Path) -> dict[str, object]:
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mode,
+            path.stat().st_mtime_ns,
+            path.is_file() and path.read_bytes(),
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def run(view, who, project, code: str) -> subprocess.CompletedProcess[str]:
+    os.chown(view.scratch, who[1], who[1])
+    for parent in view.scratch.parents[:3]:
+        parent.chmod(0o755)
+    return subprocess.run(
+        [*who[0], *view.command([sys.executable, "-I", "-S", "-c", code])], cwd=project, capture_output=True, text=True
+    )
+
+
+def test_writes_stay_private_and_everything_is_seen(project, who, tmp_path):
+    before, listed = state_of(project), os.listdir(project / "data")
+    view, why = Overlays(tmp_path / "state").view(project, "run")
+    assert view, why
+    code = f"""
+import os
+assert os.getcwd() == {str(project)!r}
+assert (os.getuid(), os.getgid()) == ({who[1]}, {who[1]})
+print(os.listdir("data"))
+open("data/new", "w").write("n"); open("train.py", "a").write("#"); os.remove("data/" + {listed[0]!r}); os.mkdir("out")
+print(sorted(os.listdir(".")))
+"""
+    ran = run(view, who, project, code)
+    assert ran.returncode == 0, ran.stderr
+    first, second = ran.stdout.splitlines()
+    assert first == str(listed), "the overlay lists a folder that nobody wrote to in the order of the disk below it"
+    assert second == "['.detctl', 'data', 'out', 'train.py']"
+    assert state_of(project) == before
+    clear(view.scratch)
+    assert not view.scratch.exists()
+
+
+def test_the_agents_own_folder_inside_is_written_for_real(project, who, tmp_path):
+    view, why = Overlays(project / ".detctl").view(project, "run")
+    assert view, why
+    assert not view.scratch.is_relative_to(project)
+    ran = run(view, who, project, "open('.detctl/kept', 'w').write('k'); open('lost', 'w').write('l')")
+    clear(view.scratch)
+    assert ran.returncode == 0, ran.stderr
+    assert (project / ".detctl" / "kept").read_text() == "k"
+    assert not (project / "lost").exists()
+
+
+def test_the_exit_code_is_the_commands(project, who, tmp_path):
+    view, _ = Overlays(tmp_path / "state").view(project, "run")
+    assert run(view, who, project, "import sys; sys.exit(7)").returncode == 7
+    clear(view.scratch)
+
+
+def test_without_namespaces_it_says_why(project, tmp_path, monkeypatch):
+    monkeypatch.setattr("detctl_agent.source.overlay.private_view.__file__", str(tmp_path / "refuses.py"))
+    (tmp_path / "refuses.py").write_text("import sys; print('detctl: cannot cover', file=sys.stderr); sys.exit(125)")
+    assert Overlays(tmp_path / "state").view(project, "run") == (None, "cannot cover")
