@@ -9,6 +9,7 @@ from detctl_agent import logs
 from detctl_agent.catalog.catalog import Catalog, CatalogFile
 from detctl_agent.errors import SourceError
 from detctl_agent.source import source
+from detctl_agent.source.overlay import Overlays
 
 # Reading all folders may take at most this share of the time, so large ones are read less often.
 LOOK_SHARE = 0.05
@@ -22,10 +23,12 @@ class Offers:
     snapshots: a folder for copies of the recipes' folders, made when they are first read. All runs then start from these copies,
     because a command that writes a file beside its script must not change the source of its own twins (docs/adr/0024).
     None: no copies are made, and a run is refused if its folder changed after planning (docs/adr/0025).
+    overlays: a folder that they can cover needs no copy, and may have any size.
     """
 
-    def __init__(self, path: Path, snapshots: Path | None = None) -> None:
+    def __init__(self, path: Path, snapshots: Path | None = None, overlays: Overlays | None = None) -> None:
         """Raises CatalogError."""
+        self._overlays = overlays
         self._file = CatalogFile(path)
         self._snapshots = snapshots
         self._signatures: dict[str, str] = {}
@@ -57,16 +60,17 @@ class Offers:
                 self.sources[name] = source.NOT_YET
                 self._signatures.pop(name, None)
                 continue
-            if self._snapshots is not None and name in self.sources and not recipe.runs_in_place:
+            in_place = recipe.runs_in_place or (self._overlays is not None and self._overlays.can_cover(recipe.folder))
+            if self._snapshots is not None and name in self.sources and not in_place:
                 continue
             try:
-                signature = source.signature(recipe.folder)
+                signature = source.signature(recipe.folder, limited=not in_place)
                 if signature == self._signatures.get(name) and name in self.sources:
                     continue
-                found = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+                found = source.scan(recipe.folder, None if in_place else recipe.source_bytes_max)
                 self._problems.pop(name, None)
                 self._signatures[name] = signature
-                if self._snapshots is not None and not recipe.runs_in_place:
+                if self._snapshots is not None and not in_place:
                     found = source.snapshot(found, self._snapshots / name)
                 if self.sources.get(name) != found:
                     self.sources[name] = found

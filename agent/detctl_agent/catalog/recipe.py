@@ -82,6 +82,11 @@ class Recipe(_Table):
     source_mb_max: float = Field(default=512, gt=0)
 
     @property
+    def source_bytes_max(self) -> int:
+        """How large the source may be if it is copied."""
+        return int(self.source_mb_max * 1024 * 1024)
+
+    @property
     def runs_in_place(self) -> bool:
         """Whether runs take place in the folder itself instead of a copy."""
         return self.in_place or not self.copy_

@@ -60,7 +60,7 @@ def check(catalog: Path, state: Path | None, tls: Path | None, token_file: Path 
                 git_source.reachable(recipe.source)
                 click.echo(redact_text(f"recipe {name}: {recipe.source}, at the commit that a request names"))
                 continue
-            scanned = source.scan(recipe.folder, int(recipe.source_mb_max * 1024 * 1024))
+            scanned = source.scan(recipe.folder, recipe.source_bytes_max)
             click.echo(f"recipe {name}: {len(scanned.paths)} files, digest {scanned.digest[:12]}")
         except SourceError as error:
             wrong.append(f"recipes.{name}.{'source' if recipe.source else 'folder'}: {error}")

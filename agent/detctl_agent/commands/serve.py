@@ -20,6 +20,7 @@ from detctl_agent.cluster.launching import Cluster, read_template
 from detctl_agent.errors import AgentError
 from detctl_agent.jobs.job_training import JobOptions
 from detctl_agent.launcher.cgroup import Cgroups
+from detctl_agent.source.overlay import Overlays
 from detctl_agent.state.state_folder import StateFolder, default_state
 from detctl_agent.toolkit import click
 
@@ -126,14 +127,17 @@ def serve(
     read_token(token_file)
     cluster = Cluster(JobsApi(namespace), read_template(jobs)) if jobs else None
     folder = StateFolder(state or default_state(name))
-    offers = Offers(catalog, folder.root / "sources" if inherit_environment else None)
+    overlays = None if cluster else Overlays(folder.root)
+    if overlays:
+        overlays.sweep()
+    offers = Offers(catalog, folder.root / "sources" if inherit_environment else None, overlays)
     private = Private.of_agent(catalog, folder.root, tls, token_file)
     for problem in problems(offers.catalog, private):
         log.warning(logs.line("root_unusable", why=problem))
     cgroups = None if inherit_environment or cluster else Cgroups()
     if cgroups:
         _log_isolation(offers.catalog, cgroups)
-    options = JobOptions(parallel, inherit_environment, answers, cluster, private, cgroups)
+    options = JobOptions(parallel, inherit_environment, answers, cluster, private, cgroups, overlays)
     try:
         asyncio.run(Service(name, endpoint, offers, folder, options).run())
     finally:

@@ -27,6 +27,7 @@ from detctl_agent.runs.recipe_training import prepare_recipe
 from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.source import source
+from detctl_agent.source.overlay import Overlays, clear
 from detctl_agent.state.ownership import take_back
 from detctl_agent.state.sockets import RuntimeFolder
 from detctl_agent.state.state_folder import StateFolder
@@ -38,7 +39,8 @@ log = logs.logger("jobs")
 class JobOptions:
     """How an agent trains. parallel: number of runs at a time. inherit: start from the agent's own environment. answers: run the
     known-answer test in each environment. cluster: trains environments with an image; None: a container engine of this machine does.
-    private: paths of the agent that no training may use. cgroups: enforce limits of trainings; None: there are none."""
+    private: paths of the agent that no training may use. cgroups: enforce limits of trainings; None: there are none.
+    overlays: which folders can be covered; None: each run gets a copy of its folder."""
 
     parallel: int = 1
     inherit: bool = False
@@ -46,6 +48,7 @@ class JobOptions:
     cluster: Cluster | None = None
     private: Private = field(default_factory=Private)
     cgroups: Cgroups | None = None
+    overlays: Overlays | None = None
 
 
 class JobTraining:
@@ -63,7 +66,7 @@ class JobTraining:
     ) -> None:
         self._machine, self._offers, self._state = machine, offers, state
         self._inherit, self._cluster, self._private = options.inherit, options.cluster, options.private
-        self._cgroups = options.cgroups
+        self._cgroups, self._overlays = options.cgroups, options.overlays
         self._answers = state.root / "known-answers" if options.answers else None
         self._on_started, self._on_spooled = on_started, on_spooled
         # Fetches what a run kept into a folder. The connection sets it while it is open.
@@ -96,6 +99,8 @@ class JobTraining:
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)
+        if prepared is not None and prepared.plan.view:
+            clear(prepared.plan.view.scratch)
         take_back(job.folder)
         job.folder.clean_private()  # first, because it makes room on a full disk
         try:
@@ -115,7 +120,12 @@ class JobTraining:
     def _take_source(self, job: Job, admitted: Admitted) -> RunSource:
         snapshot = self._offers.snapshot(admitted.order.recipe)
         return take_source(
-            admitted, job.folder, trees=self._state.root / "git", inherit=self._inherit, snapshot=snapshot
+            admitted,
+            job.folder,
+            trees=self._state.root / "git",
+            inherit=self._inherit,
+            snapshot=snapshot,
+            overlays=self._overlays,
         )
 
     def _train_here(self, job: Job, admitted: Admitted, loop: asyncio.AbstractEventLoop) -> tuple[Outcome, Prepared]:

@@ -12,6 +12,7 @@ from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.container import Container
 from detctl_agent.launcher.limits import Limits
 from detctl_agent.sidecar.attached import Attached
+from detctl_agent.source.overlay import View
 
 GRACE_S = 10.0
 
@@ -36,6 +37,7 @@ class LaunchPlan:
     attached: Attached | None = None  # a shim in another container, which starts it
     account: Account | None = None  # the user that it runs as; None: the user of this process
     limits: Limits | None = None  # None: the limits of this process
+    view: View | None = None  # a private view of its folder, in which it starts
 
     @property
     def key(self) -> str:

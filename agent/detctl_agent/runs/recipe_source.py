@@ -8,16 +8,19 @@ from pathlib import Path
 from detctl_agent.catalog.admission import Admitted
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.source import git_source, source
+from detctl_agent.source.overlay import Overlays, View
 from detctl_agent.state.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
 class RunSource:
-    """origin: the recipe's folder; work: the folder that the run trains in, which is the same for a recipe that runs in place."""
+    """origin: the recipe's folder; work: the folder that the run trains in: its copy, or the same folder for a recipe that runs in
+    place. view: covers the folder, so that what the run writes there stays private."""
 
     found: source.Source
     origin: Path
     work: Path
+    view: View | None = None
 
 
 def take_source(
@@ -27,17 +30,22 @@ def take_source(
     trees: Path,
     inherit: bool = False,
     snapshot: source.Source | None = None,
+    overlays: Overlays | None = None,
 ) -> RunSource:
-    """Scans the recipe's source, and copies it unless it runs in place. Raises RunRefusedError, SourceError or DiskFullError.
+    """Scans the recipe's source, and covers or copies it unless it runs in place. Raises RunRefusedError, SourceError or
+    DiskFullError.
 
     trees: folder in which the commits of recipes with a source are checked out.
-    snapshot: a copy to use instead of scanning the recipe's folder again."""
+    snapshot: a copy to use instead of scanning the recipe's folder again.
+    overlays: a process that trains as the agent's own user gets a private view of the folder instead of a copy."""
     order, recipe = admitted.order, admitted.recipe
     origin = recipe.folder
     if recipe.source:
         commit = admitted.parameters[git_source.PARAMETER]
         origin = git_source.folder_in(git_source.worktree(recipe.source, commit, trees), recipe.folder)
-    found = snapshot or source.scan(origin, source_bytes_max(admitted))
+    coverable = overlays is not None and not (recipe.runs_in_place or admitted.environment.image or admitted.user)
+    covered = coverable and overlays is not None and overlays.can_cover(origin)
+    found = snapshot or source.scan(origin, None if covered or recipe.runs_in_place else recipe.source_bytes_max)
     # A command in the user's own folder may write there; its second twin then finds another folder than was planned.
     must_match = not (inherit and recipe.runs_in_place)
     if must_match and order.expected_source_digest and found.digest != order.expected_source_digest:
@@ -46,10 +54,7 @@ def take_source(
         )
     if recipe.runs_in_place:
         return RunSource(found, origin, recipe.folder)
+    if covered and overlays is not None and (view := overlays.view(origin, order.key, found.paths)):
+        return RunSource(found, origin, origin, view)
     source.copy(found, folder.work)
     return RunSource(found, origin, folder.work)
-
-
-def source_bytes_max(admitted: Admitted) -> int:
-    """How large the recipe's source may be."""
-    return int(admitted.recipe.source_mb_max * 1024 * 1024)

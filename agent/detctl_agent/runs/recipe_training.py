@@ -19,7 +19,7 @@ from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.preparation import Prepared, Training, placeholder_values, prepare
-from detctl_agent.runs.recipe_source import RunSource, source_bytes_max
+from detctl_agent.runs.recipe_source import RunSource
 from detctl_agent.runs.start import PYTHON_NAMES, Start, start_of
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.run_folder import RunFolder
@@ -78,9 +78,10 @@ def _training(
     texts = [*recipe.command, *environment.variables.values()]
     values = placeholder_values(folder, runtime, texts, {**admitted.parameters, **places}, order.recipe)
     argv = [fill(word, values) for word in recipe.command]
-    if not recipe.runs_in_place:
-        foreign, bytes_max = _foreign(admitted), source_bytes_max(admitted)
-        argv = arguments.into_copy(argv, source.origin, source.work, bytes_max, foreign=foreign)
+    if source.work != source.origin:
+        argv = arguments.into_copy(
+            argv, source.origin, source.work, recipe.source_bytes_max, foreign=_foreign(admitted)
+        )
     env = _variables(admitted, start, values)
     if argv[0] in PYTHON_NAMES:
         argv[0] = start.interpreter
@@ -103,6 +104,7 @@ def _training(
             attached=attached,
             account=account,
             limits=None if start.inherit else admitted.limits,
+            view=source.view,
         ),
         interpreter=start.interpreter,
         places=places,
@@ -127,7 +129,7 @@ def _training(
             **({"user": account.name} if account else {}),
         },
         origin=source.origin,
-        source=None if recipe.runs_in_place or source.found.folder != source.origin else source.found,
+        source=source.found if source.work != source.origin and source.found.folder == source.origin else None,
         inside=start.inside,
     )
 

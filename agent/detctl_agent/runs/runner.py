@@ -173,7 +173,7 @@ class Runner:
             limits = plan.limits if self._cgroup is None else Limits()
             resources = limits.resources(own_user=plan.account is not None and self._cgroup is None)
         return Launched(
-            plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask,
+            plan.view.command(plan.argv) if plan.view else plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask,
             account=plan.account, cgroup=self._cgroup, resources=resources,
         )  # fmt: skip
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -12,13 +14,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_agent import logs
 from detctl_agent.launcher import private_view
 
 CHECK_S = 20.0
-SCRATCH_FALLBACK = Path("/var/tmp")  # on a disk on nearly every system, and not emptied while a training runs
+SCRATCH = Path("/var/tmp")  # on a disk on nearly every system, and not emptied while a training runs
+log = logs.logger("source")
 
 
 @dataclass(frozen=True)
@@ -43,38 +47,59 @@ class View:
         return [sys.executable, "-I", "-S", private_view.__file__, json.dumps(plan), *argv]
 
 
-@dataclass
 class Overlays:
     """Which folders can be covered. It tries each folder once, in a process of its own, and remembers the answer.
 
-    state: the agent's folder, kept writable behind the overlay where it lies inside of a training's folder."""
+    state: the agent's folder. Changes are kept below it, unless it lies inside of the folder that is covered: an overlay
+    cannot keep its changes there. They go to /var/tmp then, and the training still writes to `state` for real.
+    """
 
-    state: Path
-    _answers: dict[Path, tuple[View | None, str]] = field(default_factory=dict)
+    def __init__(self, state: Path) -> None:
+        self._state = Path(os.path.realpath(state))
+        key = hashlib.sha256(os.fsencode(self._state)).hexdigest()[:16]
+        self._own, self._elsewhere = self._state / "overlays", SCRATCH / f"detctl-{os.getuid()}" / f"overlays-{key}"
+        self._tried: dict[Path, tuple[View | None, str]] = {}
 
-    def view(self, folder: Path, run: str) -> tuple[View | None, str]:
-        """(the view for one run, "") with its scratch folder made, or (None, one line that says why there is none)."""
+    def can_cover(self, folder: Path) -> bool:
+        """Whether a run can have a private view of this folder. Logs once why not."""
+        return self._answer(folder)[0] is not None
+
+    def view(self, folder: Path, run: str, paths: Sequence[str] = ()) -> View | None:
+        """The view for one run, with its empty scratch folder; None if the folder cannot be covered.
+
+        paths: files below `folder` that the run may change. A process that is not root cannot change a file of another user or
+        group in an overlay, as its namespace knows its own ids alone.
+        """
+        found, _ = self._answer(folder)
+        if found is None or (other := _of_somebody_else(folder, paths)):
+            if found is not None:
+                log.warning(logs.line("folder_copied", folder=folder, why=f"{other} belongs to another user or group"))
+            return None
+        return View(folder, _scratch(found.scratch.parent, run), found.in_memory, found.shared)
+
+    def sweep(self) -> None:
+        """Removes what the runs of an agent that was killed left. The caller holds the lock of the agent's folder."""
+        for base in (self._own, self._elsewhere):
+            for scratch in base.glob("*") if base.is_dir() and not base.is_symlink() else ():
+                clear(scratch)
+
+    def _answer(self, folder: Path) -> tuple[View | None, str]:
         place = Path(os.path.realpath(folder))
-        if place not in self._answers:
-            self._answers[place] = self._tried(place)
-        found, why = self._answers[place]
-        if found is None:
-            return None, why
-        scratch = Path(tempfile.mkdtemp(prefix=f"{run}-", dir=found.scratch.parent))
-        return View(folder, scratch, found.in_memory, found.shared), ""
+        if place not in self._tried:
+            self._tried[place] = self._try(place)
+            if why := self._tried[place][1]:
+                log.warning(logs.line("folder_copied", folder=place, why=why))
+        return self._tried[place]
 
-    def _tried(self, folder: Path) -> tuple[View | None, str]:
-        state = Path(os.path.realpath(self.state))
-        inside = state.is_relative_to(folder)
-        shared = (state,) if inside else ()
+    def _try(self, folder: Path) -> tuple[View | None, str]:
+        inside = self._state.is_relative_to(folder)
+        shared = (self._state,) if inside else ()
         why = ""
-        for base, in_memory in ((self._base(inside), False), (self._base(inside), True)):
+        for in_memory in (False, True):
             try:
-                base.mkdir(mode=0o700, parents=True, exist_ok=True)
-                scratch = Path(tempfile.mkdtemp(prefix="check-", dir=base))
+                scratch = _scratch(self._elsewhere if inside else self._own, "check")
             except OSError as error:
-                why = f"{base}: {error.strerror}"
-                continue
+                return None, f"{error.filename}: {error.strerror}"
             view = View(folder, scratch, in_memory, shared)
             try:
                 ran = subprocess.run(
@@ -89,10 +114,6 @@ class Overlays:
             why = ran.stderr.strip().removeprefix("detctl: ") or f"exit {ran.returncode}"
         return None, why
 
-    def _base(self, inside: bool) -> Path:
-        # An overlay cannot keep its changes inside of the folder that it covers.
-        return SCRATCH_FALLBACK / f"detctl-{os.getuid()}" / "overlays" if inside else self.state / "overlays"
-
 
 def clear(scratch: Path) -> None:
     """Removes a scratch folder. The kernel leaves a folder in it that its owner must open first."""
@@ -102,3 +123,27 @@ def clear(scratch: Path) -> None:
         except OSError:
             pass
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(base: Path, run: str) -> Path:
+    """A new folder of this user below `base`. Raises OSError if another user owns one of the folders above it."""
+    for folder in (base.parent, base):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+    return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=base))
+
+
+def _of_somebody_else(folder: Path, paths: Sequence[str]) -> str:
+    if os.geteuid() == 0:
+        return ""
+    mine = (os.geteuid(), os.getegid())
+    places = dict.fromkeys(place for path in paths for place in (path, path.rpartition("/")[0]))
+    for path in ("", *places):
+        try:
+            found = os.lstat(folder / path)
+        except OSError:
+            continue
+        if (found.st_uid, found.st_gid) != mine:
+            return path or str(folder)
+    return ""

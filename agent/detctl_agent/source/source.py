@@ -35,21 +35,24 @@ class Source:
 NOT_YET = Source(Path(), "", (), 0, "")
 
 
-def scan(folder: Path, bytes_max: int = DEFAULT_BYTES_MAX) -> Source:
-    """Reads the set and its digest. Raises SourceError if the folder is gone, unreadable or too large."""
-    paths = _checked_paths(folder)
+def scan(folder: Path, bytes_max: int | None = DEFAULT_BYTES_MAX) -> Source:
+    """Reads the set and its digest. Raises SourceError if the folder is gone, unreadable or too large.
+
+    bytes_max None: the folder is not copied, so any size will do. A file counts by its size alone if it and those before it
+    exceed DEFAULT_BYTES_MAX: it is data, and two machines that hold it get the same digest."""
+    paths = _checked_paths(folder, limited=bytes_max is not None)
     total = hashlib.sha256()
     size = 0
     for path in paths:
         name = os.fsencode(path)
         try:
-            kind, content, length = _content(folder, path)
+            kind, content, length = _content(folder, path, DEFAULT_BYTES_MAX - size if bytes_max is None else None)
         except FileNotFoundError:
             continue  # removed between listing and reading: the next scan does not see it
         except OSError as error:
             raise SourceError(f"cannot read {folder / path}: {error.strerror}") from error
         size += length
-        if size > bytes_max:
+        if bytes_max is not None and size > bytes_max:
             raise SourceError(
                 f"{folder} holds more than {bytes_max // (1024 * 1024)} MiB: keep data elsewhere and name it in `paths`, "
                 "ignore it in .gitignore, or set source_mb_max in the recipe"
@@ -58,10 +61,10 @@ def scan(folder: Path, bytes_max: int = DEFAULT_BYTES_MAX) -> Source:
     return Source(folder, total.hexdigest(), tuple(paths), size, git_commit(folder))
 
 
-def signature(folder: Path) -> str:
+def signature(folder: Path, *, limited: bool = True) -> str:
     """A cheap text that changes when a file of the set may have changed. Raises SourceError if the folder is gone."""
     total = hashlib.sha256()
-    for path in _checked_paths(folder):
+    for path in _checked_paths(folder, limited=limited):
         try:
             found = (folder / path).lstat()
         except OSError:
@@ -116,26 +119,30 @@ def snapshot(source: Source, place: Path) -> Source:
     return replace(source, folder=place)
 
 
-def _checked_paths(folder: Path) -> list[str]:
+def _checked_paths(folder: Path, *, limited: bool = True) -> list[str]:
     if not folder.is_dir():
         raise SourceError(f"the folder {folder} does not exist: correct `folder` in the catalog, or put it back")
     try:
         paths = source_paths(folder)
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    if len(paths) > FILES_MAX:
+    if limited and len(paths) > FILES_MAX:
         raise SourceError(
             f"{folder} holds more than {FILES_MAX} files: keep data elsewhere, or ignore it in .gitignore"
         )
     return paths
 
 
-def _content(folder: Path, path: str) -> tuple[bytes, bytes, int]:
+def _content(folder: Path, path: str, hashed_max: int | None) -> tuple[bytes, bytes, int]:
+    """(kind, digest or size, bytes) of a file; its digest only if it has at most `hashed_max` bytes."""
     whole = folder / path
     if whole.is_symlink():
         return b"link", os.fsencode(_inner_link(folder, path) or "outside"), 0
     with open(whole, "rb") as stream:
-        executable = os.fstat(stream.fileno()).st_mode & stat.S_IXUSR
+        found = os.fstat(stream.fileno())
+        executable = found.st_mode & stat.S_IXUSR
+        if hashed_max is not None and found.st_size > hashed_max:
+            return b"size", b"%d" % found.st_size, 0
         digest = hashlib.file_digest(stream, "sha256")
         return (b"x" if executable else b"-"), digest.digest(), stream.tell()
 

@@ -28,17 +28,16 @@ def who(request):
 
 @pytest.fixture
 def project(tmp_path, who, monkeypatch):
-    monkeypatch.setattr("detctl_agent.source.overlay.SCRATCH_FALLBACK", tmp_path / "var")
+    monkeypatch.setattr("detctl_agent.source.overlay.SCRATCH", tmp_path / "var")
     folder = tmp_path / "a prøject, with: names"
     (folder / "data").mkdir(parents=True)
     for number in range(40):
         (folder / "data" / f"{hashlib.md5(bytes([number])).hexdigest()}.txt").write_text(str(number))
     (folder / "train.py").write_text("print(1)\n")
     (folder / ".detctl").mkdir()
-    (tmp_path / "state").mkdir()
     for path in [tmp_path, *tmp_path.parents][:3]:
         path.chmod(0o755)
-    for path in [tmp_path, *tmp_path.rglob("*")]:
+    for path in [folder, *folder.rglob("*")]:
         os.chown(path, who[1], who[1])
     return folder
 
@@ -65,8 +64,8 @@ def run(view, who, project, code: str) -> subprocess.CompletedProcess[str]:
 
 def test_writes_stay_private_and_everything_is_seen(project, who, tmp_path):
     before, listed = state_of(project), os.listdir(project / "data")
-    view, why = Overlays(tmp_path / "state").view(project, "run")
-    assert view, why
+    view = Overlays(tmp_path / "state").view(project, "run")
+    assert view
     code = f"""
 import os
 assert os.getcwd() == {str(project)!r}
@@ -86,8 +85,10 @@ print(sorted(os.listdir(".")))
 
 
 def test_the_agents_own_folder_inside_is_written_for_real(project, who, tmp_path):
-    view, why = Overlays(project / ".detctl").view(project, "run")
-    assert view, why
+    os.chown(project / ".detctl", os.getuid(), -1)  # the agent's
+    view = Overlays(project / ".detctl").view(project, "run")
+    assert view
+    os.chown(project / ".detctl", who[1], who[1])
     assert not view.scratch.is_relative_to(project)
     ran = run(view, who, project, "open('.detctl/kept', 'w').write('k'); open('lost', 'w').write('l')")
     clear(view.scratch)
@@ -97,12 +98,24 @@ def test_the_agents_own_folder_inside_is_written_for_real(project, who, tmp_path
 
 
 def test_the_exit_code_is_the_commands(project, who, tmp_path):
-    view, _ = Overlays(tmp_path / "state").view(project, "run")
+    view = Overlays(tmp_path / "state").view(project, "run")
     assert run(view, who, project, "import sys; sys.exit(7)").returncode == 7
     clear(view.scratch)
 
 
-def test_without_namespaces_it_says_why(project, tmp_path, monkeypatch):
+def test_without_namespaces_it_logs_why(project, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("detctl_agent.source.overlay.private_view.__file__", str(tmp_path / "refuses.py"))
     (tmp_path / "refuses.py").write_text("import sys; print('detctl: cannot cover', file=sys.stderr); sys.exit(125)")
-    assert Overlays(tmp_path / "state").view(project, "run") == (None, "cannot cover")
+    overlays = Overlays(tmp_path / "state")
+    assert not overlays.can_cover(project)
+    assert overlays.view(project, "run") is None
+    assert [record.message.count("cannot cover") for record in caplog.records] == [1]
+
+
+def test_what_a_killed_agent_left_is_swept(project, tmp_path):
+    overlays = Overlays(project / ".detctl")
+    view = overlays.view(project, "run")
+    assert view
+    (view.scratch / "work0" / "work").mkdir(parents=True, mode=0)
+    Overlays(project / ".detctl").sweep()
+    assert not view.scratch.exists()
