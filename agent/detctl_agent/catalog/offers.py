@@ -64,10 +64,11 @@ class Offers:
             if self._snapshots is not None and name in self.sources and not in_place:
                 continue
             try:
-                signature = source.signature(recipe.folder, limited=not in_place)
+                signature = source.signature(recipe.folder, limited=self._snapshots is None and not in_place)
                 if signature == self._signatures.get(name) and name in self.sources:
                     continue
-                found = source.scan(recipe.folder, None if in_place else recipe.source_bytes_max)
+                unlimited = in_place or self._snapshots is not None
+                found = source.scan(recipe.folder, None if unlimited else recipe.source_bytes_max)
                 self._problems.pop(name, None)
                 self._signatures[name] = signature
                 if self._snapshots is not None and not in_place:

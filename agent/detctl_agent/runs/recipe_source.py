@@ -8,6 +8,7 @@ from pathlib import Path
 from detctl_agent.catalog.admission import Admitted
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.source import git_source, source
+from detctl_agent.source.ignored_files import add_ignored
 from detctl_agent.source.overlay import Overlays, View
 from detctl_agent.state.run_folder import RunFolder
 
@@ -36,6 +37,7 @@ def take_source(
     DiskFullError.
 
     trees: folder in which the commits of recipes with a source are checked out.
+    inherit: the folder is that of the user who typed the command: any size will do, and the copy gets ignored files too.
     snapshot: a copy to use instead of scanning the recipe's folder again.
     overlays: a process that trains as the agent's own user gets a private view of the folder instead of a copy."""
     order, recipe = admitted.order, admitted.recipe
@@ -45,7 +47,9 @@ def take_source(
         origin = git_source.folder_in(git_source.worktree(recipe.source, commit, trees), recipe.folder)
     coverable = overlays is not None and not (recipe.runs_in_place or admitted.environment.image or admitted.user)
     covered = coverable and overlays is not None and overlays.can_cover(origin)
-    found = snapshot or source.scan(origin, None if covered or recipe.runs_in_place else recipe.source_bytes_max)
+    found = snapshot or source.scan(
+        origin, None if covered or recipe.runs_in_place or inherit else recipe.source_bytes_max
+    )
     # A command in the user's own folder may write there; its second twin then finds another folder than was planned.
     must_match = not (inherit and recipe.runs_in_place)
     if must_match and order.expected_source_digest and found.digest != order.expected_source_digest:
@@ -57,4 +61,6 @@ def take_source(
     if covered and overlays is not None and (view := overlays.view(origin, order.key, found.paths)):
         return RunSource(found, origin, origin, view)
     source.copy(found, folder.work)
+    if inherit:
+        add_ignored(origin, folder.work)
     return RunSource(found, origin, folder.work)

@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from detctl_agent.errors import SourceError
+from detctl_agent.source.copying import copy_content
 from detctl_agent.source.source_set import git_commit, source_paths
 from detctl_agent.state.run_folder import disk_error
 
 DEFAULT_BYTES_MAX = 512 * 1024 * 1024
+HASHED_BYTES_MAX = 512 * 1024 * 1024
 FILES_MAX = 100_000
 
 
@@ -38,15 +40,15 @@ NOT_YET = Source(Path(), "", (), 0, "")
 def scan(folder: Path, bytes_max: int | None = DEFAULT_BYTES_MAX) -> Source:
     """Reads the set and its digest. Raises SourceError if the folder is gone, unreadable or too large.
 
-    bytes_max None: the folder is not copied, so any size will do. A file counts by its size alone if it and those before it
-    exceed DEFAULT_BYTES_MAX: it is data, and two machines that hold it get the same digest."""
+    bytes_max None: any size will do. A file counts by its size alone if it and those before it exceed HASHED_BYTES_MAX: it is
+    data, and two machines that hold it get the same digest."""
     paths = _checked_paths(folder, limited=bytes_max is not None)
     total = hashlib.sha256()
     size = 0
     for path in paths:
         name = os.fsencode(path)
         try:
-            kind, content, length = _content(folder, path, DEFAULT_BYTES_MAX - size if bytes_max is None else None)
+            kind, content, length = _content(folder, path, HASHED_BYTES_MAX - size)
         except FileNotFoundError:
             continue  # removed between listing and reading: the next scan does not see it
         except OSError as error:
@@ -78,9 +80,9 @@ def signature(folder: Path, *, limited: bool = True) -> str:
 def changes(before: Source) -> str:
     """One line that names what changed in the folder since `before`, because a run should not write there; empty if nothing did."""
     try:
-        if scan(before.folder, max(DEFAULT_BYTES_MAX, 2 * before.bytes)).digest == before.digest:
+        if scan(before.folder, None).digest == before.digest:
             return ""
-        names = sorted(set(before.paths) ^ set(_checked_paths(before.folder)))
+        names = sorted(set(before.paths) ^ set(_checked_paths(before.folder, limited=False)))
     except SourceError as error:
         return f"the source folder changed while it ran: {error}"
     listed = f" ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})" if names else ""
@@ -102,7 +104,7 @@ def copy(source: Source, target: Path) -> None:
             if origin.is_symlink():
                 place.symlink_to(_link_target(source.folder, path))
             else:
-                shutil.copyfile(origin, place)
+                copy_content(origin, place)
                 # Programs that compare times (make, caches of bytecode) see those of the original.
                 shutil.copystat(origin, place)
                 place.chmod(0o700 if origin.stat().st_mode & stat.S_IXUSR else 0o600)
@@ -114,7 +116,7 @@ def snapshot(source: Source, place: Path) -> Source:
     """The same set, copied to `place`, which is emptied first. Raises SourceError if it changed meanwhile, or DiskFullError."""
     shutil.rmtree(place, ignore_errors=True)
     copy(source, place)
-    if scan(source.folder, max(DEFAULT_BYTES_MAX, 2 * source.bytes)).digest != source.digest:
+    if scan(source.folder, None).digest != source.digest:
         raise SourceError(f"{source.folder} changed while it was copied: looking again")
     return replace(source, folder=place)
 
@@ -133,7 +135,7 @@ def _checked_paths(folder: Path, *, limited: bool = True) -> list[str]:
     return paths
 
 
-def _content(folder: Path, path: str, hashed_max: int | None) -> tuple[bytes, bytes, int]:
+def _content(folder: Path, path: str, hashed_max: int) -> tuple[bytes, bytes, int]:
     """(kind, digest or size, bytes) of a file; its digest only if it has at most `hashed_max` bytes."""
     whole = folder / path
     if whole.is_symlink():
@@ -141,8 +143,8 @@ def _content(folder: Path, path: str, hashed_max: int | None) -> tuple[bytes, by
     with open(whole, "rb") as stream:
         found = os.fstat(stream.fileno())
         executable = found.st_mode & stat.S_IXUSR
-        if hashed_max is not None and found.st_size > hashed_max:
-            return b"size", b"%d" % found.st_size, 0
+        if found.st_size > hashed_max:
+            return b"size", b"%d" % found.st_size, found.st_size
         digest = hashlib.file_digest(stream, "sha256")
         return (b"x" if executable else b"-"), digest.digest(), stream.tell()
 
