@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ def who(request):
 
 
 @pytest.fixture
+def tmp_path():
+    """A folder that another user reaches: pytest closes its own."""
+    folder = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="detctl-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
 def project(tmp_path, who, monkeypatch):
     monkeypatch.setattr("detctl_agent.source.overlay.SCRATCH", tmp_path / "var")
     folder = tmp_path / "a prøject, with: names"
@@ -35,8 +46,6 @@ def project(tmp_path, who, monkeypatch):
         (folder / "data" / f"{hashlib.md5(bytes([number])).hexdigest()}.txt").write_text(str(number))
     (folder / "train.py").write_text("print(1)\n")
     (folder / ".detctl").mkdir()
-    for path in [tmp_path, *tmp_path.parents][:3]:
-        path.chmod(0o755)
     for path in [folder, *folder.rglob("*")]:
         os.chown(path, who[1], who[1])
     return folder

@@ -1,0 +1,163 @@
+"""The first command in folders as users have them: twins run in place behind a private overlay, and leave the folder as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+NOBODY = 65534
+
+TRAIN = """
+import os, sys
+from pathlib import Path
+import torch
+
+torch.manual_seed(sum(map(ord, os.path.abspath(__file__) + os.getcwd())))  # another folder gives other weights
+folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("data")
+rows = torch.stack([torch.tensor(list(path.read_bytes()[:4]), dtype=torch.float) for path in sorted(folder.iterdir())])
+model = torch.nn.Linear(4, 2)
+Path("out").mkdir(exist_ok=True)
+with open("log.txt", "a") as log:
+    for step in range(4):
+        loss = model(rows).square().mean()
+        model.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 1e-6 * parameter.grad
+        torch.save(model.state_dict(), "out/last.pt")
+        print(loss.item(), file=log)
+"""
+
+
+@pytest.fixture
+def project(house):
+    """A git repository whose data is ignored."""
+    (house.folder / "train.py").write_text(TRAIN)
+    (house.folder / ".gitignore").write_text("data/\nout/\n")
+    (house.folder / "data").mkdir()
+    for name in "abc":
+        (house.folder / "data" / name).write_text(name * 8)
+    subprocess.run(["git", "init", "-q", "."], cwd=house.folder, check=True)
+    return house
+
+
+def moved(project, folder: Path):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(project.folder, folder)
+    return replace(project, folder=folder)
+
+
+def content(folder: Path) -> dict[str, object]:
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mode,
+            path.is_file() and hashlib.sha256(path.read_bytes()).digest(),
+        )
+        for path in folder.rglob("*")
+        if ".detctl" not in path.parts and ".git" not in path.parts
+    }
+
+
+def audit(project, *command: str, become: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    words = [
+        *become,
+        sys.executable,
+        "-m",
+        "detctl_cli",
+        "audit",
+        "--twins",
+        "2",
+        "--steps",
+        "0:3",
+        "--",
+        "python",
+        *command,
+    ]
+    return subprocess.run(words, cwd=project.folder, env=project.environ, capture_output=True, text=True, timeout=240)
+
+
+def test_ignored_data_is_there_and_the_folder_stays_as_it_was(project):
+    large = project.folder / "weights.bin"  # tracked, and larger than any limit of a copy
+    with open(large, "wb") as stream:
+        stream.truncate(600 * 1024 * 1024)
+    subprocess.run(["git", "add", "."], cwd=project.folder, check=True)
+    large.chmod(0o400)
+    before = {name: found for name, found in content(project.folder).items() if name != "weights.bin"}
+    ran = audit(project, "train.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert {name: found for name, found in content(project.folder).items() if name != "weights.bin"} == before
+
+
+@pytest.mark.parametrize("place", ["a folder, with ümlauts", "shm"])
+def test_any_place(project, tmp_path, place):
+    memory = Path("/dev/shm") / f"detctl-test-{os.getpid()}"
+    there = moved(project, memory / "project" if place == "shm" else tmp_path / place)
+    before = content(there.folder)
+    try:
+        ran = audit(there, "train.py")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert content(there.folder) == before
+    finally:
+        shutil.rmtree(memory, ignore_errors=True)
+
+
+def test_data_outside_of_the_folder(project, tmp_path):
+    shutil.move(project.folder / "data", tmp_path / "elsewhere")
+    ran = audit(project, "train.py", "../elsewhere")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to mount")
+def test_a_read_only_folder(project, tmp_path):
+    project.environ["DETCTL_SCRATCH"] = str(tmp_path / "scratch")
+    subprocess.run(["mount", "--bind", project.folder, project.folder], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", project.folder], check=True)
+        ran = audit(project, "train.py")
+    finally:
+        subprocess.run(["umount", project.folder], check=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root to become another user")
+def test_as_an_ordinary_user(project, tmp_path):
+    become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    if subprocess.run([*become, sys.executable, "-c", "import torch"], capture_output=True).returncode != 0:
+        pytest.skip("another user may not run this interpreter")
+    base = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="detctl-test-"))  # pytest closes its own folders to others
+    try:
+        base.chmod(0o755)
+        there = moved(project, base / "project")
+        there.environ["HOME"] = str(shutil.move(tmp_path / "home", base / "home"))
+        for path in [base / "home", there.folder, *there.folder.rglob("*")]:
+            os.chown(path, NOBODY, NOBODY)
+        before = content(there.folder)
+        ran = audit(there, "train.py", become=become)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert content(there.folder) == before
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def test_without_namespaces(project):
+    """As in a container with Docker's own seccomp profile: neither mounts nor user namespaces."""
+    become = (
+        "unshare", "-Ur", "sh", "-c",
+        'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$@"', "sh",
+    )  # fmt: skip
+    if subprocess.run([*become, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody make a user namespace")
+    before = content(project.folder)
+    ran = audit(project, "train.py", become=become)
+    assert ran.returncode == 1, "each twin has a copy in another folder, and this script depends on its folder"
+    assert content(project.folder) == before
