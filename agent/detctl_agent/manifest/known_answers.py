@@ -87,7 +87,7 @@ def _key(interpreter: str, variables: Mapping[str, str], container: Container | 
 def _ask(
     interpreter: str, env: Mapping[str, str], container: Container | None, account: Account | None
 ) -> dict[str, Any]:
-    # Its text, not its name: of ours, the environment of a training holds the probe alone, in a container too.
+    # Its text and not its name, because the environment of a training holds only the probe, also in a container.
     question = [interpreter, "-s", "-c", resources.files("detctl_selfcheck").joinpath("answers.py").read_text("utf-8")]
     try:
         if container:

@@ -40,15 +40,15 @@ with open("log.txt", "a") as log:
 
 
 @pytest.fixture
-def project(house):
+def project(deployment):
     """A git repository whose data is ignored."""
-    (house.folder / "train.py").write_text(TRAIN)
-    (house.folder / ".gitignore").write_text("data/\nout/\n")
-    (house.folder / "data").mkdir()
+    (deployment.folder / "train.py").write_text(TRAIN)
+    (deployment.folder / ".gitignore").write_text("data/\nout/\n")
+    (deployment.folder / "data").mkdir()
     for name in "abc":
-        (house.folder / "data" / name).write_text(name * 8)
-    subprocess.run(["git", "init", "-q", "."], cwd=house.folder, check=True)
-    return house
+        (deployment.folder / "data" / name).write_text(name * 8)
+    subprocess.run(["git", "init", "-q", "."], cwd=deployment.folder, check=True)
+    return deployment
 
 
 def moved(project, folder: Path):
