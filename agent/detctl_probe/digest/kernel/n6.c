@@ -53,7 +53,7 @@ static inline void first_keys(long long *keys, int vectors, int lanes_, int per,
 }
 
 #define AVX512 "avx512f,avx512dq"
-/* What two-operand instructions cannot say in one: xor under a mask is one here, and the high halves of two vectors of keys share
+/* What two-operand instructions cannot do in one: xor under a mask is one here, and the high halves of two vectors of keys share
  * one vector. With `quick`, r is lo32(q) * (2^32 + KA) + (q >> 32) by one 64-bit product: one operation on AMD, three on Intel. */
 static inline __attribute__((target(AVX512), always_inline)) lanes avx512_of(const void *data, uint64_t count, const int width,
                                                                              uint64_t first, const int quick) {
@@ -149,7 +149,7 @@ __attribute__((target("avx2"))) static lanes avx2(const void *data, uint64_t cou
     return avx2_of(data, count, 1, first);
 }
 
-/* CPUID says what the chip can, XCR0 what the operating system saves. */
+/* CPUID lists what the processor supports, and XCR0 which registers the operating system saves. */
 int n6_best(void) {
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_OSXSAVE)) return 0;
