@@ -48,6 +48,7 @@ class Shim:
         self._commands, self._reports = commands, reports
         self._buffer = b""
         self._open = True  # the agent's end of the command pipe
+        self._process: subprocess.Popen[bytes] | None = None
         self._main: int | None = None
         self._exit_known = False
         self._term_at: float | None = None
@@ -126,6 +127,8 @@ class Shim:
             self._report(failed=f"{name}: {why}")
             self._exit_known = True
             return
+        # Kept, because Popen reaps its child when it is deleted: the exit code of a training that has ended by then would be lost.
+        self._process = process
         self._main = process.pid
         self._report(started=process.pid)
 
