@@ -1,6 +1,6 @@
 """Decides whether a training can run in its own folder behind a private overlay, and clears away what it wrote there.
 
-`launcher/private_view.py` makes the view; this is the agent's side of it.
+`launcher/private_view.py` makes the view; this is the agent's side of it (docs/adr/0041).
 """
 
 from __future__ import annotations

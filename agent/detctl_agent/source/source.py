@@ -1,4 +1,4 @@
-"""Digests the recipe's folder and makes the private copy that each run starts in (docs/adr/0024)."""
+"""Digests the recipe's folder, and copies it for a run that gets no private view of it (docs/adr/0024, docs/adr/0041)."""
 
 # Paths as text: neither links nor a venv's interpreter may be resolved.
 # ruff: noqa: PTH100, PTH115, PTH117, PTH118, PTH120

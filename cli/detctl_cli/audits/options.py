@@ -199,7 +199,7 @@ class CommandRuns:
 
     PANEL: ClassVar[str] = "Runs of a command after --"
     copy: bool = option(
-        "--copy", is_flag=True, help="Start each run in its own copy of this folder. This is the default for twins."
+        "--copy", is_flag=True, help="Give each run a private view of this folder. This is the default for twins."
     )
     in_place: bool = option("--in-place", is_flag=True, help="Start all runs in this folder itself.")
     timeout_s: int | None = option(
