@@ -123,13 +123,15 @@ async def test_a_missing_interpreter_is_refused(tmp_path: Path, served: Any, age
     assert "/nowhere/bin/python does not exist" in state.message
 
 
-async def test_a_write_into_the_source_folder_is_told(tmp_path: Path, served: Any, agent: Any, tools: Any) -> None:
+async def test_a_write_into_the_source_folder_stays_private(tmp_path: Path, served: Any, agent: Any, tools: Any) -> None:
     source = str(tmp_path / "source")
     tools.write_catalog(tmp_path, {"command": ["python", "emit.py", "2", "2", "write-source", source]})
     agent()
     served.coordinator.assign(step_to=0)
     end = await served.coordinator.ended()
-    assert "changed while it ran (left.txt)" in end.message
+    assert "changed while it ran" not in end.message
+    assert not (Path(source) / "left.txt").exists()
+    assert not [*(tmp_path / "state" / "overlays").glob("*")], "what the run wrote is thrown away"
 
 
 async def test_the_training_gets_neither_token_nor_secrets(tmp_path: Path, served: Any, agent: Any, tools: Any) -> None:
