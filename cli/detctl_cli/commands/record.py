@@ -23,6 +23,7 @@ from detctl_cli.commands.options import (
 )
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.local.command_check import check_command
 from detctl_cli.local.places import refuse_full
 from detctl_cli.option_groups import option, option_groups
 
@@ -111,6 +112,8 @@ def command(options: RecordOptions, output: Output) -> Exit:
     """
     typed = command_after_dashes() or []
     _check_fits(options, typed)
+    if typed:
+        check_command(typed, Path.cwd())
     refuse_full(options.training.folder)
     run = _join if options.joined.audit_id else _record
     return run(options, typed, output.as_json)

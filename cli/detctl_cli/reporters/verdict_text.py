@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from detctl_cli.output.clean import clean
 from detctl_cli.output.times import count
 from detctl_cli.reporters.differing_facts import differing_facts
+from detctl_cli.reporters.failures import failure_rows
 from detctl_cli.reporters.run_names import group_names, groups_sentence, short_names
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     labels = [label for group in verdict.get("groups") or [] for label in group]
     names = short_names(labels)
     yield from _group_rows(verdict)
+    yield from failure_rows(verdict.get("failures") or [])
     if verdict.get("outcome") == "identical" and (text := differing_facts(verdict.get("environment") or {})):
         yield "despite different", text
     for emulated in verdict.get("emulated") or []:
@@ -212,7 +214,13 @@ def _flat(item: Mapping[str, Any]) -> str:
 
 
 def _label_style(label: str) -> str:
-    return {"fix": "bold", "EMULATED": "bold magenta", "unverified because": "yellow"}.get(label, "dim")
+    return {
+        "fix": "bold",
+        "EMULATED": "bold magenta",
+        "unverified because": "yellow",
+        "failed": "red",
+        "advice": "bold",
+    }.get(label, "dim")
 
 
 def _wrapped(text: str, width: int, *, wrap: bool) -> list[str]:

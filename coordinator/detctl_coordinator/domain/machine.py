@@ -28,6 +28,15 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class OfferNote:
+    """What a user of a recipe should know. `unusable`: the machine does not offer it; otherwise each run gets a copy of its folder."""
+
+    recipe: str
+    unusable: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Working:
     """One active run of the agent."""
 
@@ -48,6 +57,7 @@ class Machine:
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     parallel_runs: U32 = 1
+    notes: tuple[OfferNote, ...] = ()
     working: tuple[Working, ...] = ()
     connected: bool = True  # as last reported; the lease decides whether it still holds
     beat: str = ""  # changes with each heartbeat

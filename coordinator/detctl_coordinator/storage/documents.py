@@ -22,7 +22,7 @@ from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Seal
 from detctl_coordinator.domain.identity import Token
 from detctl_coordinator.domain.machine import Machine
-from detctl_coordinator.domain.run import Arm, RunRecord
+from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord
 from detctl_coordinator.domain.widths import Finite
 from detctl_coordinator.storage.store import DocumentError, NamedRows, RejectedDataError, Rows, Unreadable
 
@@ -71,7 +71,11 @@ def run_to_json(run: RunRecord) -> Json:
     spec: Json = {}
     for name, value in _fields(run.spec).items():
         spec |= _fields(value) if isinstance(value, Arm) else {name: value}
-    return {**_fields(run), "spec": spec, "outcome": None if run.outcome is None else _fields(run.outcome)}
+    return {**_fields(run), "spec": spec, "outcome": None if run.outcome is None else _outcome(run.outcome)}
+
+
+def _outcome(outcome: RunOutcome) -> Json:
+    return {**_fields(outcome), "failure": None if outcome.failure is None else _fields(outcome.failure)}
 
 
 def seal_to_json(seal: Seal) -> Json:
@@ -89,7 +93,9 @@ def seal_from_json(document: Mapping[str, Any]) -> Seal:
 def machine_to_json(machine: Machine) -> Json:
     """Returns the document of a machine."""
     recipes = [_fields(recipe) for recipe in machine.recipes.values()]
-    return {**_fields(machine), "recipes": recipes, "working": [list(vars(w).values()) for w in machine.working]}
+    working = [list(vars(w).values()) for w in machine.working]
+    notes = [_fields(note) for note in machine.notes]
+    return {**_fields(machine), "recipes": recipes, "working": working, "notes": notes}
 
 
 def machine_from_json(document: Mapping[str, Any]) -> Machine:
