@@ -61,9 +61,10 @@ class Offers:
         for name, recipe in list(self.catalog.recipes.items()):
             if problem := self._problems.get(name):
                 yield OfferNote(name, True, problem)
-            elif self._overlays is not None and not recipe.runs_in_place and not recipe.source:
-                if reason := self._overlays.why_not(recipe.folder):
-                    yield OfferNote(name, False, reason)
+                continue
+            covered = not (self._overlays is None or recipe.runs_in_place or recipe.source)
+            if covered and self._overlays is not None and (reason := self._overlays.why_not(recipe.folder)):
+                yield OfferNote(name, False, reason)
 
     def refresh(self) -> bool:
         """Reads what changed; returns whether the offers changed."""

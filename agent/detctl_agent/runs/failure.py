@@ -111,4 +111,13 @@ def _signal(exit_code: int) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return [line.rstrip()[:_LINE_CHARACTERS_MAX] for line in text.splitlines() if line.strip()]
+    """The lines that are not blank, without the frames of our probe in tracebacks."""
+    found, in_probe = [], False
+    for line in text.splitlines():
+        if line.startswith('  File "'):
+            in_probe = "/detctl_probe/" in line
+        elif not line.startswith("    "):
+            in_probe = False
+        if line.strip() and not in_probe:
+            found.append(line.rstrip()[:_LINE_CHARACTERS_MAX])
+    return found

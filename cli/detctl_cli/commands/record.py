@@ -146,6 +146,7 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
 
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.capture import CaptureOptions, capture
+    from detctl_cli.reporters.failures import advice, what_happened
 
     training, recording, folder = options.training, options.recording, options.training.folder
     assert folder is not None
@@ -160,6 +161,8 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
             raise
         return Exit.INTERRUPTED  # the recorder has already reported this, and what it kept
     captured = result.exit_code is Exit.IDENTICAL
+    if isinstance(failure := result.run.get("failure"), dict):
+        note(f"{what_happened(failure)}. {advice(failure)}")
     if as_json and result.run:
         document = {"folder": str(folder), "captured": captured, "because": result.because, "run": result.run}
         write_json(redact_document({"schema": "detctl.recording/v1", **document}))

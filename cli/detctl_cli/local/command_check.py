@@ -182,6 +182,6 @@ def _did_you_mean(path: str, cwd: Path) -> str:
 def _programs() -> Iterator[str]:
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         try:
-            yield from os.listdir(folder or ".")
+            yield from (found.name for found in Path(folder or ".").iterdir())
         except OSError:
             continue

@@ -11,7 +11,8 @@ from detctl_cli.reporters.run_names import short_names
 
 def failure_rows(failures: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yields (label, text) for failed runs. Output and advice appear once for all runs that failed alike."""
-    names = short_names([clean(failure.get("run")) for failure in failures])
+    labels = [clean(failure.get("run")) for failure in failures]
+    names = short_names(labels) if len(labels) > 1 else {label: label.rpartition("/")[2] for label in labels}
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for failure in failures:
         key = tuple(clean(failure.get(name) or "") for name in ("kind", "exit_code", "module", "file"))
@@ -37,6 +38,8 @@ def what_happened(failure: Mapping[str, Any]) -> str:
         return f"the file {file} does not exist ({ended})"
     if kind == "crash":
         return f"the process crashed ({ended})"
+    if kind == "out-of-memory" and name == "SIGKILL":
+        return f"the process was killed, most likely because memory ran out ({ended})"
     if kind == "out-of-memory":
         return f"the training ran out of memory ({ended})"
     if kind == "timeout":
@@ -50,13 +53,13 @@ def what_happened(failure: Mapping[str, Any]) -> str:
 
 def advice(failure: Mapping[str, Any]) -> str:
     """Returns one or two sentences about what to do."""
-    kind, module, file, original, python = (
-        clean(failure.get(name) or "") for name in ("kind", "module", "file", "original", "interpreter")
+    kind, module, original, python = (
+        clean(failure.get(name) or "") for name in ("kind", "module", "original", "interpreter")
     )
     if kind in ("missing-module", "no-torch"):
         used = f"The interpreter was {python}. " if python else ""
         return (
-            f"{used}Install {module or 'torch'} for it, or use another interpreter: activate its environment, or write its path "
+            f"{used}If the name {module or 'torch'} is right, install it there, or use another interpreter: activate its environment, or write its path "
             "after --, such as -- /path/to/python train.py. Recipes name it in `python` of their environment."
         )
     if kind == "missing-file" and original:
@@ -69,7 +72,10 @@ def advice(failure: Mapping[str, Any]) -> str:
             "Check the path: relative paths start in the folder in which detctl was called, or in the recipe's folder."
         )
     if kind == "crash":
-        return "Native code failed. PYTHONFAULTHANDLER=1 prints the Python stack; if the command also crashes without detctl, fix that first."
+        return (
+            "Native code failed. PYTHONFAULTHANDLER=1 prints the Python stack. If the command also crashes without detctl, "
+            "fix that first."
+        )
     if kind == "out-of-memory":
         return "Free memory, use a smaller batch, or raise memory_mb_max of the recipe."
     if kind == "timeout":

@@ -92,9 +92,8 @@ def plan_runs(
                     budget_share=request.budget_share,
                 )
             )
-    return Planned(
-        tuple(specs), tuple([*_copies(request, chosen), *_warnings(request, recipes, set(connected), fixed)])
-    )
+    warnings = (*_copies(request, chosen), *_warnings(request, recipes, set(connected), fixed))
+    return Planned(tuple(specs), warnings)
 
 
 def _check_shape(request: AuditRequest) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX, OUTPUT_TAIL_CHARS_MAX, PARALLEL_RUNS_MAX
 from detctl_proto.recordings.run_documents import RUN_ENDS
 from detctl_proto.recordings.run_failures import FAILURE_KINDS, TAIL_LINES_MAX
+from detctl_proto.syntax.clean_text import clean_text
 from detctl_proto.syntax.names import BOOT_ID, PARAMETER_NAME
 from detctl_proto.v1 import agents_pb2 as pb
 
@@ -111,7 +112,7 @@ def failure_of(found: pb.RunFailure) -> RunFailure:
         file=limits.clean(found.file),
         original=limits.clean(found.original),
         interpreter=limits.clean(found.interpreter),
-        tail=tuple(limits.clean(line) for line in found.tail[:TAIL_LINES_MAX]),
+        tail=tuple(clean_text(line).rstrip()[:LINE_CHARS_MAX] for line in found.tail[:TAIL_LINES_MAX]),
     )
 
 
