@@ -144,9 +144,9 @@ def _check_fits(options: RecordOptions, typed: list[str]) -> None:
 def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
     from detctl_proto.security.redaction import redact_command, redact_document
 
+    from detctl_cli.output.failure_sentences import advice, what_happened
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.capture import CaptureOptions, capture
-    from detctl_cli.reporters.failures import advice, what_happened
 
     training, recording, folder = options.training, options.recording, options.training.folder
     assert folder is not None

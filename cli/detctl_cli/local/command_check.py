@@ -55,8 +55,8 @@ def target_of(command: Sequence[str]) -> Target | None:
     return None
 
 
-def _python_target(words: Sequence[str]) -> Target | None:
-    rest, safe = list(words), bool(os.environ.get("PYTHONSAFEPATH"))
+def _python_target(arguments: Sequence[str]) -> Target | None:
+    rest, safe = list(arguments), bool(os.environ.get("PYTHONSAFEPATH"))
     while rest:
         word = rest.pop(0)
         if word == "-":
@@ -86,11 +86,11 @@ def _python_target(words: Sequence[str]) -> Target | None:
     return None
 
 
-def _launched(words: Sequence[str]) -> Target | None:
+def _launched(arguments: Sequence[str]) -> Target | None:
     """The first word of a launcher that is a Python file: which of its options take a value is not known here."""
-    if "--no-python" in words or "--no_python" in words or "-m" in words or "--module" in words:
+    if "--no-python" in arguments or "--no_python" in arguments or "-m" in arguments or "--module" in arguments:
         return None
-    found = next((word for word in words if not word.startswith("-") and word.endswith(".py")), "")
+    found = next((word for word in arguments if not word.startswith("-") and word.endswith(".py")), "")
     return Target("script", found) if found else None
 
 

@@ -57,8 +57,8 @@ class Machine:
     environments: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
     parallel_runs: U32 = 1
-    notes: tuple[OfferNote, ...] = ()
     working: tuple[Working, ...] = ()
     connected: bool = True  # as last reported; the lease decides whether it still holds
     beat: str = ""  # changes with each heartbeat
     last_seen_unix_s: Finite = 0.0
+    notes: tuple[OfferNote, ...] = ()

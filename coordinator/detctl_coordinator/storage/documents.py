@@ -32,6 +32,9 @@ SEAL_SCHEMA = "detctl.seal/v1"
 # A stored document contains the documents of messages some levels deep.
 STORED_DEPTH_MAX = DEPTH_MAX + 16
 
+# Fields that version 1 got later. They are written if they are set, so that a document of before is written again as it was.
+_LATER = frozenset({"failure", "notes", "stop_on_failure", "stopped_by"})
+
 _SCALARS = (str, int, float)  # most values, and enums that JSON can write
 
 Json = dict[str, Any]
@@ -75,7 +78,8 @@ def run_to_json(run: RunRecord) -> Json:
 
 
 def _outcome(outcome: RunOutcome) -> Json:
-    return {**_fields(outcome), "failure": None if outcome.failure is None else _fields(outcome.failure)}
+    document = _fields(outcome)
+    return document if outcome.failure is None else {**document, "failure": _fields(outcome.failure)}
 
 
 def seal_to_json(seal: Seal) -> Json:
@@ -94,8 +98,8 @@ def machine_to_json(machine: Machine) -> Json:
     """Returns the document of a machine."""
     recipes = [_fields(recipe) for recipe in machine.recipes.values()]
     working = [list(vars(w).values()) for w in machine.working]
-    notes = [_fields(note) for note in machine.notes]
-    return {**_fields(machine), "recipes": recipes, "working": working, "notes": notes}
+    document = {**_fields(machine), "recipes": recipes, "working": working}
+    return {**document, "notes": [_fields(note) for note in machine.notes]} if machine.notes else document
 
 
 def machine_from_json(document: Mapping[str, Any]) -> Machine:
@@ -191,7 +195,7 @@ def unreadable_entry(number: int, why: str) -> LogEntry:
 
 def _fields(record: object) -> Json:
     """Returns the fields of a dataclass with lists for tuples. Nested dataclasses are left to the caller."""
-    return {name: _plain(value) for name, value in vars(record).items()}
+    return {name: _plain(value) for name, value in vars(record).items() if value or name not in _LATER}
 
 
 def _plain(value: Any) -> Any:

@@ -1,29 +1,11 @@
-"""Describes why a training failed, and what to do about it, from the facts of a verdict or of run.json."""
+"""Writes sentences about why a training failed and what to do, from the facts of a verdict or of run.json."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from detctl_cli.output.clean import clean
-from detctl_cli.reporters.run_names import short_names
-
-
-def failure_rows(failures: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Yields (label, text) for failed runs. Output and advice appear once for all runs that failed alike."""
-    labels = [clean(failure.get("run")) for failure in failures]
-    names = short_names(labels) if len(labels) > 1 else {label: label.rpartition("/")[2] for label in labels}
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for failure in failures:
-        key = tuple(clean(failure.get(name) or "") for name in ("kind", "exit_code", "module", "file"))
-        groups.setdefault(key, []).append(failure)
-    for alike in groups.values():
-        first = alike[0]
-        runs = ", ".join(names[clean(failure.get("run"))] for failure in alike)
-        yield "failed", f"{runs}: {what_happened(first)}"
-        for number, line in enumerate(first.get("tail") or []):
-            yield "its last output" if number == 0 else "", clean(line)
-        yield "advice", advice(first)
 
 
 def what_happened(failure: Mapping[str, Any]) -> str:
@@ -59,8 +41,9 @@ def advice(failure: Mapping[str, Any]) -> str:
     if kind in ("missing-module", "no-torch"):
         used = f"The interpreter was {python}. " if python else ""
         return (
-            f"{used}If the name {module or 'torch'} is right, install it there, or use another interpreter: activate its environment, or write its path "
-            "after --, such as -- /path/to/python train.py. Recipes name it in `python` of their environment."
+            f"{used}If the name {module or 'torch'} is right, install it there, or use another interpreter: activate its "
+            "environment, or write its path after --, such as -- /path/to/python train.py. Recipes name it in `python` of "
+            "their environment."
         )
     if kind == "missing-file" and original:
         return (
