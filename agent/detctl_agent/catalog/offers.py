@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_agent import logs
@@ -15,6 +17,15 @@ from detctl_agent.source.overlay import Overlays
 LOOK_SHARE = 0.05
 LOOK_EVERY_S = 1.0
 log = logs.logger("offers")
+
+
+@dataclass(frozen=True)
+class OfferNote:
+    """What a user of a recipe should know. unusable: it is not offered; otherwise each run gets a copy of its folder."""
+
+    recipe: str
+    unusable: bool
+    reason: str
 
 
 class Offers:
@@ -45,6 +56,16 @@ class Offers:
         found = self.sources.get(recipe)
         return found if self._snapshots is not None and found and found.folder == self._snapshots / recipe else None
 
+    def notes(self) -> Iterator[OfferNote]:
+        """Why recipes are not offered, and why the runs of others get copies of their folder."""
+        for name, recipe in list(self.catalog.recipes.items()):
+            if problem := self._problems.get(name):
+                yield OfferNote(name, True, problem)
+                continue
+            covered = not (self._overlays is None or recipe.runs_in_place or recipe.source)
+            if covered and self._overlays is not None and (reason := self._overlays.why_not(recipe.folder)):
+                yield OfferNote(name, False, reason)
+
     def refresh(self) -> bool:
         """Reads what changed; returns whether the offers changed."""
         changed = self._file.refresh()
@@ -54,6 +75,7 @@ class Offers:
         recipes = self.catalog.recipes
         for name in [name for name in self.sources if name not in recipes]:
             del self.sources[name]
+        self._problems = {name: problem for name, problem in self._problems.items() if name in recipes}
         for name, recipe in recipes.items():
             if recipe.source:
                 changed |= self.sources.get(name) is not source.NOT_YET
@@ -69,7 +91,7 @@ class Offers:
                     continue
                 unlimited = in_place or self._snapshots is not None
                 found = source.scan(recipe.folder, None if unlimited else recipe.source_bytes_max)
-                self._problems.pop(name, None)
+                changed |= self._problems.pop(name, None) is not None
                 self._signatures[name] = signature
                 if self._snapshots is not None and not in_place:
                     found = source.snapshot(found, self._snapshots / name)
@@ -79,6 +101,7 @@ class Offers:
             except SourceError as error:
                 if self._problems.get(name) != str(error):
                     self._problems[name] = str(error)
+                    changed = True  # the reason is part of the offers
                     log.error(logs.line("recipe_unusable", recipe=name, why=str(error)))
                 if self.sources.pop(name, None) is not None:
                     changed = True

@@ -10,10 +10,11 @@ from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX
 from detctl_proto.outside_json import writable
 from detctl_proto.security.redaction import redact_command, redact_pairs, redact_text
-from detctl_proto.v1 import agents_pb2
+from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.catalog.catalog import Catalog
+from detctl_agent.catalog.offers import OfferNote
 from detctl_agent.source.source import Source
 from detctl_agent.state.run_folder import RunJson
 
@@ -50,8 +51,11 @@ def hello(
     catalog: Catalog,
     sources: Mapping[str, Source],
     manifest: Mapping[str, Any],
+    notes: Iterable[OfferNote] = (),
 ) -> agents_pb2.AgentMessage:
-    """The agent's introduction and its offers, without recipes whose folder cannot be read (those are not in `sources`)."""
+    """The agent's introduction and its offers, without recipes whose folder cannot be read (those are not in `sources`).
+
+    notes: why recipes are missing, or get copies of their folder."""
     return agents_pb2.AgentMessage(
         hello=agents_pb2.Hello(
             machine=machine,
@@ -80,6 +84,14 @@ def hello(
             manifest_json=_manifest_text(manifest),
             parallel_runs=parallel_runs,
             boot_id=boot_id,
+            notes=[
+                records_pb2.OfferNote(
+                    recipe=note.recipe,
+                    unusable=note.unusable,
+                    reason=writable(redact_text(note.reason))[:LINE_CHARS_MAX],
+                )
+                for note in notes
+            ],
         )
     )
 
@@ -112,7 +124,20 @@ def run_state(
             output_tail=output_tail,
             ranks=run.ranks,
             wall_s=run.wall_s,
+            failure=_failure(run.failure),
         )
+    )
+
+
+def _failure(found: Mapping[str, Any] | None) -> agents_pb2.RunFailure | None:
+    if found is None:
+        return None
+    texts = {
+        name: writable(redact_text(str(found[name])))
+        for name in ("signal", "module", "file", "original", "interpreter")
+    }
+    return agents_pb2.RunFailure(
+        kind=found["kind"], exit_code=found["exit_code"], tail=[writable(line) for line in found["tail"]], **texts
     )
 
 

@@ -115,6 +115,7 @@ class Service:
             self._offers.catalog,
             self._offers.sources,
             self._manifest,
+            self._offers.notes(),
         )
 
 

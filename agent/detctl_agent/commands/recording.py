@@ -116,7 +116,11 @@ class Recording:
         os.umask(umask)
         return Training(
             order=order,
-            plan=self._plan(order, argv, work, env, umask=0o077 if self._in_copy else umask),
+            plan=replace(
+                self._plan(order, argv, work, env, umask=0o077 if self._in_copy else umask),
+                interpreter=interpreter,
+                origin=cwd if self._in_copy else None,
+            ),
             interpreter=interpreter,
             places=self._paths,
             named_arguments=True,

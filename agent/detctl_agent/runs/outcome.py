@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_agent.errors import AgentError, DiskFullError
+from detctl_agent.runs.failure import Failure
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Outcome:
     torch: Mapping[str, Any] = field(default_factory=dict)
     read: tuple[str, ...] = ()  # variables that its own code was seen to read
     cost: Mapping[str, Any] = field(default_factory=dict)  # `share` and `budget` of the lowest rank's seal
+    failure: Failure | None = None  # why the training itself failed
 
 
 @dataclass

@@ -105,6 +105,8 @@ def _training(
             account=account,
             limits=None if start.inherit else admitted.limits,
             view=source.view,
+            interpreter=start.interpreter,
+            origin=source.origin if source.work != source.origin else None,
         ),
         interpreter=start.interpreter,
         places=places,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from detctl_proto.recordings.run_labels import RunLabel, variation_text
 from detctl_proto.security.redaction import redact_pairs
@@ -44,4 +45,5 @@ def note_end(run: RunJson, outcome: Outcome) -> None:
     run.end, run.exit_code, run.message = outcome.end, outcome.exit_code, outcome.message
     run.ranks, run.ranks_elsewhere = outcome.ranks, outcome.ranks_elsewhere
     run.records, run.last_step = outcome.records, outcome.last_step
+    run.failure = None if outcome.failure is None else asdict(outcome.failure)
     run.spool_records, run.spool_bytes = outcome.spool_records, outcome.spool_bytes

@@ -21,6 +21,7 @@ from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.process import Launched
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
+from detctl_agent.runs.failure import Ended, Failure, failure_of
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.outcome import Outcome, Progress
 from detctl_agent.sidecar.attached import Attached
@@ -338,4 +339,22 @@ class Runner:
             torch=self._ranks.facts,
             read=self._ranks.variables_read,
             cost=self._ranks.cost,
+            failure=self._failure(exit_code),
+        )
+
+    def _failure(self, exit_code: int) -> Failure | None:
+        plan = self._plan
+        return failure_of(
+            Ended(
+                end=self._end,
+                exit_code=exit_code,
+                stdout=self._folder.output_of("stdout"),
+                stderr=self._folder.output_of("stderr"),
+                killed_for_memory=bool(self._cgroup and self._cgroup.memory_kills),
+                seen=self._ranks.count > 0,
+                complete=bool(self._ranks.over),
+                cwd=plan.cwd,
+                origin=plan.origin,
+                interpreter=plan.interpreter,
+            )
         )

@@ -64,6 +64,11 @@ class Overlays:
         """Whether a run can have a private view of this folder. Logs once why not."""
         return self._answer(folder)[0] is not None
 
+    def why_not(self, folder: Path) -> str:
+        """Why no run can have a private view of this folder; empty if it can, or if nobody has tried yet."""
+        found = self._tried.get(Path(os.path.realpath(folder)))
+        return found[1] if found is not None else ""
+
     def view(self, folder: Path, run: str, paths: Sequence[str] = ()) -> View | None:
         """The view for one run, with its empty scratch folder; None if the folder cannot be covered.
 

@@ -28,7 +28,9 @@ imports the folder under another run id replaces run_id and attempt in each mess
      "started_unix_s": 0.0, "ended_unix_s": null | 0.0, "wall_s": 0.0,
      "end": "" | "exit" | "window" | "stop" | "timeout" | "lost" | "cancelled" | "output-limit" | "disk-full",
      "exit_code": 0, "message": "one line", "ranks": 1, "ranks_elsewhere": 0, "records": 123, "last_step": 31 | null,
-     "spool_records": 40, "spool_bytes": 12345, "noted": false}
+     "spool_records": 40, "spool_bytes": 12345, "noted": false,
+     "failure": null | {"kind": "missing-module", "exit_code": 1, "signal": "", "module": "einops", "file": "", "original": "",
+                        "interpreter": "/…/python", "tail": ["…"]}}
 
 exit_code is negative if a signal ended the training, 127 if it never started. spool_records and spool_bytes are those of an
 ended run: a shorter log has lost data.
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 OUTPUT_TAIL_BYTES = OUTPUT_TAIL_CHARS_MAX - 1024  # leaves room for headings
+OUTPUT_OF_BYTES = 16 * 1024
 KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run whose end was noted
 
 
@@ -99,6 +102,7 @@ class RunJson:
     spool_records: int = 0
     spool_bytes: int = 0
     noted: bool = False
+    failure: dict[str, Any] | None = None  # why the training failed: the fields of runs/failure.py
     schema: str = RUN_SCHEMA
 
 
@@ -214,6 +218,10 @@ class RunFolder:
             if text:
                 parts.append(f"--- {path.name} ---\n{text}")
         return redact_output("\n".join(parts))
+
+    def output_of(self, name: str) -> str:
+        """The last 16 KiB of `stdout` or `stderr` for display, without credentials."""
+        return redact_output(_tail(self.root / name, OUTPUT_OF_BYTES))
 
     def clean_private(self) -> None:
         """Removes the staged probe and the training's private folders; for a folder that a user keeps."""

@@ -68,13 +68,12 @@ def finish(
     audit_id: str,
     wait_s: float,
     form: Form,
-    if_unverified: list[str] | None = None,
     quiet: bool = False,
     explain: str | None = "",
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
-    if_unverified: hints for an unverified outcome. explain: the command that confirms causes, if it is not
+    explain: the command that confirms causes, if it is not
     `detctl explain`; None if no command can.
     """
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
@@ -82,6 +81,4 @@ def finish(
     explained = verdict.get("explained") or verdict.get("experiments")
     if explain is not None and verdict.get("outcome") == "different" and not explained:
         steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms the causes by experiment)")
-    if verdict.get("outcome") == "unverified":
-        steps += if_unverified or []
     return report_verdict(verdict, form, steps)

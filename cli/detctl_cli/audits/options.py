@@ -46,6 +46,11 @@ class WhatToRun:
         show_default=True,
         help="Number of runs of each configuration on each machine.",
     )
+    keep_going: bool = option(
+        "--keep-going",
+        is_flag=True,
+        help="Start the remaining runs although one has failed. Without this option, the first failure stops the audit.",
+    )
     dry_run: bool = option("--dry-run", is_flag=True, help="List the runs that the audit would start, and start none.")
 
 

@@ -33,6 +33,8 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         self_test=options.experiments.self_test,
         join_only=options.joining.join_only,
         joiners=options.joining.joiners,
+        # Users start joined runs themselves, so a failure of one does not take away the runs of the others.
+        stop_on_failure=not options.runs.keep_going and not options.joining.join_only,
     )
 
 

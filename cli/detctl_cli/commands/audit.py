@@ -139,12 +139,14 @@ def _audit_command(
     from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
+    from detctl_cli.local.command_check import check_command
     from detctl_cli.local.session import local_machine
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
 
     if (config := settings().config()).coordinator is not None:
         note(f"the command runs on this machine; the coordinator of {config.source} ({config.coordinator}) is not used")
     request_of(options, "checked", ["before-anything-starts"])
+    check_command(typed, Path.cwd())
     variation = options.variation
     single = options.runs.twins * variation.configurations() == 1
     in_copy = local.copy or (not local.in_place and not single)
@@ -154,13 +156,11 @@ def _audit_command(
         if options.runs.dry_run:
             return _show_plan(coordinator, request, output.as_json)
         audit_id = start(coordinator, request).audit_id
-        hint = "each run had its own copy of this folder, without files that git ignores; --in-place runs in the folder"
         return finish(
             coordinator,
             audit_id,
             WAIT_S,
             output.form(),
-            if_unverified=[hint] if in_copy else [],
             quiet=stderr_is_a_file_in(Path.cwd()),
             explain="detctl audit --explain -- …",
         )

@@ -23,6 +23,7 @@ from detctl_cli.commands.options import (
 )
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.local.command_check import check_command
 from detctl_cli.local.places import refuse_full
 from detctl_cli.option_groups import option, option_groups
 
@@ -111,6 +112,8 @@ def command(options: RecordOptions, output: Output) -> Exit:
     """
     typed = command_after_dashes() or []
     _check_fits(options, typed)
+    if typed:
+        check_command(typed, Path.cwd())
     refuse_full(options.training.folder)
     run = _join if options.joined.audit_id else _record
     return run(options, typed, output.as_json)
@@ -141,6 +144,7 @@ def _check_fits(options: RecordOptions, typed: list[str]) -> None:
 def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
     from detctl_proto.security.redaction import redact_command, redact_document
 
+    from detctl_cli.output.failure_sentences import advice, what_happened
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.capture import CaptureOptions, capture
 
@@ -157,6 +161,8 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
             raise
         return Exit.INTERRUPTED  # the recorder has already reported this, and what it kept
     captured = result.exit_code is Exit.IDENTICAL
+    if isinstance(failure := result.run.get("failure"), dict):
+        note(f"{what_happened(failure)}. {advice(failure)}")
     if as_json and result.run:
         document = {"folder": str(folder), "captured": captured, "because": result.because, "run": result.run}
         write_json(redact_document({"schema": "detctl.recording/v1", **document}))

@@ -15,6 +15,7 @@ from detctl_proto.security.redaction import MARK
 from detctl_cli.commands.options import DashCommand, TerminalOutput, command_after_dashes
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.local.command_check import check_command
 from detctl_cli.local.places import refuse_full
 from detctl_cli.option_groups import option, option_groups
 
@@ -149,6 +150,7 @@ def _check_command(recording: Recording) -> None:
     if missing is not None:
         where = f"{recording.folder}: its script {missing} is not in this folder"
         raise CliError("not-found", where, "run detctl zoom in the folder in which it was recorded")
+    check_command(typed, Path.cwd())
 
 
 def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:

@@ -31,6 +31,11 @@ def write_machines(rows: Rows, out: Console) -> None:
         "agent": text("version"),
     }
     write_table(rows, columns, out, if_empty="no machine has connected yet: start detctl-agent on one")
+    for row in rows:
+        for note in row.get("notes") or []:
+            what = "cannot run recipe" if note["unusable"] else "copies the folder for each run of recipe"
+            line = f"{row['name']} {what} {note['recipe']}: {note['reason']}"
+            out.print(clean(line), soft_wrap=True)
 
 
 def write_runs(rows: Rows, out: Console) -> None:

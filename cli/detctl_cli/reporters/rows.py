@@ -27,6 +27,7 @@ def machine_row(info: MachineInfo) -> Row:
         "recipes": list(info.recipes),
         "environments": list(info.environments),
         "version": info.version,
+        "notes": [{"recipe": note.recipe, "unusable": note.unusable, "reason": note.reason} for note in info.notes],
         "manifest": manifest,
     }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from detctl_cli.output.clean import clean
+from detctl_cli.output.failure_sentences import advice, what_happened
 from detctl_cli.output.times import count
 from detctl_cli.reporters.differing_facts import differing_facts
 from detctl_cli.reporters.run_names import group_names, groups_sentence, short_names
@@ -57,6 +58,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     labels = [label for group in verdict.get("groups") or [] for label in group]
     names = short_names(labels)
     yield from _group_rows(verdict)
+    yield from _failure_rows(verdict.get("failures") or [])
     if verdict.get("outcome") == "identical" and (text := differing_facts(verdict.get("environment") or {})):
         yield "despite different", text
     for emulated in verdict.get("emulated") or []:
@@ -128,6 +130,23 @@ def _group_rows(verdict: Mapping[str, Any]) -> Iterator[Row]:
         parts.append(" ≠ ".join(names[group[0]] for group in groups if group))
     sentence = groups_sentence(groups, partial=verdict.get("outcome") == "unverified")
     yield "runs", "   ".join(parts) + (f"     {sentence}" if sentence else "")
+
+
+def _failure_rows(failures: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+    """Yields (label, text) for failed runs. Output and advice appear once for all runs that failed alike."""
+    labels = [clean(failure.get("run")) for failure in failures]
+    names = short_names(labels) if len(labels) > 1 else {label: label.rpartition("/")[2] for label in labels}
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for failure in failures:
+        key = tuple(clean(failure.get(name) or "") for name in ("kind", "exit_code", "module", "file"))
+        groups.setdefault(key, []).append(failure)
+    for alike in groups.values():
+        first = alike[0]
+        runs = ", ".join(names[clean(failure.get("run"))] for failure in alike)
+        yield "failed", f"{runs}: {what_happened(first)}"
+        for number, line in enumerate(first.get("tail") or []):
+            yield "its last output" if number == 0 else "", clean(line)
+        yield "advice", advice(first)
 
 
 def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: bool) -> Iterator[Row]:
@@ -212,7 +231,13 @@ def _flat(item: Mapping[str, Any]) -> str:
 
 
 def _label_style(label: str) -> str:
-    return {"fix": "bold", "EMULATED": "bold magenta", "unverified because": "yellow"}.get(label, "dim")
+    return {
+        "fix": "bold",
+        "EMULATED": "bold magenta",
+        "unverified because": "yellow",
+        "failed": "red",
+        "advice": "bold",
+    }.get(label, "dim")
 
 
 def _wrapped(text: str, width: int, *, wrap: bool) -> list[str]:

@@ -41,6 +41,7 @@ class AuditRequest:
     self_test: bool = False  # test the audit itself
     join_only: bool = False  # users train its runs in their own allocations
     joiners: tuple[str, ...] = ()  # names of callers who may join runs, besides the owner
+    stop_on_failure: bool = False  # the first run that fails cancels the others
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Audit:
     verdict_json: str = ""
     message: str = ""
     trying: str = ""  # what the experiments in progress are for
+    stopped_by: str = ""  # id of the failed run that stopped the audit
     owner: str = ""  # name of the caller who started it and whose quota it uses; empty in older documents
 
     def runs_for(self, purpose: Purpose) -> list[RunRecord]:

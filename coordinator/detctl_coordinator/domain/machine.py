@@ -28,6 +28,15 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class OfferNote:
+    """What a user of a recipe should know. `unusable`: the machine does not offer it; otherwise each run gets a copy of its folder."""
+
+    recipe: str
+    unusable: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Working:
     """One active run of the agent."""
 
@@ -52,3 +61,4 @@ class Machine:
     connected: bool = True  # as last reported; the lease decides whether it still holds
     beat: str = ""  # changes with each heartbeat
     last_seen_unix_s: Finite = 0.0
+    notes: tuple[OfferNote, ...] = ()

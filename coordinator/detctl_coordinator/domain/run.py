@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from detctl_proto.levels import DEFAULT_LEVEL
+from detctl_proto.recordings.run_failures import FailureKind
 from detctl_proto.recordings.run_labels import variation_text
 
 from detctl_coordinator.domain.widths import I32, U32, U64, Finite
@@ -77,6 +78,21 @@ class RunSpec:
 
 
 @dataclass(frozen=True)
+class RunFailure:
+    """Why the training itself failed. signal: the name of the signal that ended it. original: where a missing file lies in the folder
+    that the run's folder was a copy of. tail: the last lines of its own output."""
+
+    kind: FailureKind
+    exit_code: I32 = 0
+    signal: str = ""
+    module: str = ""
+    file: str = ""
+    original: str = ""
+    interpreter: str = ""
+    tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunOutcome:
     """How an attempt ended: `end` is exit, window, stop, timeout, lost, cancelled, output-limit, disk-full, refused."""
 
@@ -86,6 +102,7 @@ class RunOutcome:
     output_tail: str = ""
     ranks: U32 = 0
     wall_s: Finite = 0.0
+    failure: RunFailure | None = None  # None: it did not fail, or its agent does not report why
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 import sys
 from typing import Any, Literal
 
+from detctl_proto.recordings.run_failures import FailureKind
 from detctl_proto.security.redaction import redact_document
 from detctl_proto.verdict_words import EXIT_CODES, KindWord, OriginWord, OutcomeWord, StageWord
 from pydantic import BaseModel, ConfigDict, Field
@@ -144,6 +145,21 @@ class CheapestFix(_Part):
     words: str
 
 
+class Failure(_Part):
+    """Why the training of a run failed. `signal`: the name of the signal that ended it. `original`: where a missing file lies in the
+    folder of which the run got a copy. `tail`: the last lines of its own output."""
+
+    run: str
+    kind: FailureKind
+    exit_code: int = 0
+    signal: str = ""
+    module: str = ""
+    file: str = ""
+    original: str = ""
+    interpreter: str = ""
+    tail: list[str] = Field(default_factory=list)
+
+
 class Verdict(_Part):
     """The verdict on the runs of an audit, or on two runs. `summary`: the verdict as plain lines for people, without markup."""
 
@@ -160,6 +176,8 @@ class Verdict(_Part):
     benign: list[Benign] = Field(default_factory=list)
     machines: dict[str, Machine] = Field(default_factory=dict)
     unverified_because: list[str] = Field(default_factory=list)
+    failures: list[Failure] = Field(default_factory=list)
+    stopped_by: str = ""  # label of the failed run that stopped the audit; the other runs were cancelled
     coverage: Coverage = Field(default_factory=Coverage)
     emulated: list[Emulated] = Field(default_factory=list)
     explained: bool = False  # whether experiments were requested and have finished

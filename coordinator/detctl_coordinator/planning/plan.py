@@ -92,7 +92,8 @@ def plan_runs(
                     budget_share=request.budget_share,
                 )
             )
-    return Planned(tuple(specs), tuple(_warnings(request, recipes, set(connected), fixed)))
+    warnings = (*_copies(request, chosen), *_warnings(request, recipes, set(connected), fixed))
+    return Planned(tuple(specs), warnings)
 
 
 def _check_shape(request: AuditRequest) -> None:
@@ -140,6 +141,11 @@ def _machine(name: str, machines: Mapping[str, Machine]) -> Machine:
 
 def _recipe(name: str, machine: Machine) -> Recipe:
     if name not in machine.recipes:
+        for note in machine.notes:
+            if note.unusable and note.recipe == name:
+                raise RefusedCallError(
+                    Code.NOT_FOUND, f"machine {machine.name} cannot run recipe {limits.clean(name)!r}: {note.reason}"
+                )
         where = f"the catalog of machine {machine.name} has no recipe {limits.clean(name)!r}"
         raise RefusedCallError(Code.NOT_FOUND, where + did_you_mean(name, machine.recipes))
     return machine.recipes[name]
@@ -171,6 +177,16 @@ def _no_name_twice(changes: Sequence[Change]) -> None:
         if key in seen:
             raise RefusedCallError(Code.INVALID_ARGUMENT, f"--set and --vary name {change.typed} twice")
         seen[key] = change.typed
+
+
+def _copies(request: AuditRequest, machines: Iterable[Machine]) -> Iterable[str]:
+    for machine in machines:
+        for note in machine.notes:
+            if note.recipe == request.recipe and not note.unusable:
+                yield (
+                    f"each run on {machine.name} starts in a copy of its folder, because no private view of the folder "
+                    f"is possible: {note.reason}"
+                )
 
 
 def _warnings(

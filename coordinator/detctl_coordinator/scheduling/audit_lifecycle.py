@@ -45,6 +45,8 @@ from detctl_coordinator.domain.run import RunOutcome, RunRecord, RunSpec, RunSta
 
 # A machine that lost a run three times will probably lose it again, so the run fails instead of wasting GPU hours.
 ATTEMPTS_MAX = 3
+# Ends that a twin would most likely share.
+FAILING_ENDS = ("timeout", "output-limit", "disk-full", "refused")
 
 
 def plan(audit_id: str, request: AuditRequest, specs: Iterable[RunSpec], now_unix_s: float, owner: str = "") -> Audit:
@@ -90,6 +92,8 @@ def apply(audit: Audit, event: Event) -> Audit:
         if run is None or run.state.over or run.attempt != event.attempt or run.state is RunState.WAITING:
             return audit
         changed = _with(audit, {event.run_id: _run_event(run, event)})
+    if changed is not audit:
+        changed = _stopped(changed)
     return audit if changed is audit else _settled(changed)
 
 
@@ -287,6 +291,30 @@ def _explain(audit: Audit, event: Explain) -> Audit:
     }
     state = AuditState.RUNNING if again else AuditState.COMPARING
     return replace(audit, request=request, runs={**audit.runs, **again}, state=state, message="testing causes")
+
+
+def _stopped(audit: Audit) -> Audit:
+    """Returns the audit with all other runs cancelled, if it stops on failure and a run has just failed."""
+    if not audit.request.stop_on_failure or audit.stopped_by:
+        return audit
+    failed = next((run for run in audit.runs_for("") if has_failed(run)), None)
+    if failed is None:
+        return audit
+    reason = f"{failed.spec.label} failed"
+    ended = {
+        run.spec.run_id: replace(
+            run, state=RunState.CANCELLED, outcome=RunOutcome(end="cancelled", message=reason), message=reason
+        )
+        for run in audit.runs.values()
+        if not run.state.over and run.outcome is None
+    }
+    return replace(_with(audit, ended), stopped_by=failed.spec.run_id)
+
+
+def has_failed(run: RunRecord) -> bool:
+    """Returns whether the training itself failed or was refused. A run that its machine lost did not fail."""
+    outcome = run.outcome
+    return outcome is not None and (outcome.failure is not None or outcome.end in FAILING_ENDS)
 
 
 def _cancel(audit: Audit, event: Cancel) -> Audit:

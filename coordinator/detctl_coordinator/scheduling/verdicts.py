@@ -122,7 +122,7 @@ def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> Ju
     specs = [run.spec for run in runs]
     ends = [spec.step_to for spec in specs if spec.step_to is not None]
     whole = audit is not None and len(runs) == len(audit.runs_for(""))
-    return JudgeRequest(
+    request = JudgeRequest(
         audit_id=audit.audit_id if audit else "",
         recipe=", ".join(dict.fromkeys(spec.recipe for spec in specs)),
         readers=tuple(StoredRun(store, spec.run_id) for spec in specs),
@@ -132,6 +132,22 @@ def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> Ju
         damaged=frozenset(run.spec.run_id for run in runs if _is_damaged(store, run)),
         twins=audit.request.twins if audit and whole else 0,
         planned=tuple(spec.label for spec in specs) if whole else (),
+    )
+    return _of_stopped(request, audit) if audit is not None and whole and audit.stopped_by else request
+
+
+def _of_stopped(request: JudgeRequest, audit: Audit) -> JudgeRequest:
+    """Returns the request without the runs that were cancelled after one failed: a single reason stands for all of them."""
+    left = {run_id for run_id, run in audit.runs.items() if run.state is RunState.CANCELLED}
+    readers = tuple(reader for reader in request.readers if reader.run.spec.run_id not in left)
+    return replace(
+        request,
+        readers=readers,
+        machines=tuple(dict.fromkeys(reader.run.spec.arm.machine for reader in readers)),
+        twins=0,
+        planned=(),
+        stopped_by=audit.stopped_by,
+        not_run=len(request.readers) - len(readers),
     )
 
 

@@ -22,7 +22,7 @@ from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.fingerprint import Seal
 from detctl_coordinator.domain.identity import Token
 from detctl_coordinator.domain.machine import Machine
-from detctl_coordinator.domain.run import Arm, RunRecord
+from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord
 from detctl_coordinator.domain.widths import Finite
 from detctl_coordinator.storage.store import DocumentError, NamedRows, RejectedDataError, Rows, Unreadable
 
@@ -31,6 +31,9 @@ SEAL_SCHEMA = "detctl.seal/v1"
 
 # A stored document contains the documents of messages some levels deep.
 STORED_DEPTH_MAX = DEPTH_MAX + 16
+
+# Fields that version 1 got later. They are written if they are set, so that a document of before is written again as it was.
+_LATER = frozenset({"failure", "notes", "stop_on_failure", "stopped_by"})
 
 _SCALARS = (str, int, float)  # most values, and enums that JSON can write
 
@@ -71,7 +74,12 @@ def run_to_json(run: RunRecord) -> Json:
     spec: Json = {}
     for name, value in _fields(run.spec).items():
         spec |= _fields(value) if isinstance(value, Arm) else {name: value}
-    return {**_fields(run), "spec": spec, "outcome": None if run.outcome is None else _fields(run.outcome)}
+    return {**_fields(run), "spec": spec, "outcome": None if run.outcome is None else _outcome(run.outcome)}
+
+
+def _outcome(outcome: RunOutcome) -> Json:
+    document = _fields(outcome)
+    return document if outcome.failure is None else {**document, "failure": _fields(outcome.failure)}
 
 
 def seal_to_json(seal: Seal) -> Json:
@@ -89,7 +97,9 @@ def seal_from_json(document: Mapping[str, Any]) -> Seal:
 def machine_to_json(machine: Machine) -> Json:
     """Returns the document of a machine."""
     recipes = [_fields(recipe) for recipe in machine.recipes.values()]
-    return {**_fields(machine), "recipes": recipes, "working": [list(vars(w).values()) for w in machine.working]}
+    working = [list(vars(w).values()) for w in machine.working]
+    document = {**_fields(machine), "recipes": recipes, "working": working}
+    return {**document, "notes": [_fields(note) for note in machine.notes]} if machine.notes else document
 
 
 def machine_from_json(document: Mapping[str, Any]) -> Machine:
@@ -185,7 +195,7 @@ def unreadable_entry(number: int, why: str) -> LogEntry:
 
 def _fields(record: object) -> Json:
     """Returns the fields of a dataclass with lists for tuples. Nested dataclasses are left to the caller."""
-    return {name: _plain(value) for name, value in vars(record).items()}
+    return {name: _plain(value) for name, value in vars(record).items() if value or name not in _LATER}
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ from detctl_proto.outside_json import dump
 from detctl_proto.security.redaction import redact_text
 from detctl_proto.syntax.windows import DEFAULT_STEPS
 from detctl_proto.v1 import audits_pb2 as pb
+from detctl_proto.v1 import records_pb2
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
@@ -57,6 +58,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         self_test=request.self_test,
         join_only=request.join_only,
         joiners=tuple(identifier(name, "joiner") for name in request.joiners),
+        stop_on_failure=request.stop_on_failure,
     )
 
 
@@ -168,4 +170,8 @@ def machine_to_proto(machine: Machine, connected: bool) -> pb.MachineInfo:
         environments=sorted(machine.environments),
         manifest_json=dump(machine.manifest, f"the manifest of {machine.name}"),
         version=machine.version,
+        notes=[
+            records_pb2.OfferNote(recipe=note.recipe, unusable=note.unusable, reason=note.reason)
+            for note in machine.notes
+        ],
     )

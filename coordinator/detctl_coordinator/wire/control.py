@@ -7,6 +7,8 @@ from typing import Any
 
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX, OUTPUT_TAIL_CHARS_MAX, PARALLEL_RUNS_MAX
 from detctl_proto.recordings.run_documents import RUN_ENDS
+from detctl_proto.recordings.run_failures import FAILURE_KINDS, TAIL_LINES_MAX
+from detctl_proto.syntax.clean_text import clean_text
 from detctl_proto.syntax.names import BOOT_ID, PARAMETER_NAME
 from detctl_proto.v1 import agents_pb2 as pb
 
@@ -19,8 +21,8 @@ from detctl_coordinator.domain.lifecycle_events import (
     RunRefused,
     RunRunning,
 )
-from detctl_coordinator.domain.machine import Machine, Recipe, Working
-from detctl_coordinator.domain.run import RunOutcome
+from detctl_coordinator.domain.machine import Machine, OfferNote, Recipe, Working
+from detctl_coordinator.domain.run import RunFailure, RunOutcome
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.wire.checks import at_most, identifier, in_form, recorded_facts
 from detctl_coordinator.wire.schemas import Manifest
@@ -35,6 +37,7 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
         raise RefusedCallError(Code.INVALID_ARGUMENT, f"machine {name}: its Hello has no valid boot id")
     at_most(len(hello.recipes), limits.RECIPES_MAX, f"recipes in the catalog of {name}")
     at_most(len(hello.environments), limits.RECIPES_MAX, f"environments in the catalog of {name}")
+    at_most(len(hello.notes), limits.RECIPES_MAX, f"notes of {name}")
     environments: dict[str, Mapping[str, str]] = {}
     for offer in hello.environments:
         environments[identifier(offer.name, "environment")] = _texts(offer.emulate, f"environment {offer.name}")
@@ -46,6 +49,10 @@ def machine_from_hello(hello: pb.Hello) -> Machine:
         environments=environments,
         manifest=manifest_of(hello.manifest_json, f"the manifest of {name}"),
         parallel_runs=min(max(1, hello.parallel_runs), PARALLEL_RUNS_MAX),
+        notes=tuple(
+            OfferNote(identifier(note.recipe, "recipe"), note.unusable, limits.clean(note.reason))
+            for note in hello.notes
+        ),
     )
 
 
@@ -91,6 +98,21 @@ def outcome_of(state: pb.RunState) -> RunOutcome:
         output_tail=state.output_tail[-OUTPUT_TAIL_CHARS_MAX:],
         ranks=state.ranks,
         wall_s=state.wall_s,
+        failure=failure_of(state.failure) if state.HasField("failure") else None,
+    )
+
+
+def failure_of(found: pb.RunFailure) -> RunFailure:
+    """Returns why a training failed. A word of a newer agent becomes `exit`."""
+    return RunFailure(
+        kind=next((kind for kind in FAILURE_KINDS if kind == found.kind), "exit"),
+        exit_code=found.exit_code,
+        signal=limits.clean(found.signal, 32),
+        module=limits.clean(found.module, 200),
+        file=limits.clean(found.file),
+        original=limits.clean(found.original),
+        interpreter=limits.clean(found.interpreter),
+        tail=tuple(clean_text(line).rstrip()[:LINE_CHARS_MAX] for line in found.tail[:TAIL_LINES_MAX]),
     )
 
 

@@ -61,7 +61,7 @@ class CoordinatorMessage(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., assignment: _Optional[_Union[Assignment, _Mapping]] = ..., stop_run: _Optional[_Union[StopRun, _Mapping]] = ..., run_state_noted: _Optional[_Union[RunStateNoted, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("machine", "version", "recipes", "environments", "manifest_json", "parallel_runs", "boot_id")
+    __slots__ = ("machine", "version", "recipes", "environments", "manifest_json", "parallel_runs", "boot_id", "notes")
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RECIPES_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class Hello(_message.Message):
     MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
     PARALLEL_RUNS_FIELD_NUMBER: _ClassVar[int]
     BOOT_ID_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     machine: str
     version: str
     recipes: _containers.RepeatedCompositeFieldContainer[RecipeOffer]
@@ -76,7 +77,8 @@ class Hello(_message.Message):
     manifest_json: str
     parallel_runs: int
     boot_id: str
-    def __init__(self, machine: _Optional[str] = ..., version: _Optional[str] = ..., recipes: _Optional[_Iterable[_Union[RecipeOffer, _Mapping]]] = ..., environments: _Optional[_Iterable[_Union[EnvironmentOffer, _Mapping]]] = ..., manifest_json: _Optional[str] = ..., parallel_runs: _Optional[int] = ..., boot_id: _Optional[str] = ...) -> None: ...
+    notes: _containers.RepeatedCompositeFieldContainer[_records_pb2.OfferNote]
+    def __init__(self, machine: _Optional[str] = ..., version: _Optional[str] = ..., recipes: _Optional[_Iterable[_Union[RecipeOffer, _Mapping]]] = ..., environments: _Optional[_Iterable[_Union[EnvironmentOffer, _Mapping]]] = ..., manifest_json: _Optional[str] = ..., parallel_runs: _Optional[int] = ..., boot_id: _Optional[str] = ..., notes: _Optional[_Iterable[_Union[_records_pb2.OfferNote, _Mapping]]] = ...) -> None: ...
 
 class RecipeOffer(_message.Message):
     __slots__ = ("name", "source_digest", "parameters", "paths", "patterns", "git_commit", "command", "timeout_s")
@@ -146,7 +148,7 @@ class RunProgress(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., records: _Optional[int] = ...) -> None: ...
 
 class RunState(_message.Message):
-    __slots__ = ("run_id", "attempt", "phase", "manifest_json", "exit_code", "end", "message", "output_tail", "ranks", "wall_s")
+    __slots__ = ("run_id", "attempt", "phase", "manifest_json", "exit_code", "end", "message", "output_tail", "ranks", "wall_s", "failure")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -157,6 +159,7 @@ class RunState(_message.Message):
     OUTPUT_TAIL_FIELD_NUMBER: _ClassVar[int]
     RANKS_FIELD_NUMBER: _ClassVar[int]
     WALL_S_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     phase: RunPhase
@@ -167,7 +170,28 @@ class RunState(_message.Message):
     output_tail: str
     ranks: int
     wall_s: float
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[_Union[RunPhase, str]] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., output_tail: _Optional[str] = ..., ranks: _Optional[int] = ..., wall_s: _Optional[float] = ...) -> None: ...
+    failure: RunFailure
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[_Union[RunPhase, str]] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., output_tail: _Optional[str] = ..., ranks: _Optional[int] = ..., wall_s: _Optional[float] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ...) -> None: ...
+
+class RunFailure(_message.Message):
+    __slots__ = ("kind", "exit_code", "signal", "module", "file", "original", "interpreter", "tail")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
+    SIGNAL_FIELD_NUMBER: _ClassVar[int]
+    MODULE_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    ORIGINAL_FIELD_NUMBER: _ClassVar[int]
+    INTERPRETER_FIELD_NUMBER: _ClassVar[int]
+    TAIL_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    exit_code: int
+    signal: str
+    module: str
+    file: str
+    original: str
+    interpreter: str
+    tail: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, kind: _Optional[str] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., module: _Optional[str] = ..., file: _Optional[str] = ..., original: _Optional[str] = ..., interpreter: _Optional[str] = ..., tail: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RunStateNoted(_message.Message):
     __slots__ = ("run_id", "attempt", "phase")

@@ -60,8 +60,8 @@ class AgentsServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Control(self, request_iterator, context):
-        """Control: the agent says who it is and how its runs fare; the coordinator says what to run and when to stop.
-        Every message may be repeated: each names the run and the attempt it speaks of.
+        """Control: the agent reports what it offers and how its runs progress; the coordinator sends what to run and when to stop.
+        Every message may be repeated: each names its run and attempt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -75,7 +75,7 @@ class AgentsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Content(self, request, context):
-        """What a run kept for a transplant, for the machine that was told to take it.
+        """The values that a run kept for a transplant, for the machine that is to receive them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

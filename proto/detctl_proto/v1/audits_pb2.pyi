@@ -1,3 +1,4 @@
+from detctl_proto.v1 import records_pb2 as _records_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -24,7 +25,7 @@ class Variation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
-    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only", "joiners")
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only", "joiners", "stop_on_failure")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -43,6 +44,7 @@ class AuditRequest(_message.Message):
     SELF_TEST_FIELD_NUMBER: _ClassVar[int]
     JOIN_ONLY_FIELD_NUMBER: _ClassVar[int]
     JOINERS_FIELD_NUMBER: _ClassVar[int]
+    STOP_ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     machines: _containers.RepeatedScalarFieldContainer[str]
     environments: _containers.RepeatedScalarFieldContainer[str]
@@ -61,7 +63,8 @@ class AuditRequest(_message.Message):
     self_test: bool
     join_only: bool
     joiners: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ..., joiners: _Optional[_Iterable[str]] = ...) -> None: ...
+    stop_on_failure: bool
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ..., joiners: _Optional[_Iterable[str]] = ..., stop_on_failure: bool = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("audit_id", "budget_runs", "self_test")
@@ -162,7 +165,7 @@ class ListRequest(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., machine: _Optional[str] = ..., recipe: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
 
 class MachineInfo(_message.Message):
-    __slots__ = ("name", "connected", "last_seen_unix_s", "recipes", "environments", "manifest_json", "version")
+    __slots__ = ("name", "connected", "last_seen_unix_s", "recipes", "environments", "manifest_json", "version", "notes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CONNECTED_FIELD_NUMBER: _ClassVar[int]
     LAST_SEEN_UNIX_S_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +173,7 @@ class MachineInfo(_message.Message):
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_JSON_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     connected: bool
     last_seen_unix_s: float
@@ -177,7 +181,8 @@ class MachineInfo(_message.Message):
     environments: _containers.RepeatedScalarFieldContainer[str]
     manifest_json: str
     version: str
-    def __init__(self, name: _Optional[str] = ..., connected: bool = ..., last_seen_unix_s: _Optional[float] = ..., recipes: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., manifest_json: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+    notes: _containers.RepeatedCompositeFieldContainer[_records_pb2.OfferNote]
+    def __init__(self, name: _Optional[str] = ..., connected: bool = ..., last_seen_unix_s: _Optional[float] = ..., recipes: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., manifest_json: _Optional[str] = ..., version: _Optional[str] = ..., notes: _Optional[_Iterable[_Union[_records_pb2.OfferNote, _Mapping]]] = ...) -> None: ...
 
 class MachineList(_message.Message):
     __slots__ = ("machines",)

@@ -44,6 +44,16 @@ STAGE_ARTIFACT: Stage
 PHASE_TRAIN: Phase
 PHASE_EVAL: Phase
 
+class OfferNote(_message.Message):
+    __slots__ = ("recipe", "unusable", "reason")
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    UNUSABLE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    recipe: str
+    unusable: bool
+    reason: str
+    def __init__(self, recipe: _Optional[str] = ..., unusable: bool = ..., reason: _Optional[str] = ...) -> None: ...
+
 class RecordColumns(_message.Message):
     __slots__ = ("names", "sequence_delta", "stage", "phase", "step_delta", "micro", "site", "occurrence", "dtype", "shape", "shapes", "digests", "order_blind_at", "order_blind", "rows_at", "rows_count", "rows", "sketch_at", "sketch", "evidence_at", "evidence")
     NAMES_FIELD_NUMBER: _ClassVar[int]

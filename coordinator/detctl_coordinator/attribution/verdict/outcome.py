@@ -43,6 +43,11 @@ def _reasons(case: Case) -> tuple[str, ...]:
         found += case.completeness[reader.run.spec.run_id].reasons
         if reader.run.spec.run_id in request.damaged and case.is_complete(reader):
             found.append(f"{case.label(reader)}: its stored data is damaged; run it again")
+    if request.stopped_by:
+        others = f"{request.not_run} other run{'s' * (request.not_run != 1)}"
+        found.append(
+            f"{case.labels[request.stopped_by]} failed, so the audit stopped without {others}; --keep-going runs all"
+        )
     present = {reader.run.spec.arm.machine for reader in request.readers}
     for machine in request.machines:
         if machine not in present:

@@ -22,6 +22,7 @@ from detctl_coordinator.domain.verdict import (
     Cause,
     Divergence,
     Emulated,
+    Failure,
     Machine,
     Verdict,
 )
@@ -45,6 +46,8 @@ def build_verdict(case: Case) -> Verdict:
         benign=_benign(case),
         machines=_machines(case),
         unverified_because=list(decision.unverified_because),
+        failures=_failures(case),
+        stopped_by=case.labels.get(case.request.stopped_by, ""),
         coverage=coverage_of(case),
         emulated=_emulated(case),
         notes=verdict_notes(case),
@@ -53,6 +56,15 @@ def build_verdict(case: Case) -> Verdict:
         expected=_expected(case) if different else [],
     )
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case, decision))})
+
+
+def _failures(case: Case) -> list[Failure]:
+    """Returns why trainings failed, each with its run."""
+    return [
+        Failure(run=case.label(reader), **{**vars(outcome.failure), "tail": list(outcome.failure.tail)})
+        for reader in case.request.readers
+        if (outcome := reader.run.outcome) is not None and outcome.failure is not None
+    ]
 
 
 def _labels(case: Case, groups: Groups) -> list[list[str]]:
