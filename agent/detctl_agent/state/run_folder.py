@@ -22,13 +22,16 @@ imports the folder under another run id replaces run_id and attempt in each mess
 
     {"schema": "detctl.run/v1", "run_id": "…", "attempt": 1, "audit_id": "",
      "label": "gpu1/default/base/twin-0", "machine": "gpu1", "environment": "default", "variation": "base", "twin": 0,
-     "recipe": "…", "command": ["python", "train.py"], "parameters": {…}, "variables": {…}, "interventions": {…},
+     "recipe": "…", "command": ["python", "train.py"], "folder": "/home/me/project", "parameters": {…}, "variables": {…},
+     "interventions": {…},
      "level": "module", "step_from": 0, "step_to": 32 | null, "budget_share": 0.0,
      "state": "preparing" | "running" | "ended",
      "started_unix_s": 0.0, "ended_unix_s": null | 0.0, "wall_s": 0.0,
      "end": "" | "exit" | "window" | "stop" | "timeout" | "lost" | "cancelled" | "output-limit" | "disk-full",
      "exit_code": 0, "message": "one line", "ranks": 1, "ranks_elsewhere": 0, "records": 123, "last_step": 31 | null,
      "spool_records": 40, "spool_bytes": 12345, "noted": false}
+
+folder is the working folder of `detctl record`, empty for runs of recipes.
 
 exit_code is negative if a signal ended the training, 127 if it never started. spool_records and spool_bytes are those of an
 ended run: a shorter log has lost data.
@@ -78,6 +81,7 @@ class RunJson:
     twin: int = 0
     recipe: str = ""
     command: list[str] = field(default_factory=list)
+    folder: str = ""  # in which the command was given
     parameters: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, str] = field(default_factory=dict)
