@@ -53,12 +53,12 @@ def confirm(
     verdict: dict[str, Any],
     confirmation: Confirmation,
     elapsed_s: float,
-    report: Callable[[dict[str, Any]], Exit],
+    report: Callable[..., Exit],
     follow: Callable[..., dict[str, Any]],
 ) -> Exit:
     """Reports the verdict, and again with the results of experiments if they finish in time. Returns the last one's exit code.
 
-    elapsed_s: how long the audit took up to this verdict. report: prints a verdict. follow: shows progress up to the next one.
+    elapsed_s: how long the audit took up to this verdict. report: prints a verdict; goes_on: experiments follow. follow: shows progress up to the next one.
     """
 
     def log(text: str) -> None:
@@ -68,7 +68,7 @@ def confirm(
     again = f"detctl explain {clean(audit_id)}"
     first = confirmation.first_verdict
     if first:
-        report(verdict)
+        report(verdict, goes_on=True)
 
     def stands(why: str) -> Exit:
         log(f"{why}; {'the verdict above stands' if first else 'the verdict stands'}; {again} continues")

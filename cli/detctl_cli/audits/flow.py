@@ -89,9 +89,9 @@ def finish(
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
     elapsed_s = time.monotonic() - started
 
-    def report(verdict: dict[str, Any]) -> Exit:
+    def report(verdict: dict[str, Any], *, goes_on: bool = False) -> Exit:
         steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
-        if explainable and is_unconfirmed(verdict):
+        if explainable and is_unconfirmed(verdict) and not goes_on:
             steps.append(f"detctl explain {audit_id}   (confirms the causes by experiment)")
         if verdict.get("outcome") == "unverified":
             steps += if_unverified or []

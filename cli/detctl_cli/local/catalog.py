@@ -130,7 +130,7 @@ def recipe_name(command: Sequence[str]) -> str:
 def catalog_toml(recipe: LocalRecipe) -> str:
     """Returns the catalog as TOML."""
     lines = [
-        "# Written by `detctl audit --`, and overwritten by the next one.",
+        "# Written by `detctl audit --`, and read by `detctl explain`.",
         f"[recipes.{_quoted(recipe.name)}]",
         f"command = [{', '.join(map(_quoted, recipe.command))}]",
         f"folder = {_quoted(str(recipe.folder))}",

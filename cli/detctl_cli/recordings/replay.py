@@ -14,6 +14,7 @@ from detctl_proto.security.redaction import MARK
 from detctl_proto.security.variable_rules import is_withheld
 
 from detctl_cli.recordings.folder import Recording
+from detctl_cli.recordings.labels import is_volatile
 
 # What the recorder itself sets for each run; their recorded values name folders that no longer exist.
 _OWN_PLACES = ("{run}", "{runtime}")
@@ -129,22 +130,22 @@ def _texts(section: object) -> dict[str, str]:
 def facts_that_differ(environment: object, labels: Mapping[str, str], pairs: Mapping[str, str]) -> list[FactNotSet]:
     """Returns the facts in which a replay differs from its recording; those in which the recordings differ come first.
 
-    environment: fact -> label -> value, from a verdict. labels: label -> folder of each recording. pairs: label of a recording ->
-    label of its replay.
+    environment: fact -> configuration (a label without its twin) -> value, from a verdict. labels: label -> folder of each
+    recording. pairs: label of a recording -> label of its replay.
     """
     if not isinstance(environment, Mapping):
         return []
     first: list[FactNotSet] = []
     rest: list[FactNotSet] = []
     for fact, values in environment.items():
-        if not isinstance(values, Mapping) or str(fact) in _ALWAYS_DIFFER:
+        variable = str(fact).removeprefix("variables.")
+        if not isinstance(values, Mapping) or fact in _ALWAYS_DIFFER or (variable != fact and is_volatile(variable)):
             continue
-        recorded = [values.get(label) for label in pairs]
+        value_of = {label: str(values.get(label.rpartition("/")[0]) or "") for label in (*pairs, *pairs.values())}
+        recorded = [value_of[label] for label in pairs]
         for label, replayed in pairs.items():
-            if values.get(label) != values.get(replayed):
-                row = FactNotSet(
-                    labels[label], str(fact), str(values.get(label) or ""), str(values.get(replayed) or "")
-                )
+            if value_of[label] != value_of[replayed]:
+                row = FactNotSet(labels[label], str(fact), value_of[label], value_of[replayed])
                 (first if len(set(recorded)) > 1 else rest).append(row)
     return first + rest
 

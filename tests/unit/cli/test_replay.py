@@ -69,11 +69,14 @@ def test_the_recorded_folder_interpreter_and_interventions_are_used(tmp_path):
 
 def test_facts_of_replays_that_differ_from_their_recordings():
     environment = {
-        "machine.kernel": {"m/a": "6", "m/b": "6", "m/a2": "7", "m/b2": "7"},
-        "variables.SEED": {"m/a": "1", "m/b": "2", "m/a2": "1", "m/b2": "1"},
-        "variables.TMPDIR": {"m/a": "1", "m/b": "2", "m/a2": "3", "m/b2": "3"},
+        "machine.kernel": {"m/a/base": "6", "m/b/base": "6", "m/c/base": "7"},
+        "variables.SEED": {"m/a/base": "1", "m/b/base": "2", "m/c/base": "1"},
+        "variables.TMPDIR": {"m/a/base": "1", "m/b/base": "2", "m/c/base": "3"},
+        "variables.SHLVL": {"m/a/base": "1", "m/b/base": "2", "m/c/base": "3"},
     }
-    found = facts_that_differ(environment, {"m/a": "one", "m/b": "two"}, {"m/a": "m/a2", "m/b": "m/b2"})
+    folders = {"m/a/base/twin-0": "one", "m/b/base/twin-0": "two"}
+    pairs = {"m/a/base/twin-0": "m/c/base/twin-0", "m/b/base/twin-0": "m/c/base/twin-1"}
+    found = facts_that_differ(environment, folders, pairs)
     assert found == [
         FactNotSet("two", "variables.SEED", "2", "1"),
         FactNotSet("one", "machine.kernel", "6", "7"),
