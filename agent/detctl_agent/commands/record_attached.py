@@ -45,6 +45,9 @@ class AttachedRecording(Recording):
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp, root=self._shared)
 
+    def _working_folder(self) -> str:
+        return ""
+
     def _training(self, runtime: RuntimeFolder) -> Training:
         """The training that the other container is about to start."""
         notify(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")

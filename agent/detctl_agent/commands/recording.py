@@ -156,7 +156,12 @@ class Recording:
 
     def _run_json(self, order: Order) -> RunJson:
         command = redact_command(self._command, self._key)
-        return replace(run_json(self._machine, order), command=command, started_unix_s=time.time())
+        folder = redact_text(self._working_folder())
+        return replace(run_json(self._machine, order), command=command, folder=folder, started_unix_s=time.time())
+
+    def _working_folder(self) -> str:
+        """In which `detctl zoom` repeats the command; empty if that is another container's."""
+        return str(Path.cwd())
 
     def _recipe(self, order: Order, paths: Sequence[str], found: source.Source | None) -> dict[str, Any]:
         return {

@@ -22,7 +22,8 @@ imports the folder under another run id replaces run_id and attempt in each mess
 
     {"schema": "detctl.run/v1", "run_id": "…", "attempt": 1, "audit_id": "",
      "label": "gpu1/default/base/twin-0", "machine": "gpu1", "environment": "default", "variation": "base", "twin": 0,
-     "recipe": "…", "command": ["python", "train.py"], "parameters": {…}, "variables": {…}, "interventions": {…},
+     "recipe": "…", "command": ["python", "train.py"], "folder": "/home/me/project", "parameters": {…}, "variables": {…},
+     "interventions": {…},
      "level": "module", "step_from": 0, "step_to": 32 | null, "budget_share": 0.0,
      "state": "preparing" | "running" | "ended",
      "started_unix_s": 0.0, "ended_unix_s": null | 0.0, "wall_s": 0.0,
@@ -31,6 +32,8 @@ imports the folder under another run id replaces run_id and attempt in each mess
      "spool_records": 40, "spool_bytes": 12345, "noted": false,
      "failure": null | {"kind": "missing-module", "exit_code": 1, "signal": "", "module": "einops", "file": "", "original": "",
                         "interpreter": "/…/python", "tail": ["…"]}}
+
+folder is the working folder of `detctl record`, empty for runs of recipes.
 
 exit_code is negative if a signal ended the training, 127 if it never started. spool_records and spool_bytes are those of an
 ended run: a shorter log has lost data.
@@ -81,6 +84,7 @@ class RunJson:
     twin: int = 0
     recipe: str = ""
     command: list[str] = field(default_factory=list)
+    folder: str = ""  # in which the command was given
     parameters: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
     interventions: dict[str, str] = field(default_factory=dict)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from detctl_proto.v1 import audits_pb2
 
+from detctl_cli.audits.confirm import Confirmation, confirm, is_unconfirmed
 from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.output.clean import clean
@@ -23,8 +25,13 @@ def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_
     return plan
 
 
-def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress) -> dict[str, object]:
-    """Shows progress until there is a verdict, and returns it. Ctrl-C and SIGTERM cancel the audit and are raised again."""
+def follow(
+    coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress, ending: str = "cancelling audit"
+) -> dict[str, object]:
+    """Shows progress until there is a verdict, and returns it. Ctrl-C and SIGTERM cancel the audit and are raised again.
+
+    ending: what is logged then, in front of the audit's id.
+    """
 
     def gone(why: str) -> None:
         problem = f"reports: {why}" if why else "does not answer"
@@ -39,7 +46,7 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
             for last in coordinator.watch(audit_id, wait_s, gone, back):
                 progress.update(last)
     except (KeyboardInterrupt, TerminatedError):
-        note(f"cancelling audit {clean(audit_id)}")
+        note(f"{ending} {clean(audit_id)}")
         try:
             coordinator.cancel(audit_id)
         except CliError as problem:
@@ -69,16 +76,24 @@ def finish(
     wait_s: float,
     form: Form,
     quiet: bool = False,
-    explain: str | None = "",
+    explainable: bool = True,
+    confirmation: Confirmation | None = None,
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
-    explain: the command that confirms causes, if it is not
-    `detctl explain`; None if no command can.
+    explainable: whether `detctl explain` can confirm causes. confirmation:
+    goes on with experiments if the verdict has causes that are only indicated.
     """
+    started = time.monotonic()
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
-    steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
-    explained = verdict.get("explained") or verdict.get("experiments")
-    if explain is not None and verdict.get("outcome") == "different" and not explained:
-        steps.append(f"{explain or f'detctl explain {audit_id}'}   (confirms the causes by experiment)")
-    return report_verdict(verdict, form, steps)
+    elapsed_s = time.monotonic() - started
+
+    def report(verdict: dict[str, Any], *, goes_on: bool = False) -> Exit:
+        steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
+        if explainable and is_unconfirmed(verdict) and not goes_on:
+            steps.append(f"detctl explain {audit_id}   (confirms the causes by experiment)")
+        return report_verdict(verdict, form, steps)
+
+    if not explainable or confirmation is None or not is_unconfirmed(verdict):
+        return report(verdict)
+    return confirm(coordinator, audit_id, wait_s, verdict, confirmation, elapsed_s, report, follow)

@@ -10,7 +10,9 @@ from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 from detctl_proto.limits import EXPERIMENTS_DEFAULT, RUNS_MAX, TWINS_DEFAULT, TWINS_MAX
 
 from detctl_cli.audits.option_values import assignment_of, names, share_of
+from detctl_cli.errors import UsageError
 from detctl_cli.option_groups import option
+from detctl_cli.output.times import seconds_of
 
 WAIT_S = 300
 
@@ -22,6 +24,15 @@ def split_names(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 def _share(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
     return share_of(value)
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None or value.strip() in ("0", "0s", "0m"):
+        return None if value is None else 0.0
+    try:
+        return seconds_of(value)
+    except ValueError as problem:
+        raise UsageError(f"--confirm-within: {problem}") from None
 
 
 @dataclass(frozen=True)
@@ -63,13 +74,15 @@ class Variation:
         "--set",
         metavar="NAME=V",
         multiple=True,
-        help="Set a parameter of the recipe, a variable (env:VAR=V) or an intervention (workers=0) for all runs.",
+        help="Set a parameter of the recipe, a variable (env:VAR=V) or an intervention (workers=0) for all runs. For a"
+        " command after --, also an argument (arg:--lr=V).",
     )
     vary: tuple[str, ...] = option(
         "--vary",
         metavar="NAME=V,W",
         multiple=True,
-        help="Compare these values of a parameter, a variable or an intervention. Each value is a configuration.",
+        help="Compare these values of a parameter, a variable or an intervention. Each value is a configuration. For a"
+        " command after --, also of an argument: arg:--lr=V,W sets an option, arg:3=V,W sets sys.argv[3].",
     )
 
     def given(self) -> list[tuple[str, list[str]]]:
@@ -131,6 +144,13 @@ class Diagnosis:
         is_flag=True,
         help="Confirm causes by experiment. This takes two more runs, and two for each setting that differs between"
         " the configurations.",
+    )
+    confirm_within_s: float | None = option(
+        "--confirm-within",
+        metavar="TIME",
+        callback=_duration,
+        help="Continue with experiments after a verdict whose causes are only indicated, for at most this time (such as"
+        " 10m). 0 switches this off. The default is 5m in a terminal, and 0 elsewhere and with --json.",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from detctl_proto.v1 import audits_pb2
 
@@ -11,8 +11,14 @@ from detctl_cli.audits.option_values import assignment_of, requested_window
 from detctl_cli.audits.options import AuditOptions
 
 
-def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> audits_pb2.AuditRequest:
-    """Returns the request. Raises UsageError for options that are malformed or exclude each other."""
+def request_of(
+    options: AuditOptions, recipe: str, machines: Sequence[str], parameters: Mapping[str, str] | None = None
+) -> audits_pb2.AuditRequest:
+    """Returns the request. Raises UsageError for options that are malformed or exclude each other.
+
+    parameters: names of --set and --vary -> the parameters of a local recipe that they mean.
+    """
+    names = parameters or {}
     start, end = requested_window(options.recording.steps, options.recording.to_end)
     return audits_pb2.AuditRequest(
         recipe=recipe,
@@ -23,8 +29,8 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         step_to=end or 0,
         to_end=end is None,
         level=options.recording.level,
-        set=[_variation("--set", text) for text in options.variation.set_],
-        vary=[_variation("--vary", text) for text in options.variation.vary],
+        set=[_variation("--set", text, names) for text in options.variation.set_],
+        vary=[_variation("--vary", text, names) for text in options.variation.vary],
         requested_by=_user(),
         budget_share=options.recording.budget_share,
         no_zoom=not options.diagnosis.zoom,
@@ -38,9 +44,9 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
     )
 
 
-def _variation(option: str, text: str) -> audits_pb2.Variation:
+def _variation(option: str, text: str, names: Mapping[str, str]) -> audits_pb2.Variation:
     name, values = assignment_of(option, text)
-    return audits_pb2.Variation(name=name, values=values)
+    return audits_pb2.Variation(name=names.get(name, name), values=values)
 
 
 def _user() -> str:

@@ -25,6 +25,7 @@ from detctl_cli.option_groups import option_groups
 if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditPlan, AuditRequest
 
+    from detctl_cli.audits.confirm import Confirmation
     from detctl_cli.service.client import Coordinator
 
 
@@ -44,6 +45,7 @@ def command(
     Examples:
       detctl audit -- python train.py --seed 0
       detctl audit --twins 2 --vary workers=0,2 -- python train.py
+      detctl audit --vary env:SANITY_STEPS=0,2 --vary arg:--lr=0.1,0.01 -- python train.py
       detctl audit digits --machines gpu1,gpu2
       detctl audit bert --join-only --machines gpu1,gpu2 --twins 2
     """
@@ -129,8 +131,14 @@ def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, out
             _explain_how_to_join(plan)
         if waiting.detach:
             return _detached(plan.audit_id, output.as_json)
-        explain = None if options.joining.join_only else ""
-        return finish(coordinator, plan.audit_id, waiting.wait_s, output.form(), explain=explain)
+        return finish(
+            coordinator,
+            plan.audit_id,
+            waiting.wait_s,
+            output.form(),
+            explainable=not options.joining.join_only,
+            confirmation=_confirmation(options, output, quiet=False),
+        )
 
 
 def _audit_command(
@@ -140,7 +148,7 @@ def _audit_command(
     from detctl_cli.audits.request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.command_check import check_command
-    from detctl_cli.local.session import local_machine
+    from detctl_cli.local.session import keep_catalog, local_machine
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
 
     if (config := settings().config()).coordinator is not None:
@@ -151,19 +159,39 @@ def _audit_command(
     single = options.runs.twins * variation.configurations() == 1
     in_copy = local.copy or (not local.in_place and not single)
     recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=local.timeout_s or TIMEOUT_S, given=variation.given())
-    with local_machine(catalog_toml(recipe)) as (coordinator, machine):
-        request = request_of(options, recipe.name, [machine])
+    catalog = catalog_toml(recipe)
+    with local_machine(catalog) as (coordinator, machine):
+        request = request_of(options, recipe.name, [machine], recipe.parameters)
         if options.runs.dry_run:
             return _show_plan(coordinator, request, output.as_json)
         audit_id = start(coordinator, request).audit_id
+        keep_catalog(audit_id, catalog)
+        quiet = stderr_is_a_file_in(Path.cwd())
         return finish(
             coordinator,
             audit_id,
             WAIT_S,
             output.form(),
-            quiet=stderr_is_a_file_in(Path.cwd()),
-            explain="detctl audit --explain -- …",
+            quiet=quiet,
+            confirmation=_confirmation(options, output, quiet=quiet),
         )
+
+
+def _confirmation(options: AuditOptions, output: VerdictOutput, *, quiet: bool) -> Confirmation | None:
+    """Returns whether and how long the audit goes on to confirm causes. quiet: a line on stderr would change the source."""
+    import sys
+
+    from detctl_cli.audits.confirm import CONFIRM_WITHIN_S, Confirmation
+    from detctl_cli.output.terminal import stdout_is_a_file_in
+
+    within_s = options.diagnosis.confirm_within_s
+    if within_s is None:
+        in_terminal = sys.stdout.isatty() and sys.stderr.isatty() and not output.as_json
+        within_s = CONFIRM_WITHIN_S if in_terminal else 0.0
+    if within_s == 0 or options.diagnosis.explain:
+        return None
+    last_alone = output.as_json or stdout_is_a_file_in(Path.cwd())
+    return Confirmation(within_s, options.experiments.budget_runs, quiet=quiet, first_verdict=not last_alone)
 
 
 def _show_plan(coordinator: Coordinator, request: AuditRequest, as_json: bool) -> Exit:

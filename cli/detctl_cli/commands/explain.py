@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import rich_click as click
+from detctl_proto.limits import EXPERIMENTS_DEFAULT
 
 from detctl_cli.audits.options import Experiments, Waiting
 from detctl_cli.commands.options import VerdictOutput, configured, service_options
 from detctl_cli.exits import Exit
 from detctl_cli.option_groups import option_groups
+from detctl_cli.output.clean import clean
+
+if TYPE_CHECKING:
+    from detctl_cli.service.client import Coordinator
 
 
 @click.command("explain", short_help="Confirm the causes of an audit by experiment.")
@@ -19,7 +28,7 @@ def command(audit: str, experiments: Experiments, waiting: Waiting, output: Verd
 
     detctl first makes all settings equal and reruns each configuration. Then it restores one setting at a time. A
     setting that alone makes the runs diverge is a confirmed cause. Existing runs are reused. After Ctrl-C, the same
-    command continues.
+    command continues. For an audit of a command, run this in the same folder.
 
     Example: detctl explain 4c1f9e22
     """
@@ -27,11 +36,24 @@ def command(audit: str, experiments: Experiments, waiting: Waiting, output: Verd
 
     from detctl_cli.audits.flow import finish
 
-    hint = "for a command, write detctl audit --explain -- …: its audit ends with the command"
-    with configured(hint) as coordinator:
-        coordinator.explain(
-            audits_pb2.ExplainRequest(
-                audit_id=audit, budget_runs=experiments.budget_runs or 0, self_test=experiments.self_test
-            )
-        )
+    # An audit that went on to confirm within a time budget has a smaller budget of its own.
+    budget = experiments.budget_runs or EXPERIMENTS_DEFAULT
+    request = audits_pb2.ExplainRequest(audit_id=audit, budget_runs=budget, self_test=experiments.self_test)
+    with _coordinator_of(audit) as coordinator:
+        coordinator.explain(request)
         return finish(coordinator, audit, waiting.wait_s, output.form())
+
+
+@contextmanager
+def _coordinator_of(audit: str) -> Iterator[Coordinator]:
+    """Yields the coordinator that can run experiments for the audit: one with an agent of its own for a local audit."""
+    from detctl_cli.local.session import kept_catalog, local_machine
+
+    catalog = kept_catalog(audit)
+    if catalog is not None:
+        with local_machine(catalog) as (coordinator, _):
+            yield coordinator
+        return
+    hint = f"no audit of a command in this folder has the id {clean(audit)}; detctl audits lists them"
+    with configured(hint) as coordinator:
+        yield coordinator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import rich_click as click
 
-from detctl_cli.commands.options import json_option, limit_option, service, service_options
+from detctl_cli.commands.options import json_option, limit_option, service, service_options, settings
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
@@ -51,8 +51,9 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
 
     Example: detctl runs delete --older-than 30d
     """
-    from detctl_proto.v1.audits_pb2 import DeleteRequest
+    from detctl_proto.v1.audits_pb2 import DeleteRequest, ListRequest
 
+    from detctl_cli.local.session import forget_catalog
     from detctl_cli.output.clean import clean
     from detctl_cli.output.terminal import write_json
     from detctl_cli.output.times import seconds_of
@@ -65,6 +66,9 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
         raise UsageError(f"--older-than: {problem}") from None
     with service() as coordinator:
         gone = coordinator.delete_runs(DeleteRequest(run_ids=run_ids, audit_id=audit_id, older_than_s=older_than_s))
+        for audit in {run_id.rpartition(".")[0] for run_id in gone} if settings().config().coordinator is None else ():
+            if not coordinator.runs(ListRequest(audit_id=audit, limit=1)):
+                forget_catalog(audit)
     if as_json:
         write_json({"schema": "detctl.deleted/v1", "runs": gone})
     else:

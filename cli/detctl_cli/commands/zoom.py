@@ -20,9 +20,13 @@ from detctl_cli.local.places import refuse_full
 from detctl_cli.option_groups import option, option_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from detctl_cli.recordings.folder import Recording
+    from detctl_cli.recordings.replay import FactNotSet, Replay
 
 STEPS_FROM_CHECKPOINT = 16
+FACTS_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ class ZoomCommand(DashCommand):
 def command(folders: tuple[Path, Path], replay: WhatToReplay, place: Place, output: TerminalOutput) -> Exit:
     """Rerun the commands of two recordings on this machine at the step where they diverge, and name the operation.
 
+    Each command runs in a copy of its recorded folder, with the interpreter, variables and interventions of its
+    recording. Values of secrets are not recorded and cannot be set. If the difference does not come back, detctl lists
+    the facts that it could not set, and the exit code is 3. If the recordings are identical, nothing is replayed.
+
     With --from, the trainings resume from a checkpoint. detctl appends what follows `--` to both commands, and replaces
     `{from}` in it by the path of the checkpoint. Steps are then counted from the checkpoint.
 
@@ -95,34 +103,54 @@ def command(folders: tuple[Path, Path], replay: WhatToReplay, place: Place, outp
     _check_fits(replay, extra)
     refuse_full(place.output)
     recordings = [open_recording(folder) for folder in folders]
-    for recording in recordings:
-        _check_command(recording)
+    replays = [_replay_of(recording) for recording in recordings]
+    recorded = _compare(recordings)
+    first = recorded.get("first_divergence")
     if replay.checkpoints:
         chosen = _checkpoint(replay.checkpoints, place.python)
         extra = [word.replace("{from}", str(chosen.resolve())) for word in extra]
         window = (0, replay.steps or STEPS_FROM_CHECKPOINT)
         note(f"replaying {window[1]} steps from {chosen} at level {replay.level}")
+    elif first is None:
+        if recorded.get("outcome") == "identical":
+            note("the two recordings are identical; nothing is replayed")
+        return report_verdict({**recorded, "replayed": False}, output.form())
     else:
-        verdict = _compare(recordings)
-        first = verdict.get("first_divergence")
-        if first is None:
-            return report_verdict(verdict, output.form())
-        start = max(int(first["step"]), *(cause["step"] for cause in verdict["causes"][:1]), 0)
+        start = max(int(first["step"]), *(cause["step"] for cause in recorded["causes"][:1]), 0)
         window = (start, start + (replay.steps or 1))
         count = window[1] - window[0]
         note(
             f"the recordings diverge at step {start}; replaying {count} step{'s' * (count > 1)} at level {replay.level}"
         )
     with tempfile.TemporaryDirectory(prefix="detctl") as scratch:
-        parent = place.output or Path(scratch)
+        parent = (place.output or Path(scratch)).absolute()
         again = [
-            _replay(recording, parent / name, window, replay.level, extra)
-            for recording, name in zip(recordings, ("a", "b"), strict=True)
+            _replay(recording, how, parent / name, window, replay.level, extra)
+            for recording, how, name in zip(recordings, replays, ("a", "b"), strict=True)
         ]
         verdict = _compare(again)
-        if place.output is None:
-            verdict.pop("folders")  # they do not exist any more when somebody reads the verdict
-        return report_verdict(verdict, output.form())
+        could_not_set: list[FactNotSet] = []
+        not_reproduced = first is not None and verdict.get("first_divergence") is None
+        if not_reproduced:
+            could_not_set = _could_not_set(recordings, again, replays)
+        if place.output is None:  # they do not exist any more when somebody reads the verdict
+            names = verdict.pop("folders").values()
+            reasons = verdict.get("unverified_because") or []
+            for name, recording in zip(names, recordings, strict=False):
+                reasons = [str(text).replace(name, f"the replay of {recording.folder}") for text in reasons]
+            verdict["unverified_because"] = reasons
+    verdict |= {
+        "replayed": True,
+        "not_reproduced": not_reproduced,
+        "could_not_set": [fact.to_dict() for fact in could_not_set],
+    }
+    if not_reproduced:
+        verdict |= {"outcome": "unverified", "recorded_divergence": first}
+        verdict["unverified_because"] = [
+            not_reproduced_text(could_not_set),
+            *(verdict.get("unverified_because") or []),
+        ]
+    return report_verdict(verdict, output.form())
 
 
 def _check_fits(replay: WhatToReplay, extra: list[str]) -> None:
@@ -139,18 +167,26 @@ def _check_fits(replay: WhatToReplay, extra: list[str]) -> None:
         )
 
 
-def _check_command(recording: Recording) -> None:
+def _replay_of(recording: Recording) -> Replay:
+    """Returns how to repeat a recording. Raises CliError if its command cannot be run here."""
+    import os
+
+    from detctl_cli.recordings.replay import replay_of
+
     typed = recording.run.get("command")
     if not isinstance(typed, list) or not typed or not all(isinstance(word, str) for word in typed):
         raise CliError("damaged", f"{recording.folder}: run.json does not contain a command", "record it again")
     if any(MARK.search(word) for word in typed):
         text = f"{recording.folder}: its command contains a credential, which was not recorded"
         raise CliError("not-recorded", text, "pass the credential in a variable or a file, and record again")
-    missing = next((word for word in typed[1:] if word.endswith(".py") and not Path(word).exists()), None)
+    replay = replay_of(recording, os.environ, Path.cwd())
+    scripts = (word for word in typed[1:] if word.endswith(".py"))
+    missing = next((word for word in scripts if not (replay.folder / word).exists()), None)
     if missing is not None:
         where = f"{recording.folder}: its script {missing} is not in this folder"
         raise CliError("not-found", where, "run detctl zoom in the folder in which it was recorded")
-    check_command(typed, Path.cwd())
+    check_command(typed, replay.folder)
+    return replay
 
 
 def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
@@ -184,21 +220,64 @@ def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
     )
 
 
-def _replay(recording: Recording, folder: Path, window: tuple[int, int], level: str, extra: list[str]) -> Recording:
-    """Returns a new recording of a command, made in a copy of this folder. Raises CliError if recording failed."""
+def _replay(
+    recording: Recording, replay: Replay, folder: Path, window: tuple[int, int], level: str, extra: list[str]
+) -> Recording:
+    """Returns a new recording of a command, made in a copy of its folder. Raises CliError if recording failed."""
     import sys
 
     from detctl_cli.recordings.capture import CaptureOptions, capture
     from detctl_cli.recordings.folder import open_recording
 
     options = CaptureOptions(
-        steps=f"{window[0]}:{window[1]}", level=level, copy=True, machine=recording.run.get("machine")
+        steps=f"{window[0]}:{window[1]}",
+        level=level,
+        copy=True,
+        machine=recording.run.get("machine"),
+        set_=tuple(f"{name}={value}" for name, value in replay.interventions.items()),
+        cwd=replay.folder,
+        environ=replay.environ,
     )
     make_private_folder(folder.parent)
-    result = capture(folder, [*recording.run["command"], *extra], options, stdout=sys.stderr.fileno())
+    result = capture(folder, [*replay.command, *extra], options, stdout=sys.stderr.fileno())
     if result.exit_code is not Exit.IDENTICAL:
         raise CliError("unverified", f"the replay of {recording.folder} failed: {result.because}", "", result.exit_code)
     return open_recording(folder)
+
+
+def _could_not_set(recordings: list[Recording], again: list[Recording], replays: Sequence[Replay]) -> list[FactNotSet]:
+    """Returns the facts of the recordings that their replays did not have."""
+    from detctl_cli.recordings.labels import labels_of
+    from detctl_cli.recordings.replay import facts_that_differ
+
+    labels = labels_of([*recordings, *again])
+    pairs = dict(zip(labels[:2], labels[2:], strict=True))
+    folders = {label: str(recording.folder) for label, recording in zip(labels[:2], recordings, strict=True)}
+    environment = _compare([*recordings, *again]).get("environment")
+    known = [fact for replay in replays for fact in replay.could_not_set]
+    names = {(fact.recording, fact.fact) for fact in known}
+    more = facts_that_differ(environment, folders, pairs)
+    return known + [fact for fact in more if (fact.recording, fact.fact) not in names]
+
+
+def not_reproduced_text(facts: Sequence[FactNotSet]) -> str:
+    """Returns the sentences about a difference that did not come back. Facts of both recordings are named once."""
+    text = "The difference did not reproduce here."
+    names = list(dict.fromkeys(fact.fact for fact in facts))
+    if not names:
+        return f"{text} All recorded facts were set: the difference may come from chance or from something that is not recorded."
+    more = f" and {len(names) - FACTS_SHOWN} more (--json lists them)" if len(names) > FACTS_SHOWN else ""
+    shown = ", ".join(_described(name, facts) for name in names[:FACTS_SHOWN])
+    return f"{text} These facts of the recordings could not be set: {shown}{more}."
+
+
+def _described(name: str, facts: Sequence[FactNotSet]) -> str:
+    parts = [
+        f"{fact.recording}: {fact.recorded or 'not set'}, here {fact.here or 'not set'}"
+        for fact in facts
+        if fact.fact == name
+    ]
+    return f"{name.removeprefix('variables.')} ({'; '.join(parts)})"
 
 
 def _compare(recordings: list[Recording]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from detctl_proto.syntax.names import PLACEHOLDER, to_name
 
 from detctl_cli.errors import UsageError
+from detctl_cli.local.variations import own_variations, words_of
 
 TIMEOUT_S = 24 * 3600
 
@@ -22,7 +23,8 @@ class LocalRecipe:
 
     command: a template. paths: parameter -> folder, compared by name only (docs/adr/0010). literals: parameter -> argument that
     looks like a placeholder. python: the interpreter that "python" names here. roots: path parameter -> other values that the
-    same command line gives it, which the agent accepts in a request because they are listed.
+    same command line gives it, which the agent accepts in a request because they are listed. values: parameter -> the values that
+    the command line gives it. variables: name -> template. parameters: typed name of a --set or --vary -> parameter.
     """
 
     name: str
@@ -34,6 +36,9 @@ class LocalRecipe:
     literals: Mapping[str, str] = field(default_factory=dict)
     python: str = ""
     roots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def recipe_of(
@@ -51,12 +56,21 @@ def recipe_of(
     Folders outside `cwd` among the arguments become parameters with their absolute path, named by position. Folders inside
     stay as typed, and the agent maps them to each run's own copy, so that a twin does not see checkpoints of another.
     """
+    given = list(given)
+    variations = own_variations(given)
+    varied = words_of(command, variations)
+    by_position = {word.position: word for word in varied if word.position is not None}
+    if len(by_position) < sum(word.position is not None for word in varied):
+        raise UsageError("two of --set and --vary change the same word of the command", "leave one of them out")
     template: list[str] = []
     paths: dict[str, str] = {}
     literals: dict[str, str] = {}
     for position, word in enumerate(command):
         if any(0xD800 <= ord(char) < 0xE000 for char in word) or "\0" in word:
             raise UsageError(f"argument {position + 1} of the command is not UTF-8 text", "write it in UTF-8")
+        if changed := by_position.get(position):
+            template.append(f"{changed.prefix}{{{changed.parameter}}}")
+            continue
         option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
         place = cwd / value
         if position > 0 and value and place.is_dir() and _outside(place, cwd) and not PLACEHOLDER.search(option):
@@ -71,15 +85,37 @@ def recipe_of(
             literals[name] = word
             word = f"{{{name}}}"
         template.append(word)
+    template += [f"{word.prefix}{{{word.parameter}}}" for word in varied if word.position is None]
+    values = {one.parameter: one.values for one in variations}
+    roots: dict[str, tuple[str, ...]] = {}
+    for name in [word.parameter for word in varied]:
+        if all(value.startswith("/") and _outside(Path(value), cwd) and Path(value).is_dir() for value in values[name]):
+            roots[name] = values.pop(name)
+            paths[name] = roots[name][0]
     # Not resolved: Python finds its virtual environment by this path.
     found = shutil.which("python") or shutil.which("python3")
     python = str(cwd / found) if found else ""
-    roots = {
-        name: tuple(value for value in values if value.startswith("/"))
-        for typed, values in given
+    roots |= {
+        name: tuple(value for value in typed_values if value.startswith("/"))
+        for typed, typed_values in given
         if (name := typed.removeprefix("param:")) in paths
     }
-    return LocalRecipe(recipe_name(command), tuple(template), cwd, copy, timeout_s, paths, literals, python, roots)
+    variables = {one.variable: f"{{{one.parameter}}}" for one in variations if one.variable}
+    parameters = {one.typed: one.parameter for one in variations}
+    return LocalRecipe(
+        recipe_name(command),
+        tuple(template),
+        cwd,
+        copy,
+        timeout_s,
+        paths,
+        literals,
+        python,
+        roots,
+        values,
+        variables,
+        parameters,
+    )
 
 
 def recipe_name(command: Sequence[str]) -> str:
@@ -94,7 +130,7 @@ def recipe_name(command: Sequence[str]) -> str:
 def catalog_toml(recipe: LocalRecipe) -> str:
     """Returns the catalog as TOML."""
     lines = [
-        "# Written by `detctl audit --`, and overwritten by the next one.",
+        "# Written by `detctl audit --`, and read by `detctl explain`.",
         f"[recipes.{_quoted(recipe.name)}]",
         f"command = [{', '.join(map(_quoted, recipe.command))}]",
         f"folder = {_quoted(str(recipe.folder))}",
@@ -103,15 +139,22 @@ def catalog_toml(recipe: LocalRecipe) -> str:
     ]
     if recipe.paths:
         lines.append(f"paths = [{', '.join(map(_quoted, recipe.paths))}]")
-    if recipe.paths or recipe.literals:
+    first = {name: values[0] for name, values in recipe.values.items()}
+    if parameters := {**recipe.paths, **recipe.literals, **first}:
         lines.append(f"[recipes.{_quoted(recipe.name)}.parameters]")
-        lines += [f"{name} = {_quoted(value)}" for name, value in {**recipe.paths, **recipe.literals}.items()]
+        lines += [f"{_quoted(name)} = {_quoted(value)}" for name, value in parameters.items()]
+    if recipe.values:
+        lines.append(f"[recipes.{_quoted(recipe.name)}.patterns]")
+        lines += [f"{_quoted(name)} = [{', '.join(map(_quoted, values))}]" for name, values in recipe.values.items()]
     if recipe.roots:
         lines.append(f"[recipes.{_quoted(recipe.name)}.roots]")
-        lines += [f"{name} = [{', '.join(map(_quoted, roots))}]" for name, roots in recipe.roots.items()]
+        lines += [f"{_quoted(name)} = [{', '.join(map(_quoted, roots))}]" for name, roots in recipe.roots.items()]
     lines.append("[environments.default]")
     if recipe.python:
         lines.append(f"python = {_quoted(recipe.python)}")
+    if recipe.variables:
+        lines.append("[environments.default.variables]")
+        lines += [f"{name} = {_quoted(template)}" for name, template in recipe.variables.items()]
     return "\n".join(lines) + "\n"
 
 

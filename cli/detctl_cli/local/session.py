@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from detctl_proto.files.private_files import private
-from detctl_proto.syntax.names import machine_name
+from detctl_proto.files.private_files import make_private_folder, private
+from detctl_proto.syntax.names import is_name, machine_name
 
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
@@ -76,6 +76,35 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
         finally:
             agent.stop()
             path.unlink(missing_ok=True)
+
+
+def keep_catalog(audit_id: str, catalog: str) -> None:
+    """Keeps the catalog of a local audit, so that `detctl explain` can run its command again."""
+    place = _kept_catalog(audit_id)
+    make_private_folder(place.parent)
+    with open(place, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
+        stream.write(catalog)
+
+
+def kept_catalog(audit_id: str) -> str | None:
+    """Returns the catalog of a local audit of this folder, None if there is none."""
+    if not is_name(audit_id):
+        return None
+    try:
+        return _kept_catalog(audit_id).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def forget_catalog(audit_id: str) -> None:
+    """Deletes the catalog of a local audit, whose runs are gone."""
+    if is_name(audit_id):
+        _kept_catalog(audit_id).unlink(missing_ok=True)
+
+
+def _kept_catalog(audit_id: str) -> Path:
+    folder, _ = data_folder(Path.cwd())
+    return folder / "catalogs" / f"{audit_id}.toml"
 
 
 @contextmanager

@@ -59,10 +59,19 @@ def note(text: str) -> None:
 
 def stderr_is_a_file_in(folder: Path) -> bool:
     """Returns whether stderr is a file below `folder`. A line of progress would then change the source that is audited."""
+    return _is_a_file_in(2, folder)
+
+
+def stdout_is_a_file_in(folder: Path) -> bool:
+    """Returns whether stdout is a file below `folder`. A verdict before the last run would change the source that is audited."""
+    return _is_a_file_in(1, folder)
+
+
+def _is_a_file_in(descriptor: int, folder: Path) -> bool:
     try:
-        if not stat.S_ISREG(os.fstat(2).st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return False
-        return Path("/proc/self/fd/2").readlink().is_relative_to(folder.resolve())
+        return Path(f"/proc/self/fd/{descriptor}").readlink().is_relative_to(folder.resolve())
     except OSError:
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class CaptureOptions:
     timeout_s: int | None = None
     budget_share: float = 0.0
     attach: Path | None = None  # another container, which has this folder too, starts the training
+    cwd: Path | None = None  # the working folder; None: ours
+    environ: Mapping[str, str] | None = None  # the training's variables; None: ours
 
     def arguments(self) -> list[str]:
         """Returns the arguments of the agent's record command."""
@@ -70,8 +72,9 @@ class Captured:
 def capture(folder: Path, command: Sequence[str], options: CaptureOptions, *, stdout: int | None = None) -> Captured:
     """Runs the training and waits for it. It writes to our streams, its stdout to `stdout` if given. Raises CliError."""
     arguments = ["record", "-o", str(folder), *options.arguments(), *(["--", *command] if command else [])]
-    environ = dict(os.environ) if options.attach else {**os.environ, **options.variables()}
-    child, lifeline = start_following(AGENT, arguments, environ=environ, stdout=stdout)
+    ours = os.environ if options.environ is None else options.environ
+    environ = dict(ours) if options.attach else {**ours, **options.variables()}
+    child, lifeline = start_following(AGENT, arguments, environ=environ, stdout=stdout, cwd=options.cwd)
     try:
         code = child.wait()
     except (KeyboardInterrupt, TerminatedError) as interruption:

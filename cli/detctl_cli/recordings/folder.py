@@ -130,7 +130,7 @@ def _is_text(value: object) -> bool:
 _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     **dict.fromkeys(("spool_records", "ranks", "records"), (_is_count, "a count")),
     "exit_code": (_is_exit_code, "an exit code"),
-    **dict.fromkeys(("machine", "end", "message", "level", "recipe"), (_is_text, "text")),
+    **dict.fromkeys(("machine", "end", "message", "level", "recipe", "folder"), (_is_text, "text")),
 }
 
 

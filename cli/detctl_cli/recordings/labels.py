@@ -21,6 +21,11 @@ _VOLATILE = re.compile(
 )
 
 
+def is_volatile(name: str) -> bool:
+    """Returns whether a variable differs between any two shells, or is a place."""
+    return _VOLATILE.fullmatch(name) is not None
+
+
 def labels_of(recordings: Sequence[Recording]) -> list[str]:
     """Returns a distinct machine/environment/variation/twin-N for each recording. Twins share the first three parts."""
     same_machine: dict[str, list[tuple[Any, list[int]]]] = {}

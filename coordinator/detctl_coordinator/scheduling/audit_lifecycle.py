@@ -318,6 +318,7 @@ def has_failed(run: RunRecord) -> bool:
 
 
 def _cancel(audit: Audit, event: Cancel) -> Audit:
+    """Returns the audit without its unfinished runs. If only experiments were left, its verdict stands."""
     if audit.state not in (AuditState.RUNNING, AuditState.COMPARING):
         return audit
     ended = {
@@ -330,7 +331,16 @@ def _cancel(audit: Audit, event: Cancel) -> Audit:
         for run in audit.runs.values()
         if not run.state.over
     }
-    return replace(_with(audit, ended), state=AuditState.CANCELLED, message=event.reason)
+    cancelled = _with(audit, ended)
+    if (
+        audit.verdict_json
+        and audit.request.explain
+        and not any(audit.runs[run_id].spec.purpose != "experiment" for run_id in ended)
+    ):
+        return replace(
+            cancelled, state=AuditState.DONE, message=f"the verdict stands, and its experiments were {event.reason}"
+        )
+    return replace(cancelled, state=AuditState.CANCELLED, message=event.reason)
 
 
 def _on_machine(audit: Audit, machine: str, change: Callable[[RunRecord], RunRecord]) -> Audit:

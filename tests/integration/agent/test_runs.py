@@ -123,7 +123,9 @@ async def test_a_missing_interpreter_is_refused(tmp_path: Path, served: Any, age
     assert "/nowhere/bin/python does not exist" in state.message
 
 
-async def test_a_write_into_the_source_folder_stays_private(tmp_path: Path, served: Any, agent: Any, tools: Any) -> None:
+async def test_a_write_into_the_source_folder_stays_private(
+    tmp_path: Path, served: Any, agent: Any, tools: Any
+) -> None:
     source = str(tmp_path / "source")
     tools.write_catalog(tmp_path, {"command": ["python", "emit.py", "2", "2", "write-source", source]})
     agent()
