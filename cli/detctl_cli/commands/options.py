@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -139,6 +140,34 @@ def limit_option(noun: str, default: int) -> Callable[[F], F]:
         show_default=True,
         help=f"Largest number of {noun} to list. Older ones are left out.",
     )
+
+
+def time_options(noun: str) -> Callable[[F], F]:
+    """Returns a decorator that adds --since and --until, as seconds since 1970, for a list of these things. 0: not given."""
+
+    def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
+        from detctl_cli.output.times import moment_of
+
+        try:
+            return 0.0 if value is None else moment_of(value, time.time(), whole_day=param.name == "until_unix_s")
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), ctx, param) from None
+
+    def decorate(function: F) -> F:
+        until = f"List only {noun} that started before TIME, or on that day or earlier."
+        since = f"List only {noun} that started at TIME or later. TIME is an age such as 2d or 12h, or a date."
+        function = click.option("--until", "until_unix_s", metavar="TIME", callback=moment, help=until)(function)
+        return click.option("--since", "since_unix_s", metavar="TIME", callback=moment, help=since)(function)
+
+    return decorate
+
+
+def note_if_more(more: bool, shown: int, noun: str) -> None:
+    """Writes to stderr that a list is not complete, if it is not."""
+    from detctl_cli.output.terminal import note
+
+    if more:
+        note(f"only the newest {shown} are listed; a larger --limit or an earlier --until lists older {noun}")
 
 
 def output_option(text: str, metavar: str = "DIR") -> Callable[[F], F]:
