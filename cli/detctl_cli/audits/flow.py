@@ -23,8 +23,13 @@ def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_
     return plan
 
 
-def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress) -> dict[str, object]:
-    """Shows progress until there is a verdict, and returns it. Ctrl-C and SIGTERM cancel the audit and are raised again."""
+def follow(
+    coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress, *, attached: bool = False
+) -> dict[str, object]:
+    """Shows progress until there is a verdict, and returns it.
+
+    Ctrl-C and SIGTERM cancel the audit and are raised again. attached: the audit continues instead, and CliError is raised.
+    """
 
     def gone(why: str) -> None:
         problem = f"reports: {why}" if why else "does not answer"
@@ -38,7 +43,9 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
         with progress:
             for last in coordinator.watch(audit_id, wait_s, gone, back):
                 progress.update(last)
-    except (KeyboardInterrupt, TerminatedError):
+    except (KeyboardInterrupt, TerminatedError) as signalled:
+        if attached:
+            raise _detached(audit_id, signalled) from None
         note(f"cancelling audit {clean(audit_id)}")
         try:
             coordinator.cancel(audit_id)
@@ -63,6 +70,15 @@ def follow(coordinator: Coordinator, audit_id: str, wait_s: float, progress: Pro
     return parse_verdict(last.verdict_json)
 
 
+def _detached(audit_id: str, signalled: BaseException) -> CliError:
+    return CliError(
+        "detached",
+        f"detached from audit {audit_id}, which continues",
+        f"to wait for it again, run detctl audit --attach {audit_id}; to cancel it, run detctl cancel {audit_id}",
+        Exit.INTERRUPTED if isinstance(signalled, KeyboardInterrupt) else Exit.TERMINATED,
+    )
+
+
 def finish(
     coordinator: Coordinator,
     audit_id: str,
@@ -71,13 +87,15 @@ def finish(
     if_unverified: list[str] | None = None,
     quiet: bool = False,
     explain: str | None = "",
+    attached: bool = False,
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
+    attached: another command started the audit, so Ctrl-C ends only this one.
     if_unverified: hints for an unverified outcome. explain: the command that confirms causes, if it is not
     `detctl explain`; None if no command can.
     """
-    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
+    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet), attached=attached))
     steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
     explained = verdict.get("explained") or verdict.get("experiments")
     if explain is not None and verdict.get("outcome") == "different" and not explained:

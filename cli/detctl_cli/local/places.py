@@ -79,6 +79,21 @@ def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
         os.close(descriptor)
 
 
+def holder_of(folder: Path) -> str:
+    """Returns the process id that the lock's holder wrote, `unknown`, or an empty text if nobody holds the lock."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return ""
+
+
 @contextmanager
 def socket_folder(environ: Mapping[str, str] | None = None) -> Iterator[Path]:
     """Yields a private folder with a short path for Unix sockets, whose limit is about 107 bytes. Removes it afterwards."""

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from detctl_proto.files.private_files import private
@@ -16,7 +16,7 @@ from detctl_proto.syntax.names import machine_name
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
-from detctl_cli.local.places import data_folder, locked, prepare, socket_folder
+from detctl_cli.local.places import data_folder, holder_of, locked, prepare, socket_folder
 from detctl_cli.output.terminal import note
 from detctl_cli.service.client import Coordinator
 
@@ -25,6 +25,9 @@ _LOOK_S = 0.05
 
 COORDINATOR = "detctl_coordinator.main"
 AGENT = "detctl_agent.main"
+ANNOUNCED = (
+    "coordinator"  # file with the address of the coordinator of an audit that runs, for commands in other terminals
+)
 
 
 def has_local_data(cwd: Path | None = None) -> bool:
@@ -35,8 +38,15 @@ def has_local_data(cwd: Path | None = None) -> bool:
 
 @contextmanager
 def stored_here() -> Iterator[Coordinator]:
-    """Yields a coordinator over the data of this folder, without an agent: to list, show, compare and delete."""
+    """Yields a coordinator over the data of this folder, to list, show, compare, cancel and delete.
+
+    It is the one of an audit that runs here, else one without an agent that is started for this call.
+    """
     folder, _ = data_folder(Path.cwd())
+    with _running_in(folder) as running:
+        if running is not None:
+            yield running
+            return
     prepare(folder)
     with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
         yield coordinator
@@ -70,12 +80,36 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
         arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
         arguments += ["--state", str(folder / "agent"), "--inherit-environment"]
         agent = Child("local agent", AGENT, arguments, folder / "logs" / "agent.log", keep_fds=(lock,))
+        announced = folder / ANNOUNCED
         try:
             _wait_for_machine(coordinator, name, agent)
+            with open(announced, "w", encoding="utf-8", opener=private) as stream:
+                stream.write(coordinator.address)
             yield coordinator, name
         finally:
+            announced.unlink(missing_ok=True)
             agent.stop()
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _running_in(folder: Path) -> Iterator[Coordinator | None]:
+    """Yields the coordinator of an audit that runs here, if there is one. Its address counts only while the lock is held."""
+    address = ""
+    if holder_of(folder):
+        with suppress(OSError):
+            address = (folder / ANNOUNCED).read_text(encoding="utf-8")
+    coordinator = Coordinator(Config(address, Path(os.devnull), "local mode")) if address else None
+    if coordinator is not None:
+        try:
+            coordinator.__enter__()
+        except CliError:
+            coordinator = None  # it ends at this moment
+    try:
+        yield coordinator
+    finally:
+        if coordinator is not None:
+            coordinator.__exit__(*sys.exc_info())
 
 
 @contextmanager

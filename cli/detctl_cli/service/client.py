@@ -87,6 +87,11 @@ class Coordinator(Connection):
         ]
         return audits_pb2.AuditList(audits=kept, more=found.more or len(kept) < len(found.audits))
 
+    def state_of(self, audit_id: str) -> str:
+        """Returns the state of an audit, such as `running`; an empty text if the coordinator does not list it."""
+        listed = self._call(self._audits.ListAudits, audits_pb2.ListRequest(audit_id=audit_id)).audits
+        return next((info.state for info in listed if info.audit_id == audit_id), "")
+
     def show(self, identifier: str) -> audits_pb2.ShowReply:
         reply: audits_pb2.ShowReply = self._call(self._audits.Show, audits_pb2.ShowRequest(id=identifier))
         return reply
