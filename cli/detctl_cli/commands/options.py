@@ -201,7 +201,7 @@ def settings() -> Settings:
 
 @contextmanager
 def service() -> Iterator[Coordinator]:
-    """Yields the configured coordinator, else one started for this call over the data in ./.detctl. Raises CliError."""
+    """Yields the configured coordinator, else one over the data in ./.detctl or above. Raises CliError."""
     from detctl_cli.service.client import Coordinator
 
     config = settings().config()
@@ -212,7 +212,7 @@ def service() -> Iterator[Coordinator]:
     from detctl_cli.local.session import has_local_data, stored_here
 
     if not has_local_data():
-        raise not_configured()
+        raise not_configured("or change to a folder in or above which detctl audit -- COMMAND has run")
     with stored_here() as coordinator:
         yield coordinator
 

@@ -16,7 +16,7 @@ from detctl_proto.syntax.names import machine_name
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
-from detctl_cli.local.places import data_folder, holder_of, locked, prepare, socket_folder
+from detctl_cli.local.places import STORE, data_folder, find_data_folder, holder_of, locked, prepare, socket_folder
 from detctl_cli.output.terminal import note
 from detctl_cli.service.client import Coordinator
 
@@ -25,30 +25,30 @@ _LOOK_S = 0.05
 
 COORDINATOR = "detctl_coordinator.main"
 AGENT = "detctl_agent.main"
-ANNOUNCED = (
-    "coordinator"  # file with the address of the coordinator of an audit that runs, for commands in other terminals
-)
+ANNOUNCED = "coordinator"  # file with the address of a running audit's coordinator, for commands in other terminals
 
 
 def has_local_data(cwd: Path | None = None) -> bool:
-    """Returns whether an audit in this folder has left data."""
-    folder, _ = data_folder(Path.cwd() if cwd is None else cwd)
-    return (folder / "store.sqlite").exists()
+    """Returns whether an audit in this folder, or in one above it, has left data."""
+    return find_data_folder(Path.cwd() if cwd is None else cwd) is not None
 
 
 @contextmanager
 def stored_here() -> Iterator[Coordinator]:
-    """Yields a coordinator over the data of this folder, to list, show, compare, cancel and delete.
+    """Yields a coordinator over the data of this folder or of the nearest one above it, to list, show, compare, cancel and delete.
 
     It is the one of an audit that runs here, else one without an agent that is started for this call.
     """
-    folder, _ = data_folder(Path.cwd())
+    here = Path.cwd()
+    folder, place = find_data_folder(here) or (data_folder(here)[0], here)
+    if place != here:
+        note(f"reading the data of {place}")
     with _running_in(folder) as running:
         if running is not None:
             yield running
             return
     prepare(folder)
-    with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
+    with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
         yield coordinator
 
 
@@ -57,7 +57,7 @@ def temporary_store() -> Iterator[Coordinator]:
     """Yields a coordinator over an empty store, which is deleted afterwards: for folders of `detctl record`."""
     with (
         tempfile.TemporaryDirectory(prefix="detctl-compare-", ignore_cleanup_errors=True) as name,
-        _coordinator(Path(name) / "store.sqlite", Path(name), ()) as coordinator,
+        _coordinator(Path(name) / STORE, Path(name), ()) as coordinator,
     ):
         yield coordinator
 
@@ -72,7 +72,7 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
     if reason:
         note(f"{reason}; the data goes to {folder}")
     prepare(folder)
-    with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
+    with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
         path = folder / "catalog.toml"
         with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
             stream.write(catalog)
