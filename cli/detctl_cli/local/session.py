@@ -48,7 +48,14 @@ def stored_here() -> Iterator[Coordinator]:
             yield running
             return
     prepare(folder)
-    with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
+    with locked(folder) as lock, stored_in(folder, folder / "logs", lock) as coordinator:
+        yield coordinator
+
+
+@contextmanager
+def stored_in(folder: Path, logs: Path, lock: int) -> Iterator[Coordinator]:
+    """Yields a coordinator over the data of a folder whose lock the caller holds, without an agent."""
+    with _coordinator(folder / STORE, logs, (lock,)) as coordinator:
         yield coordinator
 
 

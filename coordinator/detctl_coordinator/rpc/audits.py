@@ -235,7 +235,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def DeleteRuns(self, request: pb.DeleteRequest, context: Any) -> pb.DeleteReply:  # noqa: N802
         if request.older_than_s > 0:
             await self._log_event("runs-deleted", f"all runs older than {request.older_than_s:g} s")
-            return pb.DeleteReply(run_ids=await self._store.delete_older_than(time.time() - request.older_than_s))
+            before = time.time() - request.older_than_s
+            return pb.DeleteReply(run_ids=await self._store.delete_older_than(before, request.keep_audits))
         run_ids = list(request.run_ids)
         if request.audit_id:
             run_ids += (await self._audit(request.audit_id)).runs

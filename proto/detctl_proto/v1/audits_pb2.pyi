@@ -260,14 +260,16 @@ class ShowReply(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., json: _Optional[str] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
-    __slots__ = ("run_ids", "audit_id", "older_than_s")
+    __slots__ = ("run_ids", "audit_id", "older_than_s", "keep_audits")
     RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     OLDER_THAN_S_FIELD_NUMBER: _ClassVar[int]
+    KEEP_AUDITS_FIELD_NUMBER: _ClassVar[int]
     run_ids: _containers.RepeatedScalarFieldContainer[str]
     audit_id: str
     older_than_s: float
-    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., audit_id: _Optional[str] = ..., older_than_s: _Optional[float] = ...) -> None: ...
+    keep_audits: bool
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., audit_id: _Optional[str] = ..., older_than_s: _Optional[float] = ..., keep_audits: bool = ...) -> None: ...
 
 class DeleteReply(_message.Message):
     __slots__ = ("run_ids",)
