@@ -343,7 +343,9 @@ class TestRetention:
             ended(store, store.put_audit(an_audit(run, audit_id=f"audit-{number}", created=100.0 * number)))
         active = a_run("run-9", "audit-9", created_unix_s=0.0)
         store.put_audit(an_audit(active, audit_id="audit-9", created=0.0))
-        assert store.delete_older_than(200.0) == ["run-0", "run-1"]
+        assert store.delete_older_than(100.0, keep_audits=True) == ["run-0"]
+        assert {audit.audit_id for audit in store.audits()} == {"audit-0", "audit-1", "audit-2", "audit-9"}
+        assert store.delete_older_than(200.0) == ["run-1"]
         assert [audit.audit_id for audit in store.audits()] == ["audit-2", "audit-9"]
         assert store.delete_older_than(200.0) == []
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -17,11 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detctl_proto.files.overlay_folders import open_work_folders, overlay_folders
+
 from detctl_agent import logs
 from detctl_agent.launcher import private_view
 
 CHECK_S = 20.0
-SCRATCH = Path("/var/tmp")  # on a disk on nearly every system, and not emptied while a training runs
 log = logs.logger("source")
 
 
@@ -56,8 +56,7 @@ class Overlays:
 
     def __init__(self, state: Path) -> None:
         self._state = Path(os.path.realpath(state))
-        key = hashlib.sha256(os.fsencode(self._state)).hexdigest()[:16]
-        self._own, self._elsewhere = self._state / "overlays", SCRATCH / f"detctl-{os.getuid()}" / f"overlays-{key}"
+        self._own, self._elsewhere = overlay_folders(self._state)
         self._tried: dict[Path, tuple[View | None, str]] = {}
 
     def can_cover(self, folder: Path) -> bool:
@@ -121,12 +120,8 @@ class Overlays:
 
 
 def clear(scratch: Path) -> None:
-    """Removes a scratch folder. The kernel leaves a folder in it that its owner must open first."""
-    for place in scratch.glob("work*/work"):
-        try:
-            place.chmod(0o700)
-        except OSError:
-            pass
+    """Removes a scratch folder."""
+    open_work_folders(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
 
 

@@ -58,7 +58,8 @@ def confirm(
 ) -> Exit:
     """Reports the verdict, and again with the results of experiments if they finish in time. Returns the last one's exit code.
 
-    elapsed_s: how long the audit took up to this verdict. report: prints a verdict; goes_on: experiments follow. follow: shows progress up to the next one.
+    elapsed_s: how long the audit took up to this verdict. report: prints a verdict; goes_on: experiments follow.
+    follow: shows progress up to the next one.
     """
 
     def log(text: str) -> None:

@@ -26,11 +26,17 @@ def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_
 
 
 def follow(
-    coordinator: Coordinator, audit_id: str, wait_s: float, progress: Progress, ending: str = "cancelling audit"
+    coordinator: Coordinator,
+    audit_id: str,
+    wait_s: float,
+    progress: Progress,
+    ending: str = "cancelling audit",
+    *,
+    attached: bool = False,
 ) -> dict[str, object]:
     """Shows progress until there is a verdict, and returns it. Ctrl-C and SIGTERM cancel the audit and are raised again.
 
-    ending: what is logged then, in front of the audit's id.
+    ending: what is logged then, in front of the audit's id. attached: the audit continues instead, and CliError is raised.
     """
 
     def gone(why: str) -> None:
@@ -45,7 +51,9 @@ def follow(
         with progress:
             for last in coordinator.watch(audit_id, wait_s, gone, back):
                 progress.update(last)
-    except (KeyboardInterrupt, TerminatedError):
+    except (KeyboardInterrupt, TerminatedError) as signalled:
+        if attached:
+            raise _detached(audit_id, signalled) from None
         note(f"{ending} {clean(audit_id)}")
         try:
             coordinator.cancel(audit_id)
@@ -70,22 +78,32 @@ def follow(
     return parse_verdict(last.verdict_json)
 
 
+def _detached(audit_id: str, signalled: BaseException) -> CliError:
+    return CliError(
+        "detached",
+        f"detached from audit {audit_id}, which continues",
+        f"to wait for it again, run detctl audit --attach {audit_id}; to cancel it, run detctl cancel {audit_id}",
+        Exit.INTERRUPTED if isinstance(signalled, KeyboardInterrupt) else Exit.TERMINATED,
+    )
+
+
 def finish(
     coordinator: Coordinator,
     audit_id: str,
     wait_s: float,
     form: Form,
     quiet: bool = False,
-    explainable: bool = True,
+    attached: another command started the audit, so Ctrl-C ends only this one. explainable: bool = True,
     confirmation: Confirmation | None = None,
+    attached: bool = False,
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
-    explainable: whether `detctl explain` can confirm causes. confirmation:
+    attached: another command started the audit, so Ctrl-C ends only this one. explainable: whether `detctl explain` can confirm causes. confirmation:
     goes on with experiments if the verdict has causes that are only indicated.
     """
     started = time.monotonic()
-    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet)))
+    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet), attached=attached))
     elapsed_s = time.monotonic() - started
 
     def report(verdict: dict[str, Any], *, goes_on: bool = False) -> Exit:

@@ -14,7 +14,7 @@ from detctl_cli.commands.options import service_options
 _PANELS = {
     "Find out why": ("audit", "explain", "doctor", "kat"),
     "Recordings": ("record", "compare", "zoom"),
-    "Service": ("machines", "audits", "runs", "show", "log"),
+    "Service": ("machines", "audits", "runs", "show", "log", "cancel", "clean"),
     "Administration": ("machine", "token", "ca"),
 }
 _COMMANDS = tuple(name for names in _PANELS.values() for name in names)

@@ -15,6 +15,7 @@ from detctl_cli.commands.options import (
     command_after_dashes,
     configured,
     not_configured,
+    service,
     service_options,
     settings,
 )
@@ -74,8 +75,8 @@ def _attach(
     if recipe or typed is not None or options.runs.machines:
         raise UsageError("--attach does not take a recipe, a command or machines", "write detctl audit --attach AUDIT")
     assert waiting.attach is not None
-    with configured() as coordinator:
-        return finish(coordinator, waiting.attach, waiting.wait_s, output.form())
+    with service() as coordinator:
+        return finish(coordinator, waiting.attach, waiting.wait_s, output.form(), attached=True)
 
 
 def _check_local(
@@ -234,4 +235,5 @@ def _detached(audit_id: str, as_json: bool) -> Exit:
     else:
         click.echo(clean(audit_id))
         note(f"to wait for the verdict, run: detctl audit --attach {clean(audit_id)}")
+        note(f"to cancel the audit, run: detctl cancel {clean(audit_id)}")
     return Exit.IDENTICAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -141,6 +142,34 @@ def limit_option(noun: str, default: int) -> Callable[[F], F]:
     )
 
 
+def time_options(noun: str) -> Callable[[F], F]:
+    """Returns a decorator that adds --since and --until, as seconds since 1970, for a list of these things. 0: not given."""
+
+    def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
+        from detctl_cli.output.times import moment_of
+
+        try:
+            return 0.0 if value is None else moment_of(value, time.time(), whole_day=param.name == "until_unix_s")
+        except ValueError as problem:
+            raise click.BadParameter(str(problem), ctx, param) from None
+
+    def decorate(function: F) -> F:
+        until = f"List only {noun} that started before TIME, or on that day or earlier."
+        since = f"List only {noun} that started at TIME or later. TIME is an age such as 2d or 12h, or a date."
+        function = click.option("--until", "until_unix_s", metavar="TIME", callback=moment, help=until)(function)
+        return click.option("--since", "since_unix_s", metavar="TIME", callback=moment, help=since)(function)
+
+    return decorate
+
+
+def note_if_more(more: bool, shown: int, noun: str) -> None:
+    """Writes to stderr that a list is not complete, if it is not."""
+    from detctl_cli.output.terminal import note
+
+    if more:
+        note(f"only the newest {shown} are listed; a larger --limit or an earlier --until lists older {noun}")
+
+
 def output_option(text: str, metavar: str = "DIR") -> Callable[[F], F]:
     """Returns a decorator that adds -o and --output, as `output`."""
     return click.option("-o", "--output", metavar=metavar, type=click.Path(path_type=Path), help=text)
@@ -172,7 +201,7 @@ def settings() -> Settings:
 
 @contextmanager
 def service() -> Iterator[Coordinator]:
-    """Yields the configured coordinator, else one started for this call over the data in ./.detctl. Raises CliError."""
+    """Yields the configured coordinator, else one over the data in ./.detctl or above. Raises CliError."""
     from detctl_cli.service.client import Coordinator
 
     config = settings().config()
@@ -183,7 +212,7 @@ def service() -> Iterator[Coordinator]:
     from detctl_cli.local.session import has_local_data, stored_here
 
     if not has_local_data():
-        raise not_configured()
+        raise not_configured("or change to a folder in or above which detctl audit -- COMMAND has run")
     with stored_here() as coordinator:
         yield coordinator
 

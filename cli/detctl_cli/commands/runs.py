@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import rich_click as click
 
-from detctl_cli.commands.options import json_option, limit_option, service, service_options, settings
+from detctl_cli.commands.options import (
+    json_option,
+    limit_option,
+    note_if_more,
+    service,
+    service_options,
+    settings,
+    time_options,
+)
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
 
@@ -13,11 +21,21 @@ from detctl_cli.exits import Exit
 @click.option("--audit", "audit_id", metavar="ID", default="", help="List only runs of this audit.")
 @click.option("--recipe", metavar="NAME", default="", help="List only runs of this recipe.")
 @click.option("--machine", metavar="NAME", default="", help="List only runs on this machine.")
+@time_options("runs")
 @limit_option("runs", 50)
 @json_option
 @service_options
 @click.pass_context
-def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit: int, as_json: bool) -> Exit:
+def command(
+    ctx: click.Context,
+    audit_id: str,
+    recipe: str,
+    machine: str,
+    since_unix_s: float,
+    until_unix_s: float,
+    limit: int,
+    as_json: bool,
+) -> Exit:
     """List runs, the newest first. `detctl runs delete` deletes runs and their data.
 
     Example: detctl runs --machine gpu1 --limit 10
@@ -32,11 +50,15 @@ def command(ctx: click.Context, audit_id: str, recipe: str, machine: str, limit:
 
     with service() as coordinator:
         request = ListRequest(audit_id=audit_id, recipe=recipe, machine=machine, limit=limit)
-        runs = [run_row(info) for info in coordinator.runs(request)]
+        request.since_unix_s, request.until_unix_s = since_unix_s, until_unix_s
+        found = coordinator.runs(request)
+    runs = [run_row(info) for info in found.runs]
     if as_json:
         write_json({"schema": "detctl.runs/v1", "runs": runs})
     else:
-        write_runs(runs, console())
+        filtered = bool(audit_id or recipe or machine or since_unix_s or until_unix_s)
+        write_runs(runs, console(), filtered=filtered)
+    note_if_more(found.more, len(runs), "runs")
     return Exit.IDENTICAL
 
 

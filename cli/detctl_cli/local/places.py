@@ -8,7 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from detctl_proto.files.file_systems import NETWORK_FILE_SYSTEMS, file_system_of, mount_table
@@ -16,6 +16,7 @@ from detctl_proto.files.private_files import make_private_folder
 
 from detctl_cli.errors import CliError
 
+STORE = "store.sqlite"
 LOCK_WAIT_S = 5.0  # children of a killed command may need a moment to exit
 
 
@@ -28,6 +29,22 @@ def data_folder(cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: 
     if not os.access(here if here.exists() else cwd, os.W_OK):
         return _scratch(cwd, environ), f"{cwd} is not writable"
     return here, ""
+
+
+def find_data_folder(
+    cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: str | None = None
+) -> tuple[Path, Path] | None:
+    """Returns (the data of this folder or of the nearest one above it, the folder that it belongs to). None: there is none.
+
+    A folder above that belongs to another user is passed over: its owner could place data of any kind there.
+    """
+    mountinfo = mount_table() if mountinfo is None else mountinfo
+    for place in (cwd, *cwd.parents):
+        folder, _ = data_folder(place, environ, mountinfo)
+        with suppress(OSError):
+            if (folder / STORE).exists() and (place == cwd or folder.stat().st_uid == os.getuid()):
+                return folder, place
+    return None
 
 
 def prepare(folder: Path) -> None:
@@ -77,6 +94,21 @@ def locked(folder: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def holder_of(folder: Path) -> str:
+    """Returns the process id that the lock's holder wrote, `unknown`, or an empty text if nobody holds the lock."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return ""
 
 
 @contextmanager

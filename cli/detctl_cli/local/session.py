@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from detctl_proto.files.private_files import make_private_folder, private
@@ -16,7 +16,7 @@ from detctl_proto.syntax.names import is_name, machine_name
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
-from detctl_cli.local.places import data_folder, locked, prepare, socket_folder
+from detctl_cli.local.places import STORE, data_folder, find_data_folder, holder_of, locked, prepare, socket_folder
 from detctl_cli.output.terminal import note
 from detctl_cli.service.client import Coordinator
 
@@ -25,20 +25,37 @@ _LOOK_S = 0.05
 
 COORDINATOR = "detctl_coordinator.main"
 AGENT = "detctl_agent.main"
+ANNOUNCED = "coordinator"  # file with the address of a running audit's coordinator, for commands in other terminals
 
 
 def has_local_data(cwd: Path | None = None) -> bool:
-    """Returns whether an audit in this folder has left data."""
-    folder, _ = data_folder(Path.cwd() if cwd is None else cwd)
-    return (folder / "store.sqlite").exists()
+    """Returns whether an audit in this folder, or in one above it, has left data."""
+    return find_data_folder(Path.cwd() if cwd is None else cwd) is not None
 
 
 @contextmanager
 def stored_here() -> Iterator[Coordinator]:
-    """Yields a coordinator over the data of this folder, without an agent: to list, show, compare and delete."""
-    folder, _ = data_folder(Path.cwd())
+    """Yields a coordinator over the data of this folder or of the nearest one above it, to list, show, compare, cancel and delete.
+
+    It is the one of an audit that runs here, else one without an agent that is started for this call.
+    """
+    here = Path.cwd()
+    folder, place = find_data_folder(here) or (data_folder(here)[0], here)
+    if place != here:
+        note(f"reading the data of {place}")
+    with _running_in(folder) as running:
+        if running is not None:
+            yield running
+            return
     prepare(folder)
-    with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
+    with locked(folder) as lock, stored_in(folder, folder / "logs", lock) as coordinator:
+        yield coordinator
+
+
+@contextmanager
+def stored_in(folder: Path, logs: Path, lock: int) -> Iterator[Coordinator]:
+    """Yields a coordinator over the data of a folder whose lock the caller holds, without an agent."""
+    with _coordinator(folder / STORE, logs, (lock,)) as coordinator:
         yield coordinator
 
 
@@ -47,7 +64,7 @@ def temporary_store() -> Iterator[Coordinator]:
     """Yields a coordinator over an empty store, which is deleted afterwards: for folders of `detctl record`."""
     with (
         tempfile.TemporaryDirectory(prefix="detctl-compare-", ignore_cleanup_errors=True) as name,
-        _coordinator(Path(name) / "store.sqlite", Path(name), ()) as coordinator,
+        _coordinator(Path(name) / STORE, Path(name), ()) as coordinator,
     ):
         yield coordinator
 
@@ -62,7 +79,7 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
     if reason:
         note(f"{reason}; the data goes to {folder}")
     prepare(folder)
-    with locked(folder) as lock, _coordinator(folder / "store.sqlite", folder / "logs", (lock,)) as coordinator:
+    with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
         path = folder / "catalog.toml"
         with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
             stream.write(catalog)
@@ -70,10 +87,14 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
         arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
         arguments += ["--state", str(folder / "agent"), "--inherit-environment"]
         agent = Child("local agent", AGENT, arguments, folder / "logs" / "agent.log", keep_fds=(lock,))
+        announced = folder / ANNOUNCED
         try:
             _wait_for_machine(coordinator, name, agent)
+            with open(announced, "w", encoding="utf-8", opener=private) as stream:
+                stream.write(coordinator.address)
             yield coordinator, name
         finally:
+            announced.unlink(missing_ok=True)
             agent.stop()
             path.unlink(missing_ok=True)
 
@@ -105,6 +126,26 @@ def forget_catalog(audit_id: str) -> None:
 def _kept_catalog(audit_id: str) -> Path:
     folder, _ = data_folder(Path.cwd())
     return folder / "catalogs" / f"{audit_id}.toml"
+
+
+@contextmanager
+def _running_in(folder: Path) -> Iterator[Coordinator | None]:
+    """Yields the coordinator of an audit that runs here, if there is one. Its address counts only while the lock is held."""
+    address = ""
+    if holder_of(folder):
+        with suppress(OSError):
+            address = (folder / ANNOUNCED).read_text(encoding="utf-8")
+    coordinator = Coordinator(Config(address, Path(os.devnull), "local mode")) if address else None
+    if coordinator is not None:
+        try:
+            coordinator.__enter__()
+        except CliError:
+            coordinator = None  # it ends at this moment
+    try:
+        yield coordinator
+    finally:
+        if coordinator is not None:
+            coordinator.__exit__(*sys.exc_info())
 
 
 @contextmanager

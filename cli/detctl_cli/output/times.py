@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -26,6 +27,23 @@ def seconds_of(text: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise ValueError(f"{text!r} is not a duration: write 30d, 12h, 45m or 90s")
     return float(match[1]) * _UNITS_S[match[2] or "s"]
+
+
+def moment_of(text: str, now_unix_s: float, *, whole_day: bool = False) -> float:
+    """Returns the time of `2d` (two days ago), `2026-11-01` or `2026-11-01T14:30`, both in local time, in seconds since 1970.
+
+    whole_day: a date without a time means the end of that day, as an upper bound does. Raises ValueError for anything else.
+    """
+    try:
+        return now_unix_s - seconds_of(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time: write 2d (two days ago), 2026-11-01 or 2026-11-01T14:30") from None
+    is_date = re.fullmatch(r"[\d-]+", text.strip()) is not None
+    return (found + timedelta(days=1) if whole_day and is_date else found).timestamp()
 
 
 def count(number: float) -> str:

@@ -38,7 +38,7 @@ def write_machines(rows: Rows, out: Console) -> None:
             out.print(clean(line), soft_wrap=True)
 
 
-def write_runs(rows: Rows, out: Console) -> None:
+def write_runs(rows: Rows, out: Console, *, filtered: bool = False) -> None:
     """Writes runs."""
     columns: dict[str, Cell] = {
         "run": text("id"),
@@ -50,10 +50,10 @@ def write_runs(rows: Rows, out: Console) -> None:
         "ended": lambda row: clean(row["end"]) + (f" {row['exit_code']}" if row["exit_code"] else ""),
         "age": _age("created_unix_s"),
     }
-    write_table(rows, columns, out, if_empty="there are no runs")
+    write_table(rows, columns, out, if_empty="no runs match" if filtered else "there are no runs")
 
 
-def write_audits(rows: Rows, out: Console) -> None:
+def write_audits(rows: Rows, out: Console, *, filtered: bool = False) -> None:
     """Writes audits with their verdicts."""
     columns: dict[str, Cell] = {
         "audit": text("id"),
@@ -65,7 +65,7 @@ def write_audits(rows: Rows, out: Console) -> None:
         "causes": text("causes"),
         "age": _age("created_unix_s"),
     }
-    write_table(rows, columns, out, if_empty="there are no audits")
+    write_table(rows, columns, out, if_empty="no audits match" if filtered else "there are no audits")
 
 
 def write_tokens(rows: Rows, out: Console) -> None:

@@ -70,11 +70,27 @@ class Coordinator(Connection):
     def machines(self, request: audits_pb2.ListRequest) -> list[audits_pb2.MachineInfo]:
         return list(self._call(self._audits.ListMachines, request).machines)
 
-    def runs(self, request: audits_pb2.ListRequest) -> list[audits_pb2.RunInfo]:
-        return list(self._call(self._audits.ListRuns, request).runs)
+    def runs(self, request: audits_pb2.ListRequest) -> audits_pb2.RunList:
+        """Returns the newest runs that match. `more`: older runs may match, too."""
+        found: audits_pb2.RunList = self._call(self._audits.ListRuns, request)
+        kept = [one for one in found.runs if _created_within(one.created_unix_s, request)]
+        return audits_pb2.RunList(runs=kept, more=found.more or len(kept) < len(found.runs))
 
-    def audits(self, request: audits_pb2.ListRequest) -> list[audits_pb2.AuditInfo]:
-        return list(self._call(self._audits.ListAudits, request).audits)
+    def audits(self, request: audits_pb2.ListRequest) -> audits_pb2.AuditList:
+        """Returns the newest audits that match. `more`: older audits may match, too."""
+        found: audits_pb2.AuditList = self._call(self._audits.ListAudits, request)
+        kept = [
+            one
+            for one in found.audits
+            if _created_within(one.created_unix_s, request)
+            and (request.outcome in ("", one.outcome) or not one.created_unix_s)
+        ]
+        return audits_pb2.AuditList(audits=kept, more=found.more or len(kept) < len(found.audits))
+
+    def state_of(self, audit_id: str) -> str:
+        """Returns the state of an audit, such as `running`; an empty text if the coordinator does not list it."""
+        listed = self._call(self._audits.ListAudits, audits_pb2.ListRequest(audit_id=audit_id)).audits
+        return next((info.state for info in listed if info.audit_id == audit_id), "")
 
     def show(self, identifier: str) -> audits_pb2.ShowReply:
         reply: audits_pb2.ShowReply = self._call(self._audits.Show, audits_pb2.ShowRequest(id=identifier))
@@ -149,3 +165,12 @@ class Coordinator(Connection):
 
     def _open_watch(self, audit_id: str) -> Any:
         return self._audits.WatchAudit(audits_pb2.AuditRef(audit_id=audit_id), metadata=self._metadata)
+
+
+def _created_within(created_unix_s: float, request: audits_pb2.ListRequest) -> bool:
+    """Returns whether a row matches the request's times. An earlier coordinator does not know them, and sends all rows.
+
+    Of a row that the coordinator cannot read, the time is not known (0). It is always listed.
+    """
+    until = request.until_unix_s or float("inf")
+    return not created_unix_s or request.since_unix_s <= created_unix_s < until

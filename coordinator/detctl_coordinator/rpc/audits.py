@@ -36,6 +36,7 @@ from detctl_coordinator.scheduling.audit_log import entry
 from detctl_coordinator.scheduling.engine import Engine
 from detctl_coordinator.scheduling.progress import run_with_progress
 from detctl_coordinator.scheduling.verdicts import judge_runs
+from detctl_coordinator.storage.store import Rows
 from detctl_coordinator.wire import audits as wire
 from detctl_coordinator.wire.checks import identifier, json_object
 from detctl_coordinator.wire.control import manifest_of
@@ -186,30 +187,43 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
 
     @unary
     async def ListRuns(self, request: pb.ListRequest, context: Any) -> pb.RunList:  # noqa: N802
+        limit = _limit(request)
+        page = LIST_MAX if request.since_unix_s or request.until_unix_s else limit + 1
         runs = await self._store.runs(
-            audit_id=request.audit_id, machine=request.machine, recipe=request.recipe, limit=_limit(request)
+            audit_id=request.audit_id, machine=request.machine, recipe=request.recipe, limit=page
         )
         machines = await self._engine.machines()
-        unreadable = [wire.unreadable_run(row) for row in runs.unreadable]
-        return pb.RunList(
-            runs=[*unreadable, *(wire.run_info_to_proto(run_with_progress(run, machines)) for run in runs)]
-        )
+        rows = [wire.unreadable_run(row) for row in runs.unreadable]
+        rows += [
+            wire.run_info_to_proto(run_with_progress(run, machines))
+            for run in runs
+            if _created_within(run.created_unix_s, request)
+        ]
+        return pb.RunList(runs=rows[:limit], more=len(rows) > limit or _size(runs) >= page)
 
     @unary
     async def ListAudits(self, request: pb.ListRequest, context: Any) -> pb.AuditList:  # noqa: N802
-        narrowed = bool(request.machine or request.recipe or request.audit_id)
-        audits = await self._store.audits(LIST_MAX if narrowed else _limit(request))
-        rows = [
+        limit = _limit(request)
+        narrowed = request.machine or request.recipe or request.audit_id or request.outcome
+        page = LIST_MAX if narrowed or request.since_unix_s or request.until_unix_s else limit + 1
+        audits = await self._store.audits(page)
+        if sum(not is_import_id(audit.audit_id) for audit in audits) <= limit <= _size(audits) < LIST_MAX:
+            audits = await self._store.audits(page := LIST_MAX)  # imports are not listed, and there may be many
+        infos = [
             wire.audit_info_to_proto(audit)
             for audit in audits
             if not is_import_id(audit.audit_id)
             and request.audit_id in ("", audit.audit_id)
             and request.recipe in ("", audit.request.recipe)
             and (not request.machine or request.machine in audit.request.machines)
+            and _created_within(audit.created_unix_s, request)
         ]
-        # The machine and recipe of an unreadable audit are unknown, so only a filter by audit id can exclude it.
+        rows = [info for info in infos if request.outcome in ("", info.outcome)]
+        # Nothing but the id of an unreadable audit is known, so only a filter by audit id can exclude it.
         unreadable = [wire.unreadable_audit(row) for row in audits.unreadable if request.audit_id in ("", row.name)]
-        return pb.AuditList(audits=[*unreadable, *rows][: _limit(request)])
+        listed = [*unreadable, *rows]
+        more = len(listed) > limit or (_size(audits) >= page and not request.audit_id)
+        return pb.AuditList(audits=listed[:limit], more=more)
 
     @unary
     async def Show(self, request: pb.ShowRequest, context: Any) -> pb.ShowReply:  # noqa: N802
@@ -221,7 +235,8 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
     async def DeleteRuns(self, request: pb.DeleteRequest, context: Any) -> pb.DeleteReply:  # noqa: N802
         if request.older_than_s > 0:
             await self._log_event("runs-deleted", f"all runs older than {request.older_than_s:g} s")
-            return pb.DeleteReply(run_ids=await self._store.delete_older_than(time.time() - request.older_than_s))
+            before = time.time() - request.older_than_s
+            return pb.DeleteReply(run_ids=await self._store.delete_older_than(before, request.keep_audits))
         run_ids = list(request.run_ids)
         if request.audit_id:
             run_ids += (await self._audit(request.audit_id)).runs
@@ -347,6 +362,16 @@ def _sender(context: Any) -> Sender:
 def _user() -> str:
     caller = current_caller()
     return "its user" if caller == LOCAL else caller.name
+
+
+def _size(rows: Rows[Any]) -> int:
+    return len(rows) + len(rows.unreadable)
+
+
+def _created_within(created_unix_s: float, request: pb.ListRequest) -> bool:
+    return request.since_unix_s <= created_unix_s and (
+        not request.until_unix_s or created_unix_s < request.until_unix_s
+    )
 
 
 def _limit(request: pb.ListRequest) -> int:

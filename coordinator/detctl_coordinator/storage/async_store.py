@@ -61,8 +61,8 @@ class AsyncStore:
     async def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
         return await self._do(self.inner.delete_runs, run_ids)
 
-    async def delete_older_than(self, unix_s: float) -> list[str]:
-        return await self._do(self.inner.delete_older_than, unix_s)
+    async def delete_older_than(self, unix_s: float, keep_audits: bool = False) -> list[str]:
+        return await self._do(self.inner.delete_older_than, unix_s, keep_audits)
 
     async def put_machine(self, name: str, document: Mapping[str, Any]) -> None:
         await self._do(self.inner.put_machine, name, document)

@@ -122,8 +122,8 @@ class Store(Protocol):
         """
         ...
 
-    def delete_older_than(self, unix_s: float) -> list[str]:
-        """Deletes runs that were created before `unix_s`, and audits without runs; returns the ids of the runs."""
+    def delete_older_than(self, unix_s: float, keep_audits: bool = False) -> list[str]:
+        """Deletes runs that were created before `unix_s`, and audits without runs unless `keep_audits`; returns the ids of the runs."""
         ...
 
     # -- machines -------------------------------------------------------------------------------------------------

@@ -153,16 +153,22 @@ class VerdictReply(_message.Message):
     def __init__(self, verdict_json: _Optional[str] = ...) -> None: ...
 
 class ListRequest(_message.Message):
-    __slots__ = ("audit_id", "machine", "recipe", "limit")
+    __slots__ = ("audit_id", "machine", "recipe", "limit", "since_unix_s", "until_unix_s", "outcome")
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SINCE_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
     audit_id: str
     machine: str
     recipe: str
     limit: int
-    def __init__(self, audit_id: _Optional[str] = ..., machine: _Optional[str] = ..., recipe: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+    since_unix_s: float
+    until_unix_s: float
+    outcome: str
+    def __init__(self, audit_id: _Optional[str] = ..., machine: _Optional[str] = ..., recipe: _Optional[str] = ..., limit: _Optional[int] = ..., since_unix_s: _Optional[float] = ..., until_unix_s: _Optional[float] = ..., outcome: _Optional[str] = ...) -> None: ...
 
 class MachineInfo(_message.Message):
     __slots__ = ("name", "connected", "last_seen_unix_s", "recipes", "environments", "manifest_json", "version", "notes")
@@ -209,10 +215,12 @@ class RunInfo(_message.Message):
     def __init__(self, status: _Optional[_Union[RunStatus, _Mapping]] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., created_unix_s: _Optional[float] = ..., ranks: _Optional[int] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ...) -> None: ...
 
 class RunList(_message.Message):
-    __slots__ = ("runs",)
+    __slots__ = ("runs", "more")
     RUNS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[RunInfo]
-    def __init__(self, runs: _Optional[_Iterable[_Union[RunInfo, _Mapping]]] = ...) -> None: ...
+    more: bool
+    def __init__(self, runs: _Optional[_Iterable[_Union[RunInfo, _Mapping]]] = ..., more: bool = ...) -> None: ...
 
 class AuditInfo(_message.Message):
     __slots__ = ("audit_id", "recipe", "state", "outcome", "origin", "causes", "created_unix_s", "machines")
@@ -235,10 +243,12 @@ class AuditInfo(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., state: _Optional[str] = ..., outcome: _Optional[str] = ..., origin: _Optional[str] = ..., causes: _Optional[_Iterable[str]] = ..., created_unix_s: _Optional[float] = ..., machines: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditList(_message.Message):
-    __slots__ = ("audits",)
+    __slots__ = ("audits", "more")
     AUDITS_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     audits: _containers.RepeatedCompositeFieldContainer[AuditInfo]
-    def __init__(self, audits: _Optional[_Iterable[_Union[AuditInfo, _Mapping]]] = ...) -> None: ...
+    more: bool
+    def __init__(self, audits: _Optional[_Iterable[_Union[AuditInfo, _Mapping]]] = ..., more: bool = ...) -> None: ...
 
 class ShowRequest(_message.Message):
     __slots__ = ("id",)
@@ -255,14 +265,16 @@ class ShowReply(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., json: _Optional[str] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
-    __slots__ = ("run_ids", "audit_id", "older_than_s")
+    __slots__ = ("run_ids", "audit_id", "older_than_s", "keep_audits")
     RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     OLDER_THAN_S_FIELD_NUMBER: _ClassVar[int]
+    KEEP_AUDITS_FIELD_NUMBER: _ClassVar[int]
     run_ids: _containers.RepeatedScalarFieldContainer[str]
     audit_id: str
     older_than_s: float
-    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., audit_id: _Optional[str] = ..., older_than_s: _Optional[float] = ...) -> None: ...
+    keep_audits: bool
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., audit_id: _Optional[str] = ..., older_than_s: _Optional[float] = ..., keep_audits: bool = ...) -> None: ...
 
 class DeleteReply(_message.Message):
     __slots__ = ("run_ids",)

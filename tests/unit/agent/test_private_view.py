@@ -39,7 +39,7 @@ def tmp_path():
 
 @pytest.fixture
 def project(tmp_path, who, monkeypatch):
-    monkeypatch.setattr("detctl_agent.source.overlay.SCRATCH", tmp_path / "var")
+    monkeypatch.setattr("detctl_proto.files.overlay_folders.SCRATCH", tmp_path / "var")
     folder = tmp_path / "a prøject, with: names"
     (folder / "data").mkdir(parents=True)
     for number in range(40):

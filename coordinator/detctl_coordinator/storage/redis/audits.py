@@ -117,11 +117,12 @@ def delete_runs(link: RedisLink, run_ids: Sequence[str]) -> list[str]:
     return [run_id for run_id in dict.fromkeys(run_ids) if run_id in gone]
 
 
-def delete_older_than(link: RedisLink, unix_s: float) -> list[str]:
+def delete_older_than(link: RedisLink, unix_s: float, keep_audits: bool = False) -> list[str]:
     before = f"({unix_s!r}"
     old = [item.decode() for item in link.call("ZRANGEBYSCORE", redis_keys.RUNS_BY_TIME, "-inf", before)]
     deleted = delete_runs(link, old)
-    ids = [item.decode() for item in link.call("ZRANGEBYSCORE", redis_keys.BY_TIME, "-inf", before)]
+    found = [] if keep_audits else link.call("ZRANGEBYSCORE", redis_keys.BY_TIME, "-inf", before)
+    ids = [item.decode() for item in found]
     for audit in get_all(link, ids).values():
         if not audit.runs and not is_active(audit):
             keys = [redis_keys.audit_key(audit.audit_id), redis_keys.ACTIVE, redis_keys.BY_TIME]

@@ -54,8 +54,8 @@ class RedisStore:
     def delete_runs(self, run_ids: Sequence[str]) -> list[str]:
         return audits.delete_runs(self._link, run_ids)
 
-    def delete_older_than(self, unix_s: float) -> list[str]:
-        return audits.delete_older_than(self._link, unix_s)
+    def delete_older_than(self, unix_s: float, keep_audits: bool = False) -> list[str]:
+        return audits.delete_older_than(self._link, unix_s, keep_audits)
 
     # -- machines -------------------------------------------------------------------------------------------------
     def put_machine(self, name: str, document: Mapping[str, Any]) -> None:

@@ -98,11 +98,13 @@ def delete_runs(connection: sqlite3.Connection, run_ids: Sequence[str]) -> list[
     return [run_id for run_id in dict.fromkeys(run_ids) if run_id in gone]
 
 
-def delete_older_than(connection: sqlite3.Connection, unix_s: float) -> list[str]:
+def delete_older_than(connection: sqlite3.Connection, unix_s: float, keep_audits: bool = False) -> list[str]:
     rows = connection.execute(
         "SELECT run_id FROM runs WHERE created < ? ORDER BY created, run_id", (unix_s,)
     ).fetchall()
     deleted = delete_runs(connection, [run_id for (run_id,) in rows])
+    if keep_audits:
+        return deleted
     sql = "SELECT audit_id, document FROM audits WHERE created < ? AND NOT active"
     for audit in _rows(connection.execute(sql, (unix_s,)).fetchall()):
         if not audit.runs:

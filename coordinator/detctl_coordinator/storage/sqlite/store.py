@@ -77,8 +77,8 @@ class SqliteStore:
         self._writer.wake_sweeper()
         return deleted
 
-    def delete_older_than(self, unix_s: float) -> list[str]:
-        deleted = self._writer.submit(lambda connection: audits.delete_older_than(connection, unix_s))
+    def delete_older_than(self, unix_s: float, keep_audits: bool = False) -> list[str]:
+        deleted = self._writer.submit(lambda connection: audits.delete_older_than(connection, unix_s, keep_audits))
         self._writer.wake_sweeper()
         return deleted
 
