@@ -27,7 +27,8 @@ from detctl_coordinator.domain.fingerprint import Stage
 class JudgeRequest:
     """The runs to judge. `problems`: run id -> problems found by storage or the lifecycle; such a run is unverified.
     `damaged`: ids of runs whose stored data must not be compared. `twins`: planned runs of each configuration, 0: unknown.
-    `planned`: labels of all planned runs; empty: those of `readers`. `labels`: run id -> displayed name."""
+    `planned`: labels of all planned runs; empty: those of `readers`. `labels`: run id -> displayed name. `requested_by`: name of the
+    user who started the audit; empty: there is no audit."""
 
     audit_id: str
     recipe: str
@@ -40,6 +41,7 @@ class JudgeRequest:
     twins: int = 0
     planned: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    requested_by: str = ""
 
 
 @dataclass
