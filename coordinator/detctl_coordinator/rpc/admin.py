@@ -32,6 +32,7 @@ from detctl_coordinator.storage.store import DocumentError
 from detctl_coordinator.wire.checks import identifier
 
 VALID_S_MAX = 10 * VALID_S
+DAY_S = 24 * 3600
 GRACE_S_MAX = 30 * 86_400.0
 
 
@@ -114,7 +115,8 @@ class AdminServicer(admin_pb2_grpc.AdminServicer):
     async def _issue(self, role: Role, name: str, valid_s: float) -> pb.NewToken:
         if not 0 <= valid_s <= VALID_S_MAX:
             raise RefusedCallError(
-                Code.INVALID_ARGUMENT, f"a token cannot be valid for {valid_s:g} s: the limit is {VALID_S_MAX:g} s"
+                Code.INVALID_ARGUMENT,
+                f"a token cannot be valid for {valid_s / DAY_S:g} days: the limit is {VALID_S_MAX / DAY_S:g} days",
             )
         token, text = new_token(role, name, current_caller().name, time.time(), valid_s or VALID_S)
         await self._put(token, "token-created", f"{token.token_id} for {name} ({role.value})")

@@ -80,7 +80,7 @@ def scripts() -> Scripts:
     """Returns Vega and the line that starts the charts of a page."""
     import vl_convert
 
-    bundle: str = vl_convert.javascript_bundle(None, vl_version=VEGA_LITE)  # type: ignore[arg-type]  # None: the whole bundle
+    bundle: str = vl_convert.javascript_bundle(None, vl_version=VEGA_LITE)  # None: the whole bundle
     return Scripts((bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--"), START))
 
 
