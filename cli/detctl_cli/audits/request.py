@@ -31,6 +31,7 @@ def request_of(options: AuditOptions, recipe: str, machines: Sequence[str]) -> a
         explain=options.diagnosis.explain,
         budget_runs=options.experiments.budget_runs or 0,
         self_test=options.experiments.self_test,
+        strict=options.outcome.strict,
         join_only=options.joining.join_only,
         joiners=options.joining.joiners,
     )

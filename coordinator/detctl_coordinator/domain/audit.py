@@ -41,6 +41,7 @@ class AuditRequest:
     self_test: bool = False  # test the audit itself
     join_only: bool = False  # users train its runs in their own allocations
     joiners: tuple[str, ...] = ()  # names of callers who may join runs, besides the owner
+    strict: bool = False  # a difference in evaluation counts, also if the training agrees
 
 
 @dataclass(frozen=True)
