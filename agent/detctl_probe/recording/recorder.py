@@ -36,6 +36,9 @@ from detctl_probe.recording.working import Depth, Working
 from detctl_probe.settings import Settings
 from detctl_probe.transport import frames
 
+UNDECIDED = ""  # the phase of a batch before the program has used it
+UNDECIDED_MAX = 256
+
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
 TRAINING_STAGES = frozenset(("init", "forward", "loss", "backward", "update"))
@@ -104,6 +107,9 @@ class Recorder:
         self.step = 0
         self.micro = 0
         self.phase = "train"
+        self.fed = (-1, -1)  # (step, micro) in which a batch for training was taken last
+        self._undecided: List[Callable[[str], None]] = []
+        self._evaluated = False  # a model was called in evaluation since the last of them
         self._training = False
         self.sealed = False
         self.recording = self.settings.window_start <= 0
@@ -204,6 +210,27 @@ class Recorder:
         """batch_phase() returns whether a batch that is taken now is for training or for evaluation, or None if that is not known."""
         self.batch_phase = batch_phase
 
+    def when_decided(self, callback: Callable[[str], None]) -> None:
+        """callback(phase) runs when it is known whether the batch that was taken now is for training or for evaluation."""
+        if self._evaluated or len(self._undecided) >= UNDECIDED_MAX:
+            self._decide()
+        self._undecided.append(callback)
+
+    def called_in(self, phase: str) -> None:
+        """A model is called, or backward runs. A call in evaluation may also be a teacher's in a step of the training, so it decides
+        about a batch only when the next is taken."""
+        if phase == "train":
+            self._evaluated = False
+            self._decide()
+        elif self._undecided:
+            self._evaluated = True
+
+    def _decide(self) -> None:
+        waiting, self._undecided = self._undecided, []
+        phase, self._evaluated = "eval" if self._evaluated else "train", False
+        for callback in waiting:
+            callback(phase)
+
     def end_micro(self) -> None:
         """A backward pass or a closure ended."""
         self.micro += 1
@@ -214,6 +241,7 @@ class Recorder:
             return
         with self.working(OTHER), self._lock:
             try:
+                self._decide()
                 self._finish_step(skipped)
             except Exception as error:
                 self._link.fail("the end of step %d" % self.step, error)
@@ -273,6 +301,7 @@ class Recorder:
             if self.sealed:
                 return
             try:
+                self._decide()
                 if self._has_something_to_seal():
                     self._send_seal(reason)
             except Exception as error:

@@ -129,6 +129,19 @@ class WhatToRecord:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What counts as a difference. `detctl compare` has the same option."""
+
+    PANEL: ClassVar[str] = "Outcome"
+    strict: bool = option(
+        "--strict",
+        is_flag=True,
+        help="Count every difference in evaluation. Without this option, runs are identical if every update and every"
+        " loss of the training agrees.",
+    )
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """What detctl does on its own when runs diverge."""
 
@@ -198,6 +211,7 @@ class AuditOptions:
     runs: WhatToRun
     variation: Variation
     recording: WhatToRecord
+    outcome: Outcome
     diagnosis: Diagnosis
     experiments: Experiments
     joining: Joining

@@ -37,6 +37,7 @@ def request_of(
         explain=options.diagnosis.explain,
         budget_runs=options.experiments.budget_runs or 0,
         self_test=options.experiments.self_test,
+        strict=options.outcome.strict,
         join_only=options.joining.join_only,
         joiners=options.joining.joiners,
         # Users start joined runs themselves, so a failure of one does not take away the runs of the others.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import rich_click as click
 
-from detctl_cli.audits.options import split_names
+from detctl_cli.audits.options import Outcome, split_names
 from detctl_cli.commands.options import VerdictOutput, service, service_options
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
@@ -52,9 +52,11 @@ class Checkpoints:
 
 @click.command("compare", short_help="Compare recordings, runs or checkpoints that exist.")
 @click.argument("things", metavar="[RUN RUN... | DIR DIR... | CKPT CKPT]", nargs=-1)
-@option_groups(stored=StoredRuns, checkpoints=Checkpoints, output=VerdictOutput)
+@option_groups(stored=StoredRuns, checkpoints=Checkpoints, outcome=Outcome, output=VerdictOutput)
 @service_options
-def command(things: tuple[str, ...], stored: StoredRuns, checkpoints: Checkpoints, output: VerdictOutput) -> Exit:
+def command(
+    things: tuple[str, ...], stored: StoredRuns, checkpoints: Checkpoints, outcome: Outcome, output: VerdictOutput
+) -> Exit:
     """Compare runs that exist, and report where, why and from which origin they diverge.
 
     RUN is the id of a run that a coordinator has. DIR is a folder that `detctl record` made. CKPT is a checkpoint: a
@@ -70,7 +72,7 @@ def command(things: tuple[str, ...], stored: StoredRuns, checkpoints: Checkpoint
     if stored.recipe and stored.audit_id:
         raise UsageError("--recipe and --audit exclude each other", "leave --recipe out: an audit has one recipe")
     if not things:
-        return _compare_stored(stored, output.form())
+        return _compare_stored(stored, outcome.strict, output.form())
     if stored.machines or stored.recipe or stored.audit_id:
         raise UsageError(
             "runs, folders or checkpoints do not go with --machines, --recipe or --audit", "leave these options out"
@@ -80,10 +82,10 @@ def command(things: tuple[str, ...], stored: StoredRuns, checkpoints: Checkpoint
     if any(is_checkpoint(Path(thing)) for thing in things):
         _check_checkpoints(things)
         return compare_checkpoints(things, checkpoints.python, checkpoints.allowed, output.form())
-    return _compare_things(things, output.form())
+    return _compare_things(things, outcome.strict, output.form())
 
 
-def _compare_stored(stored: StoredRuns, form: Form) -> Exit:
+def _compare_stored(stored: StoredRuns, strict: bool, form: Form) -> Exit:
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
@@ -95,7 +97,9 @@ def _compare_stored(stored: StoredRuns, form: Form) -> Exit:
             f"--machines names only one machine ({stored.machines[0]})", "name two; for twins of one use --audit ID"
         )
     with service() as coordinator:
-        request = CompareRequest(machines=stored.machines, recipe=stored.recipe, audit_id=stored.audit_id)
+        request = CompareRequest(
+            machines=stored.machines, recipe=stored.recipe, audit_id=stored.audit_id, strict=strict
+        )
         text = coordinator.compare(request)
     return report_verdict(parse_verdict(text), form)
 
@@ -114,7 +118,7 @@ def _check_checkpoints(things: Sequence[str]) -> None:
         raise UsageError(f"{things[0]} is named twice", "name two different checkpoints")
 
 
-def _compare_things(things: Sequence[str], form: Form) -> Exit:
+def _compare_things(things: Sequence[str], strict: bool, form: Form) -> Exit:
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
     folders = [Path(thing) for thing in things]
@@ -131,12 +135,12 @@ def _compare_things(things: Sequence[str], form: Form) -> Exit:
                 from detctl_cli.recordings.folder import open_recording
 
                 open_recording(folder)  # its error names the problem
-        return _compare_folders(folders, form)
+        return _compare_folders(folders, strict, form)
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
     try:
         with service() as coordinator:
-            text = coordinator.compare(CompareRequest(run_ids=things))
+            text = coordinator.compare(CompareRequest(run_ids=things, strict=strict))
     except CliError as problem:
         if problem.code == "configuration":
             raise CliError(
@@ -148,7 +152,7 @@ def _compare_things(things: Sequence[str], form: Form) -> Exit:
     return report_verdict(parse_verdict(text), form)
 
 
-def _compare_folders(folders: Sequence[Path], form: Form) -> Exit:
+def _compare_folders(folders: Sequence[Path], strict: bool, form: Form) -> Exit:
     from detctl_cli.local.session import temporary_store
     from detctl_cli.recordings.folder import open_recording
     from detctl_cli.recordings.send import compare_recordings, with_folders
@@ -156,7 +160,7 @@ def _compare_folders(folders: Sequence[Path], form: Form) -> Exit:
 
     recordings = [open_recording(folder) for folder in folders]
     with temporary_store() as coordinator:
-        verdict = parse_verdict(compare_recordings(coordinator, recordings))
+        verdict = parse_verdict(compare_recordings(coordinator, recordings, strict=strict))
     return report_verdict(with_folders(verdict, recordings), form)
 
 

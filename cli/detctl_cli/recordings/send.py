@@ -30,8 +30,10 @@ class RunHeld:
     secret: str = field(repr=False)
 
 
-def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]) -> str:
-    """Returns the verdict on these folders as JSON. Raises CliError, with exit code 3 if data was refused."""
+def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording], *, strict: bool = False) -> str:
+    """Returns the verdict on these folders as JSON. `strict`: a difference in evaluation counts.
+
+    Raises CliError, with exit code 3 if data was refused."""
     labels = labels_of(recordings)
     run_ids = []
     for recording, label in zip(recordings, labels, strict=True):
@@ -43,7 +45,7 @@ def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]
             raise CliError(
                 "damaged", f"{recording.folder}: {problem.message}", problem.hint, problem.exit_code
             ) from None
-    return coordinator.compare(audits_pb2.CompareRequest(run_ids=run_ids))
+    return coordinator.compare(audits_pb2.CompareRequest(run_ids=run_ids, strict=strict))
 
 
 def send(coordinator: Coordinator, recording: Recording, label: str) -> str:

@@ -27,6 +27,18 @@ STANDING = (
     "rng: numpy.random.RandomState(), SeedSequence()",
 )
 _STYLE = {"identical": "bold green", "different": "bold red", "unverified": "bold yellow"}
+# What the headline calls a benign difference, by its stage or "evaluation".
+_BENIGN = {
+    "evaluation": "evaluation",
+    "code": "code",
+    "listing": "the order of a folder's files",
+    "files": "opened files",
+    "rng": "random states",
+    "order": "the order of samples",
+    "sample": "samples before they are batched",
+    "artifact": "other content of saved files",
+}
+_PLURAL = ("opened files", "random states", "samples before they are batched")
 _KIND = {
     "permutation": "the same values in another order",
     "content": "different content",
@@ -102,7 +114,8 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
 def _headline(verdict: Mapping[str, Any]) -> str:
     if verdict.get("outcome") == "identical":
         recipe = verdict.get("recipe")
-        return f"   {clean(recipe)}" if recipe else ""
+        told = agreement(verdict)
+        return (f"   {clean(recipe)}" if recipe else "") + (f"   {told}" if told else "")
     parts = []
     if verdict.get("outcome") == "different":
         if verdict.get("origin"):
@@ -114,6 +127,26 @@ def _headline(verdict: Mapping[str, Any]) -> str:
     if causes:
         parts.append(f"cause{'s' if len(causes) > 1 else ''}: {', '.join(causes)}")
     return "".join(f"   {part}" for part in parts)
+
+
+def agreement(verdict: Mapping[str, Any]) -> str:
+    """Returns how many updates agree and what else differs, or "" if nothing differs or not every update was compared."""
+    updates = verdict.get("updates_equal")
+    benign = [item for item in verdict.get("benign") or [] if isinstance(item, Mapping)]
+    if not isinstance(updates, int) or updates < 1 or not benign:
+        return ""
+    every = f"all {count(updates)} updates are" if updates > 1 else "its only update is"
+    what = list(dict.fromkeys(_BENIGN.get(_benign_kind(item), clean(item.get("stage"))) for item in benign))
+    several = len(what) > 1 or what[0] in _PLURAL
+    named = ", ".join(what[:-1]) + " and " + what[-1] if len(what) > 1 else what[0]
+    return f"{every} bit-equal; only {named} differ{'' if several else 's'}"
+
+
+def _benign_kind(item: Mapping[str, Any]) -> str:
+    stage = str(item.get("stage"))
+    if item.get("phase") == "eval" and stage not in ("artifact", "rng"):
+        return "evaluation"
+    return stage
 
 
 def _emulated_mark(verdict: Mapping[str, Any]) -> str:
@@ -183,8 +216,13 @@ def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:
 
 def _benign_rows(benign: Sequence[Any]) -> Iterator[Row]:
     for item in benign[:BENIGN_SHOWN]:
-        text = f"{_place(item)}   {_description(item)}" if isinstance(item, Mapping) else clean(item)
-        yield "benign", text
+        if not isinstance(item, Mapping):
+            yield "benign", clean(item)
+            continue
+        cause = clean(item.get("cause") or "")
+        where = ", ".join(clean(line) for line in item.get("at") or [])
+        why = cause + (f" at {where}" if cause and where else where)
+        yield "benign", f"{_place(item)}   {_description(item)}{f'   ({why})' if why else ''}"
     if len(benign) > BENIGN_SHOWN:
         yield "", f"and {len(benign) - BENIGN_SHOWN} more benign differences (--json lists them)"
 

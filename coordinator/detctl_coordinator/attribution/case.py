@@ -29,7 +29,8 @@ class JudgeRequest:
     `damaged`: ids of runs whose stored data must not be compared. `twins`: planned runs of each configuration, 0: unknown.
     `planned`: labels of all planned runs; empty: those of `readers`. `labels`: run id -> displayed name.
     `stopped_by`: id of the run whose failure cancelled `not_run` others, which are not among `readers`. `requested_by`: name
-    of the user who started the audit; empty: there is no audit."""
+    of the user who started the audit; empty: there is no audit. `strict`: a difference
+    in evaluation decides, also if the training agrees."""
 
     audit_id: str
     recipe: str
@@ -45,6 +46,7 @@ class JudgeRequest:
     stopped_by: str = ""
     not_run: int = 0
     requested_by: str = ""
+    strict: bool = False
 
 
 @dataclass
@@ -102,7 +104,7 @@ class Case:
         key = (a.run.spec.run_id, b.run.spec.run_id)
         if key not in self._pairs:
             try:
-                self._pairs[key] = compare_pair(a, b, self.limit)
+                self._pairs[key] = compare_pair(a, b, self.limit, strict=self.request.strict)
             except DamagedError as error:
                 self._pairs[key] = PairComparison(a, b, incomparable=f"stored data is damaged ({error}); run it again")
         return self._pairs[key]
@@ -169,6 +171,17 @@ class Case:
                 pair = self._without_noise(pair, left, right)
                 found += self._causes_of(self._compared(pair, scope, agree, False, self._by_twins(left, right)))
         return merge(found)
+
+    def causes_in_evaluation(self, pair: PairComparison) -> list[CauseFinding]:
+        """Returns what leads to differences in evaluation of two runs that trained alike."""
+        if pair.different or pair.incomparable or not any(d.evaluation for d in pair.differences.values()):
+            return []
+        twins = any(pair is other for _, other in self.twin_pairs)
+        scope = next((scope for *_, scope, other in self.configuration_pairs if other is pair), None)
+        if not twins and scope is None:
+            return []
+        counted = pair.with_evaluation()
+        return self._causes_of(self._compared(counted, scope or "twins", not twins, False, frozenset()))
 
     def _causes_of(self, compared: ComparedPair) -> list[CauseFinding]:
         try:

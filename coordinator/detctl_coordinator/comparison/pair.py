@@ -24,6 +24,7 @@ from detctl_coordinator.comparison.roots import DECIDING, UNUSED, WORKERS, Exten
 from detctl_coordinator.comparison.sampled_streams import SampledStream, notes_on
 from detctl_coordinator.comparison.steps.coverage import blind_stages
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
+from detctl_coordinator.comparison.training import equal_updates
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
 # Number of artifact steps whose fingerprints are read to distinguish tensors from other content.
@@ -59,6 +60,16 @@ class NodeDifference:
         return f"{self.node.stage.word}/{self.lead.site}" if self.lead and self.lead.site else self.node.stage.word
 
     @property
+    def evaluation(self) -> bool:
+        """Whether it is a value of the model or of the data in evaluation. A saved artifact is not."""
+        return self.node.phase is Phase.EVAL and self.node.stage in DECIDING - {Stage.ARTIFACT}
+
+    @property
+    def drawn_from(self) -> bool:
+        """Whether it is the state of generators from which the program draws."""
+        return self.node.stage is Stage.RNG and self.node.part != UNUSED
+
+    @property
     def description(self) -> str:
         """What differs and for how long, in one line."""
         parts = [self.lead.description] if self.lead is not None else []
@@ -84,6 +95,7 @@ class PairComparison:
     incomparable: str = ""
     notes: tuple[str, ...] = ()
     united: UnitedBatches | None = None  # set if the numbers of ranks differ: only this was compared
+    updates_equal: int | None = None  # updates of the training, if all of them and all losses were recorded and agree
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
@@ -100,14 +112,25 @@ class PairComparison:
         return not self.incomparable and not self.different
 
     @cached_property
-    def benign(self) -> list[NodeDifference]:
+    def _harmless(self) -> list[Node]:
         deciding = {node for node, d in self.differences.items() if d.deciding}
-        return [self.differences[n] for n in harmless(self.extents, self.observed, deciding)]
+        return harmless(self.extents, self.observed, deciding)
+
+    @property
+    def benign(self) -> list[NodeDifference]:
+        """The differences without effect. A generator from which the program draws is among them only if nothing decides."""
+        found = [self.differences[node] for node in self._harmless]
+        return [d for d in found if not (self.different and d.drawn_from)]
+
+    def with_evaluation(self) -> PairComparison:
+        """Returns the comparison in which a difference in evaluation decides, also if the training agrees."""
+        counted = {node: replace(d, deciding=d.deciding or d.evaluation) for node, d in self.differences.items()}
+        return replace(self, differences=counted)
 
     @cached_property
     def roots(self) -> list[NodeDifference]:
         """The places where differences enter that may affect a deciding stage, earliest first."""
-        left_out = {d.node for d in self.benign}
+        left_out = set(self._harmless)
         return [self.differences[n] for n in roots(self.extents, self.observed) if n not in left_out]
 
     def affected_by(self, root: NodeDifference) -> list[Node]:
@@ -116,15 +139,17 @@ class PairComparison:
     @property
     def first(self) -> NodeDifference | None:
         """The difference with the smallest (step, stage) that is not benign, or else the first benign one."""
-        harmless_ones = {d.node for d in self.benign}
-        ranked = [d for d in self.differences.values() if d.node not in harmless_ones] or list(
-            self.differences.values()
-        )
+        left_out = set(self._harmless)
+        ranked = [d for d in self.differences.values() if d.node not in left_out] or list(self.differences.values())
         return min(ranked, key=lambda d: (d.step, d.node), default=None)
 
 
-def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) -> PairComparison:
-    """Returns the comparison of two runs over their common steps, at most those below `limit`. Raises DamagedError."""
+def compare_pair(
+    left: RunReader, right: RunReader, limit: int | None = None, *, strict: bool = False
+) -> PairComparison:
+    """Returns the comparison of two runs over their common steps, at most those below `limit`. Raises DamagedError.
+
+    `strict`: a difference in evaluation decides, also if the training agrees."""
     reason = incomparable(left, right)
     if reason:
         return PairComparison(left, right, limit, incomparable=reason)
@@ -161,7 +186,21 @@ def compare_pair(left: RunReader, right: RunReader, limit: int | None = None) ->
     differences: dict[Node, NodeDifference] = {}
     for node, group in found.items():
         differences |= {d.node: d for d in _node_differences(left, right, node, group, limit)}
-    return PairComparison(left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes))
+    training = {node.stage for node in differences if node.phase is Phase.TRAIN} | set(one_sided)
+    updates = equal_updates(left, right, matched.pairs, limit, training)
+    if updates is not None and not strict:
+        differences = _decided_by_training(differences)
+    return PairComparison(
+        left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes), updates_equal=updates
+    )
+
+
+def _decided_by_training(differences: Mapping[Node, NodeDifference]) -> dict[Node, NodeDifference]:
+    """Returns the differences of runs whose updates and losses agree. Those in evaluation decide only if something else does,
+    because then they may have led to it. A tensor in an artifact decides also in evaluation."""
+    if any(d.deciding and not d.evaluation for d in differences.values()):
+        return dict(differences)
+    return {node: replace(d, deciding=False) for node, d in differences.items()}
 
 
 def incomparable(left: RunReader, right: RunReader) -> str:

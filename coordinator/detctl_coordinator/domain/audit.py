@@ -42,6 +42,7 @@ class AuditRequest:
     join_only: bool = False  # users train its runs in their own allocations
     joiners: tuple[str, ...] = ()  # names of callers who may join runs, besides the owner
     stop_on_failure: bool = False  # the first run that fails cancels the others
+    strict: bool = False  # a difference in evaluation counts, also if the training agrees
 
 
 @dataclass(frozen=True)

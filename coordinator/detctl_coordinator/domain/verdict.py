@@ -65,7 +65,8 @@ class Divergence(_Part):
 
 
 class Benign(_Part):
-    """A difference that affected neither values of the model nor its results."""
+    """A difference that affected neither values of the model nor its results. `phase`: where it was seen. `drawn_from`: whether it is the
+    state of generators from which the program draws. `cause`, `at`: why an evaluation differs, as a cause word, and the source lines."""
 
     stage: StageWord
     step: int
@@ -74,6 +75,10 @@ class Benign(_Part):
     runs: list[str]
     lasting: Literal["transient", "persistent"] = "persistent"
     words: str = ""
+    phase: Literal["train", "eval"] = "train"
+    drawn_from: bool = False
+    cause: str = ""
+    at: list[str] = Field(default_factory=list)
 
 
 class Machine(_Part):
@@ -178,7 +183,10 @@ class Failure(_Part):
 
 
 class Verdict(_Part):
-    """The verdict on the runs of an audit, or on two runs. `summary`: the verdict as plain lines for people, without markup."""
+    """The verdict on the runs of an audit, or on two runs. `summary`: the verdict as plain lines for people, without markup.
+
+    `updates_equal`: how many updates of the training agree in all compared runs; null: some differ or were not recorded in every step.
+    `strict`: whether differences in evaluation count although the training agrees."""
 
     schema_: Literal["detctl.verdict/v1"] = Field(default=SCHEMA, alias="schema")
     audit: str
@@ -191,6 +199,8 @@ class Verdict(_Part):
     groups_by_stage: dict[StageWord, list[list[str]]] = Field(default_factory=dict)
     first_divergence: Divergence | None = None
     benign: list[Benign] = Field(default_factory=list)
+    updates_equal: int | None = None
+    strict: bool = False
     machines: dict[str, Machine] = Field(default_factory=dict)
     unverified_because: list[str] = Field(default_factory=list)
     failures: list[Failure] = Field(default_factory=list)

@@ -167,11 +167,14 @@ class AuditsServicer(audits_pb2_grpc.AuditsServicer):
                 raise RefusedCallError(
                     Code.FAILED_PRECONDITION, f"audit {audit.audit_id} is still {audit.state.value}; wait for it"
                 )
-            return pb.VerdictReply(verdict_json=audit.verdict_json)
-        chosen = await self._store.call(
-            choose_runs, request.machines, request.recipe, request.audit_id, request.run_ids
-        )
-        return pb.VerdictReply(verdict_json=await self._store.call(judge_runs, chosen))
+            if audit.request.strict or not request.strict:
+                return pb.VerdictReply(verdict_json=audit.verdict_json)
+            chosen: tuple[Audit | None, list[RunRecord]] = audit, audit.runs_for("")
+        else:
+            chosen = await self._store.call(
+                choose_runs, request.machines, request.recipe, request.audit_id, request.run_ids
+            )
+        return pb.VerdictReply(verdict_json=await self._store.call(judge_runs, chosen, request.strict))
 
     @unary
     async def ListMachines(self, request: pb.ListRequest, context: Any) -> pb.MachineList:  # noqa: N802

@@ -112,9 +112,11 @@ def _explained(store: Store, audit: Audit, case: Case, verdict: Verdict) -> Judg
     return Judged((with_self_test(verdict, checks) if checks else verdict).to_json())
 
 
-def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]]) -> str:
-    """Returns the verdict JSON of some runs. chosen: (their audit if they all belong to one, the runs). Raises StoreError."""
-    case = Case(_request(store, *chosen))
+def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]], strict: bool = False) -> str:
+    """Returns the verdict JSON of some runs. chosen: (their audit if they all belong to one, the runs). `strict`: a difference in
+    evaluation counts, also if the audit did not request that. Raises StoreError."""
+    request = _request(store, *chosen)
+    case = Case(replace(request, strict=request.strict or strict))
     return build_verdict(case).model_copy(update={"zoom": operation(case)}).to_json()
 
 
@@ -133,6 +135,7 @@ def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> Ju
         twins=audit.request.twins if audit and whole else 0,
         planned=tuple(spec.label for spec in specs) if whole else (),
         requested_by=audit.request.requested_by if audit else "",
+        strict=audit.request.strict if audit else False,
     )
     return _of_stopped(request, audit) if audit is not None and whole and audit.stopped_by else request
 

@@ -57,6 +57,7 @@ def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
         budget_runs=request.budget_runs,
         self_test=request.self_test,
         join_only=request.join_only,
+        strict=request.strict,
         joiners=tuple(identifier(name, "joiner") for name in request.joiners),
         stop_on_failure=request.stop_on_failure,
     )

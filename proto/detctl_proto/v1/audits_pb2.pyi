@@ -25,7 +25,7 @@ class Variation(_message.Message):
     def __init__(self, name: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
-    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only", "joiners", "stop_on_failure")
+    __slots__ = ("recipe", "machines", "environments", "twins", "step_from", "step_to", "to_end", "level", "set", "vary", "requested_by", "no_zoom", "budget_share", "explain", "budget_runs", "self_test", "join_only", "joiners", "stop_on_failure", "strict")
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     ENVIRONMENTS_FIELD_NUMBER: _ClassVar[int]
@@ -45,6 +45,7 @@ class AuditRequest(_message.Message):
     JOIN_ONLY_FIELD_NUMBER: _ClassVar[int]
     JOINERS_FIELD_NUMBER: _ClassVar[int]
     STOP_ON_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    STRICT_FIELD_NUMBER: _ClassVar[int]
     recipe: str
     machines: _containers.RepeatedScalarFieldContainer[str]
     environments: _containers.RepeatedScalarFieldContainer[str]
@@ -64,7 +65,8 @@ class AuditRequest(_message.Message):
     join_only: bool
     joiners: _containers.RepeatedScalarFieldContainer[str]
     stop_on_failure: bool
-    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ..., joiners: _Optional[_Iterable[str]] = ..., stop_on_failure: bool = ...) -> None: ...
+    strict: bool
+    def __init__(self, recipe: _Optional[str] = ..., machines: _Optional[_Iterable[str]] = ..., environments: _Optional[_Iterable[str]] = ..., twins: _Optional[int] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., to_end: bool = ..., level: _Optional[str] = ..., set: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., vary: _Optional[_Iterable[_Union[Variation, _Mapping]]] = ..., requested_by: _Optional[str] = ..., no_zoom: bool = ..., budget_share: _Optional[float] = ..., explain: bool = ..., budget_runs: _Optional[int] = ..., self_test: bool = ..., join_only: bool = ..., joiners: _Optional[_Iterable[str]] = ..., stop_on_failure: bool = ..., strict: bool = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("audit_id", "budget_runs", "self_test")
@@ -135,16 +137,18 @@ class AuditProgress(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., fingerprints_per_s: _Optional[float] = ..., message: _Optional[str] = ..., verdict_json: _Optional[str] = ..., trying: _Optional[str] = ...) -> None: ...
 
 class CompareRequest(_message.Message):
-    __slots__ = ("machines", "recipe", "audit_id", "run_ids")
+    __slots__ = ("machines", "recipe", "audit_id", "run_ids", "strict")
     MACHINES_FIELD_NUMBER: _ClassVar[int]
     RECIPE_FIELD_NUMBER: _ClassVar[int]
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    STRICT_FIELD_NUMBER: _ClassVar[int]
     machines: _containers.RepeatedScalarFieldContainer[str]
     recipe: str
     audit_id: str
     run_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, machines: _Optional[_Iterable[str]] = ..., recipe: _Optional[str] = ..., audit_id: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    strict: bool
+    def __init__(self, machines: _Optional[_Iterable[str]] = ..., recipe: _Optional[str] = ..., audit_id: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ..., strict: bool = ...) -> None: ...
 
 class VerdictReply(_message.Message):
     __slots__ = ("verdict_json",)

@@ -171,11 +171,51 @@ def test_tensors_in_an_artifact_decide_and_other_content_does_not() -> None:
     assert compare_pair(run("gpu1", "float32", 1).build(), run("gpu2", "float32", 2).build()).different
 
 
-def test_evaluation_decides_too() -> None:
-    a = RunBuilder().train().add("loss", 3, "", 1, phase="eval").build()
-    b = RunBuilder("gpu2").train().add("loss", 3, "", 2, phase="eval").build()
+def evaluated(machine: str, value: object) -> RunBuilder:
+    return RunBuilder(machine).train().add("forward", 3, "net", value, phase="eval")
+
+
+def test_evaluation_alone_is_benign_if_every_update_and_loss_agrees() -> None:
+    a, b = evaluated("gpu1", 1).build(), evaluated("gpu2", 2).build()
     pair = compare_pair(a, b)
-    assert pair.different and list(pair.differences) == [Node(Stage.LOSS, Phase.EVAL)]
+    assert not pair.different and pair.updates_equal == 4
+    assert [d.node for d in pair.benign] == [Node(Stage.FORWARD, Phase.EVAL)] and not pair.roots
+    assert compare_pair(a, b, strict=True).different and pair.with_evaluation().different
+
+
+def test_evaluation_decides_if_the_training_was_not_recorded_whole() -> None:
+    for stage in ("loss", "update"):
+        a, b = evaluated("gpu1", 1).drop(stage).build(), evaluated("gpu2", 2).drop(stage).build()
+        pair = compare_pair(a, b)
+        assert pair.different and pair.updates_equal is None, stage
+        a, b = evaluated("gpu1", 1), evaluated("gpu2", 2)
+        a.detail["unobserved"].append({"stage": stage, "what": "a part", "why": "it has no values"})
+        assert compare_pair(a.build(), b.build()).different, stage
+
+
+def test_evaluation_decides_beside_anything_else_that_does() -> None:
+    """It may have led to it: an early stop, a schedule, the choice of a checkpoint."""
+    b = evaluated("gpu2", 2).carry("update", step=3).build()
+    pair = compare_pair(evaluated("gpu1", 1).build(), b)
+    assert pair.updates_equal is None and Node(Stage.FORWARD, Phase.EVAL) in [d.node for d in pair.roots]
+    saved = [evaluated(f"gpu{i}", i).add("artifact", 3, "best.pt/w", i, phase="eval").build() for i in (1, 2)]
+    pair = compare_pair(*saved)
+    assert pair.different and pair.updates_equal == 4 and not pair.benign
+
+
+def test_a_generator_that_is_drawn_from_is_not_benign_if_anything_decides() -> None:
+    a = RunBuilder().train().build()
+    b = (
+        RunBuilder("gpu2")
+        .train()
+        .change("rng", 3, "x")
+        .change("artifact", 3, "x")
+        .change("update", 0, "w", onward=False)
+    )
+    pair = compare_pair(a, b.build())
+    assert pair.different and all(not d.drawn_from for d in pair.benign)
+    alone = compare_pair(a, RunBuilder("gpu2").train().change("rng", 2, "x").build())
+    assert [d.drawn_from for d in alone.benign] == [True]
 
 
 def test_a_shorter_run_is_structure_when_it_ended_by_itself_and_a_shorter_window_when_not() -> None:

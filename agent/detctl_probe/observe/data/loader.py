@@ -1,9 +1,10 @@
 """Numbers loaders and batches, and records the observations of each fetch when the main process takes its batch.
 
-Loaders are numbered by first use. The batches of a loader are numbered over its whole life, and that number is the occurrence of each
-fingerprint of order, sample and batch. So the numbering does not depend on how far a sampler or a worker runs ahead (docs/adr/0015). Sites
-of later loaders end in `@loader2`. Three patches: the iterator's constructor swaps its copy of collate_fn for a Collator
-(the loader's own stays as it is), and `_next_data` of torch's two iterators opens the Envelopes.
+Loaders are numbered by first use, in training (`loader1`) and in evaluation (`eval-loader1`) apart, so that an evaluation before the
+training changes no name in it. In each of them the batches of a loader are numbered over its whole life, and that number is the occurrence
+of each fingerprint of order, sample and batch. So the numbering does not depend on how far a sampler or a worker runs ahead
+(docs/adr/0015). Sites of other loaders than the first end in `@loader2`. Three patches: the iterator's constructor swaps its copy of
+collate_fn for a Collator (the loader's own stays as it is), and `_next_data` of torch's two iterators opens the Envelopes.
 """
 
 from __future__ import annotations
@@ -18,30 +19,36 @@ from detctl_probe.observe.data.batches import Collator, Envelope, Seen, inside_f
 from detctl_probe.observe.data.loader_evidence import describe_dataset, describe_sampler, small
 from detctl_probe.observe.data.loader_traces import prune
 from detctl_probe.process.signals import from_signal
-from detctl_probe.recording.recorder import LAUNCHER, WORKER, Recorder, recorder
+from detctl_probe.recording.recorder import LAUNCHER, UNDECIDED, WORKER, Recorder, recorder
 
 _STATE = "_detctl_loader"
 _OBSERVERS = {"order": "loader", "sample": "samples", "batch": "batches"}
+
+
+class Use:
+    """A loader in one phase."""
+
+    def __init__(self, number: int, phase: str) -> None:
+        self.number = number
+        self.name = "%s%d" % ("eval-loader" if phase == "eval" else "loader", number)
+        self.batches = 0
+
+    def site(self, stage: str, site: str) -> str:
+        """The recorded site: with this loader's suffix."""
+        if stage == "order":
+            return self.name
+        return site if self.name == "loader1" else "%s@%s" % (site, self.name)
 
 
 class Loader:
     """One DataLoader of this process."""
 
     def __init__(self, number: int, loader: Any, logical: Callable[[str], str]) -> None:
-        self.number = number
-        self.batches = 0
+        self.number = number  # by first use of any kind
+        self.batches = 0  # of all phases
+        self.uses: Dict[str, Use] = {}  # by phase
         self.sampler = describe_sampler(loader)
         self.dataset = describe_dataset(loader.dataset, logical)
-
-    @property
-    def name(self) -> str:
-        return "loader%d" % self.number
-
-    def site(self, stage: str, site: str) -> str:
-        """The recorded site: with this loader's suffix."""
-        if stage == "order":
-            return self.name
-        return site if self.number == 1 else "%s@%s" % (site, self.name)
 
 
 class Loaders:
@@ -50,6 +57,15 @@ class Loaders:
     def __init__(self) -> None:
         self._known: Dict[int, Tuple[Callable[[], Any], Loader]] = {}
         self._count = 0
+        self._used: Dict[str, int] = {}  # loaders by phase
+
+    def use(self, known: Loader, phase: str) -> Use:
+        """The use of a loader in a phase, numbered at its first."""
+        made = known.uses.get(phase)
+        if made is None:
+            self._used[phase] = self._used.get(phase, 0) + 1
+            made = known.uses[phase] = Use(self._used[phase], phase)
+        return made
 
     def of(self, loader: Any, logical: Callable[[str], str]) -> Loader:
         """The record of this loader, made at its first use."""
@@ -101,14 +117,15 @@ def _attach(owner: Recorder, iterator: Any, loader: Any, multi: type, ours: Tupl
     try:
         known = _loaders.of(loader, owner.logical)
         if type(iterator)._next_data not in ours:
+            name = _loaders.use(known, owner.batch_phase() or "train").name
             kind = "%s.%s" % (type(iterator).__module__, type(iterator).__qualname__)
             for stage in ("order", "sample", "batch"):
                 owner.unobserved(
-                    stage, known.name, "its iterator %s takes batches in its own way, which the probe cannot see" % kind
+                    stage, name, "its iterator %s takes batches in its own way, which the probe cannot see" % kind
                 )
             owner.note(
                 "foreign-worker",
-                "%s is iterated by %s: its batches are not observed" % (known.name, kind),
+                "%s is iterated by %s: its batches are not observed" % (name, kind),
                 stage="batch",
             )
             return
@@ -146,27 +163,47 @@ def _next_data(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
     """The main process has the next batch of a loader: records its observations at the current step."""
-    number = known.batches
     known.batches += 1
     owner = recorder()
     if owner is None or not owner.recording:
         return
     try:
         if seen is None:
-            owner.unobserved("batch", known.name, "a worker sent a batch that the probe did not observe")
+            owner.unobserved("batch", "loader%d" % known.number, "a worker sent a batch that the probe did not observe")
             return
         phase = owner.batch_phase()
+        if phase == UNDECIDED:
+            owner.when_decided(functools.partial(_guarded_write, owner, known, seen, worker_count))
+            return
         if phase is not None:
             owner.set_phase(phase)
-        with owner.working("order"):
-            _write(owner, known, seen, number, worker_count)
+        _guarded_write(owner, known, seen, worker_count, owner.phase)
     except Exception as error:
         if from_signal(error):
             raise
-        _failed(owner, "a batch of %s is not recorded" % known.name, error)
+        _failed(owner, "a batch of a loader is not recorded", error)
 
 
-def _write(owner: Recorder, known: Loader, seen: Seen, number: int, worker_count: int) -> None:
+def _guarded_write(owner: Recorder, known: Loader, seen: Seen, worker_count: int, phase: str) -> None:
+    """Records a batch in a phase, which stays the recorder's own if the batch is recorded later than it was taken."""
+    before = owner.phase
+    try:
+        owner.set_phase(phase)
+        if phase == "train":
+            owner.fed = (owner.step, owner.micro)
+        with owner.working("order"):
+            _write(owner, known, _loaders.use(known, phase), seen, worker_count)
+    except Exception as error:
+        if from_signal(error):
+            raise
+        _failed(owner, "a batch of a loader is not recorded", error)
+    finally:
+        owner.set_phase(before)
+
+
+def _write(owner: Recorder, known: Loader, use: Use, seen: Seen, worker_count: int) -> None:
+    number = use.batches
+    use.batches += 1
     owner.replay(seen.carried)
     owner.costs.add_worker(seen.cost)
     _fired(owner, "workers", len(seen.carried))
@@ -175,19 +212,19 @@ def _write(owner: Recorder, known: Loader, seen: Seen, number: int, worker_count
         more: Optional[Mapping[str, Any]] = evidence
         if stage not in stages:
             stages.append(stage)
-            more = small({**(evidence or {}), **_about(known, stage, seen, worker_count)})
-        owner.record(stage, known.site(stage, site), fingerprint, occurrence=number, evidence=more)
+            more = small({**(evidence or {}), **_about(known, use, stage, seen, worker_count)})
+        owner.record(stage, use.site(stage, site), fingerprint, occurrence=number, evidence=more)
         _fired(owner, "transforms" if site.startswith("transform/") else _OBSERVERS[stage], 1)
     for kind, text, fields in seen.notes:
         owner.note(kind, text, **fields)
     for stage, what, why in seen.unobserved:
-        owner.unobserved(stage, known.site(stage, what), why)
+        owner.unobserved(stage, use.site(stage, what), why)
 
 
-def _about(known: Loader, stage: str, seen: Seen, worker_count: int) -> Dict[str, Any]:
+def _about(known: Loader, use: Use, stage: str, seen: Seen, worker_count: int) -> Dict[str, Any]:
     if stage == "order":
         return {**known.sampler, "workers": worker_count}
-    about = {"loader": known.number, **known.dataset}
+    about = {"loader": use.number, **known.dataset}
     if stage == "batch":
         about["workers"] = worker_count
         if seen.worker is not None:

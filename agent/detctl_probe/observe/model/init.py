@@ -8,7 +8,7 @@ from __future__ import annotations
 import weakref
 from typing import Any, Dict, Iterator, Tuple
 
-from detctl_probe.observe.model.naming import walk
+from detctl_probe.observe.model.naming import in_evaluation, walk
 from detctl_probe.observe.model.steps import Model, model_of
 from detctl_probe.observe.model.tensors import record_values
 from detctl_probe.recording.recorder import Recorder
@@ -25,7 +25,12 @@ class Init:
         self._seen: Dict[int, Any] = model.__dict__.setdefault("initialised", {})
 
     def module(self, module: Any, site: str) -> None:
-        """Records the tree of a root that is called for the first time."""
+        """Records the tree of a root that is called for the first time; in phase eval if only evaluation has called it so far."""
+        if in_evaluation(site):
+            if self._recorder.wants("init"):
+                entries = ((name, tensor, None) for name, tensor in self._tree(module, site) if self._is_new(tensor))
+                record_values(self._recorder, self._row, "init", entries, "eval")
+            return
         self._record((name, tensor) for name, tensor in self._tree(module, site))
 
     def optimizer(self, named: Iterator[Tuple[str, Any]]) -> None:
@@ -48,14 +53,17 @@ class Init:
     def _new(self, named: Iterator[Tuple[str, Any]]) -> Iterator[Tuple[str, Any, None]]:
         lazy = self._model.torch.nn.parameter.UninitializedTensorMixin
         for site, tensor in named:
-            known = self._seen.get(id(tensor))
-            if known is not None and known() is tensor:
+            if not self._is_new(tensor):
                 continue
             if not isinstance(tensor, lazy):  # a lazy parameter comes again, by the optimizer, when it has content
                 self._seen[id(tensor)] = weakref.ref(tensor)
                 for look in self._model.before_init:
                     look(site, tensor)
             yield site, tensor, None
+
+    def _is_new(self, tensor: Any) -> bool:
+        known = self._seen.get(id(tensor))
+        return known is None or known() is not tensor
 
 
 def install(recorder: Recorder) -> None:

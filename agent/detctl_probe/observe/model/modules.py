@@ -16,10 +16,10 @@ from typing import Any, Callable, List, Optional, Tuple
 
 from detctl_probe.observe.model import compiled, openmp, steps
 from detctl_probe.observe.model.init import Init
-from detctl_probe.observe.model.naming import Named, stateless
+from detctl_probe.observe.model.naming import Named, in_evaluation, stateless
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
 from detctl_probe.observe.model.tensors import record_output, record_values, tensors
-from detctl_probe.recording.recorder import WORKER, Recorder
+from detctl_probe.recording.recorder import UNDECIDED, WORKER, Recorder
 
 _FOREIGN = ("torchvision.transforms.", "torchaudio.transforms.")
 
@@ -123,17 +123,31 @@ class Modules:
             return
         self._model.settle(generated=compiled.is_generated(module))
         self._recorder.begin()
-        entry = self._model.names.module(module)
-        first = entry is None or not entry.is_root
-        if entry is None or first:
-            entry = self._model.names.add_root(module)
         self._set_phase(module)
+        evaluation = self._in_evaluation(module)
+        if not stateless(module):
+            self._recorder.called_in(self._recorder.phase)
+        entry = self._model.names.module(module)
+        first = entry is None or not entry.is_root or (in_evaluation(entry.site) and not evaluation)
+        if entry is None or first:
+            entry = self._model.names.add_root(module, evaluation)
         self._model.entered = (self._recorder.step, self._recorder.micro)
         if first:
             self._init.module(module, entry.site)
         self._record_input(module, args)
         inside = self._inside and self._recorder.takes("forward")
         stack.append(_Call(id(module), entry.site, entry.wrapper, False, inside))
+
+    def _in_evaluation(self, module: Any) -> bool:
+        """Whether a root's call belongs to an evaluation, and not to a step of the training whose batch was taken already."""
+        recorder = self._recorder
+        if recorder.phase != "eval" or recorder.fed == (recorder.step, recorder.micro):
+            return False
+        if self._model.torch.is_grad_enabled():
+            if self._model.trains_in_eval:
+                return False
+            self._model.called_in_eval(module)
+        return True
 
     def _record_input(self, module: Any, args: Any) -> None:
         """Records stage batch of a hand-written loop: inputs of the first root with parameters in each micro-step."""
@@ -155,19 +169,20 @@ class Modules:
         return names.module(module)
 
     def batch_phase(self) -> Optional[str]:
-        """The phase of a batch that is taken now: eval if gradients are off or the model is in eval mode, else train.
+        """The phase of a batch that is taken now: eval if gradients are off, train if the model is in training mode, else UNDECIDED.
 
         The model is the first root with parameters; the mode of one that is trained in eval mode does not count. Without a root, as
-        before the first batch, gradients alone decide. None inside other threads.
+        before the first batch, what the program does with the batch decides. None inside other threads.
         """
         if not self._model.mine():
             return None
         if not self._model.torch.is_grad_enabled():
             return "eval"
-        for root, _ in self._model.names.roots():
+        names = self._model.names
+        for root, _ in names.trained_roots() or names.roots():
             if not stateless(root):
-                return "train" if root.training or self._model.trains_in_eval else "eval"
-        return "train"
+                return "train" if root.training or self._model.trains_in_eval else UNDECIDED
+        return UNDECIDED
 
     def _set_phase(self, module: Any) -> None:
         if not self._model.torch.is_grad_enabled():

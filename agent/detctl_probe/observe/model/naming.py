@@ -1,6 +1,8 @@
 """Names of modules, parameters and buffers: `root1/layer1.0.conv1`, the same with and without a wrapper around the model.
 
-A root is a module that is called while no other runs; roots are numbered by their first call. Everything below a root gets its name
+A root is a module that is called while no other runs; roots are numbered by their first call in training. A root that is first called in
+evaluation is `eval-root1`, and everything in it gets its name in the training when the training first calls it. So an evaluation before
+the training changes no name in the training. Everything below a root gets its name
 once, from a walk of the tree; a module that the walk did not see (replaced since, kept in a list) triggers another walk and is
 otherwise named after its caller and its class. Names are kept by id beside a weak reference: nothing is kept alive.
 """
@@ -20,6 +22,14 @@ WRAPPERS = {
     "OffloadWrapper": "_checkpoint_wrapped_module",
 }
 _WRAPPER_PACKAGES = ("torch.", "fairscale.", "accelerate.")
+
+
+EVAL_ROOT = "eval-root"
+
+
+def in_evaluation(site: str) -> bool:
+    """Whether a name was given in evaluation."""
+    return site.startswith(EVAL_ROOT)
 
 
 class Named:
@@ -95,12 +105,21 @@ class Names:
         entry = self._tensors.get(id(tensor))
         return entry[1] if entry is not None and entry[0]() is tensor else None
 
+    def trained(self, tensor: Any) -> Optional[str]:
+        """The site of a parameter or buffer in training, or None."""
+        site = self.tensor(tensor)
+        return None if site is None or in_evaluation(site) else site
+
+    def trained_roots(self) -> List[Tuple[Any, str]]:
+        """The roots that the training has called and that still exist."""
+        return [(module, site) for module, site in self.roots() if not in_evaluation(site)]
+
     def roots(self) -> List[Tuple[Any, str]]:
         """The roots that still exist, in order of their first call."""
         living = ((reference(), site) for reference, site, _, _ in self._roots)
         return [(module, site) for module, site in living if module is not None]
 
-    def add_root(self, module: Any) -> Named:
+    def add_root(self, module: Any, evaluation: bool = False) -> Named:
         """Numbers a root at its first call; a wrapper around a known module keeps that module's name."""
         inner = module
         child = wrapped_child(inner)
@@ -108,7 +127,10 @@ class Names:
             inner = inner._modules[child]
             child = wrapped_child(inner)
         known = self.module(inner)
-        site = known.site if known is not None else self._number(inner)
+        if known is not None and in_evaluation(known.site) and not evaluation:
+            known = None
+            self._roots = [row for row in self._roots if row[0]() is not inner]
+        site = known.site if known is not None else self._number(inner, EVAL_ROOT if evaluation else "root")
         if known is None or not known.is_root:
             self._roots.append((weakref.ref(inner), site, type(inner).__qualname__, stateless(inner)))
         self.refresh(module, site)
@@ -117,30 +139,35 @@ class Names:
         return entry
 
     def refresh(self, module: Any, site: str) -> None:
-        """Names the modules of the tree that have no name yet."""
+        """Names the modules of the tree that have no name yet, or one of evaluation."""
+        trained = not in_evaluation(site)
         for one, name, wrapper in walk(module, site):
-            if self.module(one) is None:
+            entry = self.module(one)
+            if entry is None or (trained and in_evaluation(entry.site)):
                 self._modules[id(one)] = Named(one, name, wrapper, one is module)
             own = self._modules[id(one)].site
             for table in (one._parameters, one._buffers):
                 for part, tensor in table.items():
-                    if tensor is not None and self.tensor(tensor) is None:
+                    if tensor is None:
+                        continue
+                    named = self.tensor(tensor)
+                    if named is None or (trained and in_evaluation(named)):
                         self._tensors[id(tensor)] = (weakref.ref(tensor), join(own, part))
         self._sweep()
 
-    def _number(self, module: Any) -> str:
+    def _number(self, module: Any, prefix: str) -> str:
         """`root3`; a stateless module takes the number of a dead one of its class (a loss that is made again in each step)."""
         if stateless(module):
             kind = type(module).__qualname__
             for place, (reference, site, name, without_state) in enumerate(self._roots):
-                if without_state and name == kind and reference() is None:
+                if without_state and name == kind and reference() is None and site.startswith(prefix):
                     del self._roots[place]
                     return site
         taken = {site for _, site, _, _ in self._roots}
-        number = len(self._roots) + 1
-        while "root%d" % number in taken:
+        number = sum(site.startswith(prefix) for site in taken) + 1
+        while "%s%d" % (prefix, number) in taken:
             number += 1
-        return "root%d" % number
+        return "%s%d" % (prefix, number)
 
     def _sweep(self) -> None:
         """Removes modules that no longer exist, now and then: a script that keeps making modules must not fill the table."""

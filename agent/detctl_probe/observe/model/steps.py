@@ -11,6 +11,7 @@ import atexit
 import functools
 import sys
 import threading
+import weakref
 from typing import Any, Callable, List, Optional, Tuple
 from weakref import WeakSet
 
@@ -45,6 +46,9 @@ class Model:
         # Called with (site, tensor) of each initial weight before it is digested.
         self.before_init: List[Callable[[str, Any], None]] = []
         self.hidden = HiddenSteps(recorder, self.made)
+        self._called: List[
+            Tuple[Tuple[int, int], Any]
+        ] = []  # roots called in eval mode with gradients on, by (step, micro)
         self._settle: List[Callable[[], None]] = []
         self._thread: Optional[int] = None
 
@@ -54,6 +58,18 @@ class Model:
         if self._thread is None:
             self._thread = thread
         return self._thread == thread
+
+    def called_in_eval(self, module: Any) -> None:
+        """A root in eval mode is called with gradients on: whether it is trained so shows when backward runs."""
+        now = (self.recorder.step, self.recorder.micro)
+        self._called = [(at, one) for at, one in self._called if at == now and one() not in (None, module)]
+        self._called.append((now, weakref.ref(module)))
+
+    def trained_in_eval(self) -> List[Any]:
+        """The roots that were called in eval mode with gradients on since the last backward."""
+        now = (self.recorder.step, self.recorder.micro)
+        called, self._called = self._called, []
+        return [module for at, one in called if at == now and (module := one()) is not None]
 
     def read_site_by(self, site: Callable[[], Optional[str]]) -> None:
         """site() returns the site of the current module in this thread, or None outside of all."""

@@ -35,6 +35,9 @@ class Losses:
         self._recorder.begin()
         if self._recorder.phase == "eval":
             self._model.trains_in_eval = True
+            for module in self._model.trained_in_eval():
+                self._steps.init.module(module, self._model.names.add_root(module).site)
+        self._recorder.called_in("train")
         self._recorder.set_phase("train")
         if self._recorder.recording:
             self._record(site, outputs)

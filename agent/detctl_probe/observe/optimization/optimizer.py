@@ -40,13 +40,13 @@ class Optimizers:
 
     def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         """original(optimizer, *args, **kwargs), recorded if it is a step of the training and not a part of one."""
-        if self._depth or not self.guarded(self._begins, optimizer):
-            return original(optimizer, *args, **kwargs)
         closure = closures.find(args, kwargs)
+        if self._depth or not self.guarded(self._begins, optimizer, closure is not None):
+            return original(optimizer, *args, **kwargs)
         if closure is None:
             self.guarded(self._gradients, optimizer)
         else:
-            followed = closures.followed(closure, functools.partial(self.guarded, self._gradients, optimizer))
+            followed = closures.followed(closure, functools.partial(self.guarded, self._closure_ended, optimizer))
             args, kwargs = closures.replace(args, kwargs, followed)
         self._depth += 1
         try:
@@ -70,7 +70,7 @@ class Optimizers:
 
     def named(self, optimizer: Any, *, whole: bool = False) -> Iterator[Tuple[str, Any]]:
         """(site, parameter) of every group: its name in the module, else `group0.3`. Those of the step's turn, or all of them."""
-        recorder, name_of = self.model.recorder, self.model.names.tensor
+        recorder, name_of = self.model.recorder, self.model.names.trained
         rows: Sequence[Tuple[int, int, Any]] = [
             (g, p, parameter)
             for g, group in enumerate(optimizer.param_groups)
@@ -79,15 +79,24 @@ class Optimizers:
         for g, p, parameter in rows if whole else in_turn(rows, recorder.step, recorder.settings):
             yield name_of(parameter) or "group%d.%d" % (g, p), parameter
 
-    def _begins(self, optimizer: Any) -> bool:
+    def _begins(self, optimizer: Any, has_closure: bool) -> bool:
         if self.model.aside() is not None or not self.model.mine():
             return False
         self.model.recorder.begin()
         self.model.hidden.waiting = False
+        if not has_closure:
+            self._starts(optimizer)
+        return True
+
+    def _starts(self, optimizer: Any) -> None:
+        """Records the parameters that an optimizer has before its first update. A closure calls the model first, which names them."""
         if optimizer not in self.model.optimizers:
             self.model.optimizers.add(optimizer)
             self.init.optimizer(self.named(optimizer, whole=True))
-        return True
+
+    def _closure_ended(self, optimizer: Any) -> None:
+        self._starts(optimizer)
+        self._gradients(optimizer)
 
     def _gradients(self, optimizer: Any) -> None:
         self.gradients.record(self.named(optimizer))

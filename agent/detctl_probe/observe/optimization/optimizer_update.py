@@ -70,7 +70,7 @@ class Update:
         """(site, tensor) of every root, each once; of the step's turn."""
         seen = set()
         rows: List[Tuple[Any, str, Any, str, Any]] = []
-        for root, name in self._model.names.roots():
+        for root, name in self._model.names.trained_roots():
             for one in tree(root):
                 for part, tensor in getattr(one, table).items():
                     if tensor is not None and id(tensor) not in seen:

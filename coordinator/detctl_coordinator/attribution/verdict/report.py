@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import emulates, value_at
@@ -46,6 +48,8 @@ def build_verdict(case: Case) -> Verdict:
         groups_by_stage={stage_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
         first_divergence=_first(case) if different else None,
         benign=_benign(case),
+        updates_equal=_updates_equal(case),
+        strict=case.request.strict,
         machines=_machines(case),
         unverified_because=list(decision.unverified_because),
         failures=_failures(case),
@@ -114,10 +118,35 @@ def _benign(case: Case) -> list[Benign]:
     """Returns the benign differences, each (stage, site) once."""
     found: dict[tuple[Stage, Phase, str], Benign] = {}
     for pair in case.compared:
+        causes = case.causes_in_evaluation(pair)
         for difference in pair.benign:
             key = (difference.node.stage, difference.node.phase, difference.site)
-            found.setdefault(key, Benign.model_validate(_shared(case, difference, pair)))
+            if key not in found:
+                found[key] = _benign_difference(case, difference, pair, causes)
     return [found[key] for key in sorted(found)]
+
+
+def _benign_difference(
+    case: Case, difference: NodeDifference, pair: PairComparison, causes: Sequence[CauseFinding]
+) -> Benign:
+    shared = _shared(case, difference, pair)
+    if difference.drawn_from:
+        end = (
+            "its training does not depend on it"
+            if pair.updates_equal is not None
+            else "nothing that was compared differs"
+        )
+        shared["words"] = f"{shared['words']}; the program draws from it, but {end}"
+    root = next((f for f in causes if f.stage is difference.node.stage or difference.node.phase is Phase.EVAL), None)
+    if root is not None and (difference.evaluation or difference.drawn_from):
+        shared |= {"cause": root.cause, "at": [root.fix_at] if root.fix_at else []}
+    return Benign.model_validate({**shared, "phase": difference.node.phase.word, "drawn_from": difference.drawn_from})
+
+
+def _updates_equal(case: Case) -> int | None:
+    """Returns how many updates agree in every compared pair; None: in one of them some differ or were not recorded."""
+    counts = [pair.updates_equal for pair in case.compared]
+    return None if None in counts else min((count for count in counts if count is not None), default=None)
 
 
 def _shared(case: Case, difference: NodeDifference, pair: PairComparison) -> dict[str, object]:

@@ -26,11 +26,13 @@ def summary_lines(verdict: Verdict, *, twins_untested: bool) -> list[str]:
         lines.append(f"origin     {' or '.join(verdict.not_separated)}: facts of both differ")
     for benign in verdict.benign:
         difference = f": {benign.words}" if benign.words else ""
-        lines.append(
-            f"benign     step {benign.step} · {benign.site}{difference}; it did not affect the batches, the model or the results"
-        )
+        where = f" ({', '.join(benign.at)})" if benign.at else ""
+        effect = "the training" if benign.phase == "eval" else "the batches, the model or the results"
+        lines.append(f"benign     step {benign.step} · {benign.site}{difference}; it did not affect {effect}{where}")
     lines += [f"unverified {reason}" for reason in verdict.unverified_because]
     if verdict.outcome == "identical":
+        if verdict.updates_equal:
+            lines.append(f"training   all updates are bit-equal: {verdict.updates_equal}")
         lines.append(f"compared   {_steps(verdict)}: {', '.join(verdict.coverage.stages)}")
         if verdict.coverage.not_observed:
             lines.append(f"not seen   {', '.join(verdict.coverage.not_observed)}; they may differ")

@@ -34,6 +34,16 @@ def blind_stages(reader: RunReader) -> dict[Stage, str]:
     return {stage: why for stage, why in broken.items() if stage not in working}
 
 
+def unwatched_stages(reader: RunReader) -> set[Stage]:
+    """Returns the stages of which a part was not recorded: an observer failed or was not installed, or a value could not be read."""
+    words = {
+        str(row.get("stage", "")) for _, row in observers(reader) if row.get("failed") or not row.get("installed", True)
+    }
+    for seal in reader.seals().values():
+        words |= {str(row.get("stage", "")) for row in seal.detail.get("unobserved") or () if isinstance(row, Mapping)}
+    return {STAGES[word] for word in words if word in STAGES}
+
+
 def unobserved_parts(reader: RunReader) -> list[str]:
     """Returns lines such as `forward: compiled region of root1 (why)`, each once."""
     lines: dict[str, None] = {}
