@@ -26,6 +26,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "benign": "Differences that reached neither the model nor its results.",
         "machines": "The machines by name.",
         "unverified_because": "Why the outcome is `unverified`.",
+        "failures": "Why trainings failed, as facts.",
+        "stopped_by": "The failed run that stopped the audit; empty if none did.",
         "coverage": "What was compared, and what was not.",
         "emulated": "Environments that stood in for other hardware.",
         "explained": "Whether experiments were requested and are over.",
@@ -101,6 +103,17 @@ MEANINGS: dict[str, dict[str, str]] = {
     "Emulated": {
         "environment": "The environment.",
         "emulates": "What it stands in for, such as an older CPU.",
+    },
+    "Failure": {
+        "run": "The label of the run.",
+        "kind": "What failed. `exit`: an exit code without a known reason. `no-training`: no training step before the end.",
+        "exit_code": "The exit code; negative if a signal ended the process.",
+        "signal": "The name of that signal.",
+        "module": "The module that Python did not find.",
+        "file": "The file that the training did not find.",
+        "original": "Where that file lies in the original folder, if the run started in a copy without it.",
+        "interpreter": "The Python that was used.",
+        "tail": "The last lines of the training's own output.",
     },
     "Machine": {
         "repeats_itself": "Whether its twins agree; null if it had no twins.",

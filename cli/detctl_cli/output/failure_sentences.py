@@ -62,7 +62,7 @@ def advice(failure: Mapping[str, Any]) -> str:
     if kind == "out-of-memory":
         return "Free memory, use a smaller batch, or raise memory_mb_max of the recipe."
     if kind == "timeout":
-        return "Raise --timeout (timeout_s of a recipe), or record fewer steps with --steps. If it hangs, its last output shows where."
+        return "Raise --timeout (timeout_s of a recipe), or record fewer steps with --steps. If it hangs, look at what it printed last."
     if kind == "no-training":
         return (
             "detctl needs at least one optimizer step of torch in this command. Check that the arguments start a training, and that "
