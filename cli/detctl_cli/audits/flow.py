@@ -93,14 +93,14 @@ def finish(
     wait_s: float,
     form: Form,
     quiet: bool = False,
-    attached: another command started the audit, so Ctrl-C ends only this one. explainable: bool = True,
+    explainable: bool = True,
     confirmation: Confirmation | None = None,
     attached: bool = False,
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
-    attached: another command started the audit, so Ctrl-C ends only this one. explainable: whether `detctl explain` can confirm causes. confirmation:
-    goes on with experiments if the verdict has causes that are only indicated.
+    explainable: whether `detctl explain` can confirm causes. confirmation: goes on with experiments if the verdict has causes that
+    are only indicated. attached: another command started the audit, so Ctrl-C ends only this one.
     """
     started = time.monotonic()
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet), attached=attached))
