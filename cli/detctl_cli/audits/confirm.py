@@ -77,7 +77,7 @@ def confirm(
 
     expired = threading.Event()
     try:
-        runs = len(coordinator.runs(audits_pb2.ListRequest(audit_id=audit_id, limit=1000)))
+        runs = len(coordinator.runs(audits_pb2.ListRequest(audit_id=audit_id, limit=1000)).runs)
         each_s = elapsed_s / max(runs, 1)
         budget = runs_within(confirmation, elapsed_s, runs)
         if budget < RUNS_MIN:
