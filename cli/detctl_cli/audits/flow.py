@@ -99,8 +99,8 @@ def finish(
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
-    attached: another command started the audit, so Ctrl-C ends only this one. explainable: whether `detctl explain` can
-    confirm causes. confirmation: goes on with experiments if the verdict has causes that are only indicated.
+    explainable: whether `detctl explain` can confirm causes. confirmation: goes on with experiments if the verdict has causes that
+    are only indicated. attached: another command started the audit, so Ctrl-C ends only this one.
     """
     started = time.monotonic()
     verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet), attached=attached))

@@ -8,6 +8,7 @@ import pytest
 from detctl_cli.audits.confirm import Confirmation, confirm, is_unconfirmed, runs_within
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
+from detctl_proto.v1 import audits_pb2
 
 INDICATED = {"outcome": "different", "causes": [{"confidence": "indicated"}]}
 CONFIRMED = {"outcome": "different", "explained": True, "experiments": [{}]}
@@ -18,7 +19,7 @@ class Coordinator:
         self.requests, self.cancelled = [], False
 
     def runs(self, request):
-        return [1, 2]
+        return audits_pb2.RunList(runs=[audits_pb2.RunInfo(), audits_pb2.RunInfo()])
 
     def explain(self, request):
         self.requests.append(request)
@@ -58,6 +59,12 @@ def test_what_ends_the_experiments_leaves_the_verdict(problem, capsys):
     assert "the verdict above stands; detctl explain a1 continues" in capsys.readouterr().err
     code, printed, _ = confirmed(problem, first_verdict=False)
     assert code is Exit.DIFFERENT and printed == [INDICATED], "it is printed once, at the end"
+
+
+def test_without_experiments_the_verdict_is_not_printed_again(capsys):
+    code, printed, _ = confirmed({**INDICATED, "explained": True, "experiments": []})
+    assert code is Exit.DIFFERENT and printed == [INDICATED]
+    assert "no experiment can test this difference; the verdict above stands" in capsys.readouterr().err
 
 
 def test_the_time_budget_ends_the_experiments(capsys):
