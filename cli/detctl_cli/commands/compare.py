@@ -79,9 +79,7 @@ def command(things: tuple[str, ...], stored: StoredRuns, checkpoints: Checkpoint
         raise UsageError(f"only {things[0]} is given", "name two runs, two folders or two checkpoints")
     if any(is_checkpoint(Path(thing)) for thing in things):
         _check_checkpoints(things)
-        if output.html is not None:
-            raise UsageError("--html does not show checkpoints, only verdicts of runs", "use --json")
-        return compare_checkpoints(things, checkpoints.python, checkpoints.allowed, as_json=output.as_json)
+        return compare_checkpoints(things, checkpoints.python, checkpoints.allowed, output.form())
     return _compare_things(things, output.form())
 
 

@@ -101,7 +101,7 @@ class VerdictOutput(TerminalOutput):
         metavar="FILE",
         type=click.Path(path_type=Path),
         callback=_check_page,
-        help="Also write the verdict to FILE as one self-contained HTML page.",
+        help="Also write the result to FILE as one self-contained HTML page.",
     )
 
     def form(self) -> Form:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from detctl_proto.files.regular_file import RegularFileError, open_regular
 
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
+
+if TYPE_CHECKING:
+    from detctl_cli.reporters.verdict import Form
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".distcp")
 
@@ -28,19 +34,37 @@ def is_checkpoint(path: Path) -> bool:
         return False
 
 
-def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequence[str], *, as_json: bool) -> Exit:
+def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequence[str], form: Form) -> Exit:
     """Compares two checkpoints and reports the result. Raises CliError."""
-    from detctl_cli.output.terminal import console, write_json
+    from detctl_cli.output.terminal import console, note, write_json
     from detctl_cli.reporters.checkpoints import write_checkpoints
     from detctl_cli.reporters.progress import counting
 
     with counting("comparing tensors") as progress:
         document = checkpoints_document(things, python, allowed, progress)
-    if as_json:
+    if form.as_json:
         write_json(document)
     else:
         write_checkpoints(document, console())
+    if form.html is not None:
+        from detctl_cli.reporters.verdict_html import write_page
+
+        write_page(_with_digests(document, things), form.html)
+        note(f"the comparison was written to {form.html}")
     return exit_of_verdict(document)
+
+
+def _with_digests(document: dict[str, Any], things: Sequence[str]) -> dict[str, Any]:
+    """Returns the document with the SHA-256 of each checkpoint that is one file, and when it was written."""
+    facts: dict[str, Any] = {}
+    for side, thing in zip(("a", "b"), things, strict=True):
+        try:
+            with open_regular(Path(thing), None) as stream:
+                digest = file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]  # a binary file has readinto
+                facts[side] = {"sha256": digest, "changed_unix_s": os.fstat(stream.fileno()).st_mtime}
+        except (RegularFileError, OSError):
+            facts[side] = {}  # a folder has no digest of its own
+    return {**document, **{side: {**document[side], **found} for side, found in facts.items()}}
 
 
 def checkpoints_document(

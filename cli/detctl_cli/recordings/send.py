@@ -124,9 +124,23 @@ def with_folders(verdict: dict[str, Any], recordings: Sequence[Recording]) -> di
     damage = [recording.damage for recording in recordings if recording.damage]
     reasons = [_in_terms_of_folders(str(reason), folders) for reason in verdict.get("unverified_because") or []]
     result = {**verdict, "folders": folders, "unverified_because": [*damage, *reasons]}
+    recorded = dict(zip(labels, recordings, strict=True))
+    result["runs"] = [_as_recorded(run, recorded) for run in verdict.get("runs") or []]
     if damage and verdict.get("outcome") == "identical":
         result["outcome"] = "unverified"
     return result
+
+
+def _as_recorded(run: dict[str, Any], recorded: Mapping[str, Recording]) -> dict[str, Any]:
+    """Returns the facts of a run with the time at which it was recorded, not that of its import."""
+    recording = recorded.get(str(run.get("label")))
+    started = recording.run.get("started_unix_s") if recording is not None else None
+    took = recording.run.get("wall_s") if recording is not None else None
+    return {
+        **run,
+        "created_unix_s": started if isinstance(started, (int, float)) else 0.0,
+        "wall_s": took if isinstance(took, (int, float)) else 0.0,
+    }
 
 
 def _in_terms_of_folders(reason: str, folders: Mapping[str, str]) -> str:

@@ -1,10 +1,9 @@
-"""Writes a verdict as one self-contained page. It has no script and sends no request; its content policy forbids both."""
+"""Writes the result of a comparison as one self-contained page. It sends no request, and runs no script but the inlined charts."""
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,14 @@ from detctl_proto.security.redaction import redact_document
 
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.output.clean import clean
+from detctl_cli.reporters.page.agreement_map import map_layout
+from detctl_cli.reporters.page.code import Excerpt, excerpts_of
+from detctl_cli.reporters.page.facts import Written, moment, run_facts, source_facts, written_facts, written_now
+from detctl_cli.reporters.run_names import group_names, groups_sentence, short_names
 
-LABELS_PX, WIDTH_PX, ROW_PX = 90, 1000, 20
-CURVE_TOP_PX, CURVE_BOTTOM_PX = 14, 130
-TICKS = 8
 COLOURS = {"identical": "equal", "different": "different", "unverified": "one-sided"}
+TENSORS_SHOWN = 400
+CHECKPOINTS = "detctl.checkpoints/"
 
 
 def check_writable(file: Path) -> None:
@@ -31,12 +33,12 @@ def check_writable(file: Path) -> None:
         raise UsageError(f"--html {file} cannot be written", "name a file in a folder that you can write")
 
 
-def write_page(verdict: Mapping[str, Any], file: Path) -> None:
+def write_page(document: Mapping[str, Any], file: Path) -> None:
     """Writes the page (mode 0600), whole or not at all. Raises CliError if the file cannot be written."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        with open(partial, "w", encoding="utf-8", opener=private) as stream:
-            stream.write(page(verdict))
+        with open(partial, "w", encoding="utf-8", errors="replace", opener=private) as stream:
+            stream.write(page(document, Path()))
         partial.replace(file)
     except OSError as error:
         partial.unlink(missing_ok=True)
@@ -45,43 +47,129 @@ def write_page(verdict: Mapping[str, Any], file: Path) -> None:
         ) from None
 
 
-def page(verdict: Mapping[str, Any]) -> str:
-    """Returns the page of a verdict (detctl.verdict/v1). Missing keys are left out."""
+def page(document: Mapping[str, Any], folder: Path | None = None, written: Written | None = None) -> str:
+    """Returns the page of detctl.verdict/v1 or detctl.checkpoints/v1. Missing keys are left out.
+
+    folder: where the user's code is; None: no code is shown."""
+    document = redact_document(document)
+    facts = written_facts(written or written_now())
+    if str(document.get("schema", "")).startswith(CHECKPOINTS):
+        return _rendered("checkpoints.html.j2", **_checkpoints(document), written=facts)
+    return _rendered("verdict.html.j2", **_verdict(document, folder), written=facts)
+
+
+def _rendered(template: str, **values: Any) -> str:
     from jinja2 import Environment, PackageLoader
 
-    shown: dict[str, Any] = _cleaned(redact_document(verdict))
+    templates = Environment(
+        loader=PackageLoader("detctl_cli.reporters.page", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    text: str = templates.get_template(template).render(**values)
+    return text
+
+
+def _verdict(verdict: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    from detctl_cli.reporters.page.charts import Scripts, has_charts, loss_chart, scripts
+
+    excerpts = excerpts_of(verdict, folder) if folder is not None else []
+    shown: dict[str, Any] = _cleaned(verdict)
     coverage = shown.get("coverage") or {}
-    zoom = shown.get("zoom") or {}
     environment = shown.get("environment") or {}
     outcome = str(shown.get("outcome", "unverified"))
-    templates = Environment(loader=PackageLoader("detctl_cli.reporters", "."), autoescape=True, trim_blocks=True)
-    text: str = templates.get_template("verdict.html.j2").render(
-        outcome=outcome,
-        colour=COLOURS.get(outcome, "one-sided"),
-        headline=_headline(shown),
-        audit=shown.get("audit"),
-        recipe=shown.get("recipe"),
-        emulated=shown.get("emulated"),
-        groups=shown.get("groups") or [],
-        machines=[(name, _repeats(machine)) for name, machine in (shown.get("machines") or {}).items()],
-        unverified=shown.get("unverified_because") or [],
-        causes=shown.get("causes") or [],
-        fix=shown.get("cheapest_fix"),
-        operation=zoom.get("words"),
-        maps=[_map(one) for one in shown.get("maps") or []],
-        experiments=shown.get("experiments") or [],
-        self_test=(shown.get("self_test") or {}).get("checks"),
-        configurations=list(dict.fromkeys(name for values in environment.values() for name in values)),
-        environment=list(environment.items()),
-        benign=[
+    groups = [group for group in shown.get("groups") or [] if group]
+    labels = [label for group in groups for label in group]
+    names = short_names(list(dict.fromkeys([*labels, *(shown.get("losses") or {})])))
+    losses = shown.get("losses") or {}
+    chart = loss_chart({label: losses[label] for label in names if label in losses}, names)
+    causes = shown.get("causes") or []
+    return {
+        "outcome": outcome,
+        "colour": COLOURS.get(outcome, "one-sided"),
+        "headline": _headline(shown),
+        "audit": shown.get("audit"),
+        "recipe": shown.get("recipe"),
+        "emulated": shown.get("emulated"),
+        "groups": list(zip(group_names(groups), groups, strict=True)),
+        "sentence": groups_sentence(groups, partial=outcome == "unverified"),
+        "machines": [(name, _repeats(machine)) for name, machine in (shown.get("machines") or {}).items()],
+        "unverified": shown.get("unverified_because") or [],
+        "causes": [(cause, _excerpts_of_cause(verdict, place, excerpts)) for place, cause in enumerate(causes)],
+        "first": None if causes else shown.get("first_divergence"),
+        "fix": shown.get("cheapest_fix"),
+        "zoom": shown.get("zoom"),
+        "zoom_excerpts": _excerpts_at((verdict.get("zoom") or {}).get("at") or [], excerpts, set(_used(verdict))),
+        "chart": chart,
+        "scripts": scripts() if chart else Scripts(),
+        "without_charts": bool(losses) and not has_charts(),
+        "maps": [map_layout(one) for one in shown.get("maps") or []],
+        "experiments": shown.get("experiments") or [],
+        "self_test": (shown.get("self_test") or {}).get("checks"),
+        "configurations": list(dict.fromkeys(name for values in environment.values() for name in values)),
+        "environment": list(environment.items()),
+        "benign": [
             f"step {b.get('step')} · {b.get('stage')} · {b.get('site')}: {b.get('words')}"
             for b in shown.get("benign") or []
         ],
-        covered=_covered(coverage),
-        unobserved=[*(coverage.get("not_observed") or []), *(coverage.get("unobserved") or [])],
-        notes=shown.get("notes") or [],
-    )
-    return text
+        "covered": _covered(coverage),
+        "unobserved": [*(coverage.get("not_observed") or []), *(coverage.get("unobserved") or [])],
+        "notes": shown.get("notes") or [],
+        "runs": run_facts(shown, names),
+        "sources": source_facts(shown),
+    }
+
+
+Excerpts = Sequence[tuple[str, Excerpt]]
+
+
+def _places(cause: Mapping[str, Any]) -> list[str]:
+    clues = [f"{clue.get('file')}:{clue.get('line')}" for clue in cause.get("clues") or []]
+    return list(dict.fromkeys(place for place in (cause.get("fix_at"), *clues) if place))
+
+
+def _used(verdict: Mapping[str, Any]) -> list[str]:
+    return [place for cause in verdict.get("causes") or [] for place in _places(cause)]
+
+
+def _excerpts_of_cause(verdict: Mapping[str, Any], number: int, excerpts: Excerpts) -> list[Excerpt]:
+    """Returns the excerpts of one cause without those of earlier causes."""
+    causes = (verdict.get("causes") or [])[: number + 1]
+    return _excerpts_at(_places(causes[-1]), excerpts, {place for cause in causes[:-1] for place in _places(cause)})
+
+
+def _excerpts_at(places: Sequence[str], excerpts: Excerpts, but: set[str]) -> list[Excerpt]:
+    return [excerpt for place, excerpt in excerpts if place in places and place not in but]
+
+
+def _checkpoints(document: Mapping[str, Any]) -> dict[str, Any]:
+    from detctl_cli.reporters.checkpoints import describe_tensor
+
+    shown = _cleaned(document)
+    outcome = str(shown.get("outcome", "unverified"))
+    differing = shown.get("differing") or []
+    sizes = [row.get("relative") for row in differing]
+    largest = max((size for size in sizes if isinstance(size, (int, float))), default=0.0)
+    compared = shown.get("compared") or {}
+    return {
+        "outcome": outcome,
+        "colour": COLOURS.get(outcome, "one-sided"),
+        "sides": [
+            {**side, "changed": moment(side.get("changed_unix_s") or 0.0)}
+            for side in (shown.get("a") or {}, shown.get("b") or {})
+        ],
+        "compared": compared,
+        "sections": shown.get("sections") or [],
+        "differing": [
+            (row, describe_tensor(row), 100 * row["relative"] / largest if largest and row.get("relative") else 0.0)
+            for row in differing[:TENSORS_SHOWN]
+        ],
+        "more": max(0, len(differing) - TENSORS_SHOWN),
+        "all_differing": len(differing),
+        "values": shown.get("values") or [],
+        "only": [("first", shown.get("only_a") or []), ("second", shown.get("only_b") or [])],
+        "unread": shown.get("unread") or [],
+        "notes": shown.get("notes") or [],
+        "scheme": shown.get("scheme"),
+    }
 
 
 def _cleaned(value: Any) -> Any:
@@ -115,66 +203,3 @@ def _covered(coverage: Mapping[str, Any]) -> str:
     first, last = steps if len(steps) == 2 else (0, None)
     over = f"steps {first} to {'the end' if last is None else last - 1}"
     return f"{', '.join(coverage.get('stages') or []) or 'nothing'}; {over}, level {coverage.get('level') or '–'}"
-
-
-def _map(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the map in pixels: a row for each stage, a cell for adjacent steps with the same result, ticks, and the curve below."""
-    stages = one.get("stages") or {}
-    end = max((last for cells in stages.values() for _, last, _ in cells), default=0) + 1
-    step_px = (WIDTH_PX - LABELS_PX) / end
-    gap = 1 if step_px > 4 else 0
-    rows = [
-        {
-            "stage": stage,
-            "y": at * ROW_PX,
-            "cells": [
-                {
-                    "first": first,
-                    "last": last,
-                    "word": word,
-                    "x": round(LABELS_PX + first * step_px, 1),
-                    "width": round(max((last - first + 1) * step_px - gap, 1), 1),
-                }
-                for first, last, word in cells
-            ],
-        }
-        for at, (stage, cells) in enumerate(stages.items())
-    ]
-    every = max(1, -(-end // TICKS))
-    ticks = [{"step": step, "x": round(LABELS_PX + (step + 0.5) * step_px, 1)} for step in range(0, end, every)]
-    return {
-        "runs": one.get("runs") or [],
-        "rows": rows,
-        "ticks": ticks,
-        "width": WIDTH_PX,
-        "height": len(rows) * ROW_PX + 20,
-        "curve": _curve(one.get("loss") or [], step_px),
-    }
-
-
-def _curve(sizes: Sequence[Any], step_px: float) -> dict[str, Any] | None:
-    """Returns the curve on a logarithmic scale. Identical steps lie on its lowest line. None if no difference is known."""
-    known = [(step, size) for step, size in sizes if size is not None]
-    above = [size for _, size in known if size > 0]
-    if not above:
-        return None
-    low, high = math.floor(math.log10(min(above))), math.ceil(math.log10(max(above)))
-    high = max(high, low + 1)
-
-    def y(size: float) -> float:
-        share = (math.log10(size) - low) / (high - low) if size > 0 else 0.0
-        return round(CURVE_BOTTOM_PX - share * (CURVE_BOTTOM_PX - CURVE_TOP_PX), 1)
-
-    dots = [
-        {"x": round(LABELS_PX + (step + 0.5) * step_px, 1), "y": y(size), "step": step, "words": f"{size:.2g}"}
-        for step, size in known
-    ]
-    return {
-        "dots": dots,
-        "points": " ".join(f"{dot['x']},{dot['y']}" for dot in dots),
-        "lines": [{"y": y(10.0**power), "words": f"1e{power}"} for power in _powers(low, high)],
-    }
-
-
-def _powers(low: int, high: int) -> Iterable[int]:
-    return range(low, high + 1, max(1, (high - low) // 4))

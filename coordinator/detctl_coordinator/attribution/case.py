@@ -28,7 +28,8 @@ class JudgeRequest:
     """The runs to judge. `problems`: run id -> problems found by storage or the lifecycle; such a run is unverified.
     `damaged`: ids of runs whose stored data must not be compared. `twins`: planned runs of each configuration, 0: unknown.
     `planned`: labels of all planned runs; empty: those of `readers`. `labels`: run id -> displayed name.
-    `stopped_by`: id of the run whose failure cancelled `not_run` others, which are not among `readers`."""
+    `stopped_by`: id of the run whose failure cancelled `not_run` others, which are not among `readers`.
+    `requested_by`: name of the user who started the audit; empty: there is no audit."""
 
     audit_id: str
     recipe: str
@@ -43,6 +44,7 @@ class JudgeRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     stopped_by: str = ""
     not_run: int = 0
+    requested_by: str = ""
 
 
 @dataclass

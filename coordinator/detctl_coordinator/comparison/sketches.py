@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Size = Literal["ulp", "small", "gross"]
-L2, BUCKETS, LENGTH = 5, 6, 38
+SUM, L2, BUCKETS, LENGTH = 4, 5, 6, 38
 
 # Relative sizes below which a difference is in class ulp: the rounding of the dtype after some hundred operations.
 ULP_BELOW = {"float64": 1e-12, "float32": 2e-5, "bfloat16": 4e-2, "float16": 5e-3}

@@ -133,6 +133,23 @@ class AgreementMap(_Part):
     loss: list[tuple[int, float | None]] = Field(default_factory=list)
 
 
+class ComparedRun(_Part):
+    """What one run was. `wall_s`: how long it took; 0: unknown. `versions`: of python, torch, cuda, cudnn and detctl, as far as known.
+    `chains`: stage -> digest of all that rank 0 recorded of it while training."""
+
+    label: str
+    run_id: str
+    created_unix_s: float = 0.0
+    wall_s: float = 0.0
+    machine: str = ""
+    host: str = ""
+    command: list[str] = Field(default_factory=list)
+    commit: str = ""
+    source_digest: str = ""
+    versions: dict[str, str] = Field(default_factory=dict)
+    chains: dict[StageWord, str] = Field(default_factory=dict)
+
+
 class CheapestFix(_Part):
     """The smallest set of settings that experiments tried. `suffices`: whether it alone makes the runs equal.
 
@@ -185,6 +202,10 @@ class Verdict(_Part):
     cheapest_fix: CheapestFix | None = None
     maps: list[AgreementMap] = Field(default_factory=list)
     environment: dict[str, dict[str, str]] = Field(default_factory=dict)
+    losses: dict[str, list[tuple[int, float | None]]] = Field(default_factory=dict)
+    runs: list[ComparedRun] = Field(default_factory=list)
+    sources: dict[str, list[str]] = Field(default_factory=dict)
+    requested_by: str = ""
     self_test: dict[str, Any] | None = None
     expected: list[dict[str, Any]] = Field(default_factory=list)
     zoom: Zoom | None = None

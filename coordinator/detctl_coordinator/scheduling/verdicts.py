@@ -132,6 +132,7 @@ def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> Ju
         damaged=frozenset(run.spec.run_id for run in runs if _is_damaged(store, run)),
         twins=audit.request.twins if audit and whole else 0,
         planned=tuple(spec.label for spec in specs) if whole else (),
+        requested_by=audit.request.requested_by if audit else "",
     )
     return _of_stopped(request, audit) if audit is not None and whole and audit.stopped_by else request
 

@@ -8,9 +8,11 @@ from detctl_coordinator.attribution.evidence.facts import emulates, value_at
 from detctl_coordinator.attribution.evidence.known_answers import class_of
 from detctl_coordinator.attribution.verdict.changes import change_of
 from detctl_coordinator.attribution.verdict.coverage import coverage_of, stage_word
+from detctl_coordinator.attribution.verdict.losses import losses_of
 from detctl_coordinator.attribution.verdict.maps import environment_of, maps_of
 from detctl_coordinator.attribution.verdict.notes import verdict_notes
 from detctl_coordinator.attribution.verdict.outcome import Decision, decide
+from detctl_coordinator.attribution.verdict.provenance import runs_of, sources_of
 from detctl_coordinator.attribution.verdict.summary import summary_lines
 from detctl_coordinator.comparison.groups import Groups
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
@@ -53,6 +55,10 @@ def build_verdict(case: Case) -> Verdict:
         notes=verdict_notes(case),
         maps=[AgreementMap.model_validate(one) for one in maps_of(case)],
         environment=environment_of(case),
+        losses=losses_of(case),
+        runs=runs_of(case),
+        sources=sources_of(case),
+        requested_by=case.request.requested_by,
         expected=_expected(case) if different else [],
     )
     return verdict.model_copy(update={"summary": summary_lines(verdict, twins_untested=_untested(case, decision))})

@@ -1,0 +1,153 @@
+"""Excerpts of the user's code around the lines that a verdict names, with the fix as a diff against them.
+
+Files are read only below the folder in which the command runs, because a verdict may come from another machine: it must not decide which
+files of this one get onto a page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal
+
+from detctl_proto.files.regular_file import RegularFileError, read_regular
+from detctl_proto.security.redaction import redact_output
+
+from detctl_cli.output.clean import clean
+from detctl_cli.reporters.page.changed_code import changed_code
+
+AROUND = 5
+FILE_BYTES_MAX = 1 << 20
+LINE_CHARS = 240
+EXCERPTS_MAX = 8
+CWD = "{cwd}/"
+_PLACE = re.compile(r"(?P<file>[^\0]+?):(?P<line>[0-9]{1,7})\Z")
+
+Match = Literal["same", "changed", "differs", "unknown"]
+# How the file on disk relates to the recorded one -> the note on the page.
+NOTES: Mapping[Match, str] = {
+    "same": "",
+    "changed": "This file has changed since the runs: its digest is not the recorded one. The lines may be others.",
+    "differs": "The runs had different versions of this file. This is the one in the current folder.",
+    "unknown": "No digest of this file was recorded, so it may have changed since the runs.",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of code. `sign`: blank, `-` (to be removed) or `+` (to be added); `number` None: the line is new."""
+
+    sign: str
+    number: int | None
+    text: str
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """Lines around `file:line`. `rows` empty: the file is not here. `applied`: whether `rows` contain the fix as a diff."""
+
+    file: str
+    line: int
+    match: Match
+    rows: tuple[Row, ...] = ()
+    applied: bool = False
+
+    @property
+    def note(self) -> str:
+        if not self.rows:
+            return "This file is not in the current folder, so its code is not shown."
+        return NOTES[self.match]
+
+
+def excerpts_of(verdict: Mapping[str, Any], folder: Path) -> list[tuple[str, Excerpt]]:
+    """Returns (place as in the verdict, excerpt) for each place in the user's code that the verdict names, at most EXCERPTS_MAX."""
+    sources = verdict.get("sources")
+    found: dict[str, Excerpt] = {}
+    for place, cause in _places(verdict):
+        if place in found or len(found) == EXCERPTS_MAX:
+            continue
+        matched = _PLACE.match(place)
+        if matched is not None:
+            known = sources if isinstance(sources, Mapping) else {}
+            found[place] = _excerpt(matched["file"], int(matched["line"]), known, cause, folder)
+    return list(found.items())
+
+
+def _places(verdict: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields (place, its cause): the place that a fix changes, then the places of clues and of the first operation that differs."""
+    causes = [cause for cause in verdict.get("causes") or [] if isinstance(cause, Mapping)]
+    for cause in causes:
+        if isinstance(place := cause.get("fix_at"), str):
+            yield place, cause
+    for cause in causes:
+        for clue in cause.get("clues") or []:
+            if isinstance(clue, Mapping) and clue.get("file") and clue.get("line"):
+                yield f"{clue['file']}:{clue['line']}", cause
+    zoom = verdict.get("zoom")
+    for place in (zoom.get("at") or []) if isinstance(zoom, Mapping) else []:
+        if isinstance(place, str):
+            yield place, {}
+
+
+def _excerpt(name: str, line: int, sources: Mapping[str, Any], cause: Mapping[str, Any], folder: Path) -> Excerpt:
+    shown = clean(name.removeprefix(CWD))
+    content = _read(name, folder)
+    if content is None:
+        return Excerpt(shown, line, "unknown")
+    match = _match(content, sources.get(name) or sources.get(CWD + name) or sources.get(name.removeprefix(CWD)))
+    text = content.decode("utf-8", "replace")
+    lines = text.split("\n")
+    if not 1 <= line <= len(lines):
+        return Excerpt(shown, line, match)
+    after = changed_code(text, line, cause) if match != "changed" else None
+    rows = _diff(lines, after.split("\n"), line) if after is not None else _context(lines, line)
+    return Excerpt(shown, line, match, tuple(rows), applied=after is not None)
+
+
+def _read(name: str, folder: Path) -> bytes | None:
+    """Returns the content of a Python file below `folder`; None if it is elsewhere or cannot be read."""
+    try:
+        folder = folder.resolve()
+        path = (folder / name.removeprefix(CWD)).resolve()
+        if path.suffix != ".py" or not path.is_relative_to(folder):
+            return None
+        return read_regular(path, FILE_BYTES_MAX)
+    except (RegularFileError, OSError, ValueError, RuntimeError):
+        return None
+
+
+def _match(content: bytes, digests: object) -> Match:
+    if not isinstance(digests, list) or not digests:
+        return "unknown"
+    if len(digests) > 1:
+        return "differs"
+    return "same" if blake2b(content, digest_size=16).hexdigest() == digests[0] else "changed"
+
+
+def _context(lines: Sequence[str], line: int) -> list[Row]:
+    first, last = max(1, line - AROUND), min(len(lines), line + AROUND)
+    return [_row(" ", at, lines[at - 1], named=at == line) for at in range(first, last + 1)]
+
+
+def _diff(before: Sequence[str], after: Sequence[str], line: int) -> list[Row]:
+    """Returns the lines around `line`, with replaced lines before their replacements. The change leaves the number of lines as it is."""
+    rows: list[Row] = []
+    added: list[Row] = []
+    for at in range(max(1, line - AROUND), min(len(before), line + AROUND) + 1):
+        if before[at - 1] == after[at - 1]:
+            rows += added
+            added = []
+            rows.append(_row(" ", at, before[at - 1], named=at == line))
+        else:
+            rows.append(_row("-", at, before[at - 1], named=at == line))
+            added.append(_row("+", None, after[at - 1]))
+    return rows + added
+
+
+def _row(sign: str, number: int | None, text: str, *, named: bool = False) -> Row:
+    shown = clean(redact_output(text.expandtabs(4).rstrip()))
+    return Row(sign, number, shown if len(shown) <= LINE_CHARS else shown[: LINE_CHARS - 1] + "…", named)
