@@ -62,9 +62,9 @@ def command_after_dashes() -> list[str] | None:
 
 
 def _check_page(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    from detctl_cli.reporters.verdict_html import check_writable
-
     if value is not None:
+        from detctl_cli.reporters.verdict_html import check_writable
+
         check_writable(value)  # before anything runs
     return value
 

@@ -80,8 +80,7 @@ def scripts() -> Scripts:
     """Returns Vega and the line that starts the charts of a page."""
     import vl_convert
 
-    bundle_of: Any = vl_convert.javascript_bundle  # its stub lacks None, which stands for the whole bundle
-    bundle: str = bundle_of(None, vl_version=VEGA_LITE)
+    bundle: str = vl_convert.javascript_bundle(None, vl_version=VEGA_LITE)  # type: ignore[arg-type]  # None: the whole bundle
     return Scripts((bundle.replace("</script", r"<\/script").replace("<!--", r"<\!--"), START))
 
 

@@ -41,7 +41,7 @@ def written_now() -> Written:
         number = version("detctl")
     except PackageNotFoundError:
         number = "not installed"
-    command = redact_command([Path(sys.argv[0]).name, *sys.argv[1:]])
+    command = redact_command(["detctl", *sys.argv[1:]])
     return Written(time.time(), _user(), socket.gethostname(), _folder(), clean(shlex.join(command)), number)
 
 
