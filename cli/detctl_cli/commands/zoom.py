@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STEPS_FROM_CHECKPOINT = 16
 FACTS_SHOWN = 6
+VALUE_SHOWN = 32
 
 
 @dataclass(frozen=True)
@@ -273,11 +274,16 @@ def not_reproduced_text(facts: Sequence[FactNotSet]) -> str:
 
 def _described(name: str, facts: Sequence[FactNotSet]) -> str:
     parts = [
-        f"{fact.recording}: {fact.recorded or 'not set'}, here {fact.here or 'not set'}"
+        f"{fact.recording}: {_shortened(fact.recorded)}, here {_shortened(fact.here)}"
         for fact in facts
         if fact.fact == name
     ]
-    return f"{name.removeprefix('variables.')} ({'; '.join(parts)})"
+    shown = "digest of the source" if name == "recipe.source_digest" else name.removeprefix("variables.")
+    return f"{shown} ({'; '.join(parts)})"
+
+
+def _shortened(value: str) -> str:
+    return value if 0 < len(value) <= VALUE_SHOWN else f"{value[: VALUE_SHOWN - 1]}…" if value else "not set"
 
 
 def _compare(recordings: list[Recording]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from detctl_coordinator.domain.lifecycle_events import (
     AgentSeen,
     Assign,
     Cancel,
+    Explain,
     Instruction,
     Judged,
     MachineAbsent,
@@ -23,7 +24,7 @@ from detctl_coordinator.domain.lifecycle_events import (
     StagesAnswered,
     Stop,
 )
-from detctl_coordinator.domain.run import Arm, RunOutcome, RunSpec, RunState
+from detctl_coordinator.domain.run import Arm, RunOutcome, RunRecord, RunSpec, RunState
 from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -251,3 +252,17 @@ def test_every_audit_ends_once_faults_stop(faults: list[tuple[str, str]], random
     assert [i.spec.purpose for i in wanted_of(closer, "gpu1") if isinstance(i, Assign)] == ["zoom"]
     done = lifecycle.apply(audit, Judged('{"outcome": "identical"}'))
     assert done.state is AuditState.DONE and done.verdict_json
+
+
+def test_a_verdict_stands_if_only_its_experiments_are_cancelled() -> None:
+    audit = lifecycle.apply(new_audit(), Cancel())
+    trial = RunRecord(RunSpec("a.009", "a", "digits", Arm(MACHINES[0]), 0, purpose="experiment"))
+    request = replace(audit.request, explain=True)
+    running = replace(audit, request=request, state=AuditState.RUNNING, verdict_json="{}", runs={"a.009": trial})
+    cancelled = lifecycle.apply(running, Cancel("enough"))
+    assert cancelled.state is AuditState.DONE and cancelled.verdict_json == "{}"
+    assert cancelled.runs["a.009"].state is RunState.CANCELLED
+    again = lifecycle.apply(cancelled, Explain(4, False))
+    assert again.state is AuditState.RUNNING and again.runs["a.009"].state is RunState.WAITING
+    zoomed = replace(running, runs={"a.009": replace(trial, spec=replace(trial.spec, purpose="zoom"))})
+    assert lifecycle.apply(zoomed, Cancel()).state is AuditState.CANCELLED
