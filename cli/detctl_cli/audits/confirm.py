@@ -71,8 +71,8 @@ def confirm(
     if first:
         report(verdict, goes_on=True)
 
-    def stands(why: str) -> Exit:
-        log(f"{why}; {'the verdict above stands' if first else 'the verdict stands'}; {again} continues")
+    def stands(why: str, hint: str = f"{again} continues") -> Exit:
+        log(f"{why}; {'the verdict above stands' if first else 'the verdict stands'}; {hint}")
         return exit_of_verdict(verdict) if first else report(verdict)
 
     expired = threading.Event()
@@ -111,6 +111,8 @@ def confirm(
         return stands(f"the experiments failed: {clean(problem.message)}")
     if is_unconfirmed(found):
         return stands(f"the experiments did not finish within {confirmation.within_s:.0f} s")
+    if not found.get("experiments"):
+        return stands("no experiment can test this difference", "it takes at least two twins of each configuration")
     return report(found)
 
 

@@ -24,7 +24,7 @@ for (x,) in torch.utils.data.DataLoader(data):
         model -= rate * model.grad
         model.grad = None
 """
-AUDIT = ("audit", "--twins", "1", "--no-zoom", "--vary", "env:ATEN_CPU_CAPABILITY=default,avx2")
+AUDIT = ("audit", "--twins", "2", "--no-zoom", "--vary", "env:ATEN_CPU_CAPABILITY=default,avx2")
 
 
 def test_an_indicated_verdict_is_printed_and_then_confirmed(deployment):

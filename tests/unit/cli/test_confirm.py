@@ -60,6 +60,12 @@ def test_what_ends_the_experiments_leaves_the_verdict(problem, capsys):
     assert code is Exit.DIFFERENT and printed == [INDICATED], "it is printed once, at the end"
 
 
+def test_without_experiments_the_verdict_is_not_printed_again(capsys):
+    code, printed, _ = confirmed({**INDICATED, "explained": True, "experiments": []})
+    assert code is Exit.DIFFERENT and printed == [INDICATED]
+    assert "no experiment can test this difference; the verdict above stands" in capsys.readouterr().err
+
+
 def test_the_time_budget_ends_the_experiments(capsys):
     def wait(coordinator):
         while not coordinator.cancelled:
