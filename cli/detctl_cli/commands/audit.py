@@ -187,7 +187,7 @@ def _confirmation(options: AuditOptions, output: VerdictOutput, *, quiet: bool) 
 
     within_s = options.diagnosis.confirm_within_s
     if within_s is None:
-        in_terminal = sys.stdout.isatty() and sys.stderr.isatty() and not output.as_json
+        in_terminal = sys.stdout.isatty() and sys.stderr.isatty() and not output.as_json and options.runs.twins > 1
         within_s = CONFIRM_WITHIN_S if in_terminal else 0.0
     if within_s == 0 or options.diagnosis.explain:
         return None
