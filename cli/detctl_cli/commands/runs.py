@@ -89,7 +89,7 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
     with service() as coordinator:
         gone = coordinator.delete_runs(DeleteRequest(run_ids=run_ids, audit_id=audit_id, older_than_s=older_than_s))
         for audit in {run_id.rpartition(".")[0] for run_id in gone} if settings().config().coordinator is None else ():
-            if not coordinator.runs(ListRequest(audit_id=audit, limit=1)):
+            if not coordinator.runs(ListRequest(audit_id=audit, limit=1)).runs:
                 forget_catalog(audit)
     if as_json:
         write_json({"schema": "detctl.deleted/v1", "runs": gone})

@@ -8,6 +8,7 @@ import pytest
 from detctl_cli.audits.confirm import Confirmation, confirm, is_unconfirmed, runs_within
 from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
+from detctl_proto.v1 import audits_pb2
 
 INDICATED = {"outcome": "different", "causes": [{"confidence": "indicated"}]}
 CONFIRMED = {"outcome": "different", "explained": True, "experiments": [{}]}
@@ -18,7 +19,7 @@ class Coordinator:
         self.requests, self.cancelled = [], False
 
     def runs(self, request):
-        return [1, 2]
+        return audits_pb2.RunList(runs=[audits_pb2.RunInfo(), audits_pb2.RunInfo()])
 
     def explain(self, request):
         self.requests.append(request)
