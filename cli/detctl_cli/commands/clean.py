@@ -103,13 +103,18 @@ def _delete_fingerprints(coordinator: Coordinator, age_s: float, dry_run: bool) 
     from detctl_proto.limits import LIST_MAX
     from detctl_proto.v1.audits_pb2 import DeleteRequest, ListRequest
 
+    from detctl_cli.local.session import forget_catalog
+
     audits = coordinator.audits(ListRequest(limit=LIST_MAX)).audits
     active = [info.audit_id for info in audits if info.state in ACTIVE]
     if dry_run:
         old = coordinator.runs(ListRequest(limit=LIST_MAX, until_unix_s=time.time() - age_s)).runs
         return sum(run.audit_id not in active for run in old), active
     request = DeleteRequest(older_than_s=max(age_s, 1e-3), keep_audits=True)
-    return len(coordinator.delete_runs(request)), active
+    deleted = coordinator.delete_runs(request)
+    for audit in {run_id.rpartition(".")[0] for run_id in deleted}:
+        forget_catalog(audit)  # without its runs nothing can be explained
+    return len(deleted), active
 
 
 def _write(rows: list[dict[str, Any]], freed: int, folder: Path, active: list[str], dry_run: bool) -> None:

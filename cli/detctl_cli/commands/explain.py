@@ -28,7 +28,7 @@ def command(audit: str, experiments: Experiments, waiting: Waiting, output: Verd
 
     detctl first makes all settings equal and reruns each configuration. Then it restores one setting at a time. A
     setting that alone makes the runs diverge is a confirmed cause. Existing runs are reused. After Ctrl-C, the same
-    command continues. For an audit of a command, run this in the same folder.
+    command continues. For an audit of a command, run this in its folder or below.
 
     Example: detctl explain 4c1f9e22
     """
@@ -49,9 +49,9 @@ def _coordinator_of(audit: str) -> Iterator[Coordinator]:
     """Yields the coordinator that can run experiments for the audit: one with an agent of its own for a local audit."""
     from detctl_cli.local.session import kept_catalog, local_machine
 
-    catalog = kept_catalog(audit)
-    if catalog is not None:
-        with local_machine(catalog) as (coordinator, _):
+    kept = kept_catalog(audit)
+    if kept is not None:
+        with local_machine(*kept) as (coordinator, _):
             yield coordinator
         return
     hint = f"no audit of a command in this folder has the id {clean(audit)}; detctl audits lists them"

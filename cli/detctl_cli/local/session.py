@@ -70,12 +70,12 @@ def temporary_store() -> Iterator[Coordinator]:
 
 
 @contextmanager
-def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
+def local_machine(catalog: str, place: Path | None = None) -> Iterator[tuple[Coordinator, str]]:
     """Yields a coordinator over ./.detctl and the name of its machine, an agent with this catalog (TOML).
 
-    Both end with the `with` block, and also when this process is killed.
+    Both end with the `with` block, and also when this process is killed. place: another folder than the current one.
     """
-    folder, reason = data_folder(Path.cwd())
+    folder, reason = data_folder(place or Path.cwd())
     if reason:
         note(f"{reason}; the data goes to {folder}")
     prepare(folder)
@@ -101,31 +101,37 @@ def local_machine(catalog: str) -> Iterator[tuple[Coordinator, str]]:
 
 def keep_catalog(audit_id: str, catalog: str) -> None:
     """Keeps the catalog of a local audit, so that `detctl explain` can run its command again."""
-    place = _kept_catalog(audit_id)
-    make_private_folder(place.parent)
-    with open(place, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
+    path = _kept_catalog(data_folder(Path.cwd())[0], audit_id)
+    make_private_folder(path.parent)
+    with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
         stream.write(catalog)
 
 
-def kept_catalog(audit_id: str) -> str | None:
-    """Returns the catalog of a local audit of this folder, None if there is none."""
-    if not is_name(audit_id):
+def kept_catalog(audit_id: str) -> tuple[str, Path] | None:
+    """Returns (the catalog of a local audit, the folder that it belongs to): this one or the nearest above it with data.
+
+    None: there is none, or another user wrote it, whose command must not run as ours.
+    """
+    found = find_data_folder(Path.cwd())
+    if found is None or not is_name(audit_id):
         return None
+    folder, place = found
     try:
-        return _kept_catalog(audit_id).read_text(encoding="utf-8")
+        with open(_kept_catalog(folder, audit_id), encoding="utf-8") as stream:
+            return (stream.read(), place) if os.fstat(stream.fileno()).st_uid == os.getuid() else None
     except FileNotFoundError:
         return None
 
 
 def forget_catalog(audit_id: str) -> None:
     """Deletes the catalog of a local audit, whose runs are gone."""
-    if is_name(audit_id):
-        _kept_catalog(audit_id).unlink(missing_ok=True)
+    found = find_data_folder(Path.cwd())
+    if found is not None and is_name(audit_id):
+        _kept_catalog(found[0], audit_id).unlink(missing_ok=True)
 
 
-def _kept_catalog(audit_id: str) -> Path:
-    folder, _ = data_folder(Path.cwd())
-    return folder / "catalogs" / f"{audit_id}.toml"
+def _kept_catalog(data: Path, audit_id: str) -> Path:
+    return data / "catalogs" / f"{audit_id}.toml"
 
 
 @contextmanager
