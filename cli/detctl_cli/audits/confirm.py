@@ -112,7 +112,9 @@ def confirm(
     if is_unconfirmed(found):
         return stands(f"the experiments did not finish within {confirmation.within_s:.0f} s")
     if not found.get("experiments"):
-        return stands("no experiment can test this difference", "it takes at least two twins of each configuration")
+        return stands(
+            "no experiment can test this difference", "it takes at least two complete twins of each configuration"
+        )
     return report(found)
 
 

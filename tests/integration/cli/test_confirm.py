@@ -16,13 +16,13 @@ import os, sys, torch
 torch.manual_seed(int(os.environ.get("SANITY_SEED", "0")))
 rate = next((float(word[5:]) for word in sys.argv if word.startswith("--lr=")), 0.1)
 model = torch.nn.Parameter(torch.ones(1))
+optimizer = torch.optim.SGD([model], lr=rate)
 data = torch.utils.data.TensorDataset(torch.randn(3, 1000))
 for (x,) in torch.utils.data.DataLoader(data):
     loss = (x * model).sum() * 1e-4
+    optimizer.zero_grad()
     loss.backward()
-    with torch.no_grad():
-        model -= rate * model.grad
-        model.grad = None
+    optimizer.step()
 """
 AUDIT = ("audit", "--twins", "2", "--no-zoom", "--vary", "env:ATEN_CPU_CAPABILITY=default,avx2")
 
