@@ -126,14 +126,14 @@ def test_where_no_training_comes_the_recorder_is_interrupted_and_gives_its_run_b
     beside.send_signal(signal.SIGTERM)
     assert beside.wait(30) != 0
     log = (tmp_path / "recorder-gpu1.log").read_text()
-    assert "given back" in log and "Traceback" not in log
+    assert "was released" in log and "Traceback" not in log
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--attach", "SHARED", "--", "python", "train.py"), "does not go with a command"),
-        (("--attach", "SHARED", "-o", "elsewhere"), "must lie in"),
+        (("--attach", "SHARED", "-o", "elsewhere"), "must be in"),
         (("--attach", "nowhere"), "nowhere"),
     ],
 )
