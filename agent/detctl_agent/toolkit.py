@@ -15,7 +15,7 @@ HELP_OPTIONS = ("-h", "--help")
 OPTION_GROUPS = {
     "detctl-agent record": {
         "What is recorded": ("--output", "--level", "--budget", "--steps", "--to-end"),
-        "How the training runs": ("--copy", "--set", "--path", "--timeout", "--machine"),
+        "How the training runs": ("--copy", "--set", "--path", "--timeout", "--machine", "--quiet"),
         "A training in another container": ("--attach", "--env"),
     },
     "detctl-agent serve": {

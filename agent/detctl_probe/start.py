@@ -124,6 +124,8 @@ def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], .
             for name, stage in observers:
                 if _is_needed(recorder, name):
                     install(recorder, name, stage)
+            if package == "torch":
+                recorder.imported()
 
     when_imported(package, imported)
 

@@ -15,6 +15,7 @@ from detctl_proto.v1 import agents_pb2, records_pb2
 from detctl_agent.catalog.admission import Order
 from detctl_agent.catalog.catalog import Catalog
 from detctl_agent.catalog.offers import OfferNote
+from detctl_agent.jobs.job import JobProgress
 from detctl_agent.source.source import Source
 from detctl_agent.state.run_folder import RunJson
 
@@ -96,13 +97,22 @@ def hello(
     )
 
 
-def heartbeat(runs: Iterable[tuple[str, int, int | None, int]]) -> agents_pb2.AgentMessage:
-    """(run id, attempt, last step of all ranks or None, records) of all active runs."""
+def heartbeat(runs: Iterable[JobProgress]) -> agents_pb2.AgentMessage:
+    """The progress of all active runs."""
     return agents_pb2.AgentMessage(
         heartbeat=agents_pb2.Heartbeat(
             runs=[
-                agents_pb2.RunProgress(run_id=run_id, attempt=attempt, step=step or 0, records=records)
-                for run_id, attempt, step, records in runs
+                agents_pb2.RunProgress(
+                    run_id=run.run_id,
+                    attempt=run.attempt,
+                    step=run.step or 0,
+                    records=run.records,
+                    activity=f"RUN_ACTIVITY_{run.activity.name}",
+                    steps_done=0 if run.step is None else run.step + 1,
+                    elapsed_s=run.elapsed_s,
+                    last_output=writable(run.last_output),
+                )
+                for run in runs
             ]
         )
     )

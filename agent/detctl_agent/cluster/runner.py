@@ -81,6 +81,7 @@ class ClusterRunner:
                 spooled, self.progress.spooled_bytes = self.progress.spooled_bytes, progress.spooled_bytes
                 self.progress.step, self.progress.records = progress.step, progress.records
                 self.progress.ranks = progress.ranks
+                self.progress.activity, self.progress.last_output = progress.activity, progress.last_output
                 if progress.spooled_bytes > spooled:
                     self._on_spooled()
             if outcome is not None:

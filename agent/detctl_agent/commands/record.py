@@ -61,6 +61,7 @@ from detctl_agent.toolkit import click
 @click.option(
     "--env", "variables", multiple=True, metavar="NAME=VALUE", help="Variable of the training, with --attach."
 )
+@click.option("--quiet", is_flag=True, help="Show no progress. Problems are still shown.")
 @click.argument("command", nargs=-1)
 @click.pass_context
 def record(context: click.Context, /, **options: Any) -> None:

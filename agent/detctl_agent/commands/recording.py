@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -19,6 +20,7 @@ from detctl_proto.syntax.windows import WindowError, parse_share, requested_wind
 
 from detctl_agent import manifest
 from detctl_agent.catalog.admission import Order
+from detctl_agent.commands.recording_progress import RecordingProgress
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
@@ -45,12 +47,14 @@ class Recording:
     def __init__(
         self, *, output: Path, level: str, budget: str | None, steps: str | None, to_end: bool, in_copy: bool, paths: tuple[str, ...],
         interventions: tuple[str, ...], machine: str | None, timeout_s: float | None, command: tuple[str, ...],
+        quiet: bool = False,
     ) -> None:  # fmt: skip
         try:
             self._start, self._end = requested_window(steps, to_end)
             self._budget = parse_share(budget) if budget else 0.0
         except WindowError as problem:
             raise AgentError(str(problem)) from None
+        self._quiet = quiet
         self._level, self._in_copy, self._timeout_s, self._command = level, in_copy, timeout_s, list(command)
         self._interventions = dict(pair(text, "--set") for text in interventions)
         for name in self._interventions:
@@ -69,6 +73,7 @@ class Recording:
             raise AgentError(f"{output} exists and is not empty: choose another folder, or remove it")
 
     def run(self) -> int:
+        self._show("preparing the recording")
         self._folder.create()
         self._folder.make_private()
         runtime = self._runtime()
@@ -90,9 +95,15 @@ class Recording:
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, interrupt)
-        outcome = runner.run()
+        self._show(f"starting the training: {shlex.join(redact_command(self._command, self._key))}")
+        with RecordingProgress(runner, self._end, notify, quiet=self._quiet):
+            outcome = runner.run()
         self._finish(run, prepared, outcome)
         return self._report(outcome, bool(interrupted))
+
+    def _show(self, text: str) -> None:
+        if not self._quiet:
+            notify(text)
 
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp)
@@ -210,14 +221,14 @@ class Recording:
         where = self._folder.root
         steps = "" if outcome.last_step is None else f" to step {outcome.last_step}"
         if outcome.end == "window":
-            notify(
+            self._show(
                 f"ended the training after step {outcome.last_step}, the last of the window; --to-end lets it finish"
             )
         if outcome.message:
             notify(outcome.message)
         if cost := format_cost(outcome.cost):
-            notify(cost)
-        notify(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
+            self._show(cost)
+        self._show(f"{where}: {outcome.records} fingerprints of {outcome.ranks} rank(s){steps}, {outcome.wall_s:.1f} s")
         if interrupted:
             return EXIT_INTERRUPTED
         if outcome.end in ("disk-full", "lost") or outcome.exit_code == 127:

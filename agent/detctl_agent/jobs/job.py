@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -11,6 +12,7 @@ from detctl_proto.recordings.recording_log import MAGIC
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.cluster.runner import ClusterRunner
+from detctl_agent.runs.activity import Activity
 from detctl_agent.runs.runner import Runner
 from detctl_agent.state.run_folder import RunFolder, RunJson
 
@@ -25,6 +27,19 @@ class JobPhase(IntEnum):
     ENDED = 4
     REFUSED = 5
     DROPPED = 6  # fenced off, or noted: nothing more is reported about it
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """What a heartbeat reports of a run. step: the last step of all ranks, or None."""
+
+    run_id: str
+    attempt: int
+    step: int | None
+    records: int
+    activity: Activity
+    elapsed_s: int = 0
+    last_output: str = ""
 
 
 @dataclass
@@ -57,8 +72,17 @@ class Job:
         return self.phase >= JobPhase.SENDING
 
     @property
-    def progress(self) -> tuple[str, int, int | None, int]:
-        """(run id, attempt, last step, records) for a heartbeat."""
-        if self.runner is not None:
-            return self.run.run_id, self.run.attempt, self.runner.progress.step, self.runner.progress.records
-        return self.run.run_id, self.run.attempt, self.run.last_step, self.run.records
+    def progress(self) -> JobProgress:
+        """How far it is, for a heartbeat."""
+        run, runner = self.run, self.runner
+        began = run.started_unix_s if self.order is not None else 0.0
+        elapsed_s = max(0, int(time.time() - began)) if began else 0
+        if runner is not None:
+            seen = runner.progress
+            return JobProgress(
+                run.run_id, run.attempt, seen.step, seen.records, seen.activity, elapsed_s, seen.last_output
+            )
+        if self.over:
+            return JobProgress(run.run_id, run.attempt, run.last_step, run.records, Activity.SENDING, int(run.wall_s))
+        activity = Activity.PREPARING if began else Activity.QUEUED
+        return JobProgress(run.run_id, run.attempt, run.last_step, run.records, activity, elapsed_s)

@@ -48,6 +48,7 @@ class Process:
     parser: RecordParser = field(default_factory=RecordParser)
     sequence: int = 0  # the next one that must come
     training: bool = False
+    imported: bool = False  # torch
     rank: int | None = None
     held: list[list[Record] | int] = field(default_factory=list)  # records and finished steps, in order
     held_bytes: int = 0
@@ -102,6 +103,9 @@ class Ranks:
         if kind == frames.STEP:
             step, _ = frames.unpack_step(payload)
             return self._step(process, step)
+        if kind == frames.IMPORTED:
+            process.imported = True
+            return []
         if kind == frames.HELLO:
             self._keep(len(payload))
             process.hello = redacted_hello(json_object(payload)) or {"v": 0}
@@ -173,6 +177,11 @@ class Ranks:
         if not self._by_rank or any(process.steps_finished == 0 for process in self._by_rank.values()):
             return None
         return min(process.last_step for process in self._by_rank.values())
+
+    @property
+    def has_imported(self) -> bool:
+        """Whether a process has finished `import torch`."""
+        return any(process.imported or process.training for process in self._processes)
 
     @property
     def over(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_agent.errors import AgentError, DiskFullError
+from detctl_agent.runs.activity import Activity
 from detctl_agent.runs.failure import Failure
 
 
@@ -38,6 +39,8 @@ class Progress:
     records: int = 0
     spooled_bytes: int = 0
     ranks: int = 0
+    activity: Activity = Activity.PREPARING
+    last_output: str = ""  # the last complete line that the training printed, without credentials
 
 
 def failed(error: AgentError) -> Outcome:

@@ -21,6 +21,7 @@ from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.process import Launched
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
+from detctl_agent.runs.activity import Activity, has_loaded_torch
 from detctl_agent.runs.failure import Ended, Failure, failure_of
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.outcome import Outcome, Progress
@@ -32,6 +33,7 @@ from detctl_agent.state.spool import SpoolWriter
 
 FLUSH_S = 0.5
 TICK_S = 0.25
+LOOK_S = 1.0  # between two looks whether a training has loaded torch
 SYNC_BYTES = 1024 * 1024
 # The messages of Python, PyTorch, NumPy and the C library about memory that was denied.
 DENIED_MEMORY = (
@@ -75,6 +77,10 @@ class Runner:
         self._exit_code: int | None = None
         self._gone = False  # the shim reported that no process is left, or is itself gone
         self._done = False
+        self._pid: int | None = None  # of the training, if it is visible here
+        self._torch_loaded = False
+        self._looked_at = 0.0
+        self._shown_bytes: tuple[int, ...] = (0, 0)
         self._lock = threading.Lock()
         self._finished = False
 
@@ -82,6 +88,11 @@ class Runner:
     def end(self, reason: str, message: str = "", grace_s: float | None = None) -> None:
         """Ends the run now, for `reason` (one of those in run_folder.py)."""
         self._request(lambda: self._end_tree(reason, message, grace_s))
+
+    @property
+    def printed_bytes(self) -> int:
+        """How much the training has printed."""
+        return sum(self._shown_bytes)
 
     def stop_after(self, step: int) -> None:
         """Ends the run after `step` on all ranks."""
@@ -146,6 +157,7 @@ class Runner:
             now = time.monotonic()
             self._store(self._ranks.flush(older_than=now - FLUSH_S))
             self._sync()
+            self._observe(now)
             if deadline is not None and now >= deadline and not self._end:
                 self._end_tree("timeout", f"ended after its time limit of {plan.timeout_s:g} s")
             if not self._end and self._exit_code is None and (reason := self._ranks.over):
@@ -210,6 +222,9 @@ class Runner:
         for report in reports:
             if "started" in report:
                 log.info(logs.line("training_started", run=self._plan.key, pid=report["started"]))
+                if not self._plan.attached and not self._plan.container:
+                    self._pid = report["started"]
+                self.progress.activity = Activity.STARTING
                 self._on_started()
             elif "failed" in report:
                 self._exit_code = 127
@@ -283,6 +298,27 @@ class Runner:
             return
         progress.spooled_bytes = self._spool.synced_bytes
         self._on_spooled()
+
+    def _observe(self, now: float) -> None:
+        """Updates what people see of the progress."""
+        progress = self.progress
+        progress.activity = self._activity(now)
+        for number, output in enumerate(self._outputs):
+            if output.read_bytes != self._shown_bytes[number] and (line := output.last_line()):
+                progress.last_output = line
+        self._shown_bytes = tuple(output.read_bytes for output in self._outputs)
+
+    def _activity(self, now: float) -> Activity:
+        if self._end or self._ranks.over or self._exit_code is not None:
+            return Activity.ENDING
+        if self._ranks.last_step is not None:
+            return Activity.TRAINING
+        if self._ranks.has_imported:
+            return Activity.BUILDING
+        if self._pid is not None and not self._torch_loaded and now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            self._torch_loaded = has_loaded_torch(self._pid)
+        return Activity.IMPORTING if self._torch_loaded else self.progress.activity
 
     def _disk_trouble(self, error: AgentError) -> None:
         if self._end == "disk-full":

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+from detctl_proto.limits import OUTPUT_LINE_CHARS_MAX
+from detctl_proto.security.redaction import redact_output
+from detctl_proto.syntax.clean_text import clean_text
 
 from detctl_agent.state.run_folder import disk_error
 
 READ_BYTES = 64 * 1024
+TAIL_BYTES = 8 * 1024  # a private key of several lines fits, so that it is recognised as a whole
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class OutputCapture:
@@ -20,6 +27,8 @@ class OutputCapture:
         except OSError as error:
             raise disk_error(error, target.parent) from error
         self._written = 0
+        self._tail = b""
+        self.read_bytes = 0
         self.over_limit = False
         self.open = True
 
@@ -34,6 +43,8 @@ class OutputCapture:
         if not data:
             self.open = False
             return False
+        self.read_bytes += len(data)
+        self._tail = (self._tail + data)[-TAIL_BYTES:]
         if self._show is not None:
             self._pass_on(data)
         if self._written + len(data) > self._limit:
@@ -41,6 +52,18 @@ class OutputCapture:
             data = data[: self._limit - self._written]
         self._write(data)
         return True
+
+    def last_line(self) -> str:
+        """The last complete line for display, cut and without credentials and control characters; "" if there is none.
+
+        A line that is still being written is left out: half a token would not be recognised as one."""
+        tail = self._tail.replace(b"\r", b"\n")  # a progress bar replaces its line
+        whole, _, _ = tail.rpartition(b"\n")
+        if self.read_bytes > TAIL_BYTES:
+            _, _, whole = whole.partition(b"\n")
+        lines = redact_output(_COLOURS.sub("", whole.decode("utf-8", "replace"))).splitlines()
+        cleaned = (clean_text(line).strip() for line in reversed(lines))
+        return next(filter(None, cleaned), "")[:OUTPUT_LINE_CHARS_MAX]
 
     def close(self) -> None:
         """Closes the file."""

@@ -202,6 +202,15 @@ class Recorder:
             except Exception as error:
                 self._link.fail("a note", error)
 
+    def imported(self) -> None:
+        """Reports that torch has been imported. Only the main process does: a child that records nothing opens no connection."""
+        if self.role == MAIN and not self.sealed:
+            with self._lock:
+                try:
+                    self._link.send(frames.frame(frames.IMPORTED, b""))
+                except Exception as error:
+                    self._link.fail("a report", error)
+
     def set_phase(self, phase: str) -> None:
         """Records that follow belong to `train` or `eval`."""
         self.phase = phase

@@ -13,6 +13,7 @@ u8 type, payload. Integers are little-endian. Text is UTF-8 with surrogateescape
     4     NOTE     JSON                       probe -> reader, evidence that hangs on no record
     5     FACTS    JSON                       probe -> reader, what only the process knows (torch, threads, ISA, flags)
     6     SEAL     JSON                       probe -> reader, last: counts and chains
+    7     IMPORTED nothing                    probe -> reader, torch has been imported: for people who watch
     100   STOP     u32 step                   reader -> probe: finish this step, seal, record no more
 
 HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>", "pid": 1, "ppid": 0,
@@ -66,7 +67,7 @@ from detctl_probe.digest.fingerprint import Fingerprint
 SCHEME = "n6.v1"  # of the digests
 VERSION = 1
 
-HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, STOP = 1, 2, 3, 4, 5, 6, 100
+HELLO, RECORDS, STEP, NOTE, FACTS, SEAL, IMPORTED, STOP = 1, 2, 3, 4, 5, 6, 7, 100
 
 STAGES = (
     "code",

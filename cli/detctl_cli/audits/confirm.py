@@ -15,7 +15,7 @@ from detctl_cli.errors import CliError
 from detctl_cli.exits import Exit, exit_of_verdict
 from detctl_cli.output.clean import clean
 from detctl_cli.output.terminal import note
-from detctl_cli.reporters.progress import Progress
+from detctl_cli.progress.progress import Progress
 
 if TYPE_CHECKING:
     from detctl_cli.service.client import Coordinator

@@ -12,7 +12,7 @@ from detctl_cli.errors import CliError, TerminatedError
 from detctl_cli.exits import Exit
 from detctl_cli.output.clean import clean
 from detctl_cli.output.terminal import note
-from detctl_cli.reporters.progress import Progress
+from detctl_cli.progress.progress import Progress
 from detctl_cli.reporters.verdict import Form, parse_verdict, report_verdict
 from detctl_cli.service.client import Coordinator
 
@@ -92,18 +92,21 @@ def finish(
     audit_id: str,
     wait_s: float,
     form: Form,
-    quiet: bool = False,
+    progress: Progress | None = None,
     explainable: bool = True,
     confirmation: Confirmation | None = None,
     attached: bool = False,
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
+    progress: shows what happens, if the command has already begun to show it.
     explainable: whether `detctl explain` can confirm causes. confirmation: goes on with experiments if the verdict has causes that
     are only indicated. attached: another command started the audit, so Ctrl-C ends only this one.
     """
     started = time.monotonic()
-    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, Progress(quiet=quiet), attached=attached))
+    progress = progress or Progress(quiet=form.quiet)
+    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, progress, attached=attached))
+    progress.stop()
     elapsed_s = time.monotonic() - started
 
     def report(verdict: dict[str, Any], *, goes_on: bool = False) -> Exit:

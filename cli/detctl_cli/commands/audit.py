@@ -122,23 +122,28 @@ def _checked_recipe(recipe: str | None, options: AuditOptions, local: CommandRun
 def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, output: VerdictOutput) -> Exit:
     from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
+    from detctl_cli.progress.progress import Progress
 
     request = request_of(options, recipe, options.runs.machines)
-    with configured() as coordinator:
+    with configured() as coordinator, Progress(quiet=output.quiet) as progress:
         if options.runs.dry_run:
+            progress.stop()
             return _show_plan(coordinator, request, output.as_json)
+        progress.short_stage(f"requesting the audit from the coordinator at {coordinator.address}")
         plan = start(coordinator, request)
         if options.joining.join_only:
             _explain_how_to_join(plan)
         if waiting.detach:
+            progress.stop()
             return _detached(plan.audit_id, output.as_json)
         return finish(
             coordinator,
             plan.audit_id,
             waiting.wait_s,
             output.form(),
+            progress=progress,
             explainable=not options.joining.join_only,
-            confirmation=_confirmation(options, output, quiet=False),
+            confirmation=_confirmation(options, output, quiet=output.quiet),
         )
 
 
@@ -151,6 +156,7 @@ def _audit_command(
     from detctl_cli.local.command_check import check_command
     from detctl_cli.local.session import keep_catalog, local_machine
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
+    from detctl_cli.progress.progress import Progress
 
     if (config := settings().config()).coordinator is not None:
         note(f"the command runs on this machine; the coordinator of {config.source} ({config.coordinator}) is not used")
@@ -161,19 +167,21 @@ def _audit_command(
     in_copy = local.copy or (not local.in_place and not single)
     recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=local.timeout_s or TIMEOUT_S, given=variation.given())
     catalog = catalog_toml(recipe)
-    with local_machine(catalog) as (coordinator, machine):
+    quiet = output.quiet or stderr_is_a_file_in(Path.cwd())
+    with Progress(quiet=quiet) as progress, local_machine(catalog, report=progress.stage) as (coordinator, machine):
         request = request_of(options, recipe.name, [machine], recipe.parameters)
         if options.runs.dry_run:
+            progress.stop()
             return _show_plan(coordinator, request, output.as_json)
+        progress.short_stage("planning the audit")
         audit_id = start(coordinator, request).audit_id
         keep_catalog(audit_id, catalog)
-        quiet = stderr_is_a_file_in(Path.cwd())
         return finish(
             coordinator,
             audit_id,
             WAIT_S,
             output.form(),
-            quiet=quiet,
+            progress=progress,
             confirmation=_confirmation(options, output, quiet=quiet),
         )
 

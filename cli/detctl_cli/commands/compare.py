@@ -91,6 +91,7 @@ def command(
 def _compare_stored(stored: StoredRuns, strict: bool, form: Form) -> Exit:
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
+    from detctl_cli.progress.progress import Progress
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
     if not stored.machines and not stored.audit_id:
@@ -99,7 +100,8 @@ def _compare_stored(stored: StoredRuns, strict: bool, form: Form) -> Exit:
         raise UsageError(
             f"--machines names only one machine ({stored.machines[0]})", "name two; for twins of one use --audit ID"
         )
-    with service() as coordinator:
+    with Progress(quiet=form.quiet) as progress, service(progress.stage) as coordinator:
+        progress.short_stage("comparing the runs")
         request = CompareRequest(
             machines=stored.machines, recipe=stored.recipe, audit_id=stored.audit_id, strict=strict
         )
@@ -122,6 +124,7 @@ def _check_checkpoints(things: Sequence[str]) -> None:
 
 
 def _compare_things(things: Sequence[str], strict: bool, form: Form) -> Exit:
+    from detctl_cli.progress.progress import Progress
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
     folders = [Path(thing) for thing in things]
@@ -142,7 +145,8 @@ def _compare_things(things: Sequence[str], strict: bool, form: Form) -> Exit:
     from detctl_proto.v1.audits_pb2 import CompareRequest
 
     try:
-        with service() as coordinator:
+        with Progress(quiet=form.quiet) as progress, service(progress.stage) as coordinator:
+            progress.short_stage("comparing the runs")
             text = coordinator.compare(CompareRequest(run_ids=things, strict=strict))
     except CliError as problem:
         if problem.code == "configuration":
@@ -157,13 +161,15 @@ def _compare_things(things: Sequence[str], strict: bool, form: Form) -> Exit:
 
 def _compare_folders(folders: Sequence[Path], strict: bool, form: Form) -> Exit:
     from detctl_cli.local.session import temporary_store
+    from detctl_cli.progress.progress import Progress
     from detctl_cli.recordings.folder import open_recording
     from detctl_cli.recordings.send import compare_recordings, with_folders
     from detctl_cli.reporters.verdict import parse_verdict, report_verdict
 
     recordings = [open_recording(folder) for folder in folders]
-    with temporary_store() as coordinator:
-        verdict = parse_verdict(compare_recordings(coordinator, recordings, strict=strict))
+    with Progress(quiet=form.quiet) as progress, temporary_store(progress.stage) as coordinator:
+        text = compare_recordings(coordinator, recordings, progress.short_stage, strict=strict)
+        verdict = parse_verdict(text)
     return report_verdict(with_folders(verdict, recordings), form)
 
 

@@ -17,6 +17,7 @@ from detctl_cli.option_groups import option_groups
 from detctl_cli.output.clean import clean
 
 if TYPE_CHECKING:
+    from detctl_cli.progress.progress import Progress
     from detctl_cli.service.client import Coordinator
 
 
@@ -36,23 +37,25 @@ def command(audit: str, experiments: Experiments, waiting: Waiting, output: Verd
     from detctl_proto.v1 import audits_pb2
 
     from detctl_cli.audits.flow import finish
+    from detctl_cli.progress.progress import Progress
 
     # An audit that went on to confirm within a time budget has a smaller budget of its own.
     budget = experiments.budget_runs or EXPERIMENTS_DEFAULT
     request = audits_pb2.ExplainRequest(audit_id=audit, budget_runs=budget, self_test=experiments.self_test)
-    with _coordinator_of(audit) as coordinator:
+    with Progress(quiet=output.quiet) as progress, _coordinator_of(audit, progress) as coordinator:
+        progress.short_stage("planning the experiments")
         coordinator.explain(request)
-        return finish(coordinator, audit, waiting.wait_s, output.form())
+        return finish(coordinator, audit, waiting.wait_s, output.form(), progress=progress)
 
 
 @contextmanager
-def _coordinator_of(audit: str) -> Iterator[Coordinator]:
+def _coordinator_of(audit: str, progress: Progress) -> Iterator[Coordinator]:
     """Yields the coordinator that can run experiments for the audit: one with an agent of its own for a local audit."""
     from detctl_cli.local.session import kept_catalog, local_machine
 
     kept = kept_catalog(audit)
     if kept is not None:
-        with local_machine(*kept) as (coordinator, _):
+        with local_machine(*kept, report=progress.stage) as (coordinator, _):
             yield coordinator
         return
     hint = f"no audit of a command in this folder has the id {clean(audit)}; detctl audits lists them"

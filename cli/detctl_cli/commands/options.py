@@ -84,6 +84,7 @@ def _check_page(ctx: click.Context, param: click.Parameter, value: Path | None) 
 
 
 _JSON_HELP = "Print one JSON document on standard output."
+QUIET_HELP = "Show no progress. Warnings and errors are still shown."
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,13 @@ class TerminalOutput(Output):
     """How a verdict is shown on the terminal."""
 
     verbose: bool = option("-v", "--verbose", is_flag=True, help="List everything that was not observed.")
+    quiet: bool = option("-q", "--quiet", is_flag=True, help=QUIET_HELP)
 
     def form(self) -> Form:
         """Returns the options as reporters take them."""
         from detctl_cli.reporters.verdict import Form
 
-        return Form(self.as_json, self.verbose)
+        return Form(self.as_json, self.verbose, quiet=self.quiet)
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,10 @@ def settings() -> Settings:
 
 
 @contextmanager
-def service() -> Iterator[Coordinator]:
-    """Yields the configured coordinator, else one over the data in ./.detctl or above. Raises CliError."""
+def service(report: Callable[[str], None] = lambda stage: None) -> Iterator[Coordinator]:
+    """Yields the configured coordinator, else one over the data in ./.detctl or above. Raises CliError.
+
+    report: gets what is happening, for people."""
     from detctl_cli.service.client import Coordinator
 
     config = settings().config()
@@ -227,6 +231,7 @@ def service() -> Iterator[Coordinator]:
 
     if not has_local_data():
         raise not_configured("or change to a folder in or above which detctl audit -- COMMAND has run")
+    report("opening the data of earlier audits")
     with stored_here() as coordinator:
         yield coordinator
 

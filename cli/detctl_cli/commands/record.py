@@ -15,6 +15,7 @@ import rich_click as click
 from detctl_cli.audits.option_values import assignment_of, requested_window
 from detctl_cli.audits.options import Waiting, WhatToRecord
 from detctl_cli.commands.options import (
+    QUIET_HELP,
     DashCommand,
     Output,
     command_after_dashes,
@@ -81,6 +82,13 @@ class Joined:
 
 
 @dataclass(frozen=True)
+class RecordOutput(Output):
+    """How a recording is reported."""
+
+    quiet: bool = option("-q", "--quiet", is_flag=True, help=QUIET_HELP)
+
+
+@dataclass(frozen=True)
 class RecordOptions:
     """The options of `detctl record`."""
 
@@ -91,9 +99,9 @@ class RecordOptions:
 
 
 @click.command("record", cls=DashCommand, short_help="Record a training into a folder, or as a run of an audit.")
-@option_groups(options=RecordOptions, output=Output)
+@option_groups(options=RecordOptions, output=RecordOutput)
 @service_options
-def command(options: RecordOptions, output: Output) -> Exit:
+def command(options: RecordOptions, output: RecordOutput) -> Exit:
     """Run the training after `--` on this machine, and keep the fingerprints of its values in a folder.
 
     This needs no coordinator. Compare two recordings with `detctl compare`.
@@ -116,7 +124,7 @@ def command(options: RecordOptions, output: Output) -> Exit:
         check_command(typed, Path.cwd())
     refuse_full(options.training.folder)
     run = _join if options.joined.audit_id else _record
-    return run(options, typed, output.as_json)
+    return run(options, typed, output.as_json, output.quiet)
 
 
 def _check_fits(options: RecordOptions, typed: list[str]) -> None:
@@ -141,7 +149,7 @@ def _check_fits(options: RecordOptions, typed: list[str]) -> None:
         assignment_of("--set", text)
 
 
-def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
+def _record(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool) -> Exit:
     from detctl_proto.security.redaction import redact_command, redact_document
 
     from detctl_cli.output.failure_sentences import advice, what_happened
@@ -152,7 +160,7 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
     assert folder is not None
     capture_options = CaptureOptions(
         recording.steps, recording.to_end, training.set_, recording.level, training.copy, training.machine,
-        training.timeout_s, recording.budget_share, training.attach,
+        training.timeout_s, recording.budget_share, training.attach, quiet=quiet,
     )  # fmt: skip
     try:
         result = capture(folder, typed, capture_options, stdout=sys.stderr.fileno() if as_json else None)
@@ -168,14 +176,14 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
         write_json(redact_document({"schema": "detctl.recording/v1", **document}))
     elif as_json or (not captured and not result.reported):
         raise CliError("unverified" if result.run else "record", f"{folder}: {result.because}", "", result.exit_code)
-    elif captured and typed:
+    elif captured and typed and not quiet:
         second = f"{folder}-b"
         note(f"next: {shlex.join(['detctl', 'record', '-o', second, '--', *redact_command(typed)])}")
         note(f"then: {shlex.join(['detctl', 'compare', str(folder), second])}")
     return result.exit_code
 
 
-def _join(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
+def _join(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool) -> Exit:
     from detctl_proto.syntax.names import machine_name
 
     from detctl_cli.output.terminal import note, write_json
@@ -187,7 +195,7 @@ def _join(options: RecordOptions, typed: list[str], as_json: bool) -> Exit:
     with configured("--join needs the coordinator of the audit") as coordinator:
         run = take(coordinator, join)
         capture_options = options_of(
-            run, join, copy=training.copy, timeout_s=training.timeout_s, attach=training.attach
+            run, join, copy=training.copy, timeout_s=training.timeout_s, attach=training.attach, quiet=quiet
         )
         # It is kept if sending failed: it may hold days of work.
         place = training.folder or Path(tempfile.mkdtemp(prefix="detctl-join-", dir=training.attach)) / "run"

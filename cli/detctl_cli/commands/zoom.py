@@ -101,39 +101,40 @@ def command(folders: tuple[Path, Path], replay: WhatToReplay, place: Place, outp
     from detctl_cli.reporters.verdict import report_verdict
 
     extra = command_after_dashes() or []
+    show = (lambda text: None) if output.quiet else note
     _check_fits(replay, extra)
     refuse_full(place.output)
     recordings = [open_recording(folder) for folder in folders]
     replays = [_replay_of(recording) for recording in recordings]
-    recorded = _compare(recordings)
+    recorded = _compare(recordings, output.quiet)
     first = recorded.get("first_divergence")
     if replay.checkpoints:
         chosen = _checkpoint(replay.checkpoints, place.python)
         extra = [word.replace("{from}", str(chosen.resolve())) for word in extra]
         window = (0, replay.steps or STEPS_FROM_CHECKPOINT)
-        note(f"replaying {window[1]} steps from {chosen} at level {replay.level}")
+        show(f"replaying {window[1]} steps from {chosen} at level {replay.level}")
     elif first is None:
         if recorded.get("outcome") == "identical":
-            note("the two recordings are identical; nothing is replayed")
+            show("the two recordings are identical; nothing is replayed")
         return report_verdict({**recorded, "replayed": False}, output.form())
     else:
         start = max(int(first["step"]), *(cause["step"] for cause in recorded["causes"][:1]), 0)
         window = (start, start + (replay.steps or 1))
         count = window[1] - window[0]
-        note(
+        show(
             f"the recordings diverge at step {start}; replaying {count} step{'s' * (count > 1)} at level {replay.level}"
         )
     with tempfile.TemporaryDirectory(prefix="detctl") as scratch:
         parent = (place.output or Path(scratch)).absolute()
         again = [
-            _replay(recording, how, parent / name, window, replay.level, extra)
+            _replay(recording, how, parent / name, window, replay.level, extra, output.quiet)
             for recording, how, name in zip(recordings, replays, ("a", "b"), strict=True)
         ]
-        verdict = _compare(again)
+        verdict = _compare(again, output.quiet)
         could_not_set: list[FactNotSet] = []
         not_reproduced = first is not None and verdict.get("first_divergence") is None
         if not_reproduced:
-            could_not_set = _could_not_set(recordings, again, replays)
+            could_not_set = _could_not_set(recordings, again, replays, output.quiet)
         if place.output is None:  # they do not exist any more when somebody reads the verdict
             names = verdict.pop("folders").values()
             reasons = verdict.get("unverified_because") or []
@@ -222,7 +223,13 @@ def _checkpoint(given: tuple[Path, ...], python: str | None) -> Path:
 
 
 def _replay(
-    recording: Recording, replay: Replay, folder: Path, window: tuple[int, int], level: str, extra: list[str]
+    recording: Recording,
+    replay: Replay,
+    folder: Path,
+    window: tuple[int, int],
+    level: str,
+    extra: list[str],
+    quiet: bool,
 ) -> Recording:
     """Returns a new recording of a command, made in a copy of its folder. Raises CliError if recording failed."""
     import sys
@@ -238,6 +245,7 @@ def _replay(
         set_=tuple(f"{name}={value}" for name, value in replay.interventions.items()),
         cwd=replay.folder,
         environ=replay.environ,
+        quiet=quiet,
     )
     make_private_folder(folder.parent)
     result = capture(folder, [*replay.command, *extra], options, stdout=sys.stderr.fileno())
@@ -246,7 +254,9 @@ def _replay(
     return open_recording(folder)
 
 
-def _could_not_set(recordings: list[Recording], again: list[Recording], replays: Sequence[Replay]) -> list[FactNotSet]:
+def _could_not_set(
+    recordings: list[Recording], again: list[Recording], replays: Sequence[Replay], quiet: bool
+) -> list[FactNotSet]:
     """Returns the facts of the recordings that their replays did not have."""
     from detctl_cli.recordings.labels import labels_of
     from detctl_cli.recordings.replay import facts_that_differ
@@ -254,7 +264,7 @@ def _could_not_set(recordings: list[Recording], again: list[Recording], replays:
     labels = labels_of([*recordings, *again])
     pairs = dict(zip(labels[:2], labels[2:], strict=True))
     folders = {label: str(recording.folder) for label, recording in zip(labels[:2], recordings, strict=True)}
-    environment = _compare([*recordings, *again]).get("environment")
+    environment = _compare([*recordings, *again], quiet).get("environment")
     known = [fact for replay in replays for fact in replay.could_not_set]
     names = {(fact.recording, fact.fact) for fact in known}
     more = facts_that_differ(environment, folders, pairs)
@@ -286,10 +296,12 @@ def _shortened(value: str) -> str:
     return value if 0 < len(value) <= VALUE_SHOWN else f"{value[: VALUE_SHOWN - 1]}…" if value else "not set"
 
 
-def _compare(recordings: list[Recording]) -> dict[str, Any]:
+def _compare(recordings: list[Recording], quiet: bool) -> dict[str, Any]:
     from detctl_cli.local.session import temporary_store
+    from detctl_cli.progress.progress import Progress
     from detctl_cli.recordings.send import compare_recordings, with_folders
     from detctl_cli.reporters.verdict import parse_verdict
 
-    with temporary_store() as coordinator:
-        return with_folders(parse_verdict(compare_recordings(coordinator, recordings)), recordings)
+    with Progress(quiet=quiet) as progress, temporary_store(progress.stage) as coordinator:
+        text = compare_recordings(coordinator, recordings, progress.short_stage)
+        return with_folders(parse_verdict(text), recordings)

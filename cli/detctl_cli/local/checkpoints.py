@@ -37,11 +37,13 @@ def is_checkpoint(path: Path) -> bool:
 def compare_checkpoints(things: Sequence[str], python: str | None, allowed: Sequence[str], form: Form) -> Exit:
     """Compares two checkpoints and reports the result. Raises CliError."""
     from detctl_cli.output.terminal import console, note, write_json
+    from detctl_cli.progress.progress import Progress
     from detctl_cli.reporters.checkpoints import write_checkpoints
-    from detctl_cli.reporters.progress import counting
 
-    with counting("comparing tensors") as progress:
-        document = checkpoints_document(things, python, allowed, progress)
+    stage = "comparing tensors"
+    with Progress(quiet=form.quiet) as progress:
+        progress.short_stage(stage)
+        document = checkpoints_document(things, python, allowed, lambda done, of: progress.short_stage(stage, done, of))
     if form.as_json:
         write_json(document)
     else:

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -60,8 +60,11 @@ def stored_in(folder: Path, logs: Path, lock: int) -> Iterator[Coordinator]:
 
 
 @contextmanager
-def temporary_store() -> Iterator[Coordinator]:
-    """Yields a coordinator over an empty store, which is deleted afterwards: for folders of `detctl record`."""
+def temporary_store(report: Callable[[str], None] = lambda stage: None) -> Iterator[Coordinator]:
+    """Yields a coordinator over an empty store, which is deleted afterwards: for folders of `detctl record`.
+
+    report: gets what is happening, for people."""
+    report("starting the comparison")
     with (
         tempfile.TemporaryDirectory(prefix="detctl-compare-", ignore_cleanup_errors=True) as name,
         _coordinator(Path(name) / STORE, Path(name), ()) as coordinator,
@@ -70,16 +73,21 @@ def temporary_store() -> Iterator[Coordinator]:
 
 
 @contextmanager
-def local_machine(catalog: str, place: Path | None = None) -> Iterator[tuple[Coordinator, str]]:
+def local_machine(
+    catalog: str, place: Path | None = None, report: Callable[[str], None] = lambda stage: None
+) -> Iterator[tuple[Coordinator, str]]:
     """Yields a coordinator over ./.detctl and the name of its machine, an agent with this catalog (TOML).
 
     Both end with the `with` block, and also when this process is killed. place: another folder than the current one.
+    report: gets what is happening, for people.
     """
     folder, reason = data_folder(place or Path.cwd())
     if reason:
         note(f"{reason}; the data goes to {folder}")
     prepare(folder)
+    report("starting the coordinator of this command")
     with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
+        report("starting the agent of this command")
         path = folder / "catalog.toml"
         with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
             stream.write(catalog)

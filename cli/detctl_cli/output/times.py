@@ -51,3 +51,10 @@ def count(number: float) -> str:
     if number < 100_000:
         return f"{number:,.0f}"
     return f"{number / 1e3:,.0f} k" if number < 1e6 else f"{number / 1e6:,.1f} M"
+
+
+def short_clock(seconds: float) -> str:
+    """Returns a duration for a column: `0:45`, `12:05` or `2:03:10`."""
+    whole = int(seconds)
+    minutes = f"{whole % 3600 // 60}:{whole % 60:02d}"
+    return minutes if whole < 3600 else f"{whole // 3600}:{minutes.zfill(5)}"

@@ -37,6 +37,7 @@ class CaptureOptions:
     attach: Path | None = None  # another container, which has this folder too, starts the training
     cwd: Path | None = None  # the working folder; None: ours
     environ: Mapping[str, str] | None = None  # the training's variables; None: ours
+    quiet: bool = False  # no progress
 
     def arguments(self) -> list[str]:
         """Returns the arguments of the agent's record command."""
@@ -47,6 +48,7 @@ class CaptureOptions:
         arguments += ["--machine", self.machine] if self.machine else []
         arguments += ["--timeout", str(self.timeout_s)] if self.timeout_s else []
         arguments += ["--budget", repr(self.budget_share)] if self.budget_share else []
+        arguments += ["--quiet"] if self.quiet else []
         if self.attach:
             arguments += ["--attach", str(self.attach)]
             arguments += [f"--env={name}={value}" for name, value in self.variables().items()]

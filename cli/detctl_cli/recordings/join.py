@@ -50,14 +50,20 @@ def take(coordinator: Coordinator, join: Join) -> audits_pb2.JoinReply:
 
 
 def options_of(
-    run: audits_pb2.JoinReply, join: Join, *, copy: bool, timeout_s: int | None, attach: Path | None
+    run: audits_pb2.JoinReply,
+    join: Join,
+    *,
+    copy: bool,
+    timeout_s: int | None,
+    attach: Path | None,
+    quiet: bool = False,
 ) -> CaptureOptions:
     """Returns the options with the steps, level, variables and interventions of the audit."""
     changes = [f"env:{name}={value}" for name, value in sorted(run.variables.items())]
     changes += [f"{name}={value}" for name, value in sorted(run.interventions.items())]
     steps = f"{run.step_from}:{run.step_to or ''}"
     return CaptureOptions(
-        steps, False, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share, attach
+        steps, False, tuple(changes), run.level, copy, join.machine, timeout_s, run.budget_share, attach, quiet=quiet
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,13 +30,21 @@ class RunHeld:
     secret: str = field(repr=False)
 
 
-def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording], *, strict: bool = False) -> str:
-    """Returns the verdict on these folders as JSON. `strict`: a difference in evaluation counts.
+def compare_recordings(
+    coordinator: Coordinator,
+    recordings: Sequence[Recording],
+    report: Callable[[str], None] = lambda stage: None,
+    *,
+    strict: bool = False,
+) -> str:
+    """Returns the verdict on these folders as JSON. `strict`: a difference in evaluation counts. report: gets what is
+    happening, for people.
 
     Raises CliError, with exit code 3 if data was refused."""
     labels = labels_of(recordings)
     run_ids = []
     for recording, label in zip(recordings, labels, strict=True):
+        report(f"reading {clean(recording.folder)}")
         try:
             run_ids.append(send(coordinator, recording, label))
         except CliError as problem:
@@ -45,6 +53,7 @@ def compare_recordings(coordinator: Coordinator, recordings: Sequence[Recording]
             raise CliError(
                 "damaged", f"{recording.folder}: {problem.message}", problem.hint, problem.exit_code
             ) from None
+    report("comparing the recordings")
     return coordinator.compare(audits_pb2.CompareRequest(run_ids=run_ids, strict=strict))
 
 

@@ -33,11 +33,13 @@ def parse_verdict(text: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Form:
-    """How a verdict is shown. verbose: with what no run of this version observes; html: also as a page, in this file."""
+    """How a verdict is shown. verbose: with what no run of this version observes; html: also as a page, in this file.
+    quiet: without progress."""
 
     as_json: bool = False
     verbose: bool = False
     html: Path | None = None
+    quiet: bool = False
 
 
 def report_verdict(verdict: dict[str, Any], form: Form, next_steps: Sequence[str] = ()) -> Exit:

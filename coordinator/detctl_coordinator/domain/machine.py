@@ -44,6 +44,11 @@ class Working:
     attempt: U32
     step: U32 = 0
     records: U64 = 0
+    # For people who watch, and stored apart from the rest, because older replicas know only the fields above.
+    activity: U32 = 0  # a RunActivity of the contract
+    steps_done: U32 = 0
+    elapsed_s: U32 = 0
+    last_output: str = ""
 
 
 @dataclass(frozen=True)

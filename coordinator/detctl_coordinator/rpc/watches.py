@@ -17,7 +17,7 @@ from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.scheduling.engine import Engine
-from detctl_coordinator.scheduling.progress import Speed, with_progress
+from detctl_coordinator.scheduling.progress import Speed, with_progress, working_on
 from detctl_coordinator.wire import audits as wire
 
 WATCH_S = 0.25  # the shortest time between two messages
@@ -122,10 +122,11 @@ class _Follower:
         return audit
 
     def _publish(self, audit: Audit, *, over: bool) -> None:
-        if not over:
-            audit = with_progress(audit, self._engine.snapshot.machines)
+        machines = {} if over else self._engine.snapshot.machines
+        working = working_on(audit, machines)
+        audit = with_progress(audit, machines)
         speed = self._speed.of(sum(run.records for run in audit.runs.values()))
-        self._message = wire.progress_to_proto(audit, speed).SerializeToString()
+        self._message = wire.progress_to_proto(audit, speed, working).SerializeToString()
         self._last = over
         self._number += 1
         self._wake()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.lifecycle_events import RunProgress
-from detctl_coordinator.domain.machine import Machine
+from detctl_coordinator.domain.machine import Machine, Working
 from detctl_coordinator.domain.run import RunRecord
 from detctl_coordinator.scheduling import audit_lifecycle as lifecycle
 
@@ -24,6 +24,19 @@ def with_progress(audit: Audit, machines: Mapping[str, Machine]) -> Audit:
                 event = RunProgress(working.run_id, working.attempt, working.step, working.records)
                 audit = lifecycle.apply(audit, event)
     return audit
+
+
+def working_on(audit: Audit, machines: Mapping[str, Machine]) -> dict[str, Working]:
+    """Returns the latest heartbeat of each run of the audit that an agent works on now, by run id."""
+    found = {}
+    for machine in machines.values():
+        for working in machine.working:
+            run = audit.runs.get(working.run_id)
+            if run is None or run.spec.arm.machine != machine.name or run.holder or run.state.over:
+                continue
+            if working.attempt == run.attempt:
+                found[working.run_id] = working
+    return found
 
 
 def run_with_progress(run: RunRecord, machines: Mapping[str, Machine]) -> RunRecord:

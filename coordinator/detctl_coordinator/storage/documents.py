@@ -32,6 +32,7 @@ SEAL_SCHEMA = "detctl.seal/v1"
 # A stored document contains the documents of messages some levels deep.
 STORED_DEPTH_MAX = DEPTH_MAX + 16
 
+_WORKING = ("run_id", "attempt", "step", "records")
 # Fields that version 1 got later. They are written if they are set, so that a document of before is written again as it was.
 _LATER = frozenset({"failure", "notes", "stop_on_failure", "stopped_by"})
 
@@ -97,9 +98,15 @@ def seal_from_json(document: Mapping[str, Any]) -> Seal:
 def machine_to_json(machine: Machine) -> Json:
     """Returns the document of a machine."""
     recipes = [_fields(recipe) for recipe in machine.recipes.values()]
-    working = [list(vars(w).values()) for w in machine.working]
+    working, watched = [], []
+    for run in machine.working:
+        fields = _fields(run)
+        working.append([fields.pop(name) for name in _WORKING])
+        watched.append(fields)
     document = {**_fields(machine), "recipes": recipes, "working": working}
-    return {**document, "notes": [_fields(note) for note in machine.notes]} if machine.notes else document
+    if machine.notes:
+        document["notes"] = [_fields(note) for note in machine.notes]
+    return {**document, "watched": watched} if any(any(fields.values()) for fields in watched) else document
 
 
 def machine_from_json(document: Mapping[str, Any]) -> Machine:
@@ -228,7 +235,9 @@ def _seal_fields(document: Mapping[str, Any]) -> Json:
 
 
 def _machine_fields(document: Mapping[str, Any]) -> Json:
-    working = [dict(zip(("run_id", "attempt", "step", "records"), row, strict=True)) for row in document["working"]]
+    working = [dict(zip(_WORKING, row, strict=True)) for row in document["working"]]
+    for fields, watched in zip(working, document.get("watched", ()), strict=False):  # an older detctl wrote none
+        fields |= watched
     return {**document, "recipes": {recipe["name"]: recipe for recipe in document["recipes"]}, "working": working}
 
 

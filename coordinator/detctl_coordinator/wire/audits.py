@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import TWINS_DEFAULT
@@ -14,14 +14,19 @@ from detctl_proto.v1 import records_pb2
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
-from detctl_coordinator.domain.machine import Machine
-from detctl_coordinator.domain.run import RunRecord, RunSpec
+from detctl_coordinator.domain.machine import Machine, Working
+from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.storage.store import Unreadable
 from detctl_coordinator.wire.checks import at_most, identifier
 from detctl_coordinator.wire.verdict_summary import summary_of
 
 UNREADABLE = "unreadable"
+_PURPOSES: dict[Purpose, pb.RunPurpose] = {
+    "": pb.RUN_PURPOSE_TWIN,
+    "zoom": pb.RUN_PURPOSE_ZOOM,
+    "experiment": pb.RUN_PURPOSE_EXPERIMENT,
+}
 
 
 def request_from_proto(request: pb.AuditRequest) -> AuditRequest:
@@ -101,18 +106,39 @@ def status_to_proto(run: RunRecord) -> pb.RunStatus:
     )
 
 
-def progress_to_proto(audit: Audit, fingerprints_per_s: float) -> pb.AuditProgress:
-    """Returns the current progress. Only the last message of an audit has the verdict."""
+def progress_to_proto(audit: Audit, fingerprints_per_s: float, working: Mapping[str, Working]) -> pb.AuditProgress:
+    """Returns the current progress. working: the latest heartbeats by run id. Only the last message of an audit has the verdict."""
+    runs = []
+    for run in audit.runs.values():
+        status = status_to_proto(run)
+        status.purpose = _PURPOSES[run.spec.purpose]
+        status.step_to = _last_step_of(run, audit) or 0
+        if (seen := working.get(run.spec.run_id)) is not None:
+            status.activity = seen.activity  # type: ignore[assignment]
+            status.steps_done, status.elapsed_s = seen.steps_done, seen.elapsed_s
+            status.last_output = seen.last_output
+        runs.append(status)
+    experiments = audit.runs_for("experiment")
     return pb.AuditProgress(
         audit_id=audit.audit_id,
         state=audit.state.value,
-        runs=[status_to_proto(run) for run in audit.runs.values()],
+        runs=runs,
         fingerprints_per_s=fingerprints_per_s,
         message=limits.clean(redact_text(audit.message)),
         trying=limits.clean(audit.trying, 400),
+        experiments_done=sum(run.state.over for run in experiments),
+        experiments_known=len(experiments),
         # During zoom runs and experiments the audit has a preliminary verdict.
         verdict_json=audit.verdict_json if audit.state in (AuditState.DONE, AuditState.CANCELLED) else "",
     )
+
+
+def _last_step_of(run: RunRecord, audit: Audit) -> int | None:
+    """Returns the step before which the run ends; None: it trains to its end. Live comparison may end twins early."""
+    if audit.stop_after_step is not None and not run.spec.purpose:
+        early = audit.stop_after_step + 1
+        return early if run.spec.step_to is None else min(early, run.spec.step_to)
+    return run.spec.step_to
 
 
 def run_info_to_proto(run: RunRecord) -> pb.RunInfo:

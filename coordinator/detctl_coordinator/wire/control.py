@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX, OUTPUT_TAIL_CHARS_MAX, PARALLEL_RUNS_MAX
+from detctl_proto.limits import (
+    LINE_CHARS_MAX,
+    MANIFEST_BYTES_MAX,
+    OUTPUT_LINE_CHARS_MAX,
+    OUTPUT_TAIL_CHARS_MAX,
+    PARALLEL_RUNS_MAX,
+)
 from detctl_proto.recordings.run_documents import RUN_ENDS
 from detctl_proto.recordings.run_failures import FAILURE_KINDS, TAIL_LINES_MAX
+from detctl_proto.security.redaction import redact_output
 from detctl_proto.syntax.clean_text import clean_text
 from detctl_proto.syntax.names import BOOT_ID, PARAMETER_NAME
 from detctl_proto.v1 import agents_pb2 as pb
@@ -66,7 +73,13 @@ def manifest_of(text: str, what: str) -> dict[str, Any]:
 def working_from_heartbeat(heartbeat: pb.Heartbeat) -> tuple[Working, ...]:
     """Returns the runs that are active on the agent."""
     at_most(len(heartbeat.runs), limits.WORKING_MAX, "runs in a heartbeat")
-    return tuple(Working(identifier(r.run_id, "run"), r.attempt, r.step, r.records) for r in heartbeat.runs)
+    return tuple(
+        Working(
+            identifier(run.run_id, "run"), run.attempt, run.step, run.records, run.activity, run.steps_done, run.elapsed_s,
+            limits.clean(redact_output(run.last_output), OUTPUT_LINE_CHARS_MAX),
+        )
+        for run in heartbeat.runs
+    )  # fmt: skip
 
 
 def run_event_from_state(state: pb.RunState) -> RunMessage:

@@ -7,6 +7,18 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RunActivity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_ACTIVITY_UNSPECIFIED: _ClassVar[RunActivity]
+    RUN_ACTIVITY_QUEUED: _ClassVar[RunActivity]
+    RUN_ACTIVITY_PREPARING: _ClassVar[RunActivity]
+    RUN_ACTIVITY_STARTING: _ClassVar[RunActivity]
+    RUN_ACTIVITY_IMPORTING: _ClassVar[RunActivity]
+    RUN_ACTIVITY_BUILDING: _ClassVar[RunActivity]
+    RUN_ACTIVITY_TRAINING: _ClassVar[RunActivity]
+    RUN_ACTIVITY_ENDING: _ClassVar[RunActivity]
+    RUN_ACTIVITY_SENDING: _ClassVar[RunActivity]
+
 class RunPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     RUN_PHASE_UNSPECIFIED: _ClassVar[RunPhase]
@@ -14,6 +26,15 @@ class RunPhase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_PHASE_RUNNING: _ClassVar[RunPhase]
     RUN_PHASE_ENDED: _ClassVar[RunPhase]
     RUN_PHASE_REFUSED: _ClassVar[RunPhase]
+RUN_ACTIVITY_UNSPECIFIED: RunActivity
+RUN_ACTIVITY_QUEUED: RunActivity
+RUN_ACTIVITY_PREPARING: RunActivity
+RUN_ACTIVITY_STARTING: RunActivity
+RUN_ACTIVITY_IMPORTING: RunActivity
+RUN_ACTIVITY_BUILDING: RunActivity
+RUN_ACTIVITY_TRAINING: RunActivity
+RUN_ACTIVITY_ENDING: RunActivity
+RUN_ACTIVITY_SENDING: RunActivity
 RUN_PHASE_UNSPECIFIED: RunPhase
 RUN_PHASE_ACCEPTED: RunPhase
 RUN_PHASE_RUNNING: RunPhase
@@ -136,16 +157,24 @@ class Heartbeat(_message.Message):
     def __init__(self, runs: _Optional[_Iterable[_Union[RunProgress, _Mapping]]] = ...) -> None: ...
 
 class RunProgress(_message.Message):
-    __slots__ = ("run_id", "attempt", "step", "records")
+    __slots__ = ("run_id", "attempt", "step", "records", "activity", "steps_done", "elapsed_s", "last_output")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_DONE_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    LAST_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     step: int
     records: int
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., records: _Optional[int] = ...) -> None: ...
+    activity: RunActivity
+    steps_done: int
+    elapsed_s: int
+    last_output: str
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., activity: _Optional[_Union[RunActivity, str]] = ..., steps_done: _Optional[int] = ..., elapsed_s: _Optional[int] = ..., last_output: _Optional[str] = ...) -> None: ...
 
 class RunState(_message.Message):
     __slots__ = ("run_id", "attempt", "phase", "manifest_json", "exit_code", "end", "message", "output_tail", "ranks", "wall_s", "failure")

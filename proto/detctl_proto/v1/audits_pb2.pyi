@@ -1,10 +1,23 @@
+from detctl_proto.v1 import agents_pb2 as _agents_pb2
 from detctl_proto.v1 import records_pb2 as _records_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class RunPurpose(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_PURPOSE_UNSPECIFIED: _ClassVar[RunPurpose]
+    RUN_PURPOSE_TWIN: _ClassVar[RunPurpose]
+    RUN_PURPOSE_ZOOM: _ClassVar[RunPurpose]
+    RUN_PURPOSE_EXPERIMENT: _ClassVar[RunPurpose]
+RUN_PURPOSE_UNSPECIFIED: RunPurpose
+RUN_PURPOSE_TWIN: RunPurpose
+RUN_PURPOSE_ZOOM: RunPurpose
+RUN_PURPOSE_EXPERIMENT: RunPurpose
 
 class Empty(_message.Message):
     __slots__ = ()
@@ -99,7 +112,7 @@ class AuditPlan(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[PlannedRun, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ("run_id", "label", "machine", "state", "step", "records", "message", "attempt")
+    __slots__ = ("run_id", "label", "machine", "state", "step", "records", "message", "attempt", "activity", "steps_done", "step_to", "elapsed_s", "last_output", "purpose")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +121,12 @@ class RunStatus(_message.Message):
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    ACTIVITY_FIELD_NUMBER: _ClassVar[int]
+    STEPS_DONE_FIELD_NUMBER: _ClassVar[int]
+    STEP_TO_FIELD_NUMBER: _ClassVar[int]
+    ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
+    LAST_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     label: str
     machine: str
@@ -116,10 +135,16 @@ class RunStatus(_message.Message):
     records: int
     message: str
     attempt: int
-    def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    activity: _agents_pb2.RunActivity
+    steps_done: int
+    step_to: int
+    elapsed_s: int
+    last_output: str
+    purpose: RunPurpose
+    def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., activity: _Optional[_Union[_agents_pb2.RunActivity, str]] = ..., steps_done: _Optional[int] = ..., step_to: _Optional[int] = ..., elapsed_s: _Optional[int] = ..., last_output: _Optional[str] = ..., purpose: _Optional[_Union[RunPurpose, str]] = ...) -> None: ...
 
 class AuditProgress(_message.Message):
-    __slots__ = ("audit_id", "state", "runs", "fingerprints_per_s", "message", "verdict_json", "trying")
+    __slots__ = ("audit_id", "state", "runs", "fingerprints_per_s", "message", "verdict_json", "trying", "experiments_done", "experiments_known")
     AUDIT_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     RUNS_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +152,8 @@ class AuditProgress(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     VERDICT_JSON_FIELD_NUMBER: _ClassVar[int]
     TRYING_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTS_DONE_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENTS_KNOWN_FIELD_NUMBER: _ClassVar[int]
     audit_id: str
     state: str
     runs: _containers.RepeatedCompositeFieldContainer[RunStatus]
@@ -134,7 +161,9 @@ class AuditProgress(_message.Message):
     message: str
     verdict_json: str
     trying: str
-    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., fingerprints_per_s: _Optional[float] = ..., message: _Optional[str] = ..., verdict_json: _Optional[str] = ..., trying: _Optional[str] = ...) -> None: ...
+    experiments_done: int
+    experiments_known: int
+    def __init__(self, audit_id: _Optional[str] = ..., state: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[RunStatus, _Mapping]]] = ..., fingerprints_per_s: _Optional[float] = ..., message: _Optional[str] = ..., verdict_json: _Optional[str] = ..., trying: _Optional[str] = ..., experiments_done: _Optional[int] = ..., experiments_known: _Optional[int] = ...) -> None: ...
 
 class CompareRequest(_message.Message):
     __slots__ = ("machines", "recipe", "audit_id", "run_ids", "strict")
