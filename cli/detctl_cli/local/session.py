@@ -16,7 +16,16 @@ from detctl_proto.syntax.names import is_name, machine_name
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
-from detctl_cli.local.places import STORE, data_folder, find_data_folder, holder_of, locked, prepare, socket_folder
+from detctl_cli.local.places import (
+    STORE,
+    data_folder,
+    find_data_folder,
+    holder_of,
+    locked,
+    need_space,
+    prepare,
+    socket_folder,
+)
 from detctl_cli.output.terminal import note
 from detctl_cli.service.client import Coordinator
 
@@ -85,6 +94,7 @@ def local_machine(
     if reason:
         note(f"{reason}; the data goes to {folder}")
     prepare(folder)
+    need_space(folder)
     report("starting the coordinator of this command")
     with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
         report("starting the agent of this command")

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from detctl_coordinator.domain.audit import AuditRequest
-from detctl_coordinator.domain.machine import Machine, Recipe
+from detctl_coordinator.domain.machine import Machine, OfferNote, Recipe
 from detctl_coordinator.errors.codes import Code, RefusedCallError
 from detctl_coordinator.planning.plan import plan_runs
 from detctl_proto.syntax.parameter_patterns import values_of
@@ -206,3 +206,13 @@ def test_a_recipe_that_cannot_run_without_a_value_says_which():
         assert {spec.parameters["commit"] for spec in plan_runs(request, machines, ("gpu1",), "a1").specs} <= set(
             commits
         )
+
+
+def test_the_agents_reason_for_not_offering_a_recipe_is_the_answer_and_copies_are_a_warning():
+    lacks = replace(MACHINES["gpu1"], recipes={}, notes=(OfferNote("digits", True, "/srv/digits is too large"),))
+    request = replace(BOTH, machines=("gpu1",))
+    with pytest.raises(RefusedCallError, match=r"gpu1 cannot run recipe 'digits': /srv/digits is too large"):
+        plan_runs(request, {"gpu1": lacks}, ("gpu1",), "a1")
+    copies = replace(MACHINES["gpu1"], notes=(OfferNote("digits", False, "no namespaces"),))
+    (warning,) = plan_runs(request, {"gpu1": copies}, ("gpu1",), "a1").warnings
+    assert "copy of its folder" in warning and "no namespaces" in warning
