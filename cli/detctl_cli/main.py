@@ -63,6 +63,8 @@ def _run(argv: Sequence[str] | None) -> int:
         # rich-click exits with 2 for wrong usage. click and rich exit with 1 for a broken pipe, which would mean "different".
         if ended.code == 1:
             abandon_stdout()
+        elif not ended.code:
+            return Exit.IDENTICAL  # click has printed what a shell completes
         return Exit.TROUBLE
     except UnicodeEncodeError as problem:
         # Bytes of the command line that are not UTF-8 become lone surrogates, which a message cannot contain.

@@ -11,6 +11,7 @@ from detctl_proto.limits import EXPERIMENTS_DEFAULT, RUNS_MAX, TWINS_DEFAULT, TW
 
 from detctl_cli.audits.option_values import assignment_of, names, share_of
 from detctl_cli.errors import UsageError
+from detctl_cli.id_completion import complete_audit
 from detctl_cli.option_groups import option
 from detctl_cli.output.times import seconds_of
 
@@ -260,4 +261,9 @@ class AuditWaiting(Waiting):
     detach: bool = option(
         "--detach", is_flag=True, help="Start the audit, print its id and exit without waiting for the verdict."
     )
-    attach: str | None = option("--attach", metavar="AUDIT", help="Wait for an audit that was started before.")
+    attach: str | None = option(
+        "--attach",
+        metavar="AUDIT",
+        shell_complete=complete_audit,
+        help="Wait for an audit that was started before. Ctrl-C then detaches, and the audit continues.",
+    )

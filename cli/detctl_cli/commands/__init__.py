@@ -14,15 +14,17 @@ from detctl_cli.commands.options import service_options
 _PANELS = {
     "Find out why": ("audit", "explain", "doctor", "kat"),
     "Recordings": ("record", "compare", "zoom"),
-    "Service": ("machines", "audits", "runs", "show", "log", "cancel", "clean"),
+    "Service": ("machines", "audits", "runs", "show", "log", "cancel"),
     "Administration": ("machine", "token", "ca"),
+    "This machine": ("clean", "completion"),
 }
+_FOLDERS = {"Administration": "admin", "This machine": "upkeep"}  # of the panels whose commands lie in their own folder
 _COMMANDS = tuple(name for names in _PANELS.values() for name in names)
 _ALIASES = {"selfcheck": "kat"}
 
 
 class LazyGroup(click.RichGroup):
-    """Finds a command NAME as `command` in detctl_cli/commands/NAME.py, or in commands/admin/."""
+    """Finds a command NAME as `command` in detctl_cli/commands/NAME.py, or in a folder of _FOLDERS."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -31,7 +33,8 @@ class LazyGroup(click.RichGroup):
         cmd_name = _ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in _COMMANDS:
             return None
-        folder = "detctl_cli.commands.admin" if cmd_name in _PANELS["Administration"] else "detctl_cli.commands"
+        own = [name for panel, name in _FOLDERS.items() if cmd_name in _PANELS[panel]]
+        folder = ".".join(["detctl_cli.commands", *own])
         command = import_module(f"{folder}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -40,6 +43,8 @@ class LazyGroup(click.RichGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
+        if ctx.resilient_parsing:  # the shell completes a line that may be wrong
+            return super().resolve_command(ctx, args)
         if name not in (*_COMMANDS, *_ALIASES) and not name.startswith("-"):
             near = difflib.get_close_matches(name, (*_COMMANDS, *_ALIASES), n=1)
             guess = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(_COMMANDS)}"

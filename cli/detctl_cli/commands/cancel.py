@@ -6,12 +6,13 @@ import rich_click as click
 
 from detctl_cli.commands.options import json_option, service, service_options
 from detctl_cli.exits import Exit
+from detctl_cli.id_completion import complete_audit
 
 ACTIVE = ("running", "comparing")
 
 
 @click.command("cancel", short_help="Cancel an audit that is running.")
-@click.argument("audit", metavar="AUDIT")
+@click.argument("audit", metavar="AUDIT", shell_complete=complete_audit)
 @json_option
 @service_options
 def command(audit: str, as_json: bool) -> Exit:

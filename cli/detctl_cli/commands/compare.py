@@ -13,6 +13,7 @@ from detctl_cli.audits.options import Outcome, split_names
 from detctl_cli.commands.options import VerdictOutput, service, service_options
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.id_completion import complete_audit
 from detctl_cli.local.checkpoints import compare_checkpoints, is_checkpoint
 from detctl_cli.option_groups import option, option_groups
 
@@ -29,7 +30,9 @@ class StoredRuns:
         "--machines", metavar="A,B", callback=split_names, help="Compare the latest runs that these machines share."
     )
     recipe: str = option("--recipe", metavar="NAME", default="", help="With --machines: compare runs of this recipe.")
-    audit_id: str = option("--audit", metavar="ID", default="", help="Compare the runs of this audit.")
+    audit_id: str = option(
+        "--audit", metavar="ID", default="", help="Compare the runs of this audit.", shell_complete=complete_audit
+    )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from detctl_proto.limits import EXPERIMENTS_DEFAULT
 from detctl_cli.audits.options import Experiments, Waiting
 from detctl_cli.commands.options import VerdictOutput, configured, service_options
 from detctl_cli.exits import Exit
+from detctl_cli.id_completion import complete_audit
 from detctl_cli.option_groups import option_groups
 from detctl_cli.output.clean import clean
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("explain", short_help="Confirm the causes of an audit by experiment.")
-@click.argument("audit", metavar="AUDIT")
+@click.argument("audit", metavar="AUDIT", shell_complete=complete_audit)
 @option_groups(experiments=Experiments, waiting=Waiting, output=VerdictOutput)
 @service_options
 def command(audit: str, experiments: Experiments, waiting: Waiting, output: VerdictOutput) -> Exit:

@@ -9,10 +9,18 @@ import rich_click as click
 
 from detctl_cli.commands.options import json_option, limit_option, service, service_options
 from detctl_cli.exits import Exit
+from detctl_cli.id_completion import complete_audit
 
 
 @click.command("log", short_help="Show who requested what on which machine, and how it ended.")
-@click.option("--audit", "audit_id", metavar="ID", default="", help="Show only entries about this audit.")
+@click.option(
+    "--audit",
+    "audit_id",
+    metavar="ID",
+    default="",
+    help="Show only entries about this audit.",
+    shell_complete=complete_audit,
+)
 @click.option("--machine", metavar="NAME", default="", help="Show only entries about this machine.")
 @click.option(
     "--before", metavar="N", type=click.IntRange(1), default=None, help="Show only entries whose number is below N."

@@ -18,6 +18,8 @@ from detctl_cli.errors import CliError
 from detctl_cli.option_groups import option
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from detctl_cli.reporters.verdict import Form
     from detctl_cli.service.client import Coordinator
 
@@ -48,6 +50,18 @@ class DashCommand(click.RichCommand):
             ctx.meta[COMMAND_KEY] = args[at + 1 :]
             args = args[:at]
         return super().parse_args(ctx, args)
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """Returns no parameters to a shell that completes a word after `--`, since this word belongs to the command there."""
+        return [] if ctx.resilient_parsing and COMMAND_KEY in ctx.meta else super().get_params(ctx)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Returns what a shell completes. After `--` it completes files."""
+        if COMMAND_KEY in ctx.meta:
+            from click.shell_completion import CompletionItem
+
+            return [CompletionItem(incomplete, type="file")]
+        return super().shell_complete(ctx, incomplete)
 
     after_dashes: ClassVar[str] = "COMMAND..."  # as the usage line names it
 

@@ -15,10 +15,13 @@ from detctl_cli.commands.options import (
 )
 from detctl_cli.errors import UsageError
 from detctl_cli.exits import Exit
+from detctl_cli.id_completion import complete_audit
 
 
 @click.group("runs", cls=click.RichGroup, invoke_without_command=True, short_help="List runs or delete them.")
-@click.option("--audit", "audit_id", metavar="ID", default="", help="List only runs of this audit.")
+@click.option(
+    "--audit", "audit_id", metavar="ID", default="", help="List only runs of this audit.", shell_complete=complete_audit
+)
 @click.option("--recipe", metavar="NAME", default="", help="List only runs of this recipe.")
 @click.option("--machine", metavar="NAME", default="", help="List only runs on this machine.")
 @time_options("runs")

@@ -8,12 +8,13 @@ import rich_click as click
 
 from detctl_cli.commands.options import json_option, service, service_options
 from detctl_cli.exits import Exit
+from detctl_cli.id_completion import complete_shown
 
 ANSWER_DEPTH_MAX = 128  # the coordinator's limit for what it accepts, and its own document around that
 
 
 @click.command("show", short_help="Show everything about an audit, a run or a machine.")
-@click.argument("identifier", metavar="ID")
+@click.argument("identifier", metavar="ID", shell_complete=complete_shown)
 @json_option
 @service_options
 def command(identifier: str, as_json: bool) -> Exit:
