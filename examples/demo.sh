@@ -68,7 +68,7 @@ if [[ $differ == yes ]]; then
   heading "1. Run the same training on both machines, three twins each"
   audit digits --machines disk,memory
   show "detctl compare --machines disk,memory"
-  detctl compare --machines disk,memory >/dev/null || [[ $? == 1 ]]
+  detctl compare --machines disk,memory || [[ $? == 1 ]]
 else
   heading "1. Both places list the folder in the same order here, so an intervention shuffles the order instead"
   audit digits --machines disk --vary listing=sorted,shuffled
