@@ -36,7 +36,7 @@ class _Group(Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": list(HELP_OPTIONS)})
-@click.version_option(package_name="detctl", prog_name="detctl-agent")
+@click.version_option(package_name="detctl", prog_name="detctl-agent", message="%(prog)s %(version)s")
 def cli() -> None:
     """Runs the trainings of this machine's catalog for a coordinator, and sends it their fingerprints.
 

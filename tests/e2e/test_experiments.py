@@ -55,7 +55,7 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
     assert verdict["cheapest_fix"]["suffices"], verdict["cheapest_fix"]
     assert set(verdict["cheapest_fix"]["set"]) == {"listing", "env:ATEN_CPU_CAPABILITY"}
 
-    shown = house.detctl("show", verdict["audit"]).stdout
+    shown = house.detctl("show", "-v", verdict["audit"]).stdout
     assert "confirmed" in shown and "env:ATEN_CPU_CAPABILITY=default on both" in shown, shown
 
 

@@ -159,6 +159,8 @@ def _running_in(folder: Path) -> Iterator[Coordinator | None]:
     if holder_of(folder):
         with suppress(OSError):
             address = (folder / ANNOUNCED).read_text(encoding="utf-8")
+        if not Path(address.removeprefix("unix:")).exists():
+            address = ""  # a killed command left it
     coordinator = Coordinator(Config(address, Path(os.devnull), "local mode")) if address else None
     if coordinator is not None:
         try:

@@ -150,5 +150,5 @@ def test_a_local_audit_leaves_nothing_open_to_others(shell):
     for what in ("runs", "machines", "audits"):
         assert not leaks(shell.run(what, "--json").stdout)
     run = json.loads(shell.run("runs", "--json").stdout)["runs"][0]
-    shown = shell.run("show", run.get("run_id") or run.get("id"))
+    shown = shell.run("show", "-v", run.get("run_id") or run.get("id"))
     assert shown.returncode == 0 and "DATABASE_URL" in shown.stdout and not leaks(shown.stdout)

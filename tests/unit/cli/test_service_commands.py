@@ -67,7 +67,8 @@ def test_show_prints_an_audits_verdict(cli, served):
     ran = cli("show", "a1", "--coordinator", served.address)
     assert ran.code == 0
     assert ran.out.startswith("DIFFERENT")
-    assert "audit_id  a1" in ran.out
+    assert "audit a1" in ran.out
+    assert "audit_id  a1" in cli("show", "-v", "a1", "--coordinator", served.address).out
     document = cli("show", "a1", "--json", "--coordinator", served.address).json
     assert document["kind"] == "audit" and document["audit"]["audit_id"] == "a1"
 

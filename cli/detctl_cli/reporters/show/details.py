@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from detctl_cli.output.clean import clean, clean_lines
-from detctl_cli.reporters.costs import cost_lines
+from detctl_cli.reporters.show.costs import cost_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

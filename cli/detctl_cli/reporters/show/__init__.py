@@ -1,0 +1,1 @@
+"""Prints one audit, run, machine or recording, on one screen or with everything."""
