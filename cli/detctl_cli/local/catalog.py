@@ -12,7 +12,7 @@ from pathlib import Path
 from detctl_proto.syntax.names import PLACEHOLDER, to_name
 
 from detctl_cli.errors import UsageError
-from detctl_cli.local.variations import own_variations, argument_places
+from detctl_cli.local.variations import argument_places, own_variations
 
 TIMEOUT_S = 24 * 3600
 

@@ -70,13 +70,13 @@ def own_variations(given: Iterable[tuple[str, Sequence[str]]]) -> list[OwnVariat
 
 def argument_places(command: Sequence[str], variations: Iterable[OwnVariation]) -> list[ArgumentPlace]:
     """Returns the words that the variations of arguments change. Raises UsageError if there is no such word."""
-    words: list[ArgumentPlace] = []
+    places: list[ArgumentPlace] = []
     for one in variations:
         if one.argument.isdigit():
-            words.append(ArgumentPlace(_positional(command, int(one.argument), one.typed), "", one.parameter))
+            places.append(ArgumentPlace(_positional(command, int(one.argument), one.typed), "", one.parameter))
         elif one.argument:
-            words.append(_option(command, one))
-    return words
+            places.append(_option(command, one))
+    return places
 
 
 def _option(command: Sequence[str], one: OwnVariation) -> ArgumentPlace:
