@@ -12,7 +12,7 @@ from pathlib import Path
 from detctl_proto.syntax.names import PLACEHOLDER, to_name
 
 from detctl_cli.errors import UsageError
-from detctl_cli.local.variations import own_variations, words_of
+from detctl_cli.local.variations import argument_places, own_variations
 
 TIMEOUT_S = 24 * 3600
 
@@ -58,7 +58,7 @@ def recipe_of(
     """
     given = list(given)
     variations = own_variations(given)
-    varied = words_of(command, variations)
+    varied = argument_places(command, variations)
     by_position = {word.position: word for word in varied if word.position is not None}
     if len(by_position) < sum(word.position is not None for word in varied):
         raise UsageError("two of --set and --vary change the same word of the command", "leave one of them out")

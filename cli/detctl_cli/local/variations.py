@@ -40,7 +40,7 @@ class OwnVariation:
 
 
 @dataclass(frozen=True)
-class Word:
+class ArgumentPlace:
     """A word of the command with a parameter in it. position: which word it replaces; None: it is appended."""
 
     position: int | None
@@ -68,30 +68,30 @@ def own_variations(given: Iterable[tuple[str, Sequence[str]]]) -> list[OwnVariat
     return found
 
 
-def words_of(command: Sequence[str], variations: Iterable[OwnVariation]) -> list[Word]:
+def argument_places(command: Sequence[str], variations: Iterable[OwnVariation]) -> list[ArgumentPlace]:
     """Returns the words that the variations of arguments change. Raises UsageError if there is no such word."""
-    words: list[Word] = []
+    places: list[ArgumentPlace] = []
     for one in variations:
         if one.argument.isdigit():
-            words.append(Word(_positional(command, int(one.argument), one.typed), "", one.parameter))
+            places.append(ArgumentPlace(_positional(command, int(one.argument), one.typed), "", one.parameter))
         elif one.argument:
-            words.append(_option(command, one))
-    return words
+            places.append(_option(command, one))
+    return places
 
 
-def _option(command: Sequence[str], one: OwnVariation) -> Word:
+def _option(command: Sequence[str], one: OwnVariation) -> ArgumentPlace:
     """Returns the word with the value of an option. The last use counts, as for argparse."""
     name, begins = one.argument, f"{one.argument}="
     for position in range(len(command) - 1, 0, -1):
         if command[position].startswith(begins):
-            return Word(position, begins, one.parameter)
+            return ArgumentPlace(position, begins, one.parameter)
         if command[position] == name and name.startswith("-"):
             if position + 1 < len(command) and not _is_option(command[position + 1]):
-                return Word(position + 1, "", one.parameter)
+                return ArgumentPlace(position + 1, "", one.parameter)
             raise UsageError(
                 f"{one.typed}: {name} has no value in the command", f"write {name} VALUE, or leave {name} out"
             )
-    return Word(None, begins, one.parameter)
+    return ArgumentPlace(None, begins, one.parameter)
 
 
 def _positional(command: Sequence[str], number: int, typed: str) -> int:

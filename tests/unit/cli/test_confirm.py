@@ -40,8 +40,8 @@ def confirmed(answer, within_s=60.0, elapsed_s=2.0, **options):
             raise answer
         return answer(coordinator) if callable(answer) else answer
 
-    wanted = Confirmation(within_s, **options)
-    code = confirm(coordinator, "a1", 1.0, INDICATED, wanted, elapsed_s, report, follow)
+    requested = Confirmation(within_s, **options)
+    code = confirm(coordinator, "a1", 1.0, INDICATED, requested, elapsed_s, report, follow)
     return code, printed, coordinator
 
 
