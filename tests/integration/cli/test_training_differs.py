@@ -65,9 +65,9 @@ def verdict_on(deployment, *runs: dict[str, str], options: tuple[str, ...] = ())
 def test_an_evaluation_before_the_training_changes_no_name_in_it(deployment):
     found = verdict_on(deployment, {}, {"EVAL": "1"})
     assert found["outcome"] == "identical" and found["updates_equal"] == 12, found["summary"]
-    assert {one["phase"] for one in found["benign"] if one["stage"] not in ("code", "files")} == {"eval"}
+    assert {one["phase"] for one in found["benign"] if one["stage"] not in ("code", "files", "rng")} == {"eval"}
     text = deployment.run("compare", "run0", "run1").stdout
-    assert "all 12 updates are bit-equal; only evaluation differs" in text
+    assert "all 12 updates are bit-equal; only random states and evaluation differ" in text
     strict = deployment.run("compare", "run0", "run1", "--strict", "--json")
     assert strict.returncode == 1 and json.loads(strict.stdout)["strict"]
 
