@@ -221,9 +221,14 @@ class Recorder:
 
     def when_decided(self, callback: Callable[[str], None]) -> None:
         """callback(phase) runs when it is known whether the batch that was taken now is for training or for evaluation."""
-        if self._evaluated or len(self._undecided) >= UNDECIDED_MAX:
+        if len(self._undecided) >= UNDECIDED_MAX:
             self._decide()
         self._undecided.append(callback)
+
+    def batch_taken(self) -> None:
+        """The next batch is taken: those before it were for evaluation if a model was called in evaluation since."""
+        if self._evaluated:
+            self._decide()
 
     def called_in(self, phase: str) -> None:
         """A model is called, or backward runs. A call in evaluation may also be a teacher's in a step of the training, so it decides

@@ -171,6 +171,7 @@ def _taken(known: Loader, seen: Optional[Seen], worker_count: int) -> None:
         if seen is None:
             owner.unobserved("batch", "loader%d" % known.number, "a worker sent a batch that the probe did not observe")
             return
+        owner.batch_taken()
         phase = owner.batch_phase()
         if phase == UNDECIDED:
             owner.when_decided(functools.partial(_guarded_write, owner, known, seen, worker_count))
