@@ -114,8 +114,8 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
 def _headline(verdict: Mapping[str, Any]) -> str:
     if verdict.get("outcome") == "identical":
         recipe = verdict.get("recipe")
-        told = agreement(verdict)
-        return (f"   {clean(recipe)}" if recipe else "") + (f"   {told}" if told else "")
+        agreed = agreement(verdict)
+        return (f"   {clean(recipe)}" if recipe else "") + (f"   {agreed}" if agreed else "")
     parts = []
     if verdict.get("outcome") == "different":
         if verdict.get("origin"):

@@ -36,12 +36,12 @@ def blind_stages(reader: RunReader) -> dict[Stage, str]:
 
 def unwatched_stages(reader: RunReader) -> set[Stage]:
     """Returns the stages of which a part was not recorded: an observer failed or was not installed, or a value could not be read."""
-    words = {
+    names = {
         str(row.get("stage", "")) for _, row in observers(reader) if row.get("failed") or not row.get("installed", True)
     }
     for seal in reader.seals().values():
-        words |= {str(row.get("stage", "")) for row in seal.detail.get("unobserved") or () if isinstance(row, Mapping)}
-    return {STAGES[word] for word in words if word in STAGES}
+        names |= {str(row.get("stage", "")) for row in seal.detail.get("unobserved") or () if isinstance(row, Mapping)}
+    return {STAGES[name] for name in names if name in STAGES}
 
 
 def unobserved_parts(reader: RunReader) -> list[str]:
