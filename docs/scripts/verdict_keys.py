@@ -24,6 +24,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "groups_by_stage": "The same for each stage.",
         "first_divergence": "The first difference in time; null if there is none.",
         "benign": "Differences that reached neither the model nor its results.",
+        "updates_equal": "Number of updates that are equal bit by bit, if only evaluation differs; else null.",
+        "strict": "Whether a difference in evaluation counts, also if the training agrees (`--strict`).",
         "machines": "The machines by name.",
         "unverified_because": "Why the outcome is `unverified`.",
         "failures": "Why trainings failed, as facts.",
@@ -44,6 +46,12 @@ MEANINGS: dict[str, dict[str, str]] = {
         "zoom": "The first operation that differs; null if nobody looked.",
         "notes": "Remarks for people.",
         "summary": "The verdict as lines of text, for people.",
+    },
+    "Benign": {
+        "phase": "Where it was seen: in training or in evaluation.",
+        "drawn_from": "Whether it is the state of a generator from which the program draws.",
+        "cause": "Why an evaluation differs, as a cause word; empty if that is unknown.",
+        "at": "The source lines that made it differ.",
     },
     "AgreementMap": {
         "stages": "Ranges of steps in which the two runs agree or differ.",

@@ -34,7 +34,7 @@ STORED_DEPTH_MAX = DEPTH_MAX + 16
 
 _WORKING = ("run_id", "attempt", "step", "records")
 # Fields that version 1 got later. They are written if they are set, so that a document of before is written again as it was.
-_LATER = frozenset({"failure", "notes", "stop_on_failure", "stopped_by"})
+_LATER = frozenset({"failure", "notes", "stop_on_failure", "stopped_by", "strict"})
 
 _SCALARS = (str, int, float)  # most values, and enums that JSON can write
 
