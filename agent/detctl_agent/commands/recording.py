@@ -73,6 +73,7 @@ class Recording:
             raise AgentError(f"{output} exists and is not empty: choose another folder, or remove it")
 
     def run(self) -> int:
+        self._check_program()
         self._show("preparing the recording")
         self._folder.create()
         self._folder.make_private()
@@ -105,6 +106,11 @@ class Recording:
         if not self._quiet:
             notify(text)
 
+    def _check_program(self) -> None:
+        program = self._command[0]
+        if shutil.which(program, path=taken_over(os.environ)["PATH"]) is None:
+            raise AgentError(f"{program}: no such program: give the command after `--`, as you type it in a shell")
+
     def _runtime(self) -> RuntimeFolder:
         return RuntimeFolder(self._folder.tmp)
 
@@ -114,8 +120,6 @@ class Recording:
         env = taken_over(os.environ)
         values = placeholder_values(folder, runtime, self._command, {}, str(cwd))
         argv = [fill(word, values) for word in self._command]
-        if shutil.which(argv[0], path=env["PATH"]) is None:
-            raise AgentError(f"{argv[0]}: no such program: give the command after `--`, as you type it in a shell")
         found = self._source(cwd)
         work = folder.work if self._in_copy else cwd
         if self._in_copy and found:
