@@ -48,6 +48,9 @@ class AttachedRecording(Recording):
     def _working_folder(self) -> str:
         return ""
 
+    def _check_program(self) -> None:
+        """The other container knows its program."""
+
     def _training(self, runtime: RuntimeFolder) -> Training:
         """The training that the other container is about to start."""
         notify(f"waiting for a training at {self._shared} (there: python3 {self._shared}/attach.pyz COMMAND)")

@@ -107,6 +107,7 @@ class Recording:
             notify(text)
 
     def _check_program(self) -> None:
+        """Raises AgentError if there is no such program, before anything is made or shown."""
         program = self._command[0]
         if shutil.which(program, path=taken_over(os.environ)["PATH"]) is None:
             raise AgentError(f"{program}: no such program: give the command after `--`, as you type it in a shell")

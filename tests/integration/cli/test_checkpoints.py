@@ -85,7 +85,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def compare(saved: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     sources = os.pathsep.join(str(ROOT / name) for name in ("proto", "agent", "coordinator", "cli"))
     environment = {**os.environ, "PYTHONPATH": sources, "DETCTL_COORDINATOR": ""}
-    command = [sys.executable, "-m", "detctl_cli.main", "compare", "--python", sys.executable, *arguments]
+    command = [sys.executable, "-m", "detctl_cli.main", "compare", "--quiet", "--python", sys.executable, *arguments]
     return subprocess.run(command, cwd=saved, env=environment, capture_output=True, text=True, timeout=120)
 
 
