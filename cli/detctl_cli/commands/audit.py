@@ -150,6 +150,8 @@ def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, out
 def _audit_command(
     typed: list[str], options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: VerdictOutput
 ) -> Exit:
+    from detctl_proto.security.redaction import redact_command
+
     from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
@@ -175,7 +177,8 @@ def _audit_command(
             return _show_plan(coordinator, request, output.as_json)
         progress.short_stage("planning the audit")
         audit_id = start(coordinator, request).audit_id
-        keep_catalog(audit_id, catalog)
+        if redact_command(typed) == list(typed):  # a credential is never written to a file that stays
+            keep_catalog(audit_id, catalog)
         return finish(
             coordinator,
             audit_id,

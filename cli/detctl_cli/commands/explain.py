@@ -58,6 +58,9 @@ def _coordinator_of(audit: str, progress: Progress) -> Iterator[Coordinator]:
         with local_machine(*kept, report=progress.stage) as (coordinator, _):
             yield coordinator
         return
-    hint = f"no audit of a command in this folder has the id {clean(audit)}; detctl audits lists them"
+    hint = (
+        f"no audit of a command in this folder has the id {clean(audit)}, or its command contains a credential, which detctl"
+        " does not keep; detctl audits lists the ids, and detctl audit --explain -- COMMAND explains at once"
+    )
     with configured(hint) as coordinator:
         yield coordinator

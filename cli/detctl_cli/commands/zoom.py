@@ -250,7 +250,9 @@ def _replay(
     make_private_folder(folder.parent)
     result = capture(folder, [*replay.command, *extra], options, stdout=sys.stderr.fileno())
     if result.exit_code is not Exit.IDENTICAL:
-        raise CliError("unverified", f"the replay of {recording.folder} failed: {result.because}", "", result.exit_code)
+        raise CliError(
+            "unverified", f"the replay of {recording.folder} cannot be used: {result.because}", "", result.exit_code
+        )
     return open_recording(folder)
 
 
