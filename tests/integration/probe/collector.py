@@ -286,6 +286,8 @@ class _Reader:
 
 def _take(process: Process, kind: int, payload: bytes) -> None:
     process.kinds.append(kind)
+    if kind == frames.IMPORTED:
+        return
     if kind == frames.HELLO:
         process.hello = load_json(payload)
     elif kind == frames.RECORDS:

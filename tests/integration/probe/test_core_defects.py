@@ -101,7 +101,7 @@ weights(model)
     by_loader: dict[object, list[str]] = {}
     for record in run.main.of("batch"):
         by_loader.setdefault(record.site.partition("@")[2], []).append(record.phase)
-    assert by_loader == {"": ["eval"] * 4, "loader2": ["train"] * 8, "loader3": ["eval"] * 8}
+    assert by_loader == {"": ["train"] * 8, "eval-loader1": ["eval"] * 4, "eval-loader2": ["eval"] * 8}
 
 
 def test_saved_values_are_reported_by_content(tmp_path: Path) -> None:
