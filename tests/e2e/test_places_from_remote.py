@@ -18,7 +18,7 @@ def test_only_places_that_the_owner_gave(house: House, tmp_path: Path) -> None:
     house.agent("gpu1", catalog(own, arguments="--by-hand") + given)
     audit = ("audit", "mlp", "--machines", "gpu1", "--twins", "2")
     for value, why in {
-        "/etc": "lies in no place that this machine's owner allows",
+        "/etc": "is outside of the places that this machine's owner allows",
         f"{house.folder}/agent-gpu1": f"allowed: its own {own}, below {sets}",
         f"{sets}/../secret": "holds '..'",
         f"{sets}/out": "leads out of what this machine's owner allows",

@@ -437,5 +437,5 @@ os.kill(os.getpid(), signal.SIGKILL)
     records = run.main.of("forward")
     assert len(records) > 10_000, "of 15,000; the rest waited for the step's end"
     assert [(r.site, r.occurrence) for r in records[:6]] == [
-        (site, n) for n in (0, 1) for site in ("root1/0", "root1/1", "root1")
+        (site, n) for n in (0, 1) for site in ("eval-root1/0", "eval-root1/1", "eval-root1")
     ]
