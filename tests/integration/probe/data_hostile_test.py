@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,9 +72,16 @@ def test_workers_change_no_record_where_nothing_is_random(alone: Scenes, helped:
         for scene in alone.uninstrumented:
             if scene in different or scene.startswith("stream"):
                 continue
-            one = [record for record in alone.process.compared() if record[:3:2] == (stage, alone.step(scene))]
-            two = [record for record in helped.process.compared() if record[:3:2] == (stage, helped.step(scene))]
-            assert [record[4:] for record in one] == [record[4:] for record in two], (stage, scene)
+            # Numbers aside: a loader whose worker fails before its first batch takes none, and would have taken one alone.
+            one, two = (
+                [
+                    (re.sub(r"loader\d+", "loader", str(record[4])), *record[5:])
+                    for record in scenes.process.compared()
+                    if record[:3:2] == (stage, scenes.step(scene))
+                ]
+                for scenes in (alone, helped)
+            )
+            assert one == two, (stage, scene)
 
 
 @pytest.mark.slow

@@ -170,9 +170,9 @@ weights(model)
     main = run.main
     assert len(main.steps) == 2
     assert main.sites("forward", 1) == [
-        *(f"root5{part}" for part in ("/a", "/act", "/norm", "[0]", "[1][inner]")),
-        "root6",
-        "root7",
+        *(f"root3{part}" for part in ("/a", "/act", "/norm", "[0]", "[1][inner]")),
+        "root4",
+        "root5",
     ]
     assert any(site.endswith("norm.running_mean") for site in main.sites("update", 1))
     assert main.seal is not None
