@@ -153,7 +153,7 @@ def test_a_script_that_may_not_be_read_starts_nothing(project):
         (folder / "train.py").chmod(0o600)
         ran = subprocess.run(
             [*become, sys.executable, "-m", "detctl_cli", "audit", "--", "python", "train.py"],
-            cwd=folder, env=project.environ, capture_output=True, text=True, timeout=60,
+            cwd=folder, env={**project.environ, "HOME": str(folder)}, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
     finally:
         shutil.rmtree(folder)
