@@ -14,13 +14,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from house import RUN_DIRS, House, free_port, make_numbers, wait_for
+from deployment import RUN_DIRS, Deployment, free_port, make_numbers, wait_for
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    """A house on SQLite with its coordinator running."""
-    running = House(tmp_path)
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment on SQLite with its coordinator running."""
+    running = Deployment(tmp_path)
     try:
         running.coordinator()
         yield running

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from house import House, wait_for
+from deployment import Deployment, wait_for
 
 HOSTS = ("gpu1", "gpu2")
 PORT = 7450
@@ -74,8 +74,8 @@ class Network:
 
 
 @dataclass
-class RemoteHouse(House):
-    """A house whose coordinator and agents are hosts of their own and speak TLS; commands are typed on the coordinator's host."""
+class RemoteDeployment(Deployment):
+    """A deployment whose coordinator and agents are hosts of their own and speak TLS; commands are typed on the coordinator's host."""
 
     network: Network = field(kw_only=True)
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import House, catalog
+from deployment import Deployment, catalog
 
 from tests.support.older_torch import older_torch
 
@@ -29,11 +29,11 @@ def environment(name: str, python: str = sys.executable, threads: int = 1, more:
 
 
 @pytest.mark.soak
-def test_threads_1_against_2(house: House) -> None:
+def test_threads_1_against_2(deployment: Deployment) -> None:
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one core: OMP_NUM_THREADS=2 changes nothing here")
-    house.agent("gpu1", tiny_gpt(environment("one") + environment("two", threads=2)))
-    verdict = house.verdict(
+    deployment.agent("gpu1", tiny_gpt(environment("one") + environment("two", threads=2)))
+    verdict = deployment.verdict(
         "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "one,two", "--twins", "2", "--no-zoom", exit_code=1
     )
     assert verdict["origin"] == "environment"
@@ -42,10 +42,10 @@ def test_threads_1_against_2(house: House) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # the older torch is installed first
-def test_two_torch_versions(house: House) -> None:
+def test_two_torch_versions(deployment: Deployment) -> None:
     other = older_torch()
-    house.agent("gpu1", tiny_gpt(environment("newest") + environment("torch213", python=other)))
-    verdict = house.verdict(
+    deployment.agent("gpu1", tiny_gpt(environment("newest") + environment("torch213", python=other)))
+    verdict = deployment.verdict(
         "audit", "tiny_gpt", "--machines", "gpu1", "--environments", "newest,torch213", "--twins", "2", "--no-zoom"
     )
     # Whether the two versions agree bit for bit is theirs to decide; what detctl says must fit what it saw.
@@ -58,9 +58,9 @@ def test_two_torch_versions(house: House) -> None:
 
 
 @pytest.mark.soak
-def test_manual_isa_is_environment(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers))
-    verdict = house.verdict(
+def test_manual_isa_is_environment(deployment: Deployment, numbers: Path) -> None:
+    deployment.agent("gpu1", catalog(numbers))
+    verdict = deployment.verdict(
         "audit",
         "mlp",
         "--machines",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, catalog, make_numbers, wait_for
+from deployment import Deployment, catalog, make_numbers, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -28,18 +28,20 @@ def excluded(name: str, verdict: dict[str, Any]) -> bool:
 
 
 def test_two_causes_are_confirmed_and_decoys_are_not(
-    house: House, numbers: Path, in_memory: Callable[[str], Path]
+    deployment: Deployment, numbers: Path, in_memory: Callable[[str], Path]
 ) -> None:
     memory = in_memory("numbers")
     make_numbers(memory)
     if os.listdir(numbers) == os.listdir(memory):
         pytest.skip("both file systems list alike here")
-    house.agent("gpu1", catalog(numbers, arguments="--by-hand"))
+    deployment.agent("gpu1", catalog(numbers, arguments="--by-hand"))
     other = catalog(memory, arguments="--by-hand")
-    house.agent("gpu2", with_variables(other, ATEN_CPU_CAPABILITY="default", MKL_ENABLE_INSTRUCTIONS="AVX2", **DECOYS))
+    deployment.agent(
+        "gpu2", with_variables(other, ATEN_CPU_CAPABILITY="default", MKL_ENABLE_INSTRUCTIONS="AVX2", **DECOYS)
+    )
 
     command = ("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain")
-    verdict = house.verdict(*command, exit_code=1)
+    verdict = deployment.verdict(*command, exit_code=1)
     confirmed = {cause["cause"]: cause["confirmed_by"] for cause in verdict["causes"]}
     assert confirmed == {"filesystem-order": "equalised", "cpu-isa": "swap"}, verdict
     assert all(cause["confidence"] == "confirmed" for cause in verdict["causes"])
@@ -55,42 +57,42 @@ def test_two_causes_are_confirmed_and_decoys_are_not(
     assert verdict["cheapest_fix"]["suffices"], verdict["cheapest_fix"]
     assert set(verdict["cheapest_fix"]["set"]) == {"listing", "env:ATEN_CPU_CAPABILITY"}
 
-    shown = house.detctl("show", "-v", verdict["audit"]).stdout
+    shown = deployment.detctl("show", "-v", verdict["audit"]).stdout
     assert "confirmed" in shown and "env:ATEN_CPU_CAPABILITY=default on both" in shown, shown
 
 
-def test_explain_goes_on_from_the_runs_that_it_has(house: House, numbers: Path) -> None:
+def test_explain_goes_on_from_the_runs_that_it_has(deployment: Deployment, numbers: Path) -> None:
     """A verdict first, experiments later; interrupted, the same command goes on."""
     extra = f'[environments.old]\npython = "{sys.executable}"\nvariables = {{ OMP_NUM_THREADS = "1", ATEN_CPU_CAPABILITY = "default" }}\n'
-    house.agent("gpu1", catalog(numbers, arguments="--by-hand", environments=extra))
+    deployment.agent("gpu1", catalog(numbers, arguments="--by-hand", environments=extra))
     command = ("audit", "mlp", "--machines", "gpu1", "--environments", "default,old", "--twins", "2", "--no-zoom")
-    verdict = house.verdict(*command, exit_code=1)
+    verdict = deployment.verdict(*command, exit_code=1)
     audit = verdict["audit"]
     assert verdict["experiments"] == [] and verdict["causes"][0]["confidence"] == "indicated"
 
-    interrupted = house.popen("explain", audit)
-    wait_for("an experiment runs", lambda: "/experiment-0" in house.detctl("show", audit, "--json").stdout)
+    interrupted = deployment.popen("explain", audit)
+    wait_for("an experiment runs", lambda: "/experiment-0" in deployment.detctl("show", audit, "--json").stdout)
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.wait(60) == 130
-    assert house.detctl("compare", "--audit", audit).returncode == 1, "the verdict stands"
+    assert deployment.detctl("compare", "--audit", audit).returncode == 1, "the verdict stands"
 
-    explained = house.verdict("explain", audit, exit_code=1)
+    explained = deployment.verdict("explain", audit, exit_code=1)
     assert [(c["cause"], c["confirmed_by"]) for c in explained["causes"]] == [("cpu-isa", "swap")]
-    runs = json.loads(house.detctl("runs", "--json").stdout)["runs"]
+    runs = json.loads(deployment.detctl("runs", "--json").stdout)["runs"]
     assert sum("/twin-" in run["label"] for run in runs) == 4, "the twins were not run again"
 
-    nobody = house.detctl("explain", "nobody")
+    nobody = deployment.detctl("explain", "nobody")
     assert nobody.returncode == 2 and "nobody" in nobody.stderr and "Traceback" not in nobody.stderr
 
 
 @pytest.mark.soak
-def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_set_is_never_confirmed(deployment: Deployment, numbers: Path, tmp_path: Path) -> None:
     """Other data and a decoy: with the decoy made equal the machines still part."""
     others = make_numbers(tmp_path / "others")
     (others / "3.txt").write_text(" ".join("0.5" for _ in range(16)))
-    house.agent("gpu1", catalog(numbers, arguments="--sort"))
-    house.agent("gpu2", with_variables(catalog(others, arguments="--sort"), **DECOYS))
-    verdict = house.verdict(
+    deployment.agent("gpu1", catalog(numbers, arguments="--sort"))
+    deployment.agent("gpu2", with_variables(catalog(others, arguments="--sort"), **DECOYS))
+    verdict = deployment.verdict(
         "audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain", exit_code=1
     )
     assert [cause["confidence"] for cause in verdict["causes"]] == ["indicated"] * len(verdict["causes"])
@@ -99,30 +101,32 @@ def test_what_cannot_be_set_is_never_confirmed(house: House, numbers: Path, tmp_
 
 
 @pytest.mark.soak
-def test_a_machine_that_vanishes_in_the_middle(house: House, numbers: Path, in_memory: Callable[[str], Path]) -> None:
+def test_a_machine_that_vanishes_in_the_middle(
+    deployment: Deployment, numbers: Path, in_memory: Callable[[str], Path]
+) -> None:
     """What was shown before stands, nothing is confirmed by runs that never came; when it is back, explain goes on."""
     memory = in_memory("numbers")
     make_numbers(memory)
     if os.listdir(numbers) == os.listdir(memory):
         pytest.skip("both file systems list alike here")
-    house.kill("coordinator")
-    house.coordinator_options = ("--machine-timeout", "8", "--lease", "5")
-    house.coordinator()
-    house.agent("gpu1", catalog(numbers))
-    house.agent("gpu2", catalog(memory))
+    deployment.kill("coordinator")
+    deployment.coordinator_options = ("--machine-timeout", "8", "--lease", "5")
+    deployment.coordinator()
+    deployment.agent("gpu1", catalog(numbers))
+    deployment.agent("gpu2", catalog(memory))
     command = ("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom")
-    audit = house.verdict(*command, exit_code=1)["audit"]
-    explaining = house.popen("explain", audit, "--html", str(house.folder / "gone.html"))
-    wait_for("an experiment runs", lambda: "/experiment-0" in house.detctl("show", audit, "--json").stdout)
-    house.kill("agent-gpu2")
+    audit = deployment.verdict(*command, exit_code=1)["audit"]
+    explaining = deployment.popen("explain", audit, "--html", str(deployment.folder / "gone.html"))
+    wait_for("an experiment runs", lambda: "/experiment-0" in deployment.detctl("show", audit, "--json").stdout)
+    deployment.kill("agent-gpu2")
     assert explaining.wait(200) == 1, "the difference stands"
-    gone = json.loads(house.detctl("compare", "--audit", audit, "--json").stdout)
+    gone = json.loads(deployment.detctl("compare", "--audit", audit, "--json").stdout)
     assert [cause["confidence"] for cause in gone["causes"]] == ["indicated"], gone
     assert any("gpu2" in row["words"] for row in gone["experiments"]), gone["experiments"]
-    assert "filesystem-order" in (house.folder / "gone.html").read_text()
+    assert "filesystem-order" in (deployment.folder / "gone.html").read_text()
 
-    house.agent("gpu2", catalog(memory))
-    back = house.verdict("explain", audit, exit_code=1)
+    deployment.agent("gpu2", catalog(memory))
+    back = deployment.verdict("explain", audit, exit_code=1)
     assert [(c["cause"], c["confidence"]) for c in back["causes"]] == [("filesystem-order", "confirmed")], back
 
 
@@ -145,13 +149,15 @@ for step in range(4):
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("fault", "cause"), [("random", "unseeded-rng"), ("race", None), ("clock", "identity-seed")])
-def test_what_twins_draw_by_chance(house: House, tmp_path: Path, fault: str, cause: str | None) -> None:
+def test_what_twins_draw_by_chance(deployment: Deployment, tmp_path: Path, fault: str, cause: str | None) -> None:
     (tmp_path / "script").mkdir()
     (tmp_path / "script" / "train.py").write_text(SCRIPT)
     folder = tmp_path / "script"
     recipe = f'[recipes.own]\ncommand = ["python", "train.py", "{fault}"]\nfolder = "{folder}"\ntimeout_s = 120\n'
-    house.agent("gpu1", recipe + f'[environments.default]\npython = "{sys.executable}"\n')
-    verdict = house.verdict("audit", "own", "--machines", "gpu1", "--twins", "2", "--no-zoom", "--explain", exit_code=1)
+    deployment.agent("gpu1", recipe + f'[environments.default]\npython = "{sys.executable}"\n')
+    verdict = deployment.verdict(
+        "audit", "own", "--machines", "gpu1", "--twins", "2", "--no-zoom", "--explain", exit_code=1
+    )
     confirmed = [cause["cause"] for cause in verdict["causes"] if cause["confidence"] == "confirmed"]
     assert confirmed == ([cause] if cause else []), verdict
     assert verdict["origin"] == "code"
@@ -190,7 +196,7 @@ for x in DataLoader(data, batch_size=6, shuffle=True, num_workers=1):
     ],
 )
 def test_a_transplant_tells_what_lies_behind(
-    house: House, tmp_path: Path, faults: list[str], what: str, behind: bool
+    deployment: Deployment, tmp_path: Path, faults: list[str], what: str, behind: bool
 ) -> None:
     """Weights and batches that come from data that differ hide what follows; with the first machine's it shows, or nothing does."""
     (tmp_path / "script").mkdir()
@@ -199,7 +205,7 @@ def test_a_transplant_tells_what_lies_behind(
         (tmp_path / name).mkdir()
         (tmp_path / name / "scale.txt").write_text(scale)
         words = json.dumps(["python", "train.py", "--data", "{data}", *faults])
-        house.agent(
+        deployment.agent(
             name,
             f'[recipes.hidden]\ncommand = {words}\nfolder = "{tmp_path / "script"}"\ntimeout_s = 120\npaths = ["data"]\n'
             f'allow_transplant = true\n[recipes.hidden.parameters]\ndata = "{tmp_path / name}"\n'
@@ -207,7 +213,7 @@ def test_a_transplant_tells_what_lies_behind(
             f'variables = {{ TZ = "{"UTC" if name == "gpu1" else "Asia/Tokyo"}" }}\n',
         )
     command = ("audit", "hidden", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--explain", "--to-end")
-    verdict = house.verdict(*command, exit_code=1)
+    verdict = deployment.verdict(*command, exit_code=1)
     told = [row for row in verdict["experiments"] if f"takes the {what} of" in row["words"]]
     assert len(told) == 1, verdict["experiments"]
     assert told[0]["result"] == ("different" if behind else "equal"), told
@@ -265,7 +271,9 @@ EIGHT_DECOYS = {
 
 
 @pytest.mark.soak
-def test_four_of_twelve_settings(house: House, numbers: Path, in_memory: Callable[[str], Path], tmp_path: Path) -> None:
+def test_four_of_twelve_settings(
+    deployment: Deployment, numbers: Path, in_memory: Callable[[str], Path], tmp_path: Path
+) -> None:
     """Must be shown: all four named and confirmed, the other eight excluded, in at most thirty experiments."""
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one core: threads change nothing here")
@@ -283,13 +291,13 @@ def test_four_of_twelve_settings(house: House, numbers: Path, in_memory: Callabl
             f'[environments.default]\npython = "{sys.executable}"\nvariables = {{ {told} }}\n'
         )
 
-    house.agent("gpu1", text(numbers, 0, {"OMP_NUM_THREADS": "1"}))
+    deployment.agent("gpu1", text(numbers, 0, {"OMP_NUM_THREADS": "1"}))
     other = {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "default", **EIGHT_DECOYS}
-    house.agent("gpu2", text(memory, 2, other))
+    deployment.agent("gpu2", text(memory, 2, other))
     command = ("audit", "many", "--machines", "gpu1,gpu2", "--twins", "2", "--no-zoom", "--to-end")
-    audit = json.loads(house.detctl(*command, "--json", timeout_s=600).stdout)
+    audit = json.loads(deployment.detctl(*command, "--json", timeout_s=600).stdout)
     roots = {cause["cause"] for cause in audit["causes"]}
-    done = house.detctl("explain", audit["audit"], "--json", timeout_s=1200)
+    done = deployment.detctl("explain", audit["audit"], "--json", timeout_s=1200)
     verdict = json.loads(done.stdout)
     told = {cause["cause"]: (cause["confidence"], cause["confirmed_by"]) for cause in verdict["causes"]}
     assert told == {

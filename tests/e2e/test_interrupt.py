@@ -11,21 +11,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import RECIPES, House, wait_for
+from deployment import RECIPES, Deployment, wait_for
 
 TRAIN = str(RECIPES / "mlp" / "train.py")
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Iterator[House]:
+def bare(tmp_path: Path) -> Iterator[Deployment]:
     """Commands without any coordinator configured."""
-    house = House(tmp_path)
-    del house.environment["DETCTL_COORDINATOR"]
-    yield house
-    house.close()
+    deployment = Deployment(tmp_path)
+    del deployment.environment["DETCTL_COORDINATOR"]
+    yield deployment
+    deployment.close()
 
 
-def test_interrupt_cleans_up(bare: House, numbers: Path) -> None:
+def test_interrupt_cleans_up(bare: Deployment, numbers: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "detctl_cli.main", "audit", "--twins", "2", "--", sys.executable, TRAIN, "--data", str(numbers),
          "--steps", "10000", "--pause", "0.05"],

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import House, catalog, wait_for
+from deployment import Deployment, catalog, wait_for
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from fake_cluster import FakeCluster
@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "deploy" / "kubernetes" / "overlays" / "launcher" / "job.yaml"
 
 
-def test_twins_that_are_jobs_are_compared_as_any_others(house: House, numbers: Path, tmp_path: Path) -> None:
+def test_twins_that_are_jobs_are_compared_as_any_others(deployment: Deployment, numbers: Path, tmp_path: Path) -> None:
     cluster = FakeCluster(tmp_path, {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ.get("PYTHONPATH", "")})
-    house.environment |= {"KUBECONFIG": str(cluster.config), "DETCTL_AGENT_JOBS": str(TEMPLATE)}
+    deployment.environment |= {"KUBECONFIG": str(cluster.config), "DETCTL_AGENT_JOBS": str(TEMPLATE)}
     try:
-        house.agent("cluster1", catalog(numbers, environments='[environments.pod]\nimage = "train:1"'))
-        verdict = house.verdict(
+        deployment.agent("cluster1", catalog(numbers, environments='[environments.pod]\nimage = "train:1"'))
+        verdict = deployment.verdict(
             "audit", "mlp", "--machines", "cluster1", "--environments", "pod", "--twins", "2", "--steps", "0:4", exit_code=0
         )  # fmt: skip
         assert verdict["groups"] == [[f"cluster1/pod/base/twin-{twin}" for twin in (0, 1)]]

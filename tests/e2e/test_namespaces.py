@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import wait_for
-from network import HOSTS, Network, RemoteHouse, why_not
+from deployment import wait_for
+from network import HOSTS, Network, RemoteDeployment, why_not
 
 WHY_NOT = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
@@ -51,85 +51,87 @@ TORCHRUN = ("torchrun", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[RemoteHouse]:
+def deployment(tmp_path: Path) -> Iterator[RemoteDeployment]:
     network = Network()
-    house = None
+    deployment = None
     try:
         options = ["--lease", "6", "--heartbeat", "0.5", "--machine-timeout", "12"]
-        house = RemoteHouse(tmp_path, coordinator_options=options, network=network)
-        house.coordinator()
-        yield house
+        deployment = RemoteDeployment(tmp_path, coordinator_options=options, network=network)
+        deployment.coordinator()
+        yield deployment
     finally:
-        if house is not None:
-            house.close()
+        if deployment is not None:
+            deployment.close()
         network.close()
 
 
 AUDIT = ("mlp", "--machines", "gpu1,gpu2", "--twins", "2")
 
 
-def assert_no_secret_in_trainings(house: RemoteHouse) -> None:
+def assert_no_secret_in_trainings(deployment: RemoteDeployment) -> None:
     """Neither variables nor command lines of a training tree name a token, a key or where they lie."""
-    secrets = [(house.pki / name / "token").read_bytes().strip() for name in (*HOSTS, "admin")]
+    secrets = [(deployment.pki / name / "token").read_bytes().strip() for name in (*HOSTS, "admin")]
     seen = 0
     for entry in Path("/proc").iterdir():
         try:
             text = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
         except OSError:
             continue
-        if b"DETCTL_RUN_ID=" in text and str(house.run_dir).encode() in text:
+        if b"DETCTL_RUN_ID=" in text and str(deployment.run_dir).encode() in text:
             seen += 1
-            assert not any(secret in text for secret in (*secrets, b"DETCTL_TLS", str(house.pki).encode())), text
+            assert not any(secret in text for secret in (*secrets, b"DETCTL_TLS", str(deployment.pki).encode())), text
     assert seen, "no training was looked at"
 
 
 def test_a_cut_cable_that_is_mended_changes_nothing_and_one_that_is_not_names_its_machine(
-    house: RemoteHouse, numbers: Path
+    deployment: RemoteDeployment, numbers: Path
 ) -> None:
-    text = house.gated(numbers)
+    text = deployment.gated(numbers)
     for name in HOSTS:
-        house.agent(name, text)
-    sue = house.person("sue", "submitter")
-    audit = house.audit(*AUDIT, **sue)
-    house.until_training(audit, *HOSTS)
-    assert_no_secret_in_trainings(house)
-    house.network.link("gpu2", "down")
-    house.gate.touch()
+        deployment.agent(name, text)
+    sue = deployment.person("sue", "submitter")
+    audit = deployment.audit(*AUDIT, **sue)
+    deployment.until_training(audit, *HOSTS)
+    assert_no_secret_in_trainings(deployment)
+    deployment.network.link("gpu2", "down")
+    deployment.gate.touch()
     time.sleep(3)  # both train meanwhile, and gpu2 cannot send
-    house.network.link("gpu2", "up")
+    deployment.network.link("gpu2", "up")
     out, errors = audit.communicate(timeout=240)
-    assert audit.returncode == 0, out + errors + house.logs()
+    assert audit.returncode == 0, out + errors + deployment.logs()
     assert json.loads(out)["outcome"] == "identical"
-    entries = json.loads(house.detctl("log", "--json", "--limit", "1000").stdout)["entries"]
+    entries = json.loads(deployment.detctl("log", "--json", "--limit", "1000").stdout)["entries"]
     ended = [one for one in entries if one["event"] == "run-ended"]
     assert len(ended) == 4, "nothing twice"
 
-    house.gate.unlink()
-    audit = house.audit(*AUDIT, **sue)
-    house.until_training(audit, *HOSTS)
-    house.network.link("gpu2", "down")
-    house.gate.touch()
+    deployment.gate.unlink()
+    audit = deployment.audit(*AUDIT, **sue)
+    deployment.until_training(audit, *HOSTS)
+    deployment.network.link("gpu2", "down")
+    deployment.gate.touch()
     out, errors = audit.communicate(timeout=240)
     verdict = json.loads(out)
     assert audit.returncode == 3 and verdict["outcome"] == "unverified", out + errors
     assert any("gpu2" in reason for reason in verdict["unverified_because"])
-    house.network.link("gpu2", "up")
-    wait_for("gpu2 is back", lambda: house.machine("gpu2").get("connected"))
-    fresh = house.audit(*AUDIT, **sue)  # ten seconds after the fault a fresh audit works
+    deployment.network.link("gpu2", "up")
+    wait_for("gpu2 is back", lambda: deployment.machine("gpu2").get("connected"))
+    fresh = deployment.audit(*AUDIT, **sue)  # ten seconds after the fault a fresh audit works
     out, errors = fresh.communicate(timeout=240)
-    assert fresh.returncode == 0, out + errors + house.logs()
+    assert fresh.returncode == 0, out + errors + deployment.logs()
 
 
 @pytest.mark.soak
-def test_scripts_of_hf_and_lightning_under_torchrun_without_an_agent(house: RemoteHouse, tmp_path: Path) -> None:
+def test_scripts_of_hf_and_lightning_under_torchrun_without_an_agent(
+    deployment: RemoteDeployment, tmp_path: Path
+) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("lightning")
-    sue = house.person("sue", "submitter")
+    sue = deployment.person("sue", "submitter")
     for script, exit_code, outcome in (
         ({"gpu1": HF, "gpu2": HF}, 0, "identical"),
         ({"gpu1": LIGHTNING.format(seed=0), "gpu2": LIGHTNING.format(seed=1)}, 1, "different"),
     ):
-        begun = house.detctl(
+        begun = deployment.detctl(
             "audit", "users", "--join-only", "--machines", "gpu1,gpu2", "--twins", "1", "--detach", env=sue
         )
         assert begun.returncode == 0, begun.stderr
@@ -138,10 +140,10 @@ def test_scripts_of_hf_and_lightning_under_torchrun_without_an_agent(house: Remo
             folder = tmp_path / f"{host}-{outcome}"
             folder.mkdir()
             (folder / "train.py").write_text(script[host])
-            there = {**sue, "DETCTL_COORDINATOR": house.network.address(host)}
+            there = {**sue, "DETCTL_COORDINATOR": deployment.network.address(host)}
             command = ("record", "--join", audit_id, "--machine", host, "--", *TORCHRUN, "train.py")
-            done = house.detctl(*command, host=host, cwd=folder, env=there)
+            done = deployment.detctl(*command, host=host, cwd=folder, env=there)
             assert done.returncode == 0 and "2 rank(s)" in done.stderr, done.stdout + done.stderr
-        verdict = house.detctl("audit", "--attach", audit_id, "--json", env=sue)
+        verdict = deployment.detctl("audit", "--attach", audit_id, "--json", env=sue)
         assert verdict.returncode == exit_code, verdict.stdout + verdict.stderr
         assert json.loads(verdict.stdout)["outcome"] == outcome

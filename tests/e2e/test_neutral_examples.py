@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from house import House
+from deployment import Deployment
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -30,15 +30,15 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_weights_are_bit_equal(example: str, arguments: str, digits: Path, tmp_path: Path) -> None:
-    house = House(tmp_path)
+    deployment = Deployment(tmp_path)
     script = str(EXAMPLES / example / "train.py")
     words = arguments.format(digits=digits).split()
     bare, probed = tmp_path / "bare.pt", tmp_path / "probed.pt"
-    environment = {**house.environment, "OMP_NUM_THREADS": "1"}
+    environment = {**deployment.environment, "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, script, *words, "--save", str(bare)], check=True, env=environment, capture_output=True
     )
-    done = house.detctl(
+    done = deployment.detctl(
         "record", "-o", str(tmp_path / "run"), "--to-end", "--", sys.executable, script, *words, "--save", str(probed),
         env={"OMP_NUM_THREADS": "1"},
     )  # fmt: skip

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import House, catalog
+from deployment import Deployment, catalog
 
 
 def one_clear_line(text: str) -> None:
@@ -34,31 +34,31 @@ variables = {{ OMP_NUM_THREADS = "1" }}
         ('["no-such-program-here"]', "no-such-program-here"),
     ],
 )
-def test_no_probe_or_no_training_is_unverified(house: House, tmp_path: Path, command: str, says: str) -> None:
+def test_no_probe_or_no_training_is_unverified(deployment: Deployment, tmp_path: Path, command: str, says: str) -> None:
     folder = tmp_path / "recipe"
     folder.mkdir()
     (folder / "x.py").write_text("")
-    house.agent("gpu1", broken(command, folder))
-    verdict = house.verdict("audit", "broken", "--machines", "gpu1", "--twins", "2", exit_code=3)
+    deployment.agent("gpu1", broken(command, folder))
+    verdict = deployment.verdict("audit", "broken", "--machines", "gpu1", "--twins", "2", exit_code=3)
     assert verdict["outcome"] == "unverified" and verdict["unverified_because"]
     assert any(says in line for line in verdict["unverified_because"])
 
 
-def test_crashed_alike_is_unverified(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers, arguments="--by-hand --crash-at 3"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=3)
+def test_crashed_alike_is_unverified(deployment: Deployment, numbers: Path) -> None:
+    deployment.agent("gpu1", catalog(numbers, arguments="--by-hand --crash-at 3"))
+    verdict = deployment.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=3)
     assert verdict["outcome"] == "unverified"
     assert any("exit" in line for line in verdict["unverified_because"])
 
 
-def test_timeout(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers, arguments="--by-hand --pause 100", timeout_s=8))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=3)
+def test_timeout(deployment: Deployment, numbers: Path) -> None:
+    deployment.agent("gpu1", catalog(numbers, arguments="--by-hand --pause 100", timeout_s=8))
+    verdict = deployment.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=3)
     assert any("time" in line for line in verdict["unverified_because"])
 
 
-def test_unknown_names(house: House, numbers: Path) -> None:
-    house.agent("gpu1", catalog(numbers))
+def test_unknown_names(deployment: Deployment, numbers: Path) -> None:
+    deployment.agent("gpu1", catalog(numbers))
     for arguments, named in [
         (("audit", "mpl", "--machines", "gpu1"), "mlp"),
         (("audit", "mlp", "--machines", "gpu7"), "gpu1"),
@@ -67,17 +67,17 @@ def test_unknown_names(house: House, numbers: Path) -> None:
         (("audit", "mlp", "--machines", "gpu1", "--set", "env:LD_PRELOAD=/x"), "LD_PRELOAD"),
         (("audit", "mlp", "--machines", "gpu1", "--set", "workers=$(id)"), "workers"),
     ]:
-        done = house.detctl(*arguments)
+        done = deployment.detctl(*arguments)
         assert done.returncode == 2, done.stdout + done.stderr
         one_clear_line(done.stderr)
         assert named in done.stderr and not done.stdout
-    shared = house.detctl("compare", "--machines", "gpu1,gpu2")
+    shared = deployment.detctl("compare", "--machines", "gpu1,gpu2")
     assert shared.returncode in (2, 3)
     one_clear_line(shared.stderr)
 
 
-def test_no_coordinator(house: House) -> None:
-    done = house.detctl("machines", "--coordinator", "unix:/nowhere/c.sock")
+def test_no_coordinator(deployment: Deployment) -> None:
+    done = deployment.detctl("machines", "--coordinator", "unix:/nowhere/c.sock")
     assert done.returncode == 2
     one_clear_line(done.stderr)
     assert "/nowhere/c.sock" in done.stderr

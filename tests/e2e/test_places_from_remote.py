@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from house import House, catalog, make_numbers
+from deployment import Deployment, catalog, make_numbers
 
 
-def test_only_places_that_the_owner_gave(house: House, tmp_path: Path) -> None:
+def test_only_places_that_the_owner_gave(deployment: Deployment, tmp_path: Path) -> None:
     sets, secret = tmp_path / "sets", tmp_path / "secret"
     secret.mkdir()
     make_numbers(sets / "one")
@@ -15,21 +15,21 @@ def test_only_places_that_the_owner_gave(house: House, tmp_path: Path) -> None:
     (sets / "out").symlink_to(secret)
     own = make_numbers(tmp_path / "own")
     given = f'[recipes.mlp.roots]\ndata = ["{sets}"]\n[recipes.mlp.patterns]\nsteps = "(a|a)*$|[0-9]+"\n'
-    house.agent("gpu1", catalog(own, arguments="--by-hand") + given)
+    deployment.agent("gpu1", catalog(own, arguments="--by-hand") + given)
     audit = ("audit", "mlp", "--machines", "gpu1", "--twins", "2")
     for value, why in {
         "/etc": "is outside of the places that this machine's owner allows",
-        f"{house.folder}/agent-gpu1": f"allowed: its own {own}, below {sets}",
+        f"{deployment.folder}/agent-gpu1": f"allowed: its own {own}, below {sets}",
         f"{sets}/../secret": "holds '..'",
         f"{sets}/out": "leads out of what this machine's owner allows",
         f"{sets}/nowhere": "cannot be used: No such file or directory",
     }.items():
-        done = house.detctl(*audit, "--set", f"data={value}")
+        done = deployment.detctl(*audit, "--set", f"data={value}")
         assert done.returncode == 3, done.stdout + done.stderr
         assert why in done.stdout, done.stdout
         assert f"parameter data: {value!r}" in done.stdout
-    done = house.detctl(*audit, "--set", "steps=" + "a" * 60 + "!")
+    done = deployment.detctl(*audit, "--set", "steps=" + "a" * 60 + "!")
     assert done.returncode == 3
     assert "recipe mlp: parameter steps: the pattern" in done.stdout
-    verdict = house.verdict(*audit, "--no-zoom", "--set", f"data={sets}/newest", exit_code=0)
+    verdict = deployment.verdict(*audit, "--no-zoom", "--set", f"data={sets}/newest", exit_code=0)
     assert verdict["outcome"] == "identical"

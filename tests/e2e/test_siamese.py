@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from house import House
+from deployment import Deployment
 
 pytestmark = [pytest.mark.slow, pytest.mark.soak]
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -25,7 +25,7 @@ def recipe(data: Path, threads: int) -> str:
     )
 
 
-def test_three_causes_three_fixes(house: House, tmp_path: Path, in_memory: Callable[[str], Path]) -> None:
+def test_three_causes_three_fixes(deployment: Deployment, tmp_path: Path, in_memory: Callable[[str], Path]) -> None:
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one core: `auto` resolves alike everywhere")
     on_disk, memory = tmp_path / "digits", in_memory("digits")
@@ -33,8 +33,8 @@ def test_three_causes_three_fixes(house: House, tmp_path: Path, in_memory: Calla
     shutil.copytree(on_disk, memory, dirs_exist_ok=True)
     if os.listdir(on_disk / "train") == os.listdir(memory / "train"):
         pytest.skip("both file systems list alike here")
-    house.agent("gpu1", recipe(on_disk, 2))
-    house.agent("gpu2", recipe(memory, 1))
+    deployment.agent("gpu1", recipe(on_disk, 2))
+    deployment.agent("gpu2", recipe(memory, 1))
     page = tmp_path / "siamese.html"
     command = (
         "audit",
@@ -48,7 +48,7 @@ def test_three_causes_three_fixes(house: House, tmp_path: Path, in_memory: Calla
         "--html",
         str(page),
     )
-    verdict = house.verdict(*command, exit_code=1, timeout_s=900)
+    verdict = deployment.verdict(*command, exit_code=1, timeout_s=900)
     told = {cause["cause"]: cause for cause in verdict["causes"]}
     assert {cause["confidence"] for cause in verdict["causes"]} == {"confirmed"}, verdict
     assert set(told) == {"unseeded-rng", "filesystem-order", "config-drift"}, verdict

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from deployment import Deployment, free_port, wait_for
 from detctl_agent.sidecar.archive import write_archive
-from house import House, free_port, wait_for
 from test_images import BASE, ROOT, WHY_NOT, docker, images  # noqa: F401 - a fixture
 from test_join import TRAIN, start
 
@@ -60,23 +60,23 @@ def shared(tmp_path: Path) -> Path:
     return folder
 
 
-def recorder(house: House, audit: str, machine: str, shared: Path) -> subprocess.Popen[bytes]:
+def recorder(deployment: Deployment, audit: str, machine: str, shared: Path) -> subprocess.Popen[bytes]:
     words = ("record", "--join", audit, "--machine", machine, "--attach", str(shared))
-    return house.start(f"recorder-{machine}", "detctl_cli.main", *words)
+    return deployment.start(f"recorder-{machine}", "detctl_cli.main", *words)
 
 
-def test_what_is_trained_elsewhere_is_a_run_of_the_audit(house: House, shared: Path, tmp_path: Path) -> None:
-    audit = start(house, "--twins", "1", "--steps", "0:3", "--set", "env:OMP_NUM_THREADS=1")
+def test_what_is_trained_elsewhere_is_a_run_of_the_audit(deployment: Deployment, shared: Path, tmp_path: Path) -> None:
+    audit = start(deployment, "--twins", "1", "--steps", "0:3", "--set", "env:OMP_NUM_THREADS=1")
     for machine in ("gpu1", "gpu2"):
         trained = training(shared, sys.executable, "train.py", "0", cwd=tmp_path)  # before its recorder
-        beside = recorder(house, audit, machine, shared)
+        beside = recorder(deployment, audit, machine, shared)
         _, said = trained.communicate(timeout=120)
         assert trained.returncode == 0, said
         assert beside.wait(60) == 0, (tmp_path / f"recorder-{machine}.log").read_text()
-    verdict = house.verdict("audit", "--attach", audit, exit_code=0)
+    verdict = deployment.verdict("audit", "--attach", audit, exit_code=0)
     assert verdict["coverage"]["steps"] == [0, 3]
-    told = json.loads(house.detctl("runs", "--audit", audit, "--json").stdout)["runs"][0]["id"]
-    shown = house.detctl("show", told, "--json").stdout
+    told = json.loads(deployment.detctl("runs", "--audit", audit, "--json").stdout)["runs"][0]["id"]
+    shown = deployment.detctl("show", told, "--json").stdout
     manifest = json.loads(shown)["run"]["manifest"]
     assert manifest["recipe"]["source_digest"] == "", (
         "the other container's files were not seen, but for its main script"
@@ -88,9 +88,11 @@ def test_what_is_trained_elsewhere_is_a_run_of_the_audit(house: House, shared: P
     assert sorted(path.name for path in shared.iterdir()) == ["attach.pyz"]
 
 
-def test_a_training_that_fails_says_so_with_its_own_exit_code(house: House, shared: Path, tmp_path: Path) -> None:
-    audit = start(house, "--twins", "1")
-    beside = recorder(house, audit, "gpu1", shared)
+def test_a_training_that_fails_says_so_with_its_own_exit_code(
+    deployment: Deployment, shared: Path, tmp_path: Path
+) -> None:
+    audit = start(deployment, "--twins", "1")
+    beside = recorder(deployment, audit, "gpu1", shared)
     trained = training(shared, sys.executable, "speaks.py", "--crash", cwd=tmp_path)
     assert trained.communicate(timeout=120)[1].count("as asked")
     assert trained.returncode == 1
@@ -99,17 +101,17 @@ def test_a_training_that_fails_says_so_with_its_own_exit_code(house: House, shar
 
 
 def test_a_killed_training_container_is_lost_and_a_killed_recorder_ends_its_training(
-    house: House, shared: Path, tmp_path: Path
+    deployment: Deployment, shared: Path, tmp_path: Path
 ) -> None:
-    audit = start(house, "--twins", "1", "--to-end")
-    beside = recorder(house, audit, "gpu1", shared)
+    audit = start(deployment, "--twins", "1", "--to-end")
+    beside = recorder(deployment, audit, "gpu1", shared)
     trained = training(shared, sys.executable, "speaks.py", "--endless", cwd=tmp_path)
     wait_for("two steps", (tmp_path / "up").exists)
     trained.kill()  # as a node does that has no memory left
     assert beside.wait(60) != 0
     (tmp_path / "up").unlink()
 
-    beside = recorder(house, audit, "gpu2", shared)
+    beside = recorder(deployment, audit, "gpu2", shared)
     trained = training(shared, sys.executable, "speaks.py", "--endless", cwd=tmp_path)
     wait_for("two steps", (tmp_path / "up").exists)
     os.killpg(beside.pid, signal.SIGKILL)
@@ -118,10 +120,10 @@ def test_a_killed_training_container_is_lost_and_a_killed_recorder_ends_its_trai
 
 
 def test_where_no_training_comes_the_recorder_is_interrupted_and_gives_its_run_back(
-    house: House, shared: Path, tmp_path: Path
+    deployment: Deployment, shared: Path, tmp_path: Path
 ) -> None:
-    audit = start(house, "--twins", "1")
-    beside = recorder(house, audit, "gpu1", shared)
+    audit = start(deployment, "--twins", "1")
+    beside = recorder(deployment, audit, "gpu1", shared)
     wait_for("it listens", (shared / "attach.sock").exists)
     beside.send_signal(signal.SIGTERM)
     assert beside.wait(30) != 0
@@ -138,9 +140,9 @@ def test_where_no_training_comes_the_recorder_is_interrupted_and_gives_its_run_b
     ],
 )
 def test_wrong_words_are_one_line(
-    house: House, shared: Path, tmp_path: Path, words: tuple[str, ...], said: str
+    deployment: Deployment, shared: Path, tmp_path: Path, words: tuple[str, ...], said: str
 ) -> None:
-    done = house.detctl("record", "-o", str(tmp_path / "x"), *(w.replace("SHARED", str(shared)) for w in words))
+    done = deployment.detctl("record", "-o", str(tmp_path / "x"), *(w.replace("SHARED", str(shared)) for w in words))
     assert done.returncode == 2 and said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
 
@@ -160,9 +162,9 @@ def test_the_archive_holds_the_standard_library_alone_and_old_python(tmp_path: P
 
 
 @pytest.fixture
-def reachable(tmp_path: Path) -> Iterator[House]:
-    """A house on loopback, with a token that 65532 may read."""
-    running = House(tmp_path)
+def reachable(tmp_path: Path) -> Iterator[Deployment]:
+    """A deployment on loopback, with a token that 65532 may read."""
+    running = Deployment(tmp_path)
     running.address = running.environment["DETCTL_COORDINATOR"] = f"127.0.0.1:{free_port()}"
     try:
         running.coordinator()
@@ -176,7 +178,7 @@ def reachable(tmp_path: Path) -> Iterator[House]:
 @pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 def test_the_sidecar_job_runs_as_it_is_written_in_two_images_without_detctl(
     images: dict[str, str],  # noqa: F811 - the fixture that is imported
-    reachable: House,
+    reachable: Deployment,
     tmp_path: Path,
 ) -> None:
     """The three containers of deploy/kubernetes/sidecar-job with their own commands and user, in Docker."""

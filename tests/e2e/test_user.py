@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import House, catalog, make_numbers
+from deployment import Deployment, catalog, make_numbers
 
 from tests.support import opened
 
@@ -18,7 +18,7 @@ WHY_NOT = opened.why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 
 
-class OpenedHouse(House):
+class OpenedDeployment(Deployment):
     """Its agents' trainings can reach the interpreter of the tests."""
 
     def within(self, host: str) -> list[str]:
@@ -26,28 +26,28 @@ class OpenedHouse(House):
 
 
 @pytest.fixture
-def house() -> Iterator[OpenedHouse]:
+def deployment() -> Iterator[OpenedDeployment]:
     folder = Path(tempfile.mkdtemp(prefix="detctl-user-", dir="/tmp"))
     folder.chmod(0o755)
-    house = OpenedHouse(folder)
-    house.run_dir.chmod(0o711)
+    deployment = OpenedDeployment(folder)
+    deployment.run_dir.chmod(0o711)
     try:
-        house.coordinator()
-        yield house
+        deployment.coordinator()
+        yield deployment
     finally:
-        house.close()
+        deployment.close()
         shutil.rmtree(folder)
 
 
-def test_twins_of_another_user_are_identical(house: OpenedHouse) -> None:
+def test_twins_of_another_user_are_identical(deployment: OpenedDeployment) -> None:
     """A number without an entry in passwd: libraries that ask for the user's name or home find none."""
-    data = make_numbers(house.folder / "numbers")
-    house.agent("gpu1", 'user = "54321"\n' + catalog(data))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
+    data = make_numbers(deployment.folder / "numbers")
+    deployment.agent("gpu1", 'user = "54321"\n' + catalog(data))
+    verdict = deployment.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "2", exit_code=0)
     assert verdict["outcome"] == "identical"
-    runs = json.loads(house.detctl("runs", "--json").stdout)["runs"]
+    runs = json.loads(deployment.detctl("runs", "--json").stdout)["runs"]
     assert len(runs) == 2 and all(run["records"] > 100 for run in runs)
-    for run in (house.folder / "agent-gpu1" / "runs").iterdir():
+    for run in (deployment.folder / "agent-gpu1" / "runs").iterdir():
         assert run.stat().st_mode & 0o077 == 0
         assert all(entry.stat().st_uid == os.getuid() for entry in run.iterdir())
-    house.kill("agent-gpu1", 15)
+    deployment.kill("agent-gpu1", 15)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from house import RECIPES, House
+from deployment import RECIPES, Deployment
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "verdict.schema.json").read_text())
 SCRIPT = (RECIPES / "planted" / "train.py").read_text().splitlines()
@@ -28,8 +28,8 @@ def catalog(fault: str = "", environments: str = "", *, by_hand: bool = False) -
     )
 
 
-def audit(house: House, *more: str, twins: int = 2) -> dict:
-    verdict = house.verdict("audit", "planted", "--twins", str(twins), *more, exit_code=1)
+def audit(deployment: Deployment, *more: str, twins: int = 2) -> dict:
+    verdict = deployment.verdict("audit", "planted", "--twins", str(twins), *more, exit_code=1)
     jsonschema.validate(verdict, SCHEMA)
     return verdict
 
@@ -44,12 +44,12 @@ def audit(house: House, *more: str, twins: int = 2) -> dict:
     ],
 )
 def test_a_fault_on_one_of_two_machines(
-    house: House, fault: str, level: str, step: int, op: str, at: str, relative: tuple[float, float]
+    deployment: Deployment, fault: str, level: str, step: int, op: str, at: str, relative: tuple[float, float]
 ) -> None:
     by_hand = fault != "flip"  # one with an optimizer of torch
-    house.agent("gpu1", catalog(by_hand=by_hand))
-    house.agent("gpu2", catalog(fault, by_hand=by_hand))
-    zoom = audit(house, "--machines", "gpu1,gpu2", "--level", level, twins=1)["zoom"]
+    deployment.agent("gpu1", catalog(by_hand=by_hand))
+    deployment.agent("gpu2", catalog(fault, by_hand=by_hand))
+    zoom = audit(deployment, "--machines", "gpu1,gpu2", "--level", level, twins=1)["zoom"]
     assert zoom["step"] == step and zoom["level"] == "op", zoom
     assert zoom["op"] and zoom["op"].startswith(op), zoom
     assert line_of(at) in zoom["at"], zoom
@@ -57,25 +57,25 @@ def test_a_fault_on_one_of_two_machines(
 
 
 @pytest.mark.soak
-def test_a_racing_operation_of_twins(house: House) -> None:
-    house.agent("gpu1", catalog("racing"))
-    verdict = audit(house, "--machines", "gpu1")
+def test_a_racing_operation_of_twins(deployment: Deployment) -> None:
+    deployment.agent("gpu1", catalog("racing"))
+    verdict = audit(deployment, "--machines", "gpu1")
     assert verdict["origin"] == "code"
     zoom = verdict["zoom"]
     assert [run.rpartition("/")[2] for run in zoom["runs"]] == ["zoom-0", "zoom-1"]
     assert zoom["stage"] == "forward" and zoom["site"].startswith("root1/act:aten.")
     assert zoom["at"] == [line_of("os.urandom")]
-    text = house.detctl("compare", "--audit", verdict["audit"]).stdout
+    text = deployment.detctl("compare", "--audit", verdict["audit"]).stdout
     assert "operation" in text and "root1/act:" in text
 
 
 @pytest.mark.slow
-def test_another_cpu_shows_the_operation_and_its_size(house: House) -> None:
-    house.agent(
+def test_another_cpu_shows_the_operation_and_its_size(deployment: Deployment) -> None:
+    deployment.agent(
         "gpu1", catalog(environments='[environments.old]\n{python}emulate = {{ cpu = "default" }}\n', by_hand=True)
     )
     where = ("--machines", "gpu1", "--environments", "default,old")
-    verdict = audit(house, *where)
+    verdict = audit(deployment, *where)
     zoom = verdict["zoom"]
     assert verdict["causes"][0]["cause"] == "cpu-isa"
     assert zoom["words"].startswith("the inputs are equal") and 0 < zoom["relative"] < 1e-5 and zoom["ulp"] < 100
@@ -83,6 +83,6 @@ def test_another_cpu_shows_the_operation_and_its_size(house: House) -> None:
 
 
 @pytest.mark.slow
-def test_equal_runs_are_not_zoomed_into(house: House) -> None:
-    house.agent("gpu1", catalog(by_hand=True))
-    assert house.verdict("audit", "planted", "--machines", "gpu1", "--twins", "2", exit_code=0)["zoom"] is None
+def test_equal_runs_are_not_zoomed_into(deployment: Deployment) -> None:
+    deployment.agent("gpu1", catalog(by_hand=True))
+    assert deployment.verdict("audit", "planted", "--machines", "gpu1", "--twins", "2", exit_code=0)["zoom"] is None

@@ -2,7 +2,7 @@
 
     python tests/zoo/run_zoo.py [NAME …] [--explain] [--twins 2] [--repeat 10] [--keep FOLDER]
 
-Exits 1 where a verdict is wrong. Every case runs for real: a house (coordinator and two agents) for the machines, `detctl audit -- …` and
+Exits 1 where a verdict is wrong. Every case runs for real: a deployment (coordinator and two agents) for the machines, `detctl audit -- …` and
 `detctl record` for the others.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.e2e.house import House
+from tests.e2e.deployment import Deployment
 from tests.zoo.zoo_cases import Case, all_cases, load, problems
 
 FILES = 32
@@ -60,16 +60,16 @@ class Zoo:
     def __init__(self, folder: Path, data: Path, twins: int, *, explain: bool) -> None:
         self.folder, self.data, self.twins = folder, data, twins
         self.more = ("--explain",) if explain else ()
-        self.house = House(folder / "house")
+        self.deployment = Deployment(folder / "deployment")
 
     def start(self, cases: list[Case]) -> None:
-        """Starts the house where a case needs machines: one recipe a case in both catalogs."""
+        """Starts the deployment where a case needs machines: one recipe a case in both catalogs."""
         wanted = [case for case in cases if case.mode == "machines"]
         if not wanted:
             return
-        self.house.coordinator()
+        self.deployment.coordinator()
         for side in SIDES:
-            self.house.agent(side, "\n".join(self._recipe(case, side) for case in wanted))
+            self.deployment.agent(side, "\n".join(self._recipe(case, side) for case in wanted))
 
     def _recipe(self, case: Case, side: str) -> str:
         sources = self.folder / "sources" / side / case.name
@@ -98,11 +98,11 @@ class Zoo:
         """The verdict as JSON, and as it reads on a terminal."""
         if case.mode == "machines":
             where = ("--machines", "left,right", "--environments", case.name)
-            done = self.house.detctl(
+            done = self.deployment.detctl(
                 "audit", case.name, *where, "--twins", str(self.twins), *self.more, "--json", timeout_s=900
             )
             found = read(done.stdout, done.stderr)
-            return found, self.house.detctl("compare", "--audit", str(found.get("audit"))).stdout
+            return found, self.deployment.detctl("compare", "--audit", str(found.get("audit"))).stdout
         work = self.folder / "work" / case.name
         work.mkdir(parents=True)
         shutil.copy2(case.script, work / "train.py")
@@ -119,21 +119,21 @@ class Zoo:
                 "python",
                 "train.py",
             )
-            done = self.house.detctl(*start, cwd=work, env=variables, timeout_s=900)
+            done = self.deployment.detctl(*start, cwd=work, env=variables, timeout_s=900)
             found = read(done.stdout, done.stderr)
-            text = self.house.detctl("compare", "--audit", str(found.get("audit")), cwd=work, env=variables).stdout
+            text = self.deployment.detctl("compare", "--audit", str(found.get("audit")), cwd=work, env=variables).stdout
             return found, text
         for side, arguments in zip(SIDES, (case.left_arguments, case.right_arguments), strict=True):
-            done = self.house.detctl(
+            done = self.deployment.detctl(
                 "record", "-o", side, "--", "python", "train.py", *arguments, cwd=work, env=variables
             )
             if done.returncode:
                 return read("", done.stderr), done.stderr
-        done = self.house.detctl("compare", *SIDES, "--json", cwd=work, env=variables)
-        return read(done.stdout, done.stderr), self.house.detctl("compare", *SIDES, cwd=work, env=variables).stdout
+        done = self.deployment.detctl("compare", *SIDES, "--json", cwd=work, env=variables)
+        return read(done.stdout, done.stderr), self.deployment.detctl("compare", *SIDES, cwd=work, env=variables).stdout
 
     def close(self) -> None:
-        self.house.close()
+        self.deployment.close()
 
 
 def read(stdout: str, stderr: str) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def run(
     """(case, verdict, what is wrong with it, seconds) of each; verdicts as JSON and text in `keep` where it is given."""
     results = []
     with tempfile.TemporaryDirectory(prefix="zoo") as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as data:
-        (Path(folder) / "house").mkdir()
+        (Path(folder) / "deployment").mkdir()
         zoo = Zoo(Path(folder), Path(data), twins, explain=explain)
         try:
             zoo.start(cases)

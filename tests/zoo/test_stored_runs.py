@@ -24,7 +24,7 @@ from tests.zoo.zoo_cases import load
     ],
 )
 def test_stored_runs_are_judged_the_same_without_their_sentences(names: tuple[str, ...], tmp_path: Path) -> None:
-    (tmp_path / "house").mkdir()
+    (tmp_path / "deployment").mkdir()
     cases = [load(name) for name in names]
     with tempfile.TemporaryDirectory(dir="/dev/shm") as data:  # a tmpfs: listed in the order of creation
         zoo = Zoo(tmp_path, Path(data), twins=2, explain=True)
@@ -35,7 +35,9 @@ def test_stored_runs_are_judged_the_same_without_their_sentences(names: tuple[st
             zoo.close()
     for name, (document, mode) in found.items():
         file = (
-            tmp_path / "house" / "store.db" if mode == "machines" else tmp_path / "work" / name / ".detctl/store.sqlite"
+            tmp_path / "deployment" / "store.db"
+            if mode == "machines"
+            else tmp_path / "work" / name / ".detctl/store.sqlite"
         )
         store = open_store(f"sqlite:{file}", must_exist=True)
         try:

@@ -20,7 +20,7 @@ from detctl_proto.v1 import audits_pb2 as pb
 from detctl_proto.v1 import audits_pb2_grpc
 from fake_agent import OPTIONS, FakeAgent, finish, serving
 
-from tests.e2e.house import free_port
+from tests.e2e.deployment import free_port
 
 
 def read(address: str) -> dict[str, float]:

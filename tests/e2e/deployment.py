@@ -1,4 +1,4 @@
-"""A running house: coordinator and agents as real processes, and the commands that users type."""
+"""A running deployment: coordinator and agents as real processes, and the commands that users type."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 
 RECIPES = Path(__file__).parent / "recipes"
 DEADLINE_S = 120
-RUN_DIRS: list[str] = []  # of every house of this process: trainings that belong to it name it in their variables
+RUN_DIRS: list[str] = []  # of every deployment of this process: trainings that belong to it name it in their variables
 
 
 def wait_for(what: str, condition: Any, deadline_s: float = DEADLINE_S) -> Any:
@@ -75,7 +75,7 @@ variables = {{ OMP_NUM_THREADS = "1" }}
 
 
 @dataclass
-class House:
+class Deployment:
     """`folder` holds everything; `store` is an address for --store."""
 
     folder: Path

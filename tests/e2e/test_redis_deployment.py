@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, catalog, free_port, make_numbers
+from deployment import Deployment, catalog, free_port, make_numbers
 
 
 @pytest.mark.soak  # test_replicas.py has two agents on Redis
 def test_three_agents_on_redis(tmp_path: Path, numbers: Path, redis: Any, in_memory: Callable[[str], Path]) -> None:
-    house = House(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
-    house.address = f"127.0.0.1:{free_port()}"
-    house.environment["DETCTL_COORDINATOR"] = house.address
+    deployment = Deployment(tmp_path, store=f"redis://127.0.0.1:{redis.port}/0")
+    deployment.address = f"127.0.0.1:{free_port()}"
+    deployment.environment["DETCTL_COORDINATOR"] = deployment.address
     memory = in_memory("reversed")
     memory.mkdir()
     for name in reversed(os.listdir(numbers)):
@@ -23,37 +23,39 @@ def test_three_agents_on_redis(tmp_path: Path, numbers: Path, redis: Any, in_mem
     if os.listdir(memory) == os.listdir(numbers):
         memory = make_numbers(in_memory("numbers"))
     try:
-        house.coordinator()
-        house.agent("gpu1", catalog(numbers))
-        house.agent("gpu2", catalog(memory))
-        house.agent("gpu3", catalog(numbers))
+        deployment.coordinator()
+        deployment.agent("gpu1", catalog(numbers))
+        deployment.agent("gpu2", catalog(memory))
+        deployment.agent("gpu3", catalog(numbers))
 
-        first = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=1)
+        first = deployment.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "2", exit_code=1)
         assert first["origin"] == "environment" and first["causes"][0]["cause"] == "filesystem-order"
-        again = house.verdict("compare", "--machines", "gpu1,gpu2", exit_code=1)
+        again = deployment.verdict("compare", "--machines", "gpu1,gpu2", exit_code=1)
         assert again["audit"] == first["audit"] and again["groups"] == first["groups"]
 
-        three = house.verdict("audit", "mlp", "--machines", "gpu1,gpu2,gpu3", "--twins", "1", exit_code=1)
+        three = deployment.verdict("audit", "mlp", "--machines", "gpu1,gpu2,gpu3", "--twins", "1", exit_code=1)
         assert [sorted({run.split("/")[0] for run in group}) for group in three["groups"]] == [
             ["gpu1", "gpu3"],
             ["gpu2"],
         ]
 
-        house.verdict("audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "1", "--set", "listing=sorted", exit_code=0)
+        deployment.verdict(
+            "audit", "mlp", "--machines", "gpu1,gpu2", "--twins", "1", "--set", "listing=sorted", exit_code=0
+        )
 
         token = tmp_path / "state" / "detctl" / "token"
         assert token.stat().st_mode & 0o777 == 0o600
-        stranger = house.detctl("machines", env={"XDG_STATE_HOME": str(tmp_path / "nobody")})
+        stranger = deployment.detctl("machines", env={"XDG_STATE_HOME": str(tmp_path / "nobody")})
         assert stranger.returncode == 2 and "token" in stranger.stderr
     finally:
-        house.close()
+        deployment.close()
 
 
 @pytest.mark.soak
-def test_no_false_alarm_in_55_comparisons(house: House, numbers: Path) -> None:
+def test_no_false_alarm_in_55_comparisons(deployment: Deployment, numbers: Path) -> None:
     """11 twins make 55 pairs; no alarm bounds the rate of false ones at 1 - 0.05^(1/55) = 5.3 % a comparison (95 %)."""
-    house.agent("gpu1", catalog(numbers, arguments="--noise"))
-    verdict = house.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "11", exit_code=0)
+    deployment.agent("gpu1", catalog(numbers, arguments="--noise"))
+    verdict = deployment.verdict("audit", "mlp", "--machines", "gpu1", "--twins", "11", exit_code=0)
     assert verdict["outcome"] == "identical" and len(verdict["groups"]) == 1 and len(verdict["groups"][0]) == 11
     assert verdict["benign"] == [] and verdict["unverified_because"] == []
     assert any("24 %" in note for note in verdict["notes"])  # 1 - 0.05^(1/11)
