@@ -45,8 +45,9 @@ def take_source(
     if recipe.source:
         commit = admitted.parameters[git_source.PARAMETER]
         origin = git_source.folder_in(git_source.worktree(recipe.source, commit, trees), recipe.folder)
-    coverable = overlays is not None and not (recipe.runs_in_place or admitted.environment.image or admitted.user)
-    covered = coverable and overlays is not None and overlays.can_cover(origin)
+    if recipe.runs_in_place or admitted.environment.image or admitted.user:
+        overlays = None
+    covered = overlays is not None and overlays.can_cover(origin)
     found = snapshot or source.scan(
         origin, None if covered or recipe.runs_in_place or inherit else recipe.source_bytes_max
     )
@@ -58,8 +59,10 @@ def take_source(
         )
     if recipe.runs_in_place:
         return RunSource(found, origin, recipe.folder)
-    if covered and overlays is not None and (view := overlays.view(origin, order.key, found.paths)):
+    if overlays is not None and (view := overlays.view(origin, order.key, found.paths)):
         return RunSource(found, origin, origin, view)
+    if covered and not inherit:  # some files belong to others: it is copied after all, and a copy has a limit
+        found = source.scan(origin, recipe.source_bytes_max)
     source.copy(found, folder.work)
     if inherit:
         add_ignored(origin, folder.work)

@@ -41,7 +41,6 @@ UNDECIDED_MAX = 256
 
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
-TRAINING_STAGES = frozenset(("init", "forward", "loss", "backward", "update"))
 # These count from the start, whatever the window.
 EARLY_STAGES = frozenset(("code", "listing", "files"))
 
@@ -181,7 +180,7 @@ class Recorder:
         with self._lock:
             try:
                 if not self._link.lost and not self.sealed:
-                    if not self._training and stage in TRAINING_STAGES:
+                    if not self._training and stage in frames.TRAINING_STAGES:
                         self._training = True
                     self._writer.write(Records(stage, phase, self.step, self.micro, entries))
             except Exception as error:
