@@ -34,7 +34,7 @@ from detctl_agent.toolkit import click
     "--copy/--in-place",
     "in_copy",
     default=False,
-    help="Run in a private copy of the working folder or in it [default: --in-place].",
+    help="Run in a private view of the working folder, or in the folder itself [default: --in-place].",
 )
 @click.option(
     "--path",

@@ -35,6 +35,8 @@ from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.source import source
+from detctl_agent.source.ignored_files import add_ignored
+from detctl_agent.source.overlay import Overlays, clear
 from detctl_agent.state.run_folder import RunFolder, RunJson
 from detctl_agent.state.sockets import RuntimeFolder
 
@@ -97,8 +99,12 @@ class Recording:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, interrupt)
         self._show(f"starting the training: {shlex.join(redact_command(self._command, self._key))}")
-        with RecordingProgress(runner, self._end, notify, quiet=self._quiet):
-            outcome = runner.run()
+        try:
+            with RecordingProgress(runner, self._end, notify, quiet=self._quiet):
+                outcome = runner.run()
+        finally:
+            if prepared.plan.view:
+                clear(prepared.plan.view.scratch)
         self._finish(run, prepared, outcome)
         return self._report(outcome, bool(interrupted))
 
@@ -116,17 +122,19 @@ class Recording:
         return RuntimeFolder(self._folder.tmp)
 
     def _training(self, runtime: RuntimeFolder) -> Training:
-        """The training in this process's own environment, in the working folder or in a copy of it."""
+        """The training in this process's own environment, in the working folder, in a private view of it, or in a copy."""
         folder, cwd = self._folder, Path.cwd()
         env = taken_over(os.environ)
         values = placeholder_values(folder, runtime, self._command, {}, str(cwd))
         argv = [fill(word, values) for word in self._command]
-        found = self._source(cwd)
-        work = folder.work if self._in_copy else cwd
-        if self._in_copy and found:
-            source.copy(found, work)
-            argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)
         order = self._order(argv)
+        found = self._source(cwd)
+        view = Overlays(folder.root).view(cwd, order.key, found.paths) if self._in_copy and found else None
+        work = folder.work if self._in_copy and not view else cwd
+        if self._in_copy and not view and found:
+            source.copy(found, work)
+            add_ignored(cwd, work)
+            argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)
         interpreter = interpreter_of(argv[0], env["PATH"])
         umask = os.umask(0o077)
         os.umask(umask)
@@ -135,7 +143,8 @@ class Recording:
             plan=replace(
                 self._plan(order, argv, work, env, umask=0o077 if self._in_copy else umask),
                 interpreter=interpreter,
-                origin=cwd if self._in_copy else None,
+                view=view,
+                origin=cwd if work != cwd else None,
             ),
             interpreter=interpreter,
             places=self._paths,
@@ -151,7 +160,7 @@ class Recording:
     def _source(self, folder: Path) -> source.Source | None:
         """None if the folder is too large and nothing of it is copied: the manifest then has no digest of it."""
         try:
-            return source.scan(folder)
+            return source.scan(folder, None) if self._in_copy else source.scan(folder)
         except AgentError:
             if self._in_copy:
                 raise

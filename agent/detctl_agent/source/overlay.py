@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,18 +121,24 @@ class Overlays:
 
 
 def clear(scratch: Path) -> None:
-    """Removes a scratch folder."""
+    """Removes a scratch folder, and the folder above it unless other runs use that."""
     open_work_folders(scratch)
     shutil.rmtree(scratch, ignore_errors=True)
+    with suppress(OSError):
+        scratch.parent.rmdir()
 
 
 def _scratch(base: Path, run: str) -> Path:
     """A new folder of this user below `base`. Raises OSError if another user owns one of the folders above it."""
-    for folder in (base.parent, base):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
-    return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=base))
+    while True:
+        for folder in (base.parent, base):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
+                raise PermissionError(errno.EPERM, "belongs to another user", str(folder))
+        try:
+            return Path(tempfile.mkdtemp(prefix=f"{run}-", dir=base))
+        except FileNotFoundError:  # another run has just removed the empty folder
+            continue
 
 
 def _of_somebody_else(folder: Path, paths: Sequence[str]) -> str:

@@ -150,13 +150,16 @@ def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, out
 def _audit_command(
     typed: list[str], options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: VerdictOutput
 ) -> Exit:
+    import os
+
     from detctl_proto.security.redaction import redact_command
 
     from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.command_check import check_command
-    from detctl_cli.local.session import keep_catalog, local_machine
+    from detctl_cli.local.kept_audits import keep
+    from detctl_cli.local.session import local_machine
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
     from detctl_cli.progress.progress import Progress
 
@@ -178,7 +181,7 @@ def _audit_command(
         progress.short_stage("planning the audit")
         audit_id = start(coordinator, request).audit_id
         if redact_command(typed) == list(typed):  # a credential is never written to a file that stays
-            keep_catalog(audit_id, catalog)
+            keep(audit_id, catalog, os.environ)
         return finish(
             coordinator,
             audit_id,

@@ -51,11 +51,15 @@ def command(audit: str, experiments: Experiments, waiting: Waiting, output: Verd
 @contextmanager
 def _coordinator_of(audit: str, progress: Progress) -> Iterator[Coordinator]:
     """Yields the coordinator that can run experiments for the audit: one with an agent of its own for a local audit."""
-    from detctl_cli.local.session import kept_catalog, local_machine
+    import os
 
-    kept = kept_catalog(audit)
-    if kept is not None:
-        with local_machine(*kept, report=progress.stage) as (coordinator, _):
+    from detctl_cli.local.kept_audits import kept
+    from detctl_cli.local.session import local_machine
+
+    found = kept(audit)
+    if found is not None:
+        environ = found.environ(os.environ)
+        with local_machine(found.catalog, found.place, progress.stage, environ) as (coordinator, _):
             yield coordinator
         return
     hint = (

@@ -43,7 +43,11 @@ class Training:
         multiple=True,
         help="Set a variable (env:VAR=V) or an intervention (listing=sorted, workers=0) for the training.",
     )
-    copy: bool = option("--copy", is_flag=True, help="Run the training in a copy of this folder.")
+    copy: bool = option(
+        "--copy",
+        is_flag=True,
+        help="Run the training in a private view of this folder, and discard what it writes there.",
+    )
     in_place: bool = option("--in-place", is_flag=True, help="Run the training in this folder itself (the default).")
     machine: str | None = option(
         "--machine", metavar="NAME", help="Name of this machine in the recording. The default is the host name."

@@ -78,7 +78,7 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
     """
     from detctl_proto.v1.audits_pb2 import DeleteRequest, ListRequest
 
-    from detctl_cli.local.session import forget_catalog
+    from detctl_cli.local.kept_audits import forget
     from detctl_cli.output.clean import clean
     from detctl_cli.output.terminal import write_json
     from detctl_cli.output.times import seconds_of
@@ -93,7 +93,7 @@ def delete(run_ids: tuple[str, ...], audit_id: str, older_than: str | None, as_j
         gone = coordinator.delete_runs(DeleteRequest(run_ids=run_ids, audit_id=audit_id, older_than_s=older_than_s))
         for audit in {run_id.rpartition(".")[0] for run_id in gone} if settings().config().coordinator is None else ():
             if not coordinator.runs(ListRequest(audit_id=audit, limit=1)).runs:
-                forget_catalog(audit)
+                forget(audit)
     if as_json:
         write_json({"schema": "detctl.deleted/v1", "runs": gone})
     else:

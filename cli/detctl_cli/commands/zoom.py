@@ -84,9 +84,10 @@ class ZoomCommand(DashCommand):
 def command(folders: tuple[Path, Path], replay: WhatToReplay, place: Place, output: TerminalOutput) -> Exit:
     """Rerun the commands of two recordings on this machine at the step where they diverge, and name the operation.
 
-    Each command runs in a copy of its recorded folder, with the interpreter, variables and interventions of its
-    recording. Values of secrets are not recorded and cannot be set. If the difference does not come back, detctl lists
-    the facts that it could not set, and the exit code is 3. If the recordings are identical, nothing is replayed.
+    Each command runs in a private view of its recorded folder, with the interpreter, variables and interventions of
+    its recording. What it writes is discarded. Values of secrets are not recorded and cannot be set. If the
+    difference does not come back, detctl lists the facts that it could not set, and the exit code is 3. If the
+    recordings are identical, nothing is replayed.
 
     With --from, the trainings resume from a checkpoint. detctl appends what follows `--` to both commands, and replaces
     `{from}` in it by the path of the checkpoint. Steps are then counted from the checkpoint.
@@ -231,7 +232,7 @@ def _replay(
     extra: list[str],
     quiet: bool,
 ) -> Recording:
-    """Returns a new recording of a command, made in a copy of its folder. Raises CliError if recording failed."""
+    """Returns a new recording of a command, made in a private view of its folder. Raises CliError if recording failed."""
     import sys
 
     from detctl_cli.recordings.capture import CaptureOptions, capture

@@ -61,14 +61,23 @@ class Child:
     """A running service with its log. It ends when this process is gone (child_main.py)."""
 
     def __init__(
-        self, name: str, module: str, arguments: Sequence[str], log: Path, *, keep_fds: Sequence[int] = ()
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        log: Path,
+        *,
+        keep_fds: Sequence[int] = (),
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        """name: its name in messages. keep_fds: descriptors that stay open in it, such as a lock. Raises CliError."""
+        """name: its name in messages. keep_fds: descriptors that stay open in it, such as a lock. environ: its variables;
+        None: those of this process. Raises CliError."""
         self.name, self.log = name, log
         with open(log, "ab", opener=private) as stream:
             self._process, self._lifeline = start_following(
                 module,
                 arguments,
+                environ=environ,
                 keep_fds=keep_fds,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,

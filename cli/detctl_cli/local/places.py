@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,6 @@ from detctl_proto.files.private_files import make_private_folder
 from detctl_cli.errors import CliError
 
 STORE = "store.sqlite"
-FREE_BYTES_MIN = 16 * 1024**2
 LOCK_WAIT_S = 5.0  # children of a killed command may need a moment to exit
 
 
@@ -63,17 +61,6 @@ def prepare(folder: Path) -> None:
             f"{folder} cannot be created: {problem.strerror or problem}",
             "set DETCTL_SCRATCH to a folder that you can write",
         ) from None
-
-
-def need_space(folder: Path) -> None:
-    """Raises CliError if the disk has no room for the data of an audit. On a full disk nobody could even report that it is full."""
-    free = shutil.disk_usage(folder).free
-    if free < FREE_BYTES_MIN:
-        raise CliError(
-            "disk-full",
-            f"no space left in {folder}: {free // 1024} KiB are free, and an audit needs at least {FREE_BYTES_MIN // 1024**2} MiB",
-            "free some; detctl clean removes data of old audits",
-        )
 
 
 def refuse_full(folder: Path | None) -> None:

@@ -6,23 +6,23 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from detctl_proto.files.private_files import make_private_folder, private
-from detctl_proto.syntax.names import is_name, machine_name
+from detctl_proto.files.private_files import private
+from detctl_proto.syntax.names import machine_name
 
 from detctl_cli.config import Config
 from detctl_cli.errors import CliError
 from detctl_cli.local.children import Child
+from detctl_cli.local.free_space import FreeSpace, need_space
 from detctl_cli.local.places import (
     STORE,
     data_folder,
     find_data_folder,
     holder_of,
     locked,
-    need_space,
     prepare,
     socket_folder,
 )
@@ -83,12 +83,15 @@ def temporary_store(report: Callable[[str], None] = lambda stage: None) -> Itera
 
 @contextmanager
 def local_machine(
-    catalog: str, place: Path | None = None, report: Callable[[str], None] = lambda stage: None
+    catalog: str,
+    place: Path | None = None,
+    report: Callable[[str], None] = lambda stage: None,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[Coordinator, str]]:
     """Yields a coordinator over ./.detctl and the name of its machine, an agent with this catalog (TOML).
 
     Both end with the `with` block, and also when this process is killed. place: another folder than the current one.
-    report: gets what is happening, for people.
+    report: gets what is happening, for people. environ: the variables of the trainings; None: those of this process.
     """
     folder, reason = data_folder(place or Path.cwd())
     if reason:
@@ -104,10 +107,12 @@ def local_machine(
         name = machine_name()
         arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
         arguments += ["--state", str(folder / "agent"), "--inherit-environment"]
-        agent = Child("local agent", AGENT, arguments, folder / "logs" / "agent.log", keep_fds=(lock,))
+        log = folder / "logs" / "agent.log"
+        agent = Child("local agent", AGENT, arguments, log, keep_fds=(lock,), environ=environ)
         announced = folder / ANNOUNCED
         try:
             _wait_for_machine(coordinator, name, agent)
+            coordinator.check = FreeSpace(folder).check
             with open(announced, "w", encoding="utf-8", opener=private) as stream:
                 stream.write(coordinator.address)
             yield coordinator, name
@@ -115,41 +120,6 @@ def local_machine(
             announced.unlink(missing_ok=True)
             agent.stop()
             path.unlink(missing_ok=True)
-
-
-def keep_catalog(audit_id: str, catalog: str) -> None:
-    """Keeps the catalog of a local audit, so that `detctl explain` can run its command again."""
-    path = _kept_catalog(data_folder(Path.cwd())[0], audit_id)
-    make_private_folder(path.parent)
-    with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
-        stream.write(catalog)
-
-
-def kept_catalog(audit_id: str) -> tuple[str, Path] | None:
-    """Returns (the catalog of a local audit, the folder that it belongs to): this one or the nearest above it with data.
-
-    None: there is none, or another user wrote it, whose command must not run as ours.
-    """
-    found = find_data_folder(Path.cwd())
-    if found is None or not is_name(audit_id):
-        return None
-    folder, place = found
-    try:
-        with open(_kept_catalog(folder, audit_id), encoding="utf-8") as stream:
-            return (stream.read(), place) if os.fstat(stream.fileno()).st_uid == os.getuid() else None
-    except FileNotFoundError:
-        return None
-
-
-def forget_catalog(audit_id: str) -> None:
-    """Deletes the catalog of a local audit, whose runs are gone."""
-    found = find_data_folder(Path.cwd())
-    if found is not None and is_name(audit_id):
-        _kept_catalog(found[0], audit_id).unlink(missing_ok=True)
-
-
-def _kept_catalog(data: Path, audit_id: str) -> Path:
-    return data / "catalogs" / f"{audit_id}.toml"
 
 
 @contextmanager

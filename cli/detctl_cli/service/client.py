@@ -20,7 +20,12 @@ COMPARE_S = 600.0
 
 
 class Coordinator(Connection):
-    """The calls. Every method raises CliError, and no exception of gRPC."""
+    """The calls. Every method raises CliError, and no exception of gRPC.
+
+    check: called while an audit is watched; raises CliError if it cannot go on. Only local audits set it.
+    """
+
+    check: Callable[[], None] = staticmethod(lambda: None)
 
     def plan(self, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
         """Returns what StartAudit would do, and starts nothing."""
@@ -139,6 +144,7 @@ class Coordinator(Connection):
                     yield progress
                     if progress.verdict_json or progress.state == "cancelled":
                         return
+                    self.check()
             except grpc.RpcError as error:
                 if not is_gone(error):
                     raise from_rpc(error, self.address, self._token_file) from None
@@ -149,6 +155,7 @@ class Coordinator(Connection):
                 gone(why)
             self._use_next_replica()
             while not self._reach(RETRY_S):
+                self.check()
                 self._use_next_replica()
                 if time.monotonic() - since > wait_s:
                     raise CliError(

@@ -39,6 +39,7 @@ def test_an_indicated_verdict_is_printed_and_then_confirmed(deployment):
 
 def test_interrupted_the_verdict_stands_and_explain_goes_on(deployment):
     (deployment.folder / "train.py").write_text(TRAIN)
+    deployment.environ.update(HF_TOKEN="never-kept", SANITY_SEED="0")
     audit = deployment.start(*AUDIT, "--confirm-within", "10m", "--", "python", "train.py")
     assert audit.stderr is not None
     log = ""
@@ -51,18 +52,21 @@ def test_interrupted_the_verdict_stands_and_explain_goes_on(deployment):
     assert audit.returncode == 1, log + err
     assert "cpu-isa (indicated)" in out and "confirmed" not in out
     assert "the experiments were interrupted; the verdict above stands; detctl explain" in err
-    (catalog,) = (deployment.folder / ".detctl" / "catalogs").iterdir()
-    assert stat.S_IMODE(catalog.stat().st_mode) == 0o600
+    kept = deployment.folder / ".detctl" / "catalogs"
+    (catalog,) = kept.glob("*.toml")
+    assert {stat.S_IMODE(path.stat().st_mode) for path in kept.iterdir()} == {0o600}
+    assert "never-kept" not in "".join(path.read_text() for path in kept.iterdir())
 
     stored = deployment.run("compare", "--audit", catalog.stem, "--json")
     assert stored.returncode == 1 and json.loads(stored.stdout)["outcome"] == "different", stored.stderr
+    deployment.environ["SANITY_SEED"] = "another shell, which would crash the training"
     explained = deployment.run("explain", catalog.stem, "--json")
     assert explained.returncode == 1, explained.stderr
     (cause,) = json.loads(explained.stdout)["causes"]
     assert (cause["cause"], cause["confidence"]) == ("cpu-isa", "confirmed")
 
     assert deployment.run("runs", "delete", "--audit", catalog.stem).returncode == 0
-    assert not catalog.exists(), "the command goes with its runs"
+    assert list(kept.iterdir()) == [], "the command goes with its runs"
     unknown = deployment.run("explain", catalog.stem)
     assert unknown.returncode == 2 and "no audit of a command in this folder has the id" in unknown.stderr
 

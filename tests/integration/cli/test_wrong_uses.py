@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -170,6 +171,35 @@ def test_a_full_disk_is_named(project):
         ran = project.run("audit", "--twins", "2", "--", "python", "train.py")
         assert (ran.returncode, ran.stdout) == (2, "")
         assert len(ran.stderr.splitlines()) == 1 and f"no space left in {state}" in ran.stderr, ran.stderr
+        assert processes_of(project.folder) == []
+    finally:
+        subprocess.run(["umount", "-l", str(state)], check=True)
+
+
+@as_root
+def test_a_disk_that_fills_during_the_audit_ends_it(project, fifo):
+    """Neither the store nor the agent can write then, so the command itself must notice."""
+    path, reader = fifo
+    state = project.folder / ".detctl"
+    state.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(state)], check=True)
+    try:
+        command = ("--", "python", "train.py", "--seed", "--endless", "--fifo", str(path))
+        process = project.start("audit", "--twins", "2", "--to-end", *command)
+        assert select.select([reader], [], [], 120)[0]
+        filler = os.open(state / "filler", os.O_WRONLY | os.O_CREAT)
+        try:
+            while process.poll() is None:
+                try:
+                    os.write(filler, b"\0" * 4096)
+                except OSError:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(0.1)
+        finally:
+            os.close(filler)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode in (2, 3), err
+        assert "disk" in err + out and "full" in err + out and "Traceback" not in err, err
         assert processes_of(project.folder) == []
     finally:
         subprocess.run(["umount", "-l", str(state)], check=True)

@@ -98,3 +98,25 @@ def test_equal_recordings_are_not_replayed(deployment):
     assert verdict["outcome"] == "identical" and verdict["replayed"] is False
     assert done.stderr.endswith("detctl: the two recordings are identical; nothing is replayed\n")
     assert "replaying" not in done.stderr
+
+
+def test_a_replay_sees_large_ignored_data_and_leaves_nothing_behind(deployment):
+    """The folder is too large to be copied, and the second replay must not find what the first one wrote."""
+    folder = deployment.folder
+    (folder / "data").mkdir()
+    with open(folder / "data" / "large.bin", "wb") as stream:
+        stream.write(b"\x07" * 64)
+        stream.truncate(700 * 1024**2)
+    (folder / ".gitignore").write_text("data/\n")
+    text = TRAIN.replace(
+        "import os, torch", "import os, torch\nassert not os.path.exists('done'); open('done', 'w').close()"
+    )
+    size = "open('data/large.bin', 'rb').read(64)[0]"
+    (folder / "train.py").write_text(text.replace("data = torch.randn(3,", f"data = {size} * torch.randn(3,"))
+    for name, seed in (("a", "1"), ("b", "2")):
+        recorded(deployment, name, RUN_SEED=seed)
+        (folder / "done").unlink()
+    done, verdict = zoomed(deployment)
+    assert done.returncode == 1, done.stderr
+    assert verdict["outcome"] == "different" and verdict["not_reproduced"] is False
+    assert not (folder / "done").exists()

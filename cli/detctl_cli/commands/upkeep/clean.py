@@ -103,7 +103,7 @@ def _delete_fingerprints(coordinator: Coordinator, age_s: float, dry_run: bool) 
     from detctl_proto.limits import LIST_MAX
     from detctl_proto.v1.audits_pb2 import DeleteRequest, ListRequest
 
-    from detctl_cli.local.session import forget_catalog
+    from detctl_cli.local.kept_audits import forget
 
     audits = coordinator.audits(ListRequest(limit=LIST_MAX)).audits
     active = [info.audit_id for info in audits if info.state in ACTIVE]
@@ -113,7 +113,7 @@ def _delete_fingerprints(coordinator: Coordinator, age_s: float, dry_run: bool) 
     request = DeleteRequest(older_than_s=max(age_s, 1e-3), keep_audits=True)
     deleted = coordinator.delete_runs(request)
     for audit in {run_id.rpartition(".")[0] for run_id in deleted}:
-        forget_catalog(audit)  # without its runs nothing can be explained
+        forget(audit)  # without its runs nothing can be explained
     return len(deleted), active
 
 
