@@ -75,6 +75,7 @@ class Recipe(_Table):
     pass_: tuple[str, ...] = Field(default=(), alias="pass")
     copy_: bool = Field(default=True, alias="copy")  # false, or in_place = true: run in the folder itself
     in_place: bool = False
+    keep_files: bool = False  # keeps what a run writes into its private view of the folder
     allow_transplant: bool = False
     output_mb_max: float = Field(default=64, gt=0)
     memory_mb_max: MemoryMb | None = None  # of all its processes together

@@ -21,6 +21,7 @@ from detctl_agent.errors import AgentError
 from detctl_agent.jobs.job_training import JobOptions
 from detctl_agent.launcher.cgroup import Cgroups
 from detctl_agent.source.overlay import Overlays
+from detctl_agent.state import copies
 from detctl_agent.state.state_folder import StateFolder, default_state
 from detctl_agent.toolkit import click
 
@@ -130,6 +131,7 @@ def serve(
     overlays = None if cluster else Overlays(folder.root)
     if overlays:
         overlays.sweep()
+    copies.sweep(folder.root)
     offers = Offers(catalog, folder.root / "sources" if inherit_environment else None, overlays)
     private = Private.of_agent(catalog, folder.root, tls, token_file)
     for problem in problems(offers.catalog, private):

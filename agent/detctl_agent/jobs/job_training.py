@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,8 @@ from detctl_agent.runs.recipe_training import prepare_recipe
 from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.source import source
-from detctl_agent.source.overlay import Overlays, clear
+from detctl_agent.source.overlay import Overlays, clear, keep_written
+from detctl_agent.state import copies
 from detctl_agent.state.ownership import take_back
 from detctl_agent.state.sockets import RuntimeFolder
 from detctl_agent.state.state_folder import StateFolder
@@ -99,6 +100,8 @@ class JobTraining:
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)
+        if prepared is not None and prepared.plan.keep_files:
+            self._keep_files(job, prepared)
         if prepared is not None and prepared.plan.view:
             clear(prepared.plan.view.scratch)
         take_back(job.folder)
@@ -108,6 +111,18 @@ class JobTraining:
             job.folder.write_run(run)
         except AgentError as error:
             log.error(logs.line("run_json", run=job.key, why=str(error)))
+
+    def _keep_files(self, job: Job, prepared: Prepared) -> None:
+        try:
+            shutil.rmtree(job.folder.written, ignore_errors=True)  # of an earlier attempt
+            if prepared.plan.view:
+                keep_written(prepared.plan.view.scratch, job.folder.written)
+            elif job.folder.work.is_dir():
+                job.folder.work.rename(job.folder.written)
+        except OSError as error:
+            job.run.message = "; ".join(
+                part for part in (job.run.message, f"what it wrote could not be kept: {error}") if part
+            )
 
     def _fetch_kept(self, run_id: str, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
         if self.fetch is None:
@@ -132,6 +147,8 @@ class JobTraining:
         account = account_of(admitted.user)
         if account:
             self._state.let_through()
+        elif self._inherit and not admitted.recipe.runs_in_place:
+            job.folder = replace(job.folder, common_work=copies.claim(self._state.root, admitted.recipe.folder))
         runtime = RuntimeFolder(job.folder.tmp, account=account)
         try:
             prepared = prepare_recipe(

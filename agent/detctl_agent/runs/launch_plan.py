@@ -38,6 +38,7 @@ class LaunchPlan:
     account: Account | None = None  # the user that it runs as; None: the user of this process
     limits: Limits | None = None  # None: the limits of this process
     view: View | None = None  # a private view of its folder, in which it starts
+    keep_files: bool = False  # what the run writes into its private view or copy of the folder is kept
     interpreter: str = ""  # the Python that it runs in
     origin: Path | None = None  # the folder that cwd is a copy of
 

@@ -105,6 +105,7 @@ def _training(
             account=account,
             limits=None if start.inherit else admitted.limits,
             view=source.view,
+            keep_files=recipe.keep_files,
             interpreter=start.interpreter,
             origin=source.origin if source.work != source.origin else None,
         ),

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,21 @@ def clear(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     with suppress(OSError):
         scratch.parent.rmdir()
+
+
+def keep_written(scratch: Path, target: Path) -> None:
+    """Moves what a run wrote into its private view to `target`. Removed files leave no trace. Raises OSError.
+
+    Of several file systems that were mounted in the folder, only what was written to the first, the folder's own, is kept."""
+    written = scratch / "upper0"
+    if not written.is_dir():  # the view was in memory, and is gone
+        return
+    for path, _, files in os.walk(written):
+        for name in files:
+            place = Path(path) / name
+            if stat.S_ISCHR(place.lstat().st_mode):  # the mark of a removed file
+                place.unlink()
+    shutil.move(written, target)
 
 
 def _scratch(base: Path, run: str) -> Path:

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 
 OUTPUT_TAIL_BYTES = OUTPUT_TAIL_CHARS_MAX - 1024  # leaves room for headings
 OUTPUT_OF_BYTES = 16 * 1024
-KEPT = ("run.json", "manifest.json", "stdout", "stderr")  # what stays of a run whose end was noted
+KEPT = ("run.json", "manifest.json", "stdout", "stderr", "written")  # what stays of a run whose end was noted
 
 
 @dataclass
@@ -119,14 +119,22 @@ def _run_json() -> TypeAdapter[RunJson]:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run. `root` need not exist before `create`."""
+    """Paths of one run. `root` need not exist before `create`.
+
+    common_work: the place of the copy, if it is the same for all runs of a folder (`copies.py`)."""
 
     root: Path
+    common_work: Path | None = None
 
     @property
     def work(self) -> Path:
         """Private copy of the recipe's folder: the training's working folder."""
-        return self.root / "work"
+        return self.common_work or self.root / "work"
+
+    @property
+    def written(self) -> Path:
+        """What the training wrote into its private view, or the whole copy that it trained in; only if its recipe keeps it."""
+        return self.root / "written"
 
     @property
     def home(self) -> Path:
@@ -231,6 +239,8 @@ class RunFolder:
         """Removes the staged probe and the training's private folders; for a folder that a user keeps."""
         for folder in (self.work, self.home, self.tmp, self.probe, self.caches):
             remove_tree(folder)
+        if self.common_work:
+            remove_tree(self.common_work.parent)
         try:
             self.out.rmdir()  # it stays if the training wrote into it
         except OSError:

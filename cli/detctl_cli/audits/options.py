@@ -242,6 +242,11 @@ class CommandRuns:
         "--copy", is_flag=True, help="Give each run a private view of this folder. This is the default for twins."
     )
     in_place: bool = option("--in-place", is_flag=True, help="Start all runs in this folder itself.")
+    keep_files: bool = option(
+        "--keep-files",
+        is_flag=True,
+        help="Keep what each run writes into its private view, below .detctl/agent/runs. The default is to discard it.",
+    )
     timeout_s: int | None = option(
         "--timeout",
         metavar="SECONDS",
@@ -251,7 +256,7 @@ class CommandRuns:
 
     def given(self) -> bool:
         """Returns whether any of these options was given."""
-        return self.copy or self.in_place or self.timeout_s is not None
+        return self.copy or self.in_place or self.keep_files or self.timeout_s is not None
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,10 @@ def _check_local(
         )
     if local.copy and local.in_place:
         raise UsageError("--copy and --in-place exclude each other", "leave one of them out")
+    if local.keep_files and local.in_place:
+        raise UsageError(
+            "--keep-files does not go with --in-place", "runs in the folder itself leave their files there"
+        )
     if options.runs.environments not in ([], [DEFAULT_ENVIRONMENT]):
         raise UsageError(
             "--environments does not go with a command after --, which runs in this environment",
@@ -159,6 +163,7 @@ def _audit_command(
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.command_check import check_command
     from detctl_cli.local.kept_audits import keep
+    from detctl_cli.local.places import audit_runs
     from detctl_cli.local.session import local_machine
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
     from detctl_cli.progress.progress import Progress
@@ -169,8 +174,15 @@ def _audit_command(
     check_command(typed, Path.cwd())
     variation = options.variation
     single = options.runs.twins * variation.configurations() == 1
-    in_copy = local.copy or (not local.in_place and not single)
-    recipe = recipe_of(typed, Path.cwd(), copy=in_copy, timeout_s=local.timeout_s or TIMEOUT_S, given=variation.given())
+    in_copy = local.copy or local.keep_files or (not local.in_place and not single)
+    recipe = recipe_of(
+        typed,
+        Path.cwd(),
+        copy=in_copy,
+        timeout_s=local.timeout_s or TIMEOUT_S,
+        keep_files=local.keep_files,
+        given=variation.given(),
+    )
     catalog = catalog_toml(recipe)
     quiet = output.quiet or stderr_is_a_file_in(Path.cwd())
     with Progress(quiet=quiet) as progress, local_machine(catalog, report=progress.stage) as (coordinator, machine):
@@ -182,7 +194,7 @@ def _audit_command(
         audit_id = start(coordinator, request).audit_id
         if redact_command(typed) == list(typed):  # a credential is never written to a file that stays
             keep(audit_id, catalog, os.environ)
-        return finish(
+        code = finish(
             coordinator,
             audit_id,
             WAIT_S,
@@ -190,6 +202,9 @@ def _audit_command(
             progress=progress,
             confirmation=_confirmation(options, output, quiet=quiet),
         )
+        if local.keep_files and not quiet:
+            note(f"the files that the runs wrote are in {audit_runs(audit_id)}.*/written")
+        return code
 
 
 def _confirmation(options: AuditOptions, output: VerdictOutput, *, quiet: bool) -> Confirmation | None:

@@ -32,6 +32,7 @@ class LocalRecipe:
     folder: Path
     copy: bool
     timeout_s: int = TIMEOUT_S
+    keep_files: bool = False
     paths: Mapping[str, str] = field(default_factory=dict)
     literals: Mapping[str, str] = field(default_factory=dict)
     python: str = ""
@@ -47,6 +48,7 @@ def recipe_of(
     *,
     copy: bool,
     timeout_s: int = TIMEOUT_S,
+    keep_files: bool = False,
     given: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> LocalRecipe:
     """Returns the recipe for a command. Raises UsageError if a catalog cannot contain it.
@@ -108,6 +110,7 @@ def recipe_of(
         cwd,
         copy,
         timeout_s,
+        keep_files,
         paths,
         literals,
         python,
@@ -136,6 +139,7 @@ def catalog_toml(recipe: LocalRecipe) -> str:
         f"folder = {_quoted(str(recipe.folder))}",
         f"copy = {'true' if recipe.copy else 'false'}",
         f"timeout_s = {recipe.timeout_s}",
+        f"keep_files = {'true' if recipe.keep_files else 'false'}",
     ]
     if recipe.paths:
         lines.append(f"paths = [{', '.join(map(_quoted, recipe.paths))}]")

@@ -31,6 +31,12 @@ def data_folder(cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: 
     return here, ""
 
 
+def audit_runs(audit_id: str) -> Path:
+    """Returns the start of the paths of a local audit's run folders: `.detctl/agent/runs/a1b2c3d4e5f`."""
+    folder = data_folder(Path.cwd())[0] / "agent" / "runs" / audit_id
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+
+
 def find_data_folder(
     cwd: Path, environ: Mapping[str, str] | None = None, mountinfo: str | None = None
 ) -> tuple[Path, Path] | None:

@@ -68,7 +68,15 @@ def content(folder: Path) -> dict[str, object]:
     }
 
 
-def audit(project, *command: str, become: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+WITHOUT_NAMESPACES = (
+    "unshare", "-Ur", "sh", "-c",
+    'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$@"', "sh",
+)  # fmt: skip
+
+
+def audit(
+    project, *command: str, become: tuple[str, ...] = (), options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     words = [
         *become,
         sys.executable,
@@ -79,6 +87,7 @@ def audit(project, *command: str, become: tuple[str, ...] = ()) -> subprocess.Co
         "2",
         "--steps",
         "0:3",
+        *options,
         "--",
         "python",
         *command,
@@ -151,13 +160,27 @@ def test_as_an_ordinary_user(project, tmp_path):
 
 def test_without_namespaces(project):
     """As in a container with Docker's own seccomp profile: neither mounts nor user namespaces."""
-    become = (
-        "unshare", "-Ur", "sh", "-c",
-        'echo 0 >/proc/sys/user/max_user_namespaces; exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin "$@"', "sh",
-    )  # fmt: skip
+    become = WITHOUT_NAMESPACES
     if subprocess.run([*become, "true"], capture_output=True).returncode != 0:
         pytest.skip("this machine lets nobody make a user namespace")
     before = content(project.folder)
     ran = audit(project, "train.py", become=become)
-    assert ran.returncode == 1, "each twin has a copy in another folder, and this script depends on its folder"
+    assert ran.returncode == 0, (
+        "the script depends on its folder, and the copies of all twins have the same path\n" + ran.stderr
+    )
     assert content(project.folder) == before
+    assert not list((project.folder / ".detctl" / "agent" / "copies").iterdir())
+
+
+@pytest.mark.parametrize("namespaces", [True, False])
+def test_what_runs_write_is_kept_on_request(project, namespaces):
+    become = () if namespaces else WITHOUT_NAMESPACES
+    if become and subprocess.run([*become, "true"], capture_output=True).returncode != 0:
+        pytest.skip("this machine lets nobody make a user namespace")
+    before = content(project.folder)
+    ran = audit(project, "train.py", become=become, options=("--keep-files",))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert content(project.folder) == before
+    kept = sorted((project.folder / ".detctl" / "agent" / "runs").glob("*/written"))
+    assert len(kept) == 2 and "/written" in ran.stderr
+    assert all(any(path.is_file() for path in place.rglob("*")) for place in kept)
