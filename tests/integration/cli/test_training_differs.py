@@ -47,6 +47,8 @@ for epoch in range(2):
     score = evaluate(noise)
     if KIND == "schedule":
         optimizer.param_groups[0]["lr"] = 0.01 / (1 + score)
+    if KIND == "stop" and score > float(os.environ["BEST"]):
+        break
     if KIND == "checkpoint":
         torch.save({"preview": noise}, "last.pt")
 """
@@ -82,3 +84,37 @@ def test_an_evaluation_that_reaches_the_training_or_a_checkpoint_counts(deployme
     found = verdict_on(deployment, {"KIND": kind}, {"KIND": kind})
     assert found["outcome"] == "different", found["summary"]
     assert found["updates_equal"] == (12 if kind == "checkpoint" else None)
+
+
+def test_a_training_that_an_evaluation_ends_early_is_different(deployment):
+    """All updates that both runs made agree, but one run made fewer."""
+    found = verdict_on(deployment, {"KIND": "stop", "BEST": "-1"}, {"KIND": "stop", "BEST": "1e9"})
+    assert found["outcome"] == "different" and found["updates_equal"] is None, found["summary"]
+
+
+GAN = """
+import torch
+from torch import nn
+
+torch.manual_seed(0)
+noise = torch.Generator()
+noise.seed()
+x = torch.randn(48, 4)
+fakes, judge = nn.Linear(2, 4), nn.Linear(4, 1)
+optimizers = [torch.optim.SGD(module.parameters(), lr=0.01) for module in (fakes, judge)]
+for step in range(4):
+    with torch.no_grad():  # the judge learns from fakes that were made as in an evaluation
+        fake = fakes(torch.randn(8, 2, generator=noise))
+    optimizers[1].zero_grad()
+    (judge(x[:8]).mean() - judge(fake).mean()).backward()
+    optimizers[1].step()
+    optimizers[0].zero_grad()
+    judge(fakes(x[:8, :2])).mean().backward()
+    optimizers[0].step()
+"""
+
+
+def test_fakes_that_are_made_without_gradients_count(deployment):
+    (deployment.folder / "gan.py").write_text(GAN)
+    ran = deployment.run("audit", "--twins", "2", "--no-zoom", "--json", "--", "python", "gan.py")
+    assert json.loads(ran.stdout)["outcome"] == "different", ran.stderr
