@@ -11,7 +11,7 @@ UNUSED := /(kubernetes/aio|transformers/models|sympy/physics|pip|tests?)/
 COMPILE = @$(BIN)/python -m compileall -qq -j 0 -x '$(UNUSED)' $(VENV)/lib || true
 unexport PYTHONDONTWRITEBYTECODE # otherwise each test process would compile our packages again
 
-.PHONY: help demo compose-demo test lint types audit-deps sbom stubs docs bench gpu zoo soak fuzz clean
+.PHONY: help demo compose-demo test lint types audit-deps sbom stubs docs bench gpu zoo field soak fuzz clean
 
 help: ## Prints this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ gpu: ## Checks whether this GPU machine is ready, in less than eight minutes (do
 
 zoo: $(VENV)/.dev ## Audits training scripts with planted causes, and prints a table of verdicts.
 	$(BIN)/python tests/zoo/run_zoo.py --explain
+
+field: $(VENV)/.dev ## Audits trainings rebuilt from public bug reports, and prints how many verdicts are right, abstain and are wrong.
+	$(BIN)/python tests/field/run_field.py -j $$(nproc)
 
 soak: $(VENV)/.dev ## Runs the long tests.
 	$(BIN)/python -m pytest -m soak --timeout 7200

@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.e2e.deployment import Deployment
+from tests.support.printed_verdicts import read
 from tests.zoo.zoo_cases import Case, all_cases, load, problems
 
 FILES = 32
@@ -134,15 +135,6 @@ class Zoo:
 
     def close(self) -> None:
         self.deployment.close()
-
-
-def read(stdout: str, stderr: str) -> dict[str, Any]:
-    """The document on stdout, or an outcome `error` with what stands on stderr."""
-    try:
-        found: dict[str, Any] = json.loads(stdout)
-    except ValueError:
-        found = {}
-    return found if "outcome" in found else {"outcome": "error", "unverified_because": [str(found), stderr[-600:]]}
 
 
 def run(

@@ -1,0 +1,77 @@
+"""The field's cases, run for real: a verdict that is right stays right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.field.field_cases import ABSTAINED, FAILED, HALF, RIGHT, WRONG, Case, all_cases, load, score
+from tests.field.run_field import known_wrong, run
+
+CASES = all_cases()
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name, marks=pytest.mark.slow) for case in CASES])
+def test_a_training_from_the_field(case: Case) -> None:
+    result = run(case, twins=2)
+    known = known_wrong().get(case.name)
+    if known is None:
+        assert result.score.grade == RIGHT, (result.score.wrong, result.text)
+    else:
+        assert result.score.grade != RIGHT, f"{case.name} is right now: take it out of known_wrong.toml ({known})"
+        pytest.xfail(f"{known}: {result.score.wrong}")
+
+
+def test_every_case_can_be_read() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert set(known_wrong()) <= {case.name for case in CASES}
+    for case in CASES:
+        assert case.mode in ("audit", "record", "machines"), case.name
+        assert case.outcome in ("identical", "different", "unverified"), case.name
+        assert all(source.startswith("https://") for source in case.source) and case.source, case.name
+        assert case.story and all(case.places()), case.name
+        assert not set(case.confirmed) - set(case.causes), case.name
+
+
+def judged(case: Case, **verdict: Any) -> str:
+    return score(case, {"outcome": "different", "origin": "code", "causes": [], **verdict}).grade
+
+
+def test_scores_are_strict() -> None:
+    case = load("hash_seedenv")
+    line = next(iter(case.places()[0]))
+    cause = {
+        "cause": "hash-order",
+        "confidence": "indicated",
+        "evidence": [f"/tmp/x/{line}"],
+        "fix": "sorted(unique_tags)",
+    }
+    assert judged(case, causes=[cause]) == RIGHT
+    assert judged(case, causes=[{**cause, "evidence": [f"{line}7"]}]) == HALF  # another line
+    assert judged(case, causes=[{**cause, "fix": "for name in names"}]) == HALF
+    assert (
+        judged(case, causes=[{**cause, "evidence": [], "clues": [{"file": "/x/train.py", "line": int(line[9:])}]}])
+        == RIGHT
+    )
+    assert judged(case, causes=[{**cause, "cause": "unknown"}]) == ABSTAINED
+    assert judged(case, outcome="unverified", origin=None) == ABSTAINED
+    assert judged(case, causes=[cause, {"cause": "data-content", "confidence": "indicated"}]) == WRONG
+    assert judged(case, causes=[cause], origin="hardware") == WRONG
+    assert judged(case, outcome="identical", origin=None) == WRONG
+    assert score(case, {"outcome": "error"}).grade == FAILED
+
+
+def test_a_cause_where_nothing_differs_is_wrong() -> None:
+    case = load("benign_name")
+    assert judged(case, outcome="different") == WRONG
+    assert judged(case, outcome="unverified", origin=None) == ABSTAINED
+
+
+def test_both_causes_must_be_named() -> None:
+    case = load("two_split_index")
+    named = sorted({place for places in case.places() for place in places})
+    first, second = ({"cause": word, "confidence": "confirmed", "evidence": named} for word in case.causes)
+    assert judged(case, causes=[first, second]) == RIGHT
+    assert judged(case, causes=[first]) == HALF
+    assert judged(case, causes=[first, {**second, "confidence": "indicated"}]) == HALF
