@@ -12,8 +12,8 @@ from pathlib import Path
 
 from detctl_proto.files.regular_file import RegularFileError, read_regular
 from detctl_proto.outside_json import writable
+from detctl_proto.syntax.source.module import Module
 
-from detctl_cli.doctor.module import Module
 from detctl_cli.errors import CliError
 from detctl_cli.output.clean import clean
 

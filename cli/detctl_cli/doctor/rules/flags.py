@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from detctl_proto.syntax.source.module import Module
+
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.module import Module
 from detctl_cli.doctor.source import Program
 
 _DETERMINISTIC = "torch.use_deterministic_algorithms"

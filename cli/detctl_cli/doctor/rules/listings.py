@@ -5,9 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from detctl_proto.syntax.source.module import Module
+from detctl_proto.syntax.source.sorting import sorted_names
+
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.module import Module
-from detctl_cli.doctor.rules.sorting import sorted_names
 from detctl_cli.doctor.source import Program
 
 _FUNCTIONS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})

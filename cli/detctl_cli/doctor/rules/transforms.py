@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from detctl_proto.syntax.source.module import Module
+
 from detctl_cli.doctor.finding import Finding
-from detctl_cli.doctor.module import Module
 from detctl_cli.doctor.source import Program
 
 _PACKAGES = ("torchvision.transforms", "albumentations", "torchaudio.transforms", "kornia.augmentation")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from detctl_cli.doctor.module import Module
+from detctl_proto.syntax.source.module import Module
 
 
 def sorted_names(module: Module, scope: ast.AST, used: ast.AST) -> set[str]:
