@@ -22,6 +22,8 @@ from detctl_agent import manifest
 from detctl_agent.catalog.admission import Order
 from detctl_agent.commands.recording_progress import RecordingProgress
 from detctl_agent.errors import AgentError
+from detctl_agent.inspection.digest_table import DigestTable
+from detctl_agent.inspection.inspect import with_inspection
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
 from detctl_agent.recording.costs import format_cost
@@ -225,6 +227,7 @@ class Recording:
     def _finish(self, run: RunJson, prepared: Prepared, outcome: Outcome) -> None:
         note_end(run, outcome)
         facts = manifest.with_observed(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
+        facts = with_inspection(facts, outcome.observed, prepared, DigestTable(None))
         if prepared.source and (wrote := source.changes(prepared.source)):
             run.message = "; ".join(part for part in (run.message, wrote) if part)
         self._folder.clean_private()

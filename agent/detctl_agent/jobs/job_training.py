@@ -17,6 +17,8 @@ from detctl_agent.catalog.places import Private
 from detctl_agent.cluster.launching import Cluster
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.errors import AgentError
+from detctl_agent.inspection.digest_table import DigestTable
+from detctl_agent.inspection.inspect import with_inspection
 from detctl_agent.jobs.job import Job
 from detctl_agent.launcher.account import account_of
 from detctl_agent.launcher.cgroup import Cgroups
@@ -70,6 +72,7 @@ class JobTraining:
         self._cgroups, self._overlays = options.cgroups, options.overlays
         self._answers = state.root / "known-answers" if options.answers else None
         self._on_started, self._on_spooled = on_started, on_spooled
+        self._digests = DigestTable(state.root / "file-digests.json")
         # Fetches what a run kept into a folder. The connection sets it while it is open.
         self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
 
@@ -97,6 +100,7 @@ class JobTraining:
         note_end(run, outcome)
         if prepared is not None:
             job.manifest = manifest.with_observed(job.manifest, outcome.torch, prepared.shown, outcome.read)
+            job.manifest = with_inspection(job.manifest, outcome.observed, prepared, self._digests)
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)

@@ -19,6 +19,7 @@ from detctl_proto.security.redaction import redact_document
 from detctl_proto.v1 import agents_pb2, records_pb2
 
 from detctl_agent.recording.folding import RankFolding, Total, seal_mismatch
+from detctl_agent.recording.observed import LAST_STAGE, Observed
 from detctl_agent.recording.records import Identities, Record, RecordParser, json_object
 from detctl_agent.recording.redacted_records import CODE, redacted_hello, redacted_record
 from detctl_agent.recording.segments import Origin, SegmentPacker
@@ -82,6 +83,7 @@ class Ranks:
         self._identities = Identities()
         self._held_bytes = self._kept_bytes = 0
         self._lost = ""  # why no rank of this run can be complete
+        self.observed = Observed()
 
     # -- what happened ------------------------------------------------------------------------------------------------
     def connect(self) -> Process:
@@ -125,6 +127,7 @@ class Ranks:
             if len(process.notes) < NOTES_MAX and process.notes_bytes <= NOTES_BYTES_MAX:
                 self._keep(len(payload))
                 process.notes.append(redact_document(read(Note, payload)))
+                self.observed.place(process.notes[-1])
         elif kind == frames.FACTS:
             process.facts_frames += 1
             if process.facts_frames <= FACTS_MAX:
@@ -292,6 +295,8 @@ class Ranks:
             if record.stage == CODE:
                 process.as_sent.take(record)
             record = redacted_record(record)
+            if record.stage <= LAST_STAGE:
+                self.observed.add(record)
             closed = take(record)
             if not packer:
                 packer.since = self._clock()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_agent.errors import AgentError, DiskFullError
+from detctl_agent.recording.observed import Observed
 from detctl_agent.runs.activity import Activity
 from detctl_agent.runs.failure import Failure
 
@@ -29,6 +30,7 @@ class Outcome:
     read: tuple[str, ...] = ()  # variables that its own code was seen to read
     cost: Mapping[str, Any] = field(default_factory=dict)  # `share` and `budget` of the lowest rank's seal
     failure: Failure | None = None  # why the training itself failed
+    observed: Observed = field(default_factory=Observed)  # files that it opened, and lines of its source
 
 
 @dataclass

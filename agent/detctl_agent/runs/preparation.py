@@ -6,7 +6,7 @@ It stages the probe, gives the run folders of its own, and describes all of this
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,13 @@ class Training:
 @dataclass(frozen=True)
 class Prepared:
     """A training that is ready to start. shown: what the manifest records of its variables. source: compared with its folder
-    afterwards, to report whether the run wrote there; None if that is allowed."""
+    afterwards, to report whether the run wrote there; None if that is allowed. places: logical name -> path, as the probe has them."""
 
     plan: LaunchPlan
     manifest: dict[str, Any]
     shown: RunVariables
     source: source.Source | None
+    places: Mapping[str, str] = field(default_factory=dict)
 
 
 def prepare(
@@ -83,7 +84,8 @@ def prepare(
         _use_own_folders(env, folder, runtime, home=training.own_home)
     named = arguments.named_folders(plan.argv, plan.cwd) if training.named_arguments else {}
     places = {**named, **training.places}
-    _add_probe(env, folder, _probe_settings(training, places, folder, runtime))
+    settings = _probe_settings(training, places, folder, runtime)
+    _add_probe(env, folder, settings)
     if account:
         env.setdefault("USER", account.name)  # a number may have no name, and libraries ask for one
         ownership.give(folder, account)
@@ -116,9 +118,13 @@ def prepare(
     if container:
         argv = container.command(plan.argv, plan.cwd, env)
         return Prepared(
-            replace(plan, argv=argv, env=engine_variables(), container=container), facts, shown, training.source
+            replace(plan, argv=argv, env=engine_variables(), container=container),
+            facts,
+            shown,
+            training.source,
+            settings.paths,
         )
-    return Prepared(replace(plan, env=env), facts, shown, training.source)
+    return Prepared(replace(plan, env=env), facts, shown, training.source, settings.paths)
 
 
 def placeholder_values(

@@ -375,6 +375,7 @@ class Runner:
             torch=self._ranks.facts,
             read=self._ranks.variables_read,
             cost=self._ranks.cost,
+            observed=self._ranks.observed,
             failure=self._failure(exit_code),
         )
 

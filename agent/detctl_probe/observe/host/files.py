@@ -26,6 +26,7 @@ _PASSED_ENDS = (".py", ".pyc", ".pyi", ".so", ".pth")
 _SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
 SETTINGS_BYTES_MAX = 1 << 16
 SETTINGS_MAX = 100
+KNOWN_MAX = 50_000
 _PASSED_PARTS = ("site-packages", "dist-packages", "__pycache__", ".git")
 
 
@@ -33,6 +34,7 @@ def install(recorder: Recorder) -> None:
     """Patches the calls. The probe does not see the files of native readers (torchvision.io, decoders written in C)."""
     row = recorder.observer("files", "files")
     settings: Set[Tuple[int, str]] = set()  # by process
+    known: Set[Tuple[int, str]] = set()  # by process
 
     def reads_settings(name: str, status: os.stat_result) -> bool:
         """Whether this process opens a small settings file for the first time."""
@@ -43,6 +45,14 @@ def install(recorder: Recorder) -> None:
             return False
         settings.add(own)
         return stat.S_ISREG(status.st_mode) and status.st_size <= SETTINGS_BYTES_MAX
+
+    def is_first(name: str) -> bool:
+        """Whether this process opens a data file for the first time."""
+        own = os.getpid(), name
+        if own in known or len(known) >= KNOWN_MAX:
+            return False
+        known.add(own)
+        return True
 
     def opened(path: Any, size_of: Any) -> None:
         if recorder.sealed or recorder.busy or isinstance(path, int):
@@ -55,6 +65,10 @@ def install(recorder: Recorder) -> None:
                 row.fired += 1
                 status = os.fstat(size_of)
                 evidence: Dict[str, Any] = {"file": name, "bytes": status.st_size}
+                if is_first(name):
+                    evidence["mtime_ns"] = (
+                        status.st_mtime_ns
+                    )  # shows the agent after the run whether the file is the same
                 if reads_settings(name, status):
                     evidence["content"] = content(path)
                 recorder.record("files", SITE, fingerprint(name), evidence=evidence)

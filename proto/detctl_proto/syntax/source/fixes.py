@@ -13,16 +13,20 @@ from dataclasses import dataclass
 
 from detctl_proto.syntax.source.bindings import FUNCTIONS, last_name
 from detctl_proto.syntax.source.module import Module
-from detctl_proto.syntax.source.orders import OrderedUse, hash_calls, ordered_uses
+from detctl_proto.syntax.source.orders import OrderedUse, ordered_uses
 from detctl_proto.syntax.source.sets import Sets
 
 LINES_MAX = 12  # of a statement that is shown
 LISTING_FUNCTIONS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk", "os.fwalk"})
 LISTING_METHODS = frozenset({"iterdir", "glob", "rglob", "walk"})
-_SORTING = frozenset({"sorted", "natsort.natsorted", "natsort.os_sorted", "natsort.humansorted", "min", "max", "set", "frozenset", "len"})
+_SORTING = frozenset(
+    {"sorted", "natsort.natsorted", "natsort.os_sorted", "natsort.humansorted", "min", "max", "set", "frozenset", "len"}
+)
 _ITERATORS = frozenset({"glob.iglob", "os.scandir"})
 # Expressions whose values can certainly be compared.
-_TEXT_CALLS = frozenset({"str", "os.path.join", "os.path.basename", "os.path.abspath", "pathlib.Path", "Path", "os.fspath", "int", "float"})
+_TEXT_CALLS = frozenset(
+    {"str", "os.path.join", "os.path.basename", "os.path.abspath", "pathlib.Path", "Path", "os.fspath", "int", "float"}
+)
 _MAKES_GENERATOR = {
     "numpy.random.default_rng": "", "random.Random": "", "numpy.random.RandomState": "", "numpy.random.SeedSequence": "",
 }  # fmt: skip
@@ -79,9 +83,10 @@ def statement_at(module: Module, line: int) -> ast.stmt | None:
     """Returns the innermost statement that covers a line; of a compound statement only its head counts."""
     found: ast.stmt | None = None
     for node in ast.walk(module.tree):
-        if isinstance(node, ast.stmt) and node.lineno <= line <= head_end(node):
-            if found is None or (node.lineno, -head_end(node)) >= (found.lineno, -head_end(found)):
-                found = node
+        if not isinstance(node, ast.stmt) or not node.lineno <= line <= head_end(node):
+            continue
+        if found is None or (node.lineno, -head_end(node)) >= (found.lineno, -head_end(found)):
+            found = node
     return found
 
 
@@ -140,9 +145,21 @@ def _iterated_name(module: Module, node: ast.AST) -> ast.expr | None:
     iterable: ast.expr | None = None
     if isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
         iterable = node.iter
-    elif isinstance(node, ast.Call) and module.dotted(node.func) in ("list", "tuple", "enumerate", "map", "zip", "filter", "next"):
+    elif isinstance(node, ast.Call) and module.dotted(node.func) in (
+        "list",
+        "tuple",
+        "enumerate",
+        "map",
+        "zip",
+        "filter",
+        "next",
+    ):
         iterable = node.args[-1] if node.args else None
-    if isinstance(iterable, ast.Call) and iterable.args and module.dotted(iterable.func) in ("enumerate", "tqdm.tqdm", "zip"):
+    if (
+        isinstance(iterable, ast.Call)
+        and iterable.args
+        and module.dotted(iterable.func) in ("enumerate", "tqdm.tqdm", "zip")
+    ):
         iterable = iterable.args[0]
     return iterable if isinstance(iterable, (ast.Name, ast.Attribute)) else None
 
@@ -206,9 +223,17 @@ def _sorted_walk(module: Module, node: ast.expr) -> Iterator[_Edit]:
         return
     if isinstance(parent, ast.comprehension):
         outer = module.parents.get(parent)
-        if isinstance(outer, (ast.ListComp, ast.GeneratorExp)) and not _is_sorted(module, outer) and _comparable(module, outer.elt):
+        if (
+            isinstance(outer, (ast.ListComp, ast.GeneratorExp))
+            and not _is_sorted(module, outer)
+            and _comparable(module, outer.elt)
+        ):
             around = module.parents.get(outer)
-            if isinstance(outer, ast.GeneratorExp) and isinstance(around, ast.Call) and module.dotted(around.func) == "list":
+            if (
+                isinstance(outer, ast.GeneratorExp)
+                and isinstance(around, ast.Call)
+                and module.dotted(around.func) == "list"
+            ):
                 yield _Edit(around.func, "sorted")
             elif isinstance(outer, ast.ListComp):
                 yield _Edit(outer, "sorted({})")
@@ -295,7 +320,11 @@ def _taken(module: Module, node: ast.expr) -> Iterator[_Edit]:
         return
     if isinstance(call, ast.Call) and isinstance(parent, ast.Attribute) and parent.attr == "pop":
         statement = module.parents.get(call)
-        simple = isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name)
+        simple = (
+            isinstance(statement, ast.Assign)
+            and len(statement.targets) == 1
+            and isinstance(statement.targets[0], ast.Name)
+        )
         if simple and isinstance(statement, ast.Assign) and isinstance(node, (ast.Name, ast.Attribute)):
             name, of = ast.unparse(statement.targets[0]), ast.unparse(node)
             yield _Edit(statement, f"{name} = min({of})\n{of}.remove({name})")
@@ -305,7 +334,9 @@ def _stable_hash(module: Module, node: ast.expr) -> Iterator[_Edit]:
     if not isinstance(node, ast.Call) or len(node.args) != 1:
         return
     argument = ast.unparse(node.args[0])
-    text = isinstance(node.args[0], ast.JoinedStr) or (isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str))
+    text = isinstance(node.args[0], ast.JoinedStr) or (
+        isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
+    )
     as_text = argument if text else f"str({argument})"
     if "zlib" in module.aliases.values() and "zlib" in module.aliases:
         yield _Edit(node, f"zlib.crc32({as_text}.encode())")
@@ -349,7 +380,11 @@ def _seeded(sets: Sets, module: Module, line: int, call: str) -> Iterator[_Edit]
 def _takes_random_state(module: Module, name: str, node: ast.Call) -> bool:
     if name.startswith("sklearn."):
         return True
-    return isinstance(node.func, ast.Attribute) and node.func.attr == "sample" and any(k.arg == "frac" for k in node.keywords)
+    return (
+        isinstance(node.func, ast.Attribute)
+        and node.func.attr == "sample"
+        and any(k.arg == "frac" for k in node.keywords)
+    )
 
 
 def _constant_seed(sets: Sets, module: Module, line: int, call: str) -> Iterator[_Edit]:
@@ -387,7 +422,11 @@ def _seed_name(sets: Sets, module: Module, node: ast.AST, avoid: ast.expr | None
     """Returns the name of a constant seed that is in scope there, else 0."""
     avoided = {last_name(one) for one in ast.walk(avoid)} if avoid is not None else set()
     for statement in module.tree.body:
-        if isinstance(statement, ast.Assign) and statement.lineno < getattr(node, "lineno", 0) and _is_whole(statement.value):
+        if (
+            isinstance(statement, ast.Assign)
+            and statement.lineno < getattr(node, "lineno", 0)
+            and _is_whole(statement.value)
+        ):
             for target in statement.targets:
                 if isinstance(target, ast.Name) and "seed" in target.id.lower() and target.id not in avoided:
                     return target.id
@@ -408,10 +447,12 @@ def _in_order(sets: Sets, module: Module, line: int, call: str) -> Iterator[_Edi
         if isinstance(node.func, ast.Attribute) and node.func.attr == "imap_unordered":
             yield _Edit(node.func, f"{ast.unparse(node.func.value)}.imap")
             return
-        if module.dotted(node.func).endswith("as_completed") and len(node.args) == 1 and not node.keywords:
-            if isinstance(node.args[0], (ast.Name, ast.Attribute, ast.ListComp)) and not sets.made(module, node.args[0]):
-                yield _Edit(node, ast.unparse(node.args[0]))
-                return
+        if not module.dotted(node.func).endswith("as_completed") or len(node.args) != 1 or node.keywords:
+            continue
+        given = node.args[0]
+        if isinstance(given, (ast.Name, ast.Attribute, ast.ListComp)) and not sets.made(module, given):
+            yield _Edit(node, ast.unparse(given))
+            return
 
 
 # -- edits ----------------------------------------------------------------------------------------------------------------------------
@@ -460,7 +501,9 @@ def _applied(module: Module, source: str, edits: list[_Edit]) -> Fix | None:
         last = raw[end_line - 1][:end_column].decode("utf-8", "surrogatepass")
         return "\n".join([first, *middle, last])
 
-    statement = next((outer for outer in (edits[0].node, *module.ancestors(edits[0].node)) if isinstance(outer, ast.stmt)), None)
+    statement = next(
+        (outer for outer in (edits[0].node, *module.ancestors(edits[0].node)) if isinstance(outer, ast.stmt)), None
+    )
     if statement is None:
         return None
     start, end = head_lines(lines, statement)

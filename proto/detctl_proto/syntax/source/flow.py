@@ -26,7 +26,9 @@ _DATA = frozenset(
     }
 )  # fmt: skip
 _MODEL_PACKAGES = ("torch.nn.", "torch.optim.", "transformers.", "torchvision.models.", "timm.")
-_OPTIMIZERS = frozenset({"Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "LBFGS", "add_param_group"})
+_OPTIMIZERS = frozenset(
+    {"Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "NAdam", "RAdam", "LBFGS", "add_param_group"}
+)
 _CONTAINERS = frozenset({"append", "extend", "insert", "add", "update", "setdefault", "appendleft", "put"})
 
 Key = tuple[str, object, str]

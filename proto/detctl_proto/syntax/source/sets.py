@@ -222,9 +222,8 @@ class Sets:
     ) -> Made | None:
         """Returns the set that an item of an iterable is: d.values(), the second of d.items(), a list of sets."""
         if isinstance(iterable, ast.Call) and isinstance(iterable.func, ast.Attribute):
-            if (iterable.func.attr == "values" and position is None) or (
-                iterable.func.attr == "items" and position == 1
-            ):
+            of = (iterable.func.attr, position)
+            if of in (("values", None), ("items", 1)):
                 return self._value_of_mapping(module, iterable.func.value, followed, depth)
         if isinstance(iterable, (ast.List, ast.Tuple)) and iterable.elts and position is None:
             return self._agreed(module, iterable.elts, followed, depth)

@@ -1,0 +1,102 @@
+"""The section `opened` of a manifest: the data files that the training opened, with a digest of the content of each.
+
+    {"files": {"{data}/a.npz": {"bytes": 812, "digest": "…"}},     BLAKE2b of the whole file, 16 bytes, hexadecimal
+     "paths": {"data": "/data/digits"},                            where the places are on this machine
+     "unmeasured": {"changed": 1, "bytes": 0, "time": 0, "count": 0, "unreadable": 0}}   number of files without a digest, by reason
+
+The agent reads the files after the run, so this costs the training nothing. A file that has another size or time of change than when
+the training opened it is not measured: the run, or somebody else, has written it since. Digests are kept in a table in the
+agent's state by device, inode, size and time of change, so that the twins of an audit read each file once.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from detctl_proto.files.regular_file import RegularFileError, open_regular
+
+from detctl_agent.inspection.digest_table import DigestTable, FileState
+from detctl_agent.recording.observed import Observed, OpenedFile
+
+FILES_MAX = 3000  # of one manifest; about 400 KiB of JSON
+BYTES_MAX = 4 * 1024**3  # that one run reads
+TIME_MAX_S = 10.0
+PIECE_BYTES = 1024 * 1024
+REASONS = ("changed", "unreadable", "bytes", "time", "count")
+Resolve = Callable[[str], Path | None]
+
+
+def opened_section(
+    observed: Observed,
+    resolve: Resolve,
+    places: Mapping[str, str],
+    table: DigestTable,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    may_read: Callable[[os.stat_result], bool] = lambda _: True,
+) -> dict[str, Any]:
+    """Returns the section; empty if the training opened no data file. resolve: logical name -> where the file is now.
+    may_read: whether the user of the training may read a file of this owner and mode."""
+    if not observed.files:
+        return {}
+    end, left = clock() + TIME_MAX_S, BYTES_MAX
+    unmeasured = dict.fromkeys(REASONS, 0)
+    unmeasured["count"] = observed.left_out + max(0, len(observed.files) - FILES_MAX)
+    files: dict[str, Any] = {}
+    for name, opened in list(observed.files.items())[:FILES_MAX]:
+        files[name] = {"bytes": opened.bytes}
+        path = resolve(name)
+        state = _state(path, opened, may_read) if path is not None else "unreadable"
+        if isinstance(state, str) or path is None:
+            unmeasured[str(state)] += 1
+            continue
+        digest = table.get(state)
+        if digest is None:
+            why = "bytes" if opened.bytes > left else "time" if clock() >= end else ""
+            if not why:
+                left -= opened.bytes
+                digest, why = _digest(path, state, lambda: clock() < end)
+            if digest is None:
+                unmeasured[why] += 1
+                continue
+            table.add(state, digest)
+        files[name]["digest"] = digest
+    table.write()
+    used = {name.partition("}")[0].removeprefix("{") for name in files}
+    shown = {name: str(path) for name, path in places.items() if name in used}
+    return {"files": files, "paths": shown, "unmeasured": {why: count for why, count in unmeasured.items() if count}}
+
+
+def _state(path: Path, opened: OpenedFile, may_read: Callable[[os.stat_result], bool]) -> FileState | str:
+    """Returns what identifies the file's content now, or why it is not measured. What a run writes in its private view does not lie
+    at this path, so it counts as changed."""
+    try:
+        found = path.stat()
+    except OSError:
+        return "changed"
+    if (found.st_size, found.st_mtime_ns) != (opened.bytes, opened.mtime_ns):
+        return "changed"
+    if not may_read(found):
+        return "unreadable"
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _digest(path: Path, state: FileState, in_time: Callable[[], bool]) -> tuple[str | None, str]:
+    """Returns the digest of a file, or why there is none: it takes too long, or it changes while it is read."""
+    digest = blake2b(digest_size=16)
+    try:
+        with open_regular(path, None, follow=True) as stream:
+            while piece := stream.read(PIECE_BYTES):
+                digest.update(piece)
+                if not in_time():
+                    return None, "time"
+            found = os.fstat(stream.fileno())
+    except (RegularFileError, OSError):
+        return None, "unreadable"
+    now = FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    return (digest.hexdigest(), "") if now == state else (None, "changed")
