@@ -1,9 +1,10 @@
 """The section `source` of a manifest: lines of the training's own source that the probe named, with lines that remove a cause, and
 places that use the order of a set.
 
-    {"lines":  [{"file", "line", "end_line", "text": [...], "fixes": {cause: {"new": [...], "expression", "imports"}}}],
+    {"lines":  [{"file", "line", "end_line", "text": [...], "loses_order": true, "fixes": {cause: {"old": [...], "new": [...],
+                 "expression", "imports"}}}],     loses_order: the line lists a folder and sorts the names, or only counts them
      "orders": [{"file", "line", "end_line", "text": [...], "kind", "items", "expression", "made_file", "made_line",
-                 "reaches": ["data"], "fix": {"new": [...], "expression", "imports"}}],
+                 "reaches": ["data"], "fix": {"old": [...], "new": [...], "expression", "imports"}}],
      "calls":  ["torch.manual_seed", ...],    calls of the program that seed or select deterministic algorithms
      "hash_seed_set": {"file", "line"},       where the program itself assigns PYTHONHASHSEED, if it does
      "loaders": [{"file", "line", "given": ["generator", "worker_init_fn"]}]}
@@ -23,7 +24,7 @@ from typing import Any
 
 from detctl_proto.files.regular_file import RegularFileError, read_regular
 from detctl_proto.security.redaction import redact_text
-from detctl_proto.syntax.source.fixes import CAUSES, LINES_MAX, Fix, fix_of, head_lines, statement_at
+from detctl_proto.syntax.source.fixes import CAUSES, LINES_MAX, Fix, fix_of, head_lines, loses_order, statement_at
 from detctl_proto.syntax.source.flow import is_dead, reached_by
 from detctl_proto.syntax.source.module import Module
 from detctl_proto.syntax.source.orders import OrderedUse, ordered_uses
@@ -117,6 +118,8 @@ def _lines(
             if cause != "hash-order" and (fix := fix_of(cause, sets, module, texts[file], line)) is not None:
                 fixes[cause] = _fix(fix)
         row: dict[str, Any] = {"file": file, "line": line, "end_line": end, "text": _shown(rows[start - 1 : end])}
+        if loses_order(module, line):
+            row["loses_order"] = True
         yield {**row, "fixes": {cause: fix for cause, fix in fixes.items() if fix}}
 
 

@@ -10,7 +10,8 @@
      "variable_digests": {"DROP_RATE": "[redacted …]"},   digests of the values that are recorded because they were read
      "storage": {"data": {"file_system": "ext4", "path": "/data/digits"}},
      "recipe":  {"name", "command", "parameters": {...}, "paths": ["data"], "source_digest", "git_commit", "timeout_s"},
-     "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"}}   image, image_id: only for containers
+     "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"},   image, image_id: only for containers
+     "opened": {...}, "source": {...}}   what the agent found in the files that the run read (agent: inspection/)
 
 "torch" has the facts that the probe read inside the training (FACTS and the seal). It is absent if no probe was loaded.
 """
@@ -22,6 +23,8 @@ from typing import Any
 
 from detctl_proto.security.redaction import DIGESTS, agree, variables_agree
 
+# Sections that hold what the agent found in files, and no facts of the environment: attribution reads them separately.
+INSPECTED = ("source", "opened")
 # These facts are shown as evidence, but are never suspects (docs/adr/0010, docs/adr/0021).
 NOT_SUSPECT = (
     "machine.name",
@@ -40,10 +43,11 @@ NOT_SUSPECT = (
 
 
 def flatten(manifest: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields (dotted key, value as text) of every leaf, in the order of the mapping. DIGESTS is left out: it repeats the variables."""
+    """Yields (dotted key, value as text) of every leaf, in the order of the mapping. DIGESTS is left out, because it repeats the variables,
+    and so are the sections INSPECTED."""
     for key, value in manifest.items():
         name = f"{prefix}{key}"
-        if name == DIGESTS:
+        if name == DIGESTS or name in INSPECTED:
             continue
         if isinstance(value, Mapping):
             yield from flatten(value, f"{name}.")

@@ -9,6 +9,7 @@ from detctl_proto.verdict_words import KindWord, OriginWord
 
 from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.attribution.evidence.source_lines import SourceFacts
 from detctl_coordinator.comparison.first_divergence import Lasting
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
@@ -17,7 +18,7 @@ from detctl_coordinator.domain.fingerprint import Stage
 @dataclass(frozen=True)
 class CauseFinding:
     """An indicated cause at a root. `evidence`: sentences, the strongest first. `caveats`: sentences that an experiment
-    resolves. Later code decides on `clues`, `fix_settings` and `fix_at`, which domain/verdict.py describes."""
+    resolves. Later code decides on `clues`, `fix_settings`, `fix_at` and `change`, which domain/verdict.py describes."""
 
     cause: str
     origin: OriginWord | None
@@ -35,6 +36,8 @@ class CauseFinding:
     clues: tuple[Clue, ...] = ()
     fix_settings: tuple[str, ...] = ()
     fix_at: str = ""
+    change: tuple[str, ...] = ()
+    source: SourceFacts = field(default_factory=SourceFacts)
 
 
 Signature = Callable[[Evidence], list[CauseFinding]]
@@ -51,8 +54,10 @@ def finding(
     clues: Sequence[Clue] = (),
     fix_settings: Sequence[str] = (),
     fix_at: str = "",
+    change: Sequence[str] = (),
 ) -> CauseFinding:
-    """Returns a cause at the root of this evidence. Its origin is the one in CAUSES unless another is given."""
+    """Returns a cause at the root of this evidence. Its origin is the one in CAUSES unless another is given. change: the fix as lines
+    of a diff of the user's own source."""
     root = evidence.root
     stages = sorted({node.stage for node in evidence.pair.affected_by(root)} - {root.node.stage})
     return CauseFinding(
@@ -72,7 +77,15 @@ def finding(
         clues=tuple(dict.fromkeys(clues)),
         fix_settings=tuple(dict.fromkeys(fix_settings)),
         fix_at=fix_at,
+        change=tuple(change) or _fix_of_lines(evidence, cause, clues),
+        source=evidence.source,
     )
+
+
+def _fix_of_lines(evidence: Evidence, cause: str, clues: Sequence[Clue]) -> tuple[str, ...]:
+    """Returns the first of the user's own lines that the clues name, with the change that removes the cause."""
+    fixes = (evidence.source.fix(cause, clue.file, clue.line) for clue in clues)
+    return next((fix.change for fix in fixes if fix is not None), ())
 
 
 def describe(evidence: Evidence) -> str:

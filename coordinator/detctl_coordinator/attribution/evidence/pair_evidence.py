@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from detctl_coordinator.attribution.evidence.facts import Note, of_kind, place, value_at
+from detctl_coordinator.attribution.evidence.read_files import FilesCompared, compare_files, read_files
+from detctl_coordinator.attribution.evidence.source_lines import SourceFacts, source_of
 from detctl_coordinator.attribution.evidence.suspect_families import Family
 from detctl_coordinator.attribution.evidence.suspects import Suspect
 from detctl_coordinator.comparison.generators import is_worker
@@ -152,6 +154,16 @@ class Evidence:
         """The data files that each run opened in step 0 and in the root's step."""
         left, right = (_opened(reader, self.root) for reader in (self.pair.left, self.pair.right))
         return left, right
+
+    @cached_property
+    def read(self) -> FilesCompared:
+        """How the data files differ that the two runs read, by the digests of their content."""
+        return compare_files(read_files(self.left.manifest), read_files(self.right.manifest))
+
+    @cached_property
+    def source(self) -> SourceFacts:
+        """Lines of the training's own source, and what the program already does."""
+        return source_of(self.left.manifest, self.right.manifest)
 
     @cached_property
     def workers_seen(self) -> tuple[int, int] | None:

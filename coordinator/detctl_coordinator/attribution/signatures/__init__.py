@@ -10,11 +10,12 @@ from detctl_coordinator.attribution.evidence.cause_finding import Signature
 from detctl_coordinator.attribution.signatures.cache_state import cache_state, leftover_files
 from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
-from detctl_coordinator.attribution.signatures.data_content import data_content
+from detctl_coordinator.attribution.signatures.data_content import changed_samples, data_content
 from detctl_coordinator.attribution.signatures.filesystem_order import filesystem_order
+from detctl_coordinator.attribution.signatures.hash_order import hash_order
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
-from detctl_coordinator.attribution.signatures.orders import concurrency, hash_order, stateful_data
+from detctl_coordinator.attribution.signatures.orders import concurrency, stateful_data
 from detctl_coordinator.attribution.signatures.seeds import extra_rng_draw, identity_seed, unseeded_rng, worker_seeding
 from detctl_coordinator.attribution.signatures.unknown import unknown
 from detctl_coordinator.attribution.signatures.worker_count import worker_count
@@ -22,6 +23,7 @@ from detctl_coordinator.attribution.signatures.worker_count import worker_count
 SIGNATURES: tuple[Signature, ...] = (
     filesystem_order,
     code_version,
+    changed_samples,
     worker_count,
     identity_seed,
     worker_seeding,

@@ -8,6 +8,8 @@ from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
+CAUSE = "filesystem-order"
+
 
 def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
     """Matches a root in stage listing if each differing folder has the same names in another order."""
@@ -29,9 +31,38 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
         lines.append(f"The audit varied the order. {suspect.description}")
     if evidence.between_twins:
         lines.append("The order differs between twins on one machine, since each run lists its own copy of the folder.")
-    at = next((clue.where for clue in clues if clue.where), "")
-    fix = f"Sort the names that the listing returns ({at})." if at else "Sort the names that the listing returns."
-    return [finding(evidence, "filesystem-order", lines, fix, clues=clues, fix_at=at)]
+    at, fix, change = _fix(evidence, clues)
+    return [finding(evidence, CAUSE, lines, fix, clues=clues, fix_at=at, change=change)]
+
+
+def _fix(evidence: Evidence, clues: list[Clue]) -> tuple[str, str, list[str]]:
+    """Returns (place, sentence, lines of a diff) of the fix. It changes the user's own lines if their source was recorded."""
+    places = list(dict.fromkeys((clue.file, clue.line, clue.where) for clue in clues if clue.where))
+    change: list[str] = []
+    fixed: list[tuple[str, str]] = []
+    for file, line, where in places:
+        found = evidence.source.fix(CAUSE, file, line)
+        if found is not None:
+            change += [row for row in found.change if row not in change or row.startswith("  ")]
+            fixed.append((where, found.expression))
+    if fixed:
+        where, expression = fixed[0]
+        more = f", and the same at {', '.join(other for other, _ in fixed[1:])}" if len(fixed) > 1 else ""
+        return where, f"Sort the names at {where}{f': {expression}' if expression else ''}{more}.", change
+    at = places[0][2] if places else ""
+    if at and evidence.source.known:
+        quoted = evidence.source.quoted(places[0][0], places[0][1])
+        shown = f" (`{quoted}`)" if quoted else ""
+        return (
+            at,
+            f"Look at what uses the names that {at}{shown} gets: their order must not matter, or they must be sorted.",
+            [],
+        )
+    return (
+        at,
+        f"Sort the names that the listing returns ({at})." if at else "Sort the names that the listing returns.",
+        [],
+    )
 
 
 def _file_systems(manifest: dict[str, object]) -> str:

@@ -1,46 +1,15 @@
-"""hash-order, concurrency, stateful-data: causes of another order or content that depend on no seed and no file system."""
+"""concurrency, stateful-data: causes of another order or content that depend on no seed and no file system."""
 
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
-from detctl_coordinator.attribution.evidence.hash_seed import hash_seed, hash_seed_is_fixed
+from detctl_coordinator.attribution.evidence.hash_seed import hash_seed_is_fixed
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, reordering_of
-from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
+from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads
 from detctl_coordinator.domain.fingerprint import Stage
 
-HASH_SEED = "variables.PYTHONHASHSEED"
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)
-
-
-def hash_order(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if samples come in another order, or only labels differ, while random states agree and the hash seeds may differ."""
-    if evidence.stage not in STAGES or evidence.differs(Stage.RNG) or evidence.differs(Stage.LISTING):
-        return []
-    notes = evidence.notes("hash-order")
-    values = [hash_seed(side.manifest) for side in (evidence.left, evidence.right)]
-    fixed = all(value not in (None, "", "random") for value in values)
-    if fixed and values[0] == values[1]:
-        return []
-    if evidence.twins_agree and not evidence.family("hash"):
-        return []
-    change = reordering_of(evidence)
-    ordered = evidence.root.kind == "permutation" or change is not None or only_labels_differ(evidence)
-    raced = evidence.between_twins and change is not None and change.nearby and evidence.root.kind != "permutation"
-    raced = raced or bool(evidence.between_twins and evidence.notes("unordered"))
-    if not notes and (not ordered or raced or evidence.notes("unseeded-rng") or uses_system_random(evidence)):
-        return []
-    lines = [n.description for n in notes]
-    shown = ["unset" if value in (None, "") else str(value) for value in values]
-    both = f"is {shown[0]} in both runs" if shown[0] == shown[1] else f"differs: {shown[0]} vs {shown[1]}"
-    lines.append(f"PYTHONHASHSEED {both}.")
-    lines.append(describe(evidence))
-    lines.append(change.description if change is not None else "")
-    lines.append("Random states and listings agree, so the data depends on the order of a set or on hash().")
-    at = next((n.where for n in notes if n.where), "")
-    fix = f"Sort the set before it is used{f' ({at})' if at else ''}. PYTHONHASHSEED=0 only hides the problem."
-    clues = [n.clue for n in notes]
-    return [finding(evidence, "hash-order", lines, fix, clues=clues, fix_settings=[HASH_SEED], fix_at=at)]
 
 
 def concurrency(evidence: Evidence) -> list[CauseFinding]:

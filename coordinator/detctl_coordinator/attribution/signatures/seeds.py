@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from detctl_coordinator.attribution.evidence.advice import loader_arguments, seed_all
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
@@ -17,9 +18,6 @@ from detctl_coordinator.domain.fingerprint import Stage
 
 STAGES = (Stage.RNG, Stage.INIT, Stage.FILES, *DATA, Stage.FORWARD, Stage.LOSS)
 SEEDINGS = "seed/"  # prefix of the sites of seeding calls in stage rng
-SEED_FIX = (
-    "Seed random, numpy and torch at the start of the script, for example with detctl_probe.set_deterministic(seed)."
-)
 
 
 def identity_seed(evidence: Evidence) -> list[CauseFinding]:
@@ -75,7 +73,7 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         )
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
-    fix, at = SEED_FIX, ""
+    fix, at = seed_all(evidence.source, evidence.root.site), ""
     if named:
         fix, at = f"{_seed_there(named)}.", named.where
     elif notes and evidence.where:
@@ -107,7 +105,7 @@ def worker_seeding(evidence: Evidence) -> list[CauseFinding]:
     lines = [n.description for n in noted]
     lines.append(describe(evidence))
     lines.append("The main process is seeded and its order agrees, but random draws inside the workers differ.")
-    fix = "Pass the DataLoader a seeded generator and a worker_init_fn that seeds numpy and random from torch.initial_seed()."
+    fix = loader_arguments(evidence.source)
     at = ""
     private = next((n for n in noted if n.where and n.raw.get("call")), None)
     if private:

@@ -1,14 +1,17 @@
-"""Shows a fix as lines of a diff: the call as it is, and as it should be. Pure: file and line are all that is known of the source."""
+"""Shows a fix as lines of a diff, for causes whose own line is not known: the call as it is, and as it should be. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from detctl_coordinator.attribution.evidence.advice import DETERMINISTIC_CALL
+from detctl_coordinator.attribution.evidence.source_lines import SourceFacts
 from detctl_coordinator.domain.clue import Clue
 
 # Calls that make a private generator and take its seed as their first argument.
 MAKES_GENERATOR = ("numpy.random.default_rng", "random.Random", "numpy.random.RandomState")
-ALL_SEEDS = "random.seed(seed); numpy.random.seed(seed); torch.manual_seed(seed)"
+SEED_CALLS = {"random": "random.seed(seed)", "numpy": "numpy.random.seed(seed)", "torch": "torch.manual_seed(seed)"}
+ALL_SEEDS = "; ".join(SEED_CALLS.values())
 # A call that takes results as they finish -> the line as it is, and one that takes them in the order of submission.
 COMPLETION_ORDER = {
     "queue.Queue": ("- queue.put(result)", "+ queue.put((number, result))   and take them by number"),
@@ -28,8 +31,16 @@ FIXED: dict[str, tuple[str, ...]] = {
 }
 
 
-def change_of(cause: str, clues: Sequence[Clue]) -> list[str]:
-    """Returns lines that begin with `- ` or `+ `; empty if no change of a line fixes the cause. `clues`: strongest first."""
+def change_of(cause: str, clues: Sequence[Clue], source: SourceFacts | None = None) -> list[str]:
+    """Returns lines that begin with `- ` or `+ `; empty if no change of a line fixes the cause. `clues`: strongest first. `source`: what
+    the program already does. If its lines are known, no example of a line is shown that may not be in it."""
+    if source is not None and source.known:
+        if cause == "nondeterministic-kernel":
+            return [line for line in FIXED[cause] if not (source.deterministic and DETERMINISTIC_CALL in line)]
+        if cause == "unseeded-rng" and not any(clue.call or clue.package for clue in clues):
+            missing = [call for library, call in SEED_CALLS.items() if not source.seeds(library)]
+            return [f"+ {'; '.join(missing)}"] if missing else []
+        return []
     if cause == "filesystem-order":
         call = f"{_first_call(clues, 'listing') or 'os.listdir'}(folder)"
         return [f"- {call}", f"+ sorted({call})"]

@@ -125,11 +125,10 @@ def _listing(sets: Sets, module: Module, line: int, call: str) -> Iterator[_Edit
     statement = statement_at(module, line)
     if statement is None:
         return
-    calls = [node for node in _own_nodes(statement) if isinstance(node, ast.Call) and listing_name(module, node)]
-    calls = [node for node in calls if not _is_sorted(module, node)]
+    calls = [found for found in _listing_calls(module, statement) if not _is_sorted(module, found)]
     if calls:
-        for node in calls:
-            yield from _sorted_listing(module, node, listing_name(module, node))
+        for found in calls:
+            yield from _sorted_listing(module, found, listing_name(module, found))
         return
     for node in _own_nodes(statement):  # an iterator that is made elsewhere, and used here
         used = _iterated_name(module, node)
@@ -139,6 +138,17 @@ def _listing(sets: Sets, module: Module, line: int, call: str) -> Iterator[_Edit
         if made is not None and not _is_sorted(module, used):
             yield from _sorted_listing(module, used, listing_name(module, made))
             return
+
+
+def _listing_calls(module: Module, statement: ast.stmt) -> list[ast.Call]:
+    return [node for node in _own_nodes(statement) if isinstance(node, ast.Call) and listing_name(module, node)]
+
+
+def loses_order(module: Module, line: int) -> bool:
+    """Returns whether a statement lists folders and makes the order of the names irrelevant: by sorted without a key, len, a set."""
+    statement = statement_at(module, line)
+    calls = _listing_calls(module, statement) if statement is not None else []
+    return bool(calls) and all(_is_sorted(module, call, with_key=False) for call in calls)
 
 
 def _iterated_name(module: Module, node: ast.AST) -> ast.expr | None:
@@ -247,11 +257,11 @@ def _comparable(module: Module, node: ast.expr) -> bool:
     return isinstance(node, (ast.Name, ast.JoinedStr, ast.BinOp))
 
 
-def _is_sorted(module: Module, node: ast.AST) -> bool:
-    """Returns whether the order of the value is made good in the same statement, or lost."""
+def _is_sorted(module: Module, node: ast.AST, *, with_key: bool = True) -> bool:
+    """Returns whether the order of the value is made good in the same statement, or lost. with_key: whether sorting by a key counts."""
     for outer in module.ancestors(node):
         if isinstance(outer, ast.Call) and module.dotted(outer.func) in _SORTING and node is not outer.func:
-            return True
+            return with_key or not any(keyword.arg in ("key", "alg") for keyword in outer.keywords)
         if isinstance(outer, ast.stmt):
             return isinstance(outer, ast.For) and _sorts_in_head(module, outer)
     return False
@@ -396,11 +406,20 @@ def _constant_seed(sets: Sets, module: Module, line: int, call: str) -> Iterator
         name = module.dotted(node.func)
         method = isinstance(node.func, ast.Attribute) and node.func.attr == "manual_seed"
         if (name in _SEEDINGS or method) and len(node.args) + len(node.keywords) <= 1:
-            given = node.args[0] if node.args else None
-            if isinstance(given, ast.Constant) and given.value is not None:
-                continue
-            yield _Edit(node, f"{ast.unparse(node.func)}({_seed_name(sets, module, node, avoid=given)})")
-            return
+            given = node.args[0] if node.args else node.keywords[0].value if node.keywords else None
+            if given is None or _has_call(given) or (isinstance(given, ast.Constant) and given.value is None):
+                yield _Edit(node, f"{ast.unparse(node.func)}({_seed_name(sets, module, node, avoid=given)})")
+                return
+            # seed = int(time.time()); torch.manual_seed(seed)
+            bindings = sets.bindings(module)
+            values = bindings.values.get((bindings.scope(node), given.id), []) if isinstance(given, ast.Name) else []
+            if len(values) == 1 and _has_call(values[0]):
+                yield _Edit(values[0], "0")
+                return
+
+
+def _has_call(node: ast.expr) -> bool:
+    return any(isinstance(inner, ast.Call) for inner in ast.walk(node))
 
 
 def _with_argument(node: ast.Call, text: str) -> str:

@@ -1,0 +1,109 @@
+"""Compares the data files that two runs read, by the digests of their content (section `opened` of a manifest).
+
+agent/detctl_agent/inspection/opened_section.py describes the section. A file without a digest on both sides was not measured, which
+says nothing about its content. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# Files with options: config-drift names them.
+SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf")
+
+
+@dataclass(frozen=True)
+class ReadFile:
+    """A file of one run. digest: empty if it was not measured."""
+
+    name: str
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class ReadFiles:
+    """The files that one run read. paths: place -> where it is on the run's machine. unmeasured: reason -> number of files."""
+
+    known: bool = False
+    files: Mapping[str, ReadFile] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    unmeasured: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FilesCompared:
+    """changed: files with one name and other content. renamed: content that another name had, as (left name, right name).
+    equal: number of files with equal content. unmeasured: number of files of both runs that were not measured on both sides."""
+
+    known: bool = False
+    changed: tuple[tuple[ReadFile, ReadFile], ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    only_left: tuple[ReadFile, ...] = ()
+    only_right: tuple[ReadFile, ...] = ()
+    equal: int = 0
+    unmeasured: int = 0
+
+    @property
+    def all_equal(self) -> bool:
+        """Whether all files that were read are known to be equal in both runs, and there are some."""
+        return self.equal > 0 and not (
+            self.changed or self.renamed or self.only_left or self.only_right or self.unmeasured
+        )
+
+    @property
+    def data(self) -> tuple[tuple[ReadFile, ReadFile], ...]:
+        """The changed files without those that hold options."""
+        return tuple(pair for pair in self.changed if not pair[0].name.endswith(SETTINGS))
+
+
+def read_files(manifest: Mapping[str, Any]) -> ReadFiles:
+    """Returns the section of a manifest."""
+    section = manifest.get("opened")
+    if not isinstance(section, Mapping) or not isinstance(section.get("files"), Mapping):
+        return ReadFiles()
+    files = {}
+    for name, row in section["files"].items():
+        size, digest = (row.get("bytes"), row.get("digest")) if isinstance(row, Mapping) else (None, None)
+        if isinstance(size, int):
+            files[str(name)] = ReadFile(str(name), size, digest if isinstance(digest, str) else "")
+    return ReadFiles(True, files, _mapping(section.get("paths"), str), _mapping(section.get("unmeasured"), int))
+
+
+def compare_files(left: ReadFiles, right: ReadFiles) -> FilesCompared:
+    """Returns how the files of two runs differ."""
+    if not (left.known and right.known):
+        return FilesCompared()
+    both = [(file, right.files[name]) for name, file in left.files.items() if name in right.files]
+    measured = [(a, b) for a, b in both if a.digest and b.digest]
+    changed = [(a, b) for a, b in measured if a.digest != b.digest]
+    sizes = [(a, b) for a, b in both if not (a.digest and b.digest) and a.bytes != b.bytes]
+    contents: dict[str, list[str]] = {}
+    for file in right.files.values():
+        if file.digest:
+            contents.setdefault(file.digest, []).append(file.name)
+    renamed = []
+    for a in left.files.values():
+        other = right.files.get(a.name)
+        elsewhere = [name for name in contents.get(a.digest, ()) if name != a.name] if a.digest else []
+        if elsewhere and (other is None or (other.digest and other.digest != a.digest)):
+            renamed.append((a.name, elsewhere[0]))
+    return FilesCompared(
+        known=True,
+        changed=(*changed, *sizes),
+        renamed=tuple(renamed),
+        only_left=tuple(file for name, file in left.files.items() if name not in right.files),
+        only_right=tuple(file for name, file in right.files.items() if name not in left.files),
+        equal=len(measured) - len(changed),
+        unmeasured=len(both)
+        - len(measured)
+        - len(sizes)
+        + left.unmeasured.get("count", 0)
+        + right.unmeasured.get("count", 0),
+    )
+
+
+def _mapping(value: object, kind: type) -> dict[str, Any]:
+    return {str(k): v for k, v in value.items() if isinstance(v, kind)} if isinstance(value, Mapping) else {}
