@@ -18,7 +18,7 @@ CLUES_MAX = 20
 
 def changed_samples(evidence: Evidence) -> list[CauseFinding]:
     """Matches if samples differ and a file that both runs read has another content. It is tried before causes that are not measured."""
-    if evidence.between_twins or evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or evidence.root.kind != "content":
+    if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or evidence.root.kind != "content":
         return []
     if evidence.differs(Stage.RNG) or not evidence.read.data:
         return []
@@ -26,10 +26,13 @@ def changed_samples(evidence: Evidence) -> list[CauseFinding]:
 
 
 def data_content(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if names are missing or extra in a listing, if other files are opened, or if a file that both read differs."""
-    if evidence.between_twins:
-        return []
+    """Matches if names are missing or extra in a listing, if other files are opened, or if a file that both read differs.
+
+    Twins of an audit read the same files, so only a measured difference counts between them, as for recordings of one machine."""
     stage, kind = evidence.stage, evidence.root.kind
+    if evidence.between_twins:
+        fed = stage in FED_BY_FILES and evidence.read.data and not evidence.optimizer_settings
+        return [_measured(evidence)] if fed else []
     if stage is Stage.LISTING and kind != "permutation":
         return [finding(evidence, "data-content", [describe(evidence), *_listing_lines(evidence)], FIX)]
     if stage is Stage.FILES and kind != "permutation" and not evidence.family("workers"):
