@@ -1,7 +1,7 @@
 """Compares the data files that two runs read, by the digests of their content (section `opened` of a manifest).
 
 agent/detctl_agent/inspection/opened_section.py describes the section. A file without a digest on both sides was not measured, which
-says nothing about its content. Pure.
+leaves its content open. Pure.
 """
 
 from __future__ import annotations

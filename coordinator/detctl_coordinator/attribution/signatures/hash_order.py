@@ -68,10 +68,10 @@ def places_of(evidence: Evidence) -> list[OrderedPlace]:
     """Returns the places of the program that use the order of a set of hashed items and reach the root: those that reach its stage, or
     else those that reach data or model at all."""
     hashed = [place for place in evidence.source.orders if place.items == "hashed"]
-    wanted = "data" if evidence.stage in FED_BY_DATA else "model"
-    reaching = [place for place in hashed if wanted in place.reaches]
+    needed = "data" if evidence.stage in FED_BY_DATA else "model"
+    reaching = [place for place in hashed if needed in place.reaches]
     # Data reaches the model too, so a place that feeds data explains a forward pass only if no other does.
-    return reaching or ([place for place in hashed if place.reaches] if wanted == "model" else [])
+    return reaching or ([place for place in hashed if place.reaches] if needed == "model" else [])
 
 
 def _lines_on(places: list[OrderedPlace]) -> list[str]:
