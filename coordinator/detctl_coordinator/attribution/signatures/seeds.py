@@ -69,10 +69,11 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         return []
     elif not notes and (early := evidence.notes("drawn-before-seed")):
         lines += [n.description for n in early]
+    elif not notes and (private := evidence.notes("self-seeded")):
+        notes = private
+        lines += [n.description for n in private]
     elif not notes:
-        lines.append(
-            "All recorded random states agree, so the values come from a private generator or from uninitialised memory."
-        )
+        return []  # nothing drew that was seen
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
     fix, at = SEED_FIX, ""

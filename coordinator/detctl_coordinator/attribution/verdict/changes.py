@@ -15,6 +15,8 @@ COMPLETION_ORDER = {
     "concurrent.futures.as_completed": ("- for done in as_completed(futures):", "+ for done in futures:"),
     "imap_unordered": ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)"),
 }
+# Notes about lines for which no change is known that always works.
+WITHOUT_PATTERN = ("outside", "command", "query", "file-times", "uninitialised", "self-seeded")
 FIXED: dict[str, tuple[str, ...]] = {
     "hash-order": ("- for name in names:", "+ for name in sorted(names):"),
     "worker-seeding": (
@@ -30,6 +32,8 @@ FIXED: dict[str, tuple[str, ...]] = {
 
 def change_of(cause: str, clues: Sequence[Clue]) -> list[str]:
     """Returns lines that begin with `- ` or `+ `; empty if no change of a line fixes the cause. `clues`: strongest first."""
+    if any(clue.kind in WITHOUT_PATTERN for clue in clues[:1]):
+        return []  # the fix quotes the user's line
     if cause == "filesystem-order":
         call = f"{_first_call(clues, 'listing') or 'os.listdir'}(folder)"
         return [f"- {call}", f"+ sorted({call})"]
