@@ -80,6 +80,8 @@ class _Flow:
         self.names: Dict[str, str] = {}  # local name -> dotted name, of imports
         self.scope: Dict[int, int] = {}  # id of a node -> id of the function that holds it, or 0
         self.functions: Dict[str, Any] = {}
+        self.nodes: List[Any] = []
+        self.returns: Dict[int, List[Any]] = {}  # by the id of their function
         self.found: List[Tuple[int, str, str]] = []  # line, call, source
         self.number: Dict[int, int] = {}  # id of a node -> number of the read that it is
         self.taint: Dict[Key, Set[int]] = {}
@@ -87,16 +89,16 @@ class _Flow:
 
     def run(self) -> List[Read]:
         self._survey(self.tree, 0)
-        for node in self.ast.walk(self.tree):
+        for node in self.nodes:
             self._find(node)
         if self.found:
             for _ in range(_PASSES):
                 before = sum(map(len, self.taint.values()))
-                for node in self.ast.walk(self.tree):
+                for node in self.nodes:
                     self._carry(node)
                 if sum(map(len, self.taint.values())) == before:
                     break
-            for node in self.ast.walk(self.tree):
+            for node in self.nodes:
                 self._sink(node)
         rows = [
             Read(line, call, source, *self.uses.get(number, ("", 0)))
@@ -108,6 +110,7 @@ class _Flow:
     def _survey(self, node: Any, scope: int) -> None:
         kind = type(node).__name__
         self.scope[id(node)] = scope
+        self.nodes.append(node)
         if kind == "Import":
             for alias in node.names:
                 self.names[alias.asname or alias.name.partition(".")[0]] = (
@@ -118,6 +121,8 @@ class _Flow:
                 self.names[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
         elif kind in _FUNCTIONS:
             self.functions[node.name] = node
+        elif kind in ("Return", "Yield"):
+            self.returns.setdefault(scope, []).append(node)
         inner = id(node) if kind in _FUNCTIONS or kind == "Lambda" else scope
         for child in self.ast.iter_child_nodes(node):
             self._survey(child, inner)
@@ -242,9 +247,7 @@ class _Flow:
         self._put(target, self.of(value))
 
     def _returns(self, function: Any) -> None:
-        for node in self.ast.walk(function):
-            if type(node).__name__ not in ("Return", "Yield") or self.scope.get(id(node)) != id(function):
-                continue
+        for node in self.returns.get(id(function), ()):
             if type(node.value).__name__ == "Tuple":
                 for at, one in enumerate(node.value.elts):
                     if taint := self.of(one):
