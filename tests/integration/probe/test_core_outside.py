@@ -24,6 +24,8 @@ rows = base.execute("select a from t order by random()").fetchall()
 rest = base.execute("select a from t").fetchall()
 for _ in range(1000):
     time.perf_counter()
+from detctl_probe.recording.recorder import recorder
+recorder().begin()
 print(type(time.time).__name__ != "function", os.stat in os.supports_dir_fd, len(rows), time.sleep is not None)
 """
 

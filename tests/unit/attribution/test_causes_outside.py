@@ -39,7 +39,15 @@ def test_a_generator_that_seeds_itself_was_seen() -> None:
 
 @pytest.mark.parametrize("source", ["clock", "process", "address"])
 def test_a_value_from_outside_that_is_used(source: str) -> None:
-    verdict = noted("outside", source=source, call="f", use="value", used_at=9, used_in="rows = rows[part]")
+    verdict = noted(
+        "outside",
+        source=source,
+        call="f",
+        use="value",
+        used_at=9,
+        used_in="{cwd}/train.py",
+        used_code="rows = rows[part]",
+    )
     found = verdict.causes[0]
     assert (found.cause, found.fix_at) == ("identity-seed", "{cwd}/train.py:9")
     assert "`rows = rows[part]`" in found.fix and found.change == []
@@ -67,7 +75,7 @@ def two_folders(**fields: Any) -> Verdict:
 
 
 def test_two_folders_are_named_with_their_paths() -> None:
-    found = two_folders(use="value", used_at=9).causes[0]
+    found = two_folders(use="value", used_in="{cwd}/train.py", used_at=9).causes[0]
     assert found.cause == "identity-seed" and any("/home/a vs /home/b" in line for line in found.evidence)
 
 

@@ -19,6 +19,8 @@ from detctl_probe.observe.outside.commands import digests, programs
         (["git", "rev-parse", "HEAD"], False, ["git"], False),
         ("echo $RANDOM", True, ["echo"], True),
         (["openssl", "rand", "-hex", "8"], False, ["openssl"], True),
+        ("awk 'BEGIN{srand()} {print rand(), $0}' ids.txt | sort -n", True, ["awk", "sort"], True),
+        (["perl", "-MList::Util=shuffle", "-e", "print shuffle(<>)"], False, ["perl"], True),
         (["sort", "-r", "ids.txt"], False, ["sort"], False),
     ],
 )

@@ -5,9 +5,13 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-from detctl_probe.observe.outside.value_flow import reads
+from detctl_probe.observe.outside import value_flow
 
 HEAD = "import time, os, torch, random, hashlib\nfrom datetime import datetime\nfrom pathlib import Path\n"
+
+
+def reads(source: str, **others: str) -> list[value_flow.Read]:
+    return value_flow.reads({"train.py": source, **{f"{name}.py": text for name, text in others.items()}})["train.py"]
 
 
 def uses(source: str) -> list[tuple[str, str]]:
@@ -63,5 +67,17 @@ def test_the_use_has_a_line() -> None:
     assert (read.line, read.used_at) == (2, 5)
 
 
-def test_what_is_no_python_has_no_reads() -> None:
-    assert reads("def (") == [] and reads("x = 1") == []
+def test_a_value_is_followed_into_another_file() -> None:
+    clock = "import time\nclass Warm:\n    def rate(self):\n        return time.time() - self.began\n"
+    loop = "from clock import Warm\nwarm = Warm()\ngroup['lr'] = 0.1 * warm.rate()\n"
+    (read,) = value_flow.reads({"clock.py": clock, "train.py": loop})["clock.py"]
+    assert (read.use, read.used_in, read.used_at) == ("value", "train.py", 3)
+
+
+def test_a_variable_that_names_the_place() -> None:
+    (read,) = reads("import os, random\nrandom.seed(os.environ['HOME'])")
+    assert (read.source, read.use) == ("home", "value")
+
+
+def test_what_is_not_python_has_no_reads() -> None:
+    assert value_flow.reads({"a.py": "def ("}) == {} and reads("x = 1") == []

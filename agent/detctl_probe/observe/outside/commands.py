@@ -25,7 +25,9 @@ LINES_MAX = 1 << 18
 _BETWEEN_COMMANDS = re.compile(r"\|\|?|&&|;|\n|\$\(|`")
 _ASSIGNMENT = re.compile(r"^\w+=\S*$")
 _WRAPPERS = ("env", "nice", "time", "sudo", "exec", "command", "xargs", "stdbuf", "timeout")
-_DRAWING_OPTIONS = {"sort": ("-R", "--random-sort"), "awk": ("rand()",), "openssl": ("rand",)}
+_LANGUAGES = ("awk", "gawk", "mawk", "perl", "ruby", "jot", "php", "lua", "Rscript", "node", "julia")
+_CALLS_RAND = re.compile(r"\brand\w*\b|\bshuffle\b|\bsample\b|Math\.random", re.IGNORECASE)
+_DRAWING_OPTIONS = {"sort": ("-R", "--random-sort"), "openssl": ("rand",)}
 
 
 def install(recorder: Recorder) -> None:
@@ -129,6 +131,8 @@ def programs(args: Any, shell: bool) -> Tuple[List[str], bool]:
         drawing = drawing or (any(_has(word, option) for word in arguments[1:] for option in options) and not seeded)
         drawing = drawing or (name == "shuf" and not seeded)
         drawing = drawing or any("$RANDOM" in word or "/dev/urandom" in word for word in arguments)
+    text = " ".join(" ".join(part) for part in parts)
+    drawing = drawing or (any(name in _LANGUAGES for name in names) and _CALLS_RAND.search(text) is not None)
     return names[:PROGRAMS_MAX], drawing
 
 

@@ -14,6 +14,8 @@ from hashlib import blake2b
 from types import CodeType, FrameType
 from typing import Any, Dict, List, Optional, Tuple
 
+from detctl_probe.observe.host.listing_calls import listings
+from detctl_probe.observe.outside.sources import line_of
 from detctl_probe.process import callers
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.signals import from_signal
@@ -23,6 +25,7 @@ FILES_MAX = 20_000
 PLACES_MAX = 100
 FRAMES_MAX = 12
 _TIMES = re.compile(r"\bst_[mcab]\w*time\w*|\bget[mca]time\b")
+_ENTRY_TIMES = re.compile(r"\.stat\([^)]*\)\.st_[mcab]\w*time")
 _OTHER_QUESTIONS = (
     "exists",
     "lexists",
@@ -58,6 +61,7 @@ class _FileTimes:
         self._reads: Dict[Tuple[int, int], Tuple[CodeType, Optional[_Place]]] = {}
         self._stat = os.stat
         os.stat = Builtin(self._stat, self._patched, "os", "stat")
+        self._follow_listings()
         recorder.at_step_start(self._send)
 
     def _patched(self, *args: Any, **kwargs: Any) -> os.stat_result:
@@ -93,6 +97,30 @@ class _FileTimes:
         if place is not None and args and not isinstance(args[0], int) and len(place.times) < FILES_MAX:
             place.times[os.fsdecode(args[0])] = status.st_mtime_ns
 
+    def _follow_listings(self) -> None:
+        """DirEntry.stat is native. A listing by os.scandir whose caller's file reads times stands for it: the times are read again."""
+        calls = listings(self.recorder)
+        inner = calls._seen
+
+        def listed(folder: str, names: List[str], call: str, whole: bool, frame: Optional[FrameType]) -> None:
+            if inner is not None:
+                inner(folder, names, call, whole, frame)
+            if frame is not None and call == "os.scandir" and self.recorder.step == 0 and len(self._reads) < PLACES_MAX:
+                line = _line_of_times(frame)
+                if line:
+                    where = {
+                        **self.recorder.callers.describe(frame),
+                        "line": line,
+                        "code": line_of(frame.f_code.co_filename, line),
+                    }
+                    key = id(frame.f_code), -1
+                    place = self._reads.setdefault(key, (frame.f_code, _Place(where)))[1] or _Place(where)
+                    for name in names[:FILES_MAX]:
+                        path = os.path.join(folder, name)
+                        place.times[path] = self._stat(path, follow_symlinks=False).st_mtime_ns
+
+        calls.on_listing(listed)
+
     def _place(self, frame: FrameType) -> Optional[_Place]:
         with self.recorder.working("files"):
             file = frame.f_code.co_filename
@@ -100,7 +128,7 @@ class _FileTimes:
                 if not any(_TIMES.search(line) for line in linecache.getlines(file)):
                     return None
             where = dict(self.recorder.callers.describe(frame))
-            where["code"] = linecache.getline(file, frame.f_lineno).strip()[:160]
+            where["code"] = line_of(file, frame.f_lineno)
             return _Place(where)
 
     def _send(self) -> None:
@@ -120,6 +148,15 @@ class _FileTimes:
                 fields["ties"] = len(rows) - len({time for time, _ in rows})
                 text = "the times of %d files are read" % len(rows)
                 self.recorder.note("file-times", text, stage="files", **fields, **place.where)
+
+
+def _line_of_times(frame: FrameType) -> int:
+    """The first line after a listing that reads the times of a DirEntry; 0: there is none."""
+    lines = linecache.getlines(frame.f_code.co_filename)
+    for number, line in enumerate(lines[frame.f_lineno - 1 :], frame.f_lineno):
+        if _ENTRY_TIMES.search(line):
+            return number
+    return next((number for number, line in enumerate(lines, 1) if _ENTRY_TIMES.search(line)), 0)
 
 
 def _digest(lines: List[str]) -> str:

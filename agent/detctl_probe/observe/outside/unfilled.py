@@ -73,8 +73,8 @@ def _maker(node: Any, modules: Dict[str, str]) -> str:
 
 
 def _is_data(call: Any, name: str) -> bool:
-    """Whether torch.Tensor([1, 2]) copies a list: then it has content. A call without arguments has no elements."""
-    if not call.args and not call.keywords:
+    """Whether torch.Tensor([1, 2]) copies a list: then it has content. A call without arguments or with a size of 0 has no elements."""
+    if not (call.args or call.keywords) or any(getattr(value, "value", None) == 0 for value in call.args):
         return True
     if "Tensor" not in name or name.startswith("torch.Tensor."):
         return False
@@ -143,6 +143,8 @@ def _filling(nodes: List[Any], names: Set[str]) -> str:
                 return FILLED
             if name == "fill" and _end(target) in names:
                 return FILLED
+            if any(_end(value) in names for value in node.args) and not _keeps(node):
+                filled = PARTLY  # the function may fill it
             if writes and type(target).__name__ == "Subscript" and _end(target.value) in names:
                 filled = PARTLY
         elif kind in ("Assign", "AugAssign"):
@@ -152,6 +154,16 @@ def _filling(nodes: List[Any], names: Set[str]) -> str:
                         return FILLED
                     filled = PARTLY
     return filled
+
+
+def _keeps(call: Any) -> bool:
+    """Whether a call only reads its arguments, or keeps them as they are: one of torch, of numpy, or of the model's registry."""
+    if _end(call.func) in ("Parameter", "Buffer", "register_buffer", "register_parameter", "print", "len"):
+        return True
+    function = call.func
+    while type(function).__name__ == "Attribute":
+        function = function.value
+    return getattr(function, "id", "") in ("torch", "np", "numpy", "F", "nn") and not _end(call.func).endswith("_into")
 
 
 def _whole(part: Any) -> bool:

@@ -1,8 +1,8 @@
 """Finds the lines of a source file that read something outside the training, and what they do with the value. Pure.
 
 A stopwatch reads the clock too. A read matters if its value seeds, hashes, indexes, decides or enters a loss. The value is followed through
-names, attributes, functions and returns of one file. What leaves the file is lost, so `use` is evidence if it is set, and nothing if it is
-empty.
+names, attributes, functions and returns of the user's files. What leaves them is lost, so `use` is evidence if it is set, and nothing if it
+is empty.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import sys
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
 CLOCK, FOLDER, HOME, HOST, USER, PROCESS, ADDRESS = "clock", "folder", "home", "host", "user", "process", "address"
+PROCESSORS, TEMPORARY = "processors", "temporary"
 
 SOURCES: Dict[str, str] = {
     "time.time": CLOCK, "time.time_ns": CLOCK, "time.monotonic": CLOCK, "time.monotonic_ns": CLOCK,
@@ -21,11 +22,16 @@ SOURCES: Dict[str, str] = {
     "os.getcwd": FOLDER, "pathlib.Path.cwd": FOLDER, "os.path.abspath": FOLDER, "os.path.realpath": FOLDER,
     "os.path.expanduser": HOME, "pathlib.Path.home": HOME,
     "socket.gethostname": HOST, "socket.getfqdn": HOST, "platform.node": HOST, "os.uname": HOST, "platform.uname": HOST,
-    "uuid.getnode": HOST, "os.cpu_count": HOST, "multiprocessing.cpu_count": HOST,
+    "uuid.getnode": HOST, "os.cpu_count": PROCESSORS, "multiprocessing.cpu_count": PROCESSORS, "os.sched_getaffinity": PROCESSORS,
+    "tempfile.mkdtemp": TEMPORARY, "tempfile.mkstemp": TEMPORARY, "tempfile.mktemp": TEMPORARY,
+    "tempfile.TemporaryDirectory": TEMPORARY, "tempfile.NamedTemporaryFile": TEMPORARY,
     "getpass.getuser": USER, "os.getuid": USER, "os.getlogin": USER,
     "os.getpid": PROCESS, "os.getppid": PROCESS, "threading.get_ident": PROCESS, "threading.get_native_id": PROCESS,
     "id": ADDRESS,
 }  # fmt: skip
+# Variables that name the user, the host or the folder of the process.
+VARIABLES = {"HOME": HOME, "USER": USER, "LOGNAME": USER, "HOSTNAME": HOST, "PWD": FOLDER, "HOST": HOST}
+_PATHS = (FOLDER, HOME, TEMPORARY)
 _METHODS = {"resolve": FOLDER, "absolute": FOLDER, "expanduser": HOME}  # of a pathlib.Path
 VALUE, CONTROL = "value", "control"
 
@@ -42,7 +48,7 @@ _PATH_KEEPERS = frozenset(
     """str repr int hash len sorted list tuple bytes float sum ord divmod from_bytes join dirname basename abspath realpath normpath
     split splitext fspath fsencode expanduser Path PurePath resolve absolute encode decode hexdigest digest md5 sha1 sha256 sha512 blake2b
     blake2s crc32 adler32 xxh64 lower upper replace format strip rstrip lstrip startswith endswith with_suffix joinpath as_posix update
-    enumerate zip rsplit partition rpartition with_name relative_to count index""".split()
+    enumerate zip rsplit partition rpartition with_name relative_to count index map filter reversed set min max abs mod get""".split()
 )
 _HYPERPARAMETERS = frozenset(("lr", "weight_decay", "momentum", "betas", "eps", "alpha", "initial_lr", "temperature"))
 _PASSES = 6
@@ -54,41 +60,50 @@ Key = Tuple[Any, ...]
 
 
 class Read(NamedTuple):
-    """One call (or use of `__file__`) that reads something outside. `use`: VALUE, CONTROL or empty; `used_at`: that line."""
+    """One call (or use of `__file__`) that reads something outside. `use`: VALUE, CONTROL or empty; `used_in`, `used_at`: file and line."""
 
     line: int
     call: str
     source: str
     use: str
+    used_in: str
     used_at: int
 
 
-def reads(text: str) -> List[Read]:
-    """Returns the reads of a source file, in the order of their lines; none if `ast` is not loaded or the text is not Python."""
-    ast = sys.modules.get("ast")
-    if ast is None:
-        return []
+def reads(texts: Dict[str, str]) -> Dict[str, List[Read]]:
+    """Returns the reads of each source file, in the order of their lines. texts: by file name; what is not Python is left out."""
+    ast: Any = sys.modules.get("ast")
+    trees: Dict[str, Any] = {}
+    for file, text in texts.items() if ast is not None else ():
+        try:
+            trees[file] = ast.parse(text)
+        except (SyntaxError, ValueError, RecursionError):
+            continue
     try:
-        return _Flow(ast, ast.parse(text)).run()
-    except (SyntaxError, ValueError, RecursionError):
-        return []
+        return _Flow(ast, trees).run()
+    except RecursionError:
+        return {}
 
 
 class _Flow:
-    def __init__(self, ast: Any, tree: Any) -> None:
-        self.ast, self.tree = ast, tree
-        self.names: Dict[str, str] = {}  # local name -> dotted name, of imports
-        self.scope: Dict[int, int] = {}  # id of a node -> id of the function that holds it, or 0
+    def __init__(self, ast: Any, trees: Dict[str, Any]) -> None:
+        self.ast, self.trees = ast, trees
+        self.names: Dict[str, Dict[str, str]] = {
+            file: {} for file in trees
+        }  # of each file: local -> dotted name of imports
+        self.file: Dict[int, str] = {}  # id of a node -> its file
+        self.scope: Dict[int, int] = {}  # id of a node -> id of the function that holds it, else of the module
         self.functions: Dict[str, Any] = {}
         self.nodes: List[Any] = []
         self.returns: Dict[int, List[Any]] = {}  # by the id of their function
-        self.found: List[Tuple[int, str, str]] = []  # line, call, source
+        self.found: List[Tuple[str, int, str, str]] = []  # file, line, call, source
         self.number: Dict[int, int] = {}  # id of a node -> number of the read that it is
         self.taint: Dict[Key, Set[int]] = {}
-        self.uses: Dict[int, Tuple[str, int]] = {}
+        self.uses: Dict[int, Tuple[str, str, int]] = {}
 
-    def run(self) -> List[Read]:
-        self._survey(self.tree, 0)
+    def run(self) -> Dict[str, List[Read]]:
+        for file, tree in self.trees.items():
+            self._survey(tree, id(tree), file)
         for node in self.nodes:
             self._find(node)
         if self.found:
@@ -100,32 +115,33 @@ class _Flow:
                     break
             for node in self.nodes:
                 self._sink(node)
-        rows = [
-            Read(line, call, source, *self.uses.get(number, ("", 0)))
-            for number, (line, call, source) in enumerate(self.found)
-        ]
-        return sorted(rows)
+        rows: Dict[str, List[Read]] = {file: [] for file in self.trees}
+        for number, (file, line, call, source) in enumerate(self.found):
+            rows[file].append(Read(line, call, source, *self.uses.get(number, ("", "", 0))))
+        return {file: sorted(found) for file, found in rows.items()}
 
     # -- names ---------------------------------------------------------------------------------------------------------
-    def _survey(self, node: Any, scope: int) -> None:
+    def _survey(self, node: Any, scope: int, file: str) -> None:
         kind = type(node).__name__
         self.scope[id(node)] = scope
+        self.file[id(node)] = file
         self.nodes.append(node)
+        names = self.names[file]
         if kind == "Import":
             for alias in node.names:
-                self.names[alias.asname or alias.name.partition(".")[0]] = (
+                names[alias.asname or alias.name.partition(".")[0]] = (
                     alias.name if alias.asname else alias.name.partition(".")[0]
                 )
         elif kind == "ImportFrom" and node.module and not node.level:
             for alias in node.names:
-                self.names[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
+                names[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
         elif kind in _FUNCTIONS:
             self.functions[node.name] = node
         elif kind in ("Return", "Yield"):
             self.returns.setdefault(scope, []).append(node)
         inner = id(node) if kind in _FUNCTIONS or kind == "Lambda" else scope
         for child in self.ast.iter_child_nodes(node):
-            self._survey(child, inner)
+            self._survey(child, inner, file)
 
     def dotted(self, node: Any) -> str:
         """`time.time` for `t.time` after `import time as t`; empty for anything but a chain of names."""
@@ -135,7 +151,8 @@ class _Flow:
             node = node.value
         if type(node).__name__ != "Name":
             return ""
-        return ".".join([self.names.get(node.id, node.id), *reversed(parts)])
+        names = self.names.get(self.file.get(id(node), ""), {})
+        return ".".join([names.get(node.id, node.id), *reversed(parts)])
 
     def _find(self, node: Any) -> None:
         kind = type(node).__name__
@@ -147,17 +164,24 @@ class _Flow:
                 source = ""
             if call == "time.strftime" and len(node.args) > 1:
                 source = ""
+            if call in ("os.environ.get", "os.getenv") and node.args:
+                name = getattr(node.args[0], "value", None)
+                call, source = "%s(%r)" % (call, name), VARIABLES.get(name, "") if isinstance(name, str) else ""
             if not source and type(node.func).__name__ == "Attribute" and not node.args:
                 source = _METHODS.get(node.func.attr, "")
                 call = "Path.%s" % node.func.attr
         elif kind == "keyword" and node.arg == "key" and getattr(node.value, "id", "") == "id":
-            self.uses[len(self.found)] = (VALUE, node.value.lineno)
-            self.found.append((node.value.lineno, "id", ADDRESS))
+            file, line = self.file[id(node)], node.value.lineno
+            self.uses[len(self.found)] = (VALUE, file, line)
+            self.found.append((file, line, "id", ADDRESS))
+        elif kind == "Subscript" and self.dotted(node.value) == "os.environ":
+            name = getattr(getattr(node.slice, "value", None), "value", getattr(node.slice, "value", None))
+            call, source = "os.environ[%r]" % name, VARIABLES.get(name, "") if isinstance(name, str) else ""
         elif kind == "Name" and node.id == "__file__":
             call, source = "__file__", FOLDER
         if source:
             self.number[id(node)] = len(self.found)
-            self.found.append((node.lineno, call, source))
+            self.found.append((self.file[id(node)], node.lineno, call, source))
 
     # -- where values go -----------------------------------------------------------------------------------------------
     def of(self, node: Any) -> Taint:
@@ -167,7 +191,8 @@ class _Flow:
         kind = type(node).__name__
         own = frozenset((self.number[id(node)],)) if id(node) in self.number else NONE
         if kind == "Name":
-            return own | self._get(("name", self.scope.get(id(node), 0), node.id)) | self._get(("name", 0, node.id))
+            module = id(self.trees[self.file[id(node)]])
+            return own | self._get(("name", self.scope[id(node)], node.id)) | self._get(("name", module, node.id))
         if kind == "Attribute":
             return own | self.of(node.value) | self._get(("attribute", node.attr))
         if kind == "Call":
@@ -189,7 +214,7 @@ class _Flow:
         if name in _QUIET and name not in _PATH_KEEPERS:
             return given if name in ("isoformat", "strftime", "total_seconds") else NONE
         if name not in _PATH_KEEPERS:
-            given = frozenset(n for n in given if self.found[n][2] not in (FOLDER, HOME))
+            given = frozenset(n for n in given if self.found[n][3] not in _PATHS)
         return given | returned
 
     def _get(self, key: Key) -> Taint:
@@ -200,7 +225,7 @@ class _Flow:
             return
         kind = type(target).__name__
         if kind == "Name":
-            self.taint.setdefault(("name", self.scope.get(id(target), 0), target.id), set()).update(taint)
+            self.taint.setdefault(("name", self.scope[id(target)], target.id), set()).update(taint)
         elif kind == "Attribute":
             self.taint.setdefault(("attribute", target.attr), set()).update(taint)
         elif kind in ("Tuple", "List"):
@@ -229,7 +254,7 @@ class _Flow:
 
     def _chooses(self, values: List[Any]) -> bool:
         """Whether appended values are hashes or paths, and not times for a log."""
-        return any(self.found[n][2] != CLOCK for value in values for n in self.of(value))
+        return any(self.found[n][3] != CLOCK for value in values for n in self.of(value))
 
     def _assign(self, target: Any, value: Any) -> None:
         if type(target).__name__ in ("Tuple", "List"):
@@ -269,54 +294,54 @@ class _Flow:
                 self.taint.setdefault(("name", id(function), name), set()).update(taint)
 
     # -- what decides --------------------------------------------------------------------------------------------------
-    def _use(self, taint: Taint, use: str, line: int, but: Tuple[str, ...] = ()) -> None:
+    def _use(self, taint: Taint, use: str, node: Any, but: Tuple[str, ...] = ()) -> None:
         for number in taint:
-            if self.found[number][2] not in but and self.uses.get(number, (CONTROL, 0))[0] == CONTROL:
+            if self.found[number][3] not in but and self.uses.get(number, (CONTROL,))[0] == CONTROL:
                 if number not in self.uses or use == VALUE:
-                    self.uses[number] = (use, line)
+                    self.uses[number] = (use, self.file[id(node)], node.lineno)
 
     def _sink(self, node: Any) -> None:
         kind = type(node).__name__
         if kind == "Call":
             self._sink_of_call(node)
         elif kind == "BinOp" and type(node.op).__name__ == "Mod" and not _is_text(node.left):
-            self._use(self.of(node.left), VALUE, node.lineno, but=(CLOCK,))
+            self._use(self.of(node.left), VALUE, node, but=(CLOCK,))
         elif kind in ("If", "IfExp", "While", "Assert"):
             if kind != "If" or not self._only_reports(node):
-                self._use(self.of(node.test), CONTROL, node.lineno)
+                self._use(self.of(node.test), CONTROL, node)
         elif kind == "comprehension":
             for test in node.ifs:
-                self._use(self.of(test), CONTROL, test.lineno)
+                self._use(self.of(test), CONTROL, test)
         elif kind in ("Return", "Assign") and node.value is not None:
             if type(node.value).__name__ == "Compare":
-                self._use(self.of(node.value), CONTROL, node.lineno)
+                self._use(self.of(node.value), CONTROL, node)
             if kind == "Assign":
                 self._sink_of_target(node)
         elif kind == "Subscript" and type(node.ctx).__name__ == "Load":
-            self._use(self.of(node.slice), VALUE, node.lineno)
+            self._use(self.of(node.slice), VALUE, node)
 
     def _sink_of_call(self, node: Any) -> None:
         name = _last_name(node.func)
         given = NONE.union(*(self.of(value) for value in _arguments(node)))
         if name in _SEEDING:
-            self._use(given, VALUE, node.lineno)
+            self._use(given, VALUE, node)
         elif name in ("range", "islice"):
-            self._use(given, VALUE, node.lineno)
+            self._use(given, VALUE, node)
         elif name == "hash":
-            self._use(given, VALUE, node.lineno, but=(CLOCK,))
+            self._use(given, VALUE, node, but=(CLOCK,))
         elif name == "backward" and type(node.func).__name__ == "Attribute":
-            self._use(self.of(node.func.value), VALUE, node.lineno)
+            self._use(self.of(node.func.value), VALUE, node)
         for keyword in node.keywords:
             if keyword.arg in ("seed", "random_state") or (keyword.arg in _HYPERPARAMETERS):
-                self._use(self.of(keyword.value), VALUE, node.lineno)
+                self._use(self.of(keyword.value), VALUE, node)
             if keyword.arg == "key" and name in ("sorted", "sort", "min", "max"):
-                self._sink_of_key(keyword.value, node.lineno)
+                self._sink_of_key(keyword.value, node)
 
-    def _sink_of_key(self, key: Any, line: int) -> None:
+    def _sink_of_key(self, key: Any, call: Any) -> None:
         if type(key).__name__ == "Lambda":
-            self._use(self.of(key.body), VALUE, line)
+            self._use(self.of(key.body), VALUE, call)
         elif _last_name(key) in self.functions:
-            self._use(self._get(("return", _last_name(key))), VALUE, line)
+            self._use(self._get(("return", _last_name(key))), VALUE, call)
 
     def _sink_of_target(self, node: Any) -> None:
         for target in node.targets:
@@ -326,7 +351,7 @@ class _Flow:
                 name = getattr(target.slice, "value", None)
                 name = getattr(name, "value", name)  # Python 3.8 and older wrap it in Index
             if isinstance(name, str) and name in _HYPERPARAMETERS:
-                self._use(self.of(node.value), VALUE, node.lineno)
+                self._use(self.of(node.value), VALUE, node)
 
     def _only_reports(self, node: Any) -> bool:
         """Whether both branches only print, log or remember the time."""

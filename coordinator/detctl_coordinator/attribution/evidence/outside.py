@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.facts import Note, place
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 
 READ, COMMAND, QUERY, TIMES, UNFILLED = "outside", "command", "query", "file-times", "uninitialised"
 # Sources that give another value in every process. The others differ only if the values that were read differ.
-ALWAYS_DIFFERS = ("clock", "process", "address")
+ALWAYS_DIFFERS = ("clock", "process", "address", "temporary")
 NAMES = {
     "clock": "the clock",
     "process": "the process id",
@@ -20,6 +20,8 @@ NAMES = {
     "home": "the home folder",
     "host": "the host",
     "user": "the user's name",
+    "processors": "the number of processors",
+    "temporary": "the name of a temporary file",
 }
 VALUE, CONTROL = "value", "control"
 
@@ -55,25 +57,20 @@ class OutsideRead:
         """Such as `The folder's path is read at train.py:16 (Path.resolve) and used at train.py:17: /a vs /b.`"""
         raw = self.note.raw
         name = NAMES.get(self.source, self.source)
-        used = raw.get("used_at")
-        more = f" and used at {_at(self.note, used)}" if self.use and isinstance(used, int) else ""
+        more = f" and used at {self.where}" if self.use else ""
         values = f": {self.values[0]} vs {self.values[1]}" if self.values else ""
         return f"{name[:1].upper()}{name[1:]} is read at {self.note.where} ({raw.get('call')}){more}{values}."
 
     @property
     def line(self) -> str:
         """The user's line that uses the value; else the line that reads it."""
-        return str(self.note.raw.get("used_in") if self.use else "") or str(self.note.raw.get("code") or "")
+        return str(self.note.raw.get("used_code") if self.use else "") or str(self.note.raw.get("code") or "")
 
     @property
     def where(self) -> str:
         """`train.py:17` of that line."""
-        used = self.note.raw.get("used_at")
-        return _at(self.note, used) if self.use and isinstance(used, int) else self.note.where
-
-
-def _at(note: Note, line: int) -> str:
-    return f"{note.where.rpartition(':')[0]}:{line}"
+        raw = self.note.raw
+        return place({"file": raw.get("used_in"), "line": raw.get("used_at")}) if self.use else self.note.where
 
 
 def reads_that_differ(evidence: Evidence) -> list[OutsideRead]:

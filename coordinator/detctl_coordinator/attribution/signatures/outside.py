@@ -28,6 +28,7 @@ from detctl_coordinator.attribution.evidence.selection import selection_lines
 from detctl_coordinator.domain.fingerprint import Stage
 
 SELECTED = (Stage.FILES, Stage.INIT, *DATA)
+MAY_HOLD_MEMORY = (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
 COMPUTED = (Stage.FORWARD, Stage.LOSS, Stage.UPDATE)
 IDENTITY_PROGRAMS = frozenset(("date", "hostname", "whoami", "id", "uname", "pwd", "mktemp", "uptime"))
 LISTING_PROGRAMS = frozenset(("ls", "find", "du", "locate", "fd"))
@@ -52,7 +53,9 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     quoted = f" (`{lead.line}`)" if lead.line else ""
     fix = f"Do not let {name} decide at {lead.where}{quoted}. Use a parameter or a constant there."
     clues = [read.note.clue for read in found]
-    return [finding(evidence, "identity-seed", [*lines, describe(evidence)], fix, clues=clues, fix_at=lead.where)]
+    # A number of processors is a setting that resolves differently, and no identity.
+    cause = "config-drift" if lead.source == "processors" else "identity-seed"
+    return [finding(evidence, cause, [*lines, describe(evidence)], fix, clues=clues, fix_at=lead.where)]
 
 
 def _can_reach(read: OutsideRead, evidence: Evidence) -> bool:
@@ -146,32 +149,40 @@ def order_by_times(evidence: Evidence) -> list[CauseFinding]:
 
 
 def uninitialised_memory(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if an initial value differs between twins, no random state does, and its line makes memory that nothing fills."""
-    if evidence.stage is not Stage.INIT or evidence.twins_agree or evidence.differs(Stage.RNG):
+    """Matches if a value differs between twins, no random state does, and user code makes memory for it that nothing fills.
+
+    An initial value has the name of its memory. Later values have none, so there the file must never write to the memory."""
+    if evidence.stage not in (*MAY_HOLD_MEMORY, Stage.INIT) or evidence.twins_agree or evidence.differs(Stage.RNG):
         return []
-    if not (evidence.between_twins or evidence.scope == "runs"):
+    if not (evidence.between_twins or evidence.scope == "runs") or evidence.root.kind != "content":
         return []
-    names = [site.site.rpartition(".")[2].rpartition("/")[2] for site in evidence.root.sites]
-    found = {name: notes for name in dict.fromkeys(names) if (notes := unfilled_memory(evidence, name))}
-    if not found or len(found) < len(set(names)):
+    notes = _named_memory(evidence) if evidence.stage is Stage.INIT else _never_written(evidence)
+    if not notes:
         return []
-    notes = list({note.where: note for held in found.values() for note in held}.values())
     lines = [
-        f"{evidence.root.site} is made by {note.raw.get('call')} at {note.where}{_quoted(note)}, and nothing fills "
-        f"{'all of it' if note.raw.get('filled') else 'it'}."
+        f"{evidence.root.site if evidence.stage is Stage.INIT else 'Memory'} is made by {note.raw.get('call')} at {note.where}"
+        f"{_quoted(note)}, and nothing fills {'all of it' if note.raw.get('filled') else 'it'}."
         for note in notes
     ]
     lines.append("No random state differs, so the values are what the memory held before.")
     first = notes[0]
-    return [
-        _found(
-            evidence,
-            "uninitialised-memory",
-            lines,
-            f"Give it content at {first.where}{_quoted(first)}: {_filling(first)}.",
-            notes,
-        )
-    ]
+    fix = f"Give it content at {first.where}{_quoted(first)}: {_filling(first)}."
+    return [_found(evidence, "uninitialised-memory", lines, fix, notes)]
+
+
+def _named_memory(evidence: Evidence) -> list[Note]:
+    """Returns the lines that make the parameters and buffers which differ; empty if one of them comes from elsewhere."""
+    names = dict.fromkeys(site.site.rpartition(".")[2].rpartition("/")[2] for site in evidence.root.sites)
+    found = [unfilled_memory(evidence, name) for name in names]
+    return list({note.where: note for notes in found for note in notes}.values()) if all(found) else []
+
+
+def _never_written(evidence: Evidence) -> list[Note]:
+    if evidence.stage in (Stage.FORWARD, Stage.LOSS) and evidence.size != "gross":
+        return []  # a race between kernels looks like this
+    if evidence.notes("unseeded-rng") or any(read.use for read in reads_that_differ(evidence)):
+        return []
+    return [note for note in unfilled_memory(evidence) if not note.raw.get("filled")]
 
 
 def _filling(note: Note) -> str:
