@@ -96,13 +96,22 @@ def test_output_that_is_equal_explains_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "word"), [("date", "identity-seed"), ("find", "filesystem-order"), ("nvidia-smi", "unknown")]
+    ("program", "word"), [("date", "unknown"), ("find", "filesystem-order"), ("nvidia-smi", "unknown")]
 )
 def test_other_outputs(program: str, word: str) -> None:
     assert (
         cause(noted("command", programs=(program,), drawing=False, bytes=4, digest=["a", "b", "c"], unordered="u"))
         == word
     )
+
+
+def test_a_date_that_is_used() -> None:
+    def change(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note("command", "read", programs=("date",), drawing=False, bytes=4, digest=str(twin), **AT)
+        b.note("outside", "read", source="output", use="value", used_in="{cwd}/train.py", used_at=8, **AT)
+        return b.carry("batch", *MODEL, value=twin)
+
+    assert cause(within(change)) == "identity-seed"
 
 
 def test_a_database_that_draws() -> None:

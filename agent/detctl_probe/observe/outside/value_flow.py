@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
 CLOCK, FOLDER, HOME, HOST, USER, PROCESS, ADDRESS = "clock", "folder", "home", "host", "user", "process", "address"
-PROCESSORS, TEMPORARY = "processors", "temporary"
+PROCESSORS, TEMPORARY, OUTPUT = "processors", "temporary", "output"
 
 SOURCES: Dict[str, str] = {
     "time.time": CLOCK, "time.time_ns": CLOCK, "time.monotonic": CLOCK, "time.monotonic_ns": CLOCK,
@@ -27,7 +27,8 @@ SOURCES: Dict[str, str] = {
     "tempfile.TemporaryDirectory": TEMPORARY, "tempfile.NamedTemporaryFile": TEMPORARY,
     "getpass.getuser": USER, "os.getuid": USER, "os.getlogin": USER,
     "os.getpid": PROCESS, "os.getppid": PROCESS, "threading.get_ident": PROCESS, "threading.get_native_id": PROCESS,
-    "id": ADDRESS,
+    "id": ADDRESS, "subprocess.check_output": OUTPUT, "subprocess.run": OUTPUT, "subprocess.getoutput": OUTPUT,
+    "subprocess.Popen": OUTPUT, "os.popen": OUTPUT,
 }  # fmt: skip
 # Variables that name the user, the host or the folder of the process.
 VARIABLES = {"HOME": HOME, "USER": USER, "LOGNAME": USER, "HOSTNAME": HOST, "PWD": FOLDER, "HOST": HOST}
@@ -50,6 +51,7 @@ _PATH_KEEPERS = frozenset(
     blake2s crc32 adler32 xxh64 lower upper replace format strip rstrip lstrip startswith endswith with_suffix joinpath as_posix update
     enumerate zip rsplit partition rpartition with_name relative_to count index map filter reversed set min max abs mod get""".split()
 )
+_LOOKS_THERE = frozenset(("exists", "isfile", "isdir", "is_file", "is_dir", "glob", "listdir"))
 _HYPERPARAMETERS = frozenset(("lr", "weight_decay", "momentum", "betas", "eps", "alpha", "initial_lr", "temperature"))
 _PASSES = 6
 _FUNCTIONS = ("FunctionDef", "AsyncFunctionDef")
@@ -213,6 +215,10 @@ class _Flow:
             return returned
         if name in _QUIET and name not in _PATH_KEEPERS:
             return given if name in ("isoformat", "strftime", "total_seconds") else NONE
+        if name in _LOOKS_THERE:
+            return frozenset(
+                n for n in given if self.found[n][3] == HOME
+            )  # whether a file is there differs with the home folder
         if name not in _PATH_KEEPERS:
             given = frozenset(n for n in given if self.found[n][3] not in _PATHS)
         return given | returned

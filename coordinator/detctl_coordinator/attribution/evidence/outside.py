@@ -97,6 +97,16 @@ def commands_that_differ(evidence: Evidence) -> list[Pairing]:
     return [p for p in _pairings(evidence, COMMAND, "programs", "bytes") if p.differs("digest")]
 
 
+def uses_of_output(evidence: Evidence, note: Note) -> list[OutsideRead]:
+    """Returns where the source uses the output of a command that this note reports; empty: its use was not found."""
+    reads = (
+        n
+        for n in evidence.notes(READ)
+        if n.raw.get("source") == "output" and n.where == note.where and n.raw.get("use")
+    )
+    return [OutsideRead(read, "output", str(read.raw["use"]), None) for read in reads]
+
+
 def drawing_commands(evidence: Evidence) -> list[Note]:
     """Returns the commands that draw at random, unless their output is known to be equal."""
     equal = {

@@ -9,6 +9,13 @@ FILES_SHOWN = 2
 DATA = (Stage.ORDER, Stage.SAMPLE, Stage.BATCH)
 
 
+def changed_files(evidence: Evidence) -> bool:
+    """Returns whether a file that both runs opened has another size or content."""
+    left, right = evidence.opened
+    keys = ("bytes", "content", "digest")
+    return any(left[name].get(key) != right[name].get(key) for name in left if name in right for key in keys)
+
+
 def selection_lines(evidence: Evidence) -> list[str]:
     """Returns a line for each sign that the runs selected other data; empty: there is none."""
     lines = []

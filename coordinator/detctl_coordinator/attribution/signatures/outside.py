@@ -22,9 +22,10 @@ from detctl_coordinator.attribution.evidence.outside import (
     reordered_inserts,
     times_that_differ,
     unfilled_memory,
+    uses_of_output,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.selection import selection_lines
+from detctl_coordinator.attribution.evidence.selection import changed_files, selection_lines
 from detctl_coordinator.domain.fingerprint import Stage
 
 SELECTED = (Stage.FILES, Stage.INIT, *DATA)
@@ -39,6 +40,8 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage not in (*SELECTED, *COMPUTED) or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
     if evidence.suspects and not evidence.twins_agree and not evidence.between_twins:
+        return []
+    if evidence.stage is Stage.FILES and changed_files(evidence):
         return []
     found = [read for read in reads_that_differ(evidence) if _can_reach(read, evidence)]
     if not found:
@@ -72,7 +75,7 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a command that draws, prints the time or the host, or lists a folder gives the runs another output."""
     if evidence.stage not in (*SELECTED, Stage.FORWARD) or (evidence.twins_agree and evidence.between_twins):
         return []
-    if evidence.differs(Stage.RNG):
+    if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
     drawn = drawing_commands(evidence)
     differing = commands_that_differ(evidence)
@@ -90,7 +93,7 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
     for pairing in differing:
         programs = {str(name) for name in pairing.left.raw.get("programs") or ()}
         note, line = pairing.left, _other_output(pairing)
-        if programs & IDENTITY_PROGRAMS:
+        if programs & IDENTITY_PROGRAMS and uses_of_output(evidence, note):
             fix = f"Do not let {_programs(note)} decide at {note.where}{_quoted(note)}. Use a parameter or a constant there."
             return [_found(evidence, "identity-seed", [line], fix, [note])]
         if programs & LISTING_PROGRAMS and pairing.equal("unordered") and "sort" not in programs:
@@ -104,7 +107,7 @@ def drawing_query(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage not in (*SELECTED, Stage.FORWARD) or evidence.twins_agree or evidence.differs(Stage.RNG):
         return []
     drawn = drawing_queries(evidence)
-    if not drawn or not (evidence.between_twins or evidence.scope == "runs"):
+    if not drawn or not (evidence.between_twins or evidence.scope == "runs") or evidence.notes("unseeded-rng"):
         return []
     lines = [
         f"The query at {note.where} lets the database draw with random(), which no seed reaches." for note in drawn

@@ -8,6 +8,7 @@ from typing import Any
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.outside import drawing_commands, drawing_queries
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
@@ -74,6 +75,7 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         lines += [n.description for n in private]
     elif not notes:
         return []  # nothing drew that was seen
+    lines += [f"{n.text} ({n.where})" for n in (*drawing_commands(evidence), *drawing_queries(evidence)) if n.where]
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
     fix, at = SEED_FIX, ""

@@ -16,6 +16,7 @@ from detctl_coordinator.attribution.evidence.outside import (
     times_that_differ,
     unfilled_memory,
     unordered_queries,
+    uses_of_output,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.attribution.evidence.selection import selection_lines
@@ -73,7 +74,7 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
 def candidates(evidence: Evidence) -> tuple[list[str], list[Clue]]:
     """Returns what could explain the root without proof: lines of user code that take something from outside the training."""
     found: list[tuple[str, Note]] = [
-        *((f"The output of a command differs ({p.left.where}).", p.left) for p in commands_that_differ(evidence)),
+        *((_output(p.left, evidence), p.left) for p in commands_that_differ(evidence)),
         *(
             (f"The times of files order them differently ({p.left.where}).", p.left)
             for p in times_that_differ(evidence)
@@ -85,6 +86,11 @@ def candidates(evidence: Evidence) -> tuple[list[str], list[Clue]]:
     ]
     lines = [f"Possible, not proved: {line}" for line, _ in found[:SHOWN]]
     return lines, [note.clue for _, note in found[:SHOWN]]
+
+
+def _output(note: Note, evidence: Evidence) -> str:
+    used = next((f" and is used at {read.where}" for read in uses_of_output(evidence, note)), "")
+    return f"The output of {' | '.join(note.raw.get('programs') or ['a command'])} differs ({note.where}){used}."
 
 
 def _possible_reads(evidence: Evidence) -> list[OutsideRead]:
