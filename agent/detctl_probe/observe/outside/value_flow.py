@@ -336,12 +336,19 @@ class _Flow:
         elif name == "hash":
             self._use(given, VALUE, node, but=(CLOCK,))
         elif name == "backward" and type(node.func).__name__ == "Attribute":
-            self._use(self.of(node.func.value), VALUE, node)
+            self._computes(self.of(node.func.value))
         for keyword in node.keywords:
             if keyword.arg in ("seed", "random_state") or (keyword.arg in _HYPERPARAMETERS):
                 self._use(self.of(keyword.value), VALUE, node)
             if keyword.arg == "key" and name in ("sorted", "sort", "min", "max"):
                 self._sink_of_key(keyword.value, node)
+
+    def _computes(self, taint: Taint) -> None:
+        """Values that enter a loss: the line that reads them is the one to change."""
+        for number in taint:
+            if self.uses.get(number, (CONTROL,))[0] == CONTROL:
+                file, line = self.found[number][:2]
+                self.uses[number] = (VALUE, file, line)
 
     def _sink_of_key(self, key: Any, call: Any) -> None:
         if type(key).__name__ == "Lambda":

@@ -57,7 +57,7 @@ class OutsideRead:
         """Such as `The folder's path is read at train.py:16 (Path.resolve) and used at train.py:17: /a vs /b.`"""
         raw = self.note.raw
         name = NAMES.get(self.source, self.source)
-        more = f" and used at {self.where}" if self.use else ""
+        more = f" and used at {self.where}" if self.use and self.where != self.note.where else ""
         values = f": {self.values[0]} vs {self.values[1]}" if self.values else ""
         return f"{name[:1].upper()}{name[1:]} is read at {self.note.where} ({raw.get('call')}){more}{values}."
 
