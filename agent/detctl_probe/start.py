@@ -36,6 +36,10 @@ WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
     ("observe.randomness.seeds", "rng"),
     ("observe.host.variables", "code"),
     ("observe.host.completions", "sample"),
+    ("observe.outside.user_reads", "code"),
+    ("observe.outside.file_times", "files"),
+    ("observe.outside.commands", "code"),
+    ("observe.outside.databases", "files"),
 )
 
 AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {

@@ -21,7 +21,8 @@ HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>"
         "local_world_size": 1 | null, "argv": [...], "python": "3.11.7", "executable": "..."}
        "rank" here comes from the variables; that of a SEAL and of FACTS comes from torch.distributed, if it is initialised.
 NOTE   {"kind": "seed" | "unseeded-rng" | "listing" | "hash-order" | "identity" | "no-op" | "observer-failed" |
-        "foreign-worker" | "non-training" | ..., "text": "one line", "file": "{cwd}/train.py", "line": 31,
+        "foreign-worker" | "non-training" | "outside" | "command" | "query" | "file-times" |
+        "uninitialised" | ..., "text": "one line", "file": "{cwd}/train.py", "line": 31,
         "stage": "...", "step": 0, ...}
 FACTS  {"python": "3.11.7", "hash_randomization": false, "variables": {"OMP_NUM_THREADS": "2", ...}, "packages": {...},
         "rank": 0, "world_size": 1, and with torch: "torch": "2.13.0", "cuda": ..., "cpu_capability": "AVX512",

@@ -53,9 +53,9 @@ def test_unseeded_rng_names_its_line() -> None:
     assert verdict.machines["gpu1"].repeats_itself is False
 
 
-def test_unseeded_private_generator() -> None:
+def test_initial_values_without_a_draw_that_was_seen() -> None:
     verdict = within(lambda b, twin: b.carry("init", *MODEL, value=twin))
-    assert first(verdict) == ("unseeded-rng", "code", "init", 0)
+    assert first(verdict) == ("unknown", "code", "init", 0)
 
 
 def test_a_generator_of_a_package_is_seeded_where_the_package_is_called() -> None:

@@ -38,6 +38,7 @@ _BETWEEN = (
     "/frozen_datetime.py",
     "/patching.py",
     "/observe/randomness/seeds.py",
+    "/observe/outside/user_reads.py",
     "/intervene/randomness/seed.py",
 )
 

@@ -16,6 +16,14 @@ from detctl_coordinator.attribution.signatures.hash_order import hash_order
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
 from detctl_coordinator.attribution.signatures.orders import concurrency, stateful_data
+from detctl_coordinator.attribution.signatures.outside import (
+    chosen_outside,
+    command_output,
+    drawing_query,
+    order_by_times,
+    raced_inserts,
+    uninitialised_memory,
+)
 from detctl_coordinator.attribution.signatures.seeds import extra_rng_draw, identity_seed, unseeded_rng, worker_seeding
 from detctl_coordinator.attribution.signatures.unknown import unknown
 from detctl_coordinator.attribution.signatures.worker_count import worker_count
@@ -27,6 +35,12 @@ SIGNATURES: tuple[Signature, ...] = (
     worker_count,
     identity_seed,
     worker_seeding,
+    uninitialised_memory,
+    order_by_times,
+    raced_inserts,
+    command_output,
+    drawing_query,
+    chosen_outside,
     hash_order,
     stateful_data,
     unseeded_rng,

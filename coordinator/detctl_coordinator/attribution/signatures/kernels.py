@@ -37,6 +37,8 @@ def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.root.kind != "content" or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
+    if evidence.optimizer_settings:
+        return []  # equal operations with another learning rate
     if evidence.size not in ("ulp", "small") or deterministic(evidence) or evidence.state_diverges_next:
         return []
     lines = [describe(evidence), "Inputs and random states agree, but results differ by rounding from run to run."]

@@ -9,6 +9,7 @@ from detctl_coordinator.attribution.evidence.advice import loader_arguments, see
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.outside import drawing_commands, drawing_queries
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
@@ -67,10 +68,12 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         return []
     elif not notes and (early := evidence.notes("drawn-before-seed")):
         lines += [n.description for n in early]
+    elif not notes and (private := evidence.notes("self-seeded")):
+        notes = private
+        lines += [n.description for n in private]
     elif not notes:
-        lines.append(
-            "All recorded random states agree, so the values come from a private generator or from uninitialised memory."
-        )
+        return []  # nothing drew that was seen
+    lines += [f"{n.text} ({n.where})" for n in (*drawing_commands(evidence), *drawing_queries(evidence)) if n.where]
     lines += [*settings, describe(evidence)]
     named = next((n for n in notes if n.where), None)
     fix, at = seed_all(evidence.source, evidence.root.site), ""

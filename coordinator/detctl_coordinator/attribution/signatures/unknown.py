@@ -5,17 +5,36 @@ from __future__ import annotations
 from detctl_proto.verdict_words import OriginWord
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.outside import (
+    ALWAYS_DIFFERS,
+    OutsideRead,
+    commands_that_differ,
+    reads_that_differ,
+    reordered_inserts,
+    times_that_differ,
+    unfilled_memory,
+    unordered_queries,
+    uses_of_output,
+)
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.attribution.evidence.selection import selection_lines
+from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
 SUSPECTS_SHOWN = 8
+SHOWN = 5  # candidates
 
 
 def unknown(evidence: Evidence) -> list[CauseFinding]:
     """Always matches. The origin is code if twins differ, environment if configurations of one machine differ, else unknown."""
     ended = evidence.early_exit
-    lines = [ended, describe(evidence), *evidence.optimizer_settings]
+    lines = [ended, describe(evidence), *evidence.optimizer_settings, *selection_lines(evidence)]
+    suspected, clues = candidates(evidence)
+    if evidence.where:
+        lines.append(f"The first value that differs comes from {evidence.where}.")
+    lines += suspected
     equal = [s.word for s in Stage if s < evidence.stage and evidence.observed_equal(s)]
     if equal:
         lines.append(f"These stages are equal up to here and therefore excluded: {', '.join(equal)}.")
@@ -29,6 +48,8 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
                 "a hardware fault."
             )
         fix = "Check what computes or loads the value at the named site."
+        if clues:
+            fix = f"Check whether the value depends on {', '.join(dict.fromkeys(c.where for c in clues[:SHOWN]))}."
         if ended:
             fix = "End the training after a number of steps or epochs, not by the clock or a measured value."
         if integers_may_be_hashes(evidence):
@@ -47,4 +68,31 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
         if evidence.twins_agree and evidence.left.machine == evidence.right.machine and not evidence.family("hardware"):
             origin = "environment"
         fix = "Vary one suspect at a time: detctl audit --vary NAME=A,B"
-    return [finding(evidence, "unknown", lines, fix, origin=origin)]
+    return [finding(evidence, "unknown", lines, fix, origin=origin, clues=clues)]
+
+
+def candidates(evidence: Evidence) -> tuple[list[str], list[Clue]]:
+    """Returns what could explain the root without proof: lines of user code that take something from outside the training."""
+    found: list[tuple[str, Note]] = [
+        *((_output(p.left, evidence), p.left) for p in commands_that_differ(evidence)),
+        *(
+            (f"The times of files order them differently ({p.left.where}).", p.left)
+            for p in times_that_differ(evidence)
+        ),
+        *((f"Rows were inserted in another order ({p.left.where}).", p.left) for p in reordered_inserts(evidence)),
+        *((f"{n.raw.get('call')} makes memory without content ({n.where}).", n) for n in unfilled_memory(evidence)),
+        *((f"A query leaves the order of its rows open ({n.where}).", n) for n in unordered_queries(evidence)),
+        *((read.description, read.note) for read in _possible_reads(evidence)),
+    ]
+    lines = [f"Possible, not proved: {line}" for line, _ in found[:SHOWN]]
+    return lines, [note.clue for _, note in found[:SHOWN]]
+
+
+def _output(note: Note, evidence: Evidence) -> str:
+    used = next((f" and is used at {read.where}" for read in uses_of_output(evidence, note)), "")
+    return f"The output of {' | '.join(note.raw.get('programs') or ['a command'])} differs ({note.where}){used}."
+
+
+def _possible_reads(evidence: Evidence) -> list[OutsideRead]:
+    alike = bool(evidence.twins_agree)
+    return [read for read in reads_that_differ(evidence) if not (alike and read.source in ALWAYS_DIFFERS)]

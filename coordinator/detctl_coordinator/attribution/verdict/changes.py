@@ -18,6 +18,8 @@ COMPLETION_ORDER = {
     "concurrent.futures.as_completed": ("- for done in as_completed(futures):", "+ for done in futures:"),
     "imap_unordered": ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)"),
 }
+# Notes about lines for which no change is known that always works.
+WITHOUT_PATTERN = ("outside", "command", "query", "file-times", "uninitialised", "self-seeded")
 FIXED: dict[str, tuple[str, ...]] = {
     "hash-order": ("- for name in names:", "+ for name in sorted(names):"),
     "worker-seeding": (
@@ -34,6 +36,8 @@ FIXED: dict[str, tuple[str, ...]] = {
 def change_of(cause: str, clues: Sequence[Clue], source: SourceFacts | None = None) -> list[str]:
     """Returns lines that begin with `- ` or `+ `; empty if no change of a line fixes the cause. `clues`: strongest first. `source`: what
     the program already does. If its lines are known, no example of a line is shown that may not be in it."""
+    if any(clue.kind in WITHOUT_PATTERN for clue in clues[:1]):
+        return []  # the fix quotes the user's line
     if source is not None and source.known:
         if cause == "nondeterministic-kernel":
             return [line for line in FIXED[cause] if not (source.deterministic and DETERMINISTIC_CALL in line)]

@@ -1,0 +1,1 @@
+"""What the user's own code reads outside the training: clock, folder, host, commands, databases, files' times, memory."""

@@ -1,0 +1,222 @@
+"""Causes that lie outside the training: its clock, folder, host, files' times, commands, databases, and memory without content.
+
+Each needs a fact that was measured: another value, another output, another order of times or inserts, or a value that the source uses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.outside import (
+    ALWAYS_DIFFERS,
+    CONTROL,
+    NAMES,
+    VALUE,
+    OutsideRead,
+    Pairing,
+    commands_that_differ,
+    drawing_commands,
+    drawing_queries,
+    reads_that_differ,
+    reordered_inserts,
+    times_that_differ,
+    unfilled_memory,
+    uses_of_output,
+)
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.selection import changed_files, selection_lines
+from detctl_coordinator.domain.fingerprint import Stage
+
+SELECTED = (Stage.FILES, Stage.INIT, *DATA)
+MAY_HOLD_MEMORY = (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
+COMPUTED = (Stage.FORWARD, Stage.LOSS, Stage.UPDATE)
+IDENTITY_PROGRAMS = frozenset(("date", "hostname", "whoami", "id", "uname", "pwd", "mktemp", "uptime"))
+LISTING_PROGRAMS = frozenset(("ls", "find", "du", "locate", "fd"))
+
+
+def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if the clock, a process id, an address, or a path, host or user that differs decides or enters a value."""
+    if evidence.stage not in (*SELECTED, *COMPUTED) or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
+        return []
+    if evidence.suspects and not evidence.twins_agree and not evidence.between_twins:
+        return []
+    if evidence.stage is Stage.FILES and changed_files(evidence):
+        return []
+    found = [read for read in reads_that_differ(evidence) if _can_reach(read, evidence)]
+    if not found:
+        return []
+    lines = [*(read.description for read in found), *selection_lines(evidence), *evidence.optimizer_settings]
+    if evidence.stage in COMPUTED:
+        lines.append("Inputs and random states agree.")
+    else:
+        lines.append("Random states and listings agree, and no generator without a seed was seen.")
+    lead = found[0]
+    name = NAMES.get(lead.source, lead.source)
+    quoted = f" (`{lead.line}`)" if lead.line else ""
+    fix = f"Do not let {name} decide at {lead.where}{quoted}. Use a parameter or a constant there."
+    clues = [read.note.clue for read in found]
+    # A number of processors is a setting that resolves differently, and no identity.
+    cause = "config-drift" if lead.source == "processors" else "identity-seed"
+    return [finding(evidence, cause, [*lines, describe(evidence)], fix, clues=clues, fix_at=lead.where)]
+
+
+def _can_reach(read: OutsideRead, evidence: Evidence) -> bool:
+    """Returns whether a read can explain this root: its use is known, and its value differs between runs such as these."""
+    if read.source in ALWAYS_DIFFERS and evidence.twins_agree:
+        return False
+    if read.use == VALUE:
+        return True
+    structural = evidence.root.kind == "structure" or bool(evidence.optimizer_settings)
+    return read.use == CONTROL and (structural or evidence.stage in SELECTED)
+
+
+def command_output(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if a command that draws, prints the time or the host, or lists a folder gives the runs another output."""
+    if evidence.stage not in (*SELECTED, Stage.FORWARD) or (evidence.twins_agree and evidence.between_twins):
+        return []
+    if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
+        return []
+    drawn = drawing_commands(evidence)
+    differing = commands_that_differ(evidence)
+    if drawn and not evidence.twins_agree:
+        lines = [
+            f"{_programs(note)} draws at random outside Python, where no seed reaches it ({note.where})."
+            for note in drawn
+        ]
+        lines += [_other_output(pairing) for pairing in differing if pairing.left.where in {n.where for n in drawn}]
+        fix = (
+            f"Shuffle in Python with a seeded generator instead of at {drawn[0].where}{_quoted(drawn[0])}, or give the command a fixed "
+            "source (shuf and sort: --random-source=FILE)."
+        )
+        return [_found(evidence, "unseeded-rng", lines, fix, drawn)]
+    for pairing in differing:
+        programs = {str(name) for name in pairing.left.raw.get("programs") or ()}
+        note, line = pairing.left, _other_output(pairing)
+        if programs & IDENTITY_PROGRAMS and uses_of_output(evidence, note):
+            fix = f"Do not let {_programs(note)} decide at {note.where}{_quoted(note)}. Use a parameter or a constant there."
+            return [_found(evidence, "identity-seed", [line], fix, [note])]
+        if programs & LISTING_PROGRAMS and pairing.equal("unordered") and "sort" not in programs:
+            fix = f"Sort the lines that {_programs(note)} prints at {note.where}{_quoted(note)}."
+            return [_found(evidence, "filesystem-order", [line], fix, [note])]
+    return []
+
+
+def drawing_query(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if data differ and a query of the user's code lets the database draw, which no seed reaches."""
+    if evidence.stage not in (*SELECTED, Stage.FORWARD) or evidence.twins_agree or evidence.differs(Stage.RNG):
+        return []
+    drawn = drawing_queries(evidence)
+    if not drawn or not (evidence.between_twins or evidence.scope == "runs") or evidence.notes("unseeded-rng"):
+        return []
+    lines = [
+        f"The query at {note.where} lets the database draw with random(), which no seed reaches." for note in drawn
+    ]
+    fix = f"Read the rows in a fixed order (ORDER BY a key) at {drawn[0].where}, and shuffle them in Python with a seeded generator."
+    return [_found(evidence, "unseeded-rng", lines, fix, drawn)]
+
+
+def raced_inserts(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if a table got the same rows in another order, inserted by several threads."""
+    if evidence.stage not in SELECTED or evidence.differs(Stage.RNG):
+        return []
+    raced = [p for p in reordered_inserts(evidence) if max(_int(p, "left"), _int(p, "right")) > 1]
+    if not raced:
+        return []
+    first = raced[0].left
+    lines = [
+        f"The same {p.left.raw.get('rows')} rows were inserted into {p.left.raw.get('table')} in another order, from "
+        f"{p.left.raw.get('threads')} threads; {p.left.where} reads them."
+        for p in raced
+    ]
+    lines.append("The threads race for the order, and no random state differs.")
+    fix = f"Add ORDER BY with a key to the query at {first.where}{_quoted(first)}."
+    return [_found(evidence, "concurrency", lines, fix, [p.left for p in raced])]
+
+
+def order_by_times(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if the times of files, which user code reads, put the same files in another order."""
+    if evidence.stage not in SELECTED or evidence.differs(Stage.RNG):
+        return []
+    found = times_that_differ(evidence)
+    if not found:
+        return []
+    first = found[0].left
+    lines = [
+        f"{p.left.where} reads the times of {p.left.raw.get('count')} files, which put the same files in another order."
+        for p in found
+    ]
+    lines.append("Copies and checkouts give files other times, and equal times leave the order to the file system.")
+    fix = f"Sort by name instead of by time at {first.where}{_quoted(first)}."
+    return [_found(evidence, "filesystem-order", lines, fix, [p.left for p in found])]
+
+
+def uninitialised_memory(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if a value differs between twins, no random state does, and user code makes memory for it that nothing fills.
+
+    An initial value has the name of its memory. Later values have none, so there the file must never write to the memory."""
+    if evidence.stage not in (*MAY_HOLD_MEMORY, Stage.INIT) or evidence.twins_agree or evidence.differs(Stage.RNG):
+        return []
+    if not (evidence.between_twins or evidence.scope == "runs") or evidence.root.kind != "content":
+        return []
+    notes = _named_memory(evidence) if evidence.stage is Stage.INIT else _never_written(evidence)
+    if not notes:
+        return []
+    lines = [
+        f"{evidence.root.site if evidence.stage is Stage.INIT else 'Memory'} is made by {note.raw.get('call')} at {note.where}"
+        f"{_quoted(note)}, and nothing fills {'all of it' if note.raw.get('filled') else 'it'}."
+        for note in notes
+    ]
+    lines.append("No random state differs, so the values are what the memory held before.")
+    first = notes[0]
+    fix = f"Give it content at {first.where}{_quoted(first)}: {_filling(first)}."
+    return [_found(evidence, "uninitialised-memory", lines, fix, notes)]
+
+
+def _named_memory(evidence: Evidence) -> list[Note]:
+    """Returns the lines that make the parameters and buffers which differ; empty if one of them comes from elsewhere."""
+    names = dict.fromkeys(site.site.rpartition(".")[2].rpartition("/")[2] for site in evidence.root.sites)
+    found = [unfilled_memory(evidence, name) for name in names]
+    return list({note.where: note for notes in found for note in notes}.values()) if all(found) else []
+
+
+def _never_written(evidence: Evidence) -> list[Note]:
+    if evidence.stage in (Stage.FORWARD, Stage.LOSS) and evidence.size != "gross":
+        return []  # a race between kernels looks like this
+    if evidence.notes("unseeded-rng") or any(read.use for read in reads_that_differ(evidence)):
+        return []
+    return [note for note in unfilled_memory(evidence) if not note.raw.get("filled")]
+
+
+def _filling(note: Note) -> str:
+    call = str(note.raw.get("call") or "")
+    zeros = {
+        "torch.empty": "torch.zeros", "torch.empty_like": "torch.zeros_like", "torch.Tensor.new_empty": "new_zeros",
+        "numpy.empty": "numpy.zeros", "numpy.empty_like": "numpy.zeros_like",
+    }.get(call, "torch.zeros")  # fmt: skip
+    return f"use {zeros} instead of {call}, or initialise it with a function of torch.nn.init"
+
+
+def _found(evidence: Evidence, cause: str, lines: Sequence[str], fix: str, notes: Sequence[Note]) -> CauseFinding:
+    clues = [note.clue for note in notes]
+    lines = [*lines, *selection_lines(evidence), describe(evidence)]
+    return finding(evidence, cause, lines, fix, clues=clues, fix_at=notes[0].where)
+
+
+def _other_output(pairing: Pairing) -> str:
+    note = pairing.left
+    what = "the same lines in another order" if pairing.equal("unordered") else "another output"
+    return f"{_programs(note)} at {note.where} gave the runs {what}."
+
+
+def _programs(note: Note) -> str:
+    return " | ".join(str(name) for name in note.raw.get("programs") or ()) or "a command"
+
+
+def _quoted(note: Note) -> str:
+    return f" (`{note.raw['code']}`)" if note.raw.get("code") else ""
+
+
+def _int(pairing: Pairing, side: str) -> int:
+    note = pairing.left if side == "left" else pairing.right
+    return int(note.raw.get("threads") or 0)

@@ -1,0 +1,47 @@
+"""What a training's own code reads outside, in real processes: clock, folder, process, times, commands, databases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from collector import collect, script
+from test_core_observers import PYTHONS, interpreter
+
+READS = """import ast, getpass, os, os.path, pathlib, socket, sqlite3, subprocess, time
+start = time.time()
+here = os.getcwd()
+below = pathlib.Path("x").resolve()
+home = os.path.expanduser("~/cache")
+host = socket.gethostname()
+pid = os.getpid() % 7
+out = subprocess.check_output(["sort", "train.py"])
+done = subprocess.run("echo a | shuf", shell=True, stdout=subprocess.PIPE)
+base = sqlite3.connect(":memory:")
+base.execute("create table t (a)")
+base.executemany("insert into t values (?)", [(i,) for i in range(5)])
+rows = base.execute("select a from t order by random()").fetchall()
+rest = base.execute("select a from t").fetchall()
+for _ in range(1000):
+    time.perf_counter()
+from detctl_probe.recording.recorder import recorder
+recorder().begin()
+print(type(time.time).__name__ != "function", os.stat in os.supports_dir_fd, len(rows), time.sleep is not None)
+"""
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_reads_have_their_lines(tmp_path: Path, version: str) -> None:
+    script(tmp_path, READS)
+    run = collect([interpreter(version), "train.py"], cwd=tmp_path)
+    assert run.stderr == "" and run.stdout == "True True 5 True\n"
+    notes = run.main.notes
+    assert not [note for note in notes if note["kind"] == "observer-failed"]
+    found = {note["line"]: note for note in notes if note["kind"] == "outside"}
+    sources = {line: note["source"] for line, note in found.items()}
+    assert sources == {2: "clock", 3: "folder", 4: "folder", 5: "home", 6: "host", 7: "process", 16: "clock"}
+    assert found[3]["value"] == str(tmp_path) and found[7]["use"] == "value" and "use" not in found[2]
+    commands = {(n["line"], "digest" in n): n for n in notes if n["kind"] == "command"}
+    assert commands[8, True]["programs"] == ["sort"] and commands[9, True]["drawing"]
+    queries = {n["line"]: n for n in notes if n["kind"] == "query"}
+    assert queries[13]["draws"] and not queries[14]["ordered"] and queries[14]["rows"] == 5

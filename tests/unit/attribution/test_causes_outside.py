@@ -1,0 +1,144 @@
+"""Causes outside the training: the clock, paths, commands, databases, times of files, memory without content."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from detctl_coordinator.domain.verdict import Verdict
+
+from tests.support.judged_runs import MODEL, judged, within
+from tests.support.memory_runs import RunBuilder
+
+AT = {"file": "{cwd}/train.py", "line": 7, "code": "part = f()"}
+
+
+def noted(kind: str, stages: tuple[str, ...] = ("batch", *MODEL), **fields: Any) -> Verdict:
+    """Twins that differ from these stages on. A field that is a list has one value for each twin."""
+
+    def change(b: RunBuilder, twin: int) -> RunBuilder:
+        own = {key: value[twin] if isinstance(value, list) else value for key, value in fields.items()}
+        b.note(kind, "noted", **{**AT, **own})
+        return b.carry(*stages, value=twin)
+
+    return within(change)
+
+
+def cause(verdict: Verdict) -> str:
+    return verdict.causes[0].cause
+
+
+def test_nothing_is_blamed_without_a_draw_that_was_seen() -> None:
+    verdict = within(lambda b, twin: b.carry("batch", *MODEL, value=twin))
+    assert cause(verdict) == "unknown" and verdict.causes[0].change == []
+
+
+def test_a_generator_that_seeds_itself_was_seen() -> None:
+    assert cause(noted("self-seeded", call="torch.Generator.seed")) == "unseeded-rng"
+
+
+@pytest.mark.parametrize("source", ["clock", "process", "address"])
+def test_a_value_from_outside_that_is_used(source: str) -> None:
+    verdict = noted(
+        "outside",
+        source=source,
+        call="f",
+        use="value",
+        used_at=9,
+        used_in="{cwd}/train.py",
+        used_code="rows = rows[part]",
+    )
+    found = verdict.causes[0]
+    assert (found.cause, found.fix_at) == ("identity-seed", "{cwd}/train.py:9")
+    assert "`rows = rows[part]`" in found.fix and found.change == []
+
+
+def test_a_stopwatch_is_only_possible() -> None:
+    found = noted("outside", source="clock", call="time.time").causes[0]
+    assert found.cause == "unknown" and [clue.where for clue in found.clues] == ["{cwd}/train.py:7"]
+
+
+def test_a_clock_that_ends_a_loop_does_not_explain_a_computed_value() -> None:
+    assert (
+        cause(noted("outside", ("forward", "loss"), source="clock", call="time.time", use="control", used_at=9))
+        != "identity-seed"
+    )
+
+
+def two_folders(**fields: Any) -> Verdict:
+    runs = []
+    for number, folder in enumerate(("/home/a", "/home/b")):
+        builder = RunBuilder("gpu1", audit=folder, run_id=folder).train()
+        builder.note("outside", "noted", **{**AT, "source": "folder", "call": "os.getcwd", "value": folder, **fields})
+        runs.append(builder.carry("batch", *MODEL, value=number).build())
+    return judged(*runs)
+
+
+def test_two_folders_are_named_with_their_paths() -> None:
+    found = two_folders(use="value", used_in="{cwd}/train.py", used_at=9).causes[0]
+    assert found.cause == "identity-seed" and any("/home/a vs /home/b" in line for line in found.evidence)
+
+
+def test_a_path_that_only_finds_files_is_possible() -> None:
+    found = two_folders().causes[0]
+    assert found.cause == "unknown" and any("/home/a vs /home/b" in line for line in found.evidence)
+
+
+def test_output_of_a_command_that_draws() -> None:
+    verdict = noted("command", programs=("shuf",), drawing=True, bytes=4, digest=["a", "b", "c"], unordered="u")
+    assert cause(verdict) == "unseeded-rng" and any(
+        "same lines in another order" in line for line in verdict.causes[0].evidence
+    )
+
+
+def test_output_that_is_equal_explains_nothing() -> None:
+    assert cause(noted("command", programs=("shuf",), drawing=True, bytes=4, digest="a", unordered="u")) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("program", "word"), [("date", "unknown"), ("find", "filesystem-order"), ("nvidia-smi", "unknown")]
+)
+def test_other_outputs(program: str, word: str) -> None:
+    assert (
+        cause(noted("command", programs=(program,), drawing=False, bytes=4, digest=["a", "b", "c"], unordered="u"))
+        == word
+    )
+
+
+def test_a_date_that_is_used() -> None:
+    def change(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note("command", "read", programs=("date",), drawing=False, bytes=4, digest=str(twin), **AT)
+        b.note("outside", "read", source="output", use="value", used_in="{cwd}/train.py", used_at=8, **AT)
+        return b.carry("batch", *MODEL, value=twin)
+
+    assert cause(within(change)) == "identity-seed"
+
+
+def test_a_database_that_draws() -> None:
+    assert cause(noted("query", table="t", draws=True, ordered=True)) == "unseeded-rng"
+
+
+@pytest.mark.parametrize(("threads", "word"), [(4, "concurrency"), (1, "unknown")])
+def test_rows_that_threads_inserted(threads: int, word: str) -> None:
+    fields = {"table": "t", "draws": False, "ordered": False, "rows": 9, "threads": threads}
+    assert cause(noted("query", inserted=["a", "b", "c"], inserted_unordered="u", **fields)) == word
+
+
+def test_times_that_order_the_same_files() -> None:
+    assert cause(noted("file-times", count=9, names="n", by_time=["a", "b", "c"])) == "filesystem-order"
+    assert cause(noted("file-times", count=9, names="n", by_time="a")) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("filled", "word"), [("", "uninitialised-memory"), ("partly", "uninitialised-memory"), ("filled", "unknown")]
+)
+def test_memory_without_content(filled: str, word: str) -> None:
+    def change(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note("uninitialised", "made", call="torch.empty", names=["token"], filled=filled, **AT)
+        b.add("init", 0, "root1/token", twin)
+        return b.carry(*MODEL, value=twin)
+
+    found = within(change).causes[0]
+    assert found.cause == word
+    if word != "unknown":
+        assert found.fix_at == "{cwd}/train.py:7" and "torch.zeros" in found.fix

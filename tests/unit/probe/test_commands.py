@@ -1,0 +1,33 @@
+"""Which programs a command starts, and what its output shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from detctl_probe.observe.outside.commands import digests, programs
+
+
+@pytest.mark.parametrize(
+    ("args", "shell", "names", "draws"),
+    [
+        (["shuf", "ids.txt"], False, ["shuf"], True),
+        (["/usr/bin/shuf", "--random-source=seed", "ids.txt"], False, ["shuf"], False),
+        ("cat ids.txt | sort -R | head -5", True, ["cat", "sort", "head"], True),
+        ("LC_ALL=C sort ids.txt", True, ["sort"], False),
+        (["bash", "-c", "ls | shuf"], False, ["ls", "shuf"], True),
+        (["git", "rev-parse", "HEAD"], False, ["git"], False),
+        ("echo $RANDOM", True, ["echo"], True),
+        (["openssl", "rand", "-hex", "8"], False, ["openssl"], True),
+        ("awk 'BEGIN{srand()} {print rand(), $0}' ids.txt | sort -n", True, ["awk", "sort"], True),
+        (["perl", "-MList::Util=shuffle", "-e", "print shuffle(<>)"], False, ["perl"], True),
+        (["sort", "-r", "ids.txt"], False, ["sort"], False),
+    ],
+)
+def test_programs(args: Any, shell: bool, names: list[str], draws: bool) -> None:
+    assert programs(args, shell) == (names, draws)
+
+
+def test_an_order_and_another_content_are_told_apart() -> None:
+    one, moved, other = digests("a\nb\n"), digests(b"b\na\n"), digests("a\nc\n")
+    assert one["digest"] != moved["digest"] and one["unordered"] == moved["unordered"] != other["unordered"]
