@@ -35,6 +35,7 @@ class CauseFinding:
     clues: tuple[Clue, ...] = ()
     fix_settings: tuple[str, ...] = ()
     fix_at: str = ""
+    change: tuple[str, ...] = ()
 
 
 Signature = Callable[[Evidence], list[CauseFinding]]
@@ -51,6 +52,7 @@ def finding(
     clues: Sequence[Clue] = (),
     fix_settings: Sequence[str] = (),
     fix_at: str = "",
+    change: Sequence[str] = (),
 ) -> CauseFinding:
     """Returns a cause at the root of this evidence. Its origin is the one in CAUSES unless another is given."""
     root = evidence.root
@@ -72,6 +74,7 @@ def finding(
         clues=tuple(dict.fromkeys(clues)),
         fix_settings=tuple(dict.fromkeys(fix_settings)),
         fix_at=fix_at,
+        change=tuple(change),
     )
 
 

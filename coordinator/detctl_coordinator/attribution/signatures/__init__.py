@@ -14,6 +14,7 @@ from detctl_coordinator.attribution.signatures.data_content import data_content
 from detctl_coordinator.attribution.signatures.filesystem_order import filesystem_order
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
+from detctl_coordinator.attribution.signatures.optimizers import parameter_order, prepared_settings
 from detctl_coordinator.attribution.signatures.orders import concurrency, hash_order, stateful_data
 from detctl_coordinator.attribution.signatures.seeds import extra_rng_draw, identity_seed, unseeded_rng, worker_seeding
 from detctl_coordinator.attribution.signatures.unknown import unknown
@@ -35,6 +36,7 @@ SIGNATURES: tuple[Signature, ...] = (
     cache_state,
     data_content,
     concurrency,
+    parameter_order,
     hardware_fault,
     nondeterministic_kernel,
     config_drift,
@@ -44,4 +46,16 @@ SIGNATURES: tuple[Signature, ...] = (
     unknown,
 )
 
-__all__ = ["SIGNATURES"]
+# For a root that is a setting or a restored state: no kernel, thread or sample makes those differ.
+PREPARED_SIGNATURES: tuple[Signature, ...] = (
+    parameter_order,
+    code_version,
+    unseeded_rng,
+    prepared_settings,
+    config_drift,
+    library_version,
+    other_files,
+    unknown,
+)
+
+__all__ = ["PREPARED_SIGNATURES", "SIGNATURES"]
