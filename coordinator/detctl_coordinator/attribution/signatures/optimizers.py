@@ -58,6 +58,10 @@ def parameter_order(evidence: Evidence) -> list[CauseFinding]:
 
 
 def _state_lines(evidence: Evidence, state: StateChange | None, optimizer: str) -> list[str]:
+    if evidence.stage is Stage.ARTIFACT:
+        return [
+            f"A checkpoint numbers the parameters of {optimizer} by their order: the same tensors have other numbers in each run."
+        ]
     if state is None:
         return [
             f"The parameters of {optimizer} are in another order in each run, and sums over them round differently."
