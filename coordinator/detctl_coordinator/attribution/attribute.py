@@ -11,8 +11,9 @@ from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.known_answers import answers_compared
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence, RunFacts
 from detctl_coordinator.attribution.evidence.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
-from detctl_coordinator.attribution.signatures import SIGNATURES
+from detctl_coordinator.attribution.signatures import PREPARED_SIGNATURES, SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
+from detctl_coordinator.attribution.signatures.optimizers import is_prepared
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.roots import Node
@@ -64,7 +65,8 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             compared.twins_agree,
             compared.other_twins_agree,
         )
-        findings = next((named for signature in SIGNATURES if (named := signature(evidence))), [])
+        signatures = PREPARED_SIGNATURES if is_prepared(evidence) else SIGNATURES
+        findings = next((named for signature in signatures if (named := signature(evidence))), [])
         if answers and root.node.stage in NUMERIC:
             findings = [replace(one, evidence=(*one.evidence, answers)) for one in findings]
         found.extend(findings)

@@ -15,6 +15,7 @@ from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC
 from detctl_coordinator.comparison.first_divergent_operation import DivergentOperation, first_divergent_operation
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison, compare_pair
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
+from detctl_coordinator.comparison.roots import BEFORE_STEP
 from detctl_coordinator.domain.fingerprint import Phase
 from detctl_coordinator.domain.run import RunRecord, RunSpec, RunState
 from detctl_coordinator.domain.verdict import Zoom
@@ -62,7 +63,7 @@ def _first_computed(case: Case) -> tuple[NodeDifference, PairComparison] | None:
         for pair in case.compared
         if pair.different and pair.united is None
         for root in pair.roots
-        if root.node.stage in NUMERIC and root.node.phase is Phase.TRAIN
+        if root.node.stage in NUMERIC and root.node.phase is Phase.TRAIN and root.node.part != BEFORE_STEP
     ]
     return min(found, key=lambda item: (item[0].step, item[0].node), default=None)
 

@@ -20,11 +20,23 @@ from detctl_coordinator.comparison.generators import used_generators
 from detctl_coordinator.comparison.ranks.ranks import match_ranks
 from detctl_coordinator.comparison.ranks.world_size import MERGED, UnitedBatches, compare_merged, compare_united
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.roots import DECIDING, UNUSED, WORKERS, Extent, Node, affected_by, harmless, roots
+from detctl_coordinator.comparison.roots import (
+    DECIDING,
+    PREPARED,
+    UNUSED,
+    UPDATE,
+    WORKERS,
+    Extent,
+    Node,
+    affected_by,
+    harmless,
+    roots,
+)
 from detctl_coordinator.comparison.sampled_streams import SampledStream, notes_on
 from detctl_coordinator.comparison.steps.coverage import blind_stages
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
-from detctl_coordinator.comparison.training import equal_updates
+from detctl_coordinator.comparison.updates.before_step import first_update, is_before_step, settings_first
+from detctl_coordinator.comparison.updates.training import equal_updates
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
 # Number of artifact steps whose fingerprints are read to distinguish tensors from other content.
@@ -186,7 +198,7 @@ def compare_pair(
     differences: dict[Node, NodeDifference] = {}
     for node, group in found.items():
         differences |= {d.node: d for d in _node_differences(left, right, node, group, limit)}
-    training = {node.stage for node in differences if node.phase is Phase.TRAIN} | set(one_sided)
+    training = {node.stage for node in differences if node.phase is Phase.TRAIN and node != PREPARED} | set(one_sided)
     updates = equal_updates(left, right, matched.pairs, limit, training)
     if updates is not None and not strict:
         differences = _decided_by_training(differences)
@@ -250,8 +262,11 @@ def _another_world_size(left: RunReader, right: RunReader, limit: int | None) ->
 def _node_differences(
     left: RunReader, right: RunReader, node: Node, group: list[StreamDifference], limit: int | None
 ) -> list[NodeDifference]:
-    """Returns one difference of a node. Random states are split into used ones (main process, workers) and unused ones."""
+    """Returns one difference of a node. Random states are split into used ones (main process, workers) and unused ones, and the update
+    into what optimizers have before their step and the rest."""
     whole = _node_difference(left, right, node, group, limit)
+    if node == UPDATE and any(is_before_step(site.site) for site in whole.sites):
+        return _parts_of_update(left, right, whole, group, limit)
     if node.stage is Stage.LISTING and not whole.sites and all(d.differing_steps == 1 for d in group):
         return []  # the same names in the same order, in a folder with another path
     if node.stage is not Stage.RNG:
@@ -268,6 +283,21 @@ def _node_differences(
                     NodeDifference(part_node, used.step, whole.equal_from, kind, used.sites, False, rank, used.step)
                 )
     return parts or [replace(whole, node=Node(node.stage, node.phase, UNUSED))]
+
+
+def _parts_of_update(
+    left: RunReader, right: RunReader, whole: NodeDifference, group: list[StreamDifference], limit: int | None
+) -> list[NodeDifference]:
+    """Returns what differs before a step, which decides nothing, and the first update that differs, if there is one."""
+    sites = settings_first(whole.sites)
+    parts = [replace(whole, node=PREPARED, sites=sites, kind=kind_of(sites), deciding=False, equal_from=None)]
+    sides = [(Side.of(left, d.left, limit), Side.of(right, d.right, limit), d) for d in group]
+    updates = [found for ours, theirs, d in sides if (found := first_update(ours, theirs, d)) is not None]
+    if updates:
+        update = _node_difference(left, right, UPDATE, updates, limit)
+        sites = tuple(site for site in update.sites if not is_before_step(site.site))
+        parts.append(replace(update, sites=sites, kind=kind_of(sites)))
+    return parts
 
 
 def _node_difference(

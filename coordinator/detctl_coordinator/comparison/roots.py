@@ -47,20 +47,35 @@ PARENTS: Mapping[Stage, tuple[Stage, ...]] = {
 
 UNUSED = "unused"  # the part of random states that differ and are never used, so that they affect nothing
 WORKERS = "workers"
+BEFORE_STEP = (
+    "before-step"  # what an optimizer has before its step: the part of stage update that decides nothing alone
+)
 # Stages that random states inside workers affect.
 FED_BY_WORKERS = frozenset({Stage.FILES, Stage.SAMPLE, Stage.BATCH})
 # Stages that the update of an earlier step affects.
 FED_BY_UPDATE = frozenset({Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Node:
     """A stage in a phase, over all ranks. `part` splits random states: "" for the main process, "workers" for DataLoader workers,
-    "unused" for generators that differ and are never used."""
+    "unused" for generators that differ and are never used. It also splits the update: "before-step" for what an optimizer has then.
+
+    Nodes are in causal order."""
 
     stage: Stage
     phase: Phase = Phase.TRAIN
     part: str = ""
+
+    def __lt__(self, other: Node) -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[Stage, Phase, bool, str]:
+        return self.stage, self.phase, self.part != BEFORE_STEP, self.part
+
+
+UPDATE, PREPARED = Node(Stage.UPDATE), Node(Stage.UPDATE, part=BEFORE_STEP)
 
 
 @dataclass(frozen=True)
@@ -83,12 +98,12 @@ def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[
     """Returns the parents that explain a differing node, in causal order."""
     step = extents[node].step
     found = {parent for parent in _parents(node, observed) if parent in extents and extents[parent].reaches(step)}
-    if node.stage in FED_BY_UPDATE:
-        update = Node(Stage.UPDATE)
-        if update in extents and extents[update].reached_before(step):
-            found.add(update)
+    if node.stage in FED_BY_UPDATE and UPDATE in extents and extents[UPDATE].reached_before(step):
+        found.add(UPDATE)
     if node.stage in FED_BY_WORKERS:
         found.update(n for n in extents if n.part == WORKERS and extents[n].reaches(step))
+    if node == UPDATE and PREPARED in extents and extents[PREPARED].reaches(step):
+        found.add(PREPARED)
     return sorted(found - {node})
 
 
@@ -168,8 +183,10 @@ def harmless(extents: Mapping[Node, Extent], observed: Collection[Node], decidin
 def _possible_parents(child: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> set[Node]:
     """Returns the differing parents that may have contributed to a child's difference at any step."""
     candidates = {parent for parent in _parents(child, observed) if parent in extents}
-    if child.stage in FED_BY_UPDATE and Node(Stage.UPDATE) in extents:
-        candidates.add(Node(Stage.UPDATE))
+    if child.stage in FED_BY_UPDATE and UPDATE in extents:
+        candidates.add(UPDATE)
+    if child == UPDATE and PREPARED in extents:
+        candidates.add(PREPARED)
     if child.stage in FED_BY_WORKERS:
         candidates |= {node for node in extents if node.part == WORKERS}
     end = extents[child].equal_from

@@ -96,7 +96,10 @@ weights(model)
     assert per_step(main, "backward") == [4, 4, 4]
     rates = [record for record in main.of("update") if record.site == "group0.lr"]
     assert len({record.digest for record in rates}) == 3
-    assert [record.evidence["options"]["lr"] for record in rates if record.evidence] == [0.1, 0.05, 0.025]
+    settings = [record.evidence for record in main.of("update") if record.site == "optimizer1/settings"]
+    assert [one["options"][0]["lr"] for one in settings if one] == [0.1, 0.05, 0.025]
+    (writer,) = [row for row in settings[2]["writers"] if "group0.lr" in row["settings"]] if settings[2] else [{}]
+    assert (writer["by"], writer["scheduler"], writer["function"]) == ("scheduler", "StepLR", "<module>")
 
 
 def test_two_optimizers_count_each(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
 from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.init import Init
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
-from detctl_probe.observe.optimization import closures
+from detctl_probe.observe.optimization import closures, origins
 from detctl_probe.observe.optimization.backward import Gradients
+from detctl_probe.observe.optimization.before_step import BeforeStep
 from detctl_probe.observe.optimization.optimizer_update import Update
 from detctl_probe.recording.recorder import Recorder
 from detctl_probe.recording.sampling import in_turn
@@ -32,11 +33,13 @@ class Optimizers:
         self.init = Init(model)
         self.update = Update(model)
         self.guarded = Guarded(model, model.recorder.observer("optimizer", "update"))
+        self.origins = origins.Origins(model, self.guarded)
+        self.before = BeforeStep(model, self.origins)
         model.hidden.record_by(
             functools.partial(self.guarded, self._gradients), functools.partial(self.guarded, self._ended)
         )
         self._depth = 0
-        self._ready: Any = set()
+        self._closed_at = -1  # the step whose closure has returned
 
     def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         """original(optimizer, *args, **kwargs), recorded if it is a step of the training and not a part of one."""
@@ -89,13 +92,17 @@ class Optimizers:
         return True
 
     def _starts(self, optimizer: Any) -> None:
-        """Records the parameters that an optimizer has before its first update. A closure calls the model first, which names them."""
+        """Records what an optimizer has before its update. A closure calls the model first, which names the parameters."""
         if optimizer not in self.model.optimizers:
             self.model.optimizers.add(optimizer)
             self.init.optimizer(self.named(optimizer, whole=True))
+        if self.model.recorder.settings.uninstrumented_until is None:
+            self.before.record(optimizer)
 
     def _closure_ended(self, optimizer: Any) -> None:
-        self._starts(optimizer)
+        if self._closed_at != self.model.recorder.step:  # an optimizer may call its closure several times in a step
+            self._closed_at = self.model.recorder.step
+            self._starts(optimizer)
         self._gradients(optimizer)
 
     def _gradients(self, optimizer: Any) -> None:
@@ -126,6 +133,8 @@ def install(recorder: Recorder) -> None:
         return result
 
     base._patch_step_function = patch_step_function
+    if recorder.settings.uninstrumented_until is None:
+        origins.install(watch.origins, torch)
     compiled.hide(Optimizers.run)
     recorder.observer("optimizer", "update").installed = True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Iterable, Iterator, List, Tuple
 
 from detctl_probe.observe.model.naming import tree, walk
 from detctl_probe.observe.model.steps import Model
@@ -37,8 +37,7 @@ class Update:
                 yield from self._value("%s.%s" % (site, key), value)
         for g, group in enumerate(optimizer.param_groups):
             if "lr" in group:
-                more = {"options": options(group)} if self._recorder.keeps_evidence else None
-                yield from self._value("group%d.lr" % g, group["lr"], more)
+                yield from self._value("group%d.lr" % g, group["lr"])
         yield from self._buffers()
 
     def by_hand(self) -> None:
@@ -80,9 +79,9 @@ class Update:
         for root, name, one, part, tensor in in_turn(rows, self._recorder.step, self._recorder.settings):
             yield name_of(tensor) or "%s.%s" % (_path(root, name, one), part), tensor
 
-    def _value(self, site: str, value: Any, evidence: Optional[Dict[str, Any]] = None) -> Iterator[Entry]:
+    def _value(self, site: str, value: Any) -> Iterator[Entry]:
         if isinstance(value, _PLAIN):
-            yield site, value, evidence
+            yield site, value, None
             return
         for path, tensor in tensors(value):
             yield site + path, tensor, None
@@ -91,14 +90,3 @@ class Update:
 def _path(root: Any, name: str, module: Any) -> str:
     """The path of a module below a root, for one that was added since the last walk."""
     return next(below for one, below, _ in walk(root, name) if one is module)
-
-
-def options(group: Dict[str, Any]) -> Dict[str, Any]:
-    """Plain settings of a parameter group, for people."""
-    found: Dict[str, Any] = {}
-    for key, value in group.items():
-        if isinstance(value, (bool, int, float, str)) or value is None:
-            found[key] = value
-        elif isinstance(value, tuple) and all(isinstance(item, _PLAIN) for item in value):
-            found[key] = list(value)
-    return found

@@ -10,6 +10,7 @@ from typing import Any, List, Optional
 from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
 from detctl_probe.observe.optimization.optimizer import optimizers_of
+from detctl_probe.observe.optimization.origins import install_scaler
 from detctl_probe.recording.recorder import Recorder
 
 
@@ -21,6 +22,7 @@ def install(recorder: Recorder) -> None:
     for kind in _classes(torch):
         _wrap_step(kind, model, Guarded(model, row))
         _wrap_scale(kind, model)
+        install_scaler(optimizers_of(model).origins, kind)
     row.installed = True
 
 

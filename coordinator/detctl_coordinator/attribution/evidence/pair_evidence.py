@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from detctl_coordinator.attribution.evidence.facts import Note, of_kind, place, value_at
+from detctl_coordinator.attribution.evidence.optimizers import SettingChange, optimizers_at, setting_changes
 from detctl_coordinator.attribution.evidence.read_files import FilesCompared, compare_files, read_files
 from detctl_coordinator.attribution.evidence.source_lines import SourceFacts, source_of
 from detctl_coordinator.attribution.evidence.suspect_families import Family
@@ -123,19 +124,23 @@ class Evidence:
                 return f"The {which} run exits after {seal.steps_finished} steps, and the other continues."
         return ""
 
+    @cached_property
+    def setting_changes(self) -> list[SettingChange]:
+        """The settings of optimizers that differ at the root's step; empty if the root comes before the update."""
+        return setting_changes(self.pair, self.root) if self.stage is Stage.UPDATE else []
+
     @property
     def optimizer_settings(self) -> list[str]:
         """A line for each setting of an optimizer's parameter groups that differs: `group0.lr differs: 0.1 vs 0.2`."""
-        lines = []
-        for site in self.root.sites:
-            if site.left is None or site.right is None:
-                continue
-            ours, theirs = (side.evidence.get("options") or {} for side in (site.left, site.right))
-            group = site.site.rpartition(".")[0]
-            lines += [
-                f"{group}.{k} differs: {ours[k]} vs {theirs[k]}" for k in ours if k in theirs and ours[k] != theirs[k]
-            ]
-        return lines
+        return [change.description for change in self.setting_changes]
+
+    def loaded(self, optimizer: str) -> str:
+        """Returns `file:line` of the load_state_dict that restored an optimizer; empty: neither run restored it."""
+        for reader in (self.pair.left, self.pair.right):
+            facts = optimizers_at(reader, self.root.rank, self.root.step).get(optimizer)
+            if facts is not None and facts.loaded:
+                return facts.loaded
+        return ""
 
     @property
     def where(self) -> str:

@@ -15,6 +15,7 @@ from detctl_coordinator.attribution.signatures.filesystem_order import filesyste
 from detctl_coordinator.attribution.signatures.hash_order import hash_order
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
+from detctl_coordinator.attribution.signatures.optimizers import parameter_order, prepared_settings
 from detctl_coordinator.attribution.signatures.orders import concurrency, stateful_data
 from detctl_coordinator.attribution.signatures.outside import (
     chosen_outside,
@@ -51,6 +52,7 @@ SIGNATURES: tuple[Signature, ...] = (
     cache_state,
     data_content,
     concurrency,
+    parameter_order,
     hardware_fault,
     nondeterministic_kernel,
     config_drift,
@@ -60,4 +62,16 @@ SIGNATURES: tuple[Signature, ...] = (
     unknown,
 )
 
-__all__ = ["SIGNATURES"]
+# For a root that is a setting or a restored state: no kernel, thread or sample makes those differ.
+PREPARED_SIGNATURES: tuple[Signature, ...] = (
+    parameter_order,
+    code_version,
+    unseeded_rng,
+    prepared_settings,
+    config_drift,
+    library_version,
+    other_files,
+    unknown,
+)
+
+__all__ = ["PREPARED_SIGNATURES", "SIGNATURES"]

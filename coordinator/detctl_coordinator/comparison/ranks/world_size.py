@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.steps.window import entries_below
+from detctl_coordinator.comparison.updates.before_step import is_before_step
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 # Every fingerprint of rows and weights is read, so only the first steps are compared.
@@ -94,6 +95,8 @@ def merged_tensors(
         if key.stage is not stage or key.phase is not Phase.TRAIN:
             continue
         for record in reader.records(key, step):
+            if is_before_step(record.site):
+                continue  # a learning rate may depend on the number of ranks; what comes of it shows in the parameters
             name = record.site, record.occurrence
             shard = (record.evidence or {}).get("shard")
             if shard is None:
