@@ -8,7 +8,7 @@ import pytest
 from detctl_coordinator.attribution.evidence import facts
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import Note, interventions_of
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.attribution.experiments import experiment_runner, rounds
 from detctl_coordinator.domain.verdict import Verdict
 

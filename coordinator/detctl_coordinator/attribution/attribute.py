@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
-from detctl_coordinator.attribution.evidence.command_options import command_suspects
 from detctl_coordinator.attribution.evidence.facts import value_at
-from detctl_coordinator.attribution.evidence.known_answers import answers_compared
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence, RunFacts
-from detctl_coordinator.attribution.evidence.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
+from detctl_coordinator.attribution.evidence.settings.command_options import command_suspects
+from detctl_coordinator.attribution.evidence.settings.known_answers import answers_compared
+from detctl_coordinator.attribution.evidence.settings.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
 from detctl_coordinator.attribution.signatures import PREPARED_SIGNATURES, SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
 from detctl_coordinator.attribution.signatures.optimizers import is_prepared

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from detctl_coordinator.attribution.evidence.facts import manifest_of, value_at
-from detctl_coordinator.attribution.evidence.suspects import Suspect, suspects_of
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect, suspects_of
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Arm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from detctl_coordinator.attribution.evidence.suspects import suspects_of
+from detctl_coordinator.attribution.evidence.settings.suspects import suspects_of
 from detctl_coordinator.attribution.experiments.factors import factors_of
 from detctl_coordinator.attribution.verdict.judge import Case, JudgeRequest
 from detctl_proto.security.redaction import DIGESTS, RecordingKey, protected_manifest

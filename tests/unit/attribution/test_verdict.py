@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
-from detctl_coordinator.attribution.evidence.suspects import family_of, suspects_of
+from detctl_coordinator.attribution.evidence.settings.suspects import family_of, suspects_of
 from detctl_coordinator.attribution.verdict.bounds import divergence_rate_bound, format_bound
 from detctl_coordinator.domain.fingerprint import Stage, StreamKey
 from detctl_coordinator.domain.run import RunOutcome, RunState

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.source_lines import SEEDS, SourceFacts
+from detctl_coordinator.attribution.evidence.observed.source_lines import SEEDS, SourceFacts
 
 DETERMINISTIC_CALL = "torch.use_deterministic_algorithms(True)"
 LOADER_ARGUMENTS = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from detctl_proto.verdict_words import KindWord, OriginWord
 
 from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
+from detctl_coordinator.attribution.evidence.observed.source_lines import SourceFacts
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
-from detctl_coordinator.attribution.evidence.source_lines import SourceFacts
 from detctl_coordinator.comparison.first_divergence import Lasting
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage

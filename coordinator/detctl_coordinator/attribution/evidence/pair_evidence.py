@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from detctl_coordinator.attribution.evidence.facts import Note, of_kind, place, value_at
-from detctl_coordinator.attribution.evidence.optimizers import SettingChange, optimizers_at, setting_changes
-from detctl_coordinator.attribution.evidence.read_files import FilesCompared, compare_files, read_files
-from detctl_coordinator.attribution.evidence.source_lines import SourceFacts, source_of
-from detctl_coordinator.attribution.evidence.suspect_families import Family
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.observed.optimizers import SettingChange, optimizers_at, setting_changes
+from detctl_coordinator.attribution.evidence.observed.read_files import FilesCompared, compare_files, read_files
+from detctl_coordinator.attribution.evidence.observed.source_lines import SourceFacts, source_of
+from detctl_coordinator.attribution.evidence.settings.suspect_families import Family
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.comparison.generators import is_worker
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope

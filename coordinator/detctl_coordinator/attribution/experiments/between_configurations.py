@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from detctl_coordinator.attribution.attribute import suspects_between
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.facts import value_at
-from detctl_coordinator.attribution.evidence.known_answers import answers_compared
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.settings.known_answers import answers_compared
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, Trial
 from detctl_coordinator.attribution.experiments.factors import Factor, factors_of
 from detctl_coordinator.attribution.experiments.interactions import find_interaction

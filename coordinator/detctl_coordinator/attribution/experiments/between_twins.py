@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.configurations import ConfigurationRuns
-from detctl_coordinator.attribution.evidence.suspects import suspects_of
+from detctl_coordinator.attribution.evidence.settings.suspects import suspects_of
 from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, Trial
 from detctl_coordinator.attribution.experiments.factors import Factor, masks, sources_of_randomness
 from detctl_coordinator.attribution.experiments.releases import all_equal, find_fix, no_op, release, until_compared

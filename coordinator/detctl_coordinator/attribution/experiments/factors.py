@@ -17,7 +17,7 @@ from detctl_proto.security.variable_rules import REMOTE, REMOTE_VALUE
 
 from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.domain.run import RunSpec
 
 Kind = Literal["env", "param", "probe"]

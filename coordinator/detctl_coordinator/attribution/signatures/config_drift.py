@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.attribution.signatures.opened_files import other_settings
 from detctl_coordinator.domain.fingerprint import Stage
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.observed.read_files import FilesCompared, ReadFile
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
-from detctl_coordinator.attribution.evidence.read_files import FilesCompared, ReadFile
 from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
 from detctl_coordinator.attribution.signatures.opened_files import opened_by_one, resized, shortened
 from detctl_coordinator.domain.clue import Clue

@@ -7,7 +7,7 @@ from detctl_proto.verdict_words import OriginWord
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import emulates
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Stage
 
 COMPUTED = (*NUMERIC, Stage.SAMPLE, Stage.BATCH)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detctl_coordinator.attribution.evidence.advice import DETERMINISTIC_CALL
-from detctl_coordinator.attribution.evidence.source_lines import SourceFacts
+from detctl_coordinator.attribution.evidence.observed.source_lines import SourceFacts
 from detctl_coordinator.domain.clue import Clue
 
 # Calls that make a private generator and take its seed as their first argument.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.configurations import separated_by_changed_files
 from detctl_coordinator.attribution.evidence.facts import interventions_of
-from detctl_coordinator.attribution.evidence.suspect_families import IRRELEVANT_VARIABLES
+from detctl_coordinator.attribution.evidence.settings.suspect_families import IRRELEVANT_VARIABLES
 from detctl_coordinator.attribution.verdict.bounds import format_bound
 from detctl_coordinator.attribution.verdict.partition import partition_notes
 from detctl_coordinator.comparison.steps.window import finished_steps, training_steps

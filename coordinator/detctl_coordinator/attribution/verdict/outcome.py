@@ -9,7 +9,7 @@ from detctl_proto.verdict_words import OriginWord, OutcomeWord
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.facts import interventions_of
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC
-from detctl_coordinator.attribution.evidence.suspects import suspects_of
+from detctl_coordinator.attribution.evidence.settings.suspects import suspects_of
 from detctl_coordinator.domain.fingerprint import Stage
 
 

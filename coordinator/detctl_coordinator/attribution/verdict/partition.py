@@ -13,7 +13,7 @@ from detctl_proto.security.redaction import agree
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.configurations import ConfigurationRuns
-from detctl_coordinator.attribution.evidence.suspect_families import family_of
+from detctl_coordinator.attribution.evidence.settings.suspect_families import family_of
 from detctl_coordinator.domain.manifest import flatten
 
 CONFIGURATIONS_MIN = 3

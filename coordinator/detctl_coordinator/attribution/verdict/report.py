@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import emulates, value_at
-from detctl_coordinator.attribution.evidence.known_answers import class_of
+from detctl_coordinator.attribution.evidence.settings.known_answers import class_of
 from detctl_coordinator.attribution.verdict.changes import change_of
 from detctl_coordinator.attribution.verdict.coverage import coverage_of, stage_word
 from detctl_coordinator.attribution.verdict.losses import losses_of

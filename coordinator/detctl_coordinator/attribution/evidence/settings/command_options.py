@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from detctl_coordinator.attribution.evidence.suspect_families import family_of_parameter
-from detctl_coordinator.attribution.evidence.suspects import Suspect
+from detctl_coordinator.attribution.evidence.settings.suspect_families import family_of_parameter
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Fingerprint
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from detctl_proto.files.regular_file import RegularFileError, open_regular
 
-from detctl_agent.inspection.digest_table import DigestTable, FileState
+from detctl_agent.manifest.inspection.digest_table import DigestTable, FileState
 from detctl_agent.recording.observed import Observed, OpenedFile
 
 FILES_MAX = 3000  # of one manifest; about 400 KiB of JSON

@@ -10,7 +10,7 @@ from typing import Any
 from detctl_proto.security.redaction import MARK, NOT_RECORDED, REDACTED, redact_value, shown_value, variables_agree
 from detctl_proto.security.variable_rules import names_a_secret
 
-from detctl_coordinator.attribution.evidence.suspect_families import (
+from detctl_coordinator.attribution.evidence.settings.suspect_families import (
     IRRELEVANT_VARIABLES,
     Family,
     family_of,

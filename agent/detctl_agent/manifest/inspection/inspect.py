@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from detctl_agent.inspection.digest_table import DigestTable
-from detctl_agent.inspection.opened_section import opened_section
-from detctl_agent.inspection.source_section import source_section
 from detctl_agent.launcher.account import Account
+from detctl_agent.manifest.inspection.digest_table import DigestTable
+from detctl_agent.manifest.inspection.opened_section import opened_section
+from detctl_agent.manifest.inspection.source_section import source_section
 from detctl_agent.recording.observed import Observed
 from detctl_agent.runs.preparation import Prepared
 

@@ -1,0 +1,1 @@
+"""Settings in which the environments and commands of two runs differ."""
