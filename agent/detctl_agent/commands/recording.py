@@ -24,11 +24,11 @@ from detctl_agent.commands.recording_progress import RecordingProgress
 from detctl_agent.errors import AgentError
 from detctl_agent.launcher.placeholders import fill
 from detctl_agent.launcher.variables import taken_over
-from detctl_agent.manifest.inspection.digest_table import DigestTable
-from detctl_agent.manifest.inspection.inspect import with_inspection
 from detctl_agent.recording.costs import format_cost
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
+from detctl_agent.runs.inspection.digest_table import DigestTable
+from detctl_agent.runs.inspection.inspect import with_inspection
 from detctl_agent.runs.interpreter import interpreter_of
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.outcome import Outcome

@@ -20,8 +20,8 @@ from detctl_agent.errors import AgentError
 from detctl_agent.jobs.job import Job
 from detctl_agent.launcher.account import account_of
 from detctl_agent.launcher.cgroup import Cgroups
-from detctl_agent.manifest.inspection.digest_table import DigestTable
-from detctl_agent.manifest.inspection.inspect import with_inspection
+from detctl_agent.runs.inspection.digest_table import DigestTable
+from detctl_agent.runs.inspection.inspect import with_inspection
 from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared
 from detctl_agent.runs.recipe_source import RunSource, take_source

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
-from detctl_coordinator.attribution.evidence.observed.reordering import only_labels_differ, reordering_of
+from detctl_coordinator.attribution.evidence.hash_seed import hash_seed
 from detctl_coordinator.attribution.evidence.observed.source_lines import OrderedPlace
-from detctl_coordinator.attribution.evidence.observed.system_entropy import uses_system_random
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.settings.hash_seed import hash_seed
+from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, reordering_of
+from detctl_coordinator.attribution.evidence.system_entropy import uses_system_random
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.hash_seed import hash_seed_is_fixed
 from detctl_coordinator.attribution.evidence.observed.optimizers import (
     StateChange,
     made_differently,
@@ -14,7 +15,6 @@ from detctl_coordinator.attribution.evidence.observed.optimizers import (
     tensors_moved,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
-from detctl_coordinator.attribution.evidence.settings.hash_seed import hash_seed_is_fixed
 from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
 from detctl_coordinator.comparison.roots import BEFORE_STEP
 from detctl_coordinator.domain.fingerprint import Stage

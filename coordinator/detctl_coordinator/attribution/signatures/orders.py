@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
-from detctl_coordinator.attribution.evidence.observed.reordering import reordering_of
-from detctl_coordinator.attribution.evidence.observed.system_entropy import entropy_reads
+from detctl_coordinator.attribution.evidence.hash_seed import hash_seed_is_fixed
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.settings.hash_seed import hash_seed_is_fixed
+from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads
 from detctl_coordinator.domain.fingerprint import Stage
 
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
-from detctl_coordinator.attribution.evidence.observed.outside import (
+from detctl_coordinator.attribution.evidence.outside import (
     ALWAYS_DIFFERS,
     CONTROL,
     NAMES,
@@ -24,8 +24,8 @@ from detctl_coordinator.attribution.evidence.observed.outside import (
     unfilled_memory,
     uses_of_output,
 )
-from detctl_coordinator.attribution.evidence.observed.selection import changed_files, selection_lines
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.selection import changed_files, selection_lines
 from detctl_coordinator.domain.fingerprint import Stage
 
 SELECTED = (Stage.FILES, Stage.INIT, *DATA)

@@ -8,11 +8,11 @@ from typing import Any
 from detctl_coordinator.attribution.evidence.advice import loader_arguments, seed_all
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
-from detctl_coordinator.attribution.evidence.observed.outside import drawing_commands, drawing_queries
-from detctl_coordinator.attribution.evidence.observed.reordering import reordering_of
-from detctl_coordinator.attribution.evidence.observed.system_entropy import entropy_reads, uses_system_random
+from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.outside import drawing_commands, drawing_queries
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
-from detctl_coordinator.attribution.evidence.settings.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage

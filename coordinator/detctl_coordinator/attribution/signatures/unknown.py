@@ -6,7 +6,8 @@ from detctl_proto.verdict_words import OriginWord
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
-from detctl_coordinator.attribution.evidence.observed.outside import (
+from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.outside import (
     ALWAYS_DIFFERS,
     OutsideRead,
     commands_that_differ,
@@ -17,9 +18,8 @@ from detctl_coordinator.attribution.evidence.observed.outside import (
     unordered_queries,
     uses_of_output,
 )
-from detctl_coordinator.attribution.evidence.observed.selection import selection_lines
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
-from detctl_coordinator.attribution.evidence.settings.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.selection import selection_lines
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 

@@ -1,1 +1,1 @@
-"""What the two runs read, drew and prepared, as their recordings show it."""
+"""What the recordings of two runs show: files that they read, lines of their source, states of optimizers."""

@@ -1,6 +1,6 @@
 """Compares the data files that two runs read, by the digests of their content (section `opened` of a manifest).
 
-agent/detctl_agent/manifest/inspection/opened_section.py describes the section. A file without a digest on both sides was not measured, which
+agent/detctl_agent/runs/inspection/opened_section.py describes the section. A file without a digest on both sides was not measured, which
 leaves its content open. Pure.
 """
 

@@ -1,6 +1,6 @@
 """Reads the section `source` of a manifest: lines of the training's own source, their fixes, and what the program already does.
 
-agent/detctl_agent/manifest/inspection/source_section.py describes the section. Recordings of earlier versions have none. Pure.
+agent/detctl_agent/runs/inspection/source_section.py describes the section. Recordings of earlier versions have none. Pure.
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from detctl_agent.launcher.account import Account
-from detctl_agent.manifest.inspection.digest_table import DigestTable
-from detctl_agent.manifest.inspection.opened_section import opened_section
-from detctl_agent.manifest.inspection.source_section import source_section
 from detctl_agent.recording.observed import Observed
+from detctl_agent.runs.inspection.digest_table import DigestTable
+from detctl_agent.runs.inspection.opened_section import opened_section
+from detctl_agent.runs.inspection.source_section import source_section
 from detctl_agent.runs.preparation import Prepared
 
 OWN_PLACES = ("tmp", "cache", "out", "home")  # of the run: it writes there

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from detctl_coordinator.attribution.evidence.facts import value_at
-from detctl_coordinator.attribution.evidence.observed.reordering import INTEGERS
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.attribution.evidence.reordering import INTEGERS
 from detctl_coordinator.domain.fingerprint import Stage
 
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from detctl_proto.files.regular_file import RegularFileError, open_regular
 
-from detctl_agent.manifest.inspection.digest_table import DigestTable, FileState
 from detctl_agent.recording.observed import Observed, OpenedFile
+from detctl_agent.runs.inspection.digest_table import DigestTable, FileState
 
 FILES_MAX = 3000  # of one manifest; about 400 KiB of JSON
 BYTES_MAX = 4 * 1024**3  # that one run reads
