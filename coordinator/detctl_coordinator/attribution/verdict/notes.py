@@ -33,6 +33,7 @@ def verdict_notes(case: Case) -> list[str]:
     if identical:
         lines.append(format_bound(min(identical)))
     lines += _no_twins(case)
+    lines += _side_by_side(case)
     lines += _not_comparable(case)
     lines += partition_notes(case)
     return _once(lines)
@@ -67,6 +68,17 @@ def _no_twins(case: Case) -> list[str]:
     runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
     advice = "`detctl audit -- COMMAND` starts each twin from the same snapshot."
     return [f"{' and '.join(runs)} are not twins, because files of their folder changed in between. {advice}"]
+
+
+def _side_by_side(case: Case) -> list[str]:
+    """Returns a line if runs that diverge shared their machine, because races between threads depend on the load."""
+    if not any(pair.different for pair in case.compared):
+        return []
+    beside = [r for r in case.comparable if r.run.outcome is not None and r.run.outcome.beside]
+    if not beside:
+        return []
+    counted = f"{len(beside)} of {len(case.comparable)} runs trained while others trained on the same machine."
+    return [f"{counted} A race may show more often then; --parallel 1 trains them one after another."]
 
 
 def _not_comparable(case: Case) -> list[str]:
