@@ -24,13 +24,15 @@ _NS = 1e9
 @dataclass(frozen=True)
 class Usage:
     """cores: processors that it kept busy, or would have kept busy if others had not used them. memory_bytes: of all its processes
-    together. writes: a file outside of its own folders that it has open for writing; empty: none was seen."""
+    together. writes: a file outside of its own folders that it has open for writing; empty: none was seen.
+    common_copy: it trains in a copy whose place all its twins use."""
 
     cores: float
     memory_bytes: int
     gpu: bool = False
     listens: bool = False
     writes: str = ""
+    common_copy: bool = False
     ranks: int = 1
 
 

@@ -366,7 +366,11 @@ class Runner:
         meter, self._meter = self._meter, None
         if meter is None or self._on_measured is None or (usage := meter.usage()) is None:
             return
-        usage = replace(usage, ranks=self._ranks.count + self._ranks.elsewhere)
+        usage = replace(
+            usage,
+            ranks=self._ranks.count + self._ranks.elsewhere,
+            common_copy=self._folder.common_work is not None and self._plan.view is None,
+        )
         room = machine_room()
         decision = side_by_side(usage, room, omp_dynamic=is_on(self._plan.env.get("OMP_DYNAMIC", "")))
         log.info(

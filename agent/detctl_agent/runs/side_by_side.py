@@ -39,6 +39,7 @@ def _shared(usage: Usage, omp_dynamic: bool) -> tuple[tuple[bool, SideBySideReas
         (usage.ranks > 1, "ranks"),
         (usage.listens, "ports"),
         (bool(usage.writes), "writes"),
+        (usage.common_copy, "copies"),
         (omp_dynamic, "omp-dynamic"),
     )
 

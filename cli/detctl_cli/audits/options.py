@@ -264,13 +264,7 @@ class CommandRuns:
 
     def given(self) -> bool:
         """Returns whether any of these options was given."""
-        return (
-            self.copy
-            or self.in_place
-            or self.keep_files
-            or self.timeout_s is not None
-            or self.parallel is not None
-        )
+        return self.copy or self.in_place or self.keep_files or self.timeout_s is not None or self.parallel is not None
 
 
 @dataclass(frozen=True)

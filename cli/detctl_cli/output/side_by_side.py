@@ -17,6 +17,7 @@ _WHY = {
     "ports": "one listens on a TCP port",
     "ranks": "one has several ranks",
     "writes": "one writes to a file outside of its own folders",
+    "copies": "the copies of the folder for all of them have the same path",
     "omp-dynamic": "OMP_DYNAMIC makes their number of threads depend on the load",
 }
 

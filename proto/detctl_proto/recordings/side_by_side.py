@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 # fits: several fit. cores, memory: one run needs more than half of it. gpu: it uses one. ports: it listens on a TCP port. ranks: it
-# has several ranks. writes: it writes to files outside of its private folders. omp-dynamic: OMP_DYNAMIC makes the number of its
+# has several ranks. writes: it writes to files outside of its private folders. copies: its copy
+# of the folder lies where the copies of its twins lie, too. omp-dynamic: OMP_DYNAMIC makes the number of its
 # threads depend on the load of the machine.
-SideBySideReason = Literal["fits", "cores", "memory", "gpu", "ports", "ranks", "writes", "omp-dynamic"]
+SideBySideReason = Literal["fits", "cores", "memory", "gpu", "ports", "ranks", "writes", "copies", "omp-dynamic"]
 SIDE_BY_SIDE_REASONS: tuple[SideBySideReason, ...] = get_args(SideBySideReason)
 
 

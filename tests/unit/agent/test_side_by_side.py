@@ -38,6 +38,7 @@ TWO_CORES = Room(cores=2, free_bytes=16 * GIB)
         (replace(SMALL, ranks=2), TWO_CORES, 1, "ranks"),
         (replace(SMALL, listens=True), TWO_CORES, 1, "ports"),
         (replace(SMALL, writes="/data/last.pt"), TWO_CORES, 1, "writes"),
+        (replace(SMALL, common_copy=True), TWO_CORES, 1, "copies"),
     ],
 )
 def test_as_many_runs_train_at_a_time_as_fit(usage: Usage, room: Room, runs: int, reason: str) -> None:
