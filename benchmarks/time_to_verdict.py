@@ -68,7 +68,11 @@ class Script:
         command = [sys.executable, "-m", "detctl_cli", "audit", "--twins", str(twins), "--json", "--timings", "--quiet"]
         began = time.perf_counter()
         done = subprocess.run(
-            [*command, *options, "--", *self.command], cwd=self.folder, env=environment(), capture_output=True, text=True
+            [*command, *options, "--", *self.command],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
         )
         seconds = time.perf_counter() - began
         if done.returncode:
