@@ -33,7 +33,7 @@ class RunTimings:
 
     @classmethod
     def of(cls, found: object) -> RunTimings:
-        """Returns the timings of an object with the same attributes, such as a message. What is no duration becomes 0."""
+        """Returns the timings of an object with the same attributes, such as a message. A value that is not a duration becomes 0."""
         return cls(**{part.name: _duration(getattr(found, part.name, 0.0)) for part in fields(cls)})
 
 
