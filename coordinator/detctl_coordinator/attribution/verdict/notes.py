@@ -14,6 +14,7 @@ from detctl_coordinator.comparison.steps.window import finished_steps, training_
 from detctl_coordinator.domain.manifest import not_comparable
 
 NAMES_SHOWN = 8
+BY_LOAD = ("concurrency", "uninitialised-memory", "nondeterministic-kernel", "kernel-choice", "unknown")
 
 
 def verdict_notes(case: Case) -> list[str]:
@@ -71,8 +72,8 @@ def _no_twins(case: Case) -> list[str]:
 
 
 def _side_by_side(case: Case) -> list[str]:
-    """Returns a line if runs that diverge shared their machine, because races between threads depend on the load."""
-    if not any(pair.different for pair in case.compared):
+    """Returns a line if runs that shared their machine diverge for a reason that may depend on its load."""
+    if not any(pair.different for pair in case.compared) or not any(c.cause in BY_LOAD for c in case.causes):
         return []
     beside = [r for r in case.comparable if r.run.outcome is not None and r.run.outcome.beside]
     if not beside:
