@@ -20,7 +20,14 @@ OPTION_GROUPS = {
     },
     "detctl-agent serve": {
         "Identity and coordinator": ("--name", "--coordinator", "--tls", "--token-file"),
-        "What it trains": ("--catalog", "--state", "--parallel", "--inherit-environment", "--known-answers"),
+        "What it trains": (
+            "--catalog",
+            "--state",
+            "--parallel",
+            "--inherit-environment",
+            "--known-answers",
+            "--only-kept-answers",
+        ),
         "Jobs in a Kubernetes cluster": ("--jobs", "--namespace"),
         "Log": ("--log-level",),
     },

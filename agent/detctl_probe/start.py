@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Dict, Tuple
 
 from detctl_probe.process import commandline, facts
-from detctl_probe.process.imports import when_imported
+from detctl_probe.process.imports import began_at, when_imported
 from detctl_probe.process.stderr import log
 from detctl_probe.recording import ends
 from detctl_probe.recording.recorder import CHILD, LAUNCHER, MAIN, Recorder, set_recorder
@@ -129,7 +129,7 @@ def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], .
                 if _is_needed(recorder, name):
                     install(recorder, name, stage)
             if package == "torch":
-                recorder.imported()
+                recorder.imported(began_at.get(package))
 
     when_imported(package, imported)
 

@@ -82,6 +82,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "run_id": "Its id.",
         "created_unix_s": "When it was created, in seconds since 1970.",
         "wall_s": "How long it took in seconds; 0 if that is unknown.",
+        "beside": "The largest number of other runs that trained on its machine at the same time.",
         "machine": "The machine that ran it.",
         "host": "The host name of that machine.",
         "command": "The command.",

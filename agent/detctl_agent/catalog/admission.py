@@ -42,11 +42,19 @@ class Order:
     expected_source_digest: str = ""
     twin: int = 0
     budget_share: float = 0.0  # share of step time that the probe may take; 0: as much as it needs
+    alone: bool = False  # no other run may train beside it
     known_answers: bool = False  # whether the manifest records the known-answer class of the environment
 
     @property
     def key(self) -> str:
         return f"{self.run_id}.{self.attempt}"
+
+    @property
+    def configuration(self) -> tuple[object, ...]:
+        """What runs that train alike have in common."""
+        settings = (self.parameters, self.variables, self.interventions)
+        window = (self.level, self.step_from, self.step_to)
+        return (self.recipe, self.environment, *(tuple(sorted(pairs.items())) for pairs in settings), *window)
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ class Recipe(_Table):
     copy_: bool = Field(default=True, alias="copy")  # false, or in_place = true: run in the folder itself
     in_place: bool = False
     keep_files: bool = False  # keeps what a run writes into its private view of the folder
+    side_by_side: bool = False  # its runs may train at the same time, if they fit (runs/side_by_side.py)
     allow_transplant: bool = False
     output_mb_max: float = Field(default=64, gt=0)
     memory_mb_max: MemoryMb | None = None  # of all its processes together
@@ -182,6 +183,8 @@ class Recipe(_Table):
     def _names_fit(self) -> Recipe:
         if self.source and self.runs_in_place:
             raise ValueError("a recipe with a source runs in a copy: leave out copy and in_place")
+        if self.side_by_side and self.runs_in_place:
+            raise ValueError("side_by_side: runs in place share their folder; leave out one of the two")
         for key, used in (("paths", self.paths), ("patterns", self.patterns)):
             for name in used:
                 if name not in self.parameters:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import LINE_CHARS_MAX, MANIFEST_BYTES_MAX
 from detctl_proto.outside_json import writable
+from detctl_proto.recordings.side_by_side import SideBySide
 from detctl_proto.security.redaction import redact_command, redact_pairs, redact_text
 from detctl_proto.v1 import agents_pb2, records_pb2
 
@@ -41,6 +43,7 @@ def order_from(message: agents_pb2.Assignment) -> Order:
         twin=message.twin,
         budget_share=message.budget_share,
         known_answers=message.known_answers,
+        alone=message.alone,
     )
 
 
@@ -111,6 +114,8 @@ def heartbeat(runs: Iterable[JobProgress]) -> agents_pb2.AgentMessage:
                     steps_done=0 if run.step is None else run.step + 1,
                     elapsed_s=run.elapsed_s,
                     last_output=writable(run.last_output),
+                    beside=run.beside,
+                    side_by_side=_side_by_side(run.side_by_side),
                 )
                 for run in runs
             ]
@@ -135,8 +140,14 @@ def run_state(
             ranks=run.ranks,
             wall_s=run.wall_s,
             failure=_failure(run.failure),
+            timings=agents_pb2.RunTimings(**run.timings) if run.timings else None,
+            beside=run.beside,
         )
     )
+
+
+def _side_by_side(found: SideBySide | None) -> agents_pb2.SideBySide | None:
+    return None if found is None else agents_pb2.SideBySide(**asdict(found))
 
 
 def _failure(found: Mapping[str, Any] | None) -> agents_pb2.RunFailure | None:

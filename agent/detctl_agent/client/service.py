@@ -19,7 +19,9 @@ from detctl_agent.client.health import EVERY_S, write_sign
 from detctl_agent.jobs.job import JobPhase
 from detctl_agent.jobs.job_training import JobOptions
 from detctl_agent.jobs.jobs import Jobs
+from detctl_agent.launcher.usage import machine_room
 from detctl_agent.manifest import machine_manifest
+from detctl_agent.runs.side_by_side import TOGETHER_MAX
 from detctl_agent.state.state_folder import StateFolder
 
 OFFERS_EVERY_S = 0.5
@@ -111,12 +113,17 @@ class Service:
             self._name,
             _version(),
             self._boot_id,
-            self._options.parallel,
+            self._parallel_runs(),
             self._offers.catalog,
             self._offers.sources,
             self._manifest,
             self._offers.notes(),
         )
+
+    def _parallel_runs(self) -> int:
+        """How many runs the coordinator may assign at a time. Those that do not fit side by side wait here (jobs/slots.py)."""
+        may_share = any(recipe.side_by_side for recipe in self._offers.catalog.recipes.values())
+        return max(self._options.parallel, min(TOGETHER_MAX, machine_room().cores) if may_share else 1)
 
 
 def _version() -> str:

@@ -33,6 +33,7 @@ from detctl_agent.runs.interpreter import interpreter_of
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared, Training, placeholder_values, prepare
+from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.sidecar.attached import Attached
@@ -78,17 +79,20 @@ class Recording:
 
     def run(self) -> int:
         self._check_program()
+        clock = RunClock()
         self._show("preparing the recording")
         self._folder.create()
         self._folder.make_private()
         runtime = self._runtime()
         try:
             training = self._training(runtime)
-            prepared = prepare(training, self._folder, runtime, machine=self._machine, key=self._key)
+            prepared = prepare(training, self._folder, runtime, machine=self._machine, key=self._key, clock=clock)
             run = self._run_json(training.order)
             self._folder.write_manifest(prepared.manifest)
             self._folder.write_run(run)
-            runner = Runner(prepared.plan, self._folder, runtime, on_started=lambda: self._running(run), show=(1, 2))
+            runner = Runner(
+                prepared.plan, self._folder, runtime, on_started=lambda: self._running(run), show=(1, 2), clock=clock
+            )
         except BaseException:
             runtime.remove()
             raise

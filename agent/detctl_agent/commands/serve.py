@@ -82,6 +82,11 @@ log = logs.logger("service")
     help="Run the known-answer test in each environment before its first training. It takes five seconds, once.",
 )
 @click.option(
+    "--only-kept-answers",
+    is_flag=True,
+    help="Never run the known-answer test. Manifests get the answers that are kept from an earlier one, if there are any.",
+)
+@click.option(
     "--jobs",
     type=click.Path(path_type=Path),
     envvar="DETCTL_AGENT_JOBS",
@@ -108,6 +113,7 @@ def serve(
     parallel: int,
     inherit_environment: bool,
     answers: bool,
+    only_kept_answers: bool,
     jobs: Path | None,
     namespace: str,
     log_level: str,
@@ -139,7 +145,9 @@ def serve(
     cgroups = None if inherit_environment or cluster else Cgroups()
     if cgroups:
         _log_isolation(offers.catalog, cgroups)
-    options = JobOptions(parallel, inherit_environment, answers, cluster, private, cgroups, overlays)
+    options = JobOptions(
+        parallel, inherit_environment, answers, cluster, private, cgroups, overlays, only_kept_answers=only_kept_answers
+    )
     try:
         asyncio.run(Service(name, endpoint, offers, folder, options).run())
     finally:

@@ -9,10 +9,12 @@ from enum import IntEnum
 from typing import Any
 
 from detctl_proto.recordings.recording_log import MAGIC
+from detctl_proto.recordings.side_by_side import SideBySide
 
 from detctl_agent.catalog.admission import Order
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.runs.activity import Activity
+from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.runs.runner import Runner
 from detctl_agent.state.run_folder import RunFolder, RunJson
 
@@ -31,7 +33,8 @@ class JobPhase(IntEnum):
 
 @dataclass(frozen=True)
 class JobProgress:
-    """What a heartbeat reports of a run. step: the last step of all ranks, or None."""
+    """What a heartbeat reports of a run. step: the last step of all ranks, or None. beside: other runs that train now.
+    side_by_side: how many runs like it may train at a time; None: not known."""
 
     run_id: str
     attempt: int
@@ -40,6 +43,8 @@ class JobProgress:
     activity: Activity
     elapsed_s: int = 0
     last_output: str = ""
+    beside: int = 0
+    side_by_side: SideBySide | None = None
 
 
 @dataclass
@@ -60,6 +65,9 @@ class Job:
     stop: tuple[str, str] | None = None  # (end, message) if it must end before it has a runner
     stop_after: int | None = None
     fenced: bool = False
+    beside: int = 0  # other runs that train now
+    side_by_side: SideBySide | None = None
+    clock: RunClock = field(default_factory=RunClock)
     refused: str = ""  # why the coordinator will never store a part of it
 
     @property
@@ -72,6 +80,11 @@ class Job:
         return self.phase >= JobPhase.SENDING
 
     @property
+    def trains(self) -> bool:
+        """Whether it uses the machine: its training runs or is about to."""
+        return not self.over and (self.runner is None or self.runner.progress.activity is not Activity.SENDING)
+
+    @property
     def progress(self) -> JobProgress:
         """How far it is, for a heartbeat."""
         run, runner = self.run, self.runner
@@ -80,9 +93,10 @@ class Job:
         if runner is not None:
             seen = runner.progress
             return JobProgress(
-                run.run_id, run.attempt, seen.step, seen.records, seen.activity, elapsed_s, seen.last_output
-            )
+                run.run_id, run.attempt, seen.step, seen.records, seen.activity, elapsed_s, seen.last_output,
+                self.beside, self.side_by_side,
+            )  # fmt: skip
         if self.over:
             return JobProgress(run.run_id, run.attempt, run.last_step, run.records, Activity.SENDING, int(run.wall_s))
         activity = Activity.PREPARING if began else Activity.QUEUED
-        return JobProgress(run.run_id, run.attempt, run.last_step, run.records, activity, elapsed_s)
+        return JobProgress(run.run_id, run.attempt, run.last_step, run.records, activity, elapsed_s, beside=self.beside)

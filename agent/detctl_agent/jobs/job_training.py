@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from detctl_proto.recordings.side_by_side import SideBySide
+
 from detctl_agent import logs, manifest
-from detctl_agent.catalog.admission import Admitted, admit
+from detctl_agent.catalog.admission import Admitted, Order, admit
 from detctl_agent.catalog.offers import Offers
 from detctl_agent.catalog.places import Private
 from detctl_agent.cluster.launching import Cluster
@@ -20,12 +22,14 @@ from detctl_agent.errors import AgentError
 from detctl_agent.jobs.job import Job
 from detctl_agent.launcher.account import account_of
 from detctl_agent.launcher.cgroup import Cgroups
+from detctl_agent.manifest.known_answers import KnownAnswers
 from detctl_agent.runs.inspection.digest_table import DigestTable
 from detctl_agent.runs.inspection.inspect import with_inspection
 from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared
 from detctl_agent.runs.recipe_source import RunSource, take_source
 from detctl_agent.runs.recipe_training import prepare_recipe
+from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.source import source
@@ -43,7 +47,7 @@ class JobOptions:
     """How an agent trains. parallel: number of runs at a time. inherit: start from the agent's own environment. answers: run the
     known-answer test in each environment. cluster: trains environments with an image; None: a container engine of this machine does.
     private: paths of the agent that no training may use. cgroups: enforce limits of trainings; None: there are none.
-    overlays: which folders can be covered; None: each run gets a copy of its folder."""
+    overlays: which folders can be covered; None: each run gets a copy of its folder. only_kept_answers: the test itself never runs."""
 
     parallel: int = 1
     inherit: bool = False
@@ -52,10 +56,11 @@ class JobOptions:
     private: Private = field(default_factory=Private)
     cgroups: Cgroups | None = None
     overlays: Overlays | None = None
+    only_kept_answers: bool = False
 
 
 class JobTraining:
-    """Trains jobs; `train` is called in the job's thread. on_started and on_spooled are called in `loop`."""
+    """Trains jobs; `train` is called in the job's thread. on_started, on_spooled and on_measured are called in `loop`."""
 
     def __init__(
         self,
@@ -66,12 +71,14 @@ class JobTraining:
         *,
         on_started: Callable[[Job], None],
         on_spooled: Callable[[Job], None],
+        on_measured: Callable[[Job, SideBySide], None],
     ) -> None:
         self._machine, self._offers, self._state = machine, offers, state
         self._inherit, self._cluster, self._private = options.inherit, options.cluster, options.private
         self._cgroups, self._overlays = options.cgroups, options.overlays
-        self._answers = state.root / "known-answers" if options.answers else None
-        self._on_started, self._on_spooled = on_started, on_spooled
+        kept = state.root / "known-answers"
+        self._answers = KnownAnswers(kept, only_kept=options.only_kept_answers) if options.answers else None
+        self._on_started, self._on_spooled, self._on_measured = on_started, on_spooled, on_measured
         self._digests = DigestTable(state.root / "file-digests.json")
         # Fetches what a run kept into a folder. The connection sets it while it is open.
         self.fetch: Callable[[str, Path], Coroutine[Any, Any, None]] | None = None
@@ -86,6 +93,7 @@ class JobTraining:
         job.run.parameters, job.run.variation, job.run.label = initial.parameters, initial.variation, initial.label
         job.folder.forget_data()
         job.folder.create()
+        job.clock = RunClock()
         job.run.started_unix_s = time.time()
         job.folder.write_run(job.run)
         if kept := job.order.interventions.get("transplant"):
@@ -93,6 +101,11 @@ class JobTraining:
         if self._cluster is not None and admitted.environment.image:
             return self._train_in(self._cluster, job, admitted, loop), None
         return self._train_here(job, admitted, loop)
+
+    def may_share(self, order: Order | None) -> bool:
+        """Whether the owner of its recipe allows other runs beside it, as soon as it is known that they fit."""
+        recipe = self._offers.catalog.recipes.get(order.recipe) if order is not None else None
+        return recipe is not None and recipe.side_by_side and order is not None and not order.alone
 
     def write_end(self, job: Job, outcome: Outcome, prepared: Prepared | None) -> None:
         """Writes run.json and the manifest with the outcome."""
@@ -165,6 +178,7 @@ class JobTraining:
                 answers=self._answers,
                 private=self._private,
                 account=account,
+                clock=job.clock,
             )
             job.manifest = prepared.manifest
             job.folder.write_manifest(prepared.manifest)
@@ -175,6 +189,8 @@ class JobTraining:
                 cgroups=self._cgroups,
                 on_started=lambda: self._started(job, loop),
                 on_spooled=lambda: self._spooled(job, loop),
+                clock=job.clock,
+                on_measured=(lambda found: self._measured(job, found, loop)) if self.may_share(job.order) else None,
             )
         except BaseException:
             runtime.remove()
@@ -212,6 +228,9 @@ class JobTraining:
         job.run.state = "running"
         job.folder.write_run(job.run)
         loop.call_soon_threadsafe(self._on_started, job)
+
+    def _measured(self, job: Job, found: SideBySide, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon_threadsafe(self._on_measured, job, found)
 
     def _spooled(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_soon_threadsafe(self._on_spooled, job)

@@ -6,8 +6,13 @@ It lives in one event loop; trainings and file work run in threads. It does not 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from detctl_proto.recordings.run_timings import RunTimings
+from detctl_proto.recordings.side_by_side import SideBySide
 
 from detctl_agent import logs
 from detctl_agent.catalog.admission import Order, check_ids
@@ -15,8 +20,10 @@ from detctl_agent.catalog.offers import Offers
 from detctl_agent.errors import AgentError, RunRefusedError, SourceError
 from detctl_agent.jobs.job import Job, JobPhase
 from detctl_agent.jobs.job_training import JobOptions, JobTraining
+from detctl_agent.jobs.slots import Place, Slots
 from detctl_agent.runs.outcome import Outcome, failed
 from detctl_agent.runs.run_document import run_json
+from detctl_agent.runs.side_by_side import TOGETHER_MAX
 from detctl_agent.state import spool
 from detctl_agent.state.state_folder import StateFolder
 
@@ -30,10 +37,19 @@ class Jobs:
     def __init__(self, machine: str, offers: Offers, state: StateFolder, options: JobOptions) -> None:
         self._machine, self._state = machine, state
         self._cluster, self._cgroups = options.cluster, options.cgroups
-        self.training = JobTraining(machine, offers, state, options, on_started=self._started, on_spooled=self._spooled)
-        self._slots = asyncio.Semaphore(options.parallel)
+        self.training = JobTraining(
+            machine,
+            offers,
+            state,
+            options,
+            on_started=self._started,
+            on_spooled=self._spooled,
+            on_measured=self._measured,
+        )
+        self._slots = Slots(options.parallel)
+        self._active: set[str] = set()  # keys of the jobs that have a slot
         # Separate threads, because runs last long and must not delay file work.
-        self._threads = ThreadPoolExecutor(options.parallel, "run")
+        self._threads = ThreadPoolExecutor(max(options.parallel, TOGETHER_MAX), "run")
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self.jobs: dict[str, Job] = {}
@@ -178,7 +194,8 @@ class Jobs:
             job.runner.end(end, message)
 
     async def _run(self, job: Job) -> None:
-        async with self._slots:
+        place = Place(job.order.configuration if job.order else job.key, self.training.may_share(job.order))
+        async with self._slot(job, place):
             loop = asyncio.get_running_loop()
             try:
                 outcome, prepared = await loop.run_in_executor(self._threads, self.training.train, job, loop)
@@ -215,6 +232,31 @@ class Jobs:
         else:
             self._check_sent(job)
 
+    @asynccontextmanager
+    async def _slot(self, job: Job, place: Place) -> AsyncIterator[None]:
+        """Holds a slot for the job, and counts the jobs that train beside it."""
+        await self._slots.take(place)
+        self._active.add(job.key)
+        self._count_neighbours()
+        job.side_by_side = self._slots.decision(place.configuration)
+        try:
+            yield
+        finally:
+            self._active.discard(job.key)
+            self._slots.give_back(place)
+            self._count_neighbours()
+
+    def _count_neighbours(self) -> None:
+        training = [job for key in self._active if (job := self.jobs.get(key)) is not None and job.trains]
+        for job in training:
+            job.beside = len(training) - 1
+            job.run.beside = max(job.run.beside, job.beside)
+
+    def _measured(self, job: Job, found: SideBySide) -> None:
+        job.side_by_side = found
+        if job.order is not None:
+            self._slots.measured(job.order.configuration, found)
+
     def _started(self, job: Job) -> None:
         if job.phase < JobPhase.RUNNING:
             job.phase = JobPhase.RUNNING
@@ -237,6 +279,8 @@ class Jobs:
         if job.phase is not JobPhase.SENDING:
             return
         if job.acknowledged >= job.spool_end or job.run.end == "lost" or job.refused:
+            if job.run.timings:
+                job.run.timings = asdict(job.clock.sent(RunTimings(**job.run.timings)))
             if job.refused:
                 job.run.end, job.run.message = "lost", f"the coordinator refused a part of it: {job.refused}"
             job.phase = JobPhase.ENDED

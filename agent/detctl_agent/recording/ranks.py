@@ -23,6 +23,7 @@ from detctl_agent.recording.observed import LAST_STAGE, Observed
 from detctl_agent.recording.records import Identities, Record, RecordParser, json_object
 from detctl_agent.recording.redacted_records import CODE, redacted_hello, redacted_record
 from detctl_agent.recording.segments import Origin, SegmentPacker
+from detctl_agent.recording.training_times import TrainingTimes
 
 TRAINING_STAGES = frozenset(frames.STAGE_NUMBERS[name] for name in frames.TRAINING_STAGES)
 HELD_BYTES_MAX = 96 * 1024 * 1024  # of a process that has not trained yet
@@ -84,6 +85,7 @@ class Ranks:
         self._held_bytes = self._kept_bytes = 0
         self._lost = ""  # why no rank of this run can be complete
         self.observed = Observed()
+        self.times = TrainingTimes()
 
     # -- what happened ------------------------------------------------------------------------------------------------
     def connect(self) -> Process:
@@ -104,9 +106,12 @@ class Ranks:
             return self._records(process, payload)
         if kind == frames.STEP:
             step, _ = frames.unpack_step(payload)
+            self.times.step_ended(self._clock())
             return self._step(process, step)
         if kind == frames.IMPORTED:
             process.imported = True
+            times = json_object(payload) if payload else {}
+            self.times.imported(times.get("began_at"), times.get("ended_at"))
             return []
         if kind == frames.HELLO:
             self._keep(len(payload))

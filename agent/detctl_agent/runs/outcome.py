@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_proto.recordings.run_timings import RunTimings
+
 from detctl_agent.errors import AgentError, DiskFullError
 from detctl_agent.recording.observed import Observed
 from detctl_agent.runs.activity import Activity
@@ -31,6 +33,7 @@ class Outcome:
     cost: Mapping[str, Any] = field(default_factory=dict)  # `share` and `budget` of the lowest rank's seal
     failure: Failure | None = None  # why the training itself failed
     observed: Observed = field(default_factory=Observed)  # files that it opened, and lines of its source
+    timings: RunTimings = field(default_factory=RunTimings)
 
 
 @dataclass

@@ -20,9 +20,11 @@ from detctl_agent.catalog.admission import Order
 from detctl_agent.launcher.container import engine_variables
 from detctl_agent.launcher.placeholders import free_port, names_in
 from detctl_agent.launcher.variables import prepend
+from detctl_agent.manifest.known_answers import KnownAnswers
 from detctl_agent.manifest.variables import RunVariables
 from detctl_agent.runs import arguments
 from detctl_agent.runs.launch_plan import LaunchPlan
+from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.source import source
 from detctl_agent.state import ownership
 from detctl_agent.state.run_folder import RunFolder, disk_error
@@ -74,10 +76,12 @@ def prepare(
     *,
     machine: str,
     key: RecordingKey,
-    answers: Path | None = None,
+    clock: RunClock | None = None,
+    answers: KnownAnswers | None = None,
 ) -> Prepared:
-    """Raises RunRefusedError, AgentError or DiskFullError. key: of the digests in the manifest. answers: the folder that keeps
-    known answers; None: the environment is not asked for them."""
+    """Raises RunRefusedError, AgentError or DiskFullError. key: of the digests in the manifest. clock: measures the parts.
+    answers: where known answers come from; None: the environment is not asked for them."""
+    clock = clock or RunClock()
     order, plan, account, container = training.order, training.plan, training.plan.account, training.plan.container
     env = dict(plan.env)
     if training.own_caches:
@@ -99,22 +103,24 @@ def prepare(
         )
     # Paths that differ from run to run; the manifest shows the names instead.
     shown = RunVariables.of(env, (("{runtime}", runtime.path), ("{run}", folder.root)), key)
-    facts = manifest.run_manifest(
-        machine,
-        interpreter=training.interpreter,
-        variables=env,
-        shown=shown,
-        places=places,
-        recipe=training.recipe,
-        environment=training.environment,
-        inside=training.inside,
-        account=account,
-    )
+    with clock.measure("manifest"):
+        facts = manifest.run_manifest(
+            machine,
+            interpreter=training.interpreter,
+            variables=env,
+            shown=shown,
+            places=places,
+            recipe=training.recipe,
+            environment=training.environment,
+            inside=training.inside,
+            account=account,
+        )
     runs_interpreter = training.inside is None and plan.argv[0] == training.interpreter
     if account and runs_interpreter and "version" not in facts["python"]:
         check_interpreter(account, training.interpreter, env)
     if order.known_answers and answers is not None:
-        facts["known_answers"] = manifest.known_answers(training.interpreter, env, answers, container, account)
+        with clock.measure("known_answers"):
+            facts["known_answers"] = manifest.known_answers(training.interpreter, env, answers, container, account)
     if container:
         argv = container.command(plan.argv, plan.cwd, env)
         return Prepared(

@@ -15,11 +15,13 @@ from detctl_agent.catalog.places import Private, check_unchanged, resolved
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.launcher.account import Account
 from detctl_agent.launcher.placeholders import fill, names_in
+from detctl_agent.manifest.known_answers import KnownAnswers
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.preparation import Prepared, Training, placeholder_values, prepare
 from detctl_agent.runs.recipe_source import RunSource
+from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.runs.start import PYTHON_NAMES, Start, start_of
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.run_folder import RunFolder
@@ -33,16 +35,17 @@ def prepare_recipe(
     runtime: RuntimeFolder,
     *,
     machine: str,
+    clock: RunClock | None = None,
     inherit: bool = False,
     agent_variables: Mapping[str, str] | None = None,
-    answers: Path | None = None,
+    answers: KnownAnswers | None = None,
     attached: Attached | None = None,
     private: Private,
     key: RecordingKey | None = None,
     account: Account | None = None,
 ) -> Prepared:
     """Raises RunRefusedError, AgentError or DiskFullError. inherit: recipes start from the agent's whole environment, except secrets.
-    answers: the folder that keeps known answers; None: the environment is not asked for them. attached: the training's container,
+    answers: where known answers come from; None: the environment is not asked for them. attached: the training's container,
     if it is another. private: paths of the agent that no training may use. key: of the digests in the manifest; None: this user's.
     account: the user to train as; None: the user of this process."""
     mine = os.environ if agent_variables is None else agent_variables
@@ -57,7 +60,9 @@ def prepare_recipe(
             "them: no container gets them; the machine's owner can put the recipe into a folder of its own"
         )
     training = _training(admitted, source, start, places, folder, runtime, attached=attached, account=account)
-    prepared = prepare(training, folder, runtime, machine=machine, key=key or recording_key(), answers=answers)
+    prepared = prepare(
+        training, folder, runtime, machine=machine, key=key or recording_key(), clock=clock, answers=answers
+    )
     if not attached:  # asking an image for its facts takes seconds
         check_unchanged(admitted, places, private)
     return prepared

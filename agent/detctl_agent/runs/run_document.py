@@ -47,3 +47,4 @@ def note_end(run: RunJson, outcome: Outcome) -> None:
     run.records, run.last_step = outcome.records, outcome.last_step
     run.failure = None if outcome.failure is None else asdict(outcome.failure)
     run.spool_records, run.spool_bytes = outcome.spool_records, outcome.spool_bytes
+    run.timings = asdict(outcome.timings)

@@ -12,6 +12,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from detctl_proto.recordings.side_by_side import SideBySide
 
 from detctl_agent import logs
 from detctl_agent.errors import AgentError, DiskFullError
@@ -19,12 +23,15 @@ from detctl_agent.launcher import sweep
 from detctl_agent.launcher.cgroup import Cgroup, Cgroups
 from detctl_agent.launcher.limits import Limits
 from detctl_agent.launcher.process import Launched
+from detctl_agent.launcher.usage import UsageMeter, machine_room
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
 from detctl_agent.runs.activity import Activity, has_loaded_torch
 from detctl_agent.runs.failure import Ended, Failure, failure_of
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.outcome import Outcome, Progress
+from detctl_agent.runs.run_clock import RunClock
+from detctl_agent.runs.side_by_side import is_on, side_by_side
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.state.output import OutputCapture
 from detctl_agent.state.run_folder import RunFolder
@@ -59,10 +66,16 @@ class Runner:
         on_spooled: Callable[[], None] = lambda: None,
         show: tuple[int, int] | None = None,
         cgroups: Cgroups | None = None,
+        clock: RunClock | None = None,
+        on_measured: Callable[[SideBySide], None] | None = None,
     ) -> None:
+        """on_measured: called once, when it is known how many runs like this one may train at a time; None: it is not measured."""
         self._plan, self._folder, self._runtime = plan, folder, runtime
         self._on_started, self._on_spooled, self._show = on_started, on_spooled, show
         self.progress = Progress()
+        self._clock = clock or RunClock()
+        self._on_measured = on_measured
+        self._meter: UsageMeter | None = None
         self._cgroups = cgroups
         self._cgroup: Cgroup | None = None
         self._requests: deque[Callable[[], None]] = deque()
@@ -134,6 +147,7 @@ class Runner:
         self._spool = SpoolWriter(folder.spool)
         self._server = FrameServer(self._runtime.socket, self._selector, self._ranks, self._store, account=plan.account)
         env = {**plan.env, sweep.RUN_ID_VARIABLE: plan.key}
+        self._clock.launch()
         if plan.attached:
             self._launched = plan.attached
             plan.attached.start(plan.argv, plan.cwd, env, grace_s=plan.grace_s, umask=plan.umask)
@@ -158,11 +172,15 @@ class Runner:
             self._store(self._ranks.flush(older_than=now - FLUSH_S))
             self._sync()
             self._observe(now)
+            self._measure(now)
             if deadline is not None and now >= deadline and not self._end:
                 self._end_tree("timeout", f"ended after its time limit of {plan.timeout_s:g} s")
             if not self._end and self._exit_code is None and (reason := self._ranks.over):
                 self._end_tree(reason, "")
         wall_s = time.monotonic() - started
+        self._clock.end()
+        self.progress.activity = Activity.SENDING
+        self._decide_at_end()
         for output in outputs:
             try:
                 while output.open and output.read():
@@ -224,6 +242,8 @@ class Runner:
                 log.info(logs.line("training_started", run=self._plan.key, pid=report["started"]))
                 if not self._plan.attached and not self._plan.container:
                     self._pid = report["started"]
+                    if self._on_measured is not None:
+                        self._meter = UsageMeter(self._pid, self._own_folders(), time.monotonic())
                 self.progress.activity = Activity.STARTING
                 self._on_started()
             elif "failed" in report:
@@ -320,6 +340,47 @@ class Runner:
             self._torch_loaded = has_loaded_torch(self._pid)
         return Activity.IMPORTING if self._torch_loaded else self.progress.activity
 
+    def _own_folders(self) -> tuple[Path, ...]:
+        """Folders in which this run writes alone."""
+        plan = self._plan
+        own = (self._folder.root, self._runtime.path, *((plan.cwd,) if plan.view or plan.origin else ()))
+        return tuple(Path(os.path.realpath(place)) for place in own)
+
+    def _measure(self, now: float) -> None:
+        """Looks at what the training uses of the machine, and decides once it has trained for some seconds."""
+        if self._meter is None or self._exit_code is not None or self._ranks.over:
+            return
+        self._meter.look(now, training=self._ranks.last_step is not None)
+        if self._meter.is_enough(now):
+            self._decide()
+
+    def _decide_at_end(self) -> None:
+        """Decides by the whole run, if it was shorter than the measurement; a run that failed shows nothing."""
+        if self._meter is not None and not self._end_was_failure():
+            self._decide()
+
+    def _end_was_failure(self) -> bool:
+        return self._ranks.last_step is None or (not self._ranks.over and self._exit_code != 0)
+
+    def _decide(self) -> None:
+        meter, self._meter = self._meter, None
+        if meter is None or self._on_measured is None or (usage := meter.usage()) is None:
+            return
+        usage = replace(
+            usage,
+            ranks=self._ranks.count + self._ranks.elsewhere,
+            common_copy=self._folder.common_work is not None and self._plan.view is None,
+        )
+        room = machine_room()
+        decision = side_by_side(usage, room, omp_dynamic=is_on(self._plan.env.get("OMP_DYNAMIC", "")))
+        log.info(
+            logs.line(
+                "measured", run=self._plan.key, at_a_time=decision.runs, why=decision.reason, cores=decision.cores_used,
+                of=decision.cores, memory_mb=decision.memory_bytes >> 20,
+            )
+        )  # fmt: skip
+        self._on_measured(decision)
+
     def _disk_trouble(self, error: AgentError) -> None:
         if self._end == "disk-full":
             return
@@ -377,6 +438,7 @@ class Runner:
             cost=self._ranks.cost,
             observed=self._ranks.observed,
             failure=self._failure(exit_code),
+            timings=self._clock.timings(self._ranks.times),
         )
 
     def _failure(self, exit_code: int) -> Failure | None:

@@ -31,9 +31,10 @@ imports the folder under another run id replaces run_id and attempt in each mess
      "exit_code": 0, "message": "one line", "ranks": 1, "ranks_elsewhere": 0, "records": 123, "last_step": 31 | null,
      "spool_records": 40, "spool_bytes": 12345, "noted": false,
      "failure": null | {"kind": "missing-module", "exit_code": 1, "signal": "", "module": "einops", "file": "", "original": "",
-                        "interpreter": "/…/python", "tail": ["…"]}}
+                        "interpreter": "/…/python", "tail": ["…"]},
+     "timings": null | {"preparing": 0.1, "manifest": 0.4, "starting": 0.6, "importing": 3.1, "training": 5.2, …}, "beside": 0}
 
-folder is the working folder of `detctl record`, empty for runs of recipes.
+folder is the working folder of `detctl record`, empty for runs of recipes. timings: detctl_proto/recordings/run_timings.py.
 
 exit_code is negative if a signal ended the training, 127 if it never started. spool_records and spool_bytes are those of an
 ended run: a shorter log has lost data.
@@ -107,6 +108,8 @@ class RunJson:
     spool_bytes: int = 0
     noted: bool = False
     failure: dict[str, Any] | None = None  # why the training failed: the fields of runs/failure.py
+    timings: dict[str, float] | None = None  # seconds by part: the fields of RunTimings
+    beside: int = 0  # the largest number of other runs that trained here at the same time
     schema: str = RUN_SCHEMA
 
 

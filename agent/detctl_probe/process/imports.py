@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 import threading
 from importlib.machinery import ModuleSpec
+from time import monotonic  # by name: an intervention may replace the clock
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from detctl_probe.process.stderr import log
 
 Callback = Callable[[ModuleType], None]
+began_at: Dict[str, float] = {}  # awaited module -> monotonic time at which its import began
 
 
 class _Finder:
@@ -57,6 +59,7 @@ class _Finder:
                 del loader.exec_module
             except AttributeError:
                 pass
+            began_at[fullname] = monotonic()
             original(module)
             self.imported(fullname, module)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
-from time import sleep  # by name: an intervention may replace time.sleep
+from time import monotonic, sleep  # by name: an intervention may replace time.sleep
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from detctl_probe.digest import device_digests
@@ -201,12 +201,15 @@ class Recorder:
             except Exception as error:
                 self._link.fail("a note", error)
 
-    def imported(self) -> None:
-        """Reports that torch has been imported. Only the main process does: a child that records nothing opens no connection."""
+    def imported(self, began_at: Optional[float] = None) -> None:
+        """Reports that torch has been imported. Only the main process does: a child that records nothing opens no connection.
+
+        began_at: the monotonic time at which the import began."""
         if self.role == MAIN and not self.sealed:
             with self._lock:
                 try:
-                    self._link.send(frames.frame(frames.IMPORTED, b""))
+                    times = {} if began_at is None else {"began_at": began_at, "ended_at": monotonic()}
+                    self._link.send(frames.json_frame(frames.IMPORTED, times))
                 except Exception as error:
                     self._link.fail("a report", error)
 

@@ -13,7 +13,7 @@ u8 type, payload. Integers are little-endian. Text is UTF-8 with surrogateescape
     4     NOTE     JSON                       probe -> reader, evidence that hangs on no record
     5     FACTS    JSON                       probe -> reader, what only the process knows (torch, threads, ISA, flags)
     6     SEAL     JSON                       probe -> reader, last: counts and chains
-    7     IMPORTED nothing                    probe -> reader, torch has been imported: for people who watch
+    7     IMPORTED JSON                       probe -> reader, torch has been imported: for people who watch
     100   STOP     u32 step                   reader -> probe: finish this step, seal, record no more
 
 HELLO  {"v": 1, "scheme": "n6.v1", "level": "module", "process": "<pid>.<8 hex>", "pid": 1, "ppid": 0,
@@ -28,6 +28,7 @@ FACTS  {"python": "3.11.7", "hash_randomization": false, "variables": {"OMP_NUM_
         "rank": 0, "world_size": 1, and with torch: "torch": "2.13.0", "cuda": ..., "cpu_capability": "AVX512",
         "threads": 2, "interop_threads": 2, "flags": {...}, ...; "failed": "why" alone where they could not be read}
        "variables" are those of facts.VARIABLES that are set.
+IMPORTED {"began_at": 12.3, "ended_at": 15.6}: monotonic times of the host; empty where they are not known
 SEAL   {"reason": "window" | "stop" | "exit" | "os._exit", "rank": 0, "world_size": 1, "sequence": 123,
         "steps_finished": 32, "last_step": 31,
         "streams": {"forward/train": {"steps": 32, "count": 1984, "chain": "hex"}, ...},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from detctl_proto.v1 import audits_pb2
 
@@ -15,6 +16,9 @@ from detctl_cli.output.terminal import note
 from detctl_cli.progress.progress import Progress
 from detctl_cli.reporters.verdict import Form, parse_verdict, report_verdict
 from detctl_cli.service.client import Coordinator
+
+if TYPE_CHECKING:
+    from detctl_cli.audits.stopwatch import Stopwatch
 
 
 def start(coordinator: Coordinator, request: audits_pb2.AuditRequest) -> audits_pb2.AuditPlan:
@@ -33,10 +37,12 @@ def follow(
     ending: str = "cancelling audit",
     *,
     attached: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> dict[str, object]:
     """Shows progress until there is a verdict, and returns it. Ctrl-C and SIGTERM cancel the audit and are raised again.
 
     ending: what is logged then, in front of the audit's id. attached: the audit continues instead, and CliError is raised.
+    stopwatch: measures the states of the audit.
     """
 
     def gone(why: str) -> None:
@@ -51,6 +57,8 @@ def follow(
         with progress:
             for last in coordinator.watch(audit_id, wait_s, gone, back):
                 progress.update(last)
+                if stopwatch is not None:
+                    stopwatch.update(last)
     except (KeyboardInterrupt, TerminatedError) as signalled:
         if attached:
             raise _detached(audit_id, signalled) from None
@@ -96,16 +104,20 @@ def finish(
     explainable: bool = True,
     confirmation: Confirmation | None = None,
     attached: bool = False,
+    stopwatch: Stopwatch | None = None,
 ) -> Exit:
     """Follows an audit to its verdict, reports it and returns the exit code.
 
     progress: shows what happens, if the command has already begun to show it.
     explainable: whether `detctl explain` can confirm causes. confirmation: goes on with experiments if the verdict has causes that
     are only indicated. attached: another command started the audit, so Ctrl-C ends only this one.
+    stopwatch: its times are part of the report.
     """
     started = time.monotonic()
     progress = progress or Progress(quiet=form.quiet)
-    verdict: dict[str, Any] = dict(follow(coordinator, audit_id, wait_s, progress, attached=attached))
+    verdict: dict[str, Any] = dict(
+        follow(coordinator, audit_id, wait_s, progress, attached=attached, stopwatch=stopwatch)
+    )
     progress.stop()
     elapsed_s = time.monotonic() - started
 
@@ -113,8 +125,12 @@ def finish(
         steps = [f"detctl show {audit_id}"] if verdict.get("outcome") != "identical" else []
         if explainable and is_unconfirmed(verdict) and not goes_on:
             steps.append(f"detctl explain {audit_id}   (confirms the causes by experiment)")
+        if stopwatch is not None and not goes_on:
+            verdict = {**verdict, "timings": stopwatch.document()}
         return report_verdict(verdict, form, steps)
 
     if not explainable or confirmation is None or not is_unconfirmed(verdict):
         return report(verdict)
-    return confirm(coordinator, audit_id, wait_s, verdict, confirmation, elapsed_s, report, follow)
+    return confirm(
+        coordinator, audit_id, wait_s, verdict, confirmation, elapsed_s, report, partial(follow, stopwatch=stopwatch)
+    )

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import rich_click as click
 from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
-from detctl_proto.limits import EXPERIMENTS_DEFAULT, RUNS_MAX, TWINS_DEFAULT, TWINS_MAX
+from detctl_proto.limits import EXPERIMENTS_DEFAULT, PARALLEL_RUNS_MAX, RUNS_MAX, TWINS_DEFAULT, TWINS_MAX
 
 from detctl_cli.audits.option_values import assignment_of, names, share_of
 from detctl_cli.errors import UsageError
@@ -254,9 +254,17 @@ class CommandRuns:
         help="End a run after this time. The default is one day.",
     )
 
+    parallel: int | None = option(
+        "--parallel",
+        metavar="N",
+        type=click.IntRange(1, PARALLEL_RUNS_MAX),
+        help="Train N runs at a time; 1 trains them one after another. By default detctl measures the first run, and"
+        " trains as many at a time as there are free processors and memory.",
+    )
+
     def given(self) -> bool:
         """Returns whether any of these options was given."""
-        return self.copy or self.in_place or self.keep_files or self.timeout_s is not None
+        return self.copy or self.in_place or self.keep_files or self.timeout_s is not None or self.parallel is not None
 
 
 @dataclass(frozen=True)

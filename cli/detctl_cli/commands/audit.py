@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from detctl_proto.recordings.run_labels import DEFAULT_ENVIRONMENT
 
 from detctl_cli.audits.options import WAIT_S, AuditOptions, AuditWaiting, CommandRuns
 from detctl_cli.commands.options import (
+    AuditOutput,
     DashCommand,
-    VerdictOutput,
     command_after_dashes,
     configured,
     not_configured,
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
     from detctl_proto.v1.audits_pb2 import AuditPlan, AuditRequest
 
     from detctl_cli.audits.confirm import Confirmation
+    from detctl_cli.audits.stopwatch import Stopwatch
     from detctl_cli.service.client import Coordinator
 
 
 @click.command("audit", cls=DashCommand, short_help="Run identical trainings, and report where and why they diverge.")
 @click.argument("recipe", required=False)
-@option_groups(options=AuditOptions, local=CommandRuns, waiting=AuditWaiting, output=VerdictOutput)
+@option_groups(options=AuditOptions, local=CommandRuns, waiting=AuditWaiting, output=AuditOutput)
 @service_options
 def command(
-    recipe: str | None, options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: VerdictOutput
+    recipe: str | None, options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: AuditOutput
 ) -> Exit:
     """Run trainings that should be identical (twins), and report where, why and from which origin they diverge.
 
@@ -68,7 +70,7 @@ def command(
 
 
 def _attach(
-    recipe: str | None, typed: list[str] | None, options: AuditOptions, waiting: AuditWaiting, output: VerdictOutput
+    recipe: str | None, typed: list[str] | None, options: AuditOptions, waiting: AuditWaiting, output: AuditOutput
 ) -> Exit:
     from detctl_cli.audits.flow import finish
 
@@ -76,7 +78,9 @@ def _attach(
         raise UsageError("--attach does not take a recipe, a command or machines", "write detctl audit --attach AUDIT")
     assert waiting.attach is not None
     with service() as coordinator:
-        return finish(coordinator, waiting.attach, waiting.wait_s, output.form(), attached=True)
+        return finish(
+            coordinator, waiting.attach, waiting.wait_s, output.form(), attached=True, stopwatch=_stopwatch(output)
+        )
 
 
 def _check_local(
@@ -95,6 +99,11 @@ def _check_local(
             "--detach does not go with a command after --, whose coordinator ends with this command",
             "leave --detach out",
         )
+    if local.in_place and (local.parallel or 1) > 1:
+        raise UsageError(
+            "--parallel does not go with --in-place, in which all runs write to the same folder",
+            "leave one of them out",
+        )
     if local.copy and local.in_place:
         raise UsageError("--copy and --in-place exclude each other", "leave one of them out")
     if local.keep_files and local.in_place:
@@ -111,7 +120,10 @@ def _check_local(
 def _checked_recipe(recipe: str | None, options: AuditOptions, local: CommandRuns) -> str:
     """Returns the recipe. Raises CliError if the options do not fit one."""
     if local.given():
-        raise UsageError("--copy, --in-place and --timeout go with a command after --", "recipes set their own")
+        raise UsageError(
+            "--copy, --in-place, --timeout and --parallel go with a command after --",
+            "recipes and machines set their own",
+        )
     if not recipe:
         raise UsageError("neither a recipe nor a command after -- is given", "detctl audit -- python train.py")
     if settings().config().coordinator is None:
@@ -123,12 +135,13 @@ def _checked_recipe(recipe: str | None, options: AuditOptions, local: CommandRun
     return recipe
 
 
-def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, output: VerdictOutput) -> Exit:
+def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, output: AuditOutput) -> Exit:
     from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
     from detctl_cli.progress.progress import Progress
 
     request = request_of(options, recipe, options.runs.machines)
+    stopwatch = _stopwatch(output)
     with configured() as coordinator, Progress(quiet=output.quiet) as progress:
         if options.runs.dry_run:
             progress.stop()
@@ -148,11 +161,12 @@ def _audit_recipe(recipe: str, options: AuditOptions, waiting: AuditWaiting, out
             progress=progress,
             explainable=not options.joining.join_only,
             confirmation=_confirmation(options, output, quiet=output.quiet),
+            stopwatch=stopwatch,
         )
 
 
 def _audit_command(
-    typed: list[str], options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: VerdictOutput
+    typed: list[str], options: AuditOptions, local: CommandRuns, waiting: AuditWaiting, output: AuditOutput
 ) -> Exit:
     import os
 
@@ -164,7 +178,7 @@ def _audit_command(
     from detctl_cli.local.command_check import check_command
     from detctl_cli.local.kept_audits import keep
     from detctl_cli.local.places import audit_runs
-    from detctl_cli.local.session import local_machine
+    from detctl_cli.local.session import LocalService, local_machine
     from detctl_cli.output.terminal import note, stderr_is_a_file_in
     from detctl_cli.progress.progress import Progress
 
@@ -183,9 +197,16 @@ def _audit_command(
         keep_files=local.keep_files,
         given=variation.given(),
     )
-    catalog = catalog_toml(recipe)
+    catalog = catalog_toml(replace(recipe, side_by_side=in_copy and local.parallel is None))
     quiet = output.quiet or stderr_is_a_file_in(Path.cwd())
-    with Progress(quiet=quiet) as progress, local_machine(catalog, report=progress.stage) as (coordinator, machine):
+    stopwatch = _stopwatch(output)
+    if stopwatch is not None:
+        stopwatch.enter("services")
+    started = Progress(quiet=quiet)
+    service = LocalService(parallel=local.parallel or 1, only_kept_answers=variation.configurations() == 1)
+    with started as progress, local_machine(catalog, service, report=progress.stage) as (coordinator, machine):
+        if stopwatch is not None:
+            stopwatch.enter("planning")
         request = request_of(options, recipe.name, [machine], recipe.parameters)
         if options.runs.dry_run:
             progress.stop()
@@ -201,13 +222,22 @@ def _audit_command(
             output.form(),
             progress=progress,
             confirmation=_confirmation(options, output, quiet=quiet),
+            stopwatch=stopwatch,
         )
         if local.keep_files and not quiet:
             note(f"the files that the runs wrote are in {audit_runs(audit_id)}.*/written")
         return code
 
 
-def _confirmation(options: AuditOptions, output: VerdictOutput, *, quiet: bool) -> Confirmation | None:
+def _stopwatch(output: AuditOutput) -> Stopwatch | None:
+    if not output.timings:
+        return None
+    from detctl_cli.audits.stopwatch import Stopwatch
+
+    return Stopwatch()
+
+
+def _confirmation(options: AuditOptions, output: AuditOutput, *, quiet: bool) -> Confirmation | None:
     """Returns whether and how long the audit goes on to confirm causes. quiet: a line on stderr would change the source."""
     import sys
 

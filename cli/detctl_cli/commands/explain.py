@@ -59,7 +59,10 @@ def _coordinator_of(audit: str, progress: Progress) -> Iterator[Coordinator]:
     found = kept(audit)
     if found is not None:
         environ = found.environ(os.environ)
-        with local_machine(found.catalog, found.place, progress.stage, environ) as (coordinator, _):
+        with local_machine(found.catalog, place=found.place, report=progress.stage, environ=environ) as (
+            coordinator,
+            _,
+        ):
             yield coordinator
         return
     hint = (

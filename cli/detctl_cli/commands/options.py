@@ -125,6 +125,16 @@ class VerdictOutput(TerminalOutput):
         return replace(super().form(), html=self.html)
 
 
+TIMINGS_HELP = "Also show where the time went: starting, importing, training, ending and comparing, for each run."
+
+
+@dataclass(frozen=True)
+class AuditOutput(VerdictOutput):
+    """How the verdict of an audit is shown, also with its times."""
+
+    timings: bool = option("--timings", is_flag=True, help=TIMINGS_HELP)
+
+
 _SERVICE_OPTIONS = (
     (
         "--coordinator",

@@ -16,6 +16,7 @@ from detctl_cli.audits.option_values import assignment_of, requested_window
 from detctl_cli.audits.options import Waiting, WhatToRecord
 from detctl_cli.commands.options import (
     QUIET_HELP,
+    TIMINGS_HELP,
     DashCommand,
     Output,
     command_after_dashes,
@@ -90,6 +91,7 @@ class RecordOutput(Output):
     """How a recording is reported."""
 
     quiet: bool = option("-q", "--quiet", is_flag=True, help=QUIET_HELP)
+    timings: bool = option("--timings", is_flag=True, help=TIMINGS_HELP)
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,9 @@ def command(options: RecordOptions, output: RecordOutput) -> Exit:
     if typed:
         check_command(typed, Path.cwd())
     refuse_full(options.training.folder)
-    run = _join if options.joined.audit_id else _record
-    return run(options, typed, output.as_json, output.quiet)
+    if options.joined.audit_id:
+        return _join(options, typed, output.as_json, output.quiet)
+    return _record(options, typed, output)
 
 
 def _check_fits(options: RecordOptions, typed: list[str]) -> None:
@@ -153,7 +156,7 @@ def _check_fits(options: RecordOptions, typed: list[str]) -> None:
         assignment_of("--set", text)
 
 
-def _record(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool) -> Exit:
+def _record(options: RecordOptions, typed: list[str], output: RecordOutput) -> Exit:
     from detctl_proto.security.redaction import redact_command, redact_document
 
     from detctl_cli.output.failure_sentences import advice, what_happened
@@ -161,6 +164,7 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool
     from detctl_cli.recordings.capture import CaptureOptions, capture
 
     training, recording, folder = options.training, options.recording, options.training.folder
+    as_json, quiet = output.as_json, output.quiet
     assert folder is not None
     capture_options = CaptureOptions(
         recording.steps, recording.to_end, training.set_, recording.level, training.copy, training.machine,
@@ -175,6 +179,12 @@ def _record(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool
     captured = result.exit_code is Exit.IDENTICAL
     if isinstance(failure := result.run.get("failure"), dict):
         note(f"{what_happened(failure)}. {advice(failure)}")
+    timings = result.run.get("timings")
+    if output.timings and isinstance(timings, dict) and not as_json:
+        from detctl_cli.output.terminal import console
+        from detctl_cli.reporters.timings import write_recording_timings
+
+        write_recording_timings(timings, console(sys.stderr))
     if as_json and result.run:
         document = {"folder": str(folder), "captured": captured, "because": result.because, "run": result.run}
         write_json(redact_document({"schema": "detctl.recording/v1", **document}))

@@ -25,6 +25,7 @@ class LocalRecipe:
     looks like a placeholder. python: the interpreter that "python" names here. roots: path parameter -> other values that the
     same command line gives it, which the agent accepts in a request because they are listed. values: parameter -> the values that
     the command line gives it. variables: name -> template. parameters: typed name of a --set or --vary -> parameter.
+    side_by_side: whether its runs may train at the same time if they fit.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LocalRecipe:
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, str] = field(default_factory=dict)
+    side_by_side: bool = False
 
 
 def recipe_of(
@@ -140,6 +142,7 @@ def catalog_toml(recipe: LocalRecipe) -> str:
         f"copy = {'true' if recipe.copy else 'false'}",
         f"timeout_s = {recipe.timeout_s}",
         f"keep_files = {'true' if recipe.keep_files else 'false'}",
+        *(["side_by_side = true"] if recipe.side_by_side else []),
     ]
     if recipe.paths:
         lines.append(f"paths = [{', '.join(map(_quoted, recipe.paths))}]")

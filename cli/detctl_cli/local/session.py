@@ -7,7 +7,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_proto.files.private_files import private
@@ -81,9 +82,24 @@ def temporary_store(report: Callable[[str], None] = lambda stage: None) -> Itera
         yield coordinator
 
 
+@dataclass(frozen=True)
+class LocalService:
+    """How the agent of a command works. parallel: number of runs at a time, besides those that fit side by side.
+
+    only_kept_answers: the known-answer test does not run. Its answers only help to compare configurations, and take seconds."""
+
+    parallel: int = 1
+    only_kept_answers: bool = False
+
+    def arguments(self) -> list[str]:
+        """Returns the options of the agent."""
+        return ["--parallel", str(self.parallel), *(["--only-kept-answers"] if self.only_kept_answers else [])]
+
+
 @contextmanager
 def local_machine(
     catalog: str,
+    service: LocalService = LocalService(),
     place: Path | None = None,
     report: Callable[[str], None] = lambda stage: None,
     environ: Mapping[str, str] | None = None,
@@ -98,27 +114,32 @@ def local_machine(
         note(f"{reason}; the data goes to {folder}")
     prepare(folder)
     need_space(folder)
-    report("starting the coordinator of this command")
-    with locked(folder) as lock, _coordinator(folder / STORE, folder / "logs", (lock,)) as coordinator:
-        report("starting the agent of this command")
+    report("starting the coordinator and the agent of this command")
+    with locked(folder) as lock, socket_folder() as sockets:
         path = folder / "catalog.toml"
         with open(path, "w", encoding="utf-8", opener=private) as stream:  # the command may contain credentials
             stream.write(catalog)
         name = machine_name()
-        arguments = ["--name", name, "--coordinator", coordinator.address, "--catalog", str(path)]
-        arguments += ["--state", str(folder / "agent"), "--inherit-environment"]
+        arguments = ["--name", name, "--coordinator", f"unix:{sockets / 'c'}", "--catalog", str(path)]
+        arguments += ["--state", str(folder / "agent"), "--inherit-environment", *service.arguments()]
         log = folder / "logs" / "agent.log"
-        agent = Child("local agent", AGENT, arguments, log, keep_fds=(lock,), environ=environ)
         announced = folder / ANNOUNCED
+        # Each takes a second to start, so they start at the same time. The agent tries to connect until it can.
+        starting = _starting(folder / STORE, folder / "logs", (lock,), sockets)
         try:
-            _wait_for_machine(coordinator, name, agent)
-            coordinator.check = FreeSpace(folder).check
-            with open(announced, "w", encoding="utf-8", opener=private) as stream:
-                stream.write(coordinator.address)
-            yield coordinator, name
+            with starting as connect:
+                agent = Child("local agent", AGENT, arguments, log, keep_fds=(lock,), environ=environ)
+                try:
+                    with connect() as coordinator:
+                        _wait_for_machine(coordinator, name, agent)
+                        coordinator.check = FreeSpace(folder).check
+                        with open(announced, "w", encoding="utf-8", opener=private) as stream:
+                            stream.write(coordinator.address)
+                        yield coordinator, name
+                finally:
+                    announced.unlink(missing_ok=True)
+                    agent.stop()
         finally:
-            announced.unlink(missing_ok=True)
-            agent.stop()
             path.unlink(missing_ok=True)
 
 
@@ -146,23 +167,29 @@ def _running_in(folder: Path) -> Iterator[Coordinator | None]:
 
 @contextmanager
 def _coordinator(store: Path, logs: Path, keep_fds: tuple[int, ...]) -> Iterator[Coordinator]:
-    with socket_folder() as sockets:
-        path = sockets / "c"
-        arguments = ["--listen", f"unix:{path}", "--store", f"sqlite:{store}"]
-        child = Child("embedded coordinator", COORDINATOR, arguments, logs / "coordinator.log", keep_fds=keep_fds)
-        try:
-            deadline = time.monotonic() + START_S
-            while not path.exists():
-                _pause(child, deadline)
-            with _connect(path, child, deadline) as coordinator:
-                yield coordinator
-        finally:
-            child.stop()
+    with socket_folder() as sockets, _starting(store, logs, keep_fds, sockets) as connect, connect() as coordinator:
+        yield coordinator
+
+
+@contextmanager
+def _starting(
+    store: Path, logs: Path, keep_fds: tuple[int, ...], sockets: Path
+) -> Iterator[Callable[[], AbstractContextManager[Coordinator]]]:
+    """Starts a coordinator, and yields a function that waits for it and connects."""
+    path = sockets / "c"
+    arguments = ["--listen", f"unix:{path}", "--store", f"sqlite:{store}"]
+    child = Child("embedded coordinator", COORDINATOR, arguments, logs / "coordinator.log", keep_fds=keep_fds)
+    try:
+        yield lambda: _connect(path, child, time.monotonic() + START_S)
+    finally:
+        child.stop()
 
 
 @contextmanager
 def _connect(path: Path, child: Child, deadline: float) -> Iterator[Coordinator]:
     config = Config(f"unix:{path}", Path(os.devnull), "local mode")
+    while not path.exists():
+        _pause(child, deadline)
     while True:
         coordinator = Coordinator(config)
         try:

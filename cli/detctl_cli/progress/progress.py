@@ -48,6 +48,7 @@ class Progress:
         self._due: float | None = None  # when the stage gets its line
         self._view: AuditView | None = None
         self._paces: Paces | None = None
+        self._together = False  # whether the line about runs side by side was written
         self._depth = 0
 
     def __enter__(self) -> Self:
@@ -124,6 +125,9 @@ class Progress:
         self._due = None
         before, view = self._view, view_of(progress, self._paces, now)
         self._view, self._seen_at = view, now
+        if view.together and not self._together:
+            self._together = True
+            self.log(view.together)
         if self._live is None:
             for line in news(before, view):
                 self.log(line)

@@ -10,6 +10,7 @@ from detctl_proto.heartbeat import clock
 from detctl_proto.v1 import agents_pb2, audits_pb2
 
 from detctl_cli.output.clean import clean
+from detctl_cli.output.side_by_side import least, why_side_by_side
 from detctl_cli.reporters.run_names import short_names
 
 FEW_RUNS = 8  # a pipe gets lines about each run up to this number; more are summarised
@@ -64,6 +65,7 @@ class AuditView:
     machines: int = 0
     doing: str = ""
     fingerprints_per_s: float = 0.0
+    together: str = ""  # that runs train side by side, and why they may
 
     @property
     def ended(self) -> int:
@@ -102,6 +104,7 @@ def view_of(progress: audits_pb2.AuditProgress, paces: Paces, now: float) -> Aud
         machines=len({run.machine for run in progress.runs}),
         doing=_audit_doing(progress),
         fingerprints_per_s=progress.fingerprints_per_s,
+        together=_together(progress),
     )
 
 
@@ -175,6 +178,11 @@ def _run_view(run: audits_pb2.RunStatus, names: Mapping[str, str], paces: Paces,
         output="" if over else clean(run.last_output),
         activity=run.activity,
     )
+
+
+def _together(progress: audits_pb2.AuditProgress) -> str:
+    measured = [run.side_by_side for run in progress.runs if run.beside and run.HasField("side_by_side")]
+    return why_side_by_side(least(measured)) if any(one.runs > 1 for one in measured) else ""
 
 
 def _audit_doing(progress: audits_pb2.AuditProgress) -> str:

@@ -52,6 +52,10 @@ def report_verdict(verdict: dict[str, Any], form: Form, next_steps: Sequence[str
             from detctl_cli.reporters.verdict_text import write_verdict
 
             write_verdict(verdict, console(), next_steps, verbose=form.verbose)
+            if timings := verdict.get("timings"):
+                from detctl_cli.reporters.timings import write_timings
+
+                write_timings(timings, console())
             sys.stdout.flush()
     except (BrokenPipeError, SystemExit):
         # rich exits on a broken pipe. How soon a reader goes away must not change the exit code.

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_proto.recordings.side_by_side import SideBySide
+
 from detctl_coordinator.domain.widths import U32, U64, Finite
 
 
@@ -49,6 +51,8 @@ class Working:
     steps_done: U32 = 0
     elapsed_s: U32 = 0
     last_output: str = ""
+    beside: U32 = 0  # other runs that train on the machine now
+    side_by_side: SideBySide | None = None  # None: not measured
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.recordings.run_failures import FailureKind
 from detctl_proto.recordings.run_labels import variation_text
+from detctl_proto.recordings.run_timings import RunTimings
 
 from detctl_coordinator.domain.widths import I32, U32, U64, Finite
 
@@ -103,6 +104,8 @@ class RunOutcome:
     ranks: U32 = 0
     wall_s: Finite = 0.0
     failure: RunFailure | None = None  # None: it did not fail, or its agent does not report why
+    timings: RunTimings | None = None  # None: its agent does not report them
+    beside: U32 = 0  # the largest number of other runs that trained on the machine at the same time
 
 
 @dataclass(frozen=True)

@@ -139,13 +139,15 @@ class AgreementMap(_Part):
 
 
 class ComparedRun(_Part):
-    """What one run was. `wall_s`: how long it took; 0: unknown. `versions`: of python, torch, cuda, cudnn and detctl, as far as known.
+    """What one run was. `wall_s`: how long it took; 0: unknown. `beside`: the largest number of other runs that trained on its machine
+    at the same time. `versions`: of python, torch, cuda, cudnn and detctl, as far as known.
     `chains`: stage -> digest of all that rank 0 recorded of it while training."""
 
     label: str
     run_id: str
     created_unix_s: float = 0.0
     wall_s: float = 0.0
+    beside: int = 0
     machine: str = ""
     host: str = ""
     command: list[str] = Field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.comparison.live import stages_answered
+from detctl_coordinator.comparison.live import ENDED_TWINS_MIN, stages_answered
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.audit import Audit, AuditState
 from detctl_coordinator.domain.run import RunState
@@ -28,8 +28,11 @@ class LiveComparison:
         if len(audit.runs_for("")) < len(audit.runs):
             return False
         configurations = {run.spec.arm.label for run in audit.runs.values()}
-        begun = {run.spec.arm.label for run in audit.runs.values() if run.attempt and run.state is not RunState.FAILED}
-        return len(configurations) > 1 and configurations == begun
+        runs = [run for run in audit.runs.values() if run.attempt and run.state is not RunState.FAILED]
+        if len(configurations) == 1:
+            ended = sum(run.state is RunState.SEALED for run in runs)
+            return len(runs) == len(audit.runs) and ENDED_TWINS_MIN <= ended < len(runs)
+        return configurations == {run.spec.arm.label for run in runs}
 
     async def stop_after(self, audit: Audit, progress: int) -> int | None:
         """Returns the last step that the runs should finish, or None if they should go on. progress: a number that changes when the runs

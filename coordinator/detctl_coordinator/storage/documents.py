@@ -34,7 +34,7 @@ STORED_DEPTH_MAX = DEPTH_MAX + 16
 
 _WORKING = ("run_id", "attempt", "step", "records")
 # Fields that version 1 got later. They are written if they are set, so that a document of before is written again as it was.
-_LATER = frozenset({"failure", "notes", "stop_on_failure", "stopped_by", "strict"})
+_LATER = frozenset({"beside", "failure", "notes", "side_by_side", "stop_on_failure", "stopped_by", "strict", "timings"})
 
 _SCALARS = (str, int, float)  # most values, and enums that JSON can write
 
@@ -80,7 +80,10 @@ def run_to_json(run: RunRecord) -> Json:
 
 def _outcome(outcome: RunOutcome) -> Json:
     document = _fields(outcome)
-    return document if outcome.failure is None else {**document, "failure": _fields(outcome.failure)}
+    for name in ("failure", "timings"):
+        if (part := getattr(outcome, name)) is not None:
+            document[name] = _fields(part)
+    return document
 
 
 def seal_to_json(seal: Seal) -> Json:
@@ -101,6 +104,8 @@ def machine_to_json(machine: Machine) -> Json:
     working, watched = [], []
     for run in machine.working:
         fields = _fields(run)
+        if run.side_by_side is not None:
+            fields["side_by_side"] = _fields(run.side_by_side)
         working.append([fields.pop(name) for name in _WORKING])
         watched.append(fields)
     document = {**_fields(machine), "recipes": recipes, "working": working}

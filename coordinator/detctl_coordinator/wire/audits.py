@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 
 from detctl_proto.levels import DEFAULT_LEVEL
 from detctl_proto.limits import TWINS_DEFAULT
 from detctl_proto.outside_json import dump
 from detctl_proto.security.redaction import redact_text
 from detctl_proto.syntax.windows import DEFAULT_STEPS
+from detctl_proto.v1 import agents_pb2, records_pb2
 from detctl_proto.v1 import audits_pb2 as pb
-from detctl_proto.v1 import records_pb2
 
 from detctl_coordinator import limits
 from detctl_coordinator.domain.audit import Audit, AuditRequest, AuditState
@@ -117,6 +118,13 @@ def progress_to_proto(audit: Audit, fingerprints_per_s: float, working: Mapping[
             status.activity = seen.activity  # type: ignore[assignment]
             status.steps_done, status.elapsed_s = seen.steps_done, seen.elapsed_s
             status.last_output = seen.last_output
+            status.beside = seen.beside
+            if seen.side_by_side is not None:
+                status.side_by_side.CopyFrom(agents_pb2.SideBySide(**asdict(seen.side_by_side)))
+        elif run.outcome is not None:
+            status.beside = run.outcome.beside
+            if run.outcome.timings is not None:
+                status.timings.CopyFrom(agents_pb2.RunTimings(**asdict(run.outcome.timings)))
         runs.append(status)
     experiments = audit.runs_for("experiment")
     return pb.AuditProgress(

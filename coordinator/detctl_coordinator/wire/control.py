@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from detctl_proto.limits import (
 )
 from detctl_proto.recordings.run_documents import RUN_ENDS
 from detctl_proto.recordings.run_failures import FAILURE_KINDS, TAIL_LINES_MAX
+from detctl_proto.recordings.run_timings import RunTimings
+from detctl_proto.recordings.side_by_side import SIDE_BY_SIDE_REASONS, SideBySide, SideBySideReason
 from detctl_proto.security.redaction import redact_output
 from detctl_proto.syntax.clean_text import clean_text
 from detctl_proto.syntax.names import BOOT_ID, PARAMETER_NAME
@@ -76,7 +79,8 @@ def working_from_heartbeat(heartbeat: pb.Heartbeat) -> tuple[Working, ...]:
     return tuple(
         Working(
             identifier(run.run_id, "run"), run.attempt, run.step, run.records, run.activity, run.steps_done, run.elapsed_s,
-            limits.clean(redact_output(run.last_output), OUTPUT_LINE_CHARS_MAX),
+            limits.clean(redact_output(run.last_output), OUTPUT_LINE_CHARS_MAX), run.beside,
+            _side_by_side(run.side_by_side) if run.HasField("side_by_side") else None,
         )
         for run in heartbeat.runs
     )  # fmt: skip
@@ -112,7 +116,16 @@ def outcome_of(state: pb.RunState) -> RunOutcome:
         ranks=state.ranks,
         wall_s=state.wall_s,
         failure=failure_of(state.failure) if state.HasField("failure") else None,
+        timings=RunTimings.of(state.timings) if state.HasField("timings") else None,
+        beside=state.beside,
     )
+
+
+def _side_by_side(found: pb.SideBySide) -> SideBySide:
+    """Returns how many runs may train at a time. A word of a newer agent becomes `cores`."""
+    reason: SideBySideReason = next((word for word in SIDE_BY_SIDE_REASONS if word == found.reason), "cores")
+    cores_used = found.cores_used if math.isfinite(found.cores_used) else 0.0
+    return SideBySide(found.runs, reason, cores_used, found.cores, found.memory_bytes)
 
 
 def failure_of(found: pb.RunFailure) -> RunFailure:
@@ -148,6 +161,7 @@ def instruction_to_proto(instruction: Instruction) -> pb.CoordinatorMessage:
             expected_source_digest=spec.expected_source_digest,
             twin=spec.twin,
             budget_share=spec.budget_share,
+            alone=spec.purpose == "experiment",  # the step times of experiments are compared
             known_answers=not spec.purpose,  # an experiment has the same environment as a run that reported them
         )
         return pb.CoordinatorMessage(assignment=assignment)

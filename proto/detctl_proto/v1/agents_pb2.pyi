@@ -157,7 +157,7 @@ class Heartbeat(_message.Message):
     def __init__(self, runs: _Optional[_Iterable[_Union[RunProgress, _Mapping]]] = ...) -> None: ...
 
 class RunProgress(_message.Message):
-    __slots__ = ("run_id", "attempt", "step", "records", "activity", "steps_done", "elapsed_s", "last_output")
+    __slots__ = ("run_id", "attempt", "step", "records", "activity", "steps_done", "elapsed_s", "last_output", "beside", "side_by_side")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
@@ -166,6 +166,8 @@ class RunProgress(_message.Message):
     STEPS_DONE_FIELD_NUMBER: _ClassVar[int]
     ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
     LAST_OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    BESIDE_FIELD_NUMBER: _ClassVar[int]
+    SIDE_BY_SIDE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     step: int
@@ -174,10 +176,48 @@ class RunProgress(_message.Message):
     steps_done: int
     elapsed_s: int
     last_output: str
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., activity: _Optional[_Union[RunActivity, str]] = ..., steps_done: _Optional[int] = ..., elapsed_s: _Optional[int] = ..., last_output: _Optional[str] = ...) -> None: ...
+    beside: int
+    side_by_side: SideBySide
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., activity: _Optional[_Union[RunActivity, str]] = ..., steps_done: _Optional[int] = ..., elapsed_s: _Optional[int] = ..., last_output: _Optional[str] = ..., beside: _Optional[int] = ..., side_by_side: _Optional[_Union[SideBySide, _Mapping]] = ...) -> None: ...
+
+class SideBySide(_message.Message):
+    __slots__ = ("runs", "reason", "cores_used", "cores", "memory_bytes")
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CORES_USED_FIELD_NUMBER: _ClassVar[int]
+    CORES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    runs: int
+    reason: str
+    cores_used: float
+    cores: int
+    memory_bytes: int
+    def __init__(self, runs: _Optional[int] = ..., reason: _Optional[str] = ..., cores_used: _Optional[float] = ..., cores: _Optional[int] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+
+class RunTimings(_message.Message):
+    __slots__ = ("preparing", "manifest", "known_answers", "starting", "importing", "building", "training", "ending", "sending")
+    PREPARING_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    STARTING_FIELD_NUMBER: _ClassVar[int]
+    IMPORTING_FIELD_NUMBER: _ClassVar[int]
+    BUILDING_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
+    ENDING_FIELD_NUMBER: _ClassVar[int]
+    SENDING_FIELD_NUMBER: _ClassVar[int]
+    preparing: float
+    manifest: float
+    known_answers: float
+    starting: float
+    importing: float
+    building: float
+    training: float
+    ending: float
+    sending: float
+    def __init__(self, preparing: _Optional[float] = ..., manifest: _Optional[float] = ..., known_answers: _Optional[float] = ..., starting: _Optional[float] = ..., importing: _Optional[float] = ..., building: _Optional[float] = ..., training: _Optional[float] = ..., ending: _Optional[float] = ..., sending: _Optional[float] = ...) -> None: ...
 
 class RunState(_message.Message):
-    __slots__ = ("run_id", "attempt", "phase", "manifest_json", "exit_code", "end", "message", "output_tail", "ranks", "wall_s", "failure")
+    __slots__ = ("run_id", "attempt", "phase", "manifest_json", "exit_code", "end", "message", "output_tail", "ranks", "wall_s", "failure", "timings", "beside")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     PHASE_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +229,8 @@ class RunState(_message.Message):
     RANKS_FIELD_NUMBER: _ClassVar[int]
     WALL_S_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    BESIDE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     phase: RunPhase
@@ -200,7 +242,9 @@ class RunState(_message.Message):
     ranks: int
     wall_s: float
     failure: RunFailure
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[_Union[RunPhase, str]] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., output_tail: _Optional[str] = ..., ranks: _Optional[int] = ..., wall_s: _Optional[float] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ...) -> None: ...
+    timings: RunTimings
+    beside: int
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., phase: _Optional[_Union[RunPhase, str]] = ..., manifest_json: _Optional[str] = ..., exit_code: _Optional[int] = ..., end: _Optional[str] = ..., message: _Optional[str] = ..., output_tail: _Optional[str] = ..., ranks: _Optional[int] = ..., wall_s: _Optional[float] = ..., failure: _Optional[_Union[RunFailure, _Mapping]] = ..., timings: _Optional[_Union[RunTimings, _Mapping]] = ..., beside: _Optional[int] = ...) -> None: ...
 
 class RunFailure(_message.Message):
     __slots__ = ("kind", "exit_code", "signal", "module", "file", "original", "interpreter", "tail")
@@ -241,7 +285,7 @@ class Welcome(_message.Message):
     def __init__(self, coordinator: _Optional[str] = ..., heartbeat_s: _Optional[float] = ...) -> None: ...
 
 class Assignment(_message.Message):
-    __slots__ = ("run_id", "attempt", "audit_id", "recipe", "environment", "parameters", "variables", "interventions", "level", "step_from", "step_to", "expected_source_digest", "twin", "budget_share", "known_answers")
+    __slots__ = ("run_id", "attempt", "audit_id", "recipe", "environment", "parameters", "variables", "interventions", "level", "step_from", "step_to", "expected_source_digest", "twin", "budget_share", "known_answers", "alone")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -278,6 +322,7 @@ class Assignment(_message.Message):
     TWIN_FIELD_NUMBER: _ClassVar[int]
     BUDGET_SHARE_FIELD_NUMBER: _ClassVar[int]
     KNOWN_ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     attempt: int
     audit_id: str
@@ -293,7 +338,8 @@ class Assignment(_message.Message):
     twin: int
     budget_share: float
     known_answers: bool
-    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., environment: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., expected_source_digest: _Optional[str] = ..., twin: _Optional[int] = ..., budget_share: _Optional[float] = ..., known_answers: bool = ...) -> None: ...
+    alone: bool
+    def __init__(self, run_id: _Optional[str] = ..., attempt: _Optional[int] = ..., audit_id: _Optional[str] = ..., recipe: _Optional[str] = ..., environment: _Optional[str] = ..., parameters: _Optional[_Mapping[str, str]] = ..., variables: _Optional[_Mapping[str, str]] = ..., interventions: _Optional[_Mapping[str, str]] = ..., level: _Optional[str] = ..., step_from: _Optional[int] = ..., step_to: _Optional[int] = ..., expected_source_digest: _Optional[str] = ..., twin: _Optional[int] = ..., budget_share: _Optional[float] = ..., known_answers: bool = ..., alone: bool = ...) -> None: ...
 
 class StopRun(_message.Message):
     __slots__ = ("run_id", "attempt", "after_step", "now", "reason")

@@ -16,7 +16,7 @@ from detctl_proto.v1 import agents_pb2 as detctl__proto_dot_v1_dot_agents__pb2
 from detctl_proto.v1 import records_pb2 as detctl__proto_dot_v1_dot_records__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65tctl_proto/v1/audits.proto\x12\tdetctl.v1\x1a\x1c\x64\x65tctl_proto/v1/agents.proto\x1a\x1d\x64\x65tctl_proto/v1/records.proto\"\x07\n\x05\x45mpty\"\x1c\n\x08\x41uditRef\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\")\n\tVariation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xa2\x03\n\x0c\x41uditRequest\x12\x0e\n\x06recipe\x18\x01 \x01(\t\x12\x10\n\x08machines\x18\x02 \x03(\t\x12\x14\n\x0c\x65nvironments\x18\x03 \x03(\t\x12\r\n\x05twins\x18\x04 \x01(\r\x12\x11\n\tstep_from\x18\x05 \x01(\r\x12\x0f\n\x07step_to\x18\x06 \x01(\r\x12\x0e\n\x06to_end\x18\x07 \x01(\x08\x12\r\n\x05level\x18\x08 \x01(\t\x12!\n\x03set\x18\t \x03(\x0b\x32\x14.detctl.v1.Variation\x12\"\n\x04vary\x18\n \x03(\x0b\x32\x14.detctl.v1.Variation\x12\x14\n\x0crequested_by\x18\x0b \x01(\t\x12\x0f\n\x07no_zoom\x18\x0c \x01(\x08\x12\x14\n\x0c\x62udget_share\x18\r \x01(\x01\x12\x0f\n\x07\x65xplain\x18\x0e \x01(\x08\x12\x13\n\x0b\x62udget_runs\x18\x0f \x01(\r\x12\x11\n\tself_test\x18\x10 \x01(\x08\x12\x11\n\tjoin_only\x18\x11 \x01(\x08\x12\x0f\n\x07joiners\x18\x12 \x03(\t\x12\x17\n\x0fstop_on_failure\x18\x18 \x01(\x08\x12\x0e\n\x06strict\x18\x16 \x01(\x08\"J\n\x0e\x45xplainRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x13\n\x0b\x62udget_runs\x18\x02 \x01(\r\x12\x11\n\tself_test\x18\x03 \x01(\x08\"<\n\nPlannedRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\"T\n\tAuditPlan\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12#\n\x04runs\x18\x02 \x03(\x0b\x32\x15.detctl.v1.PlannedRun\x12\x10\n\x08warnings\x18\x03 \x03(\t\"\xaa\x02\n\tRunStatus\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\r\x12\x0f\n\x07records\x18\x06 \x01(\x04\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\x12(\n\x08\x61\x63tivity\x18\t \x01(\x0e\x32\x16.detctl.v1.RunActivity\x12\x12\n\nsteps_done\x18\n \x01(\r\x12\x0f\n\x07step_to\x18\x0b \x01(\r\x12\x11\n\telapsed_s\x18\x0c \x01(\r\x12\x13\n\x0blast_output\x18\r \x01(\t\x12&\n\x07purpose\x18\x0e \x01(\x0e\x32\x15.detctl.v1.RunPurpose\"\xdc\x01\n\rAuditProgress\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\"\n\x04runs\x18\x03 \x03(\x0b\x32\x14.detctl.v1.RunStatus\x12\x1a\n\x12\x66ingerprints_per_s\x18\x04 \x01(\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x14\n\x0cverdict_json\x18\x06 \x01(\t\x12\x0e\n\x06trying\x18\x07 \x01(\t\x12\x18\n\x10\x65xperiments_done\x18\x08 \x01(\r\x12\x19\n\x11\x65xperiments_known\x18\t \x01(\r\"e\n\x0e\x43ompareRequest\x12\x10\n\x08machines\x18\x01 \x03(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\x12\x0f\n\x07run_ids\x18\x04 \x03(\t\x12\x0e\n\x06strict\x18\n \x01(\x08\"$\n\x0cVerdictReply\x12\x14\n\x0cverdict_json\x18\x01 \x01(\t\"\x8c\x01\n\x0bListRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x0f\n\x07machine\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x14\n\x0csince_unix_s\x18\x05 \x01(\x01\x12\x14\n\x0cuntil_unix_s\x18\x06 \x01(\x01\x12\x0f\n\x07outcome\x18\x07 \x01(\t\"\xbc\x01\n\x0bMachineInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x18\n\x10last_seen_unix_s\x18\x03 \x01(\x01\x12\x0f\n\x07recipes\x18\x04 \x03(\t\x12\x14\n\x0c\x65nvironments\x18\x05 \x03(\t\x12\x15\n\rmanifest_json\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12#\n\x05notes\x18\x14 \x03(\x0b\x32\x14.detctl.v1.OfferNote\"7\n\x0bMachineList\x12(\n\x08machines\x18\x01 \x03(\x0b\x32\x16.detctl.v1.MachineInfo\"\x98\x01\n\x07RunInfo\x12$\n\x06status\x18\x01 \x01(\x0b\x32\x14.detctl.v1.RunStatus\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x16\n\x0e\x63reated_unix_s\x18\x04 \x01(\x01\x12\r\n\x05ranks\x18\x05 \x01(\r\x12\x11\n\texit_code\x18\x06 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x07 \x01(\t\"9\n\x07RunList\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.detctl.v1.RunInfo\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x97\x01\n\tAuditInfo\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12\x0e\n\x06\x63\x61uses\x18\x06 \x03(\t\x12\x16\n\x0e\x63reated_unix_s\x18\x07 \x01(\x01\x12\x10\n\x08machines\x18\x08 \x03(\t\"?\n\tAuditList\x12$\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x14.detctl.v1.AuditInfo\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x19\n\x0bShowRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\'\n\tShowReply\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"]\n\rDeleteRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\x12\x14\n\x0colder_than_s\x18\x03 \x01(\x01\x12\x13\n\x0bkeep_audits\x18\x04 \x01(\x08\"\x1e\n\x0b\x44\x65leteReply\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"d\n\x0bJoinRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x0f\n\x07machine\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\r\n\x05\x61gain\x18\x05 \x01(\x08\"\x82\x03\n\tJoinReply\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05label\x18\x03 \x01(\t\x12\r\n\x05level\x18\x04 \x01(\t\x12\x11\n\tstep_from\x18\x05 \x01(\r\x12\x0f\n\x07step_to\x18\x06 \x01(\r\x12\x14\n\x0c\x62udget_share\x18\x07 \x01(\x01\x12\x36\n\tvariables\x18\x08 \x03(\x0b\x32#.detctl.v1.JoinReply.VariablesEntry\x12>\n\rinterventions\x18\t \x03(\x0b\x32\'.detctl.v1.JoinReply.InterventionsEntry\x12\x0c\n\x04left\x18\n \x01(\r\x12\x0e\n\x06secret\x18\x0b \x01(\t\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12InterventionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"0\n\rImportRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08run_json\x18\x02 \x01(\t\"-\n\x0bImportReply\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xad\x01\n\x0eImportFinished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rmanifest_json\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\r\n\x05ranks\x18\x06 \x01(\r\x12\x13\n\x0boutput_tail\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\x12\x0e\n\x06secret\x18\t \x01(\t*q\n\nRunPurpose\x12\x1b\n\x17RUN_PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_PURPOSE_TWIN\x10\x01\x12\x14\n\x10RUN_PURPOSE_ZOOM\x10\x02\x12\x1a\n\x16RUN_PURPOSE_EXPERIMENT\x10\x03\x32\xd3\x06\n\x06\x41udits\x12:\n\tPlanAudit\x12\x17.detctl.v1.AuditRequest\x1a\x14.detctl.v1.AuditPlan\x12;\n\nStartAudit\x12\x17.detctl.v1.AuditRequest\x1a\x14.detctl.v1.AuditPlan\x12=\n\nWatchAudit\x12\x13.detctl.v1.AuditRef\x1a\x18.detctl.v1.AuditProgress0\x01\x12\x34\n\x0b\x43\x61ncelAudit\x12\x13.detctl.v1.AuditRef\x1a\x10.detctl.v1.Empty\x12;\n\x0c\x45xplainAudit\x12\x19.detctl.v1.ExplainRequest\x1a\x10.detctl.v1.Empty\x12=\n\x07\x43ompare\x12\x19.detctl.v1.CompareRequest\x1a\x17.detctl.v1.VerdictReply\x12>\n\x0cListMachines\x12\x16.detctl.v1.ListRequest\x1a\x16.detctl.v1.MachineList\x12\x36\n\x08ListRuns\x12\x16.detctl.v1.ListRequest\x1a\x12.detctl.v1.RunList\x12:\n\nListAudits\x12\x16.detctl.v1.ListRequest\x1a\x14.detctl.v1.AuditList\x12\x34\n\x04Show\x12\x16.detctl.v1.ShowRequest\x1a\x14.detctl.v1.ShowReply\x12>\n\nDeleteRuns\x12\x18.detctl.v1.DeleteRequest\x1a\x16.detctl.v1.DeleteReply\x12\x39\n\tJoinAudit\x12\x16.detctl.v1.JoinRequest\x1a\x14.detctl.v1.JoinReply\x12=\n\tImportRun\x12\x18.detctl.v1.ImportRequest\x1a\x16.detctl.v1.ImportReply\x12;\n\x0c\x46inishImport\x12\x19.detctl.v1.ImportFinished\x1a\x10.detctl.v1.Emptyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x64\x65tctl_proto/v1/audits.proto\x12\tdetctl.v1\x1a\x1c\x64\x65tctl_proto/v1/agents.proto\x1a\x1d\x64\x65tctl_proto/v1/records.proto\"\x07\n\x05\x45mpty\"\x1c\n\x08\x41uditRef\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\")\n\tVariation\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\t\"\xa2\x03\n\x0c\x41uditRequest\x12\x0e\n\x06recipe\x18\x01 \x01(\t\x12\x10\n\x08machines\x18\x02 \x03(\t\x12\x14\n\x0c\x65nvironments\x18\x03 \x03(\t\x12\r\n\x05twins\x18\x04 \x01(\r\x12\x11\n\tstep_from\x18\x05 \x01(\r\x12\x0f\n\x07step_to\x18\x06 \x01(\r\x12\x0e\n\x06to_end\x18\x07 \x01(\x08\x12\r\n\x05level\x18\x08 \x01(\t\x12!\n\x03set\x18\t \x03(\x0b\x32\x14.detctl.v1.Variation\x12\"\n\x04vary\x18\n \x03(\x0b\x32\x14.detctl.v1.Variation\x12\x14\n\x0crequested_by\x18\x0b \x01(\t\x12\x0f\n\x07no_zoom\x18\x0c \x01(\x08\x12\x14\n\x0c\x62udget_share\x18\r \x01(\x01\x12\x0f\n\x07\x65xplain\x18\x0e \x01(\x08\x12\x13\n\x0b\x62udget_runs\x18\x0f \x01(\r\x12\x11\n\tself_test\x18\x10 \x01(\x08\x12\x11\n\tjoin_only\x18\x11 \x01(\x08\x12\x0f\n\x07joiners\x18\x12 \x03(\t\x12\x17\n\x0fstop_on_failure\x18\x18 \x01(\x08\x12\x0e\n\x06strict\x18\x16 \x01(\x08\"J\n\x0e\x45xplainRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x13\n\x0b\x62udget_runs\x18\x02 \x01(\r\x12\x11\n\tself_test\x18\x03 \x01(\x08\"<\n\nPlannedRun\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\"T\n\tAuditPlan\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12#\n\x04runs\x18\x02 \x03(\x0b\x32\x15.detctl.v1.PlannedRun\x12\x10\n\x08warnings\x18\x03 \x03(\t\"\x8f\x03\n\tRunStatus\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07machine\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0c\n\x04step\x18\x05 \x01(\r\x12\x0f\n\x07records\x18\x06 \x01(\x04\x12\x0f\n\x07message\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\x12(\n\x08\x61\x63tivity\x18\t \x01(\x0e\x32\x16.detctl.v1.RunActivity\x12\x12\n\nsteps_done\x18\n \x01(\r\x12\x0f\n\x07step_to\x18\x0b \x01(\r\x12\x11\n\telapsed_s\x18\x0c \x01(\r\x12\x13\n\x0blast_output\x18\r \x01(\t\x12&\n\x07purpose\x18\x0e \x01(\x0e\x32\x15.detctl.v1.RunPurpose\x12\x0e\n\x06\x62\x65side\x18\x1e \x01(\r\x12+\n\x0cside_by_side\x18\x1f \x01(\x0b\x32\x15.detctl.v1.SideBySide\x12&\n\x07timings\x18  \x01(\x0b\x32\x15.detctl.v1.RunTimings\"\xdc\x01\n\rAuditProgress\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\"\n\x04runs\x18\x03 \x03(\x0b\x32\x14.detctl.v1.RunStatus\x12\x1a\n\x12\x66ingerprints_per_s\x18\x04 \x01(\x01\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x14\n\x0cverdict_json\x18\x06 \x01(\t\x12\x0e\n\x06trying\x18\x07 \x01(\t\x12\x18\n\x10\x65xperiments_done\x18\x08 \x01(\r\x12\x19\n\x11\x65xperiments_known\x18\t \x01(\r\"e\n\x0e\x43ompareRequest\x12\x10\n\x08machines\x18\x01 \x03(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\x10\n\x08\x61udit_id\x18\x03 \x01(\t\x12\x0f\n\x07run_ids\x18\x04 \x03(\t\x12\x0e\n\x06strict\x18\n \x01(\x08\"$\n\x0cVerdictReply\x12\x14\n\x0cverdict_json\x18\x01 \x01(\t\"\x8c\x01\n\x0bListRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x0f\n\x07machine\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\r\x12\x14\n\x0csince_unix_s\x18\x05 \x01(\x01\x12\x14\n\x0cuntil_unix_s\x18\x06 \x01(\x01\x12\x0f\n\x07outcome\x18\x07 \x01(\t\"\xbc\x01\n\x0bMachineInfo\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tconnected\x18\x02 \x01(\x08\x12\x18\n\x10last_seen_unix_s\x18\x03 \x01(\x01\x12\x0f\n\x07recipes\x18\x04 \x03(\t\x12\x14\n\x0c\x65nvironments\x18\x05 \x03(\t\x12\x15\n\rmanifest_json\x18\x06 \x01(\t\x12\x0f\n\x07version\x18\x07 \x01(\t\x12#\n\x05notes\x18\x14 \x03(\x0b\x32\x14.detctl.v1.OfferNote\"7\n\x0bMachineList\x12(\n\x08machines\x18\x01 \x03(\x0b\x32\x16.detctl.v1.MachineInfo\"\x98\x01\n\x07RunInfo\x12$\n\x06status\x18\x01 \x01(\x0b\x32\x14.detctl.v1.RunStatus\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\x12\x0e\n\x06recipe\x18\x03 \x01(\t\x12\x16\n\x0e\x63reated_unix_s\x18\x04 \x01(\x01\x12\r\n\x05ranks\x18\x05 \x01(\r\x12\x11\n\texit_code\x18\x06 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x07 \x01(\t\"9\n\x07RunList\x12 \n\x04runs\x18\x01 \x03(\x0b\x32\x12.detctl.v1.RunInfo\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x97\x01\n\tAuditInfo\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x0e\n\x06recipe\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0f\n\x07outcome\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12\x0e\n\x06\x63\x61uses\x18\x06 \x03(\t\x12\x16\n\x0e\x63reated_unix_s\x18\x07 \x01(\x01\x12\x10\n\x08machines\x18\x08 \x03(\t\"?\n\tAuditList\x12$\n\x06\x61udits\x18\x01 \x03(\x0b\x32\x14.detctl.v1.AuditInfo\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x19\n\x0bShowRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\'\n\tShowReply\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04json\x18\x02 \x01(\t\"]\n\rDeleteRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x10\n\x08\x61udit_id\x18\x02 \x01(\t\x12\x14\n\x0colder_than_s\x18\x03 \x01(\x01\x12\x13\n\x0bkeep_audits\x18\x04 \x01(\x08\"\x1e\n\x0b\x44\x65leteReply\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\"d\n\x0bJoinRequest\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\t\x12\x0f\n\x07machine\x18\x02 \x01(\t\x12\x13\n\x0b\x65nvironment\x18\x03 \x01(\t\x12\x0e\n\x06holder\x18\x04 \x01(\t\x12\r\n\x05\x61gain\x18\x05 \x01(\x08\"\x82\x03\n\tJoinReply\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\r\n\x05label\x18\x03 \x01(\t\x12\r\n\x05level\x18\x04 \x01(\t\x12\x11\n\tstep_from\x18\x05 \x01(\r\x12\x0f\n\x07step_to\x18\x06 \x01(\r\x12\x14\n\x0c\x62udget_share\x18\x07 \x01(\x01\x12\x36\n\tvariables\x18\x08 \x03(\x0b\x32#.detctl.v1.JoinReply.VariablesEntry\x12>\n\rinterventions\x18\t \x03(\x0b\x32\'.detctl.v1.JoinReply.InterventionsEntry\x12\x0c\n\x04left\x18\n \x01(\r\x12\x0e\n\x06secret\x18\x0b \x01(\t\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x34\n\x12InterventionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"0\n\rImportRequest\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x08run_json\x18\x02 \x01(\t\"-\n\x0bImportReply\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xad\x01\n\x0eImportFinished\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x15\n\rmanifest_json\x18\x02 \x01(\t\x12\x11\n\texit_code\x18\x03 \x01(\x05\x12\x0b\n\x03\x65nd\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\r\n\x05ranks\x18\x06 \x01(\r\x12\x13\n\x0boutput_tail\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\x12\x0e\n\x06secret\x18\t \x01(\t*q\n\nRunPurpose\x12\x1b\n\x17RUN_PURPOSE_UNSPECIFIED\x10\x00\x12\x14\n\x10RUN_PURPOSE_TWIN\x10\x01\x12\x14\n\x10RUN_PURPOSE_ZOOM\x10\x02\x12\x1a\n\x16RUN_PURPOSE_EXPERIMENT\x10\x03\x32\xd3\x06\n\x06\x41udits\x12:\n\tPlanAudit\x12\x17.detctl.v1.AuditRequest\x1a\x14.detctl.v1.AuditPlan\x12;\n\nStartAudit\x12\x17.detctl.v1.AuditRequest\x1a\x14.detctl.v1.AuditPlan\x12=\n\nWatchAudit\x12\x13.detctl.v1.AuditRef\x1a\x18.detctl.v1.AuditProgress0\x01\x12\x34\n\x0b\x43\x61ncelAudit\x12\x13.detctl.v1.AuditRef\x1a\x10.detctl.v1.Empty\x12;\n\x0c\x45xplainAudit\x12\x19.detctl.v1.ExplainRequest\x1a\x10.detctl.v1.Empty\x12=\n\x07\x43ompare\x12\x19.detctl.v1.CompareRequest\x1a\x17.detctl.v1.VerdictReply\x12>\n\x0cListMachines\x12\x16.detctl.v1.ListRequest\x1a\x16.detctl.v1.MachineList\x12\x36\n\x08ListRuns\x12\x16.detctl.v1.ListRequest\x1a\x12.detctl.v1.RunList\x12:\n\nListAudits\x12\x16.detctl.v1.ListRequest\x1a\x14.detctl.v1.AuditList\x12\x34\n\x04Show\x12\x16.detctl.v1.ShowRequest\x1a\x14.detctl.v1.ShowReply\x12>\n\nDeleteRuns\x12\x18.detctl.v1.DeleteRequest\x1a\x16.detctl.v1.DeleteReply\x12\x39\n\tJoinAudit\x12\x16.detctl.v1.JoinRequest\x1a\x14.detctl.v1.JoinReply\x12=\n\tImportRun\x12\x18.detctl.v1.ImportRequest\x1a\x16.detctl.v1.ImportReply\x12;\n\x0c\x46inishImport\x12\x19.detctl.v1.ImportFinished\x1a\x10.detctl.v1.Emptyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -27,8 +27,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOINREPLY_VARIABLESENTRY']._serialized_options = b'8\001'
   _globals['_JOINREPLY_INTERVENTIONSENTRY']._loaded_options = None
   _globals['_JOINREPLY_INTERVENTIONSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNPURPOSE']._serialized_start=3279
-  _globals['_RUNPURPOSE']._serialized_end=3392
+  _globals['_RUNPURPOSE']._serialized_start=3380
+  _globals['_RUNPURPOSE']._serialized_end=3493
   _globals['_EMPTY']._serialized_start=104
   _globals['_EMPTY']._serialized_end=111
   _globals['_AUDITREF']._serialized_start=113
@@ -44,49 +44,49 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITPLAN']._serialized_start=745
   _globals['_AUDITPLAN']._serialized_end=829
   _globals['_RUNSTATUS']._serialized_start=832
-  _globals['_RUNSTATUS']._serialized_end=1130
-  _globals['_AUDITPROGRESS']._serialized_start=1133
-  _globals['_AUDITPROGRESS']._serialized_end=1353
-  _globals['_COMPAREREQUEST']._serialized_start=1355
-  _globals['_COMPAREREQUEST']._serialized_end=1456
-  _globals['_VERDICTREPLY']._serialized_start=1458
-  _globals['_VERDICTREPLY']._serialized_end=1494
-  _globals['_LISTREQUEST']._serialized_start=1497
-  _globals['_LISTREQUEST']._serialized_end=1637
-  _globals['_MACHINEINFO']._serialized_start=1640
-  _globals['_MACHINEINFO']._serialized_end=1828
-  _globals['_MACHINELIST']._serialized_start=1830
-  _globals['_MACHINELIST']._serialized_end=1885
-  _globals['_RUNINFO']._serialized_start=1888
-  _globals['_RUNINFO']._serialized_end=2040
-  _globals['_RUNLIST']._serialized_start=2042
-  _globals['_RUNLIST']._serialized_end=2099
-  _globals['_AUDITINFO']._serialized_start=2102
-  _globals['_AUDITINFO']._serialized_end=2253
-  _globals['_AUDITLIST']._serialized_start=2255
-  _globals['_AUDITLIST']._serialized_end=2318
-  _globals['_SHOWREQUEST']._serialized_start=2320
-  _globals['_SHOWREQUEST']._serialized_end=2345
-  _globals['_SHOWREPLY']._serialized_start=2347
-  _globals['_SHOWREPLY']._serialized_end=2386
-  _globals['_DELETEREQUEST']._serialized_start=2388
-  _globals['_DELETEREQUEST']._serialized_end=2481
-  _globals['_DELETEREPLY']._serialized_start=2483
-  _globals['_DELETEREPLY']._serialized_end=2513
-  _globals['_JOINREQUEST']._serialized_start=2515
-  _globals['_JOINREQUEST']._serialized_end=2615
-  _globals['_JOINREPLY']._serialized_start=2618
-  _globals['_JOINREPLY']._serialized_end=3004
-  _globals['_JOINREPLY_VARIABLESENTRY']._serialized_start=2902
-  _globals['_JOINREPLY_VARIABLESENTRY']._serialized_end=2950
-  _globals['_JOINREPLY_INTERVENTIONSENTRY']._serialized_start=2952
-  _globals['_JOINREPLY_INTERVENTIONSENTRY']._serialized_end=3004
-  _globals['_IMPORTREQUEST']._serialized_start=3006
-  _globals['_IMPORTREQUEST']._serialized_end=3054
-  _globals['_IMPORTREPLY']._serialized_start=3056
-  _globals['_IMPORTREPLY']._serialized_end=3101
-  _globals['_IMPORTFINISHED']._serialized_start=3104
-  _globals['_IMPORTFINISHED']._serialized_end=3277
-  _globals['_AUDITS']._serialized_start=3395
-  _globals['_AUDITS']._serialized_end=4246
+  _globals['_RUNSTATUS']._serialized_end=1231
+  _globals['_AUDITPROGRESS']._serialized_start=1234
+  _globals['_AUDITPROGRESS']._serialized_end=1454
+  _globals['_COMPAREREQUEST']._serialized_start=1456
+  _globals['_COMPAREREQUEST']._serialized_end=1557
+  _globals['_VERDICTREPLY']._serialized_start=1559
+  _globals['_VERDICTREPLY']._serialized_end=1595
+  _globals['_LISTREQUEST']._serialized_start=1598
+  _globals['_LISTREQUEST']._serialized_end=1738
+  _globals['_MACHINEINFO']._serialized_start=1741
+  _globals['_MACHINEINFO']._serialized_end=1929
+  _globals['_MACHINELIST']._serialized_start=1931
+  _globals['_MACHINELIST']._serialized_end=1986
+  _globals['_RUNINFO']._serialized_start=1989
+  _globals['_RUNINFO']._serialized_end=2141
+  _globals['_RUNLIST']._serialized_start=2143
+  _globals['_RUNLIST']._serialized_end=2200
+  _globals['_AUDITINFO']._serialized_start=2203
+  _globals['_AUDITINFO']._serialized_end=2354
+  _globals['_AUDITLIST']._serialized_start=2356
+  _globals['_AUDITLIST']._serialized_end=2419
+  _globals['_SHOWREQUEST']._serialized_start=2421
+  _globals['_SHOWREQUEST']._serialized_end=2446
+  _globals['_SHOWREPLY']._serialized_start=2448
+  _globals['_SHOWREPLY']._serialized_end=2487
+  _globals['_DELETEREQUEST']._serialized_start=2489
+  _globals['_DELETEREQUEST']._serialized_end=2582
+  _globals['_DELETEREPLY']._serialized_start=2584
+  _globals['_DELETEREPLY']._serialized_end=2614
+  _globals['_JOINREQUEST']._serialized_start=2616
+  _globals['_JOINREQUEST']._serialized_end=2716
+  _globals['_JOINREPLY']._serialized_start=2719
+  _globals['_JOINREPLY']._serialized_end=3105
+  _globals['_JOINREPLY_VARIABLESENTRY']._serialized_start=3003
+  _globals['_JOINREPLY_VARIABLESENTRY']._serialized_end=3051
+  _globals['_JOINREPLY_INTERVENTIONSENTRY']._serialized_start=3053
+  _globals['_JOINREPLY_INTERVENTIONSENTRY']._serialized_end=3105
+  _globals['_IMPORTREQUEST']._serialized_start=3107
+  _globals['_IMPORTREQUEST']._serialized_end=3155
+  _globals['_IMPORTREPLY']._serialized_start=3157
+  _globals['_IMPORTREPLY']._serialized_end=3202
+  _globals['_IMPORTFINISHED']._serialized_start=3205
+  _globals['_IMPORTFINISHED']._serialized_end=3378
+  _globals['_AUDITS']._serialized_start=3496
+  _globals['_AUDITS']._serialized_end=4347
 # @@protoc_insertion_point(module_scope)

@@ -112,7 +112,7 @@ class AuditPlan(_message.Message):
     def __init__(self, audit_id: _Optional[str] = ..., runs: _Optional[_Iterable[_Union[PlannedRun, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RunStatus(_message.Message):
-    __slots__ = ("run_id", "label", "machine", "state", "step", "records", "message", "attempt", "activity", "steps_done", "step_to", "elapsed_s", "last_output", "purpose")
+    __slots__ = ("run_id", "label", "machine", "state", "step", "records", "message", "attempt", "activity", "steps_done", "step_to", "elapsed_s", "last_output", "purpose", "beside", "side_by_side", "timings")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     LABEL_FIELD_NUMBER: _ClassVar[int]
     MACHINE_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +127,9 @@ class RunStatus(_message.Message):
     ELAPSED_S_FIELD_NUMBER: _ClassVar[int]
     LAST_OUTPUT_FIELD_NUMBER: _ClassVar[int]
     PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    BESIDE_FIELD_NUMBER: _ClassVar[int]
+    SIDE_BY_SIDE_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     label: str
     machine: str
@@ -141,7 +144,10 @@ class RunStatus(_message.Message):
     elapsed_s: int
     last_output: str
     purpose: RunPurpose
-    def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., activity: _Optional[_Union[_agents_pb2.RunActivity, str]] = ..., steps_done: _Optional[int] = ..., step_to: _Optional[int] = ..., elapsed_s: _Optional[int] = ..., last_output: _Optional[str] = ..., purpose: _Optional[_Union[RunPurpose, str]] = ...) -> None: ...
+    beside: int
+    side_by_side: _agents_pb2.SideBySide
+    timings: _agents_pb2.RunTimings
+    def __init__(self, run_id: _Optional[str] = ..., label: _Optional[str] = ..., machine: _Optional[str] = ..., state: _Optional[str] = ..., step: _Optional[int] = ..., records: _Optional[int] = ..., message: _Optional[str] = ..., attempt: _Optional[int] = ..., activity: _Optional[_Union[_agents_pb2.RunActivity, str]] = ..., steps_done: _Optional[int] = ..., step_to: _Optional[int] = ..., elapsed_s: _Optional[int] = ..., last_output: _Optional[str] = ..., purpose: _Optional[_Union[RunPurpose, str]] = ..., beside: _Optional[int] = ..., side_by_side: _Optional[_Union[_agents_pb2.SideBySide, _Mapping]] = ..., timings: _Optional[_Union[_agents_pb2.RunTimings, _Mapping]] = ...) -> None: ...
 
 class AuditProgress(_message.Message):
     __slots__ = ("audit_id", "state", "runs", "fingerprints_per_s", "message", "verdict_json", "trying", "experiments_done", "experiments_known")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import detctl_probe
-from detctl_agent.manifest.known_answers import known_answers
+from detctl_agent.manifest.known_answers import KnownAnswers, known_answers
 
 PROBE = {"PYTHONPATH": str(Path(detctl_probe.__file__).parents[1])}
 
@@ -27,7 +27,9 @@ def test_the_same_machine_is_one_class_and_another_instruction_set_is_not(deploy
         (deployment.folder / f"{name}.json").write_text(ran.stdout)
 
     # What an agent puts into the manifest, and with it into verdicts, is the class that `detctl kat` shows.
-    of_agent = known_answers(sys.executable, dict(deployment.environ) | PROBE, deployment.folder / "cache")
+    of_agent = known_answers(
+        sys.executable, dict(deployment.environ) | PROBE, KnownAnswers(deployment.folder / "cache")
+    )
     assert of_agent["class"] == json.loads((deployment.folder / "a.json").read_text())["class"] != ""
 
     same = deployment.run("kat", "a.json", "b.json")

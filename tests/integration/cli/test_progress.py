@@ -94,7 +94,7 @@ def test_a_pipe_gets_lines_and_a_heartbeat_and_json_is_not_disturbed(waiting):
         assert json.loads(process.stdout.read())["schema"] == "detctl.verdict/v1"
     os.close(reader)
     lines = shown.text.splitlines()
-    assert lines[0] == "detctl: starting the coordinator of this command"
+    assert lines[0] == "detctl: starting the coordinator and the agent of this command"
     assert all(line.startswith("detctl: ") for line in lines)
     assert "hunter2" not in shown.text and "\x1b" not in shown.text
 

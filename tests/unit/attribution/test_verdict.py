@@ -221,3 +221,12 @@ def test_paths_and_names_of_machines_are_no_suspects() -> None:
         assert family_of(key) == family, key
     a, b = RunBuilder("gpu1"), RunBuilder("gpu2").fact("storage/data/path", "/elsewhere")
     assert suspects_of(a.facts, b.facts, a.spec, b.spec) == []
+
+
+@pytest.mark.parametrize(("stages", "expected"), [(("forward", "loss", "backward", "update"), True), ((), False)])
+def test_runs_beside_each_other_are_noted_if_the_load_may_matter(stages: tuple[str, ...], expected: bool) -> None:
+    builder = RunBuilder("gpu1", 1).train(4).carry(*stages)
+    builder.outcome = replace(builder.outcome, beside=1)
+    verdict = judged(RunBuilder("gpu1").train(4).build(), builder.build())
+    assert any("1 of 2 runs trained while others" in note for note in verdict.notes) == expected
+    assert [run.beside for run in verdict.runs] == [0, 1]

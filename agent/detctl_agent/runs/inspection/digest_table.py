@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,33 +25,37 @@ class FileState(NamedTuple):
 
 
 class DigestTable:
-    """A file of JSON in the agent's state. None: digests are kept for this process alone."""
+    """A file of JSON in the agent's state. None: digests are kept for this process alone. Thread-safe: runs may end at the same time."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._known: dict[str, str] = self._read()
         self._changed = False
+        self._lock = threading.Lock()
 
     def get(self, state: FileState) -> str | None:
         return self._known.get(_key(state))
 
     def add(self, state: FileState, digest: str) -> None:
         """Adds a digest; the oldest entries make room."""
-        while len(self._known) >= ENTRIES_MAX:
-            del self._known[next(iter(self._known))]
-        self._known[_key(state)] = digest
-        self._changed = True
+        with self._lock:
+            while len(self._known) >= ENTRIES_MAX:
+                del self._known[next(iter(self._known))]
+            self._known[_key(state)] = digest
+            self._changed = True
 
     def write(self) -> None:
         """Replaces the file. A full disk, or one that is read-only, only means that files are read again."""
         if self._path is None or not self._changed:
             return
+        with self._lock:
+            known = dict(self._known)
+            self._changed = False
         try:
             descriptor, name = tempfile.mkstemp(prefix=".digests-", dir=self._path.parent)
             with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-                json.dump(self._known, stream)
+                json.dump(known, stream)
             Path(name).replace(self._path)
-            self._changed = False
         except OSError:
             return
 

@@ -14,6 +14,7 @@ from detctl_coordinator.comparison.steps.window import finished_steps, training_
 from detctl_coordinator.domain.manifest import not_comparable
 
 NAMES_SHOWN = 8
+BY_LOAD = ("concurrency", "uninitialised-memory", "nondeterministic-kernel", "kernel-choice", "unknown")
 
 
 def verdict_notes(case: Case) -> list[str]:
@@ -33,6 +34,7 @@ def verdict_notes(case: Case) -> list[str]:
     if identical:
         lines.append(format_bound(min(identical)))
     lines += _no_twins(case)
+    lines += _side_by_side(case)
     lines += _not_comparable(case)
     lines += partition_notes(case)
     return _once(lines)
@@ -67,6 +69,17 @@ def _no_twins(case: Case) -> list[str]:
     runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
     advice = "`detctl audit -- COMMAND` starts each twin from the same snapshot."
     return [f"{' and '.join(runs)} are not twins, because files of their folder changed in between. {advice}"]
+
+
+def _side_by_side(case: Case) -> list[str]:
+    """Returns a line if runs that shared their machine diverge for a reason that may depend on its load."""
+    if not any(pair.different for pair in case.compared) or not any(c.cause in BY_LOAD for c in case.causes):
+        return []
+    beside = [r for r in case.comparable if r.run.outcome is not None and r.run.outcome.beside]
+    if not beside:
+        return []
+    counted = f"{len(beside)} of {len(case.comparable)} runs trained while others trained on the same machine."
+    return [f"{counted} A race may show more often then; --parallel 1 trains them one after another."]
 
 
 def _not_comparable(case: Case) -> list[str]:

@@ -43,6 +43,7 @@ def _compared_run(case: Case, reader: RunReader) -> ComparedRun:
         run_id=run.spec.run_id,
         created_unix_s=run.created_unix_s,
         wall_s=run.outcome.wall_s if run.outcome else 0.0,
+        beside=run.outcome.beside if run.outcome else 0,
         machine=run.spec.arm.machine,
         host=_text(value_at(manifest, "machine", "hostname")),
         command=[str(word) for word in command] if isinstance(command, list) else [],
