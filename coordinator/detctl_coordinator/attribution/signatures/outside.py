@@ -43,8 +43,8 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.family("code", "config", "hash", "library", "seed", "workers"):
         return []  # a difference that somebody made comes first
-    if evidence.stage is Stage.FILES and changed_files(evidence):
-        return []
+    if not evidence.between_twins and (evidence.read.data or changed_files(evidence)):
+        return []  # files with another content are measured
     found = [read for read in reads_that_differ(evidence) if _can_reach(read, evidence)]
     if not found:
         return []
