@@ -10,8 +10,8 @@ A share is cost / wall time of a step, the probe included. The first recorded st
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
+from time import perf_counter  # before an observer patches it
 from typing import Deque, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 OTHER = "other"
@@ -63,7 +63,7 @@ class Costs:
     def enter(self, stage: str = "") -> str:
         """Starts the clock of this thread, for `stage` or, without one, for the current stage. Pass the result to leave()."""
         meter = self._local.meter
-        now = time.perf_counter()
+        now = perf_counter()
         outer = meter.stage
         if not meter.depth:
             meter.stage = stage or OTHER
@@ -83,7 +83,7 @@ class Costs:
         meter.depth -= 1
         stage = meter.stage
         if not meter.depth or outer != stage:
-            now = time.perf_counter()
+            now = perf_counter()
             self._charge(stage, now - meter.since)
             meter.since = now
             meter.stage = outer
@@ -103,7 +103,7 @@ class Costs:
 
     def end_step(self, step: int) -> None:
         """A recorded step has ended."""
-        now = time.perf_counter()
+        now = perf_counter()
         meter = self._local.meter
         if meter.depth:  # what is under way belongs to the step up to here
             self._charge(meter.stage, now - meter.since)

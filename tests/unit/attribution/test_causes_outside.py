@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from detctl_coordinator.domain.verdict import Verdict
 
-from tests.support.judged_runs import MODEL, judged, within
+from tests.support.judged_runs import MODEL, across, judged, within
 from tests.support.memory_runs import RunBuilder
 
 AT = {"file": "{cwd}/train.py", "line": 7, "code": "part = f()"}
@@ -142,3 +142,14 @@ def test_memory_without_content(filled: str, word: str) -> None:
     assert found.cause == word
     if word != "unknown":
         assert found.fix_at == "{cwd}/train.py:7" and "torch.zeros" in found.fix
+
+
+def test_a_command_under_another_locale_names_its_line() -> None:
+    def sorts(b: RunBuilder, output: str) -> RunBuilder:
+        return b.note("command", "read", programs=("sort",), drawing=False, bytes=4, digest=output, unordered="u", **AT)
+
+    verdict = across(
+        lambda b: sorts(b.fact("variables/LC_ALL", "de_DE.UTF-8"), "b").carry("batch", *MODEL, value=1),
+        lambda b: b if b.spec.arm.machine != "gpu1" else sorts(b.fact("variables/LC_ALL", "C"), "a"),
+    )
+    assert cause(verdict) == "config-drift" and any("train.py:7" in line for line in verdict.causes[0].evidence)

@@ -10,7 +10,7 @@ from detctl_probe.recording.costs import Costs, median
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [0.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(module, "perf_counter", lambda: now[0])
     return now
 
 

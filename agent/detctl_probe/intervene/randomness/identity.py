@@ -1,8 +1,8 @@
 """Intervention `identity=frozen`: the user's own code sees the same clock, host name, process ids, uuids and os.urandom in every run.
 
-The caller decides: packages, the standard library (locks, temporary files, sockets) and C code keep the real values. Clocks that measure
-durations (perf_counter, monotonic) are real. The frozen clock advances by a microsecond with each call, and by the time that the program
-sleeps. The read-back counts the calls by name.
+The caller decides: packages, the standard library (locks, temporary files, sockets) and C code keep the real values. The frozen clocks,
+also those that measure durations, advance by a millisecond with each call, and by the time that the program sleeps: a loop that waits for
+the clock ends. The read-back counts the calls by name.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from detctl_probe.intervene.randomness import frozen_datetime
 from detctl_probe.intervene.randomness.deterministic_bytes import DeterministicBytes
 from detctl_probe.intervene.requested import option_value
 from detctl_probe.process.callers import USER
+from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import Builtin, rebind
 from detctl_probe.recording.recorder import Recorder
 
@@ -29,6 +30,8 @@ NAME = "identity"
 EPOCH_S = 1_700_000_000.0
 HOST = "frozen-host"
 PID = 4242
+USER_NAME = "frozen-user"
+CALL_US = 1000
 # Modules that draw for their caller, and those of the functions that stand in for others.
 _BETWEEN = (
     "/random.py",
@@ -73,7 +76,7 @@ class _Frozen:
         return self._recorder.callers.kind(frame.f_code.co_filename) == USER
 
     def now_s(self) -> float:
-        self._now_us += 1
+        self._now_us += CALL_US
         return EPOCH_S + self._now_us / 1e6
 
     def slept(self, seconds: float) -> None:
@@ -86,12 +89,17 @@ def install(recorder: Recorder) -> None:
     recorder.intervention(NAME, value, False, "the program's own code read none of them")
     frozen = _Frozen(recorder)
     _replace(time, "time", frozen, frozen.now_s)
+    for name in ("monotonic", "perf_counter"):
+        _replace(time, name, frozen, lambda: frozen.now_s() - EPOCH_S)
+        _replace(time, name + "_ns", frozen, lambda: int((frozen.now_s() - EPOCH_S) * 1e6) * 1000)
     _replace(time, "time_ns", frozen, lambda: int(frozen.now_s() * 1e6) * 1000)
+    _formatted(frozen)
     frozen_datetime.install(frozen.now_s, frozen.for_user, frozen.of_user)
     _sleep(frozen)
     for module, name in ((socket, "gethostname"), (platform, "node")):
         _replace(module, name, frozen, lambda: HOST)
     _uname(frozen)
+    when_imported("getpass", lambda module: _replace(module, "getuser", frozen, lambda: USER_NAME))
     _replace(os, "getpid", frozen, lambda: PID)
     _replace(os, "getppid", frozen, lambda: PID - 1)
     _replace(os, "urandom", frozen, frozen.bytes_of)
@@ -111,6 +119,20 @@ def _replace(module: Any, name: str, frozen: _Frozen, instead: Callable[..., Any
     setattr(module, name, patched)
     if module is os:
         rebind(random, original, patched)  # SystemRandom's, and so that of secrets
+
+
+def _formatted(frozen: _Frozen) -> None:
+    """Freezes the functions that read the clock if they get no time."""
+    for name, others in (("localtime", 0), ("gmtime", 0), ("ctime", 0), ("strftime", 1)):
+        original = getattr(time, name)
+
+        def call(*args: Any, original: Any = original, others: int = others, what: str = "time." + name) -> Any:
+            if len(args) > others or not frozen.for_user(what):
+                return original(*args)
+            now = frozen.now_s()
+            return original(*args, time.localtime(now)) if others else original(now)
+
+        setattr(time, name, Builtin(original, call, "time", name))
 
 
 def _uname(frozen: _Frozen) -> None:

@@ -15,7 +15,17 @@ from types import CodeType, FrameType
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from detctl_probe.observe.outside.sources import Sources, line_of
-from detctl_probe.observe.outside.value_flow import CLOCK, FOLDER, HOME, HOST, PROCESS, PROCESSORS, USER, VARIABLES
+from detctl_probe.observe.outside.value_flow import (
+    CLOCK,
+    FOLDER,
+    HOME,
+    HOST,
+    PROCESS,
+    PROCESSORS,
+    USER,
+    VARIABLES,
+    Read,
+)
 from detctl_probe.process import callers
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import Builtin
@@ -155,14 +165,19 @@ class _UserReads:
         with self.recorder.working("code"):
             self._sources.load()
             waiting, self._waiting = self._waiting, None
-            for seen in waiting:
-                self._send(seen)
+            for seen in sorted(waiting, key=lambda seen: self._read_at(seen) is None):
+                self._send(seen)  # what is used comes first: the number of notes is limited
             for file, found in self._sources.reads.items():
                 for read in found:
                     if read.call not in _PATCHED and (read.use or read.source == FOLDER):
                         value = _value(read.call, read.source, file)
                         self._keep(_Seen(file, read.line, read.call, read.source, value, "", False))
             self._sources.note_lines()
+
+    def _read_at(self, seen: _Seen) -> Optional[Read]:
+        """The read that the source shows there, if the source uses it."""
+        found = self._sources.reads.get(os.path.abspath(seen.file), ())
+        return next((r for r in found if r.line == seen.line and r.source == seen.source and r.use), None)
 
     def _send(self, seen: _Seen) -> None:
         with self.recorder.working("code"):

@@ -97,6 +97,18 @@ def commands_that_differ(evidence: Evidence) -> list[Pairing]:
     return [p for p in _pairings(evidence, COMMAND, "programs", "bytes") if p.differs("digest")]
 
 
+def other_output(pairing: Pairing) -> str:
+    """Returns a line about a command whose output differs."""
+    note = pairing.left
+    what = "the same lines in another order" if pairing.equal("unordered") else "another output"
+    return f"{programs_of(note)} at {note.where} gave the runs {what}."
+
+
+def programs_of(note: Note) -> str:
+    """Returns the programs of a command, such as `cat | shuf`."""
+    return " | ".join(str(name) for name in note.raw.get("programs") or ()) or "a command"
+
+
 def uses_of_output(evidence: Evidence, note: Note) -> list[OutsideRead]:
     """Returns where the source uses the output of a command that this note reports; empty: its use was not found."""
     reads = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.outside import commands_that_differ, other_output
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.attribution.signatures.opened_files import other_settings
@@ -17,6 +18,7 @@ def config_drift(evidence: Evidence) -> list[CauseFinding]:
     if settings or files:
         lines = [*(f"{name} differs, and both runs read it." for name in files[:3])]
         lines += [*(s.description + (" (varied by the audit)" if s.deliberate else "") for s in settings[:6])]
+        lines += [other_output(command) for command in commands_that_differ(evidence)]  # a locale sorts otherwise
         lines.append(describe(evidence))
         names = [*files, *(s.name for s in settings)]
         fix = f"Use the same {', '.join(names[:3])} in both runs."

@@ -18,6 +18,8 @@ from detctl_coordinator.attribution.evidence.outside import (
     commands_that_differ,
     drawing_commands,
     drawing_queries,
+    other_output,
+    programs_of,
     reads_that_differ,
     reordered_inserts,
     times_that_differ,
@@ -39,10 +41,10 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     """Matches if the clock, a process id, an address, or a path, host or user that differs decides or enters a value."""
     if evidence.stage not in (*SELECTED, *COMPUTED) or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
-    if evidence.suspects and not evidence.twins_agree and not evidence.between_twins:
-        return []
-    if evidence.stage is Stage.FILES and changed_files(evidence):
-        return []
+    if evidence.family("code", "config", "hash", "library", "seed", "workers"):
+        return []  # a difference that somebody made comes first
+    if not evidence.between_twins and (evidence.read.data or changed_files(evidence)):
+        return []  # files with another content are measured
     found = [read for read in reads_that_differ(evidence) if _can_reach(read, evidence)]
     if not found:
         return []
@@ -81,10 +83,10 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
     differing = commands_that_differ(evidence)
     if drawn and not evidence.twins_agree:
         lines = [
-            f"{_programs(note)} draws at random outside Python, where no seed reaches it ({note.where})."
+            f"{programs_of(note)} draws at random outside Python, where no seed reaches it ({note.where})."
             for note in drawn
         ]
-        lines += [_other_output(pairing) for pairing in differing if pairing.left.where in {n.where for n in drawn}]
+        lines += [other_output(pairing) for pairing in differing if pairing.left.where in {n.where for n in drawn}]
         fix = (
             f"Shuffle in Python with a seeded generator instead of at {drawn[0].where}{_quoted(drawn[0])}, or give the command a fixed "
             "source (shuf and sort: --random-source=FILE)."
@@ -92,12 +94,12 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
         return [_found(evidence, "unseeded-rng", lines, fix, drawn)]
     for pairing in differing:
         programs = {str(name) for name in pairing.left.raw.get("programs") or ()}
-        note, line = pairing.left, _other_output(pairing)
+        note, line = pairing.left, other_output(pairing)
         if programs & IDENTITY_PROGRAMS and uses_of_output(evidence, note):
-            fix = f"Do not let {_programs(note)} decide at {note.where}{_quoted(note)}. Use a parameter or a constant there."
+            fix = f"Do not let {programs_of(note)} decide at {note.where}{_quoted(note)}. Use a parameter or a constant there."
             return [_found(evidence, "identity-seed", [line], fix, [note])]
         if programs & LISTING_PROGRAMS and pairing.equal("unordered") and "sort" not in programs:
-            fix = f"Sort the lines that {_programs(note)} prints at {note.where}{_quoted(note)}."
+            fix = f"Sort the lines that {programs_of(note)} prints at {note.where}{_quoted(note)}."
             return [_found(evidence, "filesystem-order", [line], fix, [note])]
     return []
 
@@ -201,16 +203,6 @@ def _found(evidence: Evidence, cause: str, lines: Sequence[str], fix: str, notes
     clues = [note.clue for note in notes]
     lines = [*lines, *selection_lines(evidence), describe(evidence)]
     return finding(evidence, cause, lines, fix, clues=clues, fix_at=notes[0].where)
-
-
-def _other_output(pairing: Pairing) -> str:
-    note = pairing.left
-    what = "the same lines in another order" if pairing.equal("unordered") else "another output"
-    return f"{_programs(note)} at {note.where} gave the runs {what}."
-
-
-def _programs(note: Note) -> str:
-    return " | ".join(str(name) for name in note.raw.get("programs") or ()) or "a command"
 
 
 def _quoted(note: Note) -> str:

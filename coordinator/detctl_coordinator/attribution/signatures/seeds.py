@@ -86,6 +86,8 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
 
 def _seed_there(note: Note) -> str:
     """Returns how to seed the generator that a note names. One inside a package is seeded through the call of the package."""
+    if note.kind == "self-seeded":
+        return f"Call manual_seed(seed) instead of seed() at {note.where}"
     package, shared = note.raw.get("package"), note.raw.get("generator")
     if package:
         return f"Pass a seed to {package} at {note.where}"

@@ -11,6 +11,7 @@ from detctl_coordinator.attribution.evidence.outside import (
     ALWAYS_DIFFERS,
     OutsideRead,
     commands_that_differ,
+    programs_of,
     reads_that_differ,
     reordered_inserts,
     times_that_differ,
@@ -90,7 +91,7 @@ def candidates(evidence: Evidence) -> tuple[list[str], list[Clue]]:
 
 def _output(note: Note, evidence: Evidence) -> str:
     used = next((f" and is used at {read.where}" for read in uses_of_output(evidence, note)), "")
-    return f"The output of {' | '.join(note.raw.get('programs') or ['a command'])} differs ({note.where}){used}."
+    return f"The output of {programs_of(note)} differs ({note.where}){used}."
 
 
 def _possible_reads(evidence: Evidence) -> list[OutsideRead]:
