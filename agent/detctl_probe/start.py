@@ -65,6 +65,7 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("observe.optimization.optimizer", "update"),
         ("observe.optimization.scaler", "update"),
         ("observe.model.artifacts", "artifact"),
+        ("observe.model.restoring", "init"),
         ("observe.model.collectives", "collective"),
         ("observe.ops.ops", "forward"),
     ),

@@ -79,6 +79,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
             "EMULATED",
             f"environment {clean(emulated.get('environment'))} stands in for other hardware: {clean(what)}",
         )
+    yield from _continuation_rows(verdict.get("continuation"))
     causes = verdict.get("causes") or []
     for cause in causes:
         yield from _cause_rows(cause, names, several=len(causes) > 1)
@@ -200,6 +201,14 @@ def _cause_rows(cause: Mapping[str, Any], names: Mapping[str, str], *, several: 
         yield "fix", clean(cause["fix"])
     for line in cause.get("change") or []:
         yield "", clean(line)
+
+
+def _continuation_rows(continuation: Mapping[str, Any] | None) -> Iterator[Row]:
+    if not continuation:
+        return
+    yield "continuation", clean(continuation.get("words"))
+    if options := continuation.get("options"):
+        yield "", f"Options that differ, as they must: {', '.join(clean(one) for one in options)}"
 
 
 def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence, RunFacts
-from detctl_coordinator.attribution.evidence.settings.command_options import command_suspects
+from detctl_coordinator.attribution.evidence.settings.command_options import command_suspects, of_continuation
 from detctl_coordinator.attribution.evidence.settings.known_answers import answers_compared
 from detctl_coordinator.attribution.evidence.settings.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
 from detctl_coordinator.attribution.signatures import PREPARED_SIGNATURES, SIGNATURES
@@ -50,6 +50,8 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
     between configurations, so it is skipped."""
     pair = compared.pair
     suspects = [] if compared.scope == "twins" else suspects_between(compared)
+    if pair.continuation is not None:
+        suspects = of_continuation(suspects)
     answers = "" if compared.scope == "twins" else answers_compared(compared.left.manifest, compared.right.manifest)
     found: list[CauseFinding] = []
     for root in pair.roots:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.steps.schedule import ALWAYS, Schedule, schedule_of, since
+from detctl_coordinator.comparison.steps.shifted import ShiftedRun
 from detctl_coordinator.comparison.steps.window import entries_below, training_steps
 from detctl_coordinator.domain.fingerprint import StepEntry, StreamKey
 
@@ -53,10 +54,12 @@ class Side:
     entries: int
     limit: int | None = None
     schedule: Schedule = ALWAYS
+    chained: bool = True  # whether its chains cover what the entries before them hold
 
     @classmethod
     def of(cls, reader: RunReader, key: StreamKey, limit: int | None) -> Side:
-        return cls(reader, key, entries_below(reader, key, limit), limit, schedule_of(reader, key))
+        chained = not isinstance(reader, ShiftedRun)
+        return cls(reader, key, entries_below(reader, key, limit), limit, schedule_of(reader, key), chained)
 
     def below(self, step: int) -> Side:
         """Returns the same stream, cut off at a step."""
@@ -89,6 +92,8 @@ def _chain(side: Side, ordinal: int) -> bytes:
 
 def compare_streams(left: Side, right: Side) -> StreamDifference | None:
     """Returns the first step at which the sums of two streams differ; None: they agree in every step."""
+    if not (left.chained and right.chained):
+        return _from_ordinal(left, right, 0)
     same_until = left.schedule.same_until(right.schedule)
     if same_until is None:
         start = first_chain_difference(left, right)

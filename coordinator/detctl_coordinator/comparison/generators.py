@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from detctl_coordinator.comparison.alignment import SiteDifference, align
 from detctl_coordinator.comparison.first_divergence import Side, StreamDifference
 from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.steps.shifted import SEED
 
-WORKER, SEED, START = "worker", "seed/", "/start"
+WORKER, START = "worker", "/start"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def _twins_answered(readers: Sequence[RunReader]) -> int | None:
 def answered(pair: PairComparison) -> int | None:
     """Returns the step by which the difference of two runs has reached every recurring stage below its roots; None: not yet."""
     update = Node(Stage.UPDATE)
-    if update not in pair.differences:
+    if update not in pair.differences or pair.continuation is not None:
         return None
     fed = {stage for root in pair.roots for stage in descendants(root.node.stage)}
     below = {Node(stage) for stage in RECURRING if stage in fed} & pair.observed

@@ -33,7 +33,9 @@ from detctl_coordinator.comparison.roots import (
     roots,
 )
 from detctl_coordinator.comparison.sampled_streams import SampledStream, notes_on
+from detctl_coordinator.comparison.steps.continuation import Continuation, find_continuation
 from detctl_coordinator.comparison.steps.coverage import blind_stages
+from detctl_coordinator.comparison.steps.shifted import ShiftedRun, align_continuation, steps_of_both
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
 from detctl_coordinator.comparison.updates.before_step import first_update, is_before_step, settings_first
 from detctl_coordinator.comparison.updates.training import equal_updates
@@ -108,6 +110,7 @@ class PairComparison:
     notes: tuple[str, ...] = ()
     united: UnitedBatches | None = None  # set if the numbers of ranks differ: only this was compared
     updates_equal: int | None = None  # updates of the training, if all of them and all losses were recorded and agree
+    continuation: Continuation | None = None  # set if one run continues the other: both show the steps of the longer one
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
@@ -165,6 +168,10 @@ def compare_pair(
     reason = incomparable(left, right)
     if reason:
         return PairComparison(left, right, limit, incomparable=reason)
+    continuation = find_continuation(left, right)
+    if continuation is not None:
+        left, right = align_continuation(left, right, continuation)
+        limit = steps_of_both(left, right)
     limit = common_steps([known_steps(left), known_steps(right), limit])
     matched = match_ranks(left, right)
     if matched is None:
@@ -203,7 +210,16 @@ def compare_pair(
     if updates is not None and not strict:
         differences = _decided_by_training(differences)
     return PairComparison(
-        left, right, limit, differences, frozenset(observed), one_sided, "", tuple(notes), updates_equal=updates
+        left,
+        right,
+        limit,
+        differences,
+        frozenset(observed),
+        one_sided,
+        "",
+        tuple(notes),
+        updates_equal=updates,
+        continuation=continuation,
     )
 
 
@@ -309,7 +325,9 @@ def _node_difference(
     equal_from = None if None in ends else max(end for end in ends if end is not None)
     deciding = node.stage in DECIDING
     if node.stage is Stage.ARTIFACT:
-        deciding = any(_tensors_differ(left, right, d, limit) for d in group)
+        # A resumed run may save other files, such as a new best model, because it does not know what was saved before.
+        both = isinstance(left, ShiftedRun)
+        deciding = any(_tensors_differ(left, right, d, limit, both=both) for d in group)
     kind = "structure" if first.structural else kind_of(sites)
     earliest = min(d.since for d in group)
     ranks = tuple(sorted(d.left.rank for d in group if d.step == first.step))
@@ -320,8 +338,12 @@ def _records(reader: RunReader, key: StreamKey, step: int) -> list[Fingerprint]:
     return reader.records(key, step) if key in reader.streams() else []
 
 
-def _tensors_differ(left: RunReader, right: RunReader, d: StreamDifference, limit: int | None) -> bool:
-    """Returns whether a tensor differs in a saved artifact. True if there are more than ARTIFACT_STEPS_MAX differing steps."""
+def _tensors_differ(
+    left: RunReader, right: RunReader, d: StreamDifference, limit: int | None, *, both: bool = False
+) -> bool:
+    """Returns whether a tensor differs in a saved artifact. True if there are more than ARTIFACT_STEPS_MAX differing steps.
+
+    `both`: a tensor that only one run saved does not count."""
     sides = Side.of(left, d.left, limit), Side.of(right, d.right, limit)
     examined = 0
     for step, a, b in compared_steps(*sides, 0):
@@ -329,6 +351,10 @@ def _tensors_differ(left: RunReader, right: RunReader, d: StreamDifference, limi
             continue
         examined += 1
         sites = align(_records(left, d.left, step), _records(right, d.right, step))
-        if examined > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
+        if both:
+            sites = [site for site in sites if site.left is not None and site.right is not None]
+            if any(site.is_tensor for site in sites):
+                return True
+        elif examined > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
             return True
     return False

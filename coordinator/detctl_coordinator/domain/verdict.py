@@ -157,6 +157,23 @@ class ComparedRun(_Part):
     chains: dict[StageWord, str] = Field(default_factory=dict)
 
 
+class Continuation(_Part):
+    """One run continues another: it starts with the weights that the other had before `step`. Steps are those of the other run.
+
+    `restored`, `not_restored`: states of the training, such as `weights`, `optimizer`, `schedule`, `torch` (its generator), `order`; what
+    cannot be seen is in neither. `loaded_at`: the lines that restored something. `options`: options of the commands that differ."""
+
+    run: str
+    of: str
+    step: int
+    restored: list[str] = Field(default_factory=list)
+    not_restored: list[str] = Field(default_factory=list)
+    evidence: list[str] = Field(default_factory=list)
+    loaded_at: list[str] = Field(default_factory=list)
+    options: list[str] = Field(default_factory=list)
+    words: str = ""
+
+
 class CheapestFix(_Part):
     """The smallest set of settings that experiments tried. `suffices`: whether it alone makes the runs equal.
 
@@ -200,6 +217,7 @@ class Verdict(_Part):
     groups: list[list[str]] = Field(default_factory=list)
     groups_by_stage: dict[StageWord, list[list[str]]] = Field(default_factory=dict)
     first_divergence: Divergence | None = None
+    continuation: Continuation | None = None
     benign: list[Benign] = Field(default_factory=list)
     updates_equal: int | None = None
     strict: bool = False

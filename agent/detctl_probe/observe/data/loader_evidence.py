@@ -46,8 +46,14 @@ def describe_dataset(dataset: Any, logical: Callable[[str], str]) -> Dict[str, A
 
 
 def describe_sampler(loader: Any) -> Dict[str, Any]:
-    """{"sampler": "RandomSampler"}, and the batch sampler if it is not torch's own."""
-    described: Dict[str, Any] = {"sampler": type(getattr(loader, "sampler", None)).__name__}
+    """{"sampler": "RandomSampler"}, the batch sampler if it is not torch's own, and what decides its order: `draws` is `own` if it has
+    a generator of its own, and `epoch` if it counts epochs."""
+    sampler = getattr(loader, "sampler", None)
+    described: Dict[str, Any] = {"sampler": type(sampler).__name__}
+    if isinstance(_attributes(sampler).get("epoch"), int):
+        described["draws"] = "epoch"
+    elif _attributes(sampler).get("generator") is not None:
+        described["draws"] = "own"
     batch_sampler = getattr(loader, "batch_sampler", None)
     if batch_sampler is not None and type(batch_sampler).__name__ != "BatchSampler":
         described["batch_sampler"] = type(batch_sampler).__name__

@@ -15,6 +15,7 @@ from typing import Any, Callable, Iterator, Tuple
 
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.digest.values import fingerprint, set_places
+from detctl_probe.observe.model import restoring
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
 from detctl_probe.observe.model.tensors import components, fingerprint_tensor
 from detctl_probe.process.imports import when_imported
@@ -43,6 +44,7 @@ class Artifacts:
         if not recorder.recording or self._model.aside() not in (None, "backward"):
             return
         name, path = named(target)
+        restoring.saves(self._model, path)
         with recorder.working("artifact"):
             for count, (inner, leaf) in enumerate(leaves(content, self._model.torch)):
                 if count >= LEAVES_MAX:

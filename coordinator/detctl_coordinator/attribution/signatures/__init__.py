@@ -25,11 +25,14 @@ from detctl_coordinator.attribution.signatures.outside import (
     raced_inserts,
     uninitialised_memory,
 )
+from detctl_coordinator.attribution.signatures.resume import resume, unaligned
 from detctl_coordinator.attribution.signatures.seeds import extra_rng_draw, identity_seed, unseeded_rng, worker_seeding
 from detctl_coordinator.attribution.signatures.unknown import unknown
 from detctl_coordinator.attribution.signatures.worker_count import worker_count
 
 SIGNATURES: tuple[Signature, ...] = (
+    resume,
+    unaligned,
     filesystem_order,
     code_version,
     changed_samples,

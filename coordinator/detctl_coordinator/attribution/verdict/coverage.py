@@ -45,6 +45,10 @@ def _steps(case: Case) -> list[int | None]:
     if not extents:
         return list(case.request.window)
     limits = [pair.limit for pair in case.compared if not pair.incomparable]
+    continued = [pair.continuation for pair in case.compared if pair.continuation is not None]
+    if continued and len(continued) == len(case.compared):
+        start = min(one.step for one in continued)
+        return [start, common_steps([*limits, max([start, *(stop for _, stop in extents)])])]
     end = common_steps([*limits, case.limit, max(stop for _, stop in extents)])
     return [min(start for start, _ in extents), end]
 

@@ -73,7 +73,12 @@ def _reasons(case: Case) -> tuple[str, ...]:
                 "run both with the same number of ranks"
             )
         found += [f"{why}, so it was not compared" for why in pair.one_sided.values()]
-        if pair.limit == 0 and not pair.incomparable:
+        if pair.continuation is not None and pair.limit is not None and pair.limit <= pair.continuation.step:
+            found.append(
+                f"{runs}: one continues the other from step {pair.continuation.step}, and they have no step in common from there on; "
+                "record a run that was not interrupted and is as long"
+            )
+        elif pair.limit == 0 and not pair.incomparable:
             found.append(f"{runs}: they have no finished step in common; run them longer")
     if not case.compared and not found:
         found.append("nothing to compare with: run detctl audit with --twins 2 or more, or on another machine")
@@ -97,6 +102,8 @@ def _without_effect(case: Case) -> list[str]:
 
 def _origin(case: Case) -> tuple[OriginWord | None, tuple[OriginWord, ...]]:
     """Returns (the first cause's origin if twins prove it, else None; the origins that remain possible)."""
+    if case.causes and case.causes[0].cause == "resume":
+        return "code", ()  # proved without twins: equal weights went on differently because the program left out a state
     if any(case.reproducible(runs) is False for runs in case.configurations):
         first = case.causes[0] if case.causes else None
         return (first.origin if first and first.origin else "code"), ()

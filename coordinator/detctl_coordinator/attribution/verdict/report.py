@@ -9,6 +9,7 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import emulates, value_at
 from detctl_coordinator.attribution.evidence.settings.known_answers import class_of
 from detctl_coordinator.attribution.verdict.changes import change_of
+from detctl_coordinator.attribution.verdict.continuation import continuation_of
 from detctl_coordinator.attribution.verdict.coverage import coverage_of, stage_word
 from detctl_coordinator.attribution.verdict.losses import losses_of
 from detctl_coordinator.attribution.verdict.maps import environment_of, maps_of
@@ -47,6 +48,7 @@ def build_verdict(case: Case) -> Verdict:
         groups=_labels(case, overall),
         groups_by_stage={stage_word(stage): _labels(case, groups) for stage, groups in by_stage.items()},
         first_divergence=_first(case) if different else None,
+        continuation=continuation_of(case),
         benign=_benign(case),
         updates_equal=_updates_equal(case),
         strict=case.request.strict,

@@ -16,6 +16,8 @@ def summary_lines(verdict: Verdict, *, twins_untested: bool) -> list[str]:
     ]
     if verdict.groups:
         lines.append("   ".join(_group(group) for group in verdict.groups) + _format_reproducibility(verdict))
+    if verdict.continuation is not None:
+        lines.append(f"continues  {verdict.continuation.words}")
     for cause in verdict.causes:
         lines += _cause_lines(cause)
     if verdict.outcome == "different" and twins_untested:

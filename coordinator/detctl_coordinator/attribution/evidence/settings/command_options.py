@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Iterable
 
 from detctl_coordinator.attribution.evidence.settings.suspect_families import family_of_parameter
 from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Fingerprint
+
+LENGTHS = re.compile(r"epoch|step|iter|resume|ckpt|checkpoint|output|save|log|name", re.IGNORECASE)
+PATH = re.compile(r"/|\.(pt|pth|ckpt|bin|safetensors)$")
 
 
 def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
@@ -21,6 +26,22 @@ def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
         for name in {**ours, **theirs}
         if ours.get(name) != theirs.get(name)
     ]
+
+
+def of_continuation(suspects: Iterable[Suspect]) -> list[Suspect]:
+    """Returns the suspects of two runs of which one continues the other. An option that only one of them has says that it continues,
+    a path where its files are, and a length how far it goes: all of these must differ."""
+    return [
+        one
+        for one in suspects
+        if one.deliberate or not one.key.startswith(("recipe.parameters.", "recipe.command")) or _same_kind(one)
+    ]
+
+
+def _same_kind(one: Suspect) -> bool:
+    name = one.key.rpartition(".")[2]
+    values = (one.left, one.right)
+    return None not in values and not LENGTHS.search(name) and not any(PATH.search(value or "") for value in values)
 
 
 def _options(arguments: list[str]) -> dict[str, str]:

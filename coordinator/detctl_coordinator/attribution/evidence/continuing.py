@@ -1,0 +1,84 @@
+"""Describes a continuation: which run continues which, the calls that restored it, and the names of states in sentences. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
+from detctl_coordinator.attribution.evidence.restoration import Restoration, State
+from detctl_coordinator.comparison.pair import PairComparison
+
+SPOKEN: Mapping[State, str] = {
+    "weights": "weights",
+    "buffers": "buffers",
+    "optimizer": "optimizer",
+    "schedule": "schedule",
+    "scaler": "scale of the loss",
+    "ema": "moving average of the weights",
+    "epoch": "epoch counter",
+    "order": "order of samples",
+    "position": "position in the data",
+    "python": "Python's generator (random)",
+    "numpy": "numpy's generator",
+    "torch": "torch's generator",
+    "cuda": "CUDA's generators",
+    "loader": "generator of the loader",
+    "private": "generator of the script's own",
+}
+# `net.load_state_dict(state["model"])`: the name of what holds the loaded file.
+HOLDER = re.compile(r"load_state_dict\(\s*(\w+)\s*\[|^(\w+)\s*=\s*torch\.load\(")
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """A call that restores or saves something: the line of the user's code and its text. `in_script`: the line itself has the call."""
+
+    what: str
+    where: str
+    source: str
+    in_script: bool
+
+    @property
+    def holder(self) -> str:
+        """The name of the loaded file's content in the script."""
+        found = HOLDER.search(self.source)
+        return next((name for name in found.groups() if name), "state") if found else "state"
+
+
+def loaded_files(facts: RunFacts) -> list[LoadedFile]:
+    """Returns the calls that restored something, in order."""
+    return [_call(note) for note in facts.note("restored")]
+
+
+def saved_files(facts: RunFacts) -> list[LoadedFile]:
+    """Returns the calls that saved a checkpoint, in order."""
+    return [_call(note) for note in facts.note("saved")]
+
+
+def _call(note: Note) -> LoadedFile:
+    source = str(note.raw.get("source") or "")
+    name = str(note.raw.get("call") or "").rpartition(".")[2]
+    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, bool(name) and f"{name}(" in source)
+
+
+def named(states: Iterable[State]) -> str:
+    """Returns `weights, optimizer and schedule`."""
+    names = [SPOKEN[state] for state in states]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def continued(pair: PairComparison, found: Restoration, names: tuple[str, str] | None = None) -> str:
+    """Returns `The second run continues the first from step 12. Restored: …. Not restored: ….` `names`: of the run that continues and of
+    the other; None: the first and the second run."""
+    assert pair.continuation is not None
+    by_place = {"right": ("The second run", "the first"), "left": ("The first run", "the second")}
+    who, of = names or by_place[pair.continuation.continuing]
+    parts = [f"{who} continues {of} from step {pair.continuation.step}."]
+    if found.restored:
+        parts.append(f"Restored: {named(found.restored)}.")
+    if found.lost:
+        parts.append(f"Not restored: {named(found.lost)}.")
+    return " ".join(parts)

@@ -1,0 +1,297 @@
+"""Finds out what a run that continues another has restored, and what it has not. Pure.
+
+Each answer rests on fingerprints: a state is restored if it is, in the first continued step, that of the run that was not interrupted.
+A state that never changes needs no restoring, and one that cannot be seen is in neither list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from detctl_coordinator.attribution.evidence.facts import place
+from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
+from detctl_coordinator.comparison.pair import PairComparison
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.roots import Node
+from detctl_coordinator.comparison.steps.shifted import SEED, ShiftedRun, starts_again
+from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
+
+State = Literal[
+    "weights", "buffers", "optimizer", "schedule", "scaler", "ema", "epoch", "order", "position",
+    "python", "numpy", "torch", "cuda", "loader", "private",
+]  # fmt: skip
+GENERATORS: tuple[State, ...] = ("python", "numpy", "torch", "cuda", "loader", "private")
+SITES: Mapping[str, State] = {"random": "python", "numpy": "numpy", "torch": "torch", "cuda": "cuda"}
+EMA = re.compile(r"(^|[^a-z])ema([^a-z]|$)|shadow|averaged", re.IGNORECASE)
+LR = re.compile(r"^group\d+\.lr$")
+COUNTER = ".step"
+MADE = ("numpy.random.default_rng", "random.Random")
+REPLAY_STEPS_MAX = 4096
+
+Values = dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """`lost`: state -> what shows that it was not restored, as a sentence. `restored`: in the order of State. `private`: lines that make
+    a generator of their own. `replayed`: the step of the whole run whose data the continuation begins with again."""
+
+    restored: tuple[State, ...] = ()
+    lost: Mapping[State, str] = field(default_factory=dict)
+    private: tuple[str, ...] = ()
+    replayed: int | None = None
+
+
+def restoration_of(pair: PairComparison, left: RunFacts, right: RunFacts) -> Restoration:
+    """Returns what the continuing run of a pair restored. `pair.continuation` must be set."""
+    found = pair.continuation
+    assert found is not None
+    runs = (pair.left, pair.right) if found.continuing == "right" else (pair.right, pair.left)
+    assert isinstance(runs[0], ShiftedRun) and isinstance(runs[1], ShiftedRun)
+    facts = right if found.continuing == "right" else left
+    return _Look(pair, runs[0], runs[1], facts).result()
+
+
+class _Look:
+    """`whole`, `resumed`: both runs from the continued step on. Every method adds what it sees to `restored` and `lost`."""
+
+    def __init__(self, pair: PairComparison, whole: ShiftedRun, resumed: ShiftedRun, facts: RunFacts) -> None:
+        self.pair = pair
+        self.whole = whole
+        self.resumed = resumed
+        self.facts = facts
+        self.step = whole.start
+        self.rank = min(key.rank for key in whole.streams())
+        self.restored: set[State] = set()
+        self.lost: dict[State, str] = {}
+        self.replayed: int | None = None
+
+    def result(self) -> Restoration:
+        self.weights()
+        self.generators()
+        self.optimizer()
+        self.schedule()
+        self.scaler()
+        self.data()
+        self.ema()
+        if starts_again(self.whole, self.resumed):
+            self.lost["epoch"] = "It makes as many steps as the whole run, so it counts its epochs from 0 again."
+        order = list(State.__args__)  # type: ignore[attr-defined]
+        restored = tuple(sorted(self.restored - set(self.lost), key=order.index))
+        lost = {state: self.lost[state] for state in sorted(self.lost, key=order.index)}
+        return Restoration(restored, lost, self.private, self.replayed)
+
+    def weights(self) -> None:
+        found = self.pair.continuation
+        assert found is not None
+        if found.restored:
+            self.restored.add("weights")
+        trained = {site for site, _ in self._both(Stage.BACKWARD)[1]}
+        for state, sites in (
+            ("weights", [site for site in found.lost if site in trained]),
+            ("buffers", [site for site in found.lost if site not in trained]),
+        ):
+            if sites:
+                more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
+                self.lost[state] = f"{sites[0]}{more} start with other values."  # type: ignore[index]
+
+    def generators(self) -> None:
+        key = StreamKey(self.rank, Stage.RNG)
+        before = _values(self.whole.reader.records(key, 0))
+        ours, theirs = self._both(Stage.RNG)
+        next_ours, next_theirs = self._both(Stage.RNG, self.step + 1)
+        last = self._last_shared(key)
+        end_ours, end_theirs = self._both(Stage.RNG, last)
+        for at in ours.keys() & theirs.keys():
+            state = SITES.get(at[0].partition(":")[0])
+            if state is None:
+                continue
+            moved = ours[at] != before.get(at)
+            used = moved or ours[at] != end_ours.get(at, ours[at]) or theirs[at] != end_theirs.get(at, theirs[at])
+            later = (next_ours.get(at), next_theirs.get(at))
+            same = later[0] == later[1] if None not in later else ours[at] == theirs[at]
+            if same:
+                self.restored |= {state} if moved else set()
+            elif used:
+                text = f"The state of {at[0]} differs from step {self.step} on."
+                if ours[at] == theirs[at]:
+                    text = f"The state of {at[0]} is set, but it is drawn from otherwise within step {self.step}."
+                elif theirs[at] == before.get(at):
+                    text = f"The state of {at[0]} at step {self.step} is that of step 0."
+                self.lost[state] = text
+
+    def optimizer(self) -> None:
+        (ours, theirs), (gradients, their_gradients) = self._both(Stage.UPDATE), self._both(Stage.BACKWARD)
+        parameters = self._initial_sites
+        kept = {at for at in ours.keys() | theirs.keys() if _owner(at[0], parameters) is not None}
+        if not kept:
+            return
+        counters = [at for at in kept if at[0].endswith(COUNTER)]
+        if gradients and gradients == their_gradients:
+            apart = sorted(at for at in kept if ours.get(at) != theirs.get(at))
+            if not apart:
+                self.restored.add("optimizer")
+            else:
+                self.lost["optimizer"] = (
+                    f"{apart[0][0]} differs after step {self.step}, although the gradients are equal."
+                )
+        elif counters:
+            apart = sorted(at for at in counters if ours.get(at) != theirs.get(at))
+            if not apart:
+                self.restored.add("optimizer")
+            else:
+                self.lost["optimizer"] = f"{apart[0][0]} counts the steps, and differs at step {self.step}."
+        elif any(
+            theirs.get(at) == their_gradients.get((_owner(at[0], parameters) or "", at[1]))
+            for at in kept
+            if at[0].endswith("momentum_buffer")
+        ):
+            self.lost["optimizer"] = "Its momentum is the gradient of the first step alone."
+        elif self._noted("optimizer"):
+            self.restored.add("optimizer")
+
+    def schedule(self) -> None:
+        key = StreamKey(self.rank, Stage.UPDATE)
+        before = _only(LR, _values(self.whole.reader.records(key, 0)))
+        ours, theirs = (_only(LR, values) for values in self._both(Stage.UPDATE))
+        if ours == theirs:
+            if ours != before:
+                self.restored.add("schedule")
+            self._schedule_later()
+        elif theirs == before:
+            self.lost["schedule"] = f"The learning rate of step {self.step} is that of step 0{self._rates()}."
+
+    def _schedule_later(self) -> None:
+        """A schedule that counts from 0 again may show only when it changes the learning rate next."""
+        update = self.pair.differences.get(Node(Stage.UPDATE))
+        gradients = self.pair.differences.get(Node(Stage.BACKWARD))
+        if update is None or self._noted("schedule") or (gradients is not None and gradients.step <= update.step):
+            return
+        if any(LR.match(site.site) for site in update.sites):
+            self.lost["schedule"] = f"The learning rate changes at another step: it differs at step {update.step}."
+
+    def _rates(self) -> str:
+        key = StreamKey(self.rank, Stage.UPDATE)
+        rates = [
+            (record.evidence.get("options") or {}).get("lr")
+            for run in (self.resumed, self.whole)
+            for record in run.records(key, self.step)
+            if record.site == "group0.lr"
+        ]
+        return f": {rates[0]} instead of {rates[1]}" if len(rates) == 2 and None not in rates else ""
+
+    def scaler(self) -> None:
+        key = StreamKey(self.rank, Stage.LOSS)
+        first = _scale(self.whole.reader.records(key, 0))
+        ours, theirs = (_scale(run.records(key, self.step)) for run in (self.whole, self.resumed))
+        if ours is None or theirs is None:
+            return
+        if ours != theirs:
+            self.lost["scaler"] = f"The scale of the loss is {theirs:g} instead of {ours:g}."
+        elif ours != first:
+            self.restored.add("scaler")
+
+    def data(self) -> None:
+        """The order of samples, and the place in it."""
+        stage = next((one for one in (Stage.ORDER, Stage.BATCH) if Node(one) in self.pair.observed), None)
+        if stage is None:
+            return
+        ours, theirs = self._both(stage)
+        if not ours or not theirs:
+            return
+        if ours == theirs:
+            self.restored.add("order")
+            return
+        self.replayed = self._replayed(stage, theirs)
+        again = f" Its first data is that of step {self.replayed}." if self.replayed is not None else ""
+        draws = {
+            str(record.evidence.get("draws"))
+            for record in self.resumed.records(StreamKey(self.rank, Stage.ORDER), self.step)
+        }
+        text = f"The order of samples differs from step {self.step} on.{again}"
+        if "epoch" in draws and not self.replayed:
+            self.lost["epoch"] = f"{text} Its sampler counts epochs."
+        elif "own" in draws and not self.replayed:
+            self.lost["loader"] = f"{text} Its sampler has a generator of its own."
+        elif self.replayed:
+            self.lost["position"] = text
+        elif any(state in self.lost for state in GENERATORS):
+            return  # the generator decides the order
+        elif self.replayed == 0:
+            self.lost["position"] = text
+        elif stage is Stage.ORDER:
+            self.lost["order"] = text
+        elif self.private:
+            self.lost["private"] = f"The first batch differs, and {self.private[0]} makes a generator of its own."
+
+    def _replayed(self, stage: Stage, theirs: Values) -> int | None:
+        key = StreamKey(self.rank, stage)
+        wanted = sorted(value for value in theirs.values())
+        for step in range(min(self.step, REPLAY_STEPS_MAX)):
+            values = [(r.dtype, r.shape, r.digest) for r in self.whole.reader.records(key, step)]
+            if values and sorted(values)[: len(wanted)] == wanted:
+                return step
+        return None
+
+    def ema(self) -> None:
+        """A moving average of the weights shows in saved files alone, if the training never calls it."""
+        saved = self.pair.differences.get(Node(Stage.ARTIFACT))
+        if Node(Stage.UPDATE) in self.pair.differences or saved is None:
+            return
+        apart = [site.site for site in saved.sites if site.is_tensor and site.left and site.right and EMA.search(site.site)]
+        if apart:
+            self.lost["ema"] = f"{apart[0]} differs at step {saved.step}, although the weights agree."
+
+    @cached_property
+    def private(self) -> tuple[str, ...]:
+        key = StreamKey(self.rank, Stage.RNG)
+        found = (r for r in self.whole.reader.records(key, 0) if r.site.removeprefix(SEED) in MADE)
+        return tuple(dict.fromkeys(where for record in found if (where := place(record.evidence))))
+
+    @cached_property
+    def _initial_sites(self) -> set[str]:
+        key = StreamKey(self.rank, Stage.INIT)
+        return {record.site for record in _first(self.resumed.reader, key)}
+
+    def _both(self, stage: Stage, step: int | None = None) -> tuple[Values, Values]:
+        key = StreamKey(self.rank, stage)
+        at = self.step if step is None else step
+        return _values(self.whole.records(key, at)), _values(self.resumed.records(key, at))
+
+    def _last_shared(self, key: StreamKey) -> int:
+        lasts = [
+            run.entry(key, count - 1).step for run in (self.whole, self.resumed) if (count := run.streams().get(key, 0))
+        ]
+        return min(lasts, default=self.step)
+
+    def _noted(self, what: str) -> bool:
+        return any(note.raw.get("what") == what for note in self.facts.note("restored"))
+
+
+def _first(reader: RunReader, key: StreamKey) -> list[Fingerprint]:
+    return reader.records(key, reader.entry(key, 0).step) if reader.streams().get(key) else []
+
+
+def _values(records: Iterable[Fingerprint]) -> Values:
+    return {(r.site, r.occurrence): (r.dtype, r.shape, r.digest) for r in records}
+
+
+def _only(pattern: re.Pattern[str], values: Values) -> Values:
+    return {at: value for at, value in values.items() if pattern.match(at[0])}
+
+
+def _owner(site: str, parameters: set[str]) -> str | None:
+    """Returns the parameter that a part of the optimizer's state belongs to; None: it is no such part."""
+    name, dot, _ = site.rpartition(".")
+    while dot and name not in parameters:
+        name, dot, _ = name.rpartition(".")
+    return name if dot and site not in parameters else None
+
+
+def _scale(records: Iterable[Fingerprint]) -> float | None:
+    scales = [r.evidence.get("scale") for r in records]
+    return next((float(s) for s in scales if isinstance(s, (int, float)) and not isinstance(s, bool)), None)

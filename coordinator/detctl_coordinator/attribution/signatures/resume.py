@@ -1,0 +1,162 @@
+"""resume: a run that continues another does not restore everything that its training carries from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.continuing import LoadedFile, continued, loaded_files, named, saved_files
+from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.restoration import GENERATORS, Restoration, State, restoration_of
+from detctl_coordinator.domain.fingerprint import Stage
+
+DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
+DECIDES_DATA: tuple[State, ...] = (*GENERATORS, "order", "position", "epoch")
+# State -> (what saves it, what restores it; {} stands for the saved value).
+CALLS: Mapping[State, tuple[str, str]] = {
+    "python": ("random.getstate()", "random.setstate({})"),
+    "numpy": ("numpy.random.get_state()", "numpy.random.set_state({})"),
+    "torch": ("torch.get_rng_state()", "torch.set_rng_state({})"),
+    "cuda": ("torch.cuda.get_rng_state_all()", "torch.cuda.set_rng_state_all({})"),
+    "loader": ("loader.generator.get_state()", "loader.generator.set_state({})"),
+    "private": ("rng.bit_generator.state", "rng.bit_generator.state = {}"),
+    "optimizer": ("optimizer.state_dict()", "optimizer.load_state_dict({})"),
+    "schedule": ("scheduler.state_dict()", "scheduler.load_state_dict({})"),
+    "scaler": ("scaler.state_dict()", "scaler.load_state_dict({})"),
+    "ema": ("ema.state_dict()", "ema.load_state_dict({})"),
+    "weights": ("model.state_dict()", "model.load_state_dict({})"),
+    "buffers": ("model.state_dict()", "model.load_state_dict({})"),
+}
+ADVICE: Mapping[State, str] = {
+    "epoch": "Save the number of the epoch, and continue with the next one: in the loop, and in the sampler's set_epoch.",
+    "position": "Save how many batches of the epoch are done, and skip as many when the loader starts again.",
+    "order": "Save the state of what orders the samples, and set it before the loader starts.",
+}
+
+
+def resume(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if one run continues the other, and a state that was not restored can affect the root."""
+    if evidence.pair.continuation is None:
+        return []
+    found = restoration_of(evidence.pair, evidence.left, evidence.right)
+    states = _acting(evidence, found)
+    if not states or (set(states) <= {*DRAWN} and _unseeded(evidence, states)):
+        return []
+    who = evidence.right if evidence.pair.continuation.continuing == "right" else evidence.left
+    whole = evidence.left if who is evidence.right else evidence.right
+    lines = [continued(evidence.pair, found), *(found.lost[state] for state in found.lost), describe(evidence)]
+    loads = loaded_files(who)
+    saves = saved_files(who) or saved_files(whole)
+    at = next((load.where for load in reversed(loads) if load.where), "")
+    lines += [f"{load.where}: {load.source}" for load in loads if load.source]
+    return [
+        finding(
+            evidence,
+            "resume",
+            lines,
+            _fix(states, loads, saves),
+            clues=[note.clue for note in who.note("restored")],
+            fix_at=at,
+            change=_change(states, loads, saves),
+        )
+    ]
+
+
+def unaligned(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if one run alone loads the state of an optimizer, so that it continues a training, but no recorded step of the other has
+    the weights that it starts with. Nothing else can then be said about the two."""
+    if evidence.pair.continuation is not None:
+        return []
+    sides = [side for side in (evidence.left, evidence.right) if _continues(side.note("restored"))]
+    if len(sides) != 1:
+        return []
+    who = sides[0]
+    other = evidence.left if who is evidence.right else evidence.right
+    which, rest = ("first", "second") if who is evidence.left else ("second", "first")
+    load = next((load for load in loaded_files(who) if load.where), None)
+    at = load.where if load is not None else ""
+    lines = [
+        f"The {which} run loads a checkpoint{f' at {at}' if at else ''}, but no recorded step of the {rest} has the weights "
+        "with which it starts.",
+        "So it is unknown which steps of the two belong together, and other differences say nothing.",
+        describe(evidence),
+    ]
+    fix = f"Record {other.label} through the step that the checkpoint was saved at, with --to-end, and compare again."
+    return [finding(evidence, "unknown", lines, fix, clues=[n.clue for n in who.note("restored")], fix_at=at)]
+
+
+def _continues(notes: list[Note]) -> bool:
+    return any(note.raw.get("what") == "optimizer" and not note.raw.get("step") for note in notes)
+
+
+def _acting(evidence: Evidence, found: Restoration) -> list[State]:
+    """Returns the states that were not restored and that can affect the root."""
+    root, lost = evidence.root, found.lost
+    begins = evidence.pair.continuation is not None and root.step == evidence.pair.continuation.step
+    if root.node.stage is Stage.RNG:
+        sites = {site.site.partition(":")[0].replace("random", "python") for site in root.sites}
+        states = [state for state in lost if state in DRAWN and (state in sites or root.node.part)]
+        # What comes with it is named too, although it has roots of its own.
+        return [*states, *(state for state in lost if state not in states)] if states else []
+    if root.node.stage in (*DATA, Stage.FILES):
+        return list(lost) if any(state in DECIDES_DATA for state in lost) else []
+    if root.node.stage is Stage.ARTIFACT:
+        return [state for state in lost if state == "ema"]
+    if root.kind == "structure" and "epoch" in lost and not begins:
+        return ["epoch"]
+    if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins:
+        acting: tuple[State, ...] = ("weights", "buffers", *(("scaler",) if root.node.stage is Stage.LOSS else ()))
+        return list(lost) if any(state in acting for state in lost) else []
+    if root.node.stage is Stage.UPDATE:
+        acting = ("optimizer", "schedule", "buffers", "weights")
+        if begins or _of_schedule(evidence):
+            return list(lost) if any(state in acting for state in lost) else []
+    return []
+
+
+def _of_schedule(evidence: Evidence) -> bool:
+    return any(site.site.endswith(".lr") for site in evidence.root.sites)
+
+
+def _unseeded(evidence: Evidence, states: list[State]) -> bool:
+    """Returns whether a note reports all of these generators as unseeded: then two whole runs would differ as well."""
+    names = {"random" if state == "python" else state for state in states}
+    return names <= {str(note.raw.get("generator")) for note in evidence.notes("unseeded-rng")}
+
+
+def _fix(states: list[State], loads: list[LoadedFile], saves: list[LoadedFile]) -> str:
+    calls = [state for state in states if state in CALLS]
+    parts = []
+    if calls:
+        saving = f" where {saves[0].where} saves" if saves and saves[0].where else ""
+        after = next((load for load in reversed(loads) if load.where), None)
+        restoring = f" after {after.where} ({after.source})" if after is not None and after.source else ""
+        parts.append(
+            f"Save {', '.join(dict.fromkeys(CALLS[s][0] for s in calls))} in the checkpoint{saving}, and restore "
+            f"{'it' if len(calls) == 1 else 'them'}{restoring}: "
+            f"{', '.join(dict.fromkeys(CALLS[s][1].format('…') for s in calls))}."
+        )
+    parts += [ADVICE[state] for state in states if state in ADVICE]
+    return " ".join(parts) or f"Restore {named(states)} too."
+
+
+def _change(states: list[State], loads: list[LoadedFile], saves: list[LoadedFile]) -> list[str]:
+    """Returns the lines to add, each with the line of the user's code that they belong to."""
+    calls = [state for state in states if state in CALLS]
+    after = next((load for load in reversed(loads) if load.where and load.in_script), None)
+    if not calls or after is None:
+        return []
+    value = f'{after.holder}["{{}}"]'
+    lines = []
+    if saves and saves[0].where:
+        added = ", ".join(f'"{_key(state)}": {CALLS[state][0]}' for state in dict.fromkeys(calls))
+        lines.append(f"  {saves[0].where}: {saves[0].source}")
+        lines.append(f"+ {added}   (in what is saved)")
+    lines.append(f"  {after.where}: {after.source}")
+    lines += [f"+ {CALLS[state][1].format(value.format(_key(state)))}" for state in dict.fromkeys(calls)]
+    return lines
+
+
+def _key(state: State) -> str:
+    return f"{state}_rng" if state in GENERATORS else {"weights": "model", "buffers": "model"}.get(state, state)
