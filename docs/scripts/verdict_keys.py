@@ -23,6 +23,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "groups": "The runs, grouped: runs in one group are equal to each other.",
         "groups_by_stage": "The same for each stage.",
         "first_divergence": "The first difference in time; null if there is none.",
+        "continuation": "How one run continues another; null if none does.",
         "benign": "Differences that reached neither the model nor its results.",
         "updates_equal": "Number of updates that are equal bit by bit, if only evaluation differs; else null.",
         "strict": "Whether a difference in evaluation counts, also if the training agrees (`--strict`).",
@@ -99,6 +100,16 @@ MEANINGS: dict[str, dict[str, str]] = {
         "value_kind": "What a seed looks like, such as `the clock`.",
         "file": "The file of your code.",
         "line": "The line in it.",
+    },
+    "Continuation": {
+        "run": "The run that continues.",
+        "of": "The run that it continues.",
+        "restored": "What the checkpoint brought back: `weights`, `buffers`, `optimizer`, `schedule`, `scaler`, `ema`, `epoch`, "
+        "`order`, `position`, and generators: `python`, `numpy`, `torch`, `cuda`, `loader`, `private`.",
+        "not_restored": "What differs at the first continued step although the other run carries it on.",
+        "evidence": "What shows that, as sentences in the order of `not_restored`.",
+        "loaded_at": "The lines of your code that restored something.",
+        "options": "Options of the two commands that differ.",
     },
     "Coverage": {
         "stages": "The stages that were compared.",

@@ -61,7 +61,9 @@ def _first_computed(case: Case) -> tuple[NodeDifference, PairComparison] | None:
     found = [
         (root, pair)
         for pair in case.compared
-        if pair.different and pair.united is None and pair.continuation is None  # its steps are not those of one of the runs
+        if pair.different
+        and pair.united is None
+        and pair.continuation is None  # its steps are not those of one of the runs
         for root in pair.roots
         if root.node.stage in NUMERIC and root.node.phase is Phase.TRAIN and root.node.part != BEFORE_STEP
     ]

@@ -110,7 +110,9 @@ class PairComparison:
     notes: tuple[str, ...] = ()
     united: UnitedBatches | None = None  # set if the numbers of ranks differ: only this was compared
     updates_equal: int | None = None  # updates of the training, if all of them and all losses were recorded and agree
-    continuation: Continuation | None = None  # set if one run continues the other: both show the steps of the longer one
+    continuation: Continuation | None = (
+        None  # set if one run continues the other: both show the steps of the longer one
+    )
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
@@ -173,6 +175,8 @@ def compare_pair(
         left, right = align_continuation(left, right, continuation)
         limit = steps_of_both(left, right)
     limit = common_steps([known_steps(left), known_steps(right), limit])
+    if continuation is not None and limit is not None and limit <= continuation.step:
+        return PairComparison(left, right, limit, continuation=continuation)  # one ends where the other begins
     matched = match_ranks(left, right)
     if matched is None:
         return _another_world_size(left, right, limit)

@@ -40,6 +40,10 @@ class Restoring:
             return
         self._noted.add(key)
         fields: Dict[str, Any] = dict(recorder.callers.describe(frame))
+        nearest = recorder.callers.nearest(depth=2)
+        package = None if nearest is None else recorder.callers.package_at_work(nearest)
+        if package is not None:  # a framework restores for the user
+            fields["package"] = package
         fields["source"] = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()[:SOURCE_MAX]
         if isinstance(path, (str, bytes, os.PathLike)):
             fields["path"] = recorder.logical(os.path.abspath(os.fsdecode(path)))

@@ -11,7 +11,7 @@ from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 from detctl_coordinator.attribution.evidence.restoration import Restoration, State
 from detctl_coordinator.comparison.pair import PairComparison
 
-SPOKEN: Mapping[State, str] = {
+NAMES: Mapping[State, str] = {
     "weights": "weights",
     "buffers": "buffers",
     "optimizer": "optimizer",
@@ -40,6 +40,18 @@ class LoadedFile:
     where: str
     source: str
     in_script: bool
+    package: str = ""  # of a framework that makes the call for the user
+
+    @property
+    def object(self) -> str:
+        """The name of the object that is restored: `self.net` of `self.net.load_state_dict(…)`."""
+        found = re.search(r"([\w.]+)\.load_state_dict\(", self.source)
+        return found[1] if found else ""
+
+    def saving(self, key: str) -> str:
+        """Returns the name of the object whose state a line saves under a key; empty if the line does not show it."""
+        found = re.search(rf"[\"']?\b{re.escape(key)}[\"']?\s*[:=]\s*([\w.]+?)(\.module)?\.state_dict\(", self.source)
+        return found[1] if found else ""
 
     @property
     def holder(self) -> str:
@@ -61,12 +73,14 @@ def saved_files(facts: RunFacts) -> list[LoadedFile]:
 def _call(note: Note) -> LoadedFile:
     source = str(note.raw.get("source") or "")
     name = str(note.raw.get("call") or "").rpartition(".")[2]
-    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, bool(name) and f"{name}(" in source)
+    package = str(note.raw.get("package") or "")
+    in_script = not package and bool(name) and f"{name}(" in source
+    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, in_script, package)
 
 
 def named(states: Iterable[State]) -> str:
     """Returns `weights, optimizer and schedule`."""
-    names = [SPOKEN[state] for state in states]
+    names = [NAMES[state] for state in states]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 

@@ -18,6 +18,7 @@ from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.steps.shifted import SEED, ShiftedRun, starts_again
+from detctl_coordinator.comparison.steps.window import entries_below
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
 
 State = Literal[
@@ -28,9 +29,23 @@ GENERATORS: tuple[State, ...] = ("python", "numpy", "torch", "cuda", "loader", "
 SITES: Mapping[str, State] = {"random": "python", "numpy": "numpy", "torch": "torch", "cuda": "cuda"}
 EMA = re.compile(r"(^|[^a-z])ema([^a-z]|$)|shadow|averaged", re.IGNORECASE)
 LR = re.compile(r"^group\d+\.lr$")
+# What the names of saved values look like, if their content does not identify them.
+SAVED: Mapping[State, re.Pattern[str]] = {
+    "python": re.compile(r"(rng|random)[^:]*python|python[^:]*(rng|random)|py_?rng|\[rng\w*\]\[0\]", re.IGNORECASE),
+    "numpy": re.compile(
+        r"(rng|random)[^:]*(numpy|np)|(numpy|np)[^:]*(rng|random|state)|\[rng\w*\]\[1\]", re.IGNORECASE
+    ),
+    "cuda": re.compile(r"(rng|random)[^:]*cuda|cuda[^:]*(rng|random)", re.IGNORECASE),
+    "private": re.compile(r"bit_generator"),
+    "schedule": re.compile(r"sched", re.IGNORECASE),
+    "scaler": re.compile(r"scaler", re.IGNORECASE),
+    "ema": EMA,
+}
 COUNTER = ".step"
+BUILT_IN = {"RandomSampler", "SequentialSampler", "DistributedSampler"}
 MADE = ("numpy.random.default_rng", "random.Random")
 REPLAY_STEPS_MAX = 4096
+SCHEDULE_STEPS_MAX = 256
 
 Values = dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]]
 
@@ -38,18 +53,22 @@ Values = dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]]
 @dataclass(frozen=True)
 class Restoration:
     """`lost`: state -> what shows that it was not restored, as a sentence. `restored`: in the order of State. `private`: lines that make
-    a generator of their own. `replayed`: the step of the whole run whose data the continuation begins with again."""
+    a generator of their own. `replayed`: the step of the whole run whose data the continuation begins with again. `saved`: states that
+    are lost although the checkpoint has them -> their place in it, as `["rng"][2]`, or the name of their file."""
 
     restored: tuple[State, ...] = ()
     lost: Mapping[State, str] = field(default_factory=dict)
     private: tuple[str, ...] = ()
     replayed: int | None = None
+    saved: Mapping[State, str] = field(default_factory=dict)
 
 
 def restoration_of(pair: PairComparison, left: RunFacts, right: RunFacts) -> Restoration:
     """Returns what the continuing run of a pair restored. `pair.continuation` must be set."""
     found = pair.continuation
     assert found is not None
+    if not pair.observed:
+        return Restoration(restored=("weights",))  # they have no step in common
     runs = (pair.left, pair.right) if found.continuing == "right" else (pair.right, pair.left)
     assert isinstance(runs[0], ShiftedRun) and isinstance(runs[1], ShiftedRun)
     facts = right if found.continuing == "right" else left
@@ -69,6 +88,7 @@ class _Look:
         self.restored: set[State] = set()
         self.lost: dict[State, str] = {}
         self.replayed: int | None = None
+        self.drawn_apart: dict[State, str] = {}
 
     def result(self) -> Restoration:
         self.weights()
@@ -77,13 +97,15 @@ class _Look:
         self.schedule()
         self.scaler()
         self.data()
+        if not {"order", "position", "epoch", "loader"} & set(self.lost):
+            self.lost |= self.drawn_apart
         self.ema()
         if starts_again(self.whole, self.resumed):
             self.lost["epoch"] = "It makes as many steps as the whole run, so it counts its epochs from 0 again."
         order = list(State.__args__)  # type: ignore[attr-defined]
         restored = tuple(sorted(self.restored - set(self.lost), key=order.index))
         lost = {state: self.lost[state] for state in sorted(self.lost, key=order.index)}
-        return Restoration(restored, lost, self.private, self.replayed)
+        return Restoration(restored, lost, self.private, self.replayed, self.saved(lost))
 
     def weights(self) -> None:
         found = self.pair.continuation
@@ -116,11 +138,13 @@ class _Look:
             same = later[0] == later[1] if None not in later else ours[at] == theirs[at]
             if same:
                 self.restored |= {state} if moved else set()
+            elif used and ours[at] == theirs[at]:
+                self.drawn_apart[state] = (
+                    f"The state of {at[0]} is restored, but it is drawn from otherwise within step {self.step}."
+                )
             elif used:
                 text = f"The state of {at[0]} differs from step {self.step} on."
-                if ours[at] == theirs[at]:
-                    text = f"The state of {at[0]} is set, but it is drawn from otherwise within step {self.step}."
-                elif theirs[at] == before.get(at):
+                if theirs[at] == before.get(at):
                     text = f"The state of {at[0]} at step {self.step} is that of step 0."
                 self.lost[state] = text
 
@@ -155,31 +179,30 @@ class _Look:
             self.restored.add("optimizer")
 
     def schedule(self) -> None:
+        """A schedule that counts from 0 again shows where it changes the learning rate next, if the optimizer restored the rate itself."""
         key = StreamKey(self.rank, Stage.UPDATE)
         before = _only(LR, _values(self.whole.reader.records(key, 0)))
-        ours, theirs = (_only(LR, values) for values in self._both(Stage.UPDATE))
-        if ours == theirs:
-            if ours != before:
-                self.restored.add("schedule")
-            self._schedule_later()
-        elif theirs == before:
-            self.lost["schedule"] = f"The learning rate of step {self.step} is that of step 0{self._rates()}."
-
-    def _schedule_later(self) -> None:
-        """A schedule that counts from 0 again may show only when it changes the learning rate next."""
-        update = self.pair.differences.get(Node(Stage.UPDATE))
-        gradients = self.pair.differences.get(Node(Stage.BACKWARD))
-        if update is None or self._noted("schedule") or (gradients is not None and gradients.step <= update.step):
+        moved = False
+        for step in range(self.step, min(self._last_shared(key), self.step + SCHEDULE_STEPS_MAX) + 1):
+            ours, theirs = (_only(LR, values) for values in self._both(Stage.UPDATE, step))
+            moved = moved or ours != before
+            if ours == theirs:
+                continue
+            again = step - self.step
+            if theirs == _only(LR, _values(self.whole.reader.records(key, again))):
+                self.lost["schedule"] = f"The learning rate of step {step} is that of step {again}{self._rates(step)}."
+            elif not self._noted("schedule"):
+                self.lost["schedule"] = f"The learning rate differs from step {step} on{self._rates(step)}."
             return
-        if any(LR.match(site.site) for site in update.sites):
-            self.lost["schedule"] = f"The learning rate changes at another step: it differs at step {update.step}."
+        if moved:
+            self.restored.add("schedule")
 
-    def _rates(self) -> str:
+    def _rates(self, step: int) -> str:
         key = StreamKey(self.rank, Stage.UPDATE)
         rates = [
             (record.evidence.get("options") or {}).get("lr")
             for run in (self.resumed, self.whole)
-            for record in run.records(key, self.step)
+            for record in run.records(key, step)
             if record.site == "group0.lr"
         ]
         return f": {rates[0]} instead of {rates[1]}" if len(rates) == 2 and None not in rates else ""
@@ -200,18 +223,17 @@ class _Look:
         stage = next((one for one in (Stage.ORDER, Stage.BATCH) if Node(one) in self.pair.observed), None)
         if stage is None:
             return
-        ours, theirs = self._both(stage)
-        if not ours or not theirs:
+        steps = (self._both(stage, step) for step in (self.step, self.step + 1))
+        ours, theirs = next(((a, b) for a, b in steps if a and b), ({}, {}))
+        if not ours:
             return
         if ours == theirs:
             self.restored.add("order")
             return
         self.replayed = self._replayed(stage, theirs)
         again = f" Its first data is that of step {self.replayed}." if self.replayed is not None else ""
-        draws = {
-            str(record.evidence.get("draws"))
-            for record in self.resumed.records(StreamKey(self.rank, Stage.ORDER), self.step)
-        }
+        taken = self.resumed.records(StreamKey(self.rank, Stage.ORDER), self.step)
+        draws, samplers = ({record.evidence.get(name) for record in taken} for name in ("draws", "sampler"))
         text = f"The order of samples differs from step {self.step} on.{again}"
         if "epoch" in draws and not self.replayed:
             self.lost["epoch"] = f"{text} Its sampler counts epochs."
@@ -221,19 +243,23 @@ class _Look:
             self.lost["position"] = text
         elif any(state in self.lost for state in GENERATORS):
             return  # the generator decides the order
+        elif self.drawn_apart:
+            self.lost["order"] = (
+                f"{text} Random states are restored, but the order of the interrupted epoch was drawn when it began."
+            )
+        elif self.private and not samplers & BUILT_IN:
+            self.lost["private"] = f"{text} {self.private[0]} makes a generator of its own."
         elif self.replayed == 0:
             self.lost["position"] = text
         elif stage is Stage.ORDER:
             self.lost["order"] = text
-        elif self.private:
-            self.lost["private"] = f"The first batch differs, and {self.private[0]} makes a generator of its own."
 
     def _replayed(self, stage: Stage, theirs: Values) -> int | None:
         key = StreamKey(self.rank, stage)
-        wanted = sorted(value for value in theirs.values())
+        repeated = sorted(value for value in theirs.values())
         for step in range(min(self.step, REPLAY_STEPS_MAX)):
             values = [(r.dtype, r.shape, r.digest) for r in self.whole.reader.records(key, step)]
-            if values and sorted(values)[: len(wanted)] == wanted:
+            if values and sorted(values)[: len(repeated)] == repeated:
                 return step
         return None
 
@@ -242,9 +268,38 @@ class _Look:
         saved = self.pair.differences.get(Node(Stage.ARTIFACT))
         if Node(Stage.UPDATE) in self.pair.differences or saved is None:
             return
-        apart = [site.site for site in saved.sites if site.is_tensor and site.left and site.right and EMA.search(site.site)]
+        apart = [
+            site.site for site in saved.sites if site.is_tensor and site.left and site.right and EMA.search(site.site)
+        ]
         if apart:
             self.lost["ema"] = f"{apart[0]} differs at step {saved.step}, although the weights agree."
+
+    def saved(self, lost: Iterable[State]) -> dict[State, str]:
+        """Returns which of these states the last checkpoint before the continued step holds."""
+        key = StreamKey(self.rank, Stage.ARTIFACT)
+        count = entries_below(self.whole.reader, key, self.step + 1)
+        if not count:
+            return {}
+        content = self.whole.reader.records(key, self.whole.reader.entry(key, count - 1).step)
+        kept = self.whole.reader.records(StreamKey(self.rank, Stage.UPDATE), self.step - 1)
+        optimizer = {r.digest for r in kept if r.shape and _owner(r.site, self._initial_sites) is not None}
+        generators = {
+            r.shape for r in self.whole.records(StreamKey(self.rank, Stage.RNG), self.step) if r.site == "torch"
+        }
+        found: dict[State, str] = {}
+        for record in content:
+            for state in lost:
+                if state in found:
+                    continue
+                if state == "optimizer":
+                    same = record.digest in optimizer
+                elif state == "torch":
+                    same = record.dtype.endswith("uint8") and record.shape in generators
+                else:
+                    same = state in SAVED and SAVED[state].search(record.site) is not None
+                if same:
+                    found[state] = _place_in(record.site, state)
+        return found
 
     @cached_property
     def private(self) -> tuple[str, ...]:
@@ -290,6 +345,17 @@ def _owner(site: str, parameters: set[str]) -> str | None:
     while dot and name not in parameters:
         name, dot, _ = name.rpartition(".")
     return name if dot and site not in parameters else None
+
+
+def _place_in(site: str, state: State) -> str:
+    """Returns `["opt"]` for `last.pt:[opt][state][0][exp_avg]`, and the file's name if it holds this state alone."""
+    file, _, path = site.partition(":")
+    keys = re.findall(r"\[([^\]]*)\]", path)
+    in_tuple = state in ("python", "numpy") and keys[1:2] in (["0"], ["1"])
+    depth = len(keys) if state == "torch" else 1 + in_tuple
+    if not keys or keys[0] in ("state", "param_groups") or re.search(r"rng|random|optim|sched|scaler", file):
+        return file
+    return "".join(f"[{key}]" if key.isdigit() else f'["{key}"]' for key in keys[:depth])
 
 
 def _scale(records: Iterable[Fingerprint]) -> float | None:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
-from detctl_coordinator.attribution.evidence.continuing import LoadedFile, continued, loaded_files, named, saved_files
+from detctl_coordinator.attribution.evidence.continuing import (
+    NAMES,
+    LoadedFile,
+    continued,
+    loaded_files,
+    named,
+    saved_files,
+)
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.restoration import GENERATORS, Restoration, State, restoration_of
@@ -33,6 +40,25 @@ ADVICE: Mapping[State, str] = {
     "position": "Save how many batches of the epoch are done, and skip as many when the loader starts again.",
     "order": "Save the state of what orders the samples, and set it before the loader starts.",
 }
+# Framework -> its hooks for what it does not save itself.
+HOOKS: Mapping[str, str] = {
+    "lightning": "on_save_checkpoint and on_load_checkpoint of the module",
+    "pytorch_lightning": "on_save_checkpoint and on_load_checkpoint of the module",
+    "accelerate": "accelerator.register_for_checkpointing",
+    "transformers": "a TrainerCallback: on_save and on_train_begin",
+}
+_KEPT_BY_TRAINER = (
+    "Trainer saves the state of all generators in rng_state.pth: keep that file in the checkpoint's folder."
+)
+_SEEDABLE = (
+    "Make the order depend on seed and epoch alone: Accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True)), "
+    "and loader.set_epoch(epoch)."
+)
+# Framework -> what it restores itself, and why it may not have.
+KEEPS: Mapping[str, Mapping[State, str]] = {
+    "transformers": dict.fromkeys(DRAWN, _KEPT_BY_TRAINER),
+    "accelerate": {**dict.fromkeys(DRAWN, _SEEDABLE), "order": _SEEDABLE},
+}
 
 
 def resume(evidence: Evidence) -> list[CauseFinding]:
@@ -49,45 +75,47 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
     loads = loaded_files(who)
     saves = saved_files(who) or saved_files(whole)
     at = next((load.where for load in reversed(loads) if load.where), "")
-    lines += [f"{load.where}: {load.source}" for load in loads if load.source]
+    read = {load.where for load in loads if load.what == "file"}
+    lines += [
+        f"{load.where}: {load.source}" for load in loads if load.source and (load.in_script or load.where in read)
+    ]
     return [
         finding(
             evidence,
             "resume",
             lines,
-            _fix(states, loads, saves),
+            _fix(states, found, loads, saves),
             clues=[note.clue for note in who.note("restored")],
             fix_at=at,
-            change=_change(states, loads, saves),
+            change=_change(states, found, loads, saves),
         )
     ]
 
 
 def unaligned(evidence: Evidence) -> list[CauseFinding]:
     """Matches if one run alone loads the state of an optimizer, so that it continues a training, but no recorded step of the other has
-    the weights that it starts with. Nothing else can then be said about the two."""
+    the weights that it starts with. Other differences then prove nothing."""
     if evidence.pair.continuation is not None:
         return []
     sides = [side for side in (evidence.left, evidence.right) if _continues(side.note("restored"))]
-    if len(sides) != 1:
+    if len(sides) != 1 or evidence.root.step > 0:
         return []
     who = sides[0]
-    other = evidence.left if who is evidence.right else evidence.right
     which, rest = ("first", "second") if who is evidence.left else ("second", "first")
-    load = next((load for load in loaded_files(who) if load.where), None)
+    load = next((load for load in loaded_files(who) if load.where and load.what == "file"), None)
     at = load.where if load is not None else ""
     lines = [
         f"The {which} run loads a checkpoint{f' at {at}' if at else ''}, but no recorded step of the {rest} has the weights "
         "with which it starts.",
-        "So it is unknown which steps of the two belong together, and other differences say nothing.",
+        "So it is unknown which steps of the two belong together, and other differences prove nothing.",
         describe(evidence),
     ]
-    fix = f"Record {other.label} through the step that the checkpoint was saved at, with --to-end, and compare again."
+    fix = f"Record the {rest} run through the step at which the checkpoint was saved, with --to-end, and compare again."
     return [finding(evidence, "unknown", lines, fix, clues=[n.clue for n in who.note("restored")], fix_at=at)]
 
 
 def _continues(notes: list[Note]) -> bool:
-    return any(note.raw.get("what") == "optimizer" and not note.raw.get("step") for note in notes)
+    return {"file", "optimizer"} <= {str(note.raw.get("what")) for note in notes if not note.raw.get("step")}
 
 
 def _acting(evidence: Evidence, found: Restoration) -> list[State]:
@@ -97,6 +125,8 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
     if root.node.stage is Stage.RNG:
         sites = {site.site.partition(":")[0].replace("random", "python") for site in root.sites}
         states = [state for state in lost if state in DRAWN and (state in sites or root.node.part)]
+        if not states and {"order", "position", "epoch", "loader"} & set(lost):
+            return list(lost)  # what starts its order again draws from it
         # What comes with it is named too, although it has roots of its own.
         return [*states, *(state for state in lost if state not in states)] if states else []
     if root.node.stage in (*DATA, Stage.FILES):
@@ -105,6 +135,8 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
         return [state for state in lost if state == "ema"]
     if root.kind == "structure" and "epoch" in lost and not begins:
         return ["epoch"]
+    if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins and any(state in DECIDES_DATA for state in lost):
+        return list(lost)
     if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins:
         acting: tuple[State, ...] = ("weights", "buffers", *(("scaler",) if root.node.stage is Stage.LOSS else ()))
         return list(lost) if any(state in acting for state in lost) else []
@@ -125,36 +157,56 @@ def _unseeded(evidence: Evidence, states: list[State]) -> bool:
     return names <= {str(note.raw.get("generator")) for note in evidence.notes("unseeded-rng")}
 
 
-def _fix(states: list[State], loads: list[LoadedFile], saves: list[LoadedFile]) -> str:
-    calls = [state for state in states if state in CALLS]
-    parts = []
-    if calls:
-        saving = f" where {saves[0].where} saves" if saves and saves[0].where else ""
-        after = next((load for load in reversed(loads) if load.where), None)
-        restoring = f" after {after.where} ({after.source})" if after is not None and after.source else ""
-        parts.append(
-            f"Save {', '.join(dict.fromkeys(CALLS[s][0] for s in calls))} in the checkpoint{saving}, and restore "
-            f"{'it' if len(calls) == 1 else 'them'}{restoring}: "
-            f"{', '.join(dict.fromkeys(CALLS[s][1].format('…') for s in calls))}."
-        )
-    parts += [ADVICE[state] for state in states if state in ADVICE]
-    return " ".join(parts) or f"Restore {named(states)} too."
+def _fix(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> str:
+    """Returns what to add to the user's own lines. A framework has hooks for it; a state that the checkpoint has needs no saving."""
+    package = next((load.package for load in reversed(loads) if load.package), "")
+    calls = [state for state in states if state in CALLS and not (package in KEEPS and state in KEEPS[package])]
+    unsaved = [state for state in calls if state not in found.saved]
+    parts = [KEEPS[package][state] for state in states if package in KEEPS and state in KEEPS[package]]
+    if calls and package:
+        hooks = HOOKS.get(package, "where it saves and loads a checkpoint")
+        saved = f"save {_listed(unsaved, 0)} in each checkpoint, and " if unsaved else ""
+        parts.append(f"{package} does not restore {named(calls)}: {saved}set {_listed(calls, 1)} ({hooks}).")
+    elif calls:
+        after = next((load for load in reversed(loads) if load.in_script), None)
+        place = f" after {after.where}" if after is not None else ""
+        where = f" where {saves[0].where} saves it" if saves and saves[0].where else ""
+        if unsaved:
+            parts.append(f"Save {_listed(unsaved, 0)} in the checkpoint{where}.")
+        if kept := [f"{NAMES[state]} ({found.saved[state]})" for state in calls if state in found.saved]:
+            parts.append(f"The checkpoint already has the state of: {', '.join(kept)}.")
+        last = ", before anything is drawn" if any(state in GENERATORS for state in calls) else ""
+        parts.append(f"Restore{place}{last}: {_listed(calls, 1)}.")
+    parts += [
+        ADVICE[state] for state in states if state in ADVICE and not (package in KEEPS and state in KEEPS[package])
+    ]
+    return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
 
 
-def _change(states: list[State], loads: list[LoadedFile], saves: list[LoadedFile]) -> list[str]:
-    """Returns the lines to add, each with the line of the user's code that they belong to."""
+def _listed(states: list[State], side: int) -> str:
+    return ", ".join(dict.fromkeys(CALLS[state][side].format("…") for state in states))
+
+
+def _change(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> list[str]:
+    """Returns the lines to add, each below the line of the user's code that it belongs to."""
     calls = [state for state in states if state in CALLS]
     after = next((load for load in reversed(loads) if load.where and load.in_script), None)
-    if not calls or after is None:
+    if not calls or after is None or any(load.package for load in loads):
         return []
-    value = f'{after.holder}["{{}}"]'
     lines = []
-    if saves and saves[0].where:
-        added = ", ".join(f'"{_key(state)}": {CALLS[state][0]}' for state in dict.fromkeys(calls))
+    unsaved = [state for state in calls if state not in found.saved]
+    if unsaved and saves and saves[0].where:
+        added = ", ".join(f'"{_key(state)}": {CALLS[state][0]}' for state in dict.fromkeys(unsaved))
         lines.append(f"  {saves[0].where}: {saves[0].source}")
         lines.append(f"+ {added}   (in what is saved)")
     lines.append(f"  {after.where}: {after.source}")
-    lines += [f"+ {CALLS[state][1].format(value.format(_key(state)))}" for state in dict.fromkeys(calls)]
+    for state in dict.fromkeys(calls):
+        key = found.saved.get(state) or f'["{_key(state)}"]'
+        line = CALLS[state][1].format(f"{after.holder}{key}" if key.startswith("[") else "…")
+        own = next((name for save in saves if (name := save.saving(key.strip('[]"')))), "")
+        lines.append(
+            f"+ {line.replace(line.partition('.load_state_dict')[0], own, 1) if own and '.load_state' in line else line}"
+        )
     return lines
 
 

@@ -19,6 +19,9 @@ def coverage_of(case: Case) -> Coverage:
     """Returns the stages that every compared run recorded. The others are `not_observed`."""
     seen = [{key.stage for key, count in r.streams().items() if count} for r in case.comparable]
     common = set.intersection(*seen) if seen else set()
+    if case.compared and all(pair.continuation is not None for pair in case.compared):
+        # Of what a process does once, at its start, only the weights are compared.
+        common &= {Stage.INIT, *(node.stage for pair in case.compared for node in pair.observed)}
     readers = case.comparable
     return Coverage(
         stages=[stage_word(stage) for stage in sorted(common)],

@@ -44,7 +44,7 @@ def _cut_short(case: Case) -> list[str]:
     """Returns a line if the runs were not compared over all their steps."""
     readers = [r for r in case.comparable if training_steps(r) is not None]
     limits = [p.limit for p in case.compared if not p.incomparable and p.limit is not None]
-    if not limits:
+    if not limits or any(p.continuation is not None for p in case.compared):  # `coverage` has its steps
         return []
     least, most = min(limits), max(limits)
     steps = f"the first {least if least == most else f'{least} to {most}'} steps were compared"

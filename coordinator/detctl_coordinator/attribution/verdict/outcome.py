@@ -103,7 +103,10 @@ def _without_effect(case: Case) -> list[str]:
 def _origin(case: Case) -> tuple[OriginWord | None, tuple[OriginWord, ...]]:
     """Returns (the first cause's origin if twins prove it, else None; the origins that remain possible)."""
     if case.causes and case.causes[0].cause == "resume":
-        return "code", ()  # proved without twins: equal weights went on differently because the program left out a state
+        return (
+            "code",
+            (),
+        )  # proved without twins: equal weights went on differently because the program left out a state
     if any(case.reproducible(runs) is False for runs in case.configurations):
         first = case.causes[0] if case.causes else None
         return (first.origin if first and first.origin else "code"), ()

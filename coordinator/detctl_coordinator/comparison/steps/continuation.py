@@ -37,26 +37,26 @@ def find_continuation(left: RunReader, right: RunReader) -> Continuation | None:
         return None
     rank = min(ranks)
     ours, theirs = _first_weights(left, rank), _first_weights(right, rank)
-    telling = {site for site in ours.keys() & theirs.keys() if ours[site] != theirs[site]}
-    if not telling:
+    identifying = {site for site in ours.keys() & theirs.keys() if ours[site] != theirs[site]}
+    if not identifying:
         return None
-    if (found := _continued(left, rank, ours, theirs, telling)) is not None:
+    if (found := _continued(left, rank, ours, theirs, identifying)) is not None:
         return Continuation("right", *found)
-    if (found := _continued(right, rank, theirs, ours, telling)) is not None:
+    if (found := _continued(right, rank, theirs, ours, identifying)) is not None:
         return Continuation("left", *found)
     return None
 
 
 def _continued(
-    whole: RunReader, rank: int, first: Mapping[str, Value], start: Mapping[str, Value], telling: set[str]
+    whole: RunReader, rank: int, first: Mapping[str, Value], start: Mapping[str, Value], identifying: set[str]
 ) -> tuple[int, tuple[str, ...], tuple[str, ...]] | None:
     """Returns (step of the whole run with whose weights the other starts, sites that agree, sites that do not)."""
     found: dict[int, tuple[set[str], set[str]]] = {}
     for step, updated in _updates(whole, rank):
         agreeing = {site for site in start if updated.get(site, first.get(site)) == start[site]}
-        moved = {site for site in telling & agreeing if site in updated}
+        moved = {site for site in identifying & agreeing if site in updated}
         # Half of the weights that identify a step: a checkpoint may leave some out, and chance matches none.
-        if 2 * len(moved) > len(telling & updated.keys()):
+        if 2 * len(moved) > len(identifying & updated.keys()):
             found[step + 1] = (agreeing, set(start) - agreeing)
         elif found:
             break  # the steps that agree follow each other: a step may leave the weights as they are

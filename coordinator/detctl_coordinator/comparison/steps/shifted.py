@@ -1,13 +1,13 @@
 """Presents two runs, of which one continues the other, as if both had trained from the same step on.
 
 The whole run shows its steps from that step on, the resumed one its own under the numbers that they continue. What a process does once,
-at its start, belongs to no step of the training: initial weights and opened files are not compared, source code and listings are compared
-as they are. Loaders are numbered, and their batches counted, over the life of a process, so both are counted from the continued step on.
+at its start, belongs to no step of the training: initial weights, listings and opened files are not compared, and source code is compared
+as it is. Loaders are numbered, and their batches counted, over the life of a process, so here both are counted within each step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
@@ -19,8 +19,8 @@ from detctl_coordinator.comparison.steps.window import entries_below, exited_nor
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Seal, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunRecord
 
-HIDDEN = frozenset({Stage.INIT, Stage.FILES})
-STARTUP = frozenset({Stage.CODE, Stage.LISTING})
+HIDDEN = frozenset({Stage.INIT, Stage.LISTING, Stage.FILES})
+STARTUP = frozenset({Stage.CODE})
 BY_LOADER = frozenset({Stage.ORDER, Stage.SAMPLE, Stage.BATCH})
 # Their fingerprints change with the numbers above, so their sums are computed again.
 RESUMMED = BY_LOADER | {Stage.RNG}
@@ -37,7 +37,8 @@ class ShiftedRun:
         self.first = first
         self.offset = offset
         self.start = first + offset  # the first step that it shows
-        self._loaders: dict[tuple[int, Phase], dict[str, tuple[str, int]]] = {}
+        # Stream -> batches of the first step that both runs have there, counted from its last; see align_continuation.
+        self.shared: Mapping[StreamKey, int] = {}
         self._skipped: dict[StreamKey, int] = {}
 
     @property
@@ -86,7 +87,8 @@ class ShiftedRun:
                 left = entries_below(self.reader, key, 1)
             else:
                 # What is evaluated or saved before the first update belongs to the run that is continued.
-                before = self.first + (key.phase is Phase.EVAL or key.stage is Stage.ARTIFACT)
+                early = key.phase is Phase.EVAL or key.stage is Stage.ARTIFACT or self.shared.get(key) == 0
+                before = self.first + early
                 self._skipped[key] = entries_below(self.reader, key, before)
                 left = count - self._skipped[key]
             if left:
@@ -131,39 +133,28 @@ class ShiftedRun:
         return replace(shown, count=len(records), sum=_sum(records))
 
     def _renumbered(self, key: StreamKey, records: Sequence[Fingerprint]) -> list[Fingerprint]:
-        names = self._numbers(key.rank, key.phase)
+        batches = batches_of(records)
+        if records and records[0].step == self.start and key in self.shared:
+            batches = batches[max(len(batches) - self.shared[key], 0) :]
+        names: dict[str, str] = {}
+        counts: dict[str, int] = {}
         found = []
-        for record in records:
-            site, loader = _split(record)
-            name, base = names.get(loader, (loader, 0))
-            if record.occurrence >= base:
-                site = name if record.stage is Stage.ORDER else f"{site}@{name}"
-                found.append(replace(record, site=site, occurrence=record.occurrence - base))
+        for loader, batch in batches:
+            name = names.setdefault(loader, f"loader{len(names) + 1}")
+            number = counts[name] = counts.get(name, -1) + 1
+            for record in batch:
+                site, _ = _split(record)
+                site = name if record.stage is Stage.ORDER else f"{site}@{name}" if name != "loader1" else site
+                found.append(replace(record, site=site, occurrence=number))
         return found
 
-    def _numbers(self, rank: int, phase: Phase) -> dict[str, tuple[str, int]]:
-        """Returns loader -> (its name, the number of its first batch), by first use from the continued step on.
 
-        A resumed run may take and throw away the batches that the other had already trained on: only the last one before the first
-        backward pass counts."""
-        key = (rank, phase)
-        if key not in self._loaders:
-            self._loaders[key] = self._first_batches(rank, phase)
-        return self._loaders[key]
-
-    def _first_batches(self, rank: int, phase: Phase) -> dict[str, tuple[str, int]]:
-        found: dict[str, tuple[str, int]] = {}
-        for stage in (Stage.ORDER, Stage.BATCH):
-            key = StreamKey(rank, stage, phase)
-            for ordinal in range(self.streams().get(key, 0)):
-                entry = self.reader.entry(key, ordinal + self._skip(key))
-                taken: dict[str, list[Fingerprint]] = {}
-                for record in self.reader.records(key, entry.step):
-                    taken.setdefault(_split(record)[1], []).append(record)
-                for loader, records in taken.items():
-                    if loader not in found:
-                        found[loader] = (f"loader{len(found) + 1}", _first_used(records))
-        return found
+def batches_of(records: Iterable[Fingerprint]) -> list[tuple[str, list[Fingerprint]]]:
+    """Returns (loader, its fingerprints) of each batch of a step, in the order in which they were taken."""
+    found: dict[tuple[str, int], list[Fingerprint]] = {}
+    for record in records:
+        found.setdefault((_split(record)[1], record.occurrence), []).append(record)
+    return [(loader, batch) for (loader, _), batch in found.items()]
 
 
 def _split(record: Fingerprint) -> tuple[str, str]:
@@ -173,28 +164,29 @@ def _split(record: Fingerprint) -> tuple[str, str]:
     site, at, loader = record.site.rpartition("@")
     if at and "loader" in loader:
         return site, loader
-    return record.site, "loader1" if record.phase is Phase.TRAIN else "eval-loader1"
-
-
-def _first_used(records: Sequence[Fingerprint]) -> int:
-    """Returns the number of the first batch of a step that its training used: the last taken before the first backward pass."""
-    first = min(record.micro for record in records)
-    return max(record.occurrence for record in records if record.micro == first)
+    return record.site, "loader1"
 
 
 def _sum(records: Sequence[Fingerprint]) -> bytes:
     """Returns a digest of the fingerprints of a step that does not depend on their order."""
-    rows = sorted(
-        repr((r.site, r.occurrence, r.dtype, r.shape, r.digest, r.order_blind)).encode() for r in records
-    )
+    rows = sorted(repr((r.site, r.occurrence, r.dtype, r.shape, r.digest, r.order_blind)).encode() for r in records)
     return blake2b(b"\0".join(rows), digest_size=16).digest()
 
 
 def align_continuation(left: RunReader, right: RunReader, found: Continuation) -> tuple[ShiftedRun, ShiftedRun]:
-    """Returns both runs as they train from the continued step on."""
+    """Returns both runs as they train from the continued step on.
+
+    In the middle of an epoch they do not take the same batches in that step: one may have taken its batch a step ahead, and the other
+    take and throw away those that the first had trained on. The last batches of the step are the ones that both train on."""
     if found.continuing == "right":
-        return ShiftedRun(left, found.step, 0), ShiftedRun(right, 0, found.step)
-    return ShiftedRun(left, 0, found.step), ShiftedRun(right, found.step, 0)
+        runs = ShiftedRun(left, found.step, 0), ShiftedRun(right, 0, found.step)
+    else:
+        runs = ShiftedRun(left, 0, found.step), ShiftedRun(right, found.step, 0)
+    keys = [k for k in runs[0].reader.streams() if k.stage in BY_LOADER and k in runs[1].reader.streams()]
+    counts = {key: min(len(batches_of(run.reader.records(key, run.first))) for run in runs) for key in keys}
+    for run in runs:
+        run.shared = counts
+    return runs
 
 
 def steps_of_both(left: ShiftedRun, right: ShiftedRun) -> int | None:

@@ -29,12 +29,13 @@ def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
 
 
 def of_continuation(suspects: Iterable[Suspect]) -> list[Suspect]:
-    """Returns the suspects of two runs of which one continues the other. An option that only one of them has says that it continues,
-    a path where its files are, and a length how far it goes: all of these must differ."""
+    """Returns the suspects of two runs of which one continues the other. An option that only one of them has shows that it continues,
+    a path where its files are, and a length how far it goes: all of these must differ, and so must the folder, which holds a checkpoint."""
+    options = ("recipe.parameters.", "recipe.command")
     return [
         one
         for one in suspects
-        if one.deliberate or not one.key.startswith(("recipe.parameters.", "recipe.command")) or _same_kind(one)
+        if one.deliberate or (one.family != "folder" and (not one.key.startswith(options) or _same_kind(one)))
     ]
 
 
