@@ -9,6 +9,7 @@ from functools import cached_property
 from detctl_proto.verdict_words import KindWord
 
 from detctl_coordinator.comparison.alignment import SiteDifference, align, kind_of
+from detctl_coordinator.comparison.continued import align_continuation
 from detctl_coordinator.comparison.first_divergence import (
     Lasting,
     Side,
@@ -35,7 +36,7 @@ from detctl_coordinator.comparison.roots import (
 from detctl_coordinator.comparison.sampled_streams import SampledStream, notes_on
 from detctl_coordinator.comparison.steps.continuation import Continuation, find_continuation
 from detctl_coordinator.comparison.steps.coverage import blind_stages
-from detctl_coordinator.comparison.steps.shifted import ShiftedRun, align_continuation, steps_of_both
+from detctl_coordinator.comparison.steps.shifted import ShiftedRun, steps_of_both
 from detctl_coordinator.comparison.steps.window import common_steps, known_steps
 from detctl_coordinator.comparison.updates.before_step import first_update, is_before_step, settings_first
 from detctl_coordinator.comparison.updates.training import equal_updates

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from detctl_coordinator.attribution.continuations.restoration import restoration_of
 from detctl_coordinator.attribution.evidence.facts import manifest_of
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
-from detctl_coordinator.attribution.evidence.restoration import restoration_of
 from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.steps.continuation import find_continuation

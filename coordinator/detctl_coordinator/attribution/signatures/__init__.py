@@ -68,6 +68,8 @@ SIGNATURES: tuple[Signature, ...] = (
 # For a root that is a setting or a restored state: no kernel, thread or sample makes those differ.
 PREPARED_SIGNATURES: tuple[Signature, ...] = (
     parameter_order,
+    resume,
+    unaligned,
     code_version,
     unseeded_rng,
     prepared_settings,

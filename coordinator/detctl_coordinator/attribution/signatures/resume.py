@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
-from detctl_coordinator.attribution.evidence.continuing import (
+from detctl_coordinator.attribution.continuations.calls import (
     NAMES,
     LoadedFile,
     continued,
@@ -13,9 +12,11 @@ from detctl_coordinator.attribution.evidence.continuing import (
     named,
     saved_files,
 )
+from detctl_coordinator.attribution.continuations.restoration import GENERATORS, Restoration, State, restoration_of
+from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.restoration import GENERATORS, Restoration, State, restoration_of
+from detctl_coordinator.comparison.updates.before_step import is_settings
 from detctl_coordinator.domain.fingerprint import Stage
 
 DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
@@ -148,7 +149,7 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
 
 
 def _of_schedule(evidence: Evidence) -> bool:
-    return any(site.site.endswith(".lr") for site in evidence.root.sites)
+    return any(site.site.endswith(".lr") or is_settings(site.site) for site in evidence.root.sites)
 
 
 def _unseeded(evidence: Evidence, states: list[State]) -> bool:

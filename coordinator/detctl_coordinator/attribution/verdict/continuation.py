@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.attribute import suspects_between
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence.continuing import continued, loaded_files
-from detctl_coordinator.attribution.evidence.restoration import restoration_of
+from detctl_coordinator.attribution.continuations.calls import continued, loaded_files
+from detctl_coordinator.attribution.continuations.restoration import restoration_of
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.verdict import Continuation

@@ -14,7 +14,6 @@ from hashlib import blake2b
 from typing import Any
 
 from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.comparison.steps.continuation import Continuation
 from detctl_coordinator.comparison.steps.window import entries_below, exited_normally, training_steps
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Seal, Stage, StepEntry, StreamKey
 from detctl_coordinator.domain.run import RunRecord
@@ -37,8 +36,10 @@ class ShiftedRun:
         self.first = first
         self.offset = offset
         self.start = first + offset  # the first step that it shows
-        # Stream -> batches of the first step that both runs have there, counted from its last; see align_continuation.
+        # Stream -> batches of the first step that both runs have there, counted from its last; see comparison/continued.py.
         self.shared: Mapping[StreamKey, int] = {}
+        # Stream -> its fingerprints of the first step, if they are not those that the run itself recorded there.
+        self.replaced: Mapping[StreamKey, list[Fingerprint]] = {}
         self._skipped: dict[StreamKey, int] = {}
 
     @property
@@ -115,9 +116,14 @@ class ShiftedRun:
         if own < self.first:
             return []
         found = [replace(record, step=step) for record in self.reader.records(key, own)]
+        if self._is_replaced(key, step):
+            return self.replaced[key]
         if key.stage is Stage.RNG:
             return [record for record in found if not record.site.startswith(SEED)]
         return self._renumbered(key, found) if key.stage in BY_LOADER else found
+
+    def _is_replaced(self, key: StreamKey, step: int) -> bool:
+        return step == self.start and key in self.replaced
 
     def _skip(self, key: StreamKey) -> int:
         _ = self._streams
@@ -127,7 +133,7 @@ class ShiftedRun:
         if key.stage in STARTUP:
             return replace(entry, ordinal=ordinal, chain=b"")
         shown = replace(entry, ordinal=ordinal, step=entry.step + self.offset, chain=b"")
-        if key.stage not in RESUMMED:
+        if key.stage not in RESUMMED and not self._is_replaced(key, shown.step):
             return shown
         records = self.records(key, shown.step)
         return replace(shown, count=len(records), sum=_sum(records))
@@ -171,22 +177,6 @@ def _sum(records: Sequence[Fingerprint]) -> bytes:
     """Returns a digest of the fingerprints of a step that does not depend on their order."""
     rows = sorted(repr((r.site, r.occurrence, r.dtype, r.shape, r.digest, r.order_blind)).encode() for r in records)
     return blake2b(b"\0".join(rows), digest_size=16).digest()
-
-
-def align_continuation(left: RunReader, right: RunReader, found: Continuation) -> tuple[ShiftedRun, ShiftedRun]:
-    """Returns both runs as they train from the continued step on.
-
-    In the middle of an epoch they do not take the same batches in that step: one may have taken its batch a step ahead, and the other
-    take and throw away those that the first had trained on. The last batches of the step are the ones that both train on."""
-    if found.continuing == "right":
-        runs = ShiftedRun(left, found.step, 0), ShiftedRun(right, 0, found.step)
-    else:
-        runs = ShiftedRun(left, 0, found.step), ShiftedRun(right, found.step, 0)
-    keys = [k for k in runs[0].reader.streams() if k.stage in BY_LOADER and k in runs[1].reader.streams()]
-    counts = {key: min(len(batches_of(run.reader.records(key, run.first))) for run in runs) for key in keys}
-    for run in runs:
-        run.shared = counts
-    return runs
 
 
 def steps_of_both(left: ShiftedRun, right: ShiftedRun) -> int | None:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from detctl_coordinator.attribution.continuations.restoration import Restoration, State
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
-from detctl_coordinator.attribution.evidence.restoration import Restoration, State
 from detctl_coordinator.comparison.pair import PairComparison
 
 NAMES: Mapping[State, str] = {

@@ -19,6 +19,7 @@ from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.steps.shifted import SEED, ShiftedRun, starts_again
 from detctl_coordinator.comparison.steps.window import entries_below
+from detctl_coordinator.comparison.updates.before_step import state_of
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
 
 State = Literal[
@@ -150,6 +151,16 @@ class _Look:
 
     def optimizer(self) -> None:
         (ours, theirs), (gradients, their_gradients) = self._both(Stage.UPDATE), self._both(Stage.BACKWARD)
+        before, their_before = (_states(values) for values in (ours, theirs))
+        if before or their_before:
+            apart = sorted(at for at in before.keys() | their_before.keys() if before.get(at) != their_before.get(at))
+            if not apart:
+                self.restored.add("optimizer")
+            elif not their_before:
+                self.lost["optimizer"] = f"Its state is empty before step {self.step}, as that of a new optimizer."
+            else:
+                self.lost["optimizer"] = f"Its state differs before step {self.step}: {apart[0][0]}."
+            return
         parameters = self._initial_sites
         kept = {at for at in ours.keys() | theirs.keys() if _owner(at[0], parameters) is not None}
         if not kept:
@@ -200,12 +211,12 @@ class _Look:
     def _rates(self, step: int) -> str:
         key = StreamKey(self.rank, Stage.UPDATE)
         rates = [
-            (record.evidence.get("options") or {}).get("lr")
+            option
             for run in (self.resumed, self.whole)
             for record in run.records(key, step)
-            if record.site == "group0.lr"
+            if record.site in ("group0.lr", "optimizer1/settings") and (option := _rate(record)) is not None
         ]
-        return f": {rates[0]} instead of {rates[1]}" if len(rates) == 2 and None not in rates else ""
+        return f": {rates[0]} instead of {rates[1]}" if len(rates) == 2 else ""
 
     def scaler(self) -> None:
         key = StreamKey(self.rank, Stage.LOSS)
@@ -335,6 +346,10 @@ def _values(records: Iterable[Fingerprint]) -> Values:
     return {(r.site, r.occurrence): (r.dtype, r.shape, r.digest) for r in records}
 
 
+def _states(values: Values) -> Values:
+    return {at: value for at, value in values.items() if state_of(at[0]) is not None}
+
+
 def _only(pattern: re.Pattern[str], values: Values) -> Values:
     return {at: value for at, value in values.items() if pattern.match(at[0])}
 
@@ -345,6 +360,13 @@ def _owner(site: str, parameters: set[str]) -> str | None:
     while dot and name not in parameters:
         name, dot, _ = name.rpartition(".")
     return name if dot and site not in parameters else None
+
+
+def _rate(record: Fingerprint) -> float | None:
+    options = record.evidence.get("options")
+    group = options[0] if isinstance(options, list) and options else options
+    rate = group.get("lr") if isinstance(group, Mapping) else None
+    return rate if isinstance(rate, (int, float)) else None
 
 
 def _place_in(site: str, state: State) -> str:

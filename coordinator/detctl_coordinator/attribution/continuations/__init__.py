@@ -1,0 +1,1 @@
+"""Describes a run that continues another: what it restored, and what it did not."""

@@ -1,0 +1,55 @@
+"""Aligns two runs of which one continues the other, so that both show the same steps from the continued one on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.steps.continuation import Continuation
+from detctl_coordinator.comparison.steps.shifted import BY_LOADER, ShiftedRun, batches_of
+from detctl_coordinator.comparison.updates.before_step import optimizer_of, state_of
+from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
+
+
+def align_continuation(left: RunReader, right: RunReader, found: Continuation) -> tuple[ShiftedRun, ShiftedRun]:
+    """Returns both runs as they train from the continued step on.
+
+    In the middle of an epoch they do not take the same batches in that step: one may have taken its batch a step ahead, and the other
+    take and throw away those that the first had trained on. The last batches of the step are the ones that both train on."""
+    if found.continuing == "right":
+        runs = ShiftedRun(left, found.step, 0), ShiftedRun(right, 0, found.step)
+    else:
+        runs = ShiftedRun(left, 0, found.step), ShiftedRun(right, found.step, 0)
+    keys = [k for k in runs[0].reader.streams() if k.stage in BY_LOADER and k in runs[1].reader.streams()]
+    counts = {key: min(len(batches_of(run.reader.records(key, run.first))) for run in runs) for key in keys}
+    for run in runs:
+        run.shared = counts
+    whole, resumed = runs if found.continuing == "right" else runs[::-1]
+    _show_expected_state(whole, resumed)
+    return runs
+
+
+def _show_expected_state(whole: ShiftedRun, resumed: ShiftedRun) -> None:
+    """Lets both runs show the state of their optimizers before the first step. A process records it before its own first step alone, so
+    that of the whole run is what its last update left."""
+    ours: dict[StreamKey, list[Fingerprint]] = {}
+    theirs: dict[StreamKey, list[Fingerprint]] = {}
+    for key in whole.streams():
+        if key.stage is not Stage.UPDATE or key.phase is not Phase.TRAIN or key not in resumed.streams():
+            continue
+        own, first = whole.records(key, whole.start), resumed.records(key, resumed.start)
+        optimizers = {optimizer_of(record.site) for record in first} - {""}
+        if not optimizers:
+            continue  # recorded by an earlier version, or at level step
+        owners = {found[0]: optimizer_of(r.site) for r in first if (found := state_of(r.site)) is not None}
+        before = whole.reader.records(key, whole.first - 1)
+        sites = {record.site for record in before}
+        expected = []
+        for record in before:
+            parameter = record.site.rpartition(".")[0]
+            name = owners.get(parameter) or (next(iter(optimizers)) if len(optimizers) == 1 else "")
+            if parameter in sites and name:
+                expected.append(replace(record, site=f"{name}/state/{record.site}", step=whole.start, occurrence=0))
+        ours[key] = [*expected, *(record for record in own if state_of(record.site) is None)]
+        theirs[key] = first
+    whole.replaced, resumed.replaced = ours, theirs
