@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,34 @@ def test_reads_have_their_lines(tmp_path: Path, version: str) -> None:
     assert commands[8, True]["programs"] == ["sort"] and commands[9, True]["drawing"]
     queries = {n["line"]: n for n in notes if n["kind"] == "query"}
     assert queries[13]["draws"] and not queries[14]["ordered"] and queries[14]["rows"] == 5
+
+
+TIMES = """import os, pathlib
+from detctl_probe.recording.recorder import recorder
+by_path = sorted(pathlib.Path("d").iterdir(), key=lambda p: p.stat().st_mtime)
+by_name = sorted(os.listdir("d"), key=lambda n: os.path.getmtime("d/" + n))
+with os.scandir("d") as found:
+    entries = sorted(found, key=lambda e: e.stat().st_mtime)
+sizes = [os.path.getsize("d/" + n) for n in os.listdir("d")]
+recorder().begin()
+print([p.name for p in by_path] == by_name == [e.name for e in entries])
+"""
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_times_of_files_give_an_order(tmp_path: Path, version: str) -> None:
+    digests = []
+    for number, names in enumerate(("abc", "cab")):
+        folder = tmp_path / str(number)
+        (folder / "d").mkdir(parents=True)
+        for at, name in enumerate(names):
+            (folder / "d" / name).write_text(name)
+            os.utime(folder / "d" / name, (at + 1, at + 1))
+        script(folder, TIMES)
+        run = collect([interpreter(version), "train.py"], cwd=folder)
+        assert run.stderr == "" and run.stdout == "True\n"
+        noted = {note["line"]: note for note in run.main.notes if note["kind"] == "file-times"}
+        assert {3, 4, 6} <= set(noted) and {note["count"] for note in noted.values()} == {3}
+        digests.append({line: (note["names"], note["by_time"]) for line, note in noted.items()})
+    for line in (3, 4, 6):
+        assert digests[0][line][0] == digests[1][line][0] and digests[0][line][1] != digests[1][line][1]

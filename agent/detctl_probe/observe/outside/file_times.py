@@ -24,6 +24,7 @@ from detctl_probe.recording.recorder import Recorder
 FILES_MAX = 20_000
 PLACES_MAX = 100
 FRAMES_MAX = 12
+ENTRIES_LINES_MAX = 6
 _TIMES = re.compile(r"\bst_[mcab]\w*time\w*|\bget[mca]time\b")
 _ENTRY_TIMES = re.compile(r"\.stat\([^)]*\)\.st_[mcab]\w*time")
 _OTHER_QUESTIONS = (
@@ -106,20 +107,28 @@ class _FileTimes:
             if inner is not None:
                 inner(folder, names, call, whole, frame)
             if frame is not None and call == "os.scandir" and self.recorder.step == 0 and len(self._reads) < PLACES_MAX:
-                line = _line_of_times(frame)
-                if line:
-                    where = {
-                        **self.recorder.callers.describe(frame),
-                        "line": line,
-                        "code": line_of(frame.f_code.co_filename, line),
-                    }
-                    key = id(frame.f_code), -1
-                    place = self._reads.setdefault(key, (frame.f_code, _Place(where)))[1] or _Place(where)
-                    for name in names[:FILES_MAX]:
-                        path = os.path.join(folder, name)
-                        place.times[path] = self._stat(path, follow_symlinks=False).st_mtime_ns
+                self._entries(folder, names, frame)
 
         calls.on_listing(listed)
+
+    def _entries(self, folder: str, names: List[str], frame: FrameType) -> None:
+        file = frame.f_code.co_filename
+        near = range(
+            frame.f_lineno, max(0, frame.f_lineno - ENTRIES_LINES_MAX), -1
+        )  # a listing is reported when it is used up
+        line = _line_of_times(frame) if any("scandir" in linecache.getline(file, n) for n in near) else 0
+        if not line:
+            return
+        where = {**self.recorder.callers.describe(frame), "line": line, "code": line_of(file, line)}
+        place = self._reads.setdefault((id(frame.f_code), -1), (frame.f_code, _Place(where)))[1]
+        for name in names[:FILES_MAX]:
+            path = os.path.join(folder, name)
+            try:
+                status = self._stat(path, follow_symlinks=False)
+            except OSError:
+                continue  # it is gone
+            if place is not None:
+                place.times[path] = status.st_mtime_ns
 
     def _place(self, frame: FrameType) -> Optional[_Place]:
         with self.recorder.working("files"):
@@ -133,9 +142,9 @@ class _FileTimes:
 
     def _send(self) -> None:
         """Notes what was read before the first step."""
-        places = [place for _, place in self._reads.values() if place is not None]
-        if self.recorder.step or self.recorder.sealed or not places:
+        if self.recorder.step or self.recorder.sealed or not self._reads:
             return
+        places = [place for _, place in self._reads.values() if place is not None]
         with self.recorder.working("files"):
             for place in places:
                 rows = [(time, self.recorder.logical(name)) for name, time in place.times.items()]
