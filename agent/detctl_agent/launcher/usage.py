@@ -12,6 +12,7 @@ from pathlib import Path
 from detctl_agent.launcher.tree import descendants
 
 LOOK_S = 0.5  # between two looks
+LATER_S = 5.0  # between two looks once the training has been seen long enough
 ENOUGH_S = 2.0  # of training, after which what a run uses is known
 SHORTEST_S = 0.2  # a shorter run shows nothing
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -59,7 +60,7 @@ class UsageMeter:
 
     def look(self, now: float, *, training: bool) -> None:
         """Takes a sample, if the last one is old enough."""
-        if now - self._looks[-1][0] < LOOK_S:
+        if now - self._looks[-1][0] < (LATER_S if self.is_enough else LOOK_S):
             return
         memory_bytes = 0
         for pid in (self._pid, *descendants(self._pid)):
@@ -72,7 +73,8 @@ class UsageMeter:
         if training and self._training_since is None:
             self._training_since = len(self._looks) - 1
 
-    def is_enough(self, now: float) -> bool:
+    @property
+    def is_enough(self) -> bool:
         """Whether the training has been seen long enough."""
         since = self._training_since
         return since is not None and self._looks[-1][0] - self._looks[since][0] >= ENOUGH_S
@@ -80,8 +82,7 @@ class UsageMeter:
     def usage(self) -> Usage | None:
         """What the training used: in the time of training if that was long enough, else since its start. None: not known."""
         since = self._training_since
-        long_enough = since is not None and self.is_enough(self._looks[-1][0])
-        first = self._looks[since] if long_enough and since is not None else self._looks[0]
+        first = self._looks[since] if self.is_enough and since is not None else self._looks[0]
         (began, before), (ended, after) = first, self._looks[-1]
         if ended - began < SHORTEST_S or not self._saw_files:
             return None

@@ -69,7 +69,7 @@ class Runner:
         clock: RunClock | None = None,
         on_measured: Callable[[SideBySide], None] | None = None,
     ) -> None:
-        """on_measured: called once, when it is known how many runs like this one may train at a time; None: it is not measured."""
+        """on_measured: called at the end, if it is known how many runs like this one may train at a time; None: it is not measured."""
         self._plan, self._folder, self._runtime = plan, folder, runtime
         self._on_started, self._on_spooled, self._show = on_started, on_spooled, show
         self.progress = Progress()
@@ -180,7 +180,7 @@ class Runner:
         wall_s = time.monotonic() - started
         self._clock.end()
         self.progress.activity = Activity.SENDING
-        self._decide_at_end()
+        self._decide_side_by_side()
         for output in outputs:
             try:
                 while output.open and output.read():
@@ -347,24 +347,15 @@ class Runner:
         return tuple(Path(os.path.realpath(place)) for place in own)
 
     def _measure(self, now: float) -> None:
-        """Looks at what the training uses of the machine, and decides once it has trained for some seconds."""
-        if self._meter is None or self._exit_code is not None or self._ranks.over:
-            return
-        self._meter.look(now, training=self._ranks.last_step is not None)
-        if self._meter.is_enough(now):
-            self._decide()
+        """Looks at what the training uses of the machine."""
+        if self._meter is not None and self._exit_code is None and not self._ranks.over:
+            self._meter.look(now, training=self._ranks.last_step is not None)
 
-    def _decide_at_end(self) -> None:
-        """Decides by the whole run, if it was shorter than the measurement; a run that failed shows nothing."""
-        if self._meter is not None and not self._end_was_failure():
-            self._decide()
-
-    def _end_was_failure(self) -> bool:
-        return self._ranks.last_step is None or (not self._ranks.over and self._exit_code != 0)
-
-    def _decide(self) -> None:
-        meter, self._meter = self._meter, None
-        if meter is None or self._on_measured is None or (usage := meter.usage()) is None:
+    def _decide_side_by_side(self) -> None:
+        """Reports how many runs like this one may train at a time. Not before its end: the next run then finds whatever this one has
+        left behind, as if all runs trained one after another, and a run that fails stops the audit before others start."""
+        failed = self._ranks.last_step is None or (not self._ranks.over and self._exit_code != 0)
+        if failed or self._meter is None or self._on_measured is None or (usage := self._meter.usage()) is None:
             return
         usage = replace(
             usage,

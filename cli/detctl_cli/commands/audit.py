@@ -172,7 +172,6 @@ def _audit_command(
 
     from detctl_proto.security.redaction import redact_command
 
-    from detctl_cli.audits.flow import finish, start
     from detctl_cli.audits.request import request_of
     from detctl_cli.local.catalog import TIMEOUT_S, catalog_toml, recipe_of
     from detctl_cli.local.command_check import check_command
@@ -205,6 +204,8 @@ def _audit_command(
     started = Progress(quiet=quiet)
     service = LocalService(parallel=local.parallel or 1, only_kept_answers=variation.configurations() == 1)
     with started as progress, local_machine(catalog, service, report=progress.stage) as (coordinator, machine):
+        from detctl_cli.audits.flow import finish, start  # with gRPC, which was imported while the services started
+
         if stopwatch is not None:
             stopwatch.enter("planning")
         request = request_of(options, recipe.name, [machine], recipe.parameters)

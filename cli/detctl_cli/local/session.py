@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detctl_proto.files.private_files import private
 from detctl_proto.syntax.names import machine_name
@@ -28,7 +29,9 @@ from detctl_cli.local.places import (
     socket_folder,
 )
 from detctl_cli.output.terminal import note
-from detctl_cli.service.client import Coordinator
+
+if TYPE_CHECKING:
+    from detctl_cli.service.client import Coordinator
 
 START_S = 60.0  # a cold start on a busy machine; a child that exits ends the wait at once
 _LOOK_S = 0.05
@@ -152,6 +155,8 @@ def _running_in(folder: Path) -> Iterator[Coordinator | None]:
             address = (folder / ANNOUNCED).read_text(encoding="utf-8")
         if not Path(address.removeprefix("unix:")).exists():
             address = ""  # a killed command left it
+    from detctl_cli.service.client import Coordinator
+
     coordinator = Coordinator(Config(address, Path(os.devnull), "local mode")) if address else None
     if coordinator is not None:
         try:
@@ -187,6 +192,9 @@ def _starting(
 
 @contextmanager
 def _connect(path: Path, child: Child, deadline: float) -> Iterator[Coordinator]:
+    # Importing gRPC takes a while: by now the services are starting.
+    from detctl_cli.service.client import Coordinator
+
     config = Config(f"unix:{path}", Path(os.devnull), "local mode")
     while not path.exists():
         _pause(child, deadline)

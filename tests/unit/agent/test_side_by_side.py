@@ -139,7 +139,7 @@ def _measured(tmp_path: Path, what: str, wanted: Callable[[Usage], bool]) -> Usa
             time.sleep(LOOK_S / 4)
             meter.look(time.monotonic(), training=True)
             found = meter.usage()
-            if meter.is_enough(time.monotonic()) and found is not None and wanted(found):
+            if meter.is_enough and found is not None and wanted(found):
                 return found
         raise AssertionError(meter.usage())
     finally:
