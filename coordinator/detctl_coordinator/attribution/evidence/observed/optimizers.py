@@ -28,13 +28,15 @@ LINES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Writer:
-    """What wrote a setting last. `places`: one line of the user's code if it is certain, else those that may have."""
+    """What wrote a setting last. `places`: one line of the user's code if it is certain, else those that may have. `calls`: the calls
+    that the value comes from, as the source shows."""
 
     by: str = ""
     scheduler: str = ""
     places: tuple[str, ...] = ()
     file: str = ""
     line: int | None = None
+    calls: tuple[str, ...] = ()
 
     @property
     def certain(self) -> str:
@@ -163,6 +165,7 @@ def _writers(rows: object) -> Iterator[tuple[str, Writer]]:
             places,
             str(row.get("file") or ""),
             line if isinstance(line, int) else None,
+            tuple(map(str, row.get("calls") or ())),
         )
         yield from ((str(name), writer) for name in row.get("settings") or ())
 
