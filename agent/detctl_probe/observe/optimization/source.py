@@ -65,7 +65,7 @@ def assignments(files: Sequence[str], key: str) -> List[Tuple[str, int]]:
                 found.append((file, node.lineno))  # type: ignore[attr-defined]  # statements have one
             elif isinstance(node, ast.Call) and _updates(node, key):
                 found.append((file, node.lineno))
-    return found
+    return sorted(found, key=lambda row: (files.index(row[0]), row[1]))
 
 
 def _is_item(target: Any, key: str) -> bool:

@@ -17,6 +17,7 @@ from detctl_probe.observe.optimization.source import dotted, tree_of, walk
 FRAMES_MAX = 8
 ELEMENTS_MAX = 20_000
 _SETS = ("set", "frozenset")
+_ORDERLESS = ("len", "sorted", "bool", "print", "set", "frozenset", "any", "all", "id", "isinstance")
 _TAKES_ORDER = ("list", "tuple", "iter", "enumerate", "zip", "map", "filter", "chain")
 
 _METHODS = {
@@ -89,7 +90,7 @@ def _elements(value: Any, owned: Set[int], names: Set[str], torch: Any) -> str:
 def _place(code: CodeType, name: str) -> Optional[Found]:
     """Where a function fills this set from something, or else where it takes the set's order."""
     scope = _scope(code)
-    if scope is None:
+    if scope is None or not _is_passed_on(scope, name):
         return None
     is_plain = not _has_other_uses(scope, name)
     for node in walk(scope):
@@ -101,6 +102,14 @@ def _place(code: CodeType, name: str) -> Optional[Found]:
         if dotted(used) == name:
             return _described(code, used, used, node)
     return None
+
+
+def _is_passed_on(scope: Scope, name: str) -> bool:
+    """Whether a function iterates over a set, or gives it to another function: one that only serves `in` orders nothing."""
+    if any(dotted(used) == name for _, used in _orders(scope)):
+        return True
+    calls = (node for node in walk(scope) if isinstance(node, ast.Call) and dotted(node.func) not in _ORDERLESS)
+    return any(dotted(part) == name for call in calls for part in [*call.args, *(word.value for word in call.keywords)])
 
 
 def _has_other_uses(scope: Scope, name: str) -> bool:

@@ -202,9 +202,11 @@ def prepared_settings(evidence: Evidence) -> list[CauseFinding]:
     if not suspects and not evidence.twins_agree:
         return []
     at = next((change.at for change in changes if change.at), "")
-    names = ", ".join(dict.fromkeys(change.key for change in changes)) or "settings"
+    names = ", ".join(dict.fromkeys(change.key for change in changes)) or "the optimizer's state"
+    names = "the scale" if scale_change(evidence.root) is not None else names
     if suspects:
-        fix = f"Use the same {', '.join(s.name for s in suspects[:3])} in both runs: {names} comes from it."
+        source = ", ".join(s.name for s in suspects[:3])
+        fix = f"Use the same {source} in both runs, which can decide {names}{f' ({at})' if at else ''}."
         lines = [*lines, *(s.description + (" (varied by the audit)" if s.deliberate else "") for s in suspects[:6])]
     else:
         fix = f"Write out the value of {names}{f' ({at})' if at else ''}: it resolves differently in the two runs."
