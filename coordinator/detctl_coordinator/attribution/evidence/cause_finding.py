@@ -36,7 +36,7 @@ class CauseFinding:
     clues: tuple[Clue, ...] = ()
     fix_settings: tuple[str, ...] = ()
     fix_at: str = ""
-    change: tuple[str, ...] | None = None  # lines of a diff; None: those that usually fix the cause
+    change: tuple[str, ...] = ()
     source: SourceFacts = field(default_factory=SourceFacts)
 
 
@@ -54,7 +54,7 @@ def finding(
     clues: Sequence[Clue] = (),
     fix_settings: Sequence[str] = (),
     fix_at: str = "",
-    change: Sequence[str] | None = None,
+    change: Sequence[str] = (),
 ) -> CauseFinding:
     """Returns a cause at the root of this evidence. Its origin is the one in CAUSES unless another is given. change: the fix as lines
     of a diff of the user's own source."""
@@ -77,7 +77,7 @@ def finding(
         clues=tuple(dict.fromkeys(clues)),
         fix_settings=tuple(dict.fromkeys(fix_settings)),
         fix_at=fix_at,
-        change=(_fix_of_lines(evidence, cause, clues) or None) if change is None else tuple(change),
+        change=tuple(change) or _fix_of_lines(evidence, cause, clues),
         source=evidence.source,
     )
 

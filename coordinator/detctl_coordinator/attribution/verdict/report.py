@@ -98,7 +98,7 @@ def cause_of(finding: CauseFinding) -> Cause:
         fix=finding.fix,
         fix_settings=list(finding.fix_settings),
         fix_at=finding.fix_at,
-        change=list(finding.change) if finding.change is not None else change_of(finding.cause, finding.clues, finding.source),
+        change=list(finding.change) or change_of(finding.cause, finding.clues, finding.source),
         runs=list(finding.runs),
         carried_on_to=[stage_word(stage) for stage in finding.carried_on_to],
         lasting=finding.lasting,
