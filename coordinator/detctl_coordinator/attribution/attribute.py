@@ -14,7 +14,7 @@ from detctl_coordinator.attribution.evidence.settings.suspects import COMMAND_KE
 from detctl_coordinator.attribution.harmless_listing import without_harmless_listing
 from detctl_coordinator.attribution.signatures import PREPARED_SIGNATURES, SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
-from detctl_coordinator.attribution.signatures.optimizers import is_prepared
+from detctl_coordinator.attribution.signatures.optimizers import is_prepared, with_settings
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.roots import Node
@@ -68,8 +68,11 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             compared.twins_agree,
             compared.other_twins_agree,
         )
-        signatures = PREPARED_SIGNATURES if is_prepared(evidence) else SIGNATURES
+        prepared = is_prepared(evidence)
+        signatures = PREPARED_SIGNATURES if prepared else SIGNATURES
         findings = next((named for signature in signatures if (named := signature(evidence))), [])
+        if prepared:
+            findings = with_settings(evidence, findings)
         if answers and root.node.stage in NUMERIC:
             findings = [replace(one, evidence=(*one.evidence, answers)) for one in findings]
         found.extend(findings)

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.model.steps import Model
 from detctl_probe.observe.model.tensors import Entry, record_values, tensors
-from detctl_probe.observe.optimization import group_settings, unordered
-from detctl_probe.observe.optimization.origins import Origins, Scheduled
+from detctl_probe.observe.optimization import group_settings, source
+from detctl_probe.observe.optimization.origins import GroupMade, Origins, Scheduled
 
 NAMES_MAX = 256
 _PLAIN = (bool, int, float)
@@ -92,6 +92,7 @@ class BeforeStep:
             made = origins.groups(optimizer)
             before = tuple(one.values[0] for one in made)
             self._all_wrote(known, values, "constructor", [one.place for one in made])
+            self._constructed(known, values, made)
         for g, key in group_settings.changed(before, values):
             if key != "initial_lr":  # a scheduler's note to itself
                 self._wrote(known, g, key, stepped or (schedulers if first else []))
@@ -104,17 +105,28 @@ class BeforeStep:
             for key, _ in group:
                 known.writers.wrote(g, key, by, places[g] if g < len(places) else None)
 
+    def _constructed(self, known: _Known, values: group_settings.Values, made: Sequence[GroupMade]) -> None:
+        """Adds the calls that the value of a setting comes from, if the constructor's statement gives it."""
+        calls: Dict[Any, List[str]] = {}
+        for g, group in enumerate(values[: len(made)]):
+            at = made[g].at
+            for key, _ in group if at is not None else ():
+                if (at, key) not in calls:
+                    assert at is not None
+                    calls[(at, key)] = source.calls_into(at[0], at[1], key)
+                if calls[(at, key)]:
+                    known.writers.wrote(g, key, "constructor", made[g].place, calls=calls[(at, key)])
+
     def _wrote(self, known: _Known, group: int, key: str, schedulers: Sequence[Scheduled]) -> None:
         if schedulers and key in ("lr", "momentum", "betas"):
             one = schedulers[-1]
             place = one.stepped or one.place
             known.writers.wrote(group, key, "scheduler", place, scheduler=one.kind, made=dict(one.place))
             return
-        lines = [
-            {"file": self._recorder.logical(file), "line": line}
-            for file, line in unordered.assignments(self._origins.user_files(), key)[: group_settings.LINES_MAX]
-        ]
-        known.writers.wrote(group, key, "assignment", lines[0] if len(lines) == 1 else None, lines=lines)
+        found = source.assignments(self._origins.user_files(), key)[: group_settings.LINES_MAX]
+        lines = [{"file": self._recorder.logical(file), "line": line} for file, line in found]
+        certain = {**lines[0], "calls": source.calls_into(*found[0])} if len(found) == 1 else None
+        known.writers.wrote(group, key, "assignment", certain, lines=lines)
 
     def _evidence(self, optimizer: Any, known: _Known, whole: bool) -> Optional[Dict[str, Any]]:
         if not self._recorder.keeps_evidence:
@@ -187,7 +199,7 @@ class BeforeStep:
                 text = "the parameters of %s pass through what has no order of its own" % known.name
                 self._recorder.note("parameter-order", text, optimizer=known.name, made=place, **one)
         self._origins.report(optimizer, known.name)
-        unordered.forget_trees()
+        source.forget_trees()
 
 
 def _digest(names: Sequence[str]) -> str:

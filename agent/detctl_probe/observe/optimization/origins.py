@@ -9,7 +9,7 @@ import functools
 import re
 import sys
 from types import FrameType
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 from weakref import WeakKeyDictionary, WeakSet
 
 from detctl_probe.observe.model import compiled
@@ -27,11 +27,14 @@ Place = Mapping[str, Any]
 
 
 class GroupMade:
-    """A parameter group as it was added: its settings, the place, and what ordered its parameters."""
+    """A parameter group as it was added: its settings, the place (at: file and line), and what ordered its parameters."""
 
-    __slots__ = ("ordered_by", "place", "values")
+    __slots__ = ("at", "ordered_by", "place", "values")
 
-    def __init__(self, values: Values, place: Place, ordered_by: List[Dict[str, Any]]) -> None:
+    def __init__(
+        self, values: Values, place: Place, ordered_by: List[Dict[str, Any]], at: Optional[Tuple[str, int]]
+    ) -> None:
+        self.at = at
         self.values = values
         self.place = place
         self.ordered_by = ordered_by
@@ -83,7 +86,8 @@ class Origins:
             one["file"] = self._recorder.logical(one.pop("source"))
             one["function"] = frame.f_code.co_name
         made: List[GroupMade] = self._made.setdefault(optimizer, [])
-        made.append(GroupMade(values_of([group]), self._describe(frames), ordered_by))
+        at = (frames[0].f_code.co_filename, frames[0].f_lineno) if frames else None
+        made.append(GroupMade(values_of([group]), self._describe(frames), ordered_by, at))
 
     def scheduler_made(self, scheduler: Any) -> None:
         """A scheduler of torch was made."""

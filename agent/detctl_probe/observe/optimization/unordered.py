@@ -12,11 +12,18 @@ import linecache
 from types import CodeType, FrameType
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
+from detctl_probe.observe.optimization.source import dotted, tree_of, walk
+
 FRAMES_MAX = 8
 ELEMENTS_MAX = 20_000
-SOURCE_BYTES_MAX = 1 << 20
 _SETS = ("set", "frozenset")
+_ORDERLESS = ("len", "sorted", "bool", "print", "set", "frozenset", "any", "all", "id", "isinstance")
 _TAKES_ORDER = ("list", "tuple", "iter", "enumerate", "zip", "map", "filter", "chain")
+
+_METHODS = {
+    "tensor": frozenset(("parameters", "named_parameters")),
+    "module": frozenset(("modules", "children", "named_modules", "named_children")),
+}
 
 Found = Dict[str, Any]
 Scope = Any  # a function's or a module's syntax tree
@@ -83,26 +90,34 @@ def _elements(value: Any, owned: Set[int], names: Set[str], torch: Any) -> str:
 def _place(code: CodeType, name: str) -> Optional[Found]:
     """Where a function fills this set from something, or else where it takes the set's order."""
     scope = _scope(code)
-    if scope is None:
+    if scope is None or not _is_passed_on(scope, name):
         return None
     is_plain = not _has_other_uses(scope, name)
-    for node in _walk(scope):
+    for node in walk(scope):
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None and is_plain:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(_dotted(target) == name for target in targets) and _makes_set(node.value):
+            if any(dotted(target) == name for target in targets) and _makes_set(node.value):
                 return _described(code, node.value, node.value)
     for node, used in _orders(scope):
-        if _dotted(used) == name:
+        if dotted(used) == name:
             return _described(code, used, used, node)
     return None
 
 
+def _is_passed_on(scope: Scope, name: str) -> bool:
+    """Whether a function iterates over a set, or gives it to another function: one that only serves `in` orders nothing."""
+    if any(dotted(used) == name for _, used in _orders(scope)):
+        return True
+    calls = (node for node in walk(scope) if isinstance(node, ast.Call) and dotted(node.func) not in _ORDERLESS)
+    return any(dotted(part) == name for call in calls for part in [*call.args, *(word.value for word in call.keywords)])
+
+
 def _has_other_uses(scope: Scope, name: str) -> bool:
     """Whether a function uses a set as only a set can be used: a list in its place would not do."""
-    for node in _walk(scope):
-        if isinstance(node, ast.Attribute) and _dotted(node.value) == name:
+    for node in walk(scope):
+        if isinstance(node, ast.Attribute) and dotted(node.value) == name:
             return True
-        if isinstance(node, ast.BinOp) and name in (_dotted(node.left), _dotted(node.right)):
+        if isinstance(node, ast.BinOp) and name in (dotted(node.left), dotted(node.right)):
             return True
     return False
 
@@ -120,11 +135,26 @@ def _in_source(frames: Sequence[FrameType]) -> Iterator[Found]:
             scope = _scope(code)
             for node, used in _orders(scope) if scope is not None else ():
                 if _makes_set(used):
-                    yield {"elements": "unknown", "seen": False, "frame": frame, **_described(code, used, used, node)}
-            for call in _walk(scope) if scope is not None else ():
+                    elements = _kind(used) or _kind_given(frame.f_code, code) or "unknown"
+                    yield {"elements": elements, "seen": False, "frame": frame, **_described(code, used, used, node)}
+            for call in walk(scope) if scope is not None else ():
                 if isinstance(call, ast.Call) and any(_is_by_address(word) for word in call.keywords):
                     place = _described(code, call, call)
                     yield {"elements": "tensor", "seen": False, "frame": frame, **place, "expression": "key=id"}
+
+
+def _kind(node: ast.AST) -> str:
+    """What an expression goes through, by the methods of modules that it calls; empty: it does not show."""
+    names = {dotted(one.func).rpartition(".")[2] for one in ast.walk(node) if isinstance(one, ast.Call)}
+    return next((kind for kind, methods in _METHODS.items() if names & methods), "")
+
+
+def _kind_given(caller: CodeType, called: CodeType) -> str:
+    """What a function passes to another that it calls."""
+    scope = _scope(caller) if called is not caller else None
+    calls = [node for node in walk(scope) if isinstance(node, ast.Call)] if scope is not None else []
+    given = [part for call in calls if dotted(call.func).rpartition(".")[2] == called.co_name for part in call.args]
+    return next((kind for part in given if (kind := _kind(part))), "")
 
 
 def _with_called(frame: FrameType) -> Iterator[CodeType]:
@@ -147,19 +177,19 @@ def _is_by_address(word: ast.keyword) -> bool:
 def _makes_set(node: ast.AST) -> bool:
     if isinstance(node, (ast.SetComp, ast.Set)):
         return True
-    return isinstance(node, ast.Call) and _dotted(node.func) in _SETS and bool(node.args)
+    return isinstance(node, ast.Call) and dotted(node.func) in _SETS and bool(node.args)
 
 
 def _orders(scope: Scope) -> Iterator[Tuple[ast.AST, ast.expr]]:
     """(node, what it iterates over) of each loop, comprehension and call that takes the order of something."""
-    for node in _walk(scope):
+    for node in walk(scope):
         if isinstance(node, ast.For):
             yield node, node.iter
         elif isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.DictComp)):
             for part in node.generators:
                 yield part.iter, part.iter
         elif isinstance(node, ast.Call):
-            name = _dotted(node.func)
+            name = dotted(node.func)
             if name.rpartition(".")[2] in _TAKES_ORDER:
                 for argument in node.args:
                     yield node, argument
@@ -171,29 +201,11 @@ def _orders(scope: Scope) -> Iterator[Tuple[ast.AST, ast.expr]]:
 
 def _takes_parameters(call: ast.Call) -> bool:
     """Whether a call looks like that of an optimizer's class."""
-    name = _dotted(call.func).rpartition(".")[2]
+    name = dotted(call.func).rpartition(".")[2]
     return bool(call.args) and name[:1].isupper() and any(word.arg in ("lr", "weight_decay") for word in call.keywords)
 
 
-# -- source ----------------------------------------------------------------------------------------------------------------
-
-_trees: Dict[str, Optional[ast.AST]] = {}
-
-
-def tree_of(file: str) -> Optional[ast.AST]:
-    """The syntax tree of a source file, kept; None if it cannot be read."""
-    if file not in _trees:
-        text = "".join(linecache.getlines(file))
-        try:
-            _trees[file] = ast.parse(text) if 0 < len(text) <= SOURCE_BYTES_MAX else None
-        except (SyntaxError, ValueError, RecursionError):
-            _trees[file] = None
-    return _trees[file]
-
-
-def forget_trees() -> None:
-    """Frees the syntax trees: they are needed before the first step only."""
-    _trees.clear()
+# -- places ---------------------------------------------------------------------------------------------------------------
 
 
 def _scope(code: CodeType) -> Scope:
@@ -208,27 +220,8 @@ def _scope(code: CodeType) -> Scope:
     return None
 
 
-def _walk(scope: Scope) -> Iterator[ast.AST]:
-    """The nodes of a function or a module in source order, without those of functions inside it."""
-    stack: List[ast.AST] = list(reversed(list(ast.iter_child_nodes(scope))))
-    while stack:
-        node = stack.pop()
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            stack.extend(reversed(list(ast.iter_child_nodes(node))))
-
-
-def _dotted(node: Optional[ast.AST]) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        inner = _dotted(node.value)
-        return "%s.%s" % (inner, node.attr) if inner else node.attr
-    return ""
-
-
 def _described(code: CodeType, expression: Any, inner: Any, around: Any = None) -> Found:
-    """`line`, `code`, `expression` and `argument` of a place; the texts are empty if they span lines."""
+    """`line`, `code`, `expression` and `argument` of a place, and whether it is only iterated; texts that span lines are empty."""
     line = expression.lineno
     text = linecache.getline(code.co_filename, line)
     found: Found = {
@@ -239,6 +232,8 @@ def _described(code: CodeType, expression: Any, inner: Any, around: Any = None) 
         "argument": "",
     }
     found["expression"] = _text(text, expression)
+    is_call = isinstance(around, ast.Call)
+    found["iterated"] = around is not None and (not is_call or dotted(around.func) in ("list", "tuple", "enumerate"))
     if isinstance(inner, ast.Call) and inner.args:
         found["argument"] = _text(text, inner.args[0])
     elif isinstance(inner, ast.SetComp):
@@ -257,46 +252,3 @@ def _text(line: str, node: Any) -> str:
         return ""
     raw = line.encode("utf-8", "surrogatepass")[node.col_offset : node.end_col_offset]
     return raw.decode("utf-8", "replace")
-
-
-# -- assignments to a setting ----------------------------------------------------------------------------------------------
-
-
-def assignments(files: Sequence[str], key: str) -> List[Tuple[str, int]]:
-    """(file, line) of each statement that sets the item `key` of something, as `group["lr"] = …` does."""
-    found: List[Tuple[str, int]] = []
-    for file in files:
-        if key not in "".join(linecache.getlines(file)):
-            continue
-        tree = tree_of(file)
-        for node in ast.walk(tree) if tree is not None else ():
-            targets: List[Any] = []
-            if isinstance(node, ast.Assign):
-                targets = node.targets
-            elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-                targets = [node.target]
-            if any(_is_item(target, key) for target in targets):
-                found.append((file, node.lineno))  # type: ignore[attr-defined]  # statements have one
-            elif isinstance(node, ast.Call) and _updates(node, key):
-                found.append((file, node.lineno))
-    return found
-
-
-def _is_item(target: Any, key: str) -> bool:
-    if isinstance(target, (ast.Tuple, ast.List)):
-        return any(_is_item(one, key) for one in target.elts)
-    if not isinstance(target, ast.Subscript):
-        return False
-    index: Any = target.slice
-    index = getattr(index, "value", index) if type(index).__name__ == "Index" else index
-    return isinstance(index, ast.Constant) and index.value == key
-
-
-def _updates(call: ast.Call, key: str) -> bool:
-    """Whether a call is `group.update(lr=…)` or `group.update({"lr": …})`."""
-    if not isinstance(call.func, ast.Attribute) or call.func.attr != "update":
-        return False
-    keys = [key_node for one in call.args if isinstance(one, ast.Dict) for key_node in one.keys]
-    return any(word.arg == key for word in call.keywords) or any(
-        isinstance(one, ast.Constant) and one.value == key for one in keys
-    )

@@ -15,7 +15,7 @@ from detctl_coordinator.attribution.signatures.filesystem_order import filesyste
 from detctl_coordinator.attribution.signatures.hash_order import hash_order
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
-from detctl_coordinator.attribution.signatures.optimizers import parameter_order, prepared_settings
+from detctl_coordinator.attribution.signatures.optimizers import drawn_setting, parameter_order, prepared_settings
 from detctl_coordinator.attribution.signatures.orders import concurrency, stateful_data
 from detctl_coordinator.attribution.signatures.outside import (
     chosen_outside,
@@ -72,6 +72,7 @@ PREPARED_SIGNATURES: tuple[Signature, ...] = (
     unaligned,
     code_version,
     unseeded_rng,
+    drawn_setting,
     prepared_settings,
     config_drift,
     library_version,

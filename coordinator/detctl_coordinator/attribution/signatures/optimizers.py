@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.hash_seed import hash_seed_is_fixed
@@ -23,6 +26,24 @@ from detctl_coordinator.domain.fingerprint import Stage
 BY_IDENTITY = ("tensor", "module")
 
 
+# Calls whose result differs in each process -> the cause that they stand for.
+SOURCES: Mapping[str, frozenset[str]] = {
+    "hash-order": frozenset({"hash"}),
+    "identity-seed": frozenset(
+        {
+            *(
+                f"time.{name}{unit}"
+                for name in ("time", "monotonic", "perf_counter", "process_time")
+                for unit in ("", "_ns")
+            ),
+            *(f"datetime.{name}" for name in ("datetime.now", "datetime.utcnow", "datetime.today", "date.today")),
+            *("os.getpid", "os.getppid", "socket.gethostname", "platform.node", "uuid.uuid1", "uuid.getnode", "id"),
+        }
+    ),
+    "unseeded-rng": frozenset(
+        {"os.urandom", "uuid.uuid4", "secrets.randbelow", "secrets.randbits", "secrets.choice", "random.SystemRandom"}
+    ),
+}
 # Stages in which the order of parameters can be the first to matter: sums over them, positions in a state, numbers in a checkpoint.
 ORDERED = (Stage.BACKWARD, Stage.UPDATE, Stage.ARTIFACT)
 
@@ -101,7 +122,7 @@ def _ordered_by(evidence: Evidence, notes: list[Note], lines: list[str], *, sure
         fix,
         clues=[n.clue for n in notes],
         fix_at=at,
-        change=change if at else (),
+        change=change if at else [],
     )
 
 
@@ -116,7 +137,7 @@ def _fix(note: Note, at: str) -> tuple[str, list[str]]:
         fixed = f"sorted({expression})"
         fix = f"Sort the names{where}"
     elif argument:
-        fixed = f"list(dict.fromkeys({argument}))"
+        fixed = f"dict.fromkeys({argument})" if note.raw.get("iterated") else f"list(dict.fromkeys({argument}))"
         fix = f"Remove duplicates in a fixed order{where}"
     else:
         text = f"Take the parameters in the model's order{where}, and only test `in {expression or 'the set'}`; or sort them by name."
@@ -124,6 +145,49 @@ def _fix(note: Note, at: str) -> tuple[str, list[str]]:
     if not expression or expression not in code:
         return f"{fix}, with {'sorted(…)' if elements == 'str' else 'list(dict.fromkeys(…))'}.", []
     return f"{fix}: {fixed}.", [f"- {code}", f"+ {code.replace(expression, fixed, 1)}"]
+
+
+def drawn_setting(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if a setting differs between twins and the statement that wrote it last takes its value from one thing that differs in each
+    process: a clock, a process id, a host's name, or hash()."""
+    changes = [change for change in evidence.setting_changes if change.key != "initial_lr"]
+    if not changes or not (evidence.between_twins or (evidence.scope == "runs" and not evidence.suspects)):
+        return []
+    sources = {source for change in changes for writer in change.writers for source in _sources(writer.calls)}
+    if len(sources) != 1 or not all(_sources(writer.calls) for change in changes for writer in change.writers):
+        return []
+    word, call = next(iter(sources))
+    if word == "hash-order" and hash_seed_is_fixed(evidence):
+        return []
+    at = next((change.at for change in changes if change.at), "")
+    names = ", ".join(dict.fromkeys(change.key for change in changes))
+    lines = [
+        *prepared_lines(evidence),
+        f"The value of {names} comes from {call}, which differs in each process.",
+        describe(evidence),
+    ]
+    fix = f"Compute {names}{f' at {at}' if at else ''} from a constant or a parameter, not from {call}."
+    return [finding(evidence, word, lines, fix, clues=[change.clue for change in changes], fix_at=at, change=())]
+
+
+def _sources(calls: Sequence[str]) -> set[tuple[str, str]]:
+    return {(word, call) for call in calls for word, found in SOURCES.items() if call in found}
+
+
+def with_settings(evidence: Evidence, findings: list[CauseFinding]) -> list[CauseFinding]:
+    """Returns the findings of any signature at a root of this kind, with what differs and the lines that wrote it."""
+    lines = prepared_lines(evidence)
+    at = next((change.at for change in evidence.setting_changes if change.at), "")
+    clues = tuple(change.clue for change in evidence.setting_changes)
+    return [
+        replace(
+            one,
+            evidence=tuple(dict.fromkeys([*lines, *one.evidence])),
+            clues=tuple(dict.fromkeys([*one.clues, *clues])),
+            fix_at=one.fix_at or at,
+        )
+        for one in findings
+    ]
 
 
 def prepared_settings(evidence: Evidence) -> list[CauseFinding]:
@@ -138,9 +202,11 @@ def prepared_settings(evidence: Evidence) -> list[CauseFinding]:
     if not suspects and not evidence.twins_agree:
         return []
     at = next((change.at for change in changes if change.at), "")
-    names = ", ".join(dict.fromkeys(change.key for change in changes)) or "settings"
+    names = ", ".join(dict.fromkeys(change.key for change in changes)) or "the optimizer's state"
+    names = "the scale" if scale_change(evidence.root) is not None else names
     if suspects:
-        fix = f"Use the same {', '.join(s.name for s in suspects[:3])} in both runs: {names} comes from it."
+        source = ", ".join(s.name for s in suspects[:3])
+        fix = f"Use the same {source} in both runs, which can decide {names}{f' ({at})' if at else ''}."
         lines = [*lines, *(s.description + (" (varied by the audit)" if s.deliberate else "") for s in suspects[:6])]
     else:
         fix = f"Write out the value of {names}{f' ({at})' if at else ''}: it resolves differently in the two runs."

@@ -19,7 +19,16 @@ COMPLETION_ORDER = {
     "imap_unordered": ("- pool.imap_unordered(work, items)", "+ pool.imap(work, items)"),
 }
 # Notes about lines for which no change is known that always works.
-WITHOUT_PATTERN = ("outside", "command", "query", "file-times", "uninitialised", "self-seeded")
+WITHOUT_PATTERN = (
+    "outside",
+    "command",
+    "query",
+    "file-times",
+    "uninitialised",
+    "self-seeded",
+    "optimizer-setting",
+    "parameter-order",
+)
 FIXED: dict[str, tuple[str, ...]] = {
     "hash-order": ("- for name in names:", "+ for name in sorted(names):"),
     "worker-seeding": (

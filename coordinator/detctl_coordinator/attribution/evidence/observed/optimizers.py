@@ -28,13 +28,15 @@ LINES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Writer:
-    """What wrote a setting last. `places`: one line of the user's code if it is certain, else those that may have."""
+    """What wrote a setting last. `places`: one line of the user's code if it is certain, else those that may have. `calls`: the calls
+    that the value comes from, as the source shows."""
 
     by: str = ""
     scheduler: str = ""
     places: tuple[str, ...] = ()
     file: str = ""
     line: int | None = None
+    calls: tuple[str, ...] = ()
 
     @property
     def certain(self) -> str:
@@ -124,9 +126,9 @@ def optimizers_at(reader: RunReader, rank: int, step: int) -> dict[str, Optimize
         if is_settings(record.site):
             evidence = dict(record.evidence)
             since, whole = evidence.get("since"), evidence.get("whole")
-            if isinstance(since, int):
+            if isinstance(since, int) and 0 <= since <= step:
                 evidence = _evidence_of(reader, key, since, record.site)
-            if "order" not in evidence and isinstance(whole, int) and whole >= 0:
+            if "order" not in evidence and isinstance(whole, int) and 0 <= whole <= step:
                 evidence = {**_evidence_of(reader, key, whole, record.site), **evidence}
             found[optimizer_of(record.site)] = _facts(evidence)
     return found
@@ -137,24 +139,29 @@ def _evidence_of(reader: RunReader, key: StreamKey, step: int, site: str) -> dic
 
 
 def _facts(evidence: Mapping[str, Any]) -> OptimizerFacts:
-    options = evidence.get("options")
     loaded = evidence.get("loaded")
-    schedulers = evidence.get("schedulers")
     return OptimizerFacts(
-        tuple(group for group in options if isinstance(group, Mapping)) if isinstance(options, list) else (),
+        tuple(_rows(evidence.get("options"))),
         dict(_writers(evidence.get("writers"))),
         str(evidence.get("order") or ""),
         str(evidence.get("members") or ""),
         place(loaded) if isinstance(loaded, Mapping) else "",
-        tuple(s for s in schedulers if isinstance(s, Mapping)) if isinstance(schedulers, list) else (),
+        tuple(_rows(evidence.get("schedulers"))),
     )
 
 
+def _items(value: object) -> list[Any]:
+    """Returns a list that a run recorded; empty if it is something else."""
+    return value if isinstance(value, list) else []
+
+
+def _rows(value: object) -> list[Mapping[str, Any]]:
+    return [row for row in _items(value) if isinstance(row, Mapping)]
+
+
 def _writers(rows: object) -> Iterator[tuple[str, Writer]]:
-    for row in rows if isinstance(rows, list) else ():
-        if not isinstance(row, Mapping):
-            continue
-        lines = [line for line in row.get("lines") or () if isinstance(line, Mapping)]
+    for row in _rows(rows):
+        lines = _rows(row.get("lines"))
         places = tuple(dict.fromkeys(place(line) for line in (lines or [row]) if place(line)))
         line = row.get("line")
         writer = Writer(
@@ -163,8 +170,9 @@ def _writers(rows: object) -> Iterator[tuple[str, Writer]]:
             places,
             str(row.get("file") or ""),
             line if isinstance(line, int) else None,
+            tuple(map(str, _items(row.get("calls")))),
         )
-        yield from ((str(name), writer) for name in row.get("settings") or ())
+        yield from ((str(name), writer) for name in _items(row.get("settings")))
 
 
 def setting_changes(pair: PairComparison, root: NodeDifference) -> list[SettingChange]:
@@ -189,7 +197,9 @@ def _changes_of_earlier_probes(root: NodeDifference) -> Iterator[SettingChange]:
     """Yields the changes that the evidence of `group0.lr` shows: earlier versions of the probe kept the settings there."""
     for site in root.sites:
         if site.left is not None and site.right is not None:
-            ours, theirs = (side.evidence.get("options") or {} for side in (site.left, site.right))
+            ours, theirs = (side.evidence.get("options") for side in (site.left, site.right))
+            if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):
+                continue
             group = site.site.rpartition(".")[0]
             for key in (k for k in ours if k in theirs and ours[k] != theirs[k]):
                 yield SettingChange("optimizer", f"{group}.{key}", (ours[key], theirs[key]), (Writer(), Writer()))
@@ -202,7 +212,8 @@ def scheduler_lines(pair: PairComparison, root: NodeDifference) -> list[str]:
     for name, left in ours.items():
         for a, b in zip(left.schedulers, theirs[name].schedulers if name in theirs else (), strict=False):
             if a.get("steps") != b.get("steps"):
-                at = place(a.get("stepped") or b.get("stepped") or {})
+                stepped = next((s for s in (a.get("stepped"), b.get("stepped")) if isinstance(s, Mapping)), {})
+                at = place(stepped)
                 lines.append(
                     f"{a.get('class')} has stepped {a.get('steps')} times in one run and {b.get('steps')} in the other"
                     f"{f' ({at})' if at else ''}."
@@ -248,7 +259,8 @@ def parameter_order_differs(pair: PairComparison, root: NodeDifference) -> str:
     ours, theirs = (optimizers_at(reader, root.rank, root.step) for reader in (pair.left, pair.right))
     for name, left in ours.items():
         right = theirs.get(name)
-        if right is not None and left.members == right.members and left.order != right.order:
+        known = right is not None and bool(left.order and right.order)
+        if right is not None and known and left.members == right.members and left.order != right.order:
             return name
     return ""
 
