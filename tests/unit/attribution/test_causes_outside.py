@@ -65,6 +65,16 @@ def test_a_clock_that_ends_a_loop_does_not_explain_a_computed_value() -> None:
     )
 
 
+def test_an_address_does_not_win_against_memory_without_content() -> None:
+    def change(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note("outside", "read", source="address", call="id", use="value", used_in="{cwd}/train.py", used_at=3, **AT)
+        b.note("uninitialised", "made", call="numpy.empty", names=["row"], filled="partly", **{**AT, "line": 20})
+        return b.carry("sample", "batch", *MODEL, value=twin)
+
+    found = within(change).causes[0]
+    assert found.cause == "unknown" and [clue.line for clue in found.clues] == [20, 7]
+
+
 def two_folders(**fields: Any) -> Verdict:
     runs = []
     for number, folder in enumerate(("/home/a", "/home/b")):

@@ -46,8 +46,8 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     if not evidence.between_twins and (evidence.read.data or changed_files(evidence)):
         return []  # files with another content are measured
     found = [read for read in reads_that_differ(evidence) if _can_reach(read, evidence)]
-    if not found:
-        return []
+    if not found or (found[0].source == "address" and unfilled_memory(evidence)):
+        return []  # addresses are hashed for many reasons, so memory without content explains it as well
     lines = [*(read.description for read in found), *selection_lines(evidence), *evidence.optimizer_settings]
     if evidence.stage in COMPUTED:
         lines.append("Inputs and random states agree.")
