@@ -56,6 +56,7 @@ AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {
         ("intervene.fault", "forward"),
         ("intervene.keep", "init"),
         ("intervene.transplant", "init"),
+        ("intervene.values", "init"),
         ("observe.data.loader", "order"),
         ("observe.data.batches", "batch"),
         ("observe.model.modules", "forward"),

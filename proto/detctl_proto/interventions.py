@@ -22,6 +22,7 @@ class Intervention:
         return re.fullmatch(self.pattern, value, re.ASCII) is not None
 
 
+_COMPUTED = "(init|forward|loss|backward|collective|update)"
 _KEPT = r"(init|batch|rng)(\+(init|batch|rng)){0,2}"
 
 INTERVENTIONS: Mapping[str, Intervention] = {
@@ -38,9 +39,16 @@ INTERVENTIONS: Mapping[str, Intervention] = {
     "seed": Intervention("[0-9]{1,9}(:steps)?", "N (at the start) or N:steps (at each step too)"),
     "threads": Intervention("[1-9][0-9]{0,2}", "a number from 1 to 999"),
     "transplant": Intervention(f"{_KEPT}:{NAME.pattern}", "init:RUN, batch:RUN or rng:RUN", requestable=False),
+    "values": Intervention(
+        rf"{_COMPUTED}(\+{_COMPUTED}){{0,5}}",
+        "computed stages with + between, such as loss+backward",
+        requestable=False,
+    ),
     "worker_seeds": Intervention("[0-9]{1,9}", "a number"),
     "workers": Intervention("[0-9]{1,3}", "a number from 0 to 999"),
 }
 REQUESTABLE = frozenset(name for name, one in INTERVENTIONS.items() if one.requestable)
 # These carry values of a training to another machine: only a recipe whose owner allows it takes them.
 TRANSPLANTS = frozenset(("keep", "transplant"))
+# This sends values of a training to the coordinator, which measures their difference: only if the recipe's owner allows it.
+VALUES = "values"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from detctl_proto.interventions import INTERVENTIONS, TRANSPLANTS
+from detctl_proto.interventions import INTERVENTIONS, TRANSPLANTS, VALUES
 from detctl_proto.levels import DEFAULT_LEVEL, LEVELS
 from detctl_proto.security.redaction import redact_pairs
 from detctl_proto.security.variable_rules import remote_problem
@@ -105,6 +105,10 @@ def admit(catalog: Catalog, order: Order) -> Admitted:
         if key in TRANSPLANTS and not recipe.allow_transplant:
             raise RunRefusedError(
                 f"recipe {order.recipe} does not allow transplants: set allow_transplant = true in the catalog"
+            )
+        if key == VALUES and not recipe.allow_values:
+            raise RunRefusedError(
+                f"recipe {order.recipe} does not allow that values are kept: set allow_values = true in the catalog"
             )
     return Admitted(
         order, recipe, environment, parameters, environment.user or catalog.user, _limits(catalog, order.recipe, recipe)

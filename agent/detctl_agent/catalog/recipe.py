@@ -78,6 +78,7 @@ class Recipe(_Table):
     keep_files: bool = False  # keeps what a run writes into its private view of the folder
     side_by_side: bool = False  # its runs may train at the same time, if they fit (runs/side_by_side.py)
     allow_transplant: bool = False
+    allow_values: bool = False  # the coordinator may get values of a step that diverges, to measure how they differ
     output_mb_max: float = Field(default=64, gt=0)
     memory_mb_max: MemoryMb | None = None  # of all its processes together
     processes_max: Processes | None = None  # threads count too

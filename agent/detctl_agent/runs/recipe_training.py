@@ -127,6 +127,7 @@ def _training(
             "git_commit": source.found.git_commit,
             "timeout_s": recipe.timeout_s,
             "allow_transplant": recipe.allow_transplant,
+            "allow_values": recipe.allow_values,
         },
         environment={
             "name": order.environment or "default",

@@ -143,6 +143,7 @@ def catalog_toml(recipe: LocalRecipe) -> str:
         f"timeout_s = {recipe.timeout_s}",
         f"keep_files = {'true' if recipe.keep_files else 'false'}",
         *(["side_by_side = true"] if recipe.side_by_side else []),
+        "allow_values = true",  # coordinator and agent are this user's own, on this machine
     ]
     if recipe.paths:
         lines.append(f"paths = [{', '.join(map(_quoted, recipe.paths))}]")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from detctl_proto.interventions import INTERVENTIONS, TRANSPLANTS
+from detctl_proto.interventions import INTERVENTIONS, TRANSPLANTS, VALUES
 from detctl_proto.security.redaction import MARK
 from detctl_proto.security.variable_rules import is_withheld
 
@@ -70,6 +70,8 @@ def replay_of(recording: Recording, caller: Mapping[str, str], cwd: Path) -> Rep
     command = (_program(recording.manifest, command[0], environ, lacks), *command[1:])
     interventions = {}
     for name, value in _texts(recording.run.get("interventions")).items():
+        if name == VALUES:  # it changes nothing; a zoom asks for the values that it needs
+            continue
         known = name in INTERVENTIONS and name not in TRANSPLANTS and INTERVENTIONS[name].accepts(value)
         if known:
             interventions[name] = value

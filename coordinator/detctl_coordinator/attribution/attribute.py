@@ -12,6 +12,7 @@ from detctl_coordinator.attribution.evidence.settings.command_options import com
 from detctl_coordinator.attribution.evidence.settings.known_answers import answers_compared
 from detctl_coordinator.attribution.evidence.settings.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
 from detctl_coordinator.attribution.harmless_listing import without_harmless_listing
+from detctl_coordinator.attribution.measured.closer_look import Looked
 from detctl_coordinator.attribution.signatures import PREPARED_SIGNATURES, SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
 from detctl_coordinator.attribution.signatures.optimizers import is_prepared, with_settings
@@ -35,7 +36,8 @@ EVIDENCE_LINES_MAX = 12
 
 @dataclass(frozen=True)
 class ComparedPair:
-    """A pair of runs that differ. `by_twins`: nodes in which twins of one of the two configurations differ."""
+    """A pair of runs that differ. `by_twins`: nodes in which twins of one of the two configurations differ. `looked`: the zoom of the
+    audit, which may have been made for another pair."""
 
     pair: PairComparison
     scope: Scope
@@ -44,6 +46,7 @@ class ComparedPair:
     twins_agree: bool | None
     other_twins_agree: bool = False
     by_twins: frozenset[Node] = frozenset()
+    looked: Looked | None = None
 
 
 def causes_of(compared: ComparedPair) -> list[CauseFinding]:
@@ -67,6 +70,7 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             tuple(suspects),
             compared.twins_agree,
             compared.other_twins_agree,
+            _about(compared, root),
         )
         prepared = is_prepared(evidence)
         signatures = PREPARED_SIGNATURES if prepared else SIGNATURES
@@ -77,6 +81,12 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             findings = [replace(one, evidence=(*one.evidence, answers)) for one in findings]
         found.extend(findings)
     return found
+
+
+def _about(compared: ComparedPair, root: NodeDifference) -> Looked | None:
+    looked = compared.looked
+    twins = compared.scope == "twins"
+    return looked if looked is not None and looked.concerns(root.node, root.step, twins=twins) else None
 
 
 def suspects_between(compared: ComparedPair) -> list[Suspect]:

@@ -14,6 +14,7 @@ from detctl_coordinator.attribution.configurations import ConfigurationRuns, lab
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import manifest_of, notes_of
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
+from detctl_coordinator.attribution.measured.closer_look import Looked
 from detctl_coordinator.comparison.groups import Groups, group_runs
 from detctl_coordinator.comparison.pair import PairComparison, compare_pair
 from detctl_coordinator.comparison.pairing import Scope, pair_configurations
@@ -30,7 +31,7 @@ class JudgeRequest:
     `planned`: labels of all planned runs; empty: those of `readers`. `labels`: run id -> displayed name.
     `stopped_by`: id of the run whose failure cancelled `not_run` others, which are not among `readers`. `requested_by`: name
     of the user who started the audit; empty: there is no audit. `strict`: a difference
-    in evaluation decides, also if the training agrees."""
+    in evaluation decides, also if the training agrees. `looked`: what a zoom showed."""
 
     audit_id: str
     recipe: str
@@ -47,6 +48,7 @@ class JudgeRequest:
     not_run: int = 0
     requested_by: str = ""
     strict: bool = False
+    looked: Looked | None = None
 
 
 @dataclass
@@ -210,12 +212,17 @@ class Case:
 
     def compared_as(self, pair: PairComparison, scope: Scope, facts: Sequence[RunFacts]) -> ComparedPair:
         """Returns a pair of single runs for attribution. Unless they are twins, their configurations count as reproducible."""
-        return ComparedPair(pair, scope, facts[0], facts[1], scope != "twins")
+        return ComparedPair(pair, scope, facts[0], facts[1], scope != "twins", looked=self.request.looked)
 
     def _compared(
         self, pair: PairComparison, scope: Scope, agree: bool | None, others_agree: bool, by_twins: frozenset[Node]
     ) -> ComparedPair:
-        return ComparedPair(pair, scope, self.facts(pair.left), self.facts(pair.right), agree, others_agree, by_twins)
+        facts = self.facts(pair.left), self.facts(pair.right)
+        return ComparedPair(pair, scope, *facts, agree, others_agree, by_twins, self.request.looked)
+
+    def with_closer_look(self, looked: Looked | None) -> Case:
+        """Returns the case with a zoom as evidence. Pairs are not compared again."""
+        return self if looked is None else Case(replace(self.request, looked=looked), _pairs=self._pairs)
 
     @cached_property
     def compared(self) -> list[PairComparison]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from detctl_proto.verdict_words import KindWord
 
-from detctl_coordinator.comparison.sketches import Size, relative_size, size_class
+from detctl_coordinator.comparison.sizes.sketches import Size, relative_size, size_class
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage
 
 NAMES_DTYPE = "py:names"
@@ -123,7 +123,11 @@ def _pair(a: Fingerprint, b: Fingerprint) -> SiteDifference | None:
         return replace(base, kind="permutation", description=description, rows=rows)
     relative = relative_size(a.sketch, b.sketch)
     size = size_class(relative, a.dtype)
-    description = "the values differ" if size is None else f"the values differ by {relative:.1e} relative ({size})"
+    description = (
+        "the values differ"
+        if size is None
+        else f"the values differ by {relative:.1e} relative ({'gross' if size == 'gross' else 'small'})"
+    )
     if rows:
         description += f" in {len(rows)} of {len(a.rows or ())} rows"
     description += _format_only(only_left, only_right)

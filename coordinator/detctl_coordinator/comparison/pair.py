@@ -42,6 +42,7 @@ from detctl_coordinator.comparison.updates.before_step import first_update, is_b
 from detctl_coordinator.comparison.updates.training import equal_updates
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
+KEPT = "kept/"  # sites of values that the probe keeps (detctl_probe/intervene): they do not belong to the training
 # Number of artifact steps whose fingerprints are read to distinguish tensors from other content.
 ARTIFACT_STEPS_MAX = 64
 
@@ -290,6 +291,8 @@ def _node_differences(
         return _parts_of_update(left, right, whole, group, limit)
     if node.stage is Stage.LISTING and not whole.sites and all(d.differing_steps == 1 for d in group):
         return []  # the same names in the same order, in a folder with another path
+    if node.stage is Stage.INIT and not whole.sites:
+        return []  # values that were kept for a closer look
     if node.stage is not Stage.RNG:
         return [whole]
     parts: list[NodeDifference] = []
@@ -325,7 +328,8 @@ def _node_difference(
     left: RunReader, right: RunReader, node: Node, group: list[StreamDifference], limit: int | None
 ) -> NodeDifference:
     first = min(group, key=lambda d: (d.step, d.left.rank))
-    sites = tuple(align(_records(left, first.left, first.step), _records(right, first.right, first.step)))
+    aligned = align(_records(left, first.left, first.step), _records(right, first.right, first.step))
+    sites = tuple(site for site in aligned if not site.site.startswith(KEPT))
     ends = [d.equal_from for d in group]
     equal_from = None if None in ends else max(end for end in ends if end is not None)
     deciding = node.stage in DECIDING

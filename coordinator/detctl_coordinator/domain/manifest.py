@@ -39,6 +39,7 @@ NOT_SUSPECT = (
     "gpu.0.uuid",
     "recipe.name",
     "recipe.allow_transplant",
+    "recipe.allow_values",
 )
 
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detctl_coordinator.domain.clue import Clue
 
+FEW_ULPS = 4
 SCHEMA: Literal["detctl.verdict/v1"] = "detctl.verdict/v1"
 
 
@@ -111,11 +112,71 @@ class Emulated(_Part):
     emulates: dict[str, str]
 
 
+class MeasuredElements(_Part):
+    """Two values, compared element by element (comparison/sizes/elements.py). `every`: each how-manieth element was kept; 1: all.
+
+    `differing`: how many of `compared` elements differ. `ulp_min`, `ulp_median`, `ulp_max`: by how many units in the last place of the
+    type, for integers by how much. `one_bit`: exactly one bit of one element differs. `rows`: ranges [first, last] of leading indices
+    with differing elements. `special`: elements that are NaN or infinite on one side only. `scale`: the right value is the left one
+    times this. `rounded_to`: one side (`rounded_side`) has only the mantissa bits of this type."""
+
+    pattern: Literal[
+        "equal",
+        "special-values",
+        "permuted-rows",
+        "one-bit",
+        "one-element",
+        "rounding",
+        "reduced-precision",
+        "scaled",
+        "few-elements",
+        "other",
+    ]
+    dtype: str
+    shape: list[int]
+    total: int
+    compared: int
+    differing: int
+    every: int = 1
+    ulp_min: int | None = None
+    ulp_median: float | None = None
+    ulp_max: int | None = None
+    one_bit: bool = False
+    rows: list[tuple[int, int]] = Field(default_factory=list)
+    rows_differing: int = 0
+    rows_total: int = 0
+    relative_max: float | None = None
+    relative: float | None = None
+    special: int = 0
+    scale: float | None = None
+    rounded_to: Literal["bfloat16", "tf32", "float32"] | None = None
+    rounded_side: Literal["", "first", "second"] = ""
+
+    @property
+    def few_ulps(self) -> bool:
+        """Whether every differing element differs by a few units in the last place."""
+        return self.ulp_max is not None and not self.special and self.ulp_max <= FEW_ULPS
+
+
+class MeasuredChange(_Part):
+    """How two runs changed a value, such as a weight, from the same state. `ratio`: length of the second change relative to the first.
+
+    `proportional`: the second change is the first times `ratio`. `cosine`: of the angle between the changes. `relative`: length of
+    their difference relative to the longer one."""
+
+    ratio: float | None = None
+    cosine: float | None = None
+    proportional: bool = False
+    relative: float | None = None
+
+
 class Zoom(_Part):
     """The result of rerunning the first diverging step at level `op`. `op` null: no operation could be named, for the reason in `words`.
 
-    `at`: source lines, one if both runs have the same. `relative`: size of the difference relative to the value. `ulp`: the same in
-    units in the last place."""
+    `at`: source lines, one if both runs have the same. `relative`: size of the difference relative to the value, estimated. `ulp`: the
+    same in units in the last place. `inputs_equal`: whether what the operation takes is equal, arguments included; null: only one run has
+    the operation, or none differs. `known_to_race`: the operation is in torch's list of those that may give other results in each run.
+    `elements`, `change`: the exact difference of the values; null: they were not kept, and whether it is rounding is unknown."""
 
     step: int
     level: str
@@ -126,6 +187,10 @@ class Zoom(_Part):
     at: list[str] = Field(default_factory=list)
     relative: float | None = None
     ulp: float | None = None
+    inputs_equal: bool | None = None
+    known_to_race: bool = False
+    elements: MeasuredElements | None = None
+    change: MeasuredChange | None = None
     words: str
 
 

@@ -12,7 +12,7 @@ from detctl_coordinator.attribution.experiments.explore import explore, held_in
 from detctl_coordinator.attribution.self_test import self_test
 from detctl_coordinator.attribution.verdict.explained import with_experiments, with_self_test
 from detctl_coordinator.attribution.verdict.report import build_verdict
-from detctl_coordinator.attribution.zoom import look_closer, operation, zoom_specs, zoom_target
+from detctl_coordinator.attribution.zoom import look_closer, looked, operation, zoom_specs, zoom_target
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.audit import Audit
 from detctl_coordinator.domain.lifecycle_events import Judged
@@ -65,7 +65,6 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
     An internal error makes the verdict unverified, so that the audit always ends."""
     try:
         case = Case(_request(store, audit, audit.runs_for("")))
-        verdict = build_verdict(case)
         zoomed = audit.runs_for("zoom")
         if zoomed:
             zoom: Zoom | None = look_closer(zoomed, [StoredRun(store, run.spec.run_id) for run in zoomed])
@@ -73,8 +72,9 @@ def judge_audit(store: Store, audit: Audit) -> Judged:
             zoom = operation(case)
             target = zoom_target(case) if audit.request.zoom else None
             if target is not None:
-                return Judged(verdict.to_json(), zoom_specs(target, audit.audit_id, len(audit.runs)))
-        verdict = verdict.model_copy(update={"zoom": zoom})
+                return Judged(build_verdict(case).to_json(), zoom_specs(target, audit.audit_id, len(audit.runs)))
+        case = case.with_closer_look(looked(case, zoom))
+        verdict = build_verdict(case).model_copy(update={"zoom": zoom})
         return _explained(store, audit, case, verdict)
     except Exception as error:
         if isinstance(error, StoreError) and not isinstance(error, DocumentError):
@@ -117,7 +117,8 @@ def judge_runs(store: Store, chosen: tuple[Audit | None, Sequence[RunRecord]], s
     evaluation counts, also if the audit did not request that. Raises StoreError."""
     request = _request(store, *chosen)
     case = Case(replace(request, strict=request.strict or strict))
-    return build_verdict(case).model_copy(update={"zoom": operation(case)}).to_json()
+    zoom = operation(case)
+    return build_verdict(case.with_closer_look(looked(case, zoom))).model_copy(update={"zoom": zoom}).to_json()
 
 
 def _request(store: Store, audit: Audit | None, runs: Sequence[RunRecord]) -> JudgeRequest:

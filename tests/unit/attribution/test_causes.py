@@ -293,14 +293,6 @@ def test_hardware_fault_needs_the_mark_of_a_bit(value: float, cause: str) -> Non
     assert verdict.origin == ("hardware" if cause == "hardware-fault" else "code")
 
 
-def test_nondeterministic_kernel() -> None:
-    def racing(b: RunBuilder, twin: int) -> RunBuilder:
-        values = [1.0, 2.0 + twin * 3e-7]
-        return b.add("backward", 2, "conv", values, sketch=sketch_of(values)).carry("update", step=2, value=twin)
-
-    assert first(within(racing)) == ("nondeterministic-kernel", "code", "backward", 2)
-
-
 def test_two_causes_show_in_one_pass() -> None:
     def both(b: RunBuilder) -> RunBuilder:
         permuted_listing(b).carry("sample", "batch", *MODEL)

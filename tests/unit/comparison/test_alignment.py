@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from detctl_coordinator.comparison.alignment import SiteDifference, align, kind_of, name_hash
-from detctl_coordinator.comparison.sketches import one_bit_flip, relative_size, size_class
+from detctl_coordinator.comparison.sizes.sketches import one_bit_flip, relative_size, size_class
 from detctl_coordinator.domain.fingerprint import Fingerprint
 
 from tests.support.memory_runs import RunBuilder, digest_of, sketch_of
@@ -70,7 +70,7 @@ def test_names_that_one_side_lacks_are_reported() -> None:
 def test_sizes_come_from_sketches() -> None:
     base = [1.0, 2.0, 3.0]
     near, far = [1.0, 2.0, 3.0000004], [5.0, -1.0, 0.5]
-    assert size_class(relative_size(sketch_of(base), sketch_of(near)), "float32") == "ulp"
+    assert size_class(relative_size(sketch_of(base), sketch_of(near)), "float32") == "tiny"
     assert size_class(relative_size(sketch_of(base), sketch_of(near)), "float64") == "small"
     assert size_class(relative_size(sketch_of(base), sketch_of(far)), "float32") == "gross"
     assert relative_size(None, sketch_of(far)) is None

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from detctl_coordinator.comparison.first_divergent_operation import DivergentOperation, first_divergent_operation
+from detctl_coordinator.comparison.first_divergent_operation import (
+    DivergentInput,
+    DivergentOperation,
+    first_divergent_operation,
+)
 from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -23,7 +27,7 @@ def run(machine: str, outputs: list[object], *, at: str = "{cwd}/train.py:7", op
     return builder.add("loss", 3, "loss", outputs[-1]).ended("exit", steps=4)
 
 
-def found(left: RunBuilder, right: RunBuilder) -> DivergentOperation | str:
+def found(left: RunBuilder, right: RunBuilder) -> DivergentOperation | DivergentInput | str:
     return first_divergent_operation(compare_pair(left.build(), right.build()), 3)
 
 
@@ -40,8 +44,9 @@ def test_the_first_operation_with_equal_inputs_and_another_output() -> None:
 def test_inputs_that_differ_already_name_nobody() -> None:
     other = run("gpu2", ["b", "c", "d"])
     other.rows[0] = other.rows[0].__class__(**{**other.rows[0].__dict__, "evidence": {"in": ["y"], "args": "(T)"}})
-    text = found(run("gpu1", ["a", "b", "c"]), other)
-    assert isinstance(text, str) and "its inputs differ already" in text
+    one = found(run("gpu1", ["a", "b", "c"]), other)
+    assert isinstance(one, DivergentInput) and "its inputs differ already" in one.description
+    assert one.digests == ("x", "y") and one.measured is None
 
 
 def test_other_arguments_are_reported_before_inputs() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import detctl_probe.intervene
 import pytest
-from detctl_proto.interventions import INTERVENTIONS, REQUESTABLE, TRANSPLANTS
+from detctl_proto.interventions import INTERVENTIONS, REQUESTABLE, TRANSPLANTS, VALUES
 
 
 def names_in_the_probe() -> set[str]:
@@ -24,7 +24,7 @@ def test_the_probe_has_each_intervention() -> None:
 
 
 def test_what_users_may_set() -> None:
-    assert set(INTERVENTIONS) - REQUESTABLE == {"bare", "fault", *TRANSPLANTS}
+    assert set(INTERVENTIONS) - REQUESTABLE == {"bare", "fault", VALUES, *TRANSPLANTS}
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,8 @@ def _word(value: Any, depth: int) -> str:
         return repr(value)
     if isinstance(value, torch.memory_format):
         return str(value)
+    if isinstance(value, (list, tuple)) and len(value) > 1 and all(isinstance(item, torch.Tensor) for item in value):
+        return "[T x %d]" % len(value)  # short, so that a learning rate behind many of them is not cut off
     if isinstance(value, (list, tuple)) and depth < DEPTH_MAX:
         return "[%s]" % ", ".join(_word(item, depth + 1) for item in value[:16])
     return type(value).__name__

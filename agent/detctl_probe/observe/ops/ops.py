@@ -36,16 +36,20 @@ ORIGINS_MAX = 200_000  # sequence numbers of one backward
 
 Origin = Tuple[str, Optional[str]]  # module, line
 
+# Called with (stage, digest as in the evidence, tensor, whether an operation took it) of each value: intervene/values.py.
+on_value: List[Callable[[str, str, Any, bool], None]] = []
+
 
 class _Call:
     """What was seen before an operation ran."""
 
-    __slots__ = ("evidence", "module", "stage")
+    __slots__ = ("before", "evidence", "module", "stage")
 
-    def __init__(self, stage: str, module: str, evidence: Dict[str, Any]) -> None:
+    def __init__(self, stage: str, module: str, evidence: Dict[str, Any], before: Dict[int, str]) -> None:
         self.stage = stage
         self.module = module
         self.evidence = evidence
+        self.before = before  # in stage update: id of a tensor -> its digest before the operation
 
 
 class Ops:
@@ -81,10 +85,11 @@ class Ops:
             return None
         inputs = schema.inputs(args, kwargs)
         with recorder.working():
-            evidence: Dict[str, Any] = {"in": self._inputs(inputs, schema), "args": format_arguments(args, kwargs)}
+            found, before = self._inputs(inputs, schema, stage)
+            evidence: Dict[str, Any] = {"in": found, "args": format_arguments(args, kwargs)}
             if origin[1] is not None:
                 evidence["at"] = origin[1]
-        return _Call(stage, origin[0], evidence)
+        return _Call(stage, origin[0], evidence, before)
 
     def after(
         self, call: _Call, op: Any, schema: Schema, args: Sequence[Any], kwargs: Dict[str, Any], out: Any
@@ -101,10 +106,13 @@ class Ops:
                     except NoDigestError as why:
                         recorder.unobserved(call.stage, where + part, str(why))
                         continue
-                    recorder.record(
-                        call.stage, where + part, value, evidence={**call.evidence, **(layout(dense) or {})}
-                    )
+                    evidence = {**call.evidence, **(layout(dense) or {})}
+                    if id(dense) in call.before:
+                        evidence["was"] = call.before[id(dense)]
+                    recorder.record(call.stage, where + part, value, evidence=evidence)
                     self._row.fired += 1
+                    for see in on_value:
+                        see(call.stage, value.digest.hex()[:16], dense, False)
 
     def _stage(self, in_backward: bool) -> str:
         """The stage that runs now; outside of modules, steps and backward, the last one that was seen decides."""
@@ -144,12 +152,17 @@ class Ops:
             return None
         return "%s:%d" % (self._recorder.logical(frame.f_code.co_filename), frame.f_lineno)
 
-    def _inputs(self, tensors: List[Any], schema: Schema) -> List[str]:
+    def _inputs(self, tensors: List[Any], schema: Schema, stage: str) -> Tuple[List[str], Dict[int, str]]:
         dense = [part for tensor in tensors for _, part in components(tensor)]
         found = [
             fingerprint.digest.hex()[:16] if not isinstance(fingerprint, NoDigestError) else "?"
             for fingerprint in fingerprint_tensors(dense, wait=True)
         ]
+        before = {id(part): found[place] for place, part in enumerate(dense)} if stage == "update" else {}
+        for see in on_value:
+            for place, part in enumerate(dense):
+                if found[place] != "?":
+                    see(stage, found[place], part, True)
         if len(found) > INPUTS_MAX:
             found = [blake2b("".join(found).encode(), digest_size=8).hexdigest()]
         if schema.draws:
@@ -157,7 +170,7 @@ class Ops:
                 state for state in [read_torch(), *(fingerprint for _, fingerprint in read_cuda())] if state is not None
             ]
             found += ["rng:" + state.digest.hex()[:16] for state in states]
-        return found
+        return found, before
 
 
 def _has_no_content(tensor: Any) -> bool:

@@ -13,12 +13,14 @@ from detctl_coordinator.attribution.evidence.observed.read_files import FilesCom
 from detctl_coordinator.attribution.evidence.observed.source_lines import SourceFacts, source_of
 from detctl_coordinator.attribution.evidence.settings.suspect_families import Family
 from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
+from detctl_coordinator.attribution.measured.closer_look import Looked
+from detctl_coordinator.attribution.measured.size_description import NOT_MEASURED, describe_size
 from detctl_coordinator.comparison.generators import is_worker
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
-from detctl_coordinator.comparison.sketches import Size
+from detctl_coordinator.comparison.sizes.sketches import Size
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 
 # Stages whose values are computed in floating point.
@@ -45,7 +47,7 @@ class RunFacts:
 @dataclass(frozen=True)
 class Evidence:
     """One root of one pair. `twins_agree`: whether the twins of both configurations agree; None: not tested; False in scope
-    "twins"."""
+    "twins". `looked`: what a zoom into this root showed; None: there was none."""
 
     pair: PairComparison
     root: NodeDifference
@@ -55,6 +57,7 @@ class Evidence:
     suspects: tuple[Suspect, ...] = ()
     twins_agree: bool | None = None
     other_twins_agree: bool = False  # scope "twins": the twins of another machine agree
+    looked: Looked | None = None
 
     @property
     def stage(self) -> Stage:
@@ -107,11 +110,38 @@ class Evidence:
 
     @property
     def size(self) -> Size | None:
-        """The largest size class of the differences at the root, or else in the first loss that differs."""
+        """The largest estimated size class of the differences at the root, or else in the first loss that differs."""
         sizes = [d.size for d in self.root.sites if d.size is not None]
         if not sizes and (loss := self.pair.differences.get(Node(Stage.LOSS))) is not None:
             sizes = [d.size for d in loss.sites if d.size is not None]
-        return max(sizes, key=("ulp", "small", "gross").index, default=None)
+        return max(sizes, key=("tiny", "small", "gross").index, default=None)
+
+    @property
+    def gross_at_once(self) -> bool:
+        """Whether the root, or the loss of the same step, differs by far more than another way of computing makes."""
+        sizes = [d.size for d in self.root.sites]
+        loss = self.pair.differences.get(Node(Stage.LOSS))
+        if loss is not None and loss.step == self.root.step:
+            sizes += [d.size for d in loss.sites]
+        return "gross" in sizes
+
+    @property
+    def size_lines(self) -> list[str]:
+        """Lines about the size of the difference: as measured, or that it was not measured."""
+        if self.stage not in NUMERIC or self.root.kind != "content":
+            return []
+        if self.looked is None:
+            return [NOT_MEASURED]
+        zoom = self.looked.zoom
+        if zoom.op is None:
+            if zoom.inputs_equal is None or zoom.elements is None:
+                return [f"Rerun at level op: {zoom.words.rstrip('.')}.", NOT_MEASURED]
+            return [
+                f"The first operation to differ takes other values already. The first of them: {describe_size(zoom)}"
+            ]
+        at = f" ({', '.join(zoom.at)})" if zoom.at else ""
+        taken = {True: ", with equal inputs", False: ", with other arguments in each run", None: ""}[zoom.inputs_equal]
+        return [f"The first operation to differ is {zoom.op}{at}{taken}. {describe_size(zoom)}"]
 
     @property
     def early_exit(self) -> str:

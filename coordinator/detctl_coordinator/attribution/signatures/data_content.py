@@ -92,7 +92,7 @@ def _samples(evidence: Evidence) -> list[CauseFinding]:
     if evidence.read.all_equal:
         return []  # so the difference comes from how the files are decoded, or from elsewhere
     explained = evidence.family("library", "workers", "isa", "config", "code")
-    quiet = evidence.twins_agree and not evidence.differs(Stage.RNG) and evidence.size != "ulp" and not explained
+    quiet = evidence.twins_agree and not evidence.differs(Stage.RNG) and evidence.size != "tiny" and not explained
     if not sizes and not quiet:
         return []
     lines = [*sizes, describe(evidence)]

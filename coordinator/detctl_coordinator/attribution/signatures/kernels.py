@@ -1,11 +1,15 @@
-"""nondeterministic-kernel and hardware-fault: twins compute different results from equal inputs."""
+"""nondeterministic-kernel and hardware-fault: twins compute different results from equal inputs.
+
+Both rest on a zoom: which operation took the same in both runs and gave something else, and how its result differs element by element.
+"""
 
 from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence
-from detctl_coordinator.comparison.sketches import one_bit_flip
+from detctl_coordinator.attribution.measured.closer_look import Looked
+from detctl_coordinator.comparison.sizes.sketches import one_bit_flip
 from detctl_coordinator.domain.fingerprint import Stage
 
 
@@ -16,14 +20,11 @@ def hardware_fault(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng") or not deterministic(evidence):
         return []
-    if len(evidence.root.sites) != 1:
-        return []
-    left, right = evidence.root.sites[0].left, evidence.root.sites[0].right
-    flipped = one_bit_flip(left.sketch, right.sketch) if left is not None and right is not None else None
-    if flipped is None:
+    flip = _flip(evidence)
+    if not flip:
         return []
     lines = [
-        f"One element of {evidence.root.site} differs by {flipped:g}, a power of two, as after a single bit flip.",
+        flip,
         f"Only {evidence.left.machine} does not reproduce its own result, although deterministic algorithms are on.",
         describe(evidence),
     ]
@@ -32,16 +33,21 @@ def hardware_fault(evidence: Evidence) -> list[CauseFinding]:
 
 
 def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if a computed value differs between twins by rounding while inputs and random states agree."""
+    """Matches if an operation gives twins different results for equal inputs, and it is known to race or the results differ by rounding
+    in many elements."""
     if not evidence.between_twins or evidence.stage not in NUMERIC or evidence.stage is Stage.INIT:
         return []
-    if evidence.root.kind != "content" or evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
+    looked = evidence.looked
+    # Equal inputs include the state of a generator from which the operation draws, so random states that differ elsewhere do not matter.
+    if evidence.root.kind != "content" or looked is None or not looked.same_operation or deterministic(evidence):
         return []
     if evidence.optimizer_settings:
         return []  # equal operations with another learning rate
-    if evidence.size not in ("ulp", "small") or deterministic(evidence) or evidence.state_diverges_next:
+    if not looked.shows_rounding and (not looked.zoom.known_to_race or _wrong_in_one_place(looked)):
         return []
-    lines = [describe(evidence), "Inputs and random states agree, but results differ by rounding from run to run."]
+    lines = [describe(evidence), *evidence.size_lines]
+    if looked.zoom.known_to_race:
+        lines.append(f"torch lists {looked.zoom.op} among the operations that may give another result in each run.")
     if evidence.other_twins_agree:
         lines.append(f"Only {evidence.left.machine} does not reproduce its own result.")
     fix = (
@@ -49,6 +55,28 @@ def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
         "CUBLAS_WORKSPACE_CONFIG=:4096:8."
     )
     return [finding(evidence, "nondeterministic-kernel", lines, fix)]
+
+
+def _wrong_in_one_place(looked: Looked) -> bool:
+    """Returns whether a single element differs, by more than another order of a sum makes."""
+    one = looked.elements
+    return one is not None and one.differing == 1 and one.total > 1 and not one.few_ulps
+
+
+def _flip(evidence: Evidence) -> str:
+    """Returns a line if exactly one bit of one value differs; empty: it does not, or it is not known."""
+    looked = evidence.looked
+    if looked is not None and looked.elements is not None:
+        if not looked.same_operation or looked.elements.pattern != "one-bit":
+            return ""
+        return f"Exactly one bit of one element differs in the result of {looked.zoom.op}, whose inputs are equal."
+    if len(evidence.root.sites) != 1:
+        return ""
+    left, right = evidence.root.sites[0].left, evidence.root.sites[0].right
+    flipped = one_bit_flip(left.sketch, right.sketch) if left is not None and right is not None else None
+    if flipped is None:
+        return ""
+    return f"One element of {evidence.root.site} differs by {flipped:g}, a power of two, as after a single bit flip."
 
 
 def deterministic(evidence: Evidence) -> bool:

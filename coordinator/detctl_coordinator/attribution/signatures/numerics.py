@@ -1,4 +1,8 @@
-"""thread-count, cpu-isa, precision-mode, library-version: causes that change how values are computed."""
+"""thread-count, cpu-isa, precision-mode, library-version: causes that change how values are computed.
+
+Each needs a differing fact that is known to act on the first stage that differs, with all that this stage takes being equal. The size
+alone names none: if it was measured, it must fit; if it was not, the evidence has a line about that.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,19 @@ from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Stage
 
 COMPUTED = (*NUMERIC, Stage.SAMPLE, Stage.BATCH)
+# An update is arithmetic on single elements: neither the number of threads nor a precision of matrix products changes it.
+ELEMENTWISE = (Stage.UPDATE,)
 
 
 def thread_count(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if thread counts differ and the first difference is a computed value, by rounding."""
+    """Matches if thread counts differ, and the first difference is the result of a computation that threads can split."""
     suspects = evidence.family("threads")
-    if evidence.between_twins or not suspects or not _differs_by_rounding(evidence):
+    if evidence.between_twins or not suspects or not _computed_otherwise(evidence) or _elementwise(evidence):
         return []
     if _other_fact_fits_better(evidence, suspects):
         return []
     lines = [_format(s) for s in suspects]
-    lines.append(describe(evidence))
+    lines += [describe(evidence), *evidence.size_lines]
     if evidence.stage in (Stage.BACKWARD, Stage.UPDATE) and evidence.observed_equal(Stage.FORWARD):
         lines.append("The forward pass is bit-identical and a gradient differs: threads split long reductions.")
     fix = "Set OMP_NUM_THREADS (and torch.set_num_threads, if used) to the same value in both runs."
@@ -42,7 +48,7 @@ def _other_fact_fits_better(evidence: Evidence, suspects: list[Suspect]) -> bool
 def cpu_isa(evidence: Evidence) -> list[CauseFinding]:
     """Matches if another instruction set was used (reported by the probe, or set by a variable) and computed values differ."""
     suspects = evidence.family("isa")
-    if evidence.between_twins or not suspects or not _differs_by_rounding(evidence):
+    if evidence.between_twins or not suspects or not _computed_otherwise(evidence):
         return []
     variables = [s for s in suspects if s.key.startswith("variables.")]
     if evidence.family("library") and not any(s.deliberate for s in suspects) and not variables:
@@ -52,7 +58,7 @@ def cpu_isa(evidence: Evidence) -> list[CauseFinding]:
     lines = [_format(s) for s in suspects]
     for side in emulated:
         lines.append(f"EMULATED: {side.label} emulates a machine with cpu={emulates(side.manifest)['cpu']}.")
-    lines.append(describe(evidence))
+    lines += [describe(evidence), *evidence.size_lines]
     caveats = _caveats(evidence, suspects)
     if variables:
         settings = [s.key for s in variables]
@@ -71,9 +77,14 @@ def cpu_isa(evidence: Evidence) -> list[CauseFinding]:
 def precision_mode(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a switch of TF32, autocast or reduced precision differs and computed values differ."""
     suspects = evidence.family("precision")
-    if evidence.between_twins or not suspects or not _differs_by_rounding(evidence):
+    if (
+        evidence.between_twins
+        or not suspects
+        or not _computed_otherwise(evidence, short=True)
+        or _elementwise(evidence)
+    ):
         return []
-    lines = [*map(_format, suspects), describe(evidence)]
+    lines = [*map(_format, suspects), describe(evidence), *evidence.size_lines]
     fix, settings = "Use the same precision settings in both runs.", [s.key for s in suspects]
     caveats = _caveats(evidence, suspects)
     return [finding(evidence, "precision-mode", lines, fix, caveats=caveats, fix_settings=settings)]
@@ -99,14 +110,32 @@ def _most_relevant_first(suspect: Suspect) -> tuple[int, str]:
     return (order.index(suspect.name) if suspect.name in order else len(order), suspect.name)
 
 
-def _differs_by_rounding(evidence: Evidence) -> bool:
-    """Returns whether computed values may differ by rounding. Large differences in data stages are other data."""
-    if evidence.stage not in COMPUTED or evidence.root.kind != "content" or evidence.differs(Stage.RNG):
+def _computed_otherwise(evidence: Evidence, *, short: bool = False) -> bool:
+    """Returns whether the first difference may be a result that was computed otherwise from the same inputs. `short`: in another
+    precision, so that an operation of one run alone or fewer bits fit too."""
+    looked = evidence.looked
+    drawn = evidence.differs(Stage.RNG) or evidence.state_diverges_next
+    if drawn and not (looked is not None and looked.same_operation):  # its inputs include the generator's state
         return False
-    if evidence.state_diverges_next:
+    if evidence.stage not in COMPUTED or evidence.root.kind != "content" or evidence.optimizer_settings:
         return False
-    sizes = [d.size for d in evidence.root.sites if d.size is not None]
-    return evidence.stage in NUMERIC or not sizes or "gross" not in sizes
+    if evidence.stage not in NUMERIC:
+        sizes = [d.size for d in evidence.root.sites if d.size is not None]
+        return bool(sizes) and "gross" not in sizes
+    if looked is None or (looked.zoom.op is None and looked.zoom.inputs_equal is None):
+        return not evidence.gross_at_once
+    if looked.zoom.inputs_equal is not True and not (short and looked.zoom.op is not None):
+        return False
+    if looked.elements is None:
+        return not evidence.gross_at_once
+    if short:
+        return not looked.proportional and looked.elements.pattern not in ("one-element", "one-bit", "permuted-rows")
+    return not looked.shows_other and looked.elements.pattern != "reduced-precision"
+
+
+def _elementwise(evidence: Evidence) -> bool:
+    """Returns whether only an update of single elements differs, with equal gradients."""
+    return evidence.stage in ELEMENTWISE and evidence.observed_equal(Stage.BACKWARD)
 
 
 def _format(suspect: Suspect) -> str:

@@ -194,7 +194,7 @@ def _random_root(evidence: Evidence) -> bool:
     """Returns whether runs diverge in a random state, or by more than rounding in initial values or order, and twins may differ."""
     if evidence.twins_agree:
         return False
-    return evidence.stage is Stage.RNG or (evidence.stage in (Stage.INIT, Stage.ORDER) and evidence.size != "ulp")
+    return evidence.stage is Stage.RNG or (evidence.stage in (Stage.INIT, Stage.ORDER) and evidence.size != "tiny")
 
 
 def _noted_and_untested(evidence: Evidence) -> bool:

@@ -31,7 +31,7 @@ SHOWN = 5  # candidates
 def unknown(evidence: Evidence) -> list[CauseFinding]:
     """Always matches. The origin is code if twins differ, environment if configurations of one machine differ, else unknown."""
     ended = evidence.early_exit
-    lines = [ended, describe(evidence), *evidence.optimizer_settings, *selection_lines(evidence)]
+    lines = [ended, describe(evidence), *evidence.size_lines, *evidence.optimizer_settings, *selection_lines(evidence)]
     suspected, clues = candidates(evidence)
     if evidence.where:
         lines.append(f"The first value that differs comes from {evidence.where}.")

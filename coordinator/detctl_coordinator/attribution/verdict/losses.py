@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
-from detctl_coordinator.comparison.sketches import LENGTH, SUM
+from detctl_coordinator.comparison.sizes.sketches import LENGTH, SUM
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
 CURVES_MAX = 16

@@ -15,7 +15,7 @@ from detctl_proto.security.redaction import MARK
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import DamagedError, RunReader
-from detctl_coordinator.comparison.sketches import relative_size
+from detctl_coordinator.comparison.sizes.sketches import relative_size
 from detctl_coordinator.domain.fingerprint import Phase, Stage, StreamKey
 from detctl_coordinator.domain.manifest import differences, flatten
 

@@ -9,11 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-Size = Literal["ulp", "small", "gross"]
+# Estimates only. tiny: as rounding or a small change makes; the class alone does not show it. gross: unrelated values.
+Size = Literal["tiny", "small", "gross"]
 SUM, L2, BUCKETS, LENGTH = 4, 5, 6, 38
 
-# Relative sizes below which a difference is in class ulp: the rounding of the dtype after some hundred operations.
-ULP_BELOW = {"float64": 1e-12, "float32": 2e-5, "bfloat16": 4e-2, "float16": 5e-3}
+# Relative sizes below which a difference is in class tiny. Rounding is among them, but so is one label of a thousand.
+TINY_BELOW = {"float64": 1e-12, "float32": 2e-5, "bfloat16": 4e-2, "float16": 5e-3}
 GROSS_FROM = 5e-2
 
 
@@ -31,11 +32,11 @@ def relative_size(a: Sequence[float] | None, b: Sequence[float] | None) -> float
 
 
 def size_class(relative: float | None, dtype: str) -> Size | None:
-    """Returns ulp (rounding), small (reduced precision, accumulated rounding) or gross (unrelated values). None: unknown."""
+    """Returns tiny, small or gross. None: unknown."""
     if relative is None:
         return None
-    if relative < ULP_BELOW.get(dtype.removeprefix("torch."), 2e-5):
-        return "ulp"
+    if relative < TINY_BELOW.get(dtype.removeprefix("torch."), 2e-5):
+        return "tiny"
     return "gross" if relative >= GROSS_FROM else "small"
 
 

@@ -1,0 +1,1 @@
+"""What a zoom measured, as evidence: the operation, and the size of its difference."""
