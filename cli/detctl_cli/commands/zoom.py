@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import rich_click as click
 from detctl_proto.files.private_files import make_private_folder
+from detctl_proto.interventions import VALUES
 from detctl_proto.levels import LEVELS
 from detctl_proto.security.redaction import MARK
 
@@ -20,13 +21,15 @@ from detctl_cli.local.places import refuse_full
 from detctl_cli.option_groups import option, option_groups
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from detctl_cli.recordings.folder import Recording
     from detctl_cli.recordings.replay import FactNotSet, Replay
 
 STEPS_FROM_CHECKPOINT = 16
 FACTS_SHOWN = 6
+OPERATIONS = "op"
+COMPUTED = ("forward", "loss", "backward", "update")
 VALUE_SHOWN = 32
 
 
@@ -128,7 +131,7 @@ def command(folders: tuple[Path, Path], replay: WhatToReplay, place: Place, outp
     with tempfile.TemporaryDirectory(prefix="detctl") as scratch:
         parent = (place.output or Path(scratch)).absolute()
         again = [
-            _replay(recording, how, parent / name, window, replay.level, extra, output.quiet)
+            _replay(recording, how, parent / name, window, replay.level, extra, output.quiet, _values_of(recorded))
             for recording, how, name in zip(recordings, replays, ("a", "b"), strict=True)
         ]
         verdict = _compare(again, output.quiet)
@@ -231,6 +234,7 @@ def _replay(
     level: str,
     extra: list[str],
     quiet: bool,
+    values: str,
 ) -> Recording:
     """Returns a new recording of a command, made in a private view of its folder. Raises CliError if recording failed."""
     import sys
@@ -238,12 +242,14 @@ def _replay(
     from detctl_cli.recordings.capture import CaptureOptions, capture
     from detctl_cli.recordings.folder import open_recording
 
+    # Values stay in the recordings that this command makes, so that their difference can be measured.
+    interventions = {**replay.interventions, **({VALUES: values} if level == OPERATIONS else {})}
     options = CaptureOptions(
         steps=f"{window[0]}:{window[1]}",
         level=level,
         copy=True,
         machine=recording.run.get("machine"),
-        set_=tuple(f"{name}={value}" for name, value in replay.interventions.items()),
+        set_=tuple(f"{name}={value}" for name, value in interventions.items()),
         cwd=replay.folder,
         environ=replay.environ,
         quiet=quiet,
@@ -255,6 +261,13 @@ def _replay(
             "unverified", f"the replay of {recording.folder} cannot be used: {result.because}", "", result.exit_code
         )
     return open_recording(folder)
+
+
+def _values_of(recorded: Mapping[str, Any]) -> str:
+    """Returns the stages of which values are kept: the one in which the recordings diverge, or all that compute after the data."""
+    stages = [str(cause.get("stage")) for cause in recorded.get("causes") or []]
+    found = next((stage for stage in stages if stage in COMPUTED), "")
+    return found or "+".join(COMPUTED)
 
 
 def _could_not_set(
