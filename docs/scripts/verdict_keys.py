@@ -41,6 +41,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "losses": "The loss of each run: label → list of [step, loss]; null if the loss is NaN or infinite.",
         "runs": "When, where and what each run ran.",
         "sources": "Recorded files of your code → their digests (BLAKE2b, 16 bytes); more than one if the runs differ.",
+        "files": "Data files that the runs read and in which they differ.",
         "requested_by": "Who started the audit; empty if there was none.",
         "self_test": "Results of `--self-test`; null if it was not requested.",
         "expected": "Differences that vendors document, with their size. They still count as differences.",
@@ -71,6 +72,15 @@ MEANINGS: dict[str, dict[str, str]] = {
         "fix_at": "File and line that the fix changes.",
         "change": "The fix as lines of a diff.",
         "carried_on_to": "Later stages that differ because of this cause.",
+    },
+    "FileDifference": {
+        "name": "The file, with the logical name of its folder.",
+        "kind": "`content`: one name, other content. `moved`: its content has another name. `one-sided`: only one run read it.",
+        "bytes": "Sizes in the first and in the second run; null: that run did not read it.",
+        "digests": "BLAKE2b of the content, 16 bytes, of both runs; empty: not measured.",
+        "paths": "Where the file was on the machines of both runs.",
+        "other_name": "The name that the content has in the second run, if it moved.",
+        "offset": "The first byte that differs, if detctl could read both files where it printed the verdict; else null.",
     },
     "CheapestFix": {
         "set": "The settings: name → value.",

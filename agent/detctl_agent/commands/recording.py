@@ -231,7 +231,7 @@ class Recording:
     def _finish(self, run: RunJson, prepared: Prepared, outcome: Outcome) -> None:
         note_end(run, outcome)
         facts = manifest.with_observed(prepared.manifest, outcome.torch, prepared.shown, outcome.read)
-        facts = with_inspection(facts, outcome.observed, prepared, DigestTable(None))
+        facts = with_inspection(facts, outcome, prepared, DigestTable(None))
         if prepared.source and (wrote := source.changes(prepared.source)):
             run.message = "; ".join(part for part in (run.message, wrote) if part)
         self._folder.clean_private()

@@ -113,7 +113,7 @@ class JobTraining:
         note_end(run, outcome)
         if prepared is not None:
             job.manifest = manifest.with_observed(job.manifest, outcome.torch, prepared.shown, outcome.read)
-            job.manifest = with_inspection(job.manifest, outcome.observed, prepared, self._digests)
+            job.manifest = with_inspection(job.manifest, outcome, prepared, self._digests)
             before = None if outcome.end in ("disk-full", "lost") else prepared.source
             if before is not None and (wrote := source.changes(before)):
                 run.message = "; ".join(part for part in (run.message, wrote) if part)

@@ -16,6 +16,7 @@ LAST_STAGE = max(CODE, LISTING, FILES, RNG)  # of those that are looked at
 FILES_MAX = 20_000
 SOURCES_MAX = 500
 LINES_MAX = 500
+FOLDERS_MAX = 200
 EVIDENCE_BYTES_MAX = 16 * 1024
 _SOURCE = "py:source"
 
@@ -39,11 +40,13 @@ class SourceFile:
 @dataclass
 class Observed:
     """What one run opened and executed. files: logical name -> the file. sources: logical name -> the file, the main script first.
-    lines: (logical name, line) in the order in which they came. left_out: number of files beyond FILES_MAX."""
+    lines: (logical name, line) in the order in which they came. folders: logical names of listed folders. left_out: number of files
+    beyond FILES_MAX."""
 
     files: dict[str, OpenedFile] = field(default_factory=dict)
     sources: dict[str, SourceFile] = field(default_factory=dict)
     lines: dict[tuple[str, int], None] = field(default_factory=dict)
+    folders: dict[str, None] = field(default_factory=dict)
     left_out: int = 0
 
     def add(self, record: Record) -> None:
@@ -63,10 +66,15 @@ class Observed:
             if record.identity.dtype == _SOURCE and isinstance(path, str) and len(self.sources) < SOURCES_MAX:
                 self.sources.setdefault(record.identity.site, SourceFile(path, record.digest))
         else:
+            if record.stage == LISTING and len(self.folders) < FOLDERS_MAX:
+                self.folders.setdefault(record.identity.site)
             self.place(evidence)
 
     def place(self, facts: Mapping[str, Any]) -> None:
-        """Takes the file and line of a note, or of a fingerprint's evidence."""
+        """Takes the file and line of a note, or of a fingerprint's evidence. A note of a file that is held open counts as opened."""
+        if facts.get("kind") == "file-held":
+            self._file(facts)
+            return
         caller = facts.get("caller")
         if isinstance(caller, Mapping) and not facts.get("file"):
             facts = caller

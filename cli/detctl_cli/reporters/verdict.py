@@ -44,7 +44,11 @@ class Form:
 
 def report_verdict(verdict: dict[str, Any], form: Form, next_steps: Sequence[str] = ()) -> Exit:
     """Prints the verdict on stdout and returns its exit code. Raises CliError if the page cannot be written."""
-    verdict = redact_document(verdict)  # an earlier version or an older coordinator may have left credentials in it
+    from detctl_cli.output.differing_bytes import with_first_bytes
+
+    verdict = redact_document(
+        with_first_bytes(verdict)
+    )  # an earlier version or an older coordinator may have left credentials in it
     try:
         if form.as_json:
             write_json(verdict)

@@ -19,6 +19,7 @@ Row = tuple[str, str]
 
 LABEL_WIDTH = 19
 BENIGN_SHOWN = 4
+FILES_SHOWN = 4
 UNOBSERVED_SHOWN = 3
 # Limits of every run of this version (README, "What it does not see"). They are listed with --verbose, not in each verdict.
 STANDING = (
@@ -83,6 +84,7 @@ def rows(verdict: Mapping[str, Any], next_steps: Sequence[str] = (), *, verbose:
     causes = verdict.get("causes") or []
     for cause in causes:
         yield from _cause_rows(cause, names, several=len(causes) > 1)
+    yield from _file_rows(verdict.get("files") or [])
     first = verdict.get("first_divergence")
     if first and not causes:
         yield "first divergence", _place(first) + "   " + _description(first)
@@ -209,6 +211,16 @@ def _continuation_rows(continuation: Mapping[str, Any] | None) -> Iterator[Row]:
     yield "continuation", clean(continuation.get("words"))
     if options := continuation.get("options"):
         yield "", f"Options that differ, as they must: {', '.join(clean(one) for one in options)}"
+
+
+def _file_rows(files: Sequence[Any]) -> Iterator[Row]:
+    """Yields a line for each data file whose first differing byte is known."""
+    known = [file for file in files if isinstance(file, Mapping) and isinstance(file.get("offset"), int)]
+    for number, file in enumerate(known[:FILES_SHOWN]):
+        text = f"{clean(file.get('name'))} differs from byte {count(file['offset'])} on"
+        yield "" if number else "data", text
+    if len(known) > FILES_SHOWN:
+        yield "", f"and {len(known) - FILES_SHOWN} more files (--json lists them)"
 
 
 def _zoom_rows(zoom: Mapping[str, Any] | None) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evide
 from detctl_coordinator.attribution.evidence.settings.command_options import command_suspects, of_continuation
 from detctl_coordinator.attribution.evidence.settings.known_answers import answers_compared
 from detctl_coordinator.attribution.evidence.settings.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
+from detctl_coordinator.attribution.harmless_listing import without_harmless_listing
 from detctl_coordinator.attribution.signatures import PREPARED_SIGNATURES, SIGNATURES
 from detctl_coordinator.attribution.signatures.code_version import COMMAND_SITE
 from detctl_coordinator.attribution.signatures.optimizers import is_prepared
@@ -48,7 +49,7 @@ class ComparedPair:
 def causes_of(compared: ComparedPair) -> list[CauseFinding]:
     """Returns the causes of one pair, earliest root first. A root in a stage where twins differ anyway is not evidence
     between configurations, so it is skipped."""
-    pair = compared.pair
+    pair = without_harmless_listing(compared.pair, compared.left, compared.right)
     suspects = [] if compared.scope == "twins" else suspects_between(compared)
     if pair.continuation is not None:
         suspects = of_continuation(suspects)

@@ -11,7 +11,7 @@
      "storage": {"data": {"file_system": "ext4", "path": "/data/digits"}},
      "recipe":  {"name", "command", "parameters": {...}, "paths": ["data"], "source_digest", "git_commit", "timeout_s"},
      "environment": {"name", "python", "emulate": {"cpu": "default"}, "image", "image_id"},   image, image_id: only for containers
-     "opened": {...}, "source": {...}}   what the agent found in the files that the run read (agent: inspection/)
+     "opened": {...}, "source": {...}}   what the agent found in the files that the run read (agent: runs/inspection/)
 
 "torch" has the facts that the probe read inside the training (FACTS and the seal). It is absent if no probe was loaded.
 """

@@ -186,6 +186,22 @@ class CheapestFix(_Part):
     words: str
 
 
+class FileDifference(_Part):
+    """A data file that two runs read and in which they differ. `kind`: `content` (one name, other content), `moved` (its content has
+    `other_name` in the second run), `one-sided` (only one run read it). `bytes`, `digests` (BLAKE2b, 16 bytes) and `paths` are those
+    of the first and of the second run; empty: not measured. `offset`: the first byte that differs, if the reader of the verdict has
+    both files."""
+
+    name: str
+    kind: Literal["content", "moved", "one-sided"]
+    runs: list[str]
+    bytes: list[int | None] = Field(default_factory=list)
+    digests: list[str] = Field(default_factory=list)
+    paths: list[str] = Field(default_factory=list)
+    other_name: str = ""
+    offset: int | None = None
+
+
 class Failure(_Part):
     """Why the training of a run failed. `signal`: the name of the signal that ended it. `original`: where a missing file lies in the
     folder of which the run got a copy. `tail`: the last lines of its own output."""
@@ -235,6 +251,7 @@ class Verdict(_Part):
     losses: dict[str, list[tuple[int, float | None]]] = Field(default_factory=dict)
     runs: list[ComparedRun] = Field(default_factory=list)
     sources: dict[str, list[str]] = Field(default_factory=dict)
+    files: list[FileDifference] = Field(default_factory=list)
     requested_by: str = ""
     self_test: dict[str, Any] | None = None
     expected: list[dict[str, Any]] = Field(default_factory=list)

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from detctl_agent.launcher.account import Account
-from detctl_agent.recording.observed import Observed
 from detctl_agent.runs.inspection.digest_table import DigestTable
 from detctl_agent.runs.inspection.opened_section import opened_section
 from detctl_agent.runs.inspection.source_section import source_section
+from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared
 
 OWN_PLACES = ("tmp", "cache", "out", "home")  # of the run: it writes there
 
 
 def with_inspection(
-    manifest: Mapping[str, Any], observed: Observed, prepared: Prepared, table: DigestTable
+    manifest: Mapping[str, Any], outcome: Outcome, prepared: Prepared, table: DigestTable
 ) -> dict[str, Any]:
     """Returns the manifest with the sections `source` and `opened`. Call it before the folders of the run are cleaned. A training in
     another container has other files under these paths: nothing is read for it."""
-    plan = prepared.plan
+    plan, observed = prepared.plan, outcome.observed
+    started_ns = time.time_ns() - int(outcome.wall_s * 1e9)
     if plan.attached or plan.container:
         return dict(manifest)
     places = {name: path for name, path in prepared.places.items() if name not in OWN_PLACES}
@@ -31,7 +33,7 @@ def with_inspection(
     if source := source_section(observed, resolver(places, absolute=plan.account is None)):
         found["source"] = source
     may_read = _readable_by(plan.account) if plan.account else lambda _: True
-    if opened := opened_section(observed, resolver(places), places, table, may_read=may_read):
+    if opened := opened_section(observed, resolver(places), places, table, started_ns=started_ns, may_read=may_read):
         found["opened"] = opened
     return found
 

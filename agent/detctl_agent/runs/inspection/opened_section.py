@@ -1,6 +1,7 @@
 """The section `opened` of a manifest: the data files that the training opened, with a digest of the content of each.
 
-    {"files": {"{data}/a.npz": {"bytes": 812, "digest": "…"}},     BLAKE2b of the whole file, 16 bytes, hexadecimal
+    {"files": {"{data}/a.npz": {"bytes": 812, "digest": "…"}},     BLAKE2b of the whole file, 16 bytes, hexadecimal. "listed": true:
+                                                                   its folder was listed, but nobody saw who opened it
      "paths": {"data": "/data/digits"},                            where the places are on this machine
      "unmeasured": {"changed": 1, "bytes": 0, "time": 0, "count": 0, "unreadable": 0}}   number of files without a digest, by reason
 
@@ -27,6 +28,8 @@ FILES_MAX = 3000  # of one manifest; about 400 KiB of JSON
 BYTES_MAX = 4 * 1024**3  # that one run reads
 TIME_MAX_S = 10.0
 PIECE_BYTES = 1024 * 1024
+OWN_FOLDERS = ("{cwd}",)  # it holds much that is not data
+CODE = (".py", ".pyc")
 REASONS = ("changed", "unreadable", "bytes", "time", "count")
 Resolve = Callable[[str], Path | None]
 
@@ -37,19 +40,23 @@ def opened_section(
     places: Mapping[str, str],
     table: DigestTable,
     *,
+    started_ns: int = 0,
     clock: Callable[[], float] = time.monotonic,
     may_read: Callable[[os.stat_result], bool] = lambda _: True,
 ) -> dict[str, Any]:
     """Returns the section; empty if the training opened no data file. resolve: logical name -> where the file is now.
-    may_read: whether the user of the training may read a file of this owner and mode."""
-    if not observed.files:
+    may_read: whether the user of the training may read a file of this owner and mode. started_ns: when the training started; 0: unknown,
+    and listed folders are not read."""
+    listed = _listed(observed, resolve, started_ns)
+    if not observed.files and not listed:
         return {}
     end, left = clock() + TIME_MAX_S, BYTES_MAX
+    named = [*observed.files.items(), *listed.items()]
     unmeasured = dict.fromkeys(REASONS, 0)
-    unmeasured["count"] = observed.left_out + max(0, len(observed.files) - FILES_MAX)
+    unmeasured["count"] = observed.left_out + max(0, len(named) - FILES_MAX)
     files: dict[str, Any] = {}
-    for name, opened in list(observed.files.items())[:FILES_MAX]:
-        files[name] = {"bytes": opened.bytes}
+    for name, opened in named[:FILES_MAX]:
+        files[name] = {"bytes": opened.bytes, **({"listed": True} if name in listed else {})}
         path = resolve(name)
         state = _state(path, opened, may_read) if path is not None else "unreadable"
         if isinstance(state, str) or path is None:
@@ -70,6 +77,26 @@ def opened_section(
     used = {name.partition("}")[0].removeprefix("{") for name in files}
     shown = {name: str(path) for name, path in places.items() if name in used}
     return {"files": files, "paths": shown, "unmeasured": {why: count for why, count in unmeasured.items() if count}}
+
+
+def _listed(observed: Observed, resolve: Resolve, started_ns: int) -> dict[str, OpenedFile]:
+    """Returns the files of the folders that the training listed and in which the probe saw it open none: code in C may have read them.
+    What was changed after the training started is left out."""
+    found: dict[str, OpenedFile] = {}
+    for folder in observed.folders if started_ns else ():
+        prefix = folder.rstrip("/") + "/"
+        path = resolve(folder)
+        if path is None or folder in OWN_FOLDERS or any(name.startswith(prefix) for name in observed.files):
+            continue
+        try:
+            with os.scandir(path) as entries:
+                for entry in sorted(entries, key=lambda one: one.name)[:FILES_MAX]:
+                    status = entry.stat()
+                    if entry.is_file() and status.st_mtime_ns < started_ns and not entry.name.endswith(CODE):
+                        found[prefix + entry.name] = OpenedFile(status.st_size, status.st_mtime_ns)
+        except OSError:
+            continue
+    return found
 
 
 def _state(path: Path, opened: OpenedFile, may_read: Callable[[os.stat_result], bool]) -> FileState | str:

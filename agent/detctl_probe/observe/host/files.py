@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Any, Dict, Optional, Set, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
+from detctl_probe.observe.host import held_files
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.paths import PRIVATE
 from detctl_probe.recording.recorder import Recorder
@@ -107,6 +108,7 @@ def install(recorder: Recorder) -> None:
     builtins.open = io.open = Builtin(open_, patched_open, "io", "open")
     os.open = Builtin(os_open, patched_os_open, "os", "open")
     recorder.unobserved("files", "native readers", "the probe does not see files that code in C opens directly")
+    held_files.install(recorder)
 
 
 def data_name(recorder: Recorder, path: Any) -> Optional[str]:

@@ -72,7 +72,8 @@ def _measured(evidence: Evidence) -> CauseFinding:
 
 def _changed(a: ReadFile, b: ReadFile) -> str:
     size = f"both {a.bytes} bytes" if a.bytes == b.bytes else f"{a.bytes} vs {b.bytes} bytes"
-    return f"The content of {a.name} differs ({size})."
+    seen = " It lies in a folder that the program lists; code in C may have read it." if a.listed and b.listed else ""
+    return f"The content of {a.name} differs ({size}).{seen}"
 
 
 def _moved(read: FilesCompared) -> list[str]:

@@ -11,6 +11,7 @@ from detctl_coordinator.attribution.evidence.settings.known_answers import class
 from detctl_coordinator.attribution.verdict.changes import change_of
 from detctl_coordinator.attribution.verdict.continuation import continuation_of
 from detctl_coordinator.attribution.verdict.coverage import coverage_of, stage_word
+from detctl_coordinator.attribution.verdict.files import files_of
 from detctl_coordinator.attribution.verdict.losses import losses_of
 from detctl_coordinator.attribution.verdict.maps import environment_of, maps_of
 from detctl_coordinator.attribution.verdict.notes import verdict_notes
@@ -64,6 +65,7 @@ def build_verdict(case: Case) -> Verdict:
         losses=losses_of(case),
         runs=runs_of(case),
         sources=sources_of(case),
+        files=files_of(case),
         requested_by=case.request.requested_by,
         expected=_expected(case) if different else [],
     )

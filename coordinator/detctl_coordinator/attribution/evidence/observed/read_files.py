@@ -16,11 +16,12 @@ SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf")
 
 @dataclass(frozen=True)
 class ReadFile:
-    """A file of one run. digest: empty if it was not measured."""
+    """A file of one run. digest: empty if it was not measured. listed: its folder was listed, but the probe did not see who opened it."""
 
     name: str
     bytes: int
     digest: str
+    listed: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ def read_files(manifest: Mapping[str, Any]) -> ReadFiles:
     for name, row in section["files"].items():
         size, digest = (row.get("bytes"), row.get("digest")) if isinstance(row, Mapping) else (None, None)
         if isinstance(size, int):
-            files[str(name)] = ReadFile(str(name), size, digest if isinstance(digest, str) else "")
+            files[str(name)] = ReadFile(
+                str(name), size, digest if isinstance(digest, str) else "", row.get("listed") is True
+            )
     return ReadFiles(True, files, _mapping(section.get("paths"), str), _mapping(section.get("unmeasured"), int))
 
 
@@ -94,8 +97,8 @@ def compare_files(left: ReadFiles, right: ReadFiles) -> FilesCompared:
         known=True,
         changed=(*changed, *sizes),
         renamed=tuple(renamed),
-        only_left=tuple(file for name, file in left.files.items() if name not in right.files),
-        only_right=tuple(file for name, file in right.files.items() if name not in left.files),
+        only_left=tuple(file for name, file in left.files.items() if name not in right.files and not file.listed),
+        only_right=tuple(file for name, file in right.files.items() if name not in left.files and not file.listed),
         equal=len(measured) - len(changed),
         unmeasured=len(both)
         - len(measured)

@@ -1,0 +1,153 @@
+"""What the agent finds after a run in the files that it read: digests of data, and lines of source."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from detctl_agent.recording.observed import CODE, FILES, LISTING, Observed, OpenedFile, SourceFile
+from detctl_agent.recording.records import Identity, Record
+from detctl_agent.runs.inspection.digest_table import DigestTable, FileState
+from detctl_agent.runs.inspection.inspect import resolver
+from detctl_agent.runs.inspection.opened_section import opened_section
+from detctl_agent.runs.inspection.source_section import source_section
+
+
+def digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+def record(stage: int, evidence: Any, dtype: str = "", site: str = "main") -> Record:
+    raw = evidence if isinstance(evidence, bytes) else json.dumps(evidence).encode()
+    return Record(0, stage, 0, 0, 0, 0, b"", Identity(site, dtype, (), b"", b""), b"d" * 16, None, None, raw, None)
+
+
+def opened_file(path: Path) -> OpenedFile:
+    found = path.stat()
+    return OpenedFile(found.st_size, found.st_mtime_ns)
+
+
+def test_what_is_collected_from_frames() -> None:
+    seen = Observed()
+    seen.add(record(FILES, {"file": "{data}/a", "bytes": 3, "mtime_ns": 5}))
+    seen.add(record(FILES, {"file": "{data}/a", "bytes": 3}))  # opened again
+    seen.add(record(FILES, {"file": "{data}/b", "bytes": "3", "mtime_ns": 5}))
+    seen.add(record(CODE, {"path": "/w/train.py"}, "py:source", "{cwd}/train.py"))
+    seen.add(record(CODE, {"command": ["python"]}, "py:command", "command"))
+    seen.add(record(LISTING, {"file": "{cwd}/train.py", "line": 7}))
+    for odd in (b"[", b"[1]", b"{}", b"\xff", b"{" * 20_000):
+        seen.add(record(LISTING, odd))
+    seen.place({"caller": {"file": "{cwd}/net.py", "line": 3}})
+    seen.place({"file": 3, "line": "x"})
+    assert seen.files == {"{data}/a": OpenedFile(3, 5)}
+    assert seen.sources == {"{cwd}/train.py": SourceFile("/w/train.py", b"d" * 16)}
+    assert list(seen.lines) == [("{cwd}/train.py", 7), ("{cwd}/net.py", 3)]
+
+
+def test_files_get_digests_and_twins_pay_once(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_bytes(b"abc")
+    (data / "b").write_bytes(b"xyz")
+    seen = Observed(files={f"{{data}}/{name}": opened_file(data / name) for name in ("a", "b")})
+    (data / "b").write_bytes(b"changed since")
+    seen.files["{data}/gone"] = OpenedFile(1, 1)
+    table = DigestTable(tmp_path / "table.json")
+    places = {"data": str(data)}
+    section = opened_section(seen, resolver(places), places, table)
+    assert section["files"]["{data}/a"] == {"bytes": 3, "digest": digest(b"abc")}
+    assert "digest" not in section["files"]["{data}/b"] and section["unmeasured"] == {"changed": 2}
+    assert section["paths"] == places
+    # The content is not read again: only the table could still know it.
+    again = DigestTable(tmp_path / "table.json")
+    found = (data / "a").stat()
+    assert again.get(FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)) == digest(b"abc")
+
+
+def test_limits_leave_files_without_a_digest(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    seen = Observed(files={"{d}/a": opened_file(tmp_path / "a")}, left_out=2)
+    times = iter([0.0, *[100.0] * 9])
+    section = opened_section(seen, resolver({"d": str(tmp_path)}), {}, DigestTable(None), clock=lambda: next(times))
+    assert section["unmeasured"] == {"time": 1, "count": 2}
+    forbidden = opened_section(seen, resolver({"d": str(tmp_path)}), {}, DigestTable(None), may_read=lambda _: False)
+    assert forbidden["unmeasured"] == {"unreadable": 1, "count": 2}
+
+
+def test_a_pipe_or_a_damaged_table_is_no_trouble(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    found = (tmp_path / "pipe").stat()
+    seen = Observed(files={"{d}/pipe": OpenedFile(found.st_size, found.st_mtime_ns)})
+    (tmp_path / "table").write_text("[1, 2")
+    section = opened_section(seen, resolver({"d": str(tmp_path)}), {}, DigestTable(tmp_path / "table"))
+    assert section["unmeasured"] == {"unreadable": 1}
+
+
+def test_names_stay_inside_their_place(tmp_path: Path) -> None:
+    resolve = resolver({"data": str(tmp_path)})
+    assert resolve("{data}/a/b") == tmp_path / "a" / "b" and resolve("{data}") == tmp_path
+    for name in ("{data}/../x", "{other}/a", "/etc/passwd", "{data}/a\0", "plain"):
+        assert resolve(name) is None
+    assert resolver({}, absolute=True)("/w/net.py") == Path("/w/net.py")
+
+
+SCRIPT = """import os, glob
+os.environ["PYTHONHASHSEED"] = "0"
+torch.manual_seed(1)
+def load(d):
+    return glob.glob(d)
+tags = set(words)
+ids = {t: i for i, t in enumerate(tags)}
+x = torch.tensor([ids[w] for w in words])
+unsafe = os.listdir("https://user:hunter2@example.org/")
+"""
+
+
+def test_lines_of_the_source_with_their_fixes(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    source = SourceFile(str(script), blake2b(SCRIPT.encode(), digest_size=16).digest())
+    lines = {("{cwd}/train.py", line): None for line in (5, 9, 77)}
+    seen = Observed(sources={"{cwd}/train.py": source}, lines=lines)
+    section = source_section(seen, resolver({"cwd": str(tmp_path)}))
+    five, nine = section["lines"]
+    assert five["text"] == ["    return glob.glob(d)"]
+    assert five["fixes"]["filesystem-order"]["new"] == ["    return sorted(glob.glob(d))"]
+    assert "hunter2" not in json.dumps(section) and nine["fixes"] == {}
+    (order,) = section["orders"]
+    assert (order["line"], order["made_line"], order["reaches"]) == (7, 6, ["data"])
+    assert order["fix"]["expression"] == "sorted(tags)"
+    assert section["calls"] == ["torch.manual_seed"] and section["hash_seed_set"]["line"] == 2
+
+
+def test_a_source_that_was_edited_since_is_not_used(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    seen = Observed(
+        sources={"{cwd}/train.py": SourceFile(str(script), b"other content...")}, lines={("{cwd}/train.py", 5): None}
+    )
+    assert source_section(seen, resolver({"cwd": str(tmp_path)})) == {}
+
+
+def test_listed_folders_whose_files_nobody_was_seen_to_open(tmp_path: Path) -> None:
+    for name in ("seen/a", "native/a", "native/b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    started = max((tmp_path / "native" / name).stat().st_mtime_ns for name in "ab") + 1
+    (tmp_path / "native" / "later").write_bytes(b"written by the run")
+    os.utime(tmp_path / "native" / "later", ns=(started, started))
+    seen = Observed(
+        files={"{d}/seen/a": opened_file(tmp_path / "seen" / "a")}, folders={"{d}/seen": None, "{d}/native": None}
+    )
+    section = opened_section(seen, resolver({"d": str(tmp_path)}), {}, DigestTable(None), started_ns=started)
+    listed = {name for name, row in section["files"].items() if row.get("listed")}
+    assert listed == {"{d}/native/a", "{d}/native/b"} and "{d}/seen/a" in section["files"]
+
+
+def test_a_file_that_is_held_open_counts_as_opened() -> None:
+    seen = Observed()
+    seen.place({"kind": "file-held", "file": "{data}/x.h5", "bytes": 4, "mtime_ns": 9})
+    assert seen.files == {"{data}/x.h5": OpenedFile(4, 9)} and not seen.lines
