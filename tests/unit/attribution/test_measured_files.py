@@ -179,3 +179,18 @@ def test_a_listing_that_is_sorted_explains_nothing() -> None:
         lambda b: moved_listing(31)(b).carry("sample", "batch", *MODEL), both=lambda b: b.fact("source", section)
     )
     assert [cause.cause for cause in other.causes] == ["filesystem-order"]
+
+
+def test_a_data_file_in_the_folder_of_the_source_is_no_code() -> None:
+    def own(digest: str, *stages: str) -> Make:
+        section = {"files": {"{cwd}/x.bin": {"bytes": 4, "digest": digest}}, "paths": {}, "unmeasured": {}}
+        return lambda b: (
+            b.add("code", 0, "command", "a", evidence={"command": ["python", "train.py"]}, dtype="py:command")
+            .fact("opened", section)
+            .fact("recipe/source_digest", digest)
+            .carry(*stages)
+        )
+
+    runs = [own("11")(RunBuilder("gpu1", twin).train()).build() for twin in (0, 1)]
+    runs += [own("22", "batch", *MODEL)(RunBuilder("gpu2", twin).train()).build() for twin in (0, 1)]
+    assert [cause.cause for cause in judged(*runs).causes] == ["data-content"]

@@ -9,6 +9,7 @@ from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage
 
 COMMAND_SITE = "command"
+OWN_FOLDER = "{cwd}/"
 
 
 def code_version(evidence: Evidence) -> list[CauseFinding]:
@@ -22,12 +23,17 @@ def code_version(evidence: Evidence) -> list[CauseFinding]:
     files = [d.site for d in both if d.site != COMMAND_SITE]
     if files:
         lines.append(f"The source of {', '.join(files)} differs.")
-    elif Node(Stage.CODE) in evidence.pair.observed and lines and other_settings(evidence):
-        return []  # config-drift is narrower
+    elif Node(Stage.CODE) in evidence.pair.observed and lines and (other_settings(evidence) or _own_data(evidence)):
+        return []  # config-drift and data-content are narrower
     if not lines:
         return []
     fix = "Run the same commit of the recipe in both runs: check it out, or compare the two folders."
     return [finding(evidence, "code-version", [*lines, describe(evidence)], fix)]
+
+
+def _own_data(evidence: Evidence) -> bool:
+    """Returns whether data files of the training's own folder differ, which changes the digest of its sources too."""
+    return any(a.name.startswith(OWN_FOLDER) for a, _ in evidence.read.data)
 
 
 def other_files(evidence: Evidence) -> list[CauseFinding]:
