@@ -6,9 +6,10 @@ import shlex
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import rich_click as click
 
@@ -130,7 +131,7 @@ def command(options: RecordOptions, output: RecordOutput) -> Exit:
         check_command(typed, Path.cwd())
     refuse_full(options.training.folder)
     if options.joined.audit_id:
-        return _join(options, typed, output.as_json, output.quiet)
+        return _join(options, typed, output)
     return _record(options, typed, output)
 
 
@@ -179,12 +180,7 @@ def _record(options: RecordOptions, typed: list[str], output: RecordOutput) -> E
     captured = result.exit_code is Exit.IDENTICAL
     if isinstance(failure := result.run.get("failure"), dict):
         note(f"{what_happened(failure)}. {advice(failure)}")
-    timings = result.run.get("timings")
-    if output.timings and isinstance(timings, dict) and not as_json:
-        from detctl_cli.output.terminal import console
-        from detctl_cli.reporters.timings import write_recording_timings
-
-        write_recording_timings(timings, console(sys.stderr))
+    _show_timings(result.run, output)
     if as_json and result.run:
         document = {"folder": str(folder), "captured": captured, "because": result.because, "run": result.run}
         write_json(redact_document({"schema": "detctl.recording/v1", **document}))
@@ -197,13 +193,25 @@ def _record(options: RecordOptions, typed: list[str], output: RecordOutput) -> E
     return result.exit_code
 
 
-def _join(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool) -> Exit:
+def _show_timings(run: Mapping[str, Any], output: RecordOutput) -> None:
+    """Writes to stderr where the time of the run went, if that was requested; stdout is the training's."""
+    timings = run.get("timings")
+    if not output.timings or output.as_json or not isinstance(timings, dict):
+        return
+    from detctl_cli.output.terminal import console
+    from detctl_cli.reporters.timings import write_recording_timings
+
+    write_recording_timings(timings, console(sys.stderr))
+
+
+def _join(options: RecordOptions, typed: list[str], output: RecordOutput) -> Exit:
     from detctl_proto.syntax.names import machine_name
 
     from detctl_cli.output.terminal import note, write_json
     from detctl_cli.recordings.join import Join, options_of, take, train_and_send  # with gRPC, which takes a while
 
     training, joined = options.training, options.joined
+    as_json, quiet = output.as_json, output.quiet
     assert joined.audit_id is not None
     join = Join(joined.audit_id, training.machine or machine_name(), joined.environment, joined.again)
     with configured("--join needs the coordinator of the audit") as coordinator:
@@ -216,6 +224,7 @@ def _join(options: RecordOptions, typed: list[str], as_json: bool, quiet: bool) 
         stdout = sys.stderr.fileno() if as_json else None
         wait_s = options.waiting.wait_s
         result = train_and_send(coordinator, run, place, typed, capture_options, wait_s=wait_s, stdout=stdout)
+    _show_timings(result.run, output)
     if training.folder is None:
         shutil.rmtree(place.parent, ignore_errors=True)
     if as_json:
