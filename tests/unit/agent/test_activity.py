@@ -94,3 +94,13 @@ def test_a_recording_says_its_step_once_it_has_one() -> None:
     assert format_progress(Progress(activity=Activity.IMPORTING), 32) == "importing torch"
     training = Progress(step=11, activity=Activity.TRAINING)
     assert (format_progress(training, 32), format_progress(training, None)) == ("step 12 of 32", "step 12")
+
+
+def test_the_times_of_an_import_and_of_steps_are_kept() -> None:
+    ranks = Ranks("r1", 1, "module", lambda: 20.0)
+    process = ranks.connect()
+    ranks.frame(process, frames.HELLO, b'{"v": 1}')
+    ranks.frame(process, frames.IMPORTED, b'{"began_at": 10.5, "ended_at": 14.0}')
+    assert (ranks.times.import_began, ranks.times.import_ended) == (10.5, 14.0)
+    ranks.frame(process, frames.STEP, frames.STEP_LAYOUT.pack(0, 0))
+    assert ranks.times.first_step_ended == 20.0
