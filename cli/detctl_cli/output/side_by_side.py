@@ -43,8 +43,8 @@ def why_side_by_side(found: Mapping[str, Any] | None) -> str:
     used, memory = f"{found['cores_used']:.1f}", size_text(found["memory_bytes"])
     if found["reason"] == "fits":
         return (
-            f"up to {found['runs']} runs train side by side, because one keeps {used} of {found['cores']} processors busy and"
-            f" takes {memory}; --parallel 1 trains them one after another"
+            f"up to {found['runs']} runs train side by side after the first, because one keeps {used} of {found['cores']}"
+            f" processors busy and takes {memory}; --parallel 1 trains them one after another"
         )
     why = _WHY.get(found["reason"], found["reason"]).format(used=used, cores=found["cores"], memory=memory)
     return f"the runs train one after another, because {why}"
