@@ -8,12 +8,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import pytest
 from detctl_agent.recording.observed import CODE, FILES, LISTING, Observed, OpenedFile, SourceFile
 from detctl_agent.recording.records import Identity, Record
+from detctl_agent.runs.inspection import inspect
 from detctl_agent.runs.inspection.digest_table import DigestTable, FileState
 from detctl_agent.runs.inspection.inspect import resolver
 from detctl_agent.runs.inspection.opened_section import opened_section
 from detctl_agent.runs.inspection.source_section import source_section
+from detctl_agent.runs.launch_plan import LaunchPlan
+from detctl_agent.runs.outcome import Outcome
+from detctl_agent.runs.preparation import Prepared
 
 
 def digest(content: bytes) -> str:
@@ -151,3 +156,16 @@ def test_a_file_that_is_held_open_counts_as_opened() -> None:
     seen = Observed()
     seen.place({"kind": "file-held", "file": "{data}/x.h5", "bytes": 4, "mtime_ns": 9})
     assert seen.files == {"{data}/x.h5": OpenedFile(4, 9)} and not seen.lines
+
+
+def test_a_recording_is_not_lost_for_its_inspection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> dict[str, Any]:
+        raise RecursionError("odd source")
+
+    monkeypatch.setattr(inspect, "source_section", fails)
+    (tmp_path / "a").write_bytes(b"abc")
+    outcome = Outcome(end="exit", exit_code=0, observed=Observed(files={"{data}/a": opened_file(tmp_path / "a")}))
+    plan = LaunchPlan("r", 1, ("python",), tmp_path, {})
+    prepared = Prepared(plan, {}, None, None, {"data": str(tmp_path)})  # type: ignore[arg-type]  # not used here
+    found = inspect.with_inspection({"machine": {}}, outcome, prepared, DigestTable(None))
+    assert set(found) == {"machine", "opened"}

@@ -194,3 +194,9 @@ def test_a_data_file_in_the_folder_of_the_source_is_no_code() -> None:
     runs = [own("11")(RunBuilder("gpu1", twin).train()).build() for twin in (0, 1)]
     runs += [own("22", "batch", *MODEL)(RunBuilder("gpu2", twin).train()).build() for twin in (0, 1)]
     assert [cause.cause for cause in judged(*runs).causes] == ["data-content"]
+
+
+def test_equal_files_are_evidence_that_something_else_differs() -> None:
+    verdict = between(opened(a="11", b="22"), opened(a="11", b="22"), "sample", "batch", *MODEL)
+    (cause,) = verdict.causes
+    assert cause.cause == "unknown" and any("All 2 files" in line for line in cause.evidence)

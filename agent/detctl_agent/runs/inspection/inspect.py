@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from detctl_agent import logs
 from detctl_agent.launcher.account import Account
 from detctl_agent.runs.inspection.digest_table import DigestTable
 from detctl_agent.runs.inspection.opened_section import opened_section
@@ -16,6 +17,7 @@ from detctl_agent.runs.inspection.source_section import source_section
 from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared
 
+log = logs.logger("inspection")
 OWN_PLACES = ("tmp", "cache", "out", "home")  # of the run: it writes there
 
 
@@ -30,11 +32,21 @@ def with_inspection(
         return dict(manifest)
     places = {name: path for name, path in prepared.places.items() if name not in OWN_PLACES}
     found = dict(manifest)
-    if source := source_section(observed, resolver(places, absolute=plan.account is None)):
-        found["source"] = source
     may_read = _readable_by(plan.account) if plan.account else lambda _: True
-    if opened := opened_section(observed, resolver(places), places, table, started_ns=started_ns, may_read=may_read):
-        found["opened"] = opened
+    sections: dict[str, Callable[[], dict[str, Any]]] = {
+        "source": lambda: source_section(observed, resolver(places, absolute=plan.account is None)),
+        "opened": lambda: opened_section(
+            observed, resolver(places), places, table, started_ns=started_ns, may_read=may_read
+        ),
+    }
+    for name, make in sections.items():
+        try:
+            section = make()
+        except Exception as error:  # the recording is complete without it, and must not be lost for it
+            log.error(logs.line("inspection", run=plan.key, section=name, why=f"{type(error).__name__}: {error}"))
+            continue
+        if section:
+            found[name] = section
     return found
 
 

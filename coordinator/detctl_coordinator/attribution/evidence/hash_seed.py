@@ -26,5 +26,7 @@ def integers_may_be_hashes(evidence: Evidence) -> bool:
     well as a generator does."""
     if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or hash_seed_is_fixed(evidence):
         return False
+    if evidence.source.known and not any(place.items == "hashed" for place in evidence.source.orders):
+        return False  # nothing in the program depends on a hash
     dtypes = [d.left.dtype.removeprefix("torch.") for d in evidence.root.sites if d.left is not None]
     return bool(dtypes) and all(dtype.startswith(INTEGERS) for dtype in dtypes)

@@ -39,6 +39,8 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
     equal = [s.word for s in Stage if s < evidence.stage and evidence.observed_equal(s)]
     if equal:
         lines.append(f"These stages are equal up to here and therefore excluded: {', '.join(equal)}.")
+    if evidence.stage in (Stage.SAMPLE, Stage.BATCH) and (files := evidence.read.summary):
+        lines.append(files)
     origin: OriginWord | None = None
     if evidence.between_twins:
         origin = "code"

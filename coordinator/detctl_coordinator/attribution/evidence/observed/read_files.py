@@ -55,6 +55,15 @@ class FilesCompared:
         )
 
     @property
+    def summary(self) -> str:
+        """A line about files that do not differ, as far as they were measured; empty if none was."""
+        if self.all_equal:
+            return f"All {self.equal} files that both runs read are equal, so what decodes or combines them differs."
+        if self.equal and not self.changed:
+            return f"{self.equal} files that both runs read are equal; {self.unmeasured} were not measured."
+        return ""
+
+    @property
     def data(self) -> tuple[tuple[ReadFile, ReadFile], ...]:
         """The changed files without those that hold options."""
         return tuple(pair for pair in self.changed if not pair[0].name.endswith(SETTINGS))
