@@ -55,6 +55,7 @@ def test_overrides_take_the_place_of_defaults() -> None:
         ({"interventions": {"listing": "sorted\n"}}, "is not sorted, shuffled"),
         ({"interventions": {"threads": "0"}}, "is not a number from 1 to 999"),
         ({"interventions": {"keep": "init"}}, "does not allow transplants: set allow_transplant = true"),
+        ({"interventions": {"values": "backward"}}, "does not allow that values are kept: set allow_values = true"),
         ({"interventions": {"transplant": "init:a1.004"}}, "does not allow transplants"),
         ({"level": "row"}, "unknown level 'row'"),
         ({"step_from": 4, "step_to": 4}, "holds no step"),

@@ -32,6 +32,7 @@ def test_what_users_may_set() -> None:
     [
         ("bare", "31"), ("fault", "ulp:3"), ("keep", "init+batch+rng"), ("listing", "shuffled:7"), ("seed", "0:steps"),
         ("threads", "16"), ("transplant", "init+rng:a1b2c3d4e5.004"), ("workers", "0"), ("completion", "asked"),
+        ("values", "loss+backward"),
     ],
 )  # fmt: skip
 def test_values_that_act(name: str, value: str) -> None:
@@ -40,7 +41,15 @@ def test_values_that_act(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("threads", "0"), ("workers", "-1"), ("seed", "²"), ("listing", "random"), ("keep", "weights")]
+    ("name", "value"),
+    [
+        ("threads", "0"),
+        ("workers", "-1"),
+        ("seed", "²"),
+        ("listing", "random"),
+        ("keep", "weights"),
+        ("values", "batch"),
+    ],
 )
 def test_values_that_do_not_act(name: str, value: str) -> None:
     assert not INTERVENTIONS[name].accepts(value)
