@@ -220,3 +220,45 @@ weights(holder)
     assert main.sites("init", 0) == ["group0.0", "group1.0", "group2.0"]
     assert main.sites("backward", 1) == ["group0.0", "group1.0", "group2.0[indices]", "group2.0[values]"]
     assert [site for site in main.sites("update", 1) if site.endswith(".lr")] == ["group0.lr", "group1.lr", "group2.lr"]
+
+
+def test_restored_state_is_recorded_before_the_step_with_the_lines_that_wrote_it(tmp_path: Path) -> None:
+    run = train(
+        tmp_path,
+        """
+def make(model):
+    return torch.optim.SGD(list(set(model.parameters())), lr=0.1, momentum=0.9)
+
+def steps(model, optimizer, count):
+    for x, y in batches(count):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+model = net().eval(); optimizer = make(model)
+steps(model, optimizer, 2)
+saved = model.state_dict(), optimizer.state_dict()
+model = net().eval(); model.load_state_dict(saved[0])
+optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+optimizer.load_state_dict(torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9).state_dict())
+for group in optimizer.param_groups:
+    group["momentum"] = 0.8
+steps(model, optimizer, 2)
+weights(model)
+""",
+    )
+    main = run.main
+    assert not [row for row in main.seal_row("unobserved") if row["stage"] == "update"]
+    first, _, third, last = [record for record in main.of("update") if record.site.endswith("/settings")]
+    assert (first.site, third.site) == ("optimizer1/settings", "optimizer2/settings")
+    assert third.evidence and last.evidence == {"since": 2, "whole": 2}
+    writers = {name: row for row in third.evidence["writers"] for name in row["settings"]}
+    assert writers["group0.lr"]["by"] == "load_state_dict"
+    assert writers["group0.momentum"]["by"] == "assignment"
+    assert writers["group0.momentum"]["line"] == writers["group0.lr"]["line"] + 2
+    assert not [site for site in main.sites("update", 2) if "/state/" in site], "a state that is empty is not made"
+    restored = {note["what"]: note["line"] for note in main.notes_of("restored")}
+    assert restored["optimizer"] == restored["model"] + 2
+    assert [note["restored"] is None for note in main.notes_of("optimizer")] == [True, False]
+    (order, *_) = main.notes_of("parameter-order")
+    assert (order["elements"], order["expression"], order["function"]) == ("tensor", "set(model.parameters())", "make")

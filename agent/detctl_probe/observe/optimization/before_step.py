@@ -47,6 +47,7 @@ class BeforeStep:
         self._origins = origins
         self._known: Any = WeakKeyDictionary()
         self._count = 0
+        self._assigned: Dict[str, Any] = {}  # setting -> what _assignment found; the source is read once
 
     def record(self, optimizer: Any) -> None:
         """Records the settings, and the state if it is new; called before each step."""
@@ -123,10 +124,18 @@ class BeforeStep:
             place = one.stepped or one.place
             known.writers.wrote(group, key, "scheduler", place, scheduler=one.kind, made=dict(one.place))
             return
+        if key not in self._assigned:
+            self._assigned[key] = self._assignment(key)
+        lines, certain = self._assigned[key]
+        known.writers.wrote(group, key, "assignment", certain, lines=lines)
+
+    def _assignment(self, key: str) -> Tuple[List[Dict[str, Any]], Optional[Dict[str, Any]]]:
+        """(the lines of the user's code that assign a setting, the line if there is one with the calls that its value comes from)."""
         found = source.assignments(self._origins.user_files(), key)[: group_settings.LINES_MAX]
         lines = [{"file": self._recorder.logical(file), "line": line} for file, line in found]
         certain = {**lines[0], "calls": source.calls_into(*found[0])} if len(found) == 1 else None
-        known.writers.wrote(group, key, "assignment", certain, lines=lines)
+        source.forget_trees()
+        return lines, certain
 
     def _evidence(self, optimizer: Any, known: _Known, whole: bool) -> Optional[Dict[str, Any]]:
         if not self._recorder.keeps_evidence:
@@ -139,7 +148,7 @@ class BeforeStep:
         found: Dict[str, Any] = {
             "whole": known.whole,
             "options": group_settings.options(known.values),
-            "writers": known.writers.report(),
+            "writers": known.writers.report(whole),
             "class": type(optimizer).__name__,
         }
         schedulers = self._origins.schedulers(optimizer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
 
@@ -70,16 +70,22 @@ class Writers:
 
     def __init__(self) -> None:
         self._found: Dict[Tuple[int, str], Dict[str, Any]] = {}
+        self._new: Set[Tuple[int, str]] = set()  # written since the last report of all
 
     def wrote(self, group: int, key: str, by: str, place: Optional[Place], **more: Any) -> None:
         """Remembers the writer of a setting."""
         self._found[(group, key)] = {"by": by, **(place or {}), **more}
+        self._new.add((group, key))
 
-    def report(self) -> List[Dict[str, Any]]:
-        """Each writer with what it wrote: {"by": …, "file": …, "line": …, "settings": ["group0.lr", …]}."""
+    def report(self, whole: bool) -> List[Dict[str, Any]]:
+        """Each writer with what it wrote: {"by": …, "file": …, "line": …, "settings": ["group0.lr", …]}; of all settings, or of those that
+        were written since the last report of all."""
         found: Dict[str, Dict[str, Any]] = {}
-        for (group, key), writer in self._found.items():
+        for group, key in list(self._found) if whole else sorted(self._new):
             if group < GROUPS_MAX:
+                writer = self._found[(group, key)]
                 row = found.setdefault(repr(writer), {**writer, "settings": []})
                 row["settings"].append("group%d.%s" % (group, key))
+        if whole:
+            self._new.clear()
         return list(found.values())

@@ -129,7 +129,9 @@ def optimizers_at(reader: RunReader, rank: int, step: int) -> dict[str, Optimize
             if isinstance(since, int) and 0 <= since <= step:
                 evidence = _evidence_of(reader, key, since, record.site)
             if "order" not in evidence and isinstance(whole, int) and 0 <= whole <= step:
-                evidence = {**_evidence_of(reader, key, whole, record.site), **evidence}
+                first = _evidence_of(reader, key, whole, record.site)
+                writers = [*_items(first.get("writers")), *_items(evidence.get("writers"))]  # the later ones count
+                evidence = {**first, **evidence, "writers": writers}
             found[optimizer_of(record.site)] = _facts(evidence)
     return found
 
