@@ -61,7 +61,7 @@ def held_paths() -> Iterator[str]:
     for line in text.split(b"\n"):
         at = line.find(b"/")
         path = os.fsdecode(line[at:]) if at > 0 else ""
-        if path and path not in seen and ".so" not in path and not path.startswith(("/dev/", "/memfd", "/usr/")):
+        if path and path not in seen and ".so" not in path and not path.startswith(("/memfd", "/usr/")):
             seen.add(path)
             yield path
 
