@@ -53,7 +53,7 @@ def test_a_trainer_without_loader_that_forgets_its_momentum_or_its_own_generator
     record(deployment, "all", "own_trainer.py", *load, "--keep-momentum", "--keep-rng")
     momentum = verdict_of(deployment, "full", "momentum")
     assert momentum["continuation"]["not_restored"] == ["optimizer"]
-    assert '+ self.opt.load_state_dict(blob["opt"])' in momentum["causes"][0]["change"]
+    assert any('.load_state_dict(blob["opt"])' in line for line in momentum["causes"][0]["change"])
     generator = verdict_of(deployment, "full", "generator")
     assert generator["continuation"]["not_restored"] == ["private"]
     for verdict in (momentum, generator):

@@ -41,15 +41,8 @@ class Trainer:
         self.done = blob["iteration"]
 
     def save(self, path):
-        torch.save(
-            {
-                "model": self.net.state_dict(),
-                "opt": self.opt.state_dict(),
-                "iteration": self.done,
-                "rng": self.rng.bit_generator.state,
-            },
-            path,
-        )
+        blob = {"model": self.net.state_dict(), "opt": self.opt.state_dict(), "iteration": self.done}
+        torch.save({**blob, "rng": self.rng.bit_generator.state}, path)
 
     def fit(self):
         while self.done < self.args.iterations:
