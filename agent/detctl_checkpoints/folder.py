@@ -20,6 +20,8 @@ from detctl_checkpoints.content import Checkpoint, CheckpointError, Unread
 FILES_MAX = 100_000
 INDEX_BYTES_MAX = 64 << 20
 TORCH_ENDINGS = (".bin", ".pt", ".pth", ".ckpt")
+# Random states beside the model, as Trainer of Hugging Face (`rng_state.pth`, `rng_state_0.pth`) and accelerate write them, by torch.save.
+_RANDOM_STATES = re.compile(r"^(rng_state\w*\.pth|random_states_\d+\.pkl)$")
 _SHARD = re.compile(r"-\d+-of-\d+\.\w+$")
 _WEIGHTS = re.compile(r"^(pytorch_model|model)\b.*\.bin$")
 Open = Callable[[str], Checkpoint]
@@ -30,7 +32,7 @@ def load(path: str, open_file: Open) -> Checkpoint:
     names = _names(path)
     indexes = [name for name in names if name.endswith(".index.json")]
     safe = [name for name in names if name.endswith(".safetensors")]
-    saved = [name for name in names if name.endswith(TORCH_ENDINGS)]
+    saved = [name for name in names if name.endswith(TORCH_ENDINGS) or holds_random_states(name)]
     hub = [name for name in saved if _WEIGHTS.match(name) or _SHARD.search(name)]
     safe_index = [name for name in indexes if name.endswith(".safetensors.index.json")]
     weights, weights_index = (safe, safe_index) if safe or safe_index else (hub, [n for n in indexes if ".bin." in n])
@@ -91,10 +93,17 @@ def _names(path: str) -> List[str]:
     return sorted(found)
 
 
+def holds_random_states(name: str) -> bool:
+    """Whether a file of this name holds random states: arrays of numpy beside tensors."""
+    return _RANDOM_STATES.match(name) is not None
+
+
 def file_may_hold(file: str, name: str) -> bool:
     """Whether a leaf of this name may come from this file of a folder."""
     stem = file.rpartition(".")[0]
-    weights = not file.endswith(TORCH_ENDINGS) or bool(_WEIGHTS.match(file) or _SHARD.search(file))
+    weights = not (file.endswith(TORCH_ENDINGS) or holds_random_states(file)) or bool(
+        _WEIGHTS.match(file) or _SHARD.search(file)
+    )
     return weights or name == stem or name.startswith(stem + ".")
 
 

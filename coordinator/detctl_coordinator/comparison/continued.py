@@ -22,6 +22,10 @@ def align_continuation(left: RunReader, right: RunReader, found: Continuation) -
         runs = ShiftedRun(left, 0, found.step), ShiftedRun(right, found.step, 0)
     keys = [k for k in runs[0].reader.streams() if k.stage in BY_LOADER and k in runs[1].reader.streams()]
     counts = {key: min(len(batches_of(run.reader.records(key, run.first))) for run in runs) for key in keys}
+    for key in runs[0].reader.streams():
+        # Random states that agree after the first step were restored within it.
+        if key.stage is Stage.RNG and key in runs[1].reader.streams() and _agree(runs, key, found.step + 1):
+            counts[key] = 0
     for run in runs:
         run.shared = counts
     whole, resumed = runs if found.continuing == "right" else runs[::-1]
@@ -53,3 +57,12 @@ def _show_expected_state(whole: ShiftedRun, resumed: ShiftedRun) -> None:
         ours[key] = [*expected, *(record for record in own if state_of(record.site) is None)]
         theirs[key] = first
     whole.replaced, resumed.replaced = ours, theirs
+
+
+def _agree(runs: tuple[ShiftedRun, ShiftedRun], key: StreamKey, step: int) -> bool:
+    ours, theirs = (
+        # Not what the run shows: that depends on the answer.
+        [(r.site, r.occurrence, r.digest) for r in run.reader.records(key, step - run.offset)]
+        for run in runs
+    )
+    return bool(ours) and ours == theirs

@@ -17,7 +17,7 @@ NAMES: Mapping[State, str] = {
     "optimizer": "optimizer",
     "schedule": "schedule",
     "scaler": "scale of the loss",
-    "ema": "moving average of the weights",
+    "ema": "moving average of the weights (EMA) or another model without an optimizer",
     "epoch": "epoch counter",
     "order": "order of samples",
     "position": "position in the data",

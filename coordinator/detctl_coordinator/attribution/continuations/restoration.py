@@ -114,9 +114,15 @@ class _Look:
         if found.restored:
             self.restored.add("weights")
         trained = {site for site, _ in self._both(Stage.BACKWARD)[1]}
+        roots = {site.partition("/")[0] for site in trained}
+        others = [site for site in found.lost if site not in trained]
         for state, sites in (
             ("weights", [site for site in found.lost if site in trained]),
-            ("buffers", [site for site in found.lost if site not in trained]),
+            ("buffers", [site for site in others if site.partition("/")[0] in roots]),
+            (
+                "ema",
+                [site for site in others if site.partition("/")[0] not in roots],
+            ),  # a model that no optimizer trains
         ):
             if sites:
                 more = f" and {len(sites) - 1} more" if len(sites) > 1 else ""
@@ -197,8 +203,8 @@ class _Look:
         for step in range(self.step, min(self._last_shared(key), self.step + SCHEDULE_STEPS_MAX) + 1):
             ours, theirs = (_only(LR, values) for values in self._both(Stage.UPDATE, step))
             moved = moved or ours != before
-            if ours == theirs:
-                continue
+            if ours == theirs or not ours or not theirs:
+                continue  # a scaler may have skipped the step of one
             again = step - self.step
             if theirs == _only(LR, _values(self.whole.reader.records(key, again))):
                 self.lost["schedule"] = f"The learning rate of step {step} is that of step {again}{self._rates(step)}."

@@ -139,7 +139,12 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
     if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins and any(state in DECIDES_DATA for state in lost):
         return list(lost)
     if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins:
-        acting: tuple[State, ...] = ("weights", "buffers", *(("scaler",) if root.node.stage is Stage.LOSS else ()))
+        acting: tuple[State, ...] = (
+            "weights",
+            "buffers",
+            "ema",
+            *(("scaler",) if root.node.stage is Stage.LOSS else ()),
+        )
         return list(lost) if any(state in acting for state in lost) else []
     if root.node.stage is Stage.UPDATE:
         acting = ("optimizer", "schedule", "buffers", "weights")
