@@ -39,8 +39,8 @@ def test_threads_that_change_one_list_are_noted_and_pure_ones_are_not(tmp_path: 
     pool = "with ThreadPoolExecutor(3) as pool:\n    list(pool.map(work, range(8)))\n"
     run = trained(tmp_path, shared + pool)
     (note,) = run.notes_of("threads")
-    assert (note["call"], note["shared"], note["at"]) == ("work", "rows.append", "{cwd}/train.py:20")
-    assert note["file"] == "{cwd}/train.py" and note["line"] == 22 and not note["generator"]
+    assert (note["call"], note["shared"], note["at"]) == ("work", "rows.append", "{cwd}/train.py:19")
+    assert note["file"] == "{cwd}/train.py" and note["line"] == 21 and not note["generator"]
     assert [one["count"] for one in run.notes_of("thread-order")] == [4, 8]
     pure = "def work(n):\n    own = []\n    own.append(n)\n    return own\n"
     assert trained(tmp_path, pure + pool).notes_of("threads") == []

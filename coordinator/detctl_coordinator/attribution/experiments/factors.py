@@ -145,8 +145,8 @@ class Factor:
 def masks(spec: RunSpec) -> list[Factor]:
     """Returns the masks, except those that the audit itself sets."""
     return [
-        Factor("probe", name, name, value, swaps=False, confirms=words, masks=text)
-        for name, value, words, text in MASKS
+        Factor("probe", name, name, value, swaps=False, confirms=causes, masks=text)
+        for name, value, causes, text in MASKS
         if name not in spec.interventions
     ]
 
