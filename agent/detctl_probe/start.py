@@ -40,6 +40,7 @@ WITH_PYTHON: Tuple[Tuple[str, str], ...] = (
     ("observe.outside.file_times", "files"),
     ("observe.outside.commands", "code"),
     ("observe.outside.databases", "files"),
+    ("observe.host.threads", "sample"),
 )
 
 AFTER_IMPORT: Dict[str, Tuple[Tuple[str, str], ...]] = {

@@ -147,6 +147,13 @@ def test_those_that_act_together_are_found(some_names: list[str]) -> None:
     assert verdict.cheapest_fix is not None and verdict.cheapest_fix.suffices
 
 
+def test_settings_that_hide_each_other_are_not_excluded_where_a_third_one_acts() -> None:
+    verdict, _ = explained(World(acts=frozenset(["TZ"]), together=frozenset(["LC_ALL", "NCCL_ALGO"])), 200)
+    found = {one.setting: (one.outcome, one.not_separated_from) for one in verdict.tested}
+    assert found["env:TZ"][0] == "acts" and confirmed(verdict)
+    assert {found[name][0] for name in ("env:LC_ALL", "env:NCCL_ALGO")} == {"not-separated"}, found
+
+
 @settings(max_examples=12, deadline=None)
 @given(some.filter(bool), st.sampled_from(NAMES))
 def test_a_value_under_which_they_part_shows_nothing(acts: frozenset[str], fragile: str) -> None:

@@ -200,6 +200,6 @@ def test_a_level_that_leaves_weights_out_is_tested_at_one_that_does_not() -> Non
 
 
 def test_twins_that_part_allow_no_self_test() -> None:
-    verdict, _ = explained(World("race"), ("gpu1",), test=True)
+    verdict, _ = explained(World("fault"), ("gpu1",), test=True)
     assert verdict.outcome == "different" and verdict.self_test is not None
     assert [check["passed"] for check in verdict.self_test["checks"]] == [None]

@@ -48,7 +48,7 @@ def decisions(verdict: Verdict) -> dict[str, Any]:
     document = verdict.model_copy(update={"audit": ""}).to_dict()
     for key in ("summary", "notes", "unverified_because", "coverage", "zoom"):
         del document[key]
-    for key in ("causes", "benign", "experiments"):
+    for key in ("causes", "benign", "experiments", "tested"):
         document[key] = [_without_sentences(row) for row in document[key]]
     for key in ("first_divergence", "cheapest_fix"):
         document[key] = document[key] and _without_sentences(document[key])

@@ -23,6 +23,7 @@ from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 # Random states differ as a consequence of these causes, so no second cause is looked for.
 DRAWS_ELSEWHERE = (
+    "concurrency",
     "worker-count",
     "worker-seeding",
     "unseeded-rng",

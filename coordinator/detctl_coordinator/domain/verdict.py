@@ -267,6 +267,26 @@ class FileDifference(_Part):
     offset: int | None = None
 
 
+FactorOutcome = Literal["acts", "excluded", "not-separated", "no-op", "no-result"]
+
+
+class TestedSetting(_Part):
+    """The result of experiments with one setting. `scope`: whether twins or configurations were compared. `effective`: whether the runs
+    reported that the setting was in effect. `not_separated_from`: settings that have the same effect. `acts_with`: settings without
+    which it does not act. `runs`: runs of the trial that shows it. `at`: the difference of twins from which it is excluded."""
+
+    setting: str
+    value: str
+    scope: str
+    outcome: FactorOutcome
+    effective: bool
+    not_separated_from: list[str] = Field(default_factory=list)
+    acts_with: list[str] = Field(default_factory=list)
+    runs: int = 0
+    at: str = ""
+    words: str = ""
+
+
 class Failure(_Part):
     """Why the training of a run failed. `signal`: the name of the signal that ended it. `original`: where a missing file lies in the
     folder of which the run got a copy. `tail`: the last lines of its own output."""
@@ -310,6 +330,7 @@ class Verdict(_Part):
     emulated: list[Emulated] = Field(default_factory=list)
     explained: bool = False  # whether experiments were requested and have finished
     experiments: list[dict[str, Any]] = Field(default_factory=list)
+    tested: list[TestedSetting] = Field(default_factory=list)
     cheapest_fix: CheapestFix | None = None
     maps: list[AgreementMap] = Field(default_factory=list)
     environment: dict[str, dict[str, str]] = Field(default_factory=dict)

@@ -8,14 +8,18 @@ of processes.
 from __future__ import annotations
 
 import functools
+import linecache
+import re
 import threading
 import weakref
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 from detctl_probe.process.callers import USER
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import rebind
 from detctl_probe.recording.recorder import Recorder
+
+LINE_CHARS_MAX = 160
 
 
 def install(recorder: Recorder) -> None:
@@ -28,7 +32,15 @@ def install(recorder: Recorder) -> None:
                 frame = recorder.callers.nearest(skip_stdlib=True, depth=2)
                 if frame is not None and recorder.callers.kind(frame.f_code.co_filename) == USER:
                     text = "%s returns results in the order in which they are finished" % name
-                    recorder.note("unordered", text, stage="sample", call=name, **recorder.callers.describe(frame))
+                    where = recorder.callers.describe(frame)
+                    taken = args[0] if args else fields.get("fs")
+                    ordered = name == "imap_unordered" or isinstance(taken, (list, tuple, dict))
+                    quoted = (
+                        {}
+                        if not ordered
+                        else _quoted(linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip())
+                    )
+                    recorder.note("unordered", text, stage="sample", call=name, **where, **quoted)
             return original(*args, **fields)
 
         return call
@@ -67,3 +79,24 @@ def install(recorder: Recorder) -> None:
     when_imported("queue", queues)
     when_imported("concurrent.futures", futures)
     when_imported("multiprocessing.pool", pools)
+
+
+def _quoted(line: str) -> Dict[str, str]:
+    """{"line_text", "line_fixed"}: the user's line, and the same with results in the order of submission; nothing where that is not sure.
+
+    `as_completed(futures)` becomes `futures`, unless it is a set, has a timeout, or ends on another line."""
+    if not line or len(line) > LINE_CHARS_MAX:
+        return {}
+    if "imap_unordered" in line:
+        return {"line_text": line, "line_fixed": line.replace("imap_unordered", "imap")}
+    found = re.search(r"(?:[\w.]+\.)?as_completed\(", line)
+    if found is None:
+        return {}
+    depth, end = 1, found.end()
+    while end < len(line) and depth:
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(line[end], 0)
+        end += 1
+    argument = line[found.end() : end - 1].strip()
+    if depth or not re.fullmatch(r"[\w.]+|\[.*\]", argument):
+        return {}
+    return {"line_text": line, "line_fixed": line[: found.start()] + argument + line[end:]}

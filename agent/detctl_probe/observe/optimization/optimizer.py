@@ -11,8 +11,9 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from typing import Any, Callable, Dict, Iterator, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Sequence, Set, Tuple
 
+from detctl_probe.observe.host.threads import started_at
 from detctl_probe.observe.model import compiled
 from detctl_probe.observe.model.init import Init
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
@@ -40,11 +41,12 @@ class Optimizers:
         )
         self._depth = 0
         self._closed_at = -1  # the step whose closure has returned
+        self._others: Set[Any] = set()  # lines that start other threads which make steps
 
     def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         """original(optimizer, *args, **kwargs), recorded if it is a step of the training and not a part of one."""
         closure = closures.find(args, kwargs)
-        if self._depth or not self.guarded(self._begins, optimizer, closure is not None):
+        if (self._depth and self.model.mine()) or not self.guarded(self._begins, optimizer, closure is not None):
             return original(optimizer, *args, **kwargs)
         if closure is None:
             self.guarded(self._gradients, optimizer)
@@ -83,13 +85,26 @@ class Optimizers:
             yield name_of(parameter) or "group%d.%d" % (g, p), parameter
 
     def _begins(self, optimizer: Any, has_closure: bool) -> bool:
-        if self.model.aside() is not None or not self.model.mine():
+        if self.model.aside() is not None:
+            return False
+        if not self.model.mine():
+            self._stepped_by_another()
             return False
         self.model.recorder.begin()
         self.model.hidden.waiting = False
         if not has_closure:
             self._starts(optimizer)
         return True
+
+    def _stepped_by_another(self) -> None:
+        """Notes that not only the thread that trains makes steps, once for each line that starts such threads."""
+        where = started_at(self.model.recorder)
+        name = where.pop("thread")
+        place = (where.get("file"), where.get("line"))
+        if place not in self._others:
+            self._others.add(place)
+            text = "several threads make steps of an optimizer at the same time"
+            self.model.recorder.note("thread-step", text, stage="update", thread=name, **where)
 
     def _starts(self, optimizer: Any) -> None:
         """Records what an optimizer has before its update. A closure calls the model first, which names the parameters."""

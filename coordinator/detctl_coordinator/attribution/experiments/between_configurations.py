@@ -18,6 +18,7 @@ from detctl_coordinator.attribution.experiments.releases import (
     format_settings,
     no_op,
     release,
+    release_excluded,
     release_group,
     until_compared,
 )
@@ -88,6 +89,8 @@ def between_configurations(
     release_group(runner, round_, baseline, [factor for factor in active if not factor.likely])
     if all(one.effect is False for one in round_.findings):
         find_interaction(runner, round_, baseline, [factor for factor in active if factor.swaps])
+    else:
+        release_excluded(runner, round_, baseline)
     find_fix(runner, case, round_, bases, held)
     return round_
 

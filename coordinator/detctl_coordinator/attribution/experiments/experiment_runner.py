@@ -17,10 +17,14 @@ from detctl_proto.security.redaction import redact_pairs
 
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.evidence.facts import interventions_of, manifest_of
+from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC
 from detctl_coordinator.attribution.experiments.factors import Factor
-from detctl_coordinator.comparison.pair import PairComparison
-from detctl_coordinator.comparison.reader import RunReader
-from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec
+from detctl_coordinator.attribution.zoom import LEVEL as LEVEL_OF_OPERATIONS
+from detctl_coordinator.attribution.zoom import NEAR_START, STEPS_OF_TWINS
+from detctl_coordinator.comparison.first_divergent_operation import DivergentOperation, first_divergent_operation
+from detctl_coordinator.comparison.pair import PairComparison, compare_pair
+from detctl_coordinator.comparison.reader import DamagedError, RunReader
+from detctl_coordinator.domain.run import Purpose, RunRecord, RunSpec, RunState
 
 PURPOSE: Purpose = "experiment"
 TRIALS_SHOWN = 3
@@ -85,9 +89,19 @@ class ExperimentRunner:
             if run.spec.purpose == PURPOSE:
                 self._made.setdefault(_settings_key(run.spec), []).append(run.spec)
         self._tried = sum(map(len, self._made.values()))
+        for run in runs.values():  # the audit's own zoom of unchanged runs serves experiments as well
+            if run.spec.purpose == "zoom":
+                spec = replace(run.spec, purpose=PURPOSE)
+                self._made.setdefault(_settings_key(spec), []).append(run.spec)
         self._used: set[str] = set()
-        self.case = case_of([spec.run_id for made in self._made.values() for spec in made])
+        self._levels = {run.spec.level for run in runs.values() if not run.spec.purpose}
+        made = [spec for specs in self._made.values() for spec in specs]
+        # Runs at level op end early, so they must not shorten the window in which the others are compared.
+        closer = [spec.run_id for spec in made if self._is_closer(spec)]
+        self.case = case_of([spec.run_id for spec in made if not self._is_closer(spec)])
         self._readers = {reader.run.spec.run_id: reader for reader in self.case.request.readers}
+        if closer:
+            self._readers |= {reader.run.spec.run_id: reader for reader in case_of(closer).request.readers}
 
     def run(self, *trials: Trial) -> list[Result]:
         """Returns results in the order of the trials. Raises RunsNeededError if runs are missing."""
@@ -128,6 +142,10 @@ class ExperimentRunner:
         no_ops: set[Factor] = set()
         for spec in specs:
             reader = self._readers[spec.run_id]
+            if self._is_closer(spec):
+                if reader.run.state is not RunState.SEALED:
+                    return Result(trial, specs, f"{spec.label} did not finish ({reader.run.state.value})")
+                continue
             if not self.case.is_complete(reader):
                 return Result(trial, specs, self.case.completeness[spec.run_id].reasons[0])
             manifest, interventions = manifest_of(reader), interventions_of(reader)
@@ -137,6 +155,47 @@ class ExperimentRunner:
                 elif problem := factor.read_back(value, manifest, interventions):
                     return Result(trial, specs, f"{spec.arm.label}: {problem}")
         return Result(trial, specs, no_ops=frozenset(no_ops))
+
+    def _is_closer(self, spec: RunSpec) -> bool:
+        """Returns whether a run records single operations, unlike the audit's own runs."""
+        return spec.level == LEVEL_OF_OPERATIONS and LEVEL_OF_OPERATIONS not in self._levels
+
+    def first_operation(
+        self, base: RunSpec, settings: Mapping[Factor, str], step: int, rows: list[dict[str, Any]]
+    ) -> DivergentOperation | None:
+        """Returns the operation with equal inputs and different outputs at which two runs with these settings diverge; None: none is
+        known. `step`: where the runs diverge. Adds a row to `rows`."""
+        first = 0 if step < NEAR_START else step
+        closer = replace(base, level=LEVEL_OF_OPERATIONS, step_from=first, step_to=step + STEPS_OF_TWINS)
+        shown = ", ".join(factor.format_value(value) for factor, value in settings.items()) or "nothing"
+        result = self.run(Trial(f"Step {step} at level op, with {shown} set", (closer, closer), settings))[0]
+        rows.append(self.closer_row(result))
+        if result.problem:
+            return None
+        try:
+            left, right = (self._readers[spec.run_id] for spec in result.specs)
+            pair = compare_pair(left, right)
+            computed = [d.step for d in pair.differences.values() if d.node.stage in NUMERIC and d.deciding]
+            found = first_divergent_operation(pair, min(computed)) if computed else None
+        except DamagedError:
+            return None
+        return found if isinstance(found, DivergentOperation) and found.inputs_equal else None
+
+    def closer_row(self, result: Result) -> dict[str, Any]:
+        """Returns a row of the verdict's `experiments` for runs at level op, which show where runs diverge and not whether."""
+        spec = result.specs[0] if result.specs else result.trial.specs()[0]
+        return {
+            "words": f"{result.trial.description}: {result.problem or 'done'}",
+            "released": None,
+            "set": {
+                **{f"env:{n}": v for n, v in spec.variables.items()},
+                **redact_pairs(spec.parameters),
+                **spec.interventions,
+            },
+            "no_op": [],
+            "runs": [spec.label for spec in result.specs],
+            "result": "no result" if result.problem else "done",
+        }
 
     # -- reading results ------------------------------------------------------------------------------------------
 

@@ -1,18 +1,16 @@
 """Confirms causes by experiment: diverging runs are repeated with settings made equal. Pure: the experiment runner is passed in.
 
-Rounds remove causes one by one. If twins diverge, the first round makes their sources of randomness equal (seeds, identity, hash
-seed); those that act stay equal in the later rounds, which are between two configurations. Each round has these steps:
+If twins diverge, the first round tries what removes randomness (between_twins.py): each setting alone, the one for the named cause
+first. What acts stays equal in the later rounds, which are between two configurations. Each of those has these steps:
 
 1. All-equal baseline: every factor that can be set gets the first configuration's value. If these are the values that the first
    configuration has anyway, the baseline is also a control: it must not change that configuration's result.
 2. If the runs then agree, each factor is released alone. Between two configurations, both get the second one's value. If both
    results change and still agree, the value alone makes the difference: the factor is confirmed by *swap*. If nothing changes, it
-   is excluded. A listing order or a source of randomness is released by leaving it unset. If the runs then diverge, the factor is
-   confirmed as *equalised*, since all else was equal.
+   is excluded, unless all those that change nothing alone have an effect together. A listing order is released by leaving it unset.
+   If the runs then diverge, the factor is confirmed as *equalised*, since all else was equal.
 3. If no factor acts alone but all together do, delta debugging finds the smallest set that acts.
-4. If twins diverge even in the baseline, masks (one thread, no workers, deterministic algorithms) show the class of randomness.
-   They confirm nothing.
-5. The last trial sets only the confirmed factors: the cheapest fix and its cost.
+4. The last trial sets only the confirmed factors: the cheapest fix and its cost.
 
 A trial counts only if the runs report that the settings were in effect.
 """

@@ -28,15 +28,15 @@ RANDOMNESS: tuple[tuple[Kind, str, str, str, tuple[str, ...]], ...] = (
     ("env", "PYTHONHASHSEED", "hash", "0", ("hash-order",)),
     ("probe", "completion", "completion", "asked", ("concurrency",)),
 )
-# Each mask removes a whole class of randomness. It shows the class, and never confirms a cause (docs/adr/0040).
-MASKS: tuple[tuple[str, str, str, str], ...] = (
-    ("worker_seeds", "0", "worker-seeding", "random draws inside DataLoader workers"),
-    ("workers", "0", "concurrency", "races between DataLoader workers"),
-    ("threads", "1", "concurrency", "races between the threads of one operation"),
+# Each mask removes a whole class of randomness: name, value, causes in that class, and what it removes. Masks overlap.
+MASKS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
+    ("worker_seeds", "0", ("worker-seeding",), "random draws inside DataLoader workers"),
+    ("workers", "0", ("concurrency",), "races between DataLoader workers"),
+    ("threads", "1", ("nondeterministic-kernel", "concurrency"), "races between the threads of one operation"),
     (
         "deterministic",
         "on",
-        "nondeterministic-kernel",
+        ("nondeterministic-kernel",),
         "operations that sum in a varying order or read uninitialised memory",
     ),
 )
@@ -54,6 +54,7 @@ WORD_OF_FAMILY: Mapping[str, str] = {
     "seed": "unseeded-rng",
     "identity": "identity-seed",
     "completion": "concurrency",
+    "deterministic": "nondeterministic-kernel",
 }
 OTHER_SETTING = "config-drift"
 COMPUTES = ("threads", "precision")  # families that change how a value is computed, but not which value
@@ -78,7 +79,7 @@ class Factor:
     swaps: bool = True
     confirms: tuple[str, ...] = ()
     likely: bool = True  # tried alone; the unlikely ones are tried together first
-    masks: str = ""  # the class of randomness that it removes if it is a mask; a mask confirms nothing
+    masks: str = ""  # the class of randomness that it removes if it is a mask
 
     @property
     def shown(self) -> str:
@@ -144,8 +145,8 @@ class Factor:
 def masks(spec: RunSpec) -> list[Factor]:
     """Returns the masks, except those that the audit itself sets."""
     return [
-        Factor("probe", name, name, value, swaps=False, confirms=(word,), masks=text)
-        for name, value, word, text in MASKS
+        Factor("probe", name, name, value, swaps=False, confirms=causes, masks=text)
+        for name, value, causes, text in MASKS
         if name not in spec.interventions
     ]
 

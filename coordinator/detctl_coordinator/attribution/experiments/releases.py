@@ -14,6 +14,7 @@ from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Roun
 from detctl_coordinator.comparison.pairing import Scope
 from detctl_coordinator.domain.run import RunSpec
 
+PAIR_MIN = 2
 GROUP_MIN = 3  # at least this many unlikely factors are tried together first
 
 NO_BASELINE = "The all-equal baseline has no result, so no cause is confirmed"
@@ -61,6 +62,29 @@ def release_group(runner: ExperimentRunner, round_: Round, baseline: Result, fac
     release(runner, round_, baseline, factors)
 
 
+def release_excluded(runner: ExperimentRunner, round_: Round, baseline: Result) -> None:
+    """Releases together all factors that change nothing alone. If that has an effect, each hides the others, so none is excluded."""
+    alike = [one for one in round_.findings if one.outcome == "excluded"]
+    factors = [one.factor for one in alike]
+    if len(factors) < PAIR_MIN:
+        return
+    values = {**baseline.trial.settings, **{factor: factor.released for factor in factors}}
+    description = f"All else equal, {len(factors)} settings that change nothing alone are released together"
+    result = runner.run(Trial(description, baseline.trial.bases, values, tuple(factors)))[0]
+    if result.problem:
+        return
+    if all({row["released"]} != {", ".join(factor.shown for factor in factors)} for row in round_.rows):
+        round_.rows.append(runner.row(result, baseline))
+    same = runner.unchanged(baseline, result) if all(factor.swaps for factor in factors) else True
+    if runner.agree(result) and same:
+        return
+    for one in alike:
+        others = tuple(factor for factor in factors if factor is not one.factor)
+        shown = ", ".join(factor.shown for factor in others)
+        text = f"{one.factor.shown} is not separated from {shown}: none changes anything alone, and together they do."
+        round_.findings[round_.findings.index(one)] = Finding(one.factor, None, text, overlaps=others)
+
+
 def _left_unset(runner: ExperimentRunner, scope: Scope, factor: Factor, result: Result, baseline: Result) -> Finding:
     if result.problem:
         return Finding(factor, None, f"{factor.shown}: {result.problem}")
@@ -94,7 +118,8 @@ def _swapped(runner: ExperimentRunner, scope: Scope, factor: Factor, result: Res
 
 def no_op(factor: Factor) -> Finding:
     """Returns the finding on a factor that had nothing to act on in the all-equal baseline."""
-    return Finding(factor, False, f"{factor.format_value(factor.equal)} was a no-op: it had nothing to act on.")
+    text = f"{factor.format_value(factor.equal)} was a no-op: it had nothing to act on."
+    return Finding(factor, False, text, no_op=True)
 
 
 def causes_between(runner: ExperimentRunner, scope: Scope, left: RunSpec, right: RunSpec) -> tuple[CauseFinding, ...]:
@@ -105,10 +130,17 @@ def causes_between(runner: ExperimentRunner, scope: Scope, left: RunSpec, right:
 
 
 def find_fix(
-    runner: ExperimentRunner, case: Case, round_: Round, bases: tuple[RunSpec, ...], held: Mapping[Factor, str]
+    runner: ExperimentRunner,
+    case: Case,
+    round_: Round,
+    bases: tuple[RunSpec, ...],
+    held: Mapping[Factor, str],
+    acting: Mapping[Factor, str] | None = None,
 ) -> None:
-    """Runs a trial in which only the factors that act are equal, and measures its cost against the unchanged configurations."""
-    acting = round_.acting
+    """Runs a trial in which only the factors that act are equal, and measures its cost against the unchanged configurations.
+
+    `acting`: these factors, if the round does not know them yet."""
+    acting = round_.acting if acting is None else acting
     if not acting:
         return
     values = {**held, **acting}

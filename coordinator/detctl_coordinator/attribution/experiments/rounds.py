@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.experiments.factors import Factor
+from detctl_coordinator.comparison.first_divergent_operation import DivergentOperation
 from detctl_coordinator.comparison.pairing import Scope
+from detctl_coordinator.domain.verdict import FactorOutcome
 
 
 def by_experiment(text: str) -> str:
@@ -18,15 +20,33 @@ def by_experiment(text: str) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of releasing a factor. `effect`: True: it makes the runs diverge, False: it is excluded, None: no result.
-    `acts_with`: factors without which it does not act. `calls`: the calls of the program that the intervention replaced."""
+    """The result of releasing a factor. `effect`: True: it makes the runs diverge, False: it does not, None: no result.
+
+    `acts_with`: factors without which it does not act. `overlaps`: factors that have the same effect, so that the experiments do not
+    separate it from them. `calls`: the calls of the program that the intervention replaced. `no_op`: it had nothing to act on.
+    `proven`: enough runs agreed with it, so that luck is not the reason. `operation`: the operation with equal inputs and different
+    outputs that a mask makes repeatable."""
 
     factor: Factor
     effect: bool | None
     description: str
     causes: tuple[CauseFinding, ...] = ()
     acts_with: tuple[Factor, ...] = ()
+    overlaps: tuple[Factor, ...] = ()
     calls: tuple[str, ...] = ()
+    no_op: bool = False
+    proven: bool = True
+    operation: DivergentOperation | None = None
+    runs: int = 0  # runs of the trial that shows it
+    at: str = ""  # the difference from which it is excluded, such as `step 0 · backward`; twins only
+
+    @property
+    def outcome(self) -> FactorOutcome:
+        if self.effect:
+            return "acts"
+        if self.effect is False:
+            return "no-op" if self.no_op else "excluded"
+        return "not-separated" if self.overlaps else "no-result"
 
     @property
     def evidence(self) -> str:
@@ -67,11 +87,12 @@ class Round:
         CauseFinding, ...
     ] = ()  # they remain with the first configuration's weights or batches
     transplant_evidence: str = ""
+    causes_behind: tuple[CauseFinding, ...] = ()  # twins: causes of what remains once the first difference is gone
 
     @property
     def answered(self) -> bool:
         """Whether every factor has a result. If the runs then agree, a cause without a factor is excluded."""
-        return bool(self.equalised) and not self.note and all(one.effect is not None for one in self.findings)
+        return bool(self.equalised) and not self.note and all(one.outcome != "no-result" for one in self.findings)
 
     @property
     def acting(self) -> dict[Factor, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.hash_seed import hash_seed
+from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
 from detctl_coordinator.attribution.evidence.observed.source_lines import OrderedPlace
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, reordering_of
@@ -35,7 +36,9 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
     change = reordering_of(evidence)
     ordered = evidence.root.kind == "permutation" or change is not None or only_labels_differ(evidence)
     raced = evidence.between_twins and change is not None and change.nearby and evidence.root.kind != "permutation"
-    raced = raced or bool(evidence.between_twins and evidence.notes("unordered"))
+    raced = raced or bool(
+        evidence.between_twins and (evidence.notes("unordered") or (interleaving_of(evidence).found and not places))
+    )
     competing = raced or evidence.notes("unseeded-rng") or uses_system_random(evidence)
     if not notes and (competing or not (ordered or places)):
         return []

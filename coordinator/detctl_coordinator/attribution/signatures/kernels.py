@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import value_at
+from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence
 from detctl_coordinator.attribution.measured.closer_look import Looked
 from detctl_coordinator.comparison.sizes.sketches import one_bit_flip
 from detctl_coordinator.domain.fingerprint import Stage
+
+KERNEL_FIX = (
+    "Call torch.use_deterministic_algorithms(True) and set torch.backends.cudnn.benchmark = False and "
+    "CUBLAS_WORKSPACE_CONFIG=:4096:8."
+)
 
 
 def hardware_fault(evidence: Evidence) -> list[CauseFinding]:
@@ -43,6 +49,8 @@ def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
         return []
     if evidence.optimizer_settings:
         return []  # equal operations with another learning rate
+    if interleaving_of(evidence).stepped:
+        return []
     if not looked.shows_rounding and (not looked.zoom.known_to_race or _wrong_in_one_place(looked)):
         return []
     lines = [describe(evidence), *evidence.size_lines]
@@ -50,11 +58,7 @@ def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
         lines.append(f"torch lists {looked.zoom.op} among the operations that may give another result in each run.")
     if evidence.other_twins_agree:
         lines.append(f"Only {evidence.left.machine} does not reproduce its own result.")
-    fix = (
-        "Call torch.use_deterministic_algorithms(True) and set torch.backends.cudnn.benchmark = False and "
-        "CUBLAS_WORKSPACE_CONFIG=:4096:8."
-    )
-    return [finding(evidence, "nondeterministic-kernel", lines, fix)]
+    return [finding(evidence, "nondeterministic-kernel", lines, KERNEL_FIX)]
 
 
 def _wrong_in_one_place(looked: Looked) -> bool:

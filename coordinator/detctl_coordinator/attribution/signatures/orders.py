@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
+from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.hash_seed import hash_seed_is_fixed
+from detctl_coordinator.attribution.evidence.interleaving import CHANGED_BY_STEPS, interleaving_of
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads
 from detctl_coordinator.domain.fingerprint import Stage
 
+SEEN_AS_ORDER = (Stage.FILES, Stage.SAMPLE, Stage.BATCH)
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)
 
 
 def concurrency(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if twins see other data while random states agree, and a note reports that the program takes results as they finish.
-    Without that note, it matches the same samples in another order if they moved only a little or if the hash seed is fixed."""
-    noted = evidence.notes("unordered")
-    if not evidence.between_twins or evidence.stage not in (
-        STAGES if noted else (Stage.FILES, Stage.SAMPLE, Stage.BATCH)
-    ):
+    """Matches if twins see other data or weights while random states agree, and threads were seen to race: the program takes results
+    as they finish, several threads step the model, or several threads change or draw from what they share.
+    Without such a note, it matches the same samples in another order if they moved only a little or if the hash seed is fixed."""
+    noted, threads = evidence.notes("unordered"), interleaving_of(evidence)
+    stages = (*STAGES, *CHANGED_BY_STEPS) if threads.stepped else STAGES if noted or threads.found else SEEN_AS_ORDER
+    if not evidence.between_twins or evidence.stage not in stages:
         return []
     if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
         return []
     change = reordering_of(evidence)
     inside = evidence.root.kind == "permutation" and hash_seed_is_fixed(evidence)
     overtaken = change is not None and change.nearby
-    if not inside and not overtaken and (not noted or entropy_reads(evidence)):
+    if not inside and not overtaken and (not (noted or threads.found) or entropy_reads(evidence)):
         return []
     lines = [
-        *[n.description for n in noted],
+        *[n.description for n in (*threads.stepped, *noted, *threads.shared)],
+        "The tasks of the threads ended in another order in the other run." if threads.overtaken else "",
         describe(evidence),
         change.description if change is not None else "",
         f"They moved by {change.distance} positions (median), as results do that overtake each other."
@@ -36,9 +42,34 @@ def concurrency(evidence: Evidence) -> list[CauseFinding]:
         else "",
         "Twins differ while all recorded random states agree: threads or processes race for the order.",
     ]
-    at = next((n.where for n in noted if n.where), "")
-    fix = f"Take results in the order in which they were submitted{f' ({at})' if at else ''}."
-    return [finding(evidence, "concurrency", lines, fix, clues=[n.clue for n in noted], fix_at=at)]
+    notes = [*threads.stepped, *noted, *threads.shared]
+    fix, at = _ordered(notes)
+    return [finding(evidence, "concurrency", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
+
+
+def _ordered(notes: Sequence[Note]) -> tuple[str, str]:
+    """Returns how to remove a race, and where. `notes`: strongest first."""
+    first = next((note for note in notes if note.where), None)
+    if first is None:
+        return "Take results in the order in which they were submitted.", ""
+    where = first.where
+    if first.kind == "thread-step" or first.raw.get("steps"):
+        return (
+            f"Let one thread make all steps of the optimizer: the threads that {where} starts race for the weights.",
+            where,
+        )
+    if first.kind == "threads":
+        shared, at, generator = (str(first.raw.get(key) or "") for key in ("shared", "at", "generator"))
+        if generator:
+            return f"Give each task a generator of its own, seeded with its number, instead of {shared} at {at}.", at
+        return (
+            f"Let each task return its result, and use the results in the order of submission, instead of {shared} at {at}.",
+            at,
+        )
+    line = str(first.raw.get("line_text") or "")
+    fixed = str(first.raw.get("line_fixed") or "")
+    quoted = f" Replace `{line}` by `{fixed}`." if line and fixed else ""
+    return f"Take results in the order in which they were submitted ({where}).{quoted}", where
 
 
 def stateful_data(evidence: Evidence) -> list[CauseFinding]:

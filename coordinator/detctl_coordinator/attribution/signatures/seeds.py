@@ -9,6 +9,7 @@ from detctl_coordinator.attribution.evidence.advice import loader_arguments, see
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
 from detctl_coordinator.attribution.evidence.outside import drawing_commands, drawing_queries
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
@@ -182,7 +183,7 @@ def _looks_drawn(evidence: Evidence) -> bool:
     the model indicate a kernel."""
     if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
         return False
-    if evidence.notes("unordered"):
+    if evidence.notes("unordered") or interleaving_of(evidence).found:
         return False
     change = reordering_of(evidence)
     if integers_may_be_hashes(evidence) or (change is not None and change.nearby):

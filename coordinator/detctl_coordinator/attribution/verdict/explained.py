@@ -8,12 +8,13 @@ from detctl_coordinator.attribution.evidence.cause_origins import CAUSES
 from detctl_coordinator.attribution.experiments.releases import format_settings
 from detctl_coordinator.attribution.experiments.rounds import Finding, Fix, Round
 from detctl_coordinator.attribution.self_test import Check
+from detctl_coordinator.attribution.signatures.kernels import KERNEL_FIX
 from detctl_coordinator.attribution.verdict.changes import change_of, change_of_setting
 from detctl_coordinator.attribution.verdict.report import cause_of
 from detctl_coordinator.attribution.verdict.summary import summary_lines
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import Cause, CheapestFix, Verdict
+from detctl_coordinator.domain.verdict import Cause, CheapestFix, TestedSetting, Verdict
 
 TIMED_STEPS_MIN = 8  # the median of fewer steps is too noisy
 
@@ -42,6 +43,7 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
         "notes": list(dict.fromkeys(notes)),
         "explained": True,
         "experiments": [row for round_ in rounds for row in round_.rows],
+        "tested": [_tested(one, round_.scope) for round_ in rounds for one in round_.findings],
         "cheapest_fix": _fix([round_.fix for round_ in rounds if round_.fix]),
     }
     origins = {cause.origin for cause in confirmed}
@@ -54,6 +56,21 @@ def with_experiments(verdict: Verdict, rounds: Sequence[Round]) -> Verdict:
         update |= {"origin": causes[0].origin, "not_separated": ["environment", "hardware"]}
     updated = verdict.model_copy(update=update)
     return updated.model_copy(update={"summary": summary_lines(updated, twins_untested=False)})
+
+
+def _tested(one: Finding, scope: str) -> TestedSetting:
+    return TestedSetting(
+        setting=one.factor.shown,
+        value=one.factor.equal,
+        scope=scope,
+        outcome=one.outcome,
+        effective=one.outcome not in ("no-op", "no-result"),
+        not_separated_from=[factor.shown for factor in one.overlaps],
+        acts_with=[factor.shown for factor in one.acts_with],
+        runs=one.runs,
+        at=one.at,
+        words=one.description,
+    )
 
 
 def _note(text: str) -> str:
@@ -77,14 +94,26 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     acting = [one for one in round_.findings if one.effect]
     # Random runs may agree by luck. So a signature must have named the cause as well, or all factors point to this one alone.
     alone = len(acting) == 1 and round_.answered and round_.fix is not None and round_.fix.suffices
-    fits = [one for one in acting if alone or not one.factor.confirms or named & {*one.factor.confirms}]
+    # What remains once the first cause is removed has causes of its own, which a signature named in the experiments.
+    fits = [
+        one
+        for one in acting
+        if alone
+        or not one.factor.confirms
+        or one.operation is not None
+        or (named | {found.cause for found in one.causes}) & {*one.factor.confirms}
+    ]
     # Runs that agree by luck in the all-equal baseline are unlikely to agree again with only these factors equal.
     again = round_.scope != "twins" or (round_.fix is not None and round_.fix.suffices)
-    proves = [one for one in fits if again and not one.factor.masks]
+    partly = round_.scope == "twins" and round_.equalised is False
+    proves = [one for one in fits if (again or (partly and one.proven)) and (not one.factor.masks or one.operation)]
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
+    shown = {finding.factor for finding in fits if any(cause.cause in finding.factor.confirms for cause in own)}
     notes = list(
         dict.fromkeys(
-            one.description for one in round_.findings if one not in proves and not (one in fits and one.factor.masks)
+            one.description
+            for one in round_.findings
+            if one not in proves and not (one.factor.masks and one.factor in shown)
         )
     )
     if round_.note:
@@ -95,6 +124,9 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         cause = cause_of(one)
         if cause.cause not in {known.cause for known in rest}:
             rest = [*rest, cause.model_copy(update={"evidence": [round_.transplant_evidence, *cause.evidence]})]
+    for one in round_.causes_behind:
+        if one.cause not in names | {known.cause for known in rest}:
+            rest = [*rest, cause_of(one)]
     if round_.hardware_fault:
         fix = "Test the memory and the devices of {machine}, and use another machine in the meantime."
         rest = _with_shown_cause(rest, "hardware-fault", round_.hardware_fault, fix, verdict)
@@ -148,9 +180,23 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
     one with the factor's own cause word."""
     factor = finding.factor
     found = [cause_of(one) for one in finding.causes]
-    named = [cause.cause for cause in own if cause.cause in factor.confirms]
+    named = [cause.cause for cause in [*own, *found] if cause.cause in factor.confirms]
     word = named[0] if named else factor.word_at(found[0].stage if found else "", finding.calls)
     base = next((cause for cause in [*own, *found] if cause.cause == word), None)
+    if base is None and finding.operation is not None:
+        base = (found[0] if found else _first_divergence(verdict)).model_copy(
+            update={
+                "cause": word,
+                "origin": CAUSES[word],
+                "evidence": [],
+                "caveats": [],
+                "clues": [],
+                "change": [],
+                "fix": KERNEL_FIX,
+                "fix_settings": [],
+                "fix_at": "",
+            }
+        )
     if base is None:
         first = found[0] if found else _first_divergence(verdict)
         clues = [*first.clues, *(Clue(kind="intervention", call=call) for call in finding.calls)]
@@ -173,6 +219,11 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
         "evidence": [finding.evidence, *base.evidence],
         "caveats": [] if base in verdict.causes else base.caveats,  # this experiment resolves them
     }
+    if finding.operation is not None and finding.operation.at:
+        file, _, line = finding.operation.at[0].rpartition(":")
+        clue = Clue(kind="operation", call=finding.operation.op, file=file, line=int(line) if line.isdigit() else None)
+        update["clues"] = [*base.clues, clue]
+        update["fix_at"] = base.fix_at or clue.where
     if factor.swaps:
         update["change"] = change_of_setting(factor.shown, factor.released, factor.equal)
         if factor.key not in base.fix_settings:
