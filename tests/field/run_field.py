@@ -81,6 +81,7 @@ class Place:
         self, *arguments: str, cwd: Path, more: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         variables = {"OMP_NUM_THREADS": "1", "DETCTL_COORDINATOR": "", **self.case.variables, **(more or {})}
+        variables = {name: value.replace("{folder}", str(cwd)) for name, value in variables.items()}
         return self.deployment.detctl(*arguments, cwd=cwd, env=variables, timeout_s=1200)
 
     def audit(self, options: list[str]) -> tuple[dict[str, Any], str]:
@@ -202,6 +203,10 @@ def main() -> int:
         for case in cases:
             print(f"{case.name:24} {case.area:13} {case.mode:8} {case.outcome:10} {', '.join(case.causes)}")
         return 0
+    for case in cases:
+        if case.lacks():
+            print(f"{case.name:24} skipped: this machine has no {', '.join(case.lacks())}", flush=True)
+    cases = [case for case in cases if not case.lacks()]
     known = known_wrong()
     print(f"{'case':24} {'area':13} {'mode':8} {'found':10} {'origin':12} {'causes (* confirmed)':34}", flush=True)
 
