@@ -1,6 +1,6 @@
 """Runs the field's cases through the command line; prints a table and how many verdicts are right, abstain, and are wrong with confidence.
 
-    python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 3] [--json FILE] [--keep FOLDER] [--list]
+    python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 2] [--json FILE] [--keep FOLDER] [--list]
 
 Exits 1 where a verdict is not right, unless known_wrong.toml lists it (or where one of those has become right).
 """
@@ -192,7 +192,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="cases; all where none is given")
     parser.add_argument("--explain", action="store_true", help="every audit with experiments")
-    parser.add_argument("--twins", type=int, default=3)
+    parser.add_argument("--twins", type=int, default=2)
     parser.add_argument("-j", "--jobs", type=int, default=1, help="so many cases at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table for programs")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder for the verdicts")
