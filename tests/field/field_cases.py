@@ -15,7 +15,7 @@ Keys of case.toml:
 * `confirmed`: causes that experiments must confirm (words as in `causes`). The case runs with --explain.
 * `lines`: `file.py: a piece of the line`, each must be named; `a || b`: either.
 * `fix`: pieces that the fixes must contain (`a || b`: either); `not_fix`: pieces that none may contain.
-* `mentions`: regular expressions that the verdict's causes, benign differences or summary must match.
+* `mentions`: regular expressions (letters of either case) that the verdict's causes, benign differences or summary must match.
 """
 
 from __future__ import annotations
@@ -176,7 +176,9 @@ def _missing_statements(case: Case, verdict: dict[str, Any]) -> list[str]:
     ]
     found += [f"a fix contains {piece!r}" for piece in case.not_fix if piece in fixes]
     text = "\n".join(_strings([verdict.get(key) for key in ("causes", "benign", "summary", "notes")]))
-    found += [f"nothing mentions /{pattern}/" for pattern in case.mentions if not re.search(pattern, text)]
+    found += [
+        f"nothing mentions /{pattern}/" for pattern in case.mentions if not re.search(pattern, text, re.IGNORECASE)
+    ]
     return found
 
 

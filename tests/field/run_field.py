@@ -1,6 +1,6 @@
 """Runs the field's cases through the command line; prints a table and how many verdicts are right, abstain, and are wrong with confidence.
 
-    python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 2] [--json FILE] [--keep FOLDER] [--list]
+    python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 2] [--json FILE] [--page FILE] [--keep FOLDER] [--list]
 
 Exits 1 where a verdict is not right, unless known_wrong.toml lists it (or where one of those has become right).
 """
@@ -188,6 +188,30 @@ def document(results: list[Result]) -> dict[str, Any]:
     return {"cases": rows, "counts": {grade.lower(): counts[grade.lower()] for grade in GRADES}}
 
 
+def write_page(page: Path, table: dict[str, Any]) -> None:
+    """Writes the table of `document` into a page, between its two markers."""
+    rows = []
+    for row in sorted(table["cases"], key=lambda row: (row["area"], row["case"])):
+        expected = (
+            ", ".join(cause.replace("|", " or ") for cause in row["expected"]["causes"]) or row["expected"]["outcome"]
+        )
+        found = ", ".join(cause["cause"] + "*" * (cause["confidence"] == "confirmed") for cause in row["causes"])
+        report = row["source"][0].removeprefix("https://github.com/")
+        link = f"[{report}]({row['source'][0]})"
+        rows.append(
+            f"| {row['area']} | `{row['case']}` | {link} | {expected} | {found or row['outcome']} | {row['grade']} |"
+        )
+    counts, total = table["counts"], len(table["cases"])
+    summary = ", ".join(
+        f"{grade}: {counts[grade]} ({100 * counts[grade] / total:.0f} %)" for grade in counts if counts[grade]
+    )
+    head = "| area | case | report | right answer | verdict (* confirmed) | score |\n|---|---|---|---|---|---|\n"
+    before, _, rest = page.read_text().partition("<!-- table -->\n")
+    after = rest.partition("<!-- end of table -->\n")[2]
+    text = f"{total} cases. {summary[0].upper()}{summary[1:]}.\n\n{head}" + "\n".join(rows) + "\n"
+    page.write_text(f"{before}<!-- table -->\n{text}<!-- end of table -->\n{after}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="cases; all where none is given")
@@ -196,6 +220,7 @@ def main() -> int:
     parser.add_argument("-j", "--jobs", type=int, default=1, help="so many cases at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table for programs")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder for the verdicts")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="Markdown page whose table is replaced")
     parser.add_argument("--list", action="store_true", help="list the cases and run none")
     options = parser.parse_args()
     cases = [load(name) for name in options.names] or all_cases()
@@ -211,7 +236,11 @@ def main() -> int:
     print(f"{'case':24} {'area':13} {'mode':8} {'found':10} {'origin':12} {'causes (* confirmed)':34}", flush=True)
 
     def one(case: Case) -> Result:
-        result = run(case, twins=options.twins, explain=options.explain)
+        try:
+            result = run(case, twins=options.twins, explain=options.explain)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # one case must not end the table
+            failed = {"outcome": "error", "unverified_because": [repr(error)]}
+            result = Result(case, failed, "", score(case, failed), 0.0)
         with PRINTING:
             print("\n".join(line_of(result, known)), flush=True)
         if options.keep:
@@ -225,6 +254,8 @@ def main() -> int:
     print("\n" + rates(results))
     if options.json:
         options.json.write_text(json.dumps(document(results), indent=1) + "\n")
+    if options.page:
+        write_page(options.page, document(results))
     unexpected = [r.case.name for r in results if (r.score.grade == RIGHT) == (r.case.name in known)]
     if unexpected:
         print("not as listed: " + ", ".join(unexpected))

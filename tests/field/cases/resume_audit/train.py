@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 ap = argparse.ArgumentParser()
 ap.add_argument("--iterations", type=int, default=16)
-ap.add_argument("--resume", default="")
+ap.add_argument("--resume", default="none")
 ap.add_argument("--models", type=pathlib.Path, default="models")
 args = ap.parse_args()
 
@@ -38,7 +38,7 @@ class Regressor:
 
     def fit(self, until):
         for x, y in endless(self.loader):
-            if self.iteration == 8 and not args.resume:
+            if self.iteration == 8 and args.resume == "none":
                 args.models.mkdir(exist_ok=True)
                 torch.save(self.state_dict(), args.models / "it8.pth")
             if self.iteration >= until:
@@ -52,6 +52,6 @@ class Regressor:
 
 
 trainer = Regressor()
-if args.resume:
+if args.resume != "none":
     trainer.load_state_dict(torch.load(args.resume))
 print(trainer.fit(args.iterations).item())
