@@ -2,6 +2,8 @@
 
     python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 2] [--json FILE] [--page FILE] [--keep FOLDER] [--list]
 
+--keep leaves the verdicts in a folder; --kept scores them again and runs nothing.
+
 Exits 1 where a verdict is not right, unless known_wrong.toml lists it (or where one of those has become right).
 """
 
@@ -220,6 +222,9 @@ def main() -> int:
     parser.add_argument("-j", "--jobs", type=int, default=1, help="so many cases at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table for programs")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder for the verdicts")
+    parser.add_argument(
+        "--kept", type=Path, metavar="FOLDER", help="score the verdicts that --keep left there, and run none"
+    )
     parser.add_argument("--page", type=Path, metavar="FILE", help="Markdown page whose table is replaced")
     parser.add_argument("--list", action="store_true", help="list the cases and run none")
     options = parser.parse_args()
@@ -237,7 +242,11 @@ def main() -> int:
 
     def one(case: Case) -> Result:
         try:
-            result = run(case, twins=options.twins, explain=options.explain)
+            if options.kept:
+                found = json.loads((options.kept / f"{case.name}.json").read_text())
+                result = Result(case, found, "", score(case, found), 0.0)
+            else:
+                result = run(case, twins=options.twins, explain=options.explain)
         except (OSError, ValueError, subprocess.SubprocessError) as error:  # one case must not end the table
             failed = {"outcome": "error", "unverified_because": [repr(error)]}
             result = Result(case, failed, "", score(case, failed), 0.0)

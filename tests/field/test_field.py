@@ -13,8 +13,8 @@ from tests.field.run_field import known_wrong, run
 CASES = all_cases()
 # One or two of each area for every run of the suite; `make soak` runs them all. `make field` prints the table.
 IN_EACH_RUN = {
-    "one_pixel", "momentum_removed", "opt_set_groups", "resume_shuffle", "resume_complete", "time_budget_lr", "path_seed", "sql_random",
-    "one_byte_shard", "classes_in_utils", "rows_threads", "padded_batch", "eval_crop", "monitor_thread",
+    "one_pixel", "tf32_like", "opt_set_groups", "resume_shuffle", "resume_complete", "time_budget_lr", "path_seed", "scandir_split",
+    "sql_random", "one_byte_shard", "hash_split", "rows_threads", "empty_token", "monitor_thread",
 }  # fmt: skip
 
 
