@@ -4,23 +4,25 @@ Keys of case.toml:
 
 * `source`: the report (URLs); `story`: what it reports and what this training does; `area`: the class of faults, for the table.
 * `mode`: `audit` (twins by `detctl audit -- COMMAND`), `record` (two recordings and `detctl compare`), `machines` (two agents).
-* `command`: arguments of Python, `["train.py"]` where nothing is parts; `options` of the audit; `variables` of every run.
+* `command`: arguments of Python, `["train.py"]` by default; `options` of the audit; `variables` of every run.
 * `left`, `right` (of `record` and `machines`): tables with `arguments`, `variables`, `folder` (where the scripts are copied to; the same
-  folder for both where nothing is parts), `tmpfs` (that folder lies on a tmpfs), `edit` ([file, old, new]), and `prepare` (commands of
+  folder for both by default), `tmpfs` (that folder lies on a tmpfs), `edit` ([file, old, new]), and `prepare` (commands of
   Python that run before, unrecorded; at the top level: in each folder).
+* `needs`: programs without which the case is skipped. In a variable, `{folder}` is the folder that the run starts in.
 * `outcome`; `origin`: one word, or several of which one must be found (`"none"`: the verdict has no origin).
 * `causes`: a cause each, all must be named and no other; `a|b`: either word is right. Without causes, the training is identical or the
   right answer is to abstain; then no cause may be named but `unknown`.
 * `confirmed`: causes that experiments must confirm (words as in `causes`). The case runs with --explain.
 * `lines`: `file.py: a piece of the line`, each must be named; `a || b`: either.
 * `fix`: pieces that the fixes must contain (`a || b`: either); `not_fix`: pieces that none may contain.
-* `mentions`: regular expressions that the verdict's causes, benign differences or summary must match.
+* `mentions`: regular expressions (letters of either case) that the verdict's causes, benign differences or summary must match.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -64,12 +66,17 @@ class Case:
     options: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
     prepare: list[list[str]] = field(default_factory=list)
+    needs: list[str] = field(default_factory=list)
     left: Side = field(default_factory=Side)
     right: Side = field(default_factory=Side)
 
     @property
     def folder(self) -> Path:
         return CASES / self.name
+
+    def lacks(self) -> list[str]:
+        """Programs that the case needs and this machine lacks."""
+        return [program for program in self.needs if shutil.which(program) is None]
 
     def places(self) -> list[set[str]]:
         """`file.py:N` of each of `lines`: a set of which one must be named."""
@@ -169,7 +176,9 @@ def _missing_statements(case: Case, verdict: dict[str, Any]) -> list[str]:
     ]
     found += [f"a fix contains {piece!r}" for piece in case.not_fix if piece in fixes]
     text = "\n".join(_strings([verdict.get(key) for key in ("causes", "benign", "summary", "notes")]))
-    found += [f"nothing mentions /{pattern}/" for pattern in case.mentions if not re.search(pattern, text)]
+    found += [
+        f"nothing mentions /{pattern}/" for pattern in case.mentions if not re.search(pattern, text, re.IGNORECASE)
+    ]
     return found
 
 

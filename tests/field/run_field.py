@@ -1,6 +1,8 @@
 """Runs the field's cases through the command line; prints a table and how many verdicts are right, abstain, and are wrong with confidence.
 
-    python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 3] [--json FILE] [--keep FOLDER] [--list]
+    python tests/field/run_field.py [NAME …] [--explain] [-j 2] [--twins 2] [--json FILE] [--page FILE] [--keep FOLDER] [--list]
+
+--keep leaves the verdicts in a folder; --kept scores them again and runs nothing.
 
 Exits 1 where a verdict is not right, unless known_wrong.toml lists it (or where one of those has become right).
 """
@@ -81,6 +83,7 @@ class Place:
         self, *arguments: str, cwd: Path, more: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         variables = {"OMP_NUM_THREADS": "1", "DETCTL_COORDINATOR": "", **self.case.variables, **(more or {})}
+        variables = {name: value.replace("{folder}", str(cwd)) for name, value in variables.items()}
         return self.deployment.detctl(*arguments, cwd=cwd, env=variables, timeout_s=1200)
 
     def audit(self, options: list[str]) -> tuple[dict[str, Any], str]:
@@ -187,14 +190,42 @@ def document(results: list[Result]) -> dict[str, Any]:
     return {"cases": rows, "counts": {grade.lower(): counts[grade.lower()] for grade in GRADES}}
 
 
+def write_page(page: Path, table: dict[str, Any]) -> None:
+    """Writes the table of `document` into a page, between its two markers."""
+    rows = []
+    for row in sorted(table["cases"], key=lambda row: (row["area"], row["case"])):
+        expected = (
+            ", ".join(cause.replace("|", " or ") for cause in row["expected"]["causes"]) or row["expected"]["outcome"]
+        )
+        found = ", ".join(cause["cause"] + "*" * (cause["confidence"] == "confirmed") for cause in row["causes"])
+        report = row["source"][0].removeprefix("https://github.com/")
+        link = f"[{report}]({row['source'][0]})"
+        rows.append(
+            f"| {row['area']} | `{row['case']}` | {link} | {expected} | {found or row['outcome']} | {row['grade']} |"
+        )
+    counts, total = table["counts"], len(table["cases"])
+    summary = ", ".join(
+        f"{grade}: {counts[grade]} ({100 * counts[grade] / total:.0f} %)" for grade in counts if counts[grade]
+    )
+    head = "| area | case | report | right answer | verdict (* confirmed) | score |\n|---|---|---|---|---|---|\n"
+    before, _, rest = page.read_text().partition("<!-- table -->\n")
+    after = rest.partition("<!-- end of table -->\n")[2]
+    text = f"{total} cases. {summary[0].upper()}{summary[1:]}.\n\n{head}" + "\n".join(rows) + "\n"
+    page.write_text(f"{before}<!-- table -->\n{text}<!-- end of table -->\n{after}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="cases; all where none is given")
     parser.add_argument("--explain", action="store_true", help="every audit with experiments")
-    parser.add_argument("--twins", type=int, default=3)
+    parser.add_argument("--twins", type=int, default=2)
     parser.add_argument("-j", "--jobs", type=int, default=1, help="so many cases at once")
     parser.add_argument("--json", type=Path, metavar="FILE", help="the table for programs")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder for the verdicts")
+    parser.add_argument(
+        "--kept", type=Path, metavar="FOLDER", help="score the verdicts that --keep left there, and run none"
+    )
+    parser.add_argument("--page", type=Path, metavar="FILE", help="Markdown page whose table is replaced")
     parser.add_argument("--list", action="store_true", help="list the cases and run none")
     options = parser.parse_args()
     cases = [load(name) for name in options.names] or all_cases()
@@ -202,11 +233,23 @@ def main() -> int:
         for case in cases:
             print(f"{case.name:24} {case.area:13} {case.mode:8} {case.outcome:10} {', '.join(case.causes)}")
         return 0
+    for case in cases:
+        if case.lacks():
+            print(f"{case.name:24} skipped: this machine has no {', '.join(case.lacks())}", flush=True)
+    cases = [case for case in cases if not case.lacks()]
     known = known_wrong()
     print(f"{'case':24} {'area':13} {'mode':8} {'found':10} {'origin':12} {'causes (* confirmed)':34}", flush=True)
 
     def one(case: Case) -> Result:
-        result = run(case, twins=options.twins, explain=options.explain)
+        try:
+            if options.kept:
+                found = json.loads((options.kept / f"{case.name}.json").read_text())
+                result = Result(case, found, "", score(case, found), 0.0)
+            else:
+                result = run(case, twins=options.twins, explain=options.explain)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:  # one case must not end the table
+            failed = {"outcome": "error", "unverified_because": [repr(error)]}
+            result = Result(case, failed, "", score(case, failed), 0.0)
         with PRINTING:
             print("\n".join(line_of(result, known)), flush=True)
         if options.keep:
@@ -220,6 +263,8 @@ def main() -> int:
     print("\n" + rates(results))
     if options.json:
         options.json.write_text(json.dumps(document(results), indent=1) + "\n")
+    if options.page:
+        write_page(options.page, document(results))
     unexpected = [r.case.name for r in results if (r.score.grade == RIGHT) == (r.case.name in known)]
     if unexpected:
         print("not as listed: " + ", ".join(unexpected))

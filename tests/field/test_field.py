@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,10 +11,22 @@ from tests.field.field_cases import ABSTAINED, FAILED, HALF, RIGHT, WRONG, Case,
 from tests.field.run_field import known_wrong, run
 
 CASES = all_cases()
+# One or two of each area for every run of the suite; `make soak` runs them all. `make field` prints the table.
+IN_EACH_RUN = {
+    "one_pixel", "tf32_like", "opt_set_groups", "resume_shuffle", "resume_complete", "time_budget_lr", "path_seed", "scandir_split",
+    "sql_random", "one_byte_shard", "hash_split", "rows_threads", "empty_token", "monitor_thread",
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name, marks=pytest.mark.slow) for case in CASES])
+def marked(case: Case) -> Any:
+    mark = pytest.mark.slow if case.name in IN_EACH_RUN else pytest.mark.soak
+    return pytest.param(case, id=case.name, marks=mark)
+
+
+@pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_a_training_from_the_field(case: Case) -> None:
+    if case.lacks():
+        pytest.skip(f"this machine has no {', '.join(case.lacks())}")
     result = run(case, twins=2)
     known = known_wrong().get(case.name)
     if known is None:
@@ -25,12 +38,14 @@ def test_a_training_from_the_field(case: Case) -> None:
 
 def test_every_case_can_be_read() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
+    assert {case.name for case in CASES} >= IN_EACH_RUN
     assert set(known_wrong()) <= {case.name for case in CASES}
     for case in CASES:
         assert case.mode in ("audit", "record", "machines"), case.name
         assert case.outcome in ("identical", "different", "unverified"), case.name
         assert all(source.startswith("https://") for source in case.source) and case.source, case.name
         assert case.story and all(case.places()), case.name
+        assert all(re.compile(pattern) for pattern in case.mentions), case.name
         assert not set(case.confirmed) - set(case.causes), case.name
 
 
