@@ -139,8 +139,11 @@ def compared(runs: Sequence[RecordedRun]) -> Finding:
     diverged = next((pair for pair in case.compared if pair.different), None)
     if diverged is not None and diverged.left.level == "op" and diverged.first is not None:
         found = first_divergent_operation(diverged, diverged.first.step)
-        operation = found.op if isinstance(found, DivergentOperation) else found
-        at = ", ".join(found.at) if isinstance(found, DivergentOperation) else ""
+        if isinstance(found, str):
+            operation = found
+        else:
+            operation = found.op if isinstance(found, DivergentOperation) else found.site
+            at = ", ".join(found.at)
     return Finding(
         decision.outcome, decision.origin, first.cause if first else "", first.site if first else "", first.step if first else -1,
         operation, at, decision.unverified_because, tuple(first.evidence) if first else (),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from detctl_agent.catalog.admission import Admitted, Order
 from detctl_agent.catalog.recipe import Environment, Recipe
 from detctl_agent.errors import AgentError
+from detctl_agent.recording.observed import Observed
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs.outcome import Outcome, Progress
 from detctl_agent.runs.recipe_source import RunSource
@@ -94,8 +95,10 @@ def read_progress(folder: RunFolder) -> Progress | None:
 
 
 def write_outcome(folder: RunFolder, outcome: Outcome) -> None:
-    """Raises DiskFullError or AgentError."""
-    folder.write(OUTCOME, asdict(outcome))
+    """Raises DiskFullError or AgentError. What the training opened stays behind: its files lie in the container, not here."""
+    written = asdict(replace(outcome, observed=Observed()))
+    del written["observed"]
+    folder.write(OUTCOME, written)
 
 
 def read_outcome(folder: RunFolder) -> Outcome | None:

@@ -42,11 +42,11 @@ def run_time(place: Place) -> Figures:
 def classes(place: Place) -> Figures:
     """Checks that this process and a new one give the same answers, and that these give a class."""
     import torch
-    from detctl_agent.manifest.known_answers import known_answers
+    from detctl_agent.manifest.known_answers import KnownAnswers, known_answers
     from detctl_selfcheck import answers as selfcheck
 
     variables = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    document = known_answers(sys.executable, variables, place.folder / "cache")
+    document = known_answers(sys.executable, variables, KnownAnswers(place.folder / "cache"))
     expect(bool(document.get("class")), f"the known-answer test gave no class: {document.get('why')}")
     here = dict(selfcheck.answers(torch))
     differ = sorted(question for question in here if document["answers"].get(question) != here[question])

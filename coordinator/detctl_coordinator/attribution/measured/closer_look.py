@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage
-from detctl_coordinator.domain.verdict import MeasuredElements, Zoom
+
+if TYPE_CHECKING:  # comparison on a bare GPU machine lacks pydantic
+    from detctl_coordinator.domain.verdict import MeasuredElements, Zoom
 
 
 @dataclass(frozen=True)

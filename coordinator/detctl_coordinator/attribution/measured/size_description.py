@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.domain.verdict import MeasuredChange, MeasuredElements, Zoom
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # comparison on a bare GPU machine lacks pydantic
+    from detctl_coordinator.domain.verdict import MeasuredChange, MeasuredElements, Zoom
+
 
 NOT_MEASURED = "The size is an estimate: the difference was not measured element by element."
 RANGES_SHOWN = 3
