@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
 OUTPUT_TAIL_BYTES = OUTPUT_TAIL_CHARS_MAX - 1024  # leaves room for headings
 OUTPUT_OF_BYTES = 16 * 1024
+FULL_BYTES = 64 * 1024
 KEPT = ("run.json", "manifest.json", "stdout", "stderr", "written")  # what stays of a run whose end was noted
 
 
@@ -286,9 +287,18 @@ def disk_error(error: OSError, where: Path) -> AgentError:
     """A DiskFullError for ENOSPC and EDQUOT, else an AgentError."""
     import errno
 
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (isinstance(error, shutil.Error) and _is_full(where)):
         return DiskFullError(f"no space left in {where}: free some, or choose another place with --state")
     return AgentError(f"cannot write in {where}: {error.strerror or error}")
+
+
+def _is_full(where: Path) -> bool:
+    """Whether the disk is full. shutil.Error, of a whole folder that could not be copied, has no number of the cause."""
+    place = next((folder for folder in (where, *where.parents) if folder.exists()), where)
+    try:
+        return shutil.disk_usage(place).free < FULL_BYTES
+    except OSError:
+        return False
 
 
 def _tail(path: Path, size: int) -> str:

@@ -211,7 +211,7 @@ async def test_a_second_agent_on_the_same_folder_is_refused(served: Any, agent: 
 def small_disk(tmp_path: Path) -> Any:
     place = tmp_path / "state"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True)
     if mounted.returncode:
         pytest.skip("needs the right to mount a tmpfs")
     yield place
