@@ -86,6 +86,12 @@ class NodeDifference:
         return self.node.stage is Stage.RNG and self.node.part != UNUSED
 
     @property
+    def other_names(self) -> bool:
+        """Whether it is a folder that both runs list, with missing or extra names, not only moved ones."""
+        found = (site for site in self.sites if site.left is not None and site.right is not None)
+        return self.node.stage is Stage.LISTING and any(site.kind != "permutation" for site in found)
+
+    @property
     def description(self) -> str:
         """What differs and for how long, in one line."""
         parts = [self.lead.description] if self.lead is not None else []
@@ -118,7 +124,7 @@ class PairComparison:
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
-        return {node: Extent(d.since, d.equal_from) for node, d in self.differences.items()}
+        return {node: Extent(d.since, d.equal_from, d.other_names) for node, d in self.differences.items()}
 
     @property
     def different(self) -> bool:

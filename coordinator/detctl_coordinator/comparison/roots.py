@@ -80,10 +80,12 @@ UPDATE, PREPARED = Node(Stage.UPDATE), Node(Stage.UPDATE, part=BEFORE_STEP)
 
 @dataclass(frozen=True)
 class Extent:
-    """The steps in which a node differs: from `step` up to, not including, `equal_from` (None: to the end)."""
+    """The steps in which a node differs: from `step` up to, not including, `equal_from` (None: to the end). other_names: the node is
+    a listing with missing or extra names, so that there are other samples to order."""
 
     step: int
     equal_from: int | None = None
+    other_names: bool = False
 
     def reaches(self, step: int) -> bool:
         """Returns whether it can explain a difference at `step`."""
@@ -102,6 +104,8 @@ def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[
         found.add(UPDATE)
     if node.stage in FED_BY_WORKERS:
         found.update(n for n in extents if n.part == WORKERS and extents[n].reaches(step))
+    if node.stage is Stage.ORDER:
+        found.update(n for n in extents if extents[n].other_names and extents[n].reaches(step))
     if node == UPDATE and PREPARED in extents and extents[PREPARED].reaches(step):
         found.add(PREPARED)
     return sorted(found - {node})
@@ -189,5 +193,7 @@ def _possible_parents(child: Node, extents: Mapping[Node, Extent], observed: Col
         candidates.add(PREPARED)
     if child.stage in FED_BY_WORKERS:
         candidates |= {node for node in extents if node.part == WORKERS}
+    if child.stage is Stage.ORDER:
+        candidates |= {node for node in extents if extents[node].other_names}
     end = extents[child].equal_from
     return {parent for parent in candidates if end is None or extents[parent].step < end}

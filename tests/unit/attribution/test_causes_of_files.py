@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from detctl_coordinator.comparison.alignment import name_hash
 
 from tests.support.judged_runs import EVERYTHING, MODEL, Make, across, first, judged
 from tests.support.memory_runs import MemoryRun, RunBuilder, digest_of
@@ -29,6 +30,42 @@ def test_data_content_missing_file() -> None:
 
     verdict = across(missing)
     assert first(verdict) == ("data-content", "environment", "listing", 0)
+
+
+def test_fewer_files_give_another_order_and_the_missing_one_is_named() -> None:
+    names = [f"{number}.png" for number in range(40)]
+
+    def lists(found: list[str]) -> Make:
+        def change(b: RunBuilder) -> RunBuilder:
+            rows = tuple(name_hash(name) for name in found)
+            evidence = {"first": found[:20]}
+            whole = digest_of(found)
+            b.add("listing", 0, "photos", whole, dtype="py:names", shape=(len(rows),), evidence=evidence)
+            b.rows[-1] = replace(b.rows[-1], rows=rows, order_blind=whole)
+            files = {f"{{cwd}}/photos/{name}": {"bytes": 5} for name in found}
+            return coded()(b).fact("opened", {"files": files}).fact("recipe/source_digest", str(len(found)))
+
+        return change
+
+    left = lists(names)(RunBuilder("here", audit="one").train()).build()
+    right = lists(names[:33] + names[34:])(RunBuilder("here", audit="two").train())
+    verdict = judged(left, right.carry("order", "sample", "batch", *MODEL).build())
+    assert [(cause.cause, cause.stage) for cause in verdict.causes] == [("data-content", "listing")]
+    assert "Only the first run lists 33.png in photos." in verdict.causes[0].evidence
+
+
+def test_a_listing_in_another_order_or_of_one_run_alone_explains_no_order() -> None:
+    def moved(b: RunBuilder) -> RunBuilder:
+        row = b.rows[0]
+        assert row.rows is not None
+        b.rows[0] = replace(row, digest=digest_of("moved"), rows=row.rows[::-1])
+        return b.carry("order", "sample", "batch", *MODEL)
+
+    def alone(b: RunBuilder) -> RunBuilder:
+        return b.add("listing", 0, "logs", rows=("a",), dtype="py:names").carry("order", "sample", "batch", *MODEL)
+
+    for change in (moved, alone):
+        assert {cause.stage for cause in across(change).causes} == {"listing", "order"}
 
 
 def test_data_content_of_a_file_under_one_name() -> None:

@@ -6,7 +6,7 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, 
 from detctl_coordinator.attribution.evidence.observed.read_files import FilesCompared, ReadFile
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
-from detctl_coordinator.attribution.signatures.opened_files import opened_by_one, resized, shortened
+from detctl_coordinator.attribution.signatures.opened_files import absent_names, opened_by_one, resized, shortened
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -54,7 +54,7 @@ def data_content(evidence: Evidence) -> list[CauseFinding]:
 
 
 def _listing_lines(evidence: Evidence) -> list[str]:
-    return [f"{d.site}: {d.description}" for d in evidence.root.sites[1:]]
+    return [*(f"{d.site}: {d.description}" for d in evidence.root.sites[1:]), *absent_names(evidence)]
 
 
 def _measured(evidence: Evidence) -> CauseFinding:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from detctl_coordinator.attribution.evidence.observed.read_files import read_files
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.comparison.alignment import name_hash
 
 SHOWN = 3
 
@@ -17,6 +19,25 @@ def opened_by_one(evidence: Evidence) -> dict[str, str]:
         for name, known in mine.items()
         if name not in other
     }
+
+
+def absent_names(evidence: Evidence) -> list[str]:
+    """Returns a line for each name that only one run lists, as far as the files that it opened show the name. The evidence of a
+    listing holds the first names alone, which the description of the difference shows."""
+    lines = []
+    for which, facts, opened in zip(("first", "second"), (evidence.left, evidence.right), evidence.opened, strict=True):
+        known = {}
+        for path in (*opened, *read_files(facts.manifest).files):
+            name = path.rpartition("/")[2]
+            known[name_hash(name)] = name
+        for site in evidence.root.sites:
+            if site.left is None or site.right is None:
+                continue
+            mine, other = (site.left, site.right) if which == "first" else (site.right, site.left)
+            shown = site.only_left if which == "first" else site.only_right
+            names = sorted(known[row] for row in set(mine.rows or ()) - set(other.rows or ()) if row in known)
+            lines += [f"Only the {which} run lists {name} in {site.site}." for name in names if name not in shown]
+    return shortened(lines, "names that only one run lists")
 
 
 def resized(evidence: Evidence) -> list[str]:
