@@ -14,6 +14,7 @@ from detctl_agent.recording.records import Identity, Record
 from detctl_agent.runs.inspection import inspect
 from detctl_agent.runs.inspection.digest_table import DigestTable, FileState
 from detctl_agent.runs.inspection.inspect import resolver
+from detctl_agent.runs.inspection.named_files import named_files
 from detctl_agent.runs.inspection.opened_section import opened_section
 from detctl_agent.runs.inspection.source_section import source_section
 from detctl_agent.runs.launch_plan import LaunchPlan
@@ -150,6 +151,57 @@ def test_listed_folders_whose_files_nobody_was_seen_to_open(tmp_path: Path) -> N
     section = opened_section(seen, resolver({"d": str(tmp_path)}), {}, DigestTable(None), started_ns=started)
     listed = {name for name, row in section["files"].items() if row.get("listed")}
     assert listed == {"{d}/native/a", "{d}/native/b"} and "{d}/seen/a" in section["files"]
+
+
+NAMING = """import os
+WEIGHTS = "hub/base/w.safetensors"
+data = read(os.path.join("corpus", "train.arrow"))
+logs, outside, missing = "logs", "../secret", "hub/none"
+"""
+
+
+def test_files_that_source_or_command_name_and_nobody_was_seen_to_open(tmp_path: Path) -> None:
+    work, models = tmp_path / "work", tmp_path / "models"
+    names = (
+        "hub/base/w.safetensors",
+        "hub/base/x",
+        "corpus/train.arrow",
+        "corpus/seen",
+        "corpus/a.py",
+        "logs/old",
+        "logs/new",
+    )
+    for path in (
+        *(work / name for name in names),
+        work / "v.h5",
+        work / "other",
+        models / "m.bin",
+        tmp_path / "secret",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(path.name.encode())
+    started = max(path.stat().st_mtime_ns for path in tmp_path.rglob("*")) + 1
+    os.utime(work / "logs" / "new", ns=(started, started))
+    seen = Observed(files={"{cwd}/corpus/seen": opened_file(work / "corpus" / "seen")})
+    places = {"cwd": str(work), "arg1": str(models), "data": str(tmp_path)}
+    found = named_files(seen, {"{cwd}/t.py": NAMING, "{cwd}/bad.py": "("}, ["t.py", "--val=v.h5"], places, started)
+    assert {name: one.named.get("line") for name, one in found.items()} == {
+        "{cwd}/hub/base/w.safetensors": 2,
+        "{cwd}/corpus/train.arrow": 3,
+        "{cwd}/v.h5": None,
+        "{arg1}/m.bin": None,
+    }
+    (work / "v.h5").write_bytes(b"changed since")
+    section = opened_section(seen, resolver(places), {}, DigestTable(None), started_ns=started, named=found)
+    assert section["files"]["{cwd}/hub/base/w.safetensors"] == {
+        "bytes": 13,
+        "digest": digest(b"w.safetensors"),
+        "named": {"file": "{cwd}/t.py", "line": 2},
+    }
+    assert "named" not in section["files"]["{cwd}/corpus/seen"]
+    assert "{cwd}/v.h5" not in section["files"] and section["unmeasured"] == {}
+    late = named_files(seen, {"{cwd}/t.py": NAMING}, [], places, started, clock=iter([0.0, *[9.0] * 99]).__next__)
+    assert "{arg1}/m.bin" not in late
 
 
 def test_a_file_that_is_held_open_counts_as_opened() -> None:

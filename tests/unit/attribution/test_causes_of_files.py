@@ -152,7 +152,7 @@ def test_what_runs_leave_in_their_folder_is_no_code() -> None:
         runs = [coded("--lr", "0.1", modules="net=a")(RunBuilder("gpu1", twin).train()).build() for twin in (0, 1)]
         runs += [change(RunBuilder("gpu2", twin).train()).build() for twin in (0, 1)]
         found.append(judged(*runs).causes[0])
-    assert [cause.cause for cause in found] == ["code-version", "config-drift", "code-version", "config-drift"]
+    assert [cause.cause for cause in found] == ["unknown", "config-drift", "code-version", "config-drift"]
     assert any("Other files of the folder differ" in line for line in found[0].evidence)
     assert "The source of {cwd}/net.py differs." in found[2].evidence
 

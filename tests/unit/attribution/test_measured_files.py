@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from detctl_coordinator.attribution.evidence.observed.read_files import compare_files, read_files
 
 from tests.support.judged_runs import MODEL, Make, across, first, judged, within
@@ -67,6 +68,38 @@ def test_content_under_another_name() -> None:
     assert found.renamed == (("{data}/a", "{data}/b"), ("{data}/b", "{data}/a"))
     alone = compare_files(read_files({"opened": opened(a="11")}), read_files({"opened": opened(c="11")}))
     assert alone.renamed == (("{data}/a", "{data}/c"),) and [f.name for f in alone.only_right] == ["{data}/c"]
+
+
+def named(by: dict[str, Any], **digests: str) -> dict[str, Any]:
+    section = opened(**digests)
+    for row in section["files"].values():
+        row["named"] = by
+    return section
+
+
+AT = {"file": "{cwd}/net.py", "line": 4}
+
+
+@pytest.mark.parametrize(
+    ("by", "shown", "stages"),
+    [(AT, "net.py:4", ("init", *MODEL)), ({}, "the command", ("init", *MODEL)), (AT, "net.py:4", ("batch", *MODEL))],
+)
+def test_a_file_that_the_program_names_is_the_last_to_be_blamed(by: Any, shown: str, stages: tuple[str, ...]) -> None:
+    left, right = named(by, w="22", same="1"), named(by, w="23", same="1")
+    for recorded in (True, False):
+        verdict = between(left, right, *stages, recorded=recorded)
+        assert [cause.cause for cause in verdict.causes] == ["data-content"]
+        assert verdict.causes[0].evidence[0].startswith("The content of {data}/w differs (both 10 bytes).")
+        assert shown in verdict.causes[0].evidence[0]
+    found = between(left, right, "rng", "init", *MODEL, recorded=True)
+    assert "data-content" not in [cause.cause for cause in found.causes]  # a random state explains the weights
+
+
+def test_named_files_count_neither_as_read_nor_as_missing() -> None:
+    left, right = (read_files({"opened": one}) for one in (named(AT, a="1", b="2"), named(AT, b="1", c="2")))
+    found = compare_files(left, right)
+    assert (found.changed, found.renamed, found.only_left, found.only_right) == ((), (), (), ())
+    assert (found.equal, found.unmeasured, [a.name for a, _ in found.named]) == (0, 0, ["{data}/b"])
 
 
 def test_recordings_without_the_section() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from detctl_agent import logs
 from detctl_agent.launcher.account import Account
 from detctl_agent.runs.inspection.digest_table import DigestTable
+from detctl_agent.runs.inspection.named_files import NamedFile, named_files
 from detctl_agent.runs.inspection.opened_section import opened_section
-from detctl_agent.runs.inspection.source_section import source_section
+from detctl_agent.runs.inspection.source_section import read_sources, source_section
 from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared
 
@@ -33,10 +34,23 @@ def with_inspection(
     places = {name: path for name, path in prepared.places.items() if name not in OWN_PLACES}
     found = dict(manifest)
     may_read = _readable_by(plan.account) if plan.account else lambda _: True
+    sources = resolver(places, absolute=plan.account is None)
+
+    def named() -> dict[str, NamedFile]:
+        if plan.account:  # a source may name what the agent can read and its user cannot
+            return {}
+        return named_files(observed, read_sources(observed, sources), plan.argv[1:], places, started_ns)
+
     sections: dict[str, Callable[[], dict[str, Any]]] = {
-        "source": lambda: source_section(observed, resolver(places, absolute=plan.account is None)),
+        "source": lambda: source_section(observed, sources),
         "opened": lambda: opened_section(
-            observed, resolver(places), places, table, started_ns=started_ns, may_read=may_read
+            observed,
+            resolver(places),
+            places,
+            table,
+            started_ns=started_ns,
+            may_read=may_read,
+            named=named(),
         ),
     }
     for name, make in sections.items():

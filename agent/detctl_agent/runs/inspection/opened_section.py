@@ -1,7 +1,9 @@
 """The section `opened` of a manifest: the data files that the training opened, with a digest of the content of each.
 
     {"files": {"{data}/a.npz": {"bytes": 812, "digest": "…"}},     BLAKE2b of the whole file, 16 bytes, hexadecimal. "listed": true:
-                                                                   its folder was listed, but nobody saw who opened it
+                                                                   its folder was listed, but nobody saw who opened it;
+                                                                   "named": {"file", "line"}: the source (or, if empty, the command)
+                                                                   names it, but nobody saw who opened it
      "paths": {"data": "/data/digits"},                            where the places are on this machine
      "unmeasured": {"changed": 1, "bytes": 0, "time": 0, "count": 0, "unreadable": 0}}   number of files without a digest, by reason
 
@@ -17,12 +19,14 @@ import time
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from detctl_proto.files.regular_file import RegularFileError, open_regular
 
 from detctl_agent.recording.observed import Observed, OpenedFile
 from detctl_agent.runs.inspection.digest_table import DigestTable, FileState
+from detctl_agent.runs.inspection.named_files import NamedFile
 
 FILES_MAX = 3000  # of one manifest; about 400 KiB of JSON
 BYTES_MAX = 4 * 1024**3  # that one run reads
@@ -31,6 +35,7 @@ PIECE_BYTES = 1024 * 1024
 OWN_FOLDERS = ("{cwd}",)  # it holds much that is not data
 CODE = (".py", ".pyc")
 REASONS = ("changed", "unreadable", "bytes", "time", "count")
+NONE_NAMED: Mapping[str, NamedFile] = MappingProxyType({})
 Resolve = Callable[[str], Path | None]
 
 
@@ -43,24 +48,26 @@ def opened_section(
     started_ns: int = 0,
     clock: Callable[[], float] = time.monotonic,
     may_read: Callable[[os.stat_result], bool] = lambda _: True,
+    named: Mapping[str, NamedFile] = NONE_NAMED,
 ) -> dict[str, Any]:
     """Returns the section; empty if the training opened no data file. resolve: logical name -> where the file is now.
     may_read: whether the user of the training may read a file of this owner and mode. started_ns: when the training started; 0: unknown,
-    and listed folders are not read."""
+    and listed folders are not read. named: files that the source or the command names; they are left out if they are not measured."""
     listed = _listed(observed, resolve, started_ns)
-    if not observed.files and not listed:
+    named = {name: one for name, one in named.items() if name not in observed.files and name not in listed}
+    if not (observed.files or listed or named):
         return {}
     end, left = clock() + TIME_MAX_S, BYTES_MAX
-    named = [*observed.files.items(), *listed.items()]
+    known = [*observed.files.items(), *listed.items()]
     unmeasured = dict.fromkeys(REASONS, 0)
-    unmeasured["count"] = observed.left_out + max(0, len(named) - FILES_MAX)
+    unmeasured["count"] = observed.left_out + max(0, len(known) - FILES_MAX)
     files: dict[str, Any] = {}
-    for name, opened in named[:FILES_MAX]:
+    for name, opened in [*known[:FILES_MAX], *((name, one.file) for name, one in named.items())]:
         files[name] = {"bytes": opened.bytes, **({"listed": True} if name in listed else {})}
         path = resolve(name)
         state = _state(path, opened, may_read) if path is not None else "unreadable"
         if isinstance(state, str) or path is None:
-            unmeasured[str(state)] += 1
+            unmeasured[str(state)] += name not in named
             continue
         digest = table.get(state)
         if digest is None:
@@ -69,11 +76,16 @@ def opened_section(
                 left -= opened.bytes
                 digest, why = _digest(path, state, lambda: clock() < end)
             if digest is None:
-                unmeasured[why] += 1
+                unmeasured[why] += name not in named
                 continue
             table.add(state, digest)
         files[name]["digest"] = digest
     table.write()
+    for name, one in named.items():
+        if "digest" in files[name]:
+            files[name]["named"] = dict(one.named)
+        else:
+            del files[name]
     used = {name.partition("}")[0].removeprefix("{") for name in files}
     shown = {name: str(path) for name, path in places.items() if name in used}
     return {"files": files, "paths": shown, "unmeasured": {why: count for why, count in unmeasured.items() if count}}

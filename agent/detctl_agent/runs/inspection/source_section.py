@@ -53,7 +53,7 @@ Resolve = Callable[[str], Path | None]
 def source_section(observed: Observed, resolve: Resolve, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     """Returns the section; empty if no source could be read. resolve: logical name or path of a source -> where it is now."""
     end = clock() + TIME_MAX_S
-    texts = _read(observed, resolve)
+    texts = read_sources(observed, resolve)
     modules: dict[str, Module] = {}
     for site, text in texts.items():
         if (module := _parsed(site, text)) is not None:
@@ -69,7 +69,8 @@ def source_section(observed: Observed, resolve: Resolve, clock: Callable[[], flo
     return found
 
 
-def _read(observed: Observed, resolve: Resolve) -> dict[str, str]:
+def read_sources(observed: Observed, resolve: Resolve) -> dict[str, str]:
+    """Returns logical name -> text of each source file that is still as the training executed it."""
     texts: dict[str, str] = {}
     left = BYTES_MAX
     for site, source in list(observed.sources.items())[:FILES_MAX]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import Signature
 from detctl_coordinator.attribution.signatures.cache_state import cache_state, leftover_files
-from detctl_coordinator.attribution.signatures.code_version import code_version, other_files
+from detctl_coordinator.attribution.signatures.code_version import code_version
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
-from detctl_coordinator.attribution.signatures.data_content import changed_samples, data_content
+from detctl_coordinator.attribution.signatures.data_content import changed_samples, data_content, named_files
 from detctl_coordinator.attribution.signatures.filesystem_order import filesystem_order
 from detctl_coordinator.attribution.signatures.hash_order import hash_order
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
@@ -61,7 +61,7 @@ SIGNATURES: tuple[Signature, ...] = (
     config_drift,
     extra_rng_draw,
     leftover_files,
-    other_files,
+    named_files,
     unknown,
 )
 
@@ -76,7 +76,6 @@ PREPARED_SIGNATURES: tuple[Signature, ...] = (
     prepared_settings,
     config_drift,
     library_version,
-    other_files,
     unknown,
 )
 

@@ -34,15 +34,3 @@ def code_version(evidence: Evidence) -> list[CauseFinding]:
 def _own_data(evidence: Evidence) -> bool:
     """Returns whether data files of the training's own folder differ, which changes the digest of its sources too."""
     return any(a.name.startswith(OWN_FOLDER) for a, _ in evidence.read.data)
-
-
-def other_files(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if trainings run in place and files of their folders differ that are not their modules. Tried last."""
-    lines = [s.description for s in evidence.family("folder")]
-    if evidence.between_twins or not lines:
-        return []
-    lines.append(
-        "The script and its modules are the same. Other files of the folder differ; an earlier run may have written them."
-    )
-    fix = "Compare the two folders. Let runs write elsewhere, or list the files that they write in .gitignore."
-    return [finding(evidence, "code-version", [*lines, describe(evidence)], fix)]

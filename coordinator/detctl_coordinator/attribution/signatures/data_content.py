@@ -13,6 +13,7 @@ from detctl_coordinator.domain.fingerprint import Stage
 FIX = "Use the same data in both runs: compare the checksums of the files named here."
 # What a file can hold besides samples: weights, the state of an optimizer or of generators.
 FED_BY_FILES = (Stage.RNG, Stage.INIT, Stage.ORDER, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
+NATIVELY_READ = (Stage.INIT, Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
 CLUES_MAX = 20
 
 
@@ -53,6 +54,27 @@ def data_content(evidence: Evidence) -> list[CauseFinding]:
     return []
 
 
+def named_files(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if weights or data differ that no random state explains, and files differ that the program names, although nobody was
+    seen to open them. It is tried last, since nothing shows that they were read."""
+    named = evidence.read.named
+    if evidence.stage not in NATIVELY_READ or evidence.root.kind == "permutation" or not named:
+        return []
+    if evidence.differs(Stage.RNG) or settings_that_fit(evidence):
+        return []
+    lines = [
+        f"{_changed(a, b)} It is named by {a.named or b.named}; code in C may have read it, which the probe does not see."
+        for a, b in named
+    ]
+    lines = [*shortened(lines, "files with another content"), describe(evidence)]
+    clues = [Clue(kind="file", file=a.name) for a, _ in named[:CLUES_MAX]]
+    return [finding(evidence, "data-content", lines, _same([a.name for a, _ in named]), clues=clues)]
+
+
+def _same(names: list[str]) -> str:
+    return f"Use the same {', '.join(names[:3])}{' …' if len(names) > 3 else ''} in both runs."
+
+
 def _listing_lines(evidence: Evidence) -> list[str]:
     return [*(f"{d.site}: {d.description}" for d in evidence.root.sites[1:]), *absent_names(evidence)]
 
@@ -66,8 +88,7 @@ def _measured(evidence: Evidence) -> CauseFinding:
     if read.equal:
         lines.append(f"The other {read.equal} files that both runs read are equal.")
     lines.append(describe(evidence))
-    fix = f"Use the same {', '.join(names[:3])}{' …' if len(names) > 3 else ''} in both runs."
-    return finding(evidence, "data-content", lines, fix, clues=_clues(read))
+    return finding(evidence, "data-content", lines, _same(names), clues=_clues(read))
 
 
 def _changed(a: ReadFile, b: ReadFile) -> str:
@@ -95,6 +116,8 @@ def _samples(evidence: Evidence) -> list[CauseFinding]:
     quiet = evidence.twins_agree and not evidence.differs(Stage.RNG) and evidence.size != "tiny" and not explained
     if not sizes and not quiet:
         return []
+    if not sizes and (found := named_files(evidence)):
+        return found
     lines = [*sizes, describe(evidence)]
     if not sizes:
         lines.append("Order, random states and twins agree and no library differs, so the stored data must differ.")

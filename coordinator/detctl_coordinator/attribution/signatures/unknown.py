@@ -68,6 +68,10 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
             lines.append(f"These facts differ, but are not known to affect this stage: {shown}{rest}.")
         else:
             lines.append("No recorded fact of the environments differs.")
+        if evidence.family("folder"):
+            lines.append(
+                "The script and its modules are the same. Other files of the folder differ; an earlier run may have written them."
+            )
         if evidence.twins_agree and evidence.left.machine == evidence.right.machine and not evidence.family("hardware"):
             origin = "environment"
         fix = "Vary one suspect at a time: detctl audit --vary NAME=A,B"

@@ -10,18 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from detctl_coordinator.attribution.evidence.facts import place
+
 # Files with options: config-drift names them.
+THE_COMMAND = "the command"
 SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf")
 
 
 @dataclass(frozen=True)
 class ReadFile:
-    """A file of one run. digest: empty if it was not measured. listed: its folder was listed, but the probe did not see who opened it."""
+    """A file of one run. digest: empty if it was not measured. listed: its folder was listed, but the probe did not see who opened it.
+    named: `file:line` of the source, or `the command`, that names a file that the probe saw nobody open."""
 
     name: str
     bytes: int
     digest: str
     listed: bool = False
+    named: str = ""
+
+    @property
+    def unseen(self) -> bool:
+        """Whether nobody was seen to open it."""
+        return self.listed or bool(self.named)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class ReadFiles:
 @dataclass(frozen=True)
 class FilesCompared:
     """changed: files with one name and other content. renamed: content that another name had, as (left name, right name).
+    named: files with other content that the program names, and that nobody was seen to open. They do not count among the others.
     equal: number of files with equal content. unmeasured: number of files of both runs that were not measured on both sides."""
 
     known: bool = False
@@ -44,6 +55,7 @@ class FilesCompared:
     renamed: tuple[tuple[str, str], ...] = ()
     only_left: tuple[ReadFile, ...] = ()
     only_right: tuple[ReadFile, ...] = ()
+    named: tuple[tuple[ReadFile, ReadFile], ...] = ()
     equal: int = 0
     unmeasured: int = 0
 
@@ -78,8 +90,13 @@ def read_files(manifest: Mapping[str, Any]) -> ReadFiles:
     for name, row in section["files"].items():
         size, digest = (row.get("bytes"), row.get("digest")) if isinstance(row, Mapping) else (None, None)
         if isinstance(size, int):
+            by = row.get("named")
             files[str(name)] = ReadFile(
-                str(name), size, digest if isinstance(digest, str) else "", row.get("listed") is True
+                str(name),
+                size,
+                digest if isinstance(digest, str) else "",
+                row.get("listed") is True,
+                (place(by) or THE_COMMAND) if isinstance(by, Mapping) else "",
             )
     return ReadFiles(True, files, _mapping(section.get("paths"), str), _mapping(section.get("unmeasured"), int))
 
@@ -88,16 +105,20 @@ def compare_files(left: ReadFiles, right: ReadFiles) -> FilesCompared:
     """Returns how the files of two runs differ."""
     if not (left.known and right.known):
         return FilesCompared()
-    both = [(file, right.files[name]) for name, file in left.files.items() if name in right.files]
+    shared = [(file, right.files[name]) for name, file in left.files.items() if name in right.files]
+    named = [(a, b) for a, b in shared if a.named or b.named]
+    both = [pair for pair in shared if pair not in named]
     measured = [(a, b) for a, b in both if a.digest and b.digest]
     changed = [(a, b) for a, b in measured if a.digest != b.digest]
     sizes = [(a, b) for a, b in both if not (a.digest and b.digest) and a.bytes != b.bytes]
     contents: dict[str, list[str]] = {}
     for file in right.files.values():
-        if file.digest:
+        if file.digest and not file.named:
             contents.setdefault(file.digest, []).append(file.name)
     renamed = []
     for a in left.files.values():
+        if a.named:
+            continue
         other = right.files.get(a.name)
         elsewhere = [name for name in contents.get(a.digest, ()) if name != a.name] if a.digest else []
         if elsewhere and (other is None or (other.digest and other.digest != a.digest)):
@@ -106,8 +127,11 @@ def compare_files(left: ReadFiles, right: ReadFiles) -> FilesCompared:
         known=True,
         changed=(*changed, *sizes),
         renamed=tuple(renamed),
-        only_left=tuple(file for name, file in left.files.items() if name not in right.files and not file.listed),
-        only_right=tuple(file for name, file in right.files.items() if name not in left.files and not file.listed),
+        only_left=tuple(file for name, file in left.files.items() if name not in right.files and not file.unseen),
+        only_right=tuple(file for name, file in right.files.items() if name not in left.files and not file.unseen),
+        named=tuple(
+            (a, b) for a, b in named if a.digest and b.digest and a.digest != b.digest and not a.name.endswith(SETTINGS)
+        ),
         equal=len(measured) - len(changed),
         unmeasured=len(both)
         - len(measured)
