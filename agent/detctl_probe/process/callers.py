@@ -75,13 +75,17 @@ class Callers:
         if file.startswith("<"):
             return USER if file in ("<stdin>", "<string>") else STDLIB
         absolute = os.path.abspath(file)
-        if any(folder in absolute for folder in _PACKAGE_FOLDERS):
+        if is_package(absolute):
             return PACKAGE
         if absolute.startswith(_STDLIB):
             return STDLIB
         if os.path.basename(absolute) == "sitecustomize.py" and os.path.dirname(absolute) + os.sep in PROBE_FOLDER:
             return PROBE
         return USER
+
+
+def is_package(file: str) -> bool:
+    return any(folder in file for folder in _PACKAGE_FOLDERS)
 
 
 def _importing(frame: Optional[FrameType]) -> bool:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import sys
 import threading
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from time import monotonic  # by name: an intervention may replace the clock
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional, Sequence
 
+from detctl_probe.process.callers import is_package
 from detctl_probe.process.stderr import log
 
 Callback = Callable[[ModuleType], None]
+Around = Callable[[], ContextManager[None]]
 began_at: Dict[str, float] = {}  # awaited module -> monotonic time at which its import began
 
 
@@ -24,12 +27,15 @@ class _Finder:
 
     def __init__(self) -> None:
         self.awaited: Dict[str, List[Callback]] = {}
+        self.around: Optional[Around] = None
         self._inside = threading.local()
 
     def find_spec(
         self, fullname: str, path: Optional[Sequence[str]] = None, target: Optional[ModuleType] = None
     ) -> Optional[ModuleSpec]:
-        if fullname not in self.awaited or getattr(self._inside, "name", None) == fullname:
+        outer = getattr(self._inside, "name", None)
+        watched = self.around is not None and not getattr(self._inside, "package", False)
+        if not (watched or fullname in self.awaited) or outer == fullname:
             return None
         self._inside.name = fullname
         try:
@@ -39,10 +45,11 @@ class _Finder:
                 find = getattr(finder, "find_spec", None)
                 spec: Optional[ModuleSpec] = find(fullname, path, target) if find is not None else None
                 if spec is not None:
-                    self._shadow(fullname, spec)
+                    if fullname in self.awaited or is_package(spec.origin or ""):
+                        self._shadow(fullname, spec)
                     return spec
         finally:
-            self._inside.name = None
+            self._inside.name = outer
         return None
 
     def invalidate_caches(self) -> None:
@@ -59,14 +66,30 @@ class _Finder:
                 del loader.exec_module
             except AttributeError:
                 pass
-            began_at[fullname] = monotonic()
-            original(module)
+            if fullname in self.awaited:
+                began_at[fullname] = monotonic()
+            with self._around(spec.origin or ""):
+                original(module)
             self.imported(fullname, module)
 
         try:
             loader.exec_module = exec_module
         except (AttributeError, TypeError):
-            log("%s has a loader that the probe cannot follow, so it stays unobserved" % fullname)
+            if fullname in self.awaited:
+                log("%s has a loader that the probe cannot follow, so it stays unobserved" % fullname)
+
+    @contextmanager
+    def _around(self, origin: str) -> Iterator[None]:
+        """Runs `around` while a package is imported, but not for what that package imports in turn."""
+        if self.around is None or getattr(self._inside, "package", False) or not is_package(origin):
+            yield
+            return
+        self._inside.package = True
+        try:
+            with self.around():
+                yield
+        finally:
+            self._inside.package = False
 
     def imported(self, fullname: str, module: ModuleType) -> None:
         for callback in self.awaited.pop(fullname, []):
@@ -81,15 +104,24 @@ _finder: Optional[_Finder] = None
 
 def when_imported(name: str, callback: Callback) -> None:
     """Calls callback(module) once module `name` has been executed: now if it already has been, else right after its import."""
-    global _finder
     module = sys.modules.get(name)
     if module is not None and not _initializing(module):
         callback(module)
         return
+    _installed().awaited.setdefault(name, []).append(callback)
+
+
+def around_packages(around: Around) -> None:
+    """Enters `around()` whenever a module of a package is imported by code that belongs to no package."""
+    _installed().around = around
+
+
+def _installed() -> _Finder:
+    global _finder
     if _finder is None:
         _finder = _Finder()
         sys.meta_path.insert(0, _finder)
-    _finder.awaited.setdefault(name, []).append(callback)
+    return _finder
 
 
 def _initializing(module: ModuleType) -> bool:

@@ -337,6 +337,31 @@ def test_a_generator_that_nobody_uses_makes_no_difference(tmp_path: Path) -> Non
     assert [note["generator"] for note in used.notes_of("unseeded-rng")] == ["numpy"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "use", "generators"),
+    [
+        ("site-packages", "", []),
+        ("site-packages", "naming.fresh()", ["random"]),
+        ("site-packages", "import random; random.random()", ["random"]),
+        ("lib", "", ["random"]),
+    ],
+)
+def test_what_a_package_draws_while_it_is_imported_is_no_use_of_a_generator(
+    tmp_path: Path, folder: str, use: str, generators: list[str]
+) -> None:
+    module = tmp_path / folder / "naming.py"
+    module.parent.mkdir()
+    module.write_text("from random import getrandbits\nstart = getrandbits(24)\ndef fresh(): return getrandbits(24)\n")
+    text = (
+        f'import sys\nsys.path.append("{folder}")\nimport naming\n{use}\n'
+        "from detctl_probe.recording.recorder import recorder\nrecorder().begin()"
+    )
+    one, other = (collect(script(tmp_path, text), cwd=tmp_path).main for _ in range(2))
+    assert [note["generator"] for note in one.notes_of("unseeded-rng")] == generators
+    pairs = zip(one.of("rng", 0), other.of("rng", 0), strict=True)
+    assert [a.site for a, b in pairs if a.digest != b.digest] == generators
+
+
 @pytest.mark.parametrize(("use", "differing"), [("", []), ("random.random()", ["random"])])
 def test_a_fork_seeds_random_from_the_system_which_counts_where_somebody_draws(
     tmp_path: Path, use: str, differing: list[str]

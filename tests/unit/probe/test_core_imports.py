@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -98,3 +99,32 @@ def test_a_failing_callback_does_not_break_the_import(package: str, capfd: pytes
     imports.when_imported(package, fail)
     assert importlib.import_module(package).value == 1
     assert capfd.readouterr().err == f"detctl: an observer failed after the import of {package}: ValueError: callback\n"
+
+
+def test_imports_of_packages_are_surrounded_once_and_those_of_the_user_never(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "watched_pkg_a.py").write_text("import watched_pkg_b\n")
+    (folder / "watched_pkg_b.py").write_text("value = 1\n")
+    (folder / "watched_pkg_c.py").write_text("raise RuntimeError('mine')\n")
+    monkeypatch.syspath_prepend(str(folder))
+    seen: list[str] = []
+
+    @contextmanager
+    def around() -> Iterator[None]:
+        seen.append("before")
+        yield
+        seen.append("after")
+
+    imports.around_packages(around)
+    importlib.import_module(package)
+    assert seen == []
+    importlib.import_module("watched_pkg_a")
+    assert seen == ["before", "after"]
+    with pytest.raises(RuntimeError, match="mine"):
+        importlib.import_module("watched_pkg_c")
+    del sys.modules["watched_pkg_b"]
+    importlib.import_module("watched_pkg_b")
+    assert seen == ["before", "after", "before", "before", "after"]

@@ -16,14 +16,15 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import contextmanager
 from types import CodeType, FrameType
-from typing import Any, Callable, Deque, Dict, Optional, Set, Tuple
+from typing import Any, Callable, Deque, Dict, Iterator, Optional, Set, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.randomness import rng, uses
 from detctl_probe.observe.randomness.seed_values import fingerprint_of_seed, looks_like
 from detctl_probe.process.callers import PACKAGE, USER
-from detctl_probe.process.imports import when_imported
+from detctl_probe.process.imports import around_packages, when_imported
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.signals import from_signal
 from detctl_probe.recording.recorder import WORKER, Recorder
@@ -61,6 +62,7 @@ class _Seeds:
         when_imported("random", self._random)
         when_imported("numpy.random", self._numpy)
         when_imported("torch", self._torch)
+        around_packages(self._drawn_by_imports)
         self._system()
         recorder.at_step_start(self._compare_states)
 
@@ -161,6 +163,20 @@ class _Seeds:
                 with self.recorder.working("rng"):
                     where = uses.first(self.recorder, generator)
                     self.recorder.note("unseeded-rng", text, stage="rng", generator=generator, **where)
+
+    @contextmanager
+    def _drawn_by_imports(self) -> Iterator[None]:
+        """Forgets what a package draws while it is imported: such numbers name things, and no data or weights exist yet."""
+        used = [name for name in self.first_state if not self._untouched(name)]
+        yield
+        for generator in list(self.first_state):
+            if not (generator in used or generator in self.seeded or self._untouched(generator)):
+                self._remember(generator)
+
+    def _untouched(self, generator: str) -> bool:
+        """Whether nobody has seeded a generator or drawn from it."""
+        state = None if generator in self.seeded else _READERS[generator]()
+        return state is not None and state.digest == self.first_state.get(generator)
 
     # -- what is patched ----------------------------------------------------------------------------------------------
     def _wrap(self, function: Callable[..., Any], site: str, generator: Optional[str]) -> Callable[..., Any]:
