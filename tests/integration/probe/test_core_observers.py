@@ -263,10 +263,13 @@ def test_seeding_calls_carry_value_and_caller(tmp_path: Path) -> None:
         ("secrets.token_hex()", "identity", "secrets.token_hex"),
         ("random.SystemRandom().random()", "identity", "random.SystemRandom"),
         ("os.urandom(4)", "identity", "os.urandom"),
+        ("open('/dev/urandom', 'rb').read(4)", "identity", "/dev/urandom"),
+        ("pathlib.Path('/dev/random').open('rb').read(1)", "identity", "/dev/random"),
+        ("os.read(os.open('/dev/urandom', os.O_RDONLY), 4)", "identity", "/dev/urandom"),
     ],
 )
 def test_what_no_seed_reaches_is_named_with_its_line(tmp_path: Path, statement: str, kind: str, word: str) -> None:
-    text = f"import os, random, secrets, time, uuid\n\n{statement}\n"
+    text = f"import os, pathlib, random, secrets, time, uuid\n\n{statement}\n"
     run = collect(script(tmp_path, text), cwd=tmp_path)
     notes = [note for note in run.main.notes_of(kind) if word in note["text"]]
     assert [(note["file"], note["line"]) for note in notes] == [("{cwd}/train.py", 3)]

@@ -480,3 +480,26 @@ def test_the_ranks_that_part_first_are_named() -> None:
         runs += [ranks(RunBuilder("gpu2", twin), parts=parts).build() for twin in (0, 1)]
         cause = judged(*runs).causes[0]
         assert cause.stage == "collective" and any(text in line for line in cause.evidence), cause.evidence
+
+
+@pytest.mark.parametrize(
+    ("variable", "types", "shapes", "cause"),
+    [
+        ("TRAIN_FP16", ("float32", "float16"), ((4, 3), (4, 3)), "precision-mode"),
+        ("ACCELERATE_MIXED_PRECISION", ("bfloat16", "float32"), ((2,), (2,)), "precision-mode"),
+        ("ACCELERATE_MIXED_PRECISION", ("float32", "float16"), ((4, 3), (4, 2)), "unknown"),
+        ("ACCELERATE_MIXED_PRECISION", ("float32", "int64"), ((4, 3), (4, 3)), "unknown"),
+        ("BANNER", ("float32", "float16"), ((4, 3), (4, 3)), "unknown"),
+    ],
+)
+def test_values_of_another_floating_point_type_under_another_setting_of_precision(
+    variable: str, types: tuple[str, str], shapes: tuple[tuple[int, ...], tuple[int, ...]], cause: str
+) -> None:
+    runs = []
+    for number, (dtype, shape) in enumerate(zip(types, shapes, strict=True)):
+        builder = RunBuilder("gpu1", audit=str(number), run_id=str(number)).train()
+        builder.fact(f"variables/{variable}", str(number))
+        at, row = next((at, row) for at, row in enumerate(builder.rows) if row.stage.word == "forward")
+        builder.rows[at] = replace(row, digest=digest_of(number), dtype=dtype, shape=shape)
+        runs.append(builder.carry("loss", "backward", "update", value=number).build())
+    assert [found.cause for found in judged(*runs).causes] == [cause]

@@ -128,6 +128,33 @@ def test_other_inputs_or_arguments_are_no_kernel() -> None:
         builders = [RunBuilder("gpu1", twin) for twin in range(2)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "call", "stage", "cause"),
+    [
+        ("hash-order", "set", "loss", "hash-order"),
+        ("identity", "/dev/urandom", "forward", "unseeded-rng"),
+        ("identity", "secrets.randbits", "loss", "unseeded-rng"),
+        ("identity", "uuid.uuid4", "forward", "unknown"),
+        ("identity", "secrets.token_hex", "loss", "unknown"),
+    ],
+)
+def test_a_computed_value_is_blamed_on_what_gave_its_operation_other_values(
+    kind: str, call: str, stage: str, cause: str
+) -> None:
+    def verdict(*takes: str) -> Verdict:
+        runs = []
+        for twin, one in enumerate(takes):
+            builder = RunBuilder("gpu1", twin)
+            builder.facts["variables"] = {}  # hashes are random
+            builder.note(kind, "noted", call=call, file="{cwd}/labels.py", line=5)
+            result = (VALUES, ONE_WRONG)[twin]
+            runs.append(run(builder, result, op="aten.gather.default", stage=stage, takes=one, kept=False))
+        return verdict_of(*runs)
+
+    assert verdict("x", "y").causes[0].cause == cause
+    assert verdict("x", "x").causes[0].cause == "unknown"
+
+
 def test_module_level_alone_names_no_kernel() -> None:
     """A difference that looks like rounding, between twins, without a zoom."""
     runs = [RunBuilder("gpu1", twin).train() for twin in range(2)]

@@ -17,6 +17,7 @@ from typing import Any, Dict, Optional, Set, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.observe.host import held_files
+from detctl_probe.process.callers import USER
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.paths import PRIVATE
 from detctl_probe.recording.recorder import Recorder
@@ -28,6 +29,7 @@ _SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
 SETTINGS_BYTES_MAX = 1 << 16
 SETTINGS_MAX = 100
 KNOWN_MAX = 50_000
+ENTROPY = ("/dev/urandom", "/dev/random")
 _PASSED_PARTS = ("site-packages", "dist-packages", "__pycache__", ".git")
 
 
@@ -36,6 +38,7 @@ def install(recorder: Recorder) -> None:
     row = recorder.observer("files", "files")
     settings: Set[Tuple[int, str]] = set()  # by process
     known: Set[Tuple[int, str]] = set()  # by process
+    noted: Set[Tuple[str, int]] = set()
 
     def reads_settings(name: str, status: os.stat_result) -> bool:
         """Whether this process opens a small settings file for the first time."""
@@ -62,6 +65,8 @@ def install(recorder: Recorder) -> None:
             with recorder.working("files"):
                 name = data_name(recorder, path)
                 if name is None:
+                    if os.fsdecode(path) in ENTROPY:
+                        note_entropy(recorder, os.fsdecode(path), noted)
                     return
                 row.fired += 1
                 status = os.fstat(size_of)
@@ -123,6 +128,18 @@ def data_name(recorder: Recorder, path: Any) -> Optional[str]:
     if place in PRIVATE or any(part in _PASSED_PARTS for part in below.split(os.sep)):
         return None
     return "{%s}/%s" % (place, below)
+
+
+def note_entropy(recorder: Recorder, device: str, noted: Set[Tuple[str, int]]) -> None:
+    """Notes, once for each line, that the user's own code opens the system's entropy."""
+    frame = recorder.callers.nearest(skip_stdlib=True)
+    if frame is None or recorder.callers.kind(frame.f_code.co_filename) != USER:
+        return
+    at = frame.f_code.co_filename, frame.f_lineno
+    if at not in noted:
+        noted.add(at)
+        text = "%s gives another value in every run" % device
+        recorder.note("identity", text, stage="rng", call=device, **recorder.callers.describe(frame))
 
 
 def content(path: Any) -> str:

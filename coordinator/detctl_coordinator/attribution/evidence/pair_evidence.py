@@ -126,6 +126,11 @@ class Evidence:
         return "gross" in sizes
 
     @property
+    def takes_other_values(self) -> bool:
+        """Whether a zoom shows that the model or the loss takes other values, so that no kernel explains the root."""
+        return self.looked is not None and self.looked.other_input
+
+    @property
     def size_lines(self) -> list[str]:
         """Lines about the size of the difference: as measured, or that it was not measured."""
         if self.stage not in NUMERIC or self.root.kind != "content":

@@ -6,13 +6,19 @@ from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 
 SYSTEM_RANDOM = "random.SystemRandom"
-ENTROPY = ("os.urandom", "secrets.", "uuid.uuid1", "uuid.uuid4", SYSTEM_RANDOM)
+ENTROPY = ("os.urandom", "/dev/urandom", "/dev/random", "secrets.", "uuid.uuid1", "uuid.uuid4", SYSTEM_RANDOM)
+NAMES = ("uuid.", "secrets.token_hex", "secrets.token_urlsafe")  # mostly name a run or a file
 
 
 def entropy_reads(evidence: Evidence) -> list[Note]:
-    """Returns the notes of calls of os.urandom, uuid, secrets and SystemRandom. They prove nothing alone: a program may
+    """Returns the notes of calls of os.urandom, its device, uuid, secrets and SystemRandom. They prove nothing alone: a program may
     only name its run with them."""
     return [n for n in evidence.notes("identity") if str(n.raw.get("call") or "").startswith(ENTROPY)]
+
+
+def drawn_numbers(evidence: Evidence) -> list[Note]:
+    """Returns those that do not serve to name something."""
+    return [n for n in entropy_reads(evidence) if not str(n.raw.get("call")).startswith(NAMES)]
 
 
 def uses_system_random(evidence: Evidence) -> bool:

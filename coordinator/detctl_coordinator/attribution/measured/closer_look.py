@@ -37,6 +37,11 @@ class Looked:
         return self.zoom.op is not None and self.zoom.inputs_equal is True
 
     @property
+    def other_input(self) -> bool:
+        """Whether the first operation to differ already takes other values, which no operation made."""
+        return self.zoom.op is None and self.zoom.inputs_equal is False
+
+    @property
     def shows_rounding(self) -> bool:
         """Whether the difference is rounding, and not the consequence of another setting: many elements, few units in the last place."""
         return self.elements is not None and self.elements.pattern == "rounding" and not self.proportional

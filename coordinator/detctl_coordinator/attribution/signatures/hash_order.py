@@ -13,7 +13,7 @@ from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
 HASH_SEED = "variables.PYTHONHASHSEED"
-STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD)
+STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD, Stage.LOSS)
 FED_BY_DATA = (Stage.FILES, *DATA)
 PLACES_SHOWN = 6
 CHANGES_SHOWN = 3
@@ -22,7 +22,8 @@ CHANGES_SHOWN = 3
 def hash_order(evidence: Evidence) -> list[CauseFinding]:
     """Matches if the hash seeds of the runs may differ and random states agree, and the program uses the order of a set where it can
     reach the root. Without its source, it matches samples in another order, or labels that alone differ."""
-    if evidence.stage not in STAGES or evidence.differs(Stage.RNG) or evidence.differs(Stage.LISTING):
+    computed = evidence.stage is Stage.LOSS and not evidence.takes_other_values
+    if evidence.stage not in STAGES or computed or evidence.differs(Stage.RNG) or evidence.differs(Stage.LISTING):
         return []
     values = [hash_seed(side.manifest) for side in (evidence.left, evidence.right)]
     fixed = all(value not in (None, "", "random") for value in values)

@@ -17,6 +17,7 @@ from detctl_coordinator.domain.fingerprint import Stage
 COMPUTED = (*NUMERIC, Stage.SAMPLE, Stage.BATCH)
 # An update is arithmetic on single elements: neither the number of threads nor a precision of matrix products changes it.
 ELEMENTWISE = (Stage.UPDATE,)
+FLOATS = {"float64", "float32", "float16", "bfloat16"}
 
 
 def thread_count(evidence: Evidence) -> list[CauseFinding]:
@@ -80,7 +81,7 @@ def precision_mode(evidence: Evidence) -> list[CauseFinding]:
     if (
         evidence.between_twins
         or not suspects
-        or not _computed_otherwise(evidence, short=True)
+        or not (_other_precision(evidence) or _computed_otherwise(evidence, short=True))
         or _elementwise(evidence)
     ):
         return []
@@ -131,6 +132,16 @@ def _computed_otherwise(evidence: Evidence, *, short: bool = False) -> bool:
     if short:
         return not looked.proportional and looked.elements.pattern not in ("one-element", "one-bit", "permuted-rows")
     return not looked.shows_other and looked.elements.pattern != "reduced-precision"
+
+
+def _other_precision(evidence: Evidence) -> bool:
+    """Returns whether the first values to differ are the same in number, and of another floating-point type in each run."""
+    drawn = evidence.differs(Stage.RNG) or evidence.state_diverges_next
+    lead = evidence.root.lead
+    if drawn or evidence.stage not in NUMERIC or lead is None or lead.left is None or lead.right is None:
+        return False
+    types = {lead.left.dtype, lead.right.dtype}
+    return len(types) == 2 and types <= FLOATS and lead.left.shape == lead.right.shape
 
 
 def _elementwise(evidence: Evidence) -> bool:

@@ -13,7 +13,7 @@ from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
 from detctl_coordinator.attribution.evidence.outside import drawing_commands, drawing_queries
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
-from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads, uses_system_random
+from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers, entropy_reads, uses_system_random
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
@@ -89,6 +89,8 @@ def _seed_there(note: Note) -> str:
     """Returns how to seed the generator that a note names. One inside a package is seeded through the call of the package."""
     if note.kind == "self-seeded":
         return f"Call manual_seed(seed) instead of seed() at {note.where}"
+    if note.kind == "identity":
+        return f"Seed with a constant or a parameter instead of {note.raw.get('call')} at {note.where}"
     package, shared = note.raw.get("package"), note.raw.get("generator")
     if package:
         return f"Pass a seed to {package} at {note.where}"
@@ -171,8 +173,10 @@ def _possible_draws(evidence: Evidence) -> list[str]:
 
 def _drawn_from_system(evidence: Evidence) -> list[Note]:
     """Returns the notes of entropy that the user's code read, if it can explain the values; a race or a hash may fit better."""
-    if evidence.stage in (Stage.FORWARD, Stage.LOSS) or evidence.root.kind == "structure":
+    if evidence.root.kind == "structure":
         return []
+    if evidence.stage in (Stage.FORWARD, Stage.LOSS):
+        return drawn_numbers(evidence) if evidence.takes_other_values else []
     if (evidence.root.kind == "permutation" or reordering_of(evidence)) and not uses_system_random(evidence):
         return []
     return entropy_reads(evidence)
