@@ -210,6 +210,7 @@ class TestVerify:
         [
             ({"complete": False}, "rank 0: the probe's own counts and chains did not match"),
             ({"segments": 9}, "rank 0: 4 of 9 segments are missing: 5, 6, 7, 8"),
+            ({"segments": 2**32 - 1}, "rank 0: 4294967290 of 4294967295 segments are missing: 5, 6, 7, 8, 9, …"),
             ({"segments": 4}, "rank 0: there are segments beyond the 4 sealed ones: 4"),
             ({"streams": seal().streams[:1]}, "rank 0: loss/train has 20 steps, but the seal has 0"),
             ({"streams": (*seal().streams, SealedStream(StreamKey(0, Stage.UPDATE), 1, 1, bytes(16)))}, "rank 0: update/train has 0 steps"),

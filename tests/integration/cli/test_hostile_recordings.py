@@ -112,7 +112,7 @@ def test_zoom_of_other_commands(
     for name, change in hostile_recordings.json_values(documents(intact), keys=("command", "machine")):
         bad = changed(intact, tmp_path, change)
         arguments = ("zoom", str(bad), str(intact), "--from", str(tmp_path / "last.pt"), "--", "--resume", "{from}")
-        assert check(name, capfd, *arguments, notes=2) in (Exit.TROUBLE, Exit.UNVERIFIED), name
+        assert check(name, capfd, *arguments, notes=4) in (Exit.TROUBLE, Exit.UNVERIFIED), name
 
 
 def test_folders_of_any_name(intact: Path, tmp_path: Path, one_store: None, capsys: pytest.CaptureFixture[str]) -> None:

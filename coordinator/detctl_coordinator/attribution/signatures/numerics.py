@@ -122,7 +122,8 @@ def _computed_otherwise(evidence: Evidence, *, short: bool = False) -> bool:
         return False
     if evidence.stage not in NUMERIC:
         sizes = [d.size for d in evidence.root.sites if d.size is not None]
-        return bool(sizes) and "gross" not in sizes
+        varied = any(s.deliberate for s in evidence.family("threads", "isa", "precision"))
+        return "gross" not in sizes and (bool(sizes) or varied)
     if looked is None or (looked.zoom.op is None and looked.zoom.inputs_equal is None):
         return not evidence.gross_at_once
     if looked.zoom.inputs_equal is not True and not (short and looked.zoom.op is not None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from itertools import islice
 
 from detctl_coordinator.comparison.reader import DamagedError
 from detctl_coordinator.domain.fingerprint import Seal, SealedStream, SegmentMeta, StreamKey
@@ -45,9 +46,12 @@ def _rank(seal: Seal, metas: list[SegmentMeta], stored: dict[StreamKey, int]) ->
     if not seal.complete:
         problems.append("the probe's own counts and chains did not match what arrived at the agent")
     numbers = {meta.number for meta in metas}
-    missing = [number for number in range(seal.segments) if number not in numbers]
+    # A seal may claim four billion segments: their numbers are never listed.
+    missing = seal.segments - sum(number < seal.segments for number in numbers)
     if missing:
-        problems.append(f"{len(missing)} of {seal.segments} segments are missing: {_some(missing)}")
+        absent = (number for number in range(seal.segments) if number not in numbers)
+        named = _some(list(islice(absent, NAMED_MAX + 1)))
+        problems.append(f"{missing} of {seal.segments} segments are missing: {named}")
     extra = sorted(number for number in numbers if number >= seal.segments)
     if extra:
         problems.append(f"there are segments beyond the {seal.segments} sealed ones: {_some(extra)}")
