@@ -221,7 +221,11 @@ os.close(os.open(DATA + "/yak.txt", os.O_RDONLY))
 open(DATA + "/new.txt", "w").close(); open(os.devnull).close(); open(__file__).close()
 """
     run = collect(script(tmp_path, program(data, text)), cwd=tmp_path, paths={"data": str(data)})
-    files = [record.evidence for record in run.main.of("files")]
+    found = [record.evidence for record in run.main.of("files") if record.evidence]
+    assert [row["mtime_ns"] for row in found] == [
+        (data / name).stat().st_mtime_ns for name in ("bee.txt", "ant.txt", "yak.txt")
+    ]
+    files = [{key: row[key] for key in ("file", "bytes")} for row in found]
     assert files == [
         {"file": "{data}/bee.txt", "bytes": 7},
         {"file": "{data}/ant.txt", "bytes": 7},

@@ -47,7 +47,8 @@ def test_workers_never_send_and_the_main_process_writes_at_its_own_step(tmp_path
         (sample,) = run.main.of("sample")
         assert (sample.step, sample.site) == (1, "raw")
         files = [record.evidence for record in run.main.of("files", 1)]
-        assert files == [{"file": "{cwd}/b.txt", "bytes": 0}]
+        mtime_ns = (tmp_path / "b.txt").stat().st_mtime_ns
+        assert files == [{"file": "{cwd}/b.txt", "bytes": 0, "mtime_ns": mtime_ns}]
         assert [note["text"] for note in run.main.notes] == ["from a worker"]
         assert run.main.seal is not None
         assert run.main.seal["observers"]["files"]["fired"] >= 1

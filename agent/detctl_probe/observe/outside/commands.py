@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, Callable, Dict, List, Tuple
 
 from detctl_probe.observe.outside.user_reads import user_line
+from detctl_probe.process.callers import PACKAGE
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.signals import from_signal
@@ -83,6 +84,10 @@ class _Commands:
             recorder.note("observer-failed", "commands: %s: %s" % (type(error).__name__, error))
 
     def started(self, process: Any, args: Any, shell: bool) -> None:
+        callers = self.recorder.callers
+        starter = callers.nearest(skip_stdlib=True, depth=2)
+        if starter is not None and callers.kind(starter.f_code.co_filename) == PACKAGE:
+            return  # its own command, as torch has one started while it is imported
         where = user_line(self.recorder)
         self.note(args, shell, where)
         if process.stdout is not None and where:

@@ -139,11 +139,13 @@ class _UserReads:
             recorder.note("observer-failed", "user_reads: %s: %s" % (type(error).__name__, error))
 
     def _beyond_library(self, frame: Optional[FrameType]) -> Optional[FrameType]:
-        """The frame that called through the standard library; None if it was an import, or is too far."""
+        """The frame that called through the standard library; None if it was an import, processes that are administered (the
+        garbage collector may start that anywhere), or is too far."""
         for _ in range(FRAMES_MAX):
             if frame is None or self.recorder.callers.kind(frame.f_code.co_filename) != callers.STDLIB:
                 return frame
-            if frame.f_code.co_filename.startswith("<frozen importlib"):
+            file = frame.f_code.co_filename
+            if file.startswith("<frozen importlib") or "/multiprocessing/" in file:
                 return None
             frame = frame.f_back
         return None
