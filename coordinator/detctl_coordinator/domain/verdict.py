@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from detctl_proto.recordings.run_failures import FailureKind
 from detctl_proto.security.redaction import redact_document
-from detctl_proto.verdict_words import EXIT_CODES, KindWord, OriginWord, OutcomeWord, StageWord
+from detctl_proto.verdict_words import (
+    EXIT_CODES,
+    KindWord,
+    OriginWord,
+    OutcomeWord,
+    PatternWord,
+    ShortTypeWord,
+    SideWord,
+    StageWord,
+)
 from pydantic import BaseModel, ConfigDict, Field
 
 from detctl_coordinator.domain.clue import Clue
@@ -120,18 +129,7 @@ class MeasuredElements(_Part):
     with differing elements. `special`: elements that are NaN or infinite on one side only. `scale`: the right value is the left one
     times this. `rounded_to`: one side (`rounded_side`) has only the mantissa bits of this type."""
 
-    pattern: Literal[
-        "equal",
-        "special-values",
-        "permuted-rows",
-        "one-bit",
-        "one-element",
-        "rounding",
-        "reduced-precision",
-        "scaled",
-        "few-elements",
-        "other",
-    ]
+    pattern: PatternWord
     dtype: str
     shape: list[int]
     total: int
@@ -149,8 +147,8 @@ class MeasuredElements(_Part):
     relative: float | None = None
     special: int = 0
     scale: float | None = None
-    rounded_to: Literal["bfloat16", "tf32", "float32"] | None = None
-    rounded_side: Literal["", "first", "second"] = ""
+    rounded_to: ShortTypeWord | None = None
+    rounded_side: SideWord = ""
 
     @property
     def few_ulps(self) -> bool:

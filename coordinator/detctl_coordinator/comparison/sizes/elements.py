@@ -8,32 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from detctl_proto.verdict_words import PatternWord, ShortTypeWord, SideWord
 from numpy.typing import NDArray
-
-# one-bit, one-element: of several elements exactly one differs. few-elements: a part of them, by more than rounding.
-# rounding: many elements, few units in the last place each. reduced-precision: one side has only the mantissa bits of a
-# shorter type, or the sides agree in about as many bits. scaled: one side is a multiple of the other. other: none of these.
-Pattern = Literal[
-    "equal",
-    "special-values",
-    "permuted-rows",
-    "one-bit",
-    "one-element",
-    "rounding",
-    "reduced-precision",
-    "scaled",
-    "few-elements",
-    "other",
-]
-Short = Literal["bfloat16", "tf32", "float32"]
 
 # name -> (bytes, bits of the mantissa); bfloat16 is the upper half of a float32.
 FLOATS = {"float64": (8, 52), "float32": (4, 23), "float16": (2, 10), "bfloat16": (2, 7)}
 # Types that a value may have been rounded to, with their mantissa bits. float16 has as many as TF32.
-SHORTER: tuple[tuple[Short, int], ...] = (("bfloat16", 7), ("tf32", 10), ("float32", 23))
+SHORTER: tuple[tuple[ShortTypeWord, int], ...] = (("bfloat16", 7), ("tf32", 10), ("float32", 23))
 _INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"}
 RANGES_SHOWN = 8
 # Rounding: at most this many units in the last place at the median, and for no element more than this many units of the
@@ -74,9 +58,9 @@ class Elements:
     relative: float | None = None
     special: int = 0
     scale: float | None = None
-    rounded_to: Short | None = None
-    rounded_side: Literal["", "first", "second"] = ""
-    pattern: Pattern = "other"
+    rounded_to: ShortTypeWord | None = None
+    rounded_side: SideWord = ""
+    pattern: PatternWord = "other"
 
     @property
     def one_bit(self) -> bool:
@@ -184,7 +168,7 @@ def measure(left: bytes, right: bytes, dtype: str, shape: Sequence[int], every: 
     return Elements(**{**found, "pattern": pattern})
 
 
-def _pattern(one: Elements, permuted: bool, worst: float, median: float) -> Pattern:
+def _pattern(one: Elements, permuted: bool, worst: float, median: float) -> PatternWord:
     """`worst`: the largest difference, relative to the largest element. `median`: of the relative differences."""
     if one.special:
         return "special-values"
@@ -286,7 +270,7 @@ def _permuted(patterns: tuple[NDArray[Any], NDArray[Any]], shape: tuple[int, ...
 
 def _rounded(
     patterns: tuple[NDArray[Any], NDArray[Any]], a: NDArray[Any], b: NDArray[Any], dtype: str
-) -> tuple[Short | None, Literal["", "first", "second"]]:
+) -> tuple[ShortTypeWord | None, SideWord]:
     """Returns the shorter type whose mantissa bits nearly all numbers of exactly one side have, and the side."""
     if dtype not in FLOATS:
         return None, ""
