@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -25,7 +26,7 @@ for step in range(2):
 
 def test_values_of_an_update(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
-    run = collect(["python", "train.py"], cwd=tmp_path, level="op", interventions={"values": "loss+forward+update"})
+    run = collect([sys.executable, "train.py"], cwd=tmp_path, level="op", interventions={"values": "loss+forward+update"})
     assert run.returncode == 0, run.stderr
     (reported,) = [row for row in run.main.seal_row("interventions") if row["name"] == "values"]
     assert reported["acted"], reported
@@ -52,7 +53,7 @@ def test_values_of_an_update(tmp_path: Path) -> None:
 
 def test_nothing_is_kept_at_level_module(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
-    run = collect(["python", "train.py"], cwd=tmp_path, interventions={"values": "update"})
+    run = collect([sys.executable, "train.py"], cwd=tmp_path, interventions={"values": "update"})
     assert not [record for record in run.main.records if record.site.startswith("kept/")]
     (reported,) = [row for row in run.main.seal_row("interventions") if row["name"] == "values"]
     assert not reported["acted"]
