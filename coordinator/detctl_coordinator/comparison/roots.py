@@ -56,6 +56,10 @@ FED_BY_WORKERS = frozenset({Stage.FILES, Stage.SAMPLE, Stage.BATCH})
 FED_BY_UPDATE = frozenset({Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.COLLECTIVE, Stage.UPDATE})
 
 
+# The stages of an evaluation that its score depends on. A score may choose the checkpoint that is kept, and the best score lasts.
+SCORING = frozenset({Stage.BATCH, Stage.FORWARD, Stage.LOSS})
+
+
 @dataclass(frozen=True)
 class Node:
     """A stage in a phase, over all ranks. `part` splits random states: "" for the main process, "workers" for DataLoader workers,
@@ -108,7 +112,14 @@ def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[
         found.update(n for n in extents if extents[n].other_names and extents[n].reaches(step))
     if node == UPDATE and PREPARED in extents and extents[PREPARED].reaches(step):
         found.add(PREPARED)
+    if node.stage is Stage.ARTIFACT:
+        found |= {score for score in _scores(extents) if extents[score].step <= step}
     return sorted(found - {node})
+
+
+def _scores(extents: Mapping[Node, Extent]) -> set[Node]:
+    """Returns the nodes of evaluations that differ."""
+    return {node for node in extents if node.phase is Phase.EVAL and node.stage in SCORING}
 
 
 def _parents(node: Node, observed: Collection[Node]) -> set[Node]:
@@ -195,5 +206,7 @@ def _possible_parents(child: Node, extents: Mapping[Node, Extent], observed: Col
         candidates |= {node for node in extents if node.part == WORKERS}
     if child.stage is Stage.ORDER:
         candidates |= {node for node in extents if extents[node].other_names}
+    if child.stage is Stage.ARTIFACT:
+        candidates |= _scores(extents)
     end = extents[child].equal_from
     return {parent for parent in candidates if end is None or extents[parent].step < end}

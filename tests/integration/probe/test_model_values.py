@@ -26,7 +26,9 @@ for step in range(2):
 
 def test_values_of_an_update(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(SCRIPT)
-    run = collect([sys.executable, "train.py"], cwd=tmp_path, level="op", interventions={"values": "loss+forward+update"})
+    run = collect(
+        [sys.executable, "train.py"], cwd=tmp_path, level="op", interventions={"values": "loss+forward+update"}
+    )
     assert run.returncode == 0, run.stderr
     (reported,) = [row for row in run.main.seal_row("interventions") if row["name"] == "values"]
     assert reported["acted"], reported
