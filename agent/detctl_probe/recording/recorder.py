@@ -227,6 +227,11 @@ class Recorder:
             self._decide()
         self._undecided.append(callback)
 
+    @property
+    def undecided(self) -> bool:
+        """Whether a batch was taken of which it is not known yet whether it is for training or for evaluation."""
+        return bool(self._undecided)
+
     def batch_taken(self) -> None:
         """The next batch is taken: those before it were for evaluation if a model was called in evaluation since."""
         if self._evaluated:

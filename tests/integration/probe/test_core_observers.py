@@ -471,3 +471,38 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert [(r.site, r.occurrence) for r in records[:6]] == [
         (site, n) for n in (0, 1) for site in ("eval-root1/0", "eval-root1/1", "eval-root1")
     ]
+
+
+def test_a_teacher_has_its_name_in_the_training_with_and_without_an_evaluation_before(tmp_path: Path) -> None:
+    text = """
+import os, torch
+from torch.utils.data import DataLoader
+torch.manual_seed(0)
+loader = DataLoader(torch.arange(8.0).view(8, 1), batch_size=4)
+teacher, student = torch.nn.Linear(1, 1), torch.nn.Sequential(torch.nn.Linear(1, 1))
+optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+if os.environ.get("FIRST"):
+    student.eval()
+    with torch.no_grad():
+        for x in DataLoader(torch.zeros(4, 1), batch_size=4):
+            student(x), teacher(x)
+    student.train()
+for x in loader:
+    with torch.no_grad():
+        wanted = teacher(x)
+    loss = (student(x) - wanted).square().mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+"""
+    command = script(tmp_path, text)
+    sites = []
+    for more in ({}, {"FIRST": "1"}):
+        run = collect(command, cwd=tmp_path, env=more)
+        assert run.returncode == 0, run.stderr
+        records = [r for r in run.main.records if r.phase == "train"]
+        sites.append([(r.stage, r.step, r.site) for r in records if r.stage in ("init", "forward", "update")])
+    assert sites[0] == sites[1]
+    assert {site for stage, _, site in sites[0] if stage == "init"} == {
+        "root1/weight", "root1/bias", "root2/0.weight", "root2/0.bias",
+    }  # fmt: skip

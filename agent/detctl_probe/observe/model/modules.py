@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import sys
 import threading
+import weakref
 from typing import Any, Callable, List, Optional, Tuple
 
 from detctl_probe.observe.model import compiled, openmp, steps
@@ -134,9 +135,20 @@ class Modules:
         self._model.entered = (self._recorder.step, self._recorder.micro)
         if first:
             self._init.module(module, entry.site)
+            if evaluation and self._recorder.undecided:
+                # It may be a teacher, which the first step of the training calls without gradients before the model.
+                self._recorder.when_decided(functools.partial(self._batch_decided, weakref.ref(module)))
         self._record_input(module, args)
         inside = self._inside and self._recorder.takes("forward")
         stack.append(_Call(id(module), entry.site, entry.wrapper, False, inside))
+
+    def _batch_decided(self, root: Any, phase: str) -> None:
+        """The batch that a root was called for is for `phase`: a root of the training gets its name there, and its record of stage init."""
+        module = root()
+        if phase == "train" and module is not None:
+            entry = self._model.names.module(module)
+            if entry is not None and in_evaluation(entry.site):
+                self._init.module(module, self._model.names.add_root(module).site)
 
     def _in_evaluation(self, module: Any) -> bool:
         """Whether a root's call belongs to an evaluation, and not to a step of the training whose batch was taken already."""

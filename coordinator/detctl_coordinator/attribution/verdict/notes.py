@@ -25,6 +25,8 @@ def verdict_notes(case: Case) -> list[str]:
         lines += [f"{case.label(pair.left)} and {case.label(pair.right)}: {note}" for note in pair.notes]
     for reader in case.comparable:
         for row in interventions_of(reader):
+            if row.get("name") == "values" and row.get("acted"):
+                continue  # the zoom asks for values itself, and its text shows them
             effect = "" if row.get("acted") else "had no effect"
             report = ": ".join(part for part in (effect, str(row.get("detail") or "")) if part)
             lines.append(f"{case.label(reader)}: {row.get('name')}={row.get('value')} {report or 'was in effect'}")
