@@ -18,6 +18,7 @@ from detctl_coordinator.attribution.evidence.outside import (
     commands_that_differ,
     drawing_commands,
     drawing_queries,
+    listing_commands,
     other_output,
     programs_of,
     reads_that_differ,
@@ -27,12 +28,16 @@ from detctl_coordinator.attribution.evidence.outside import (
     uses_of_output,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.selection import changed_files, selection_lines
+from detctl_coordinator.attribution.signatures.hash_order import places_of
 from detctl_coordinator.domain.fingerprint import Stage
 
 SELECTED = (Stage.FILES, Stage.INIT, *DATA)
 MAY_HOLD_MEMORY = (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
 COMPUTED = (Stage.FORWARD, Stage.LOSS, Stage.UPDATE)
+# A number of processors is a setting that resolves differently, and entropy is drawn; neither is an identity.
+WORDS = {"processors": "config-drift", "entropy": "unseeded-rng"}
 IDENTITY_PROGRAMS = frozenset(("date", "hostname", "whoami", "id", "uname", "pwd", "mktemp", "uptime"))
 LISTING_PROGRAMS = frozenset(("ls", "find", "du", "locate", "fd"))
 
@@ -58,8 +63,7 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     quoted = f" (`{lead.line}`)" if lead.line else ""
     fix = f"Do not let {name} decide at {lead.where}{quoted}. Use a parameter or a constant there."
     clues = [read.note.clue for read in found]
-    # A number of processors is a setting that resolves differently, and no identity.
-    cause = "config-drift" if lead.source == "processors" else "identity-seed"
+    cause = WORDS.get(lead.source, "identity-seed")
     return [finding(evidence, cause, [*lines, describe(evidence)], fix, clues=clues, fix_at=lead.where)]
 
 
@@ -101,7 +105,19 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
         if programs & LISTING_PROGRAMS and pairing.equal("unordered") and "sort" not in programs:
             fix = f"Sort the lines that {programs_of(note)} prints at {note.where}{_quoted(note)}."
             return [_found(evidence, "filesystem-order", [line], fix, [note])]
-    return []
+    return _unseen_listing(evidence)
+
+
+def _unseen_listing(evidence: Evidence) -> list[CauseFinding]:
+    """Returns the cause if the same files or samples come in another order, and a command lists a folder whose output nobody saw."""
+    change = reordering_of(evidence)
+    notes = listing_commands(evidence) if change is not None or evidence.root.kind == "permutation" else []
+    if not notes or evidence.between_twins or places_of(evidence):
+        return []
+    lines = [f"{programs_of(note)} prints names in the order of the file system ({note.where})." for note in notes]
+    lines.append(change.description if change is not None else "")
+    fix = f"Sort the lines that {programs_of(notes[0])} prints at {notes[0].where}{_quoted(notes[0])}."
+    return [_found(evidence, "filesystem-order", lines, fix, notes)]
 
 
 def drawing_query(evidence: Evidence) -> list[CauseFinding]:

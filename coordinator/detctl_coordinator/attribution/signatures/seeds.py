@@ -26,7 +26,7 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a seeding call got different values, or a note reports that a clock, PID, host name or path feeds a seed."""
     if evidence.stage not in STAGES or evidence.family("seed"):
         return []
-    changed = _changed_seeds(evidence)
+    changed = changed_seeds(evidence)
     system = entropy_reads(evidence)
     notes = [n for n in evidence.notes("identity", "identity-seed") if n not in system]
     noted = [n.description for n in notes]
@@ -235,7 +235,7 @@ class ChangedSeed:
         return f"{self.label} got {self.values[0]} in one run and {self.values[1]} in the other{at}."
 
 
-def _changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
+def changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
     """Returns the seeding calls whose value differs between the runs, from notes and from fingerprints of stage rng."""
     ours, theirs = (_noted_seeds(side) for side in (evidence.left, evidence.right))
     found = []
