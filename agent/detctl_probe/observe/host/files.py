@@ -25,7 +25,7 @@ from detctl_probe.recording.recorder import Recorder
 SITE = "main"
 _PASSED_ENDS = (".py", ".pyc", ".pyi", ".so", ".pth")
 # Files that hold options: what a script reads there is on no command line.
-_SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
+_SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env")
 SETTINGS_BYTES_MAX = 1 << 16
 SETTINGS_MAX = 100
 KNOWN_MAX = 50_000

@@ -1,6 +1,6 @@
 """Data files that the user's own code has opened outside of the declared places: in the home folder, beside the working folder.
 
-Such a file has no logical name that two machines share, so it is no fingerprint. The probe reports it as a note, and the agent compares
+Such a file has no logical name that two machines share. So the probe reports it as a note instead of a fingerprint, and the agent reads
 its content. Its name is what the program gave: `~/.cache/x.npy`, `../data/x.csv`, or an absolute path.
 """
 
@@ -59,7 +59,7 @@ class Elsewhere:
 
 
 def _name(given: str, path: str) -> str:
-    home = os.path.expanduser("~").rstrip(os.sep) + os.sep
+    home = os.path.abspath(os.path.expanduser("~")).rstrip(os.sep) + os.sep
     if not os.path.isabs(given):
         return os.path.normpath(given)
     return "~/" + path[len(home) :] if len(home) > 1 and path.startswith(home) else path

@@ -21,7 +21,7 @@ from detctl_probe.recording.recorder import Recorder
 VARIABLES_MAX = 200
 FRAMES_MAX = 12
 _HELPERS = ("/os.py", "<frozen os>", "/_collections_abc.py", "<frozen _collections_abc>")
-_ASKING = ("get", "getenv", "__contains__", "setdefault", "pop")
+_GETTERS = ("get", "getenv", "__contains__", "setdefault", "pop")
 _BEGINNING = re.compile(r"""["']([A-Z][A-Z0-9_]+_)["']""")
 
 
@@ -64,8 +64,8 @@ def _names_it(recorder: Recorder, name: str, beginnings: Dict[str, Tuple[str, ..
     """The user's frame that asks for this variable: by get(), getenv() or `in`, or because it holds the name as a constant, or because its
     file holds the beginning of the name, such as `TRAIN_`. A copy of the whole environment reads names that nobody wrote."""
     frame: Optional[FrameType] = sys._getframe(3)
-    asking: Optional[FrameType] = None
-    asked = False
+    naming: Optional[FrameType] = None
+    named = False
     for _ in range(FRAMES_MAX):
         if frame is None:
             break
@@ -73,11 +73,11 @@ def _names_it(recorder: Recorder, name: str, beginnings: Dict[str, Tuple[str, ..
         if recorder.callers.kind(code.co_filename) == USER:
             if _holds(code.co_consts, name):
                 return frame
-            if asking is None and (asked or name.startswith(_beginnings(recorder, code.co_filename, beginnings))):
-                asking = frame
-        asked = code.co_name in _ASKING and code.co_filename.endswith(_HELPERS)
+            if naming is None and (named or name.startswith(_beginnings(recorder, code.co_filename, beginnings))):
+                naming = frame
+        named = code.co_name in _GETTERS and code.co_filename.endswith(_HELPERS)
         frame = frame.f_back
-    return asking
+    return naming
 
 
 def _holds(constants: Tuple[Any, ...], name: str) -> bool:

@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
 CLOCK, FOLDER, HOME, HOST, USER, PROCESS, ADDRESS = "clock", "folder", "home", "host", "user", "process", "address"
-PROCESSORS, TEMPORARY, OUTPUT, ENTROPY = "processors", "temporary", "output", "entropy"
+PROCESSORS, TEMPORARY, OUTPUT, ENTROPY, LOAD = "processors", "temporary", "output", "entropy", "load"
 
 SOURCES: Dict[str, str] = {
     "time.time": CLOCK, "time.time_ns": CLOCK, "time.monotonic": CLOCK, "time.monotonic_ns": CLOCK,
@@ -30,7 +30,9 @@ SOURCES: Dict[str, str] = {
     "id": ADDRESS, "subprocess.check_output": OUTPUT, "subprocess.run": OUTPUT, "subprocess.getoutput": OUTPUT,
     "subprocess.Popen": OUTPUT, "os.popen": OUTPUT, "os.urandom": ENTROPY, "os.getrandom": ENTROPY, "uuid.uuid1": ENTROPY,
     "uuid.uuid4": ENTROPY, "secrets.randbelow": ENTROPY, "secrets.randbits": ENTROPY, "secrets.choice": ENTROPY,
-    "secrets.token_bytes": ENTROPY, "secrets.token_hex": ENTROPY,
+    "secrets.token_bytes": ENTROPY, "secrets.token_hex": ENTROPY, "psutil.virtual_memory": LOAD, "psutil.cpu_percent": LOAD,
+    "psutil.getloadavg": LOAD, "os.getloadavg": LOAD, "shutil.disk_usage": LOAD, "psutil.disk_usage": LOAD,
+    "torch.cuda.mem_get_info": LOAD, "resource.getrusage": LOAD, "psutil.cpu_count": PROCESSORS,
 }  # fmt: skip
 # Variables that name the user, the host or the folder of the process.
 VARIABLES = {"HOME": HOME, "USER": USER, "LOGNAME": USER, "HOSTNAME": HOST, "PWD": FOLDER, "HOST": HOST}
@@ -55,6 +57,7 @@ _PATH_KEEPERS = frozenset(
 )
 _LOOKS_THERE = frozenset(("exists", "isfile", "isdir", "is_file", "is_dir", "glob", "listdir"))
 _HYPERPARAMETERS = frozenset(("lr", "weight_decay", "momentum", "betas", "eps", "alpha", "initial_lr", "temperature"))
+_SIZES = frozenset(("batch_size", "num_samples", "n_splits", "n_folds", "max_steps", "num_shards"))
 _BY_FUNCTION = frozenset(("LambdaLR", "MultiplicativeLR"))  # schedulers that call the user's function
 _PASSES = 6
 _FUNCTIONS = ("FunctionDef", "AsyncFunctionDef")
@@ -358,7 +361,7 @@ class _Flow:
         elif name == "step" and "sched" in _last_name(getattr(node.func, "value", None)).lower():
             self._computes(given)
         for keyword in node.keywords:
-            if keyword.arg in ("seed", "random_state") or (keyword.arg in _HYPERPARAMETERS):
+            if keyword.arg in ("seed", "random_state") or keyword.arg in _HYPERPARAMETERS or keyword.arg in _SIZES:
                 self._use(self.of(keyword.value), VALUE, node)
             if keyword.arg == "key" and name in ("sorted", "sort", "min", "max"):
                 self._sink_of_key(keyword.value, node)

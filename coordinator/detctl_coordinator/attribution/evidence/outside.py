@@ -11,7 +11,7 @@ from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 
 READ, COMMAND, QUERY, TIMES, UNFILLED = "outside", "command", "query", "file-times", "uninitialised"
 # Sources that give another value in every process. The others differ only if the values that were read differ.
-ALWAYS_DIFFERS = ("clock", "process", "address", "temporary", "entropy")
+ALWAYS_DIFFERS = ("clock", "process", "address", "temporary", "entropy", "load")
 NAMES = {
     "clock": "the clock",
     "process": "the process id",
@@ -23,6 +23,7 @@ NAMES = {
     "processors": "the number of processors",
     "temporary": "the name of a temporary file",
     "entropy": "the system's entropy",
+    "load": "the machine's load",
 }
 VALUE, CONTROL = "value", "control"
 

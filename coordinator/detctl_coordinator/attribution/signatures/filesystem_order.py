@@ -31,7 +31,8 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
     for suspect in evidence.family("listing"):
         lines.append(f"The audit varied the order. {suspect.description}")
     if evidence.between_twins:
-        lines.append("The order differs between twins on one machine, since each run lists its own copy of the folder.")
+        copies = "The order differs between twins on one machine, since each run lists its own copy of the folder."
+        lines.append(evidence.other_places or copies)
     at, fix, change = _fix(evidence, clues)
     files = {clue.file for clue in clues}
     times = [p.left for p in times_that_differ(evidence) if p.left.clue.file in files]
