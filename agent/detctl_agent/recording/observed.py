@@ -23,10 +23,12 @@ _SOURCE = "py:source"
 
 @dataclass(frozen=True)
 class OpenedFile:
-    """A data file as the training first opened it. Its size and time of change show whether it is still the same."""
+    """A data file as the training first opened it. Its size and time of change show whether it is still the same. path: where it is, if
+    no declared place holds it."""
 
     bytes: int
     mtime_ns: int
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,4 +92,6 @@ class Observed:
         if len(self.files) >= FILES_MAX:
             self.left_out += 1
             return
-        self.files[name] = OpenedFile(*(int(number) for number in numbers if number is not None))
+        path = evidence.get("path") if not name.startswith("{") else ""
+        size, changed = (int(number) for number in numbers if number is not None)
+        self.files[name] = OpenedFile(size, changed, path if isinstance(path, str) else "")

@@ -109,7 +109,8 @@ def prepare(
             interpreter=training.interpreter,
             variables=env,
             shown=shown,
-            places=places,
+            # Recordings run where they are: another folder, or file system, is a difference that twins of an audit do not have.
+            places=places if training.own_home else {**places, "cwd": str(plan.origin or plan.cwd)},
             recipe=training.recipe,
             environment=training.environment,
             inside=training.inside,

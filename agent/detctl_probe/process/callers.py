@@ -9,6 +9,7 @@ from typing import Any, Dict, Optional
 
 from detctl_probe.process.paths import PROBE_FOLDER, Places
 
+GENERATED = "<string>"  # also the program of python -c
 USER, PACKAGE, STDLIB, PROBE = "user", "package", "stdlib", "probe"
 
 # Packages that seed and draw for their own purposes.
@@ -38,9 +39,16 @@ class Callers:
         frame: Optional[FrameType] = sys._getframe(depth)
         while frame is not None:
             if self.kind(frame.f_code.co_filename) == USER:
-                return frame
+                return self.in_a_file(frame)
             frame = frame.f_back
         return None
+
+    def in_a_file(self, frame: FrameType) -> FrameType:
+        """The frame itself, or the user's frame that called it if it was generated, as dataclasses generate __init__."""
+        outer: Optional[FrameType] = frame
+        while outer is not None and outer.f_code.co_filename == GENERATED:
+            outer = outer.f_back
+        return outer if outer is not None and self.kind(outer.f_code.co_filename) == USER else frame
 
     def nearest(self, skip_stdlib: bool = False, skip_files: Any = (), depth: int = 1) -> Optional[FrameType]:
         """The nearest frame that is not the probe's (nor the standard library's, nor of a file that ends so)."""

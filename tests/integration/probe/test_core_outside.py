@@ -77,3 +77,30 @@ def test_times_of_files_give_an_order(tmp_path: Path, version: str) -> None:
         digests.append({line: (note["names"], note["by_time"]) for line, note in noted.items()})
     for line in (3, 4, 6):
         assert digests[0][line][0] == digests[1][line][0] and digests[0][line][1] != digests[1][line][1]
+
+
+ELSEWHERE = """import json, os
+import dataclasses, uuid
+from detctl_probe.recording.recorder import recorder
+open("near.txt").close()
+for name in (os.path.expanduser("~/far.txt"), "../beside.txt", "../beside.txt", os.__file__):
+    open(name).close()
+made = dataclasses.make_dataclass("Run", [("id", object, dataclasses.field(default_factory=uuid.uuid4))])
+run = made()
+recorder().begin()
+"""
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_files_outside_of_the_places_and_generated_code_have_names(tmp_path: Path, version: str) -> None:
+    folder, home = tmp_path / "work", tmp_path / "home"
+    folder.mkdir()
+    home.mkdir()
+    for path in (folder / "near.txt", home / "far.txt", tmp_path / "beside.txt"):
+        path.write_text("x")
+    script(folder, ELSEWHERE)
+    run = collect([interpreter(version), "train.py"], cwd=folder, env={"HOME": str(home)})
+    assert run.stderr == ""
+    held = {note["file"]: note["path"] for note in run.main.notes if note["kind"] == "file-held"}
+    assert held == {"~/far.txt": str(home / "far.txt"), "../beside.txt": str(tmp_path / "beside.txt")}
+    assert [(n["file"], n["line"]) for n in run.main.notes if n["kind"] == "identity"] == [("{cwd}/train.py", 8)]

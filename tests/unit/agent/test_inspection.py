@@ -210,6 +210,26 @@ def test_a_file_that_is_held_open_counts_as_opened() -> None:
     assert seen.files == {"{data}/x.h5": OpenedFile(4, 9)} and not seen.lines
 
 
+def test_files_outside_of_the_places_are_compared_where_they_may_be_read(tmp_path: Path) -> None:
+    seen, path = Observed(), tmp_path / "glove.npy"
+    path.write_bytes(b"abc")
+    file = opened_file(path)
+    facts = {"bytes": file.bytes, "mtime_ns": file.mtime_ns, "path": str(path)}
+    seen.place({"kind": "file-held", "file": "~/glove.npy", **facts})
+    seen.place({"kind": "file-held", "file": "{data}/x", **facts})  # its place says where it is
+    assert [one.path for one in seen.files.values()] == [str(path), ""]
+    late = file.mtime_ns + 1
+
+    def files(started_ns: int, *, elsewhere: bool) -> dict[str, Any]:
+        table = DigestTable(None)
+        section = opened_section(seen, resolver({}), {}, table, started_ns=started_ns, elsewhere=elsewhere)
+        return dict(section["files"])
+
+    assert files(late, elsewhere=True)["~/glove.npy"] == {"bytes": 3, "digest": digest(b"abc")}
+    assert "~/glove.npy" not in files(late, elsewhere=False)
+    assert "~/glove.npy" not in files(file.mtime_ns, elsewhere=True)  # the run wrote it
+
+
 def test_a_recording_is_not_lost_for_its_inspection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object, **__: object) -> dict[str, Any]:
         raise RecursionError("odd source")

@@ -163,3 +163,44 @@ def test_a_command_under_another_locale_names_its_line() -> None:
         lambda b: b if b.spec.arm.machine != "gpu1" else sorts(b.fact("variables/LC_ALL", "C"), "a"),
     )
     assert cause(verdict) == "config-drift" and any("train.py:7" in line for line in verdict.causes[0].evidence)
+
+
+def recorded(*folders: str, names: str = "abcdefgh", **fields: Any) -> Verdict:
+    """Two recordings that read the same files; the second reads them in the opposite order."""
+    runs = []
+    for number, folder in enumerate(folders):
+        builder = RunBuilder("gpu1", audit=str(number), run_id=f"r{number}").train()
+        builder.fact("storage/cwd", {"path": folder, "file_system": "ext4"}).note(
+            "command", "starts", **{**AT, **fields}
+        )
+        for at, name in enumerate(names[::-1] if number else names):
+            builder.add(
+                "files", at // 4, "main", name, occurrence=at % 4, evidence={"file": f"{{cwd}}/{name}", "bytes": 3}
+            )
+        opened = {f"{{cwd}}/{name}": {"bytes": 3} for name in names}
+        builder.fact("opened", {"files": opened})
+        runs.append(builder.carry("sample", "batch", *MODEL, value=number).build())
+    return judged(*runs)
+
+
+def test_a_listing_whose_output_nobody_saw() -> None:
+    verdict = recorded("/disk/a", "/shm/b", programs=("find",), drawing=False, unsorted=True)
+    assert (cause(verdict), verdict.causes[0].fix_at) == ("filesystem-order", "{cwd}/train.py:7")
+    assert not any("selected other files" in line for line in verdict.causes[0].evidence)
+
+
+def test_recordings_of_two_folders_prove_no_origin_without_a_cause() -> None:
+    verdict = recorded("/disk/a", "/shm/b", programs=("git",), drawing=False)
+    assert (cause(verdict), verdict.origin, verdict.causes[0].origin) == ("unknown", None, None)
+    verdict = recorded("/disk/a", "/disk/a", programs=("find",), drawing=False, unsorted=True)
+    assert (cause(verdict), verdict.origin) == ("unknown", "code")
+
+
+def test_entropy_that_chooses_was_drawn() -> None:
+    fields = {"call": "uuid.uuid4", "used_in": "{cwd}/train.py", "used_at": 9, "used_code": "fold = run.id.int % 5"}
+    found = noted("outside", source="entropy", use="value", **fields).causes[0]
+    assert (found.cause, found.fix_at) == (
+        "unseeded-rng",
+        "{cwd}/train.py:9",
+    ) and "`fold = run.id.int % 5`" in found.fix
+    assert cause(noted("outside", source="entropy", call="uuid.uuid4")) == "unknown"

@@ -152,6 +152,23 @@ def test_a_program_without_sets_has_no_hash_order() -> None:
         assert "hash-order" not in [cause.cause for cause in verdict.causes]
 
 
+def test_a_seed_of_hash_is_hash_order_and_a_seed_of_the_clock_is_not() -> None:
+    number = place(kind="hash", expression="hash(name)", made_line=0, line=7, reaches=["data", "model"])
+
+    def seeded(*more: str) -> str:
+        def change(b: RunBuilder, twin: int) -> RunBuilder:
+            for kind in more:
+                b.note("identity", "the seed looks like it", looks_like=kind, file="{cwd}/train.py", line=9)
+            b.note("seed", "seeds", generator="torch.manual_seed", value=100 + twin, file="{cwd}/train.py", line=9)
+            return hashed(number)(b).carry("rng", "init", "batch", *MODEL, value=twin)
+
+        (cause,) = within(change).causes
+        return cause.cause
+
+    assert seeded() == "hash-order"
+    assert seeded("the clock") == "identity-seed"
+
+
 def test_a_listing_is_fixed_in_the_users_own_line() -> None:
     def listed(b: RunBuilder) -> RunBuilder:
         fix = {

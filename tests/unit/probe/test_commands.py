@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from detctl_probe.observe.outside.commands import digests, programs
+from detctl_probe.observe.outside.commands import digests, lists_unsorted, programs
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,18 @@ def test_programs(args: Any, shell: bool, names: list[str], draws: bool) -> None
 def test_an_order_and_another_content_are_told_apart() -> None:
     one, moved, other = digests("a\nb\n"), digests(b"b\na\n"), digests("a\nc\n")
     assert one["digest"] != moved["digest"] and one["unordered"] == moved["unordered"] != other["unordered"]
+
+
+@pytest.mark.parametrize(
+    ("args", "shell", "unsorted"),
+    [
+        (["find", "data", "-name", "*.txt"], False, True),
+        ("find data | sort", True, False),
+        (["ls", "data"], False, False),
+        (["ls", "-1U", "data"], False, True),
+        ("ls -f data | head", True, True),
+        (["git", "ls-files"], False, False),
+    ],
+)
+def test_commands_that_print_names_in_the_order_of_the_file_system(args: Any, shell: bool, unsorted: bool) -> None:
+    assert lists_unsorted(args, shell) is unsorted

@@ -29,6 +29,7 @@ def uses(source: str) -> list[tuple[str, str]]:
         "def step(x):\n    t = time.time()\n    l = f(x)\n    return l, time.time() - t\nloss, dt = step(x)\nloss.backward()",
         "ROOT = os.path.dirname(os.path.abspath(__file__))\nrows = torch.load(os.path.join(ROOT, 'x.pt'))\nrows.sum().backward()",
         "writer.write(f'log_{os.getpid()}')",
+        "import uuid\nrun = f'{time.time()}-{uuid.uuid4().hex[:6]}'\nos.makedirs(run)",
         "class T:\n    def a(self):\n        self.start = time.time()\n    def b(self):\n        print(time.time() - self.start)",
     ],
 )  # fmt: skip
@@ -49,6 +50,12 @@ def test_stopwatches_names_and_places_of_files_are_no_use(source: str) -> None:
         ("if datetime.now().hour < 12:\n    rows = rows[::-1]", "control"),
         ("def train(p):\n    return int(hashlib.md5(str(p.resolve()).encode()).hexdigest(), 16) % 10 < 8", "value"),
         ("if 'debug' in os.getcwd():\n    n = 5", "control"),
+        ("t0 = time.time()\nsched = LambdaLR(opt, lambda _: min(1, (time.time() - t0) / 60))", "value"),
+        ("class Up:\n    def __call__(s, k):\n        return time.time() - 5\nsched = LambdaLR(opt, Up())", "value"),
+        ("opt.param_groups[0]['lr'] *= 1 - time.monotonic() / 60", "value"),
+        ("ema.mul_(0.5 ** (time.time() - 3))", "value"),
+        ("import uuid\nfold = uuid.uuid4().int % 5", "value"),
+        ("import uuid\nclass Run:\n    id: uuid.UUID = field(default_factory=uuid.uuid4)\nfold = run.id.int % 5", "value"),
         ("h = hashlib.md5()\nh.update(os.getcwd().encode())\nrandom.seed(h.hexdigest())", "value"),
     ],
 )  # fmt: skip

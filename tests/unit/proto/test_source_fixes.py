@@ -38,6 +38,19 @@ LISTED = {
         "xs = [f for f in os.listdir(d) if f.endswith('a')]",
         "xs = [f for f in sorted(os.listdir(d)) if f.endswith('a')]",
     ),
+    "equal keys": (
+        "x = sorted(os.listdir(d), key=subject)",
+        "x = sorted(os.listdir(d), key=lambda name: (subject(name), name))",
+    ),
+    "equal keys of a lambda": (
+        "x = sorted([os.path.join(d, f) for f in os.listdir(d)], key=lambda p: len(p))",
+        "x = sorted([os.path.join(d, f) for f in os.listdir(d)], key=lambda p: (len(p), p))",
+    ),
+    "equal keys of entries": (
+        "x = sorted(os.scandir(d), key=kind)",
+        "x = sorted(os.scandir(d), key=lambda name: (kind(name), name.name))",
+    ),
+    "sorted later by a key": ("x = os.listdir(d)\nx.sort(key=len)", "x = sorted(os.listdir(d))"),
     "a walk": ("for r, ds, fs in os.walk(d):\n    pass", "for r, ds, fs in os.walk(d):\n    ds.sort()\n    fs.sort()"),
     "a walk without folders": (
         "for r, _, fs in os.walk(d):\n  for f in fs:\n    pass",
@@ -203,6 +216,11 @@ def test_every_fix_parses_in_its_file() -> None:
         ("n = len(os.listdir(d))", True),
         ("x = sorted(os.listdir(d), key=len)", False),
         ("x = os.listdir(d)", False),
+        ("x = os.listdir(d)\nx.sort()", True),
+        ("x.a = [f for f in os.listdir(d)]\ny = 3\nx.a = sorted(x.a)", True),
+        ("x = os.listdir(d)\nprint(x)\nx.sort()", False),
+        ("x = os.listdir(d)\nx.sort(key=len)", False),
+        ("x = os.listdir(d)\ny = sorted(x)", False),
         ("x = 1", False),
     ],
 )

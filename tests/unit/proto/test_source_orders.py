@@ -41,6 +41,11 @@ USED = {
     "paths": "import os\nnames = list(set(os.listdir(d)))",
     "unpacked": "a, b = {'x', 'y'}",
     "a bucket": "b = hash(w) % 10",
+    "a bucket of a name": "h = abs(hash(w))\nb = h % 10",
+    "a bucket of a function": "def h(w):\n    return hash(w)\nb = h(w) % 10",
+    "a seed": "import random\nrandom.seed(hash(w))",
+    "a seed of a name": "import torch\ns = args.seed or hash(w)\ntorch.manual_seed(s)",
+    "an order": "xs = sorted(ws, key=lambda w: hash(w))",
 }
 HARMLESS = {
     "sorted": "xs = sorted(set(ws))",
@@ -54,6 +59,8 @@ HARMLESS = {
     "another name": "xs = load(ws)\nfor x in xs: out.append(x)",
     "sometimes a list": "xs = set(ws)\nxs = list_of(xs)\nfor x in xs: out.append(x)",
     "a parameter of the same name": "s = set(ws)\ndef f(s):\n    return list(s)",
+    "a hash that is compared": "h = hash(w)\nassert h == hash(v)",
+    "a hash method with arithmetic": "class A:\n    def __hash__(self):\n        return hash(self.x) % 7",
     "a hash method": "class A:\n    def __hash__(self):\n        return hash(self.x)",
 }
 
@@ -120,3 +127,9 @@ def test_across_files() -> None:
         sets, used.module, used.node
     )
     assert (is_dead(sets, used.module, used.node), is_dead(sets, unused.module, unused.node)) == (False, True)
+
+
+def test_a_seed_reaches_all_that_is_drawn() -> None:
+    sets = program(train="import random\nrandom.seed(hash(w))")
+    (use,) = ordered_uses(sets)
+    assert reached_by(sets, use.module, use.node) == {"data", "model"}

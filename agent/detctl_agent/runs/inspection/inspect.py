@@ -51,6 +51,7 @@ def with_inspection(
             started_ns=started_ns,
             may_read=may_read,
             named=named(),
+            elsewhere=plan.account is None,
         ),
     }
     for name, make in sections.items():

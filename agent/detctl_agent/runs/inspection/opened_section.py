@@ -49,22 +49,30 @@ def opened_section(
     clock: Callable[[], float] = time.monotonic,
     may_read: Callable[[os.stat_result], bool] = lambda _: True,
     named: Mapping[str, NamedFile] = NONE_NAMED,
+    elsewhere: bool = False,
 ) -> dict[str, Any]:
     """Returns the section; empty if the training opened no data file. resolve: logical name -> where the file is now.
     may_read: whether the user of the training may read a file of this owner and mode. started_ns: when the training started; 0: unknown,
-    and listed folders are not read. named: files that the source or the command names; they are left out if they are not measured."""
+    and listed folders are not read. named: files that the source or the command names; they are left out if they are not measured.
+    elsewhere: whether files outside of the declared places may be read; without them, and if the run has changed them, they are left out.
+    """
     listed = _listed(observed, resolve, started_ns)
     named = {name: one for name, one in named.items() if name not in observed.files and name not in listed}
     if not (observed.files or listed or named):
         return {}
     end, left = clock() + TIME_MAX_S, BYTES_MAX
-    known = [*observed.files.items(), *listed.items()]
+    opened_files = [
+        (name, file)
+        for name, file in observed.files.items()
+        if not file.path or (elsewhere and started_ns and file.mtime_ns < started_ns)
+    ]
+    known = [*opened_files, *listed.items()]
     unmeasured = dict.fromkeys(REASONS, 0)
     unmeasured["count"] = observed.left_out + max(0, len(known) - FILES_MAX)
     files: dict[str, Any] = {}
     for name, opened in [*known[:FILES_MAX], *((name, one.file) for name, one in named.items())]:
         files[name] = {"bytes": opened.bytes, **({"listed": True} if name in listed else {})}
-        path = resolve(name)
+        path = Path(opened.path) if opened.path else resolve(name)
         state = _state(path, opened, may_read) if path is not None else "unreadable"
         if isinstance(state, str) or path is None:
             unmeasured[str(state)] += name not in named

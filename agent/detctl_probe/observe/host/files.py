@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any, Dict, Optional, Set, Tuple
 
 from detctl_probe.digest.fingerprint import Fingerprint
-from detctl_probe.observe.host import held_files
+from detctl_probe.observe.host import files_elsewhere, held_files
 from detctl_probe.process.callers import USER
 from detctl_probe.process.patching import Builtin
 from detctl_probe.process.paths import PRIVATE
@@ -25,7 +25,7 @@ from detctl_probe.recording.recorder import Recorder
 SITE = "main"
 _PASSED_ENDS = (".py", ".pyc", ".pyi", ".so", ".pth")
 # Files that hold options: what a script reads there is on no command line.
-_SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf")
+_SETTINGS_ENDS = (".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".conf", ".env")
 SETTINGS_BYTES_MAX = 1 << 16
 SETTINGS_MAX = 100
 KNOWN_MAX = 50_000
@@ -39,6 +39,7 @@ def install(recorder: Recorder) -> None:
     settings: Set[Tuple[int, str]] = set()  # by process
     known: Set[Tuple[int, str]] = set()  # by process
     noted: Set[Tuple[str, int]] = set()
+    elsewhere = files_elsewhere.Elsewhere(recorder)
 
     def reads_settings(name: str, status: os.stat_result) -> bool:
         """Whether this process opens a small settings file for the first time."""
@@ -67,6 +68,7 @@ def install(recorder: Recorder) -> None:
                 if name is None:
                     if os.fsdecode(path) in ENTROPY:
                         note_entropy(recorder, os.fsdecode(path), noted)
+                    elsewhere.opened(os.fsdecode(path), size_of)
                     return
                 row.fired += 1
                 status = os.fstat(size_of)

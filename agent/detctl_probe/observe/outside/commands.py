@@ -27,6 +27,7 @@ _BETWEEN_COMMANDS = re.compile(r"\|\|?|&&|;|\n|\$\(|`")
 _ASSIGNMENT = re.compile(r"^\w+=\S*$")
 _WRAPPERS = ("env", "nice", "time", "sudo", "exec", "command", "xargs", "stdbuf", "timeout")
 _LANGUAGES = ("awk", "gawk", "mawk", "perl", "ruby", "jot", "php", "lua", "Rscript", "node", "julia")
+_LISTING = ("find", "fd", "fdfind", "du", "bfs")
 _CALLS_RAND = re.compile(r"\brand\w*\b|\bshuffle\b|\bsample\b|Math\.random", re.IGNORECASE)
 _DRAWING_OPTIONS = {"sort": ("-R", "--random-sort"), "openssl": ("rand",)}
 
@@ -105,6 +106,8 @@ class _Commands:
         self.row.fired += 1
         found, drawing = programs(args, shell)
         fields: Dict[str, Any] = {"programs": found, "drawing": drawing, **where}
+        if lists_unsorted(args, shell):
+            fields["unsorted"] = True
         text = "%s is started"
         if output is not None:
             fields.update(digests(output))
@@ -114,31 +117,50 @@ class _Commands:
 
 def programs(args: Any, shell: bool) -> Tuple[List[str], bool]:
     """(names of the programs, whether one of them draws at random by its options)."""
-    if isinstance(args, (str, bytes, os.PathLike)):
-        text = os.fsdecode(args)
-        parts = [part.split() for part in _BETWEEN_COMMANDS.split(text)] if shell else [[text]]
-    else:
-        arguments = [os.fsdecode(word) for word in args]
-        if len(arguments) > 2 and os.path.basename(arguments[0]) in ("sh", "bash") and arguments[1].endswith("c"):
-            return programs(arguments[2], True)
-        parts = [arguments]
+    parts = _parts(args, shell)
     names: List[str] = []
     drawing = False
-    for arguments in parts:
-        while arguments and (_ASSIGNMENT.match(arguments[0]) or os.path.basename(arguments[0]) in _WRAPPERS):
-            arguments = arguments[1:]
-        if not arguments:
-            continue
-        name = os.path.basename(arguments[0])
+    for name, arguments in parts:
         names.append(name[:64])
         seeded = any(word.startswith("--random-source") for word in arguments)
         options = _DRAWING_OPTIONS.get(name, ())
         drawing = drawing or (any(_has(word, option) for word in arguments[1:] for option in options) and not seeded)
         drawing = drawing or (name == "shuf" and not seeded)
         drawing = drawing or any("$RANDOM" in word or "/dev/urandom" in word for word in arguments)
-    text = " ".join(" ".join(part) for part in parts)
+    text = " ".join(" ".join(part) for _, part in parts)
     drawing = drawing or (any(name in _LANGUAGES for name in names) and _CALLS_RAND.search(text) is not None)
     return names[:PROGRAMS_MAX], drawing
+
+
+def lists_unsorted(args: Any, shell: bool) -> bool:
+    """Whether a command prints names in the order of the file system."""
+    parts = _parts(args, shell)
+    if any(name == "sort" for name, _ in parts):
+        return False
+    return any(
+        name in _LISTING
+        or (name == "ls" and any(_has(word, option) for word in arguments[1:] for option in ("-U", "-f")))
+        for name, arguments in parts
+    )
+
+
+def _parts(args: Any, shell: bool) -> List[Tuple[str, List[str]]]:
+    """The programs of a command with their arguments, without assignments and wrappers."""
+    if isinstance(args, (str, bytes, os.PathLike)):
+        text = os.fsdecode(args)
+        parts = [part.split() for part in _BETWEEN_COMMANDS.split(text)] if shell else [[text]]
+    else:
+        arguments = [os.fsdecode(word) for word in args]
+        if len(arguments) > 2 and os.path.basename(arguments[0]) in ("sh", "bash") and arguments[1].endswith("c"):
+            return _parts(arguments[2], True)
+        parts = [arguments]
+    found = []
+    for arguments in parts:
+        while arguments and (_ASSIGNMENT.match(arguments[0]) or os.path.basename(arguments[0]) in _WRAPPERS):
+            arguments = arguments[1:]
+        if arguments:
+            found.append((os.path.basename(arguments[0]), arguments))
+    return found
 
 
 def _has(word: str, option: str) -> bool:

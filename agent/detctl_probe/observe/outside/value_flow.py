@@ -11,7 +11,7 @@ import sys
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
 
 CLOCK, FOLDER, HOME, HOST, USER, PROCESS, ADDRESS = "clock", "folder", "home", "host", "user", "process", "address"
-PROCESSORS, TEMPORARY, OUTPUT = "processors", "temporary", "output"
+PROCESSORS, TEMPORARY, OUTPUT, ENTROPY, LOAD = "processors", "temporary", "output", "entropy", "load"
 
 SOURCES: Dict[str, str] = {
     "time.time": CLOCK, "time.time_ns": CLOCK, "time.monotonic": CLOCK, "time.monotonic_ns": CLOCK,
@@ -28,7 +28,11 @@ SOURCES: Dict[str, str] = {
     "getpass.getuser": USER, "os.getuid": USER, "os.getlogin": USER,
     "os.getpid": PROCESS, "os.getppid": PROCESS, "threading.get_ident": PROCESS, "threading.get_native_id": PROCESS,
     "id": ADDRESS, "subprocess.check_output": OUTPUT, "subprocess.run": OUTPUT, "subprocess.getoutput": OUTPUT,
-    "subprocess.Popen": OUTPUT, "os.popen": OUTPUT,
+    "subprocess.Popen": OUTPUT, "os.popen": OUTPUT, "os.urandom": ENTROPY, "os.getrandom": ENTROPY, "uuid.uuid1": ENTROPY,
+    "uuid.uuid4": ENTROPY, "secrets.randbelow": ENTROPY, "secrets.randbits": ENTROPY, "secrets.choice": ENTROPY,
+    "secrets.token_bytes": ENTROPY, "secrets.token_hex": ENTROPY, "psutil.virtual_memory": LOAD, "psutil.cpu_percent": LOAD,
+    "psutil.getloadavg": LOAD, "os.getloadavg": LOAD, "shutil.disk_usage": LOAD, "psutil.disk_usage": LOAD,
+    "torch.cuda.mem_get_info": LOAD, "resource.getrusage": LOAD, "psutil.cpu_count": PROCESSORS,
 }  # fmt: skip
 # Variables that name the user, the host or the folder of the process.
 VARIABLES = {"HOME": HOME, "USER": USER, "LOGNAME": USER, "HOSTNAME": HOST, "PWD": FOLDER, "HOST": HOST}
@@ -53,6 +57,8 @@ _PATH_KEEPERS = frozenset(
 )
 _LOOKS_THERE = frozenset(("exists", "isfile", "isdir", "is_file", "is_dir", "glob", "listdir"))
 _HYPERPARAMETERS = frozenset(("lr", "weight_decay", "momentum", "betas", "eps", "alpha", "initial_lr", "temperature"))
+_SIZES = frozenset(("batch_size", "num_samples", "n_splits", "n_folds", "max_steps", "num_shards"))
+_BY_FUNCTION = frozenset(("LambdaLR", "MultiplicativeLR"))  # schedulers that call the user's function
 _PASSES = 6
 _FUNCTIONS = ("FunctionDef", "AsyncFunctionDef")
 
@@ -98,6 +104,7 @@ class _Flow:
         self.functions: Dict[str, Any] = {}
         self.nodes: List[Any] = []
         self.returns: Dict[int, List[Any]] = {}  # by the id of their function
+        self.fields: Set[int] = set()  # ids of the annotated assignments in class bodies
         self.found: List[Tuple[str, int, str, str]] = []  # file, line, call, source
         self.number: Dict[int, int] = {}  # id of a node -> number of the read that it is
         self.taint: Dict[Key, Set[int]] = {}
@@ -141,6 +148,8 @@ class _Flow:
             self.functions[node.name] = node
         elif kind in ("Return", "Yield"):
             self.returns.setdefault(scope, []).append(node)
+        elif kind == "ClassDef":
+            self.fields.update(id(child) for child in node.body if type(child).__name__ == "AnnAssign")
         inner = id(node) if kind in _FUNCTIONS or kind == "Lambda" else scope
         for child in self.ast.iter_child_nodes(node):
             self._survey(child, inner, file)
@@ -176,6 +185,9 @@ class _Flow:
             file, line = self.file[id(node)], node.value.lineno
             self.uses[len(self.found)] = (VALUE, file, line)
             self.found.append((file, line, "id", ADDRESS))
+        elif kind == "keyword" and node.arg == "default_factory":
+            call, node = self.dotted(node.value), node.value
+            source = SOURCES.get(call, "")
         elif kind == "Subscript" and self.dotted(node.value) == "os.environ":
             name = getattr(getattr(node.slice, "value", None), "value", getattr(node.slice, "value", None))
             call, source = "os.environ[%r]" % name, VARIABLES.get(name, "") if isinstance(name, str) else ""
@@ -246,7 +258,9 @@ class _Flow:
             for target in node.targets:
                 self._assign(target, node.value)
         elif kind in ("AnnAssign", "AugAssign", "NamedExpr"):
-            self._put(node.target, self.of(node.value))
+            self._put(node.target, taint := self.of(node.value))
+            if id(node) in self.fields and taint and type(node.target).__name__ == "Name":
+                self.taint.setdefault(("attribute", node.target.id), set()).update(taint)
         elif kind in ("For", "AsyncFor", "comprehension"):
             self._put(node.target, self.of(node.iter))
         elif kind in _FUNCTIONS:
@@ -322,7 +336,9 @@ class _Flow:
             if type(node.value).__name__ == "Compare":
                 self._use(self.of(node.value), CONTROL, node)
             if kind == "Assign":
-                self._sink_of_target(node)
+                self._sink_of_target(node.targets, node.value)
+        elif kind == "AugAssign":
+            self._sink_of_target([node.target], node.value)
         elif kind == "Subscript" and type(node.ctx).__name__ == "Load":
             self._use(self.of(node.slice), VALUE, node)
 
@@ -337,11 +353,26 @@ class _Flow:
             self._use(given, VALUE, node, but=(CLOCK,))
         elif name == "backward" and type(node.func).__name__ == "Attribute":
             self._computes(self.of(node.func.value))
+        elif name in _BY_FUNCTION:
+            for value in _arguments(node):
+                self._computes(self._returned_by(value))
+        elif name.endswith("_") and not name.endswith("__") and type(node.func).__name__ == "Attribute":
+            self._computes(given)  # a tensor is changed in place
+        elif name == "step" and "sched" in _last_name(getattr(node.func, "value", None)).lower():
+            self._computes(given)
         for keyword in node.keywords:
-            if keyword.arg in ("seed", "random_state") or (keyword.arg in _HYPERPARAMETERS):
+            if keyword.arg in ("seed", "random_state") or keyword.arg in _HYPERPARAMETERS or keyword.arg in _SIZES:
                 self._use(self.of(keyword.value), VALUE, node)
             if keyword.arg == "key" and name in ("sorted", "sort", "min", "max"):
                 self._sink_of_key(keyword.value, node)
+
+    def _returned_by(self, function: Any) -> Taint:
+        """What a function that is passed on may return: a lambda, a function by its name, or an object that can be called."""
+        kind = type(function).__name__
+        if kind == "Lambda":
+            return self.of(function.body)
+        name = _last_name(function.func if kind == "Call" else function)
+        return self._get(("return", name if name in self.functions else "__call__"))
 
     def _computes(self, taint: Taint) -> None:
         """Values that enter a loss: the line that reads them is the one to change."""
@@ -356,15 +387,15 @@ class _Flow:
         elif _last_name(key) in self.functions:
             self._use(self._get(("return", _last_name(key))), VALUE, call)
 
-    def _sink_of_target(self, node: Any) -> None:
-        for target in node.targets:
+    def _sink_of_target(self, targets: List[Any], assigned: Any) -> None:
+        for target in targets:
             kind = type(target).__name__
             name: Any = target.attr if kind == "Attribute" else None
             if kind == "Subscript":
                 name = getattr(target.slice, "value", None)
                 name = getattr(name, "value", name)  # Python 3.8 and older wrap it in Index
             if isinstance(name, str) and name in _HYPERPARAMETERS:
-                self._use(self.of(node.value), VALUE, node)
+                self._use(self.of(assigned), VALUE, assigned)
 
     def _only_reports(self, node: Any) -> bool:
         """Whether both branches only print, log or remember the time."""

@@ -140,6 +140,8 @@ class _Seeds:
         if recorder.sealed or recorder.busy or getattr(self._inside, "call", False):
             return
         frame = recorder.callers.nearest(skip_files=_PASSED, depth=2)
+        if frame is not None and recorder.callers.kind(frame.f_code.co_filename) == USER:
+            frame = recorder.callers.in_a_file(frame)
         if frame is None or (frame.f_code, frame.f_lineno) in self._noted:
             return
         if recorder.callers.kind(frame.f_code.co_filename) == USER and len(self._noted) < SOURCES_MAX:

@@ -15,6 +15,7 @@ from detctl_coordinator.domain.clue import Clue
 
 # Facts of the probe that have another name in the manifest's section "torch".
 FACT_NAMES = {"torch": "version"}
+_OF_PLACE = ("path", "file_system")  # keys of a row of section "storage"
 # The key of digests that never leave this process; a verdict shows "value not recorded" for them.
 _KEY = RecordingKey(secrets.token_bytes(KEY_BYTES))
 # Facts that are not copied to section "torch": they belong to the rank, or have their own section.
@@ -136,6 +137,17 @@ def value_at(manifest: Mapping[str, Any], *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
+
+
+def other_places(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
+    """Returns a line if two recordings were made in different working folders, else an empty text. Such runs do not prove that the code
+    alone makes a difference: the folder and its file system may."""
+    rows = [value_at(manifest, "storage", "cwd") for manifest in (left, right)]
+    paths, kinds = ([str(row.get(key) or "") if isinstance(row, Mapping) else "" for row in rows] for key in _OF_PLACE)
+    if not all(paths) or paths[0] == paths[1]:
+        return ""
+    on = f" on {kinds[0]} and {kinds[1]}" if kinds[0] != kinds[1] else ""
+    return f"The runs were recorded in different folders{on}: {paths[0]} and {paths[1]}."
 
 
 def emulates(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 
 READ, COMMAND, QUERY, TIMES, UNFILLED = "outside", "command", "query", "file-times", "uninitialised"
 # Sources that give another value in every process. The others differ only if the values that were read differ.
-ALWAYS_DIFFERS = ("clock", "process", "address", "temporary")
+ALWAYS_DIFFERS = ("clock", "process", "address", "temporary", "entropy", "load")
 NAMES = {
     "clock": "the clock",
     "process": "the process id",
@@ -22,6 +22,8 @@ NAMES = {
     "user": "the user's name",
     "processors": "the number of processors",
     "temporary": "the name of a temporary file",
+    "entropy": "the system's entropy",
+    "load": "the machine's load",
 }
 VALUE, CONTROL = "value", "control"
 
@@ -126,6 +128,12 @@ def drawing_commands(evidence: Evidence) -> list[Note]:
     }
     notes = [note for note in evidence.notes(COMMAND) if note.raw.get("drawing") and note.where not in equal]
     return list({note.where: note for note in notes}.values())
+
+
+def listing_commands(evidence: Evidence) -> list[Note]:
+    """Returns the commands that print names in the order of the file system, and whose output was not seen."""
+    seen = {note.where for note in evidence.notes(COMMAND) if note.raw.get("digest")}
+    return _once(n for n in evidence.notes(COMMAND) if n.raw.get("unsorted") and n.where not in seen)
 
 
 def drawing_queries(evidence: Evidence) -> list[Note]:

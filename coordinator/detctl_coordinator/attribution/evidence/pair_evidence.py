@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from detctl_coordinator.attribution.evidence.facts import Note, of_kind, place, value_at
+from detctl_coordinator.attribution.evidence.facts import Note, of_kind, other_places, place, value_at
 from detctl_coordinator.attribution.evidence.observed.optimizers import SettingChange, optimizers_at, setting_changes
 from detctl_coordinator.attribution.evidence.observed.read_files import FilesCompared, compare_files, read_files
 from detctl_coordinator.attribution.evidence.observed.source_lines import SourceFacts, source_of
@@ -67,6 +67,11 @@ class Evidence:
     def between_twins(self) -> bool:
         """Whether the two runs are twins, so that the code itself must cause the difference."""
         return self.scope == "twins"
+
+    @property
+    def other_places(self) -> str:
+        """A line if the two runs are recordings of different working folders, else empty."""
+        return other_places(self.left.manifest, self.right.manifest)
 
     def family(self, *families: Family) -> list[Suspect]:
         """Returns the suspects of these families, deliberate ones first."""

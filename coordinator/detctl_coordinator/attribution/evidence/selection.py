@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.attribution.evidence.observed.read_files import read_files
+from detctl_coordinator.attribution.evidence.pair_evidence import Evidence, Opened
 from detctl_coordinator.domain.fingerprint import Stage
 
 FILES_SHOWN = 2
 DATA = (Stage.ORDER, Stage.SAMPLE, Stage.BATCH)
+
+
+def opened_alone(evidence: Evidence) -> tuple[Opened, Opened]:
+    """Returns the files that only the first and only the second run opens, as far as the whole runs show it: in one step, runs that read
+    the same files in another order open other files too."""
+    left, right = evidence.opened
+    manifests = [side.manifest for side in (evidence.left, evidence.right)]
+    whole = [{n for n, file in read_files(one).files.items() if not file.unseen} for one in manifests]
+    return (
+        {name: facts for name, facts in left.items() if name not in right and name not in whole[1]},
+        {name: facts for name, facts in right.items() if name not in left and name not in whole[0]},
+    )
 
 
 def changed_files(evidence: Evidence) -> bool:
@@ -19,8 +32,7 @@ def changed_files(evidence: Evidence) -> bool:
 def selection_lines(evidence: Evidence) -> list[str]:
     """Returns a line for each sign that the runs selected other data; empty: there is none."""
     lines = []
-    left, right = evidence.opened
-    alone = [[name for name in mine if name not in other] for mine, other in ((left, right), (right, left))]
+    alone = [list(names) for names in opened_alone(evidence)]
     if any(alone):
         shown = [", ".join(names[:FILES_SHOWN]) + (" …" if len(names) > FILES_SHOWN else "") for names in alone]
         lines.append(

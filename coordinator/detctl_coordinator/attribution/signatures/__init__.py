@@ -12,7 +12,7 @@ from detctl_coordinator.attribution.signatures.code_version import code_version
 from detctl_coordinator.attribution.signatures.config_drift import config_drift
 from detctl_coordinator.attribution.signatures.data_content import changed_samples, data_content, named_files
 from detctl_coordinator.attribution.signatures.filesystem_order import filesystem_order
-from detctl_coordinator.attribution.signatures.hash_order import hash_order
+from detctl_coordinator.attribution.signatures.hash_order import hash_order, hashed_seed
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
 from detctl_coordinator.attribution.signatures.optimizers import drawn_setting, parameter_order, prepared_settings
@@ -37,6 +37,7 @@ SIGNATURES: tuple[Signature, ...] = (
     code_version,
     changed_samples,
     worker_count,
+    hashed_seed,
     identity_seed,
     worker_seeding,
     uninitialised_memory,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, finding
 from detctl_coordinator.attribution.evidence.facts import location_of, value_at
+from detctl_coordinator.attribution.evidence.outside import times_that_differ
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
@@ -30,8 +31,15 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
     for suspect in evidence.family("listing"):
         lines.append(f"The audit varied the order. {suspect.description}")
     if evidence.between_twins:
-        lines.append("The order differs between twins on one machine, since each run lists its own copy of the folder.")
+        copies = "The order differs between twins on one machine, since each run lists its own copy of the folder."
+        lines.append(evidence.other_places or copies)
     at, fix, change = _fix(evidence, clues)
+    files = {clue.file for clue in clues}
+    times = [p.left for p in times_that_differ(evidence) if p.left.clue.file in files]
+    for note in times[:1]:
+        quoted = f" (`{note.raw['code']}`)" if note.raw.get("code") else ""
+        lines.append(f"The times of the files, which {note.where} reads, put the same files in another order, too.")
+        at, fix, change = note.where, f"Sort by name instead of by time at {note.where}{quoted}.", []
     return [finding(evidence, CAUSE, lines, fix, clues=clues, fix_at=at, change=change)]
 
 

@@ -6,14 +6,17 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, 
 from detctl_coordinator.attribution.evidence.hash_seed import hash_seed
 from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
 from detctl_coordinator.attribution.evidence.observed.source_lines import OrderedPlace
+from detctl_coordinator.attribution.evidence.outside import VALUE, reads_that_differ
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, reordering_of
-from detctl_coordinator.attribution.evidence.system_entropy import uses_system_random
+from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers, uses_system_random
+from detctl_coordinator.attribution.signatures.seeds import changed_seeds
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
 HASH_SEED = "variables.PYTHONHASHSEED"
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD, Stage.LOSS)
+SEEDED = (Stage.RNG, *STAGES)
 FED_BY_DATA = (Stage.FILES, *DATA)
 PLACES_SHOWN = 6
 CHANGES_SHOWN = 3
@@ -25,11 +28,7 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
     computed = evidence.stage is Stage.LOSS and not evidence.takes_other_values
     if evidence.stage not in STAGES or computed or evidence.differs(Stage.RNG) or evidence.differs(Stage.LISTING):
         return []
-    values = [hash_seed(side.manifest) for side in (evidence.left, evidence.right)]
-    fixed = all(value not in (None, "", "random") for value in values)
-    if fixed and values[0] == values[1]:
-        return []
-    if evidence.twins_agree and not evidence.family("hash"):
+    if not _hashes_may_differ(evidence):
         return []
     notes, places = evidence.notes("hash-order"), places_of(evidence)
     if evidence.source.known and not notes and not places:
@@ -45,9 +44,7 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
         return []
     lines = [n.description for n in notes]
     lines += _lines_on(places)
-    shown = ["unset" if value in (None, "") else str(value) for value in values]
-    both = f"is {shown[0]} in both runs" if shown[0] == shown[1] else f"differs: {shown[0]} vs {shown[1]}"
-    lines.append(f"PYTHONHASHSEED {both}.")
+    lines.append(_hash_seeds(evidence))
     lines.append(describe(evidence))
     lines.append(change.description if change is not None else "")
     lines.append("Random states and listings agree, so the data depends on the order of a set or on hash().")
@@ -66,6 +63,49 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
             change=[row for place in places[:CHANGES_SHOWN] if place.fix is not None for row in place.fix.change],
         )
     ]  # fmt: skip
+
+
+def hashed_seed(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if a seeding call gets another value in each run, the program makes a number with hash() that can reach it, and nothing
+    else that differs is known to feed a seed. It is narrower than identity-seed."""
+    changed = changed_seeds(evidence)
+    places = [p for p in evidence.source.orders if p.kind == "hash" and p.items == "hashed" and p.reaches]
+    if evidence.stage not in SEEDED or not changed or not places or not _hashes_may_differ(evidence):
+        return []
+    if any(note.clue.value_kind for note in evidence.notes("identity")) or drawn_numbers(evidence):
+        return []  # the seed looks like a clock or a process id
+    if evidence.family("seed") or any(read.use == VALUE for read in reads_that_differ(evidence)):
+        return []
+    lines = [*(seed.description for seed in changed), *_lines_on(places), _hash_seeds(evidence), describe(evidence)]
+    at = places[0].where if len(places) == 1 else ""
+    clues = [
+        *(seed.clue for seed in changed),
+        *(Clue(kind="hash-order", call="hash", file=p.file, line=p.line) for p in places),
+    ]
+    change = [row for place in places[:CHANGES_SHOWN] if place.fix is not None for row in place.fix.change]
+    fix = _fix(evidence, places, at)
+    return [
+        finding(
+            evidence, "hash-order", lines, fix, clues=clues, fix_settings=[HASH_SEED], fix_at=at, change=change
+        )
+    ]  # fmt: skip
+
+
+def _hashes_may_differ(evidence: Evidence) -> bool:
+    """Returns whether strings may hash to other numbers in the two runs."""
+    values = [hash_seed(side.manifest) for side in (evidence.left, evidence.right)]
+    if all(value not in (None, "", "random") for value in values) and values[0] == values[1]:
+        return False
+    return not evidence.twins_agree or bool(evidence.family("hash"))
+
+
+def _hash_seeds(evidence: Evidence) -> str:
+    shown = [
+        "unset" if (value := hash_seed(side.manifest)) in (None, "") else str(value)
+        for side in (evidence.left, evidence.right)
+    ]
+    both = f"is {shown[0]} in both runs" if shown[0] == shown[1] else f"differs: {shown[0]} vs {shown[1]}"
+    return f"PYTHONHASHSEED {both}."
 
 
 def places_of(evidence: Evidence) -> list[OrderedPlace]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from detctl_coordinator.attribution.evidence.observed.read_files import read_files
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.attribution.evidence.selection import opened_alone
 from detctl_coordinator.comparison.alignment import name_hash
 
 SHOWN = 3
@@ -11,13 +12,11 @@ SHOWN = 3
 
 def opened_by_one(evidence: Evidence) -> dict[str, str]:
     """Returns file name -> a line about it, for each file that only one run opened."""
-    left, right = evidence.opened
-    sides = (("first", left, right), ("second", right, left))
+    left, right = opened_alone(evidence)
     return {
         name: f"Only the {which} run opens {name} ({known['bytes']} bytes)."
-        for which, mine, other in sides
+        for which, mine in (("first", left), ("second", right))
         for name, known in mine.items()
-        if name not in other
     }
 
 

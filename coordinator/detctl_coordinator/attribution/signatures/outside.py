@@ -18,6 +18,7 @@ from detctl_coordinator.attribution.evidence.outside import (
     commands_that_differ,
     drawing_commands,
     drawing_queries,
+    listing_commands,
     other_output,
     programs_of,
     reads_that_differ,
@@ -27,12 +28,17 @@ from detctl_coordinator.attribution.evidence.outside import (
     uses_of_output,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.selection import changed_files, selection_lines
+from detctl_coordinator.attribution.signatures.hash_order import places_of
 from detctl_coordinator.domain.fingerprint import Stage
 
 SELECTED = (Stage.FILES, Stage.INIT, *DATA)
 MAY_HOLD_MEMORY = (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
 COMPUTED = (Stage.FORWARD, Stage.LOSS, Stage.UPDATE)
+# A number of processors is a setting that resolves differently, and entropy is drawn; neither is an identity.
+OTHER_CAUSES = {"processors": "config-drift", "entropy": "unseeded-rng"}
+NAMES_A_PLACE = ("folder", "home", "host", "user")
 IDENTITY_PROGRAMS = frozenset(("date", "hostname", "whoami", "id", "uname", "pwd", "mktemp", "uptime"))
 LISTING_PROGRAMS = frozenset(("ls", "find", "du", "locate", "fd"))
 
@@ -46,6 +52,8 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     if not evidence.between_twins and (evidence.read.data or changed_files(evidence)):
         return []  # files with another content are measured
     found = [read for read in reads_that_differ(evidence) if _can_reach(read, evidence)]
+    if found and found[0].source in NAMES_A_PLACE and evidence.read.data:
+        return []  # the place held another file, whose content is measured
     if not found or (found[0].source == "address" and unfilled_memory(evidence)):
         return []  # addresses are hashed for many reasons, so memory without content explains it as well
     lines = [*(read.description for read in found), *selection_lines(evidence), *evidence.optimizer_settings]
@@ -58,8 +66,7 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
     quoted = f" (`{lead.line}`)" if lead.line else ""
     fix = f"Do not let {name} decide at {lead.where}{quoted}. Use a parameter or a constant there."
     clues = [read.note.clue for read in found]
-    # A number of processors is a setting that resolves differently, and no identity.
-    cause = "config-drift" if lead.source == "processors" else "identity-seed"
+    cause = OTHER_CAUSES.get(lead.source, "identity-seed")
     return [finding(evidence, cause, [*lines, describe(evidence)], fix, clues=clues, fix_at=lead.where)]
 
 
@@ -101,7 +108,19 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
         if programs & LISTING_PROGRAMS and pairing.equal("unordered") and "sort" not in programs:
             fix = f"Sort the lines that {programs_of(note)} prints at {note.where}{_quoted(note)}."
             return [_found(evidence, "filesystem-order", [line], fix, [note])]
-    return []
+    return _unseen_listing(evidence)
+
+
+def _unseen_listing(evidence: Evidence) -> list[CauseFinding]:
+    """Returns the cause if the same files or samples come in another order, and a command lists a folder whose output nobody saw."""
+    change = reordering_of(evidence)
+    notes = listing_commands(evidence) if change is not None or evidence.root.kind == "permutation" else []
+    if not notes or (evidence.between_twins and not evidence.other_places) or places_of(evidence):
+        return []
+    lines = [f"{programs_of(note)} prints names in the order of the file system ({note.where})." for note in notes]
+    lines += [change.description if change is not None else "", evidence.other_places]
+    fix = f"Sort the lines that {programs_of(notes[0])} prints at {notes[0].where}{_quoted(notes[0])}."
+    return [_found(evidence, "filesystem-order", lines, fix, notes)]
 
 
 def drawing_query(evidence: Evidence) -> list[CauseFinding]:
@@ -114,7 +133,10 @@ def drawing_query(evidence: Evidence) -> list[CauseFinding]:
     lines = [
         f"The query at {note.where} lets the database draw with random(), which no seed reaches." for note in drawn
     ]
-    fix = f"Read the rows in a fixed order (ORDER BY a key) at {drawn[0].where}, and shuffle them in Python with a seeded generator."
+    fix = (
+        f"Do not let the database draw at {drawn[0].where}{_quoted(drawn[0])}: read the rows in a fixed order (ORDER BY a key), and draw "
+        "in Python with a seeded generator."
+    )
     return [_found(evidence, "unseeded-rng", lines, fix, drawn)]
 
 
@@ -149,7 +171,7 @@ def order_by_times(evidence: Evidence) -> list[CauseFinding]:
         for p in found
     ]
     lines.append("Copies and checkouts give files other times, and equal times leave the order to the file system.")
-    fix = f"Sort by name instead of by time at {first.where}{_quoted(first)}."
+    fix = f"Sort or choose by name instead of by time at {first.where}{_quoted(first)}."
     return [_found(evidence, "filesystem-order", lines, fix, [p.left for p in found])]
 
 

@@ -10,7 +10,14 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, 
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
 from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
-from detctl_coordinator.attribution.evidence.outside import drawing_commands, drawing_queries
+from detctl_coordinator.attribution.evidence.outside import (
+    NAMES,
+    VALUE,
+    OutsideRead,
+    drawing_commands,
+    drawing_queries,
+    reads_that_differ,
+)
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
 from detctl_coordinator.attribution.evidence.reordering import reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers, entropy_reads, uses_system_random
@@ -26,7 +33,7 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
     """Matches if a seeding call got different values, or a note reports that a clock, PID, host name or path feeds a seed."""
     if evidence.stage not in STAGES or evidence.family("seed"):
         return []
-    changed = _changed_seeds(evidence)
+    changed = changed_seeds(evidence)
     system = entropy_reads(evidence)
     notes = [n for n in evidence.notes("identity", "identity-seed") if n not in system]
     noted = [n.description for n in notes]
@@ -40,9 +47,24 @@ def identity_seed(evidence: Evidence) -> list[CauseFinding]:
         lines.append(
             "Twins agree and machines differ, so the value comes from the machine (host name, path) and not from a clock."
         )
-    fix = "Seed with a constant or a parameter, not with the time, a PID, a host name or a path."
+    sources = [read for read in reads_that_differ(evidence) if read.use == VALUE]
+    places = {seed.clue.where for seed in changed}
+    lines += [read.description for read in sources if read.where in places]
+    fix, at = _constant_seed(evidence, changed, [read for read in sources if read.where in places])
     clues = [*(seed.clue for seed in changed), *_root_seedings(evidence), *(n.clue for n in notes)]
-    return [finding(evidence, "identity-seed", lines, fix, clues=clues)]
+    return [finding(evidence, "identity-seed", lines, fix, clues=clues, fix_at=at)]
+
+
+def _constant_seed(evidence: Evidence, changed: list[ChangedSeed], sources: list[OutsideRead]) -> tuple[str, str]:
+    """Returns what to change, and where: the line that seeds, if there is one, and what it takes the seed from, if that is known."""
+    places = {seed.clue.where: seed for seed in changed if seed.clue.where}
+    if len(places) != 1:
+        return "Seed with a constant or a parameter, not with the time, a PID, a host name or a path.", ""
+    where, seed = next(iter(places.items()))
+    quoted = evidence.source.quoted(seed.file, seed.line)
+    names = list(dict.fromkeys(NAMES.get(read.source, read.source) for read in sources))
+    instead = f"not with {' and '.join(names)}" if names else "not with the time, a PID, a host name or a path"
+    return f"Seed with a constant or a parameter at {where}{f' (`{quoted}`)' if quoted else ''}, {instead}.", where
 
 
 def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
@@ -235,7 +257,7 @@ class ChangedSeed:
         return f"{self.label} got {self.values[0]} in one run and {self.values[1]} in the other{at}."
 
 
-def _changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
+def changed_seeds(evidence: Evidence) -> list[ChangedSeed]:
     """Returns the seeding calls whose value differs between the runs, from notes and from fingerprints of stage rng."""
     ours, theirs = (_noted_seeds(side) for side in (evidence.left, evidence.right))
     found = []

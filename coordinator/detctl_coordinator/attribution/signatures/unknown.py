@@ -43,8 +43,8 @@ def unknown(evidence: Evidence) -> list[CauseFinding]:
         lines.append(files)
     origin: OriginWord | None = None
     if evidence.between_twins:
-        origin = "code"
-        lines.append("Twins differ, so the cause is not a difference between machines.")
+        origin = None if evidence.other_places else "code"
+        lines.append(evidence.other_places or "Twins differ, so the cause is not a difference between machines.")
         if evidence.other_twins_agree:
             lines.append(
                 f"Only {evidence.left.machine} does not reproduce its own result. Without signs of a bit flip, this does not prove "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from detctl_proto.verdict_words import OriginWord, OutcomeWord
 
 from detctl_coordinator.attribution.case import Case
-from detctl_coordinator.attribution.evidence.facts import interventions_of
+from detctl_coordinator.attribution.evidence.facts import interventions_of, other_places
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC
 from detctl_coordinator.attribution.evidence.settings.suspects import suspects_of
 from detctl_coordinator.domain.fingerprint import Stage
@@ -109,6 +109,8 @@ def _origin(case: Case) -> tuple[OriginWord | None, tuple[OriginWord, ...]]:
         )  # proved without twins: equal weights went on differently because the program left out a state
     if any(case.reproducible(runs) is False for runs in case.configurations):
         first = case.causes[0] if case.causes else None
+        if (first is None or first.origin is None) and _recorded_elsewhere(case):
+            return None, ("code", "environment")
         return (first.origin if first and first.origin else "code"), ()
     deciding = [(left, right, pair) for left, right, _, pair in case.configuration_pairs if pair.different]
     if any(case.reproducible(runs) is None for left, right, _ in deciding for runs in (left, right)):
@@ -130,3 +132,9 @@ def _origin(case: Case) -> tuple[OriginWord | None, tuple[OriginWord, ...]]:
         if (first.origin == "environment" and hardware) or (first.origin == "hardware" and software):
             return first.origin, ("environment", "hardware")
     return first.origin, ()
+
+
+def _recorded_elsewhere(case: Case) -> bool:
+    """Returns whether twins that differ are recordings of different working folders."""
+    pairs = [pair for _, pair in case.twin_pairs if pair.different]
+    return any(other_places(case.facts(pair.left).manifest, case.facts(pair.right).manifest) for pair in pairs)

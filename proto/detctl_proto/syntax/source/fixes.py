@@ -125,7 +125,12 @@ def _listing(sets: Sets, module: Module, line: int, call: str) -> Iterator[_Edit
     statement = statement_at(module, line)
     if statement is None:
         return
-    calls = [found for found in _listing_calls(module, statement) if not _is_sorted(module, found)]
+    if _sorted_next(module, statement):
+        return
+    listed = _listing_calls(module, statement)
+    calls = [found for found in listed if not _is_sorted(module, found)]
+    if not calls:
+        yield from _unequal_keys(module, [found for found in listed if not _is_sorted(module, found, with_key=False)])
     if calls:
         for found in calls:
             yield from _sorted_listing(module, found, listing_name(module, found))
@@ -145,10 +150,67 @@ def _listing_calls(module: Module, statement: ast.stmt) -> list[ast.Call]:
 
 
 def loses_order(module: Module, line: int) -> bool:
-    """Returns whether a statement lists folders and makes the order of the names irrelevant: by sorted without a key, len, a set."""
+    """Returns whether a statement lists folders and makes the order of the names irrelevant: by sorted without a key, len, a set, or
+    because the next statement that uses the names sorts them."""
     statement = statement_at(module, line)
     calls = _listing_calls(module, statement) if statement is not None else []
-    return bool(calls) and all(_is_sorted(module, call, with_key=False) for call in calls)
+    if statement is None or not calls:
+        return False
+    return _sorted_next(module, statement) or all(_is_sorted(module, call, with_key=False) for call in calls)
+
+
+def _sorted_next(module: Module, statement: ast.stmt) -> bool:
+    """Returns whether the names that a statement assigns are sorted where they are first used: names.sort(), names = sorted(names)."""
+    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+        return False
+    target, around = statement.targets[0], module.parents.get(statement)
+    body: list[ast.stmt] = next(
+        (rows for name in ("body", "orelse", "finalbody") if statement in (rows := getattr(around, name, None) or [])),
+        [],
+    )
+    for following in body[body.index(statement) + 1 :] if statement in body else ():
+        if not any(isinstance(one, ast.expr) and Module.same(one, target) for one in ast.walk(following)):
+            continue
+        call = following.value if isinstance(following, (ast.Expr, ast.Assign)) else None
+        if not isinstance(call, ast.Call) or any(keyword.arg in ("key", "alg") for keyword in call.keywords):
+            return False
+        if isinstance(following, ast.Expr):
+            method = call.func
+            return isinstance(method, ast.Attribute) and method.attr == "sort" and Module.same(method.value, target)
+        rebound = isinstance(following, ast.Assign) and [Module.same(one, target) for one in following.targets] == [
+            True
+        ]
+        return (
+            rebound
+            and module.dotted(call.func) == "sorted"
+            and len(call.args) == 1
+            and Module.same(call.args[0], target)
+        )
+    return False
+
+
+def _unequal_keys(module: Module, calls: list[ast.Call]) -> Iterator[_Edit]:
+    """Adds the name to the key by which names are sorted: names with equal keys stay in the order of the listing."""
+    for call in calls:
+        for outer in module.ancestors(call):
+            if not (isinstance(outer, ast.Call) and module.dotted(outer.func) == "sorted" and outer.args):
+                continue
+            key = next((one.value for one in outer.keywords if one.arg == "key"), None)
+            if not _gives_names(module, outer.args[0], call) or key is None or "time" in ast.unparse(key):
+                return  # copies have other times, so that a name beside the time would change nothing
+            of = ".name" if listing_name(module, call) == "os.scandir" else ""
+            if isinstance(key, ast.Lambda) and len(key.args.args) == 1:
+                yield _Edit(key.body, f"({ast.unparse(key.body)}, {key.args.args[0].arg}{of})")
+            elif isinstance(key, (ast.Name, ast.Attribute)):
+                yield _Edit(key, f"lambda name: ({ast.unparse(key)}(name), name{of})")
+            return
+
+
+def _gives_names(module: Module, node: ast.expr, call: ast.Call) -> bool:
+    """Returns whether an expression holds the names or paths of a listing, which can be compared."""
+    if isinstance(node, (ast.ListComp, ast.GeneratorExp)):
+        return _comparable(module, node.elt)
+    return node is call or (isinstance(node, ast.Call) and module.dotted(node.func) == "list" and node.args == [call])
 
 
 def _iterated_name(module: Module, node: ast.AST) -> ast.expr | None:

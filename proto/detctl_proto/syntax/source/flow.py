@@ -12,6 +12,7 @@ from typing import Literal
 
 from detctl_proto.syntax.source.bindings import FUNCTIONS, last_name
 from detctl_proto.syntax.source.module import Module
+from detctl_proto.syntax.source.orders import SEEDING
 from detctl_proto.syntax.source.sets import Sets
 
 Reached = Literal["data", "model"]
@@ -126,7 +127,10 @@ def _call(flow: _Flow, module: Module, scope: ast.AST, node: ast.Call) -> None:
         return
     if isinstance(node.func, ast.Attribute) and short in _CONTAINERS:
         _taint(flow, module, scope, node.func.value)
-    if short in _DATA or _is_dataset(flow, short):
+    if short in SEEDING:  # what is drawn may be anything
+        _reach(flow, "data")
+        _reach(flow, "model")
+    elif short in _DATA or _is_dataset(flow, short):
         _reach(flow, "data")
     elif short != "save" and (name.startswith((*_MODEL_PACKAGES, "torch.")) or short in _OPTIMIZERS):
         _reach(flow, "model" if not name.startswith("torch.utils.data") else "data")

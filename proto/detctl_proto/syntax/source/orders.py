@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from detctl_proto.syntax.source.bindings import FUNCTIONS
 from detctl_proto.syntax.source.module import Module
 from detctl_proto.syntax.source.sets import SETS, Items, Sets
 from detctl_proto.syntax.source.sorting import sorted_names
@@ -26,6 +27,13 @@ FREE = frozenset({"sorted", "set", "frozenset", "len", "sum", "any", "all", "max
 _FREE_METHODS = frozenset({"update", "union", "intersection", "difference", "issubset", "issuperset", "isdisjoint"})
 _WITH_KEY = frozenset({"sorted", "max", "min"})
 _FREE_STATEMENTS = frozenset({"add", "discard", "remove", "debug", "info", "warning"})
+# Calls that take a seed.
+SEEDING = frozenset(
+    {
+        "seed", "manual_seed", "manual_seed_all", "default_rng", "RandomState", "Random", "SeedSequence", "set_seed", "seed_everything",
+    }
+)  # fmt: skip
+FOLLOWED_MAX = 3  # names and returns through which a number is followed
 HASH_OPERATORS = (ast.Mod, ast.BitAnd, ast.RShift, ast.FloorDiv)
 
 
@@ -66,15 +74,55 @@ def ordered_uses(sets: Sets) -> Iterator[OrderedUse]:
 
 
 def hash_calls(module: Module) -> Iterator[ast.Call]:
-    """Yields the calls of hash() whose number is used as one: in arithmetic, or as the argument of a seed."""
+    """Yields the calls of hash() whose number is used as one: in arithmetic, as a seed, or to sort. A method __hash__ is no such use."""
     for call, name in module.calls():
         if name != "hash" or not call.args or _is_number(call.args[0]):
             continue
-        parent = module.parents.get(call)
-        while isinstance(parent, ast.Call) and module.dotted(parent.func) in ("abs", "int"):
-            parent = module.parents.get(parent)
-        if isinstance(parent, ast.BinOp) and isinstance(parent.op, HASH_OPERATORS):
+        scope = module.scope(call)
+        if not (isinstance(scope, FUNCTIONS) and scope.name == "__hash__") and _is_counted(module, call, FOLLOWED_MAX):
             yield call
+
+
+def _is_counted(module: Module, node: ast.expr, left: int) -> bool:
+    """Returns whether a number decides something: through abs, sums, names and returns, at most `left` of the latter."""
+    parent = module.parents.get(node)
+    while parent is not None:
+        if isinstance(parent, ast.BinOp) and isinstance(parent.op, HASH_OPERATORS):
+            return True
+        if isinstance(parent, ast.keyword):
+            if parent.arg in ("seed", "random_state"):
+                return True
+        elif isinstance(parent, ast.Call):
+            name = module.dotted(parent.func)
+            if name.rpartition(".")[2] in SEEDING:
+                return True
+            if name not in ("abs", "int", "float") or node is parent.func:
+                return False
+        elif isinstance(parent, ast.Lambda):
+            given = module.parents.get(parent)
+            return isinstance(given, ast.keyword) and given.arg == "key"
+        elif not isinstance(parent, (ast.BinOp, ast.UnaryOp, ast.IfExp, ast.BoolOp)):
+            break
+        parent = module.parents.get(parent)
+    if not left:
+        return False
+    if isinstance(parent, ast.Assign) and len(parent.targets) == 1 and isinstance(parent.targets[0], ast.Name):
+        scope, name = module.scope(parent), parent.targets[0].id
+        uses = (
+            one
+            for one in ast.walk(scope)
+            if isinstance(one, ast.Name) and one.id == name and isinstance(one.ctx, ast.Load)
+        )
+        return any(_is_counted(module, use, left - 1) for use in uses)
+    if isinstance(parent, ast.Return):
+        function = module.scope(parent)
+        if isinstance(function, FUNCTIONS):
+            return any(
+                _is_counted(module, call, left - 1)
+                for call, name in module.calls()
+                if name.rpartition(".")[2] == function.name
+            )
+    return False
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -6,6 +6,7 @@ leaves its content open. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,12 @@ from detctl_coordinator.attribution.evidence.facts import place
 
 # Files with options: config-drift names them.
 THE_COMMAND = "the command"
-SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf")
+SETTINGS = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".env")
+# A JSON file holds data more often than options, unless its name shows them.
+SETTINGS_NAMES = re.compile(
+    r"(^|[/_.-])(config|conf|configuration|settings?|hparams?|hyper_?parameters?|params|args|arguments|options|opts)([_.-]|\.json$)",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,12 @@ class FilesCompared:
     @property
     def data(self) -> tuple[tuple[ReadFile, ReadFile], ...]:
         """The changed files without those that hold options."""
-        return tuple(pair for pair in self.changed if not pair[0].name.endswith(SETTINGS))
+        return tuple(pair for pair in self.changed if not holds_settings(pair[0].name))
+
+
+def holds_settings(name: str) -> bool:
+    """Returns whether a file holds options, by its name."""
+    return name.endswith(SETTINGS) or (name.endswith(".json") and SETTINGS_NAMES.search(name) is not None)
 
 
 def read_files(manifest: Mapping[str, Any]) -> ReadFiles:
@@ -130,7 +141,7 @@ def compare_files(left: ReadFiles, right: ReadFiles) -> FilesCompared:
         only_left=tuple(file for name, file in left.files.items() if name not in right.files and not file.unseen),
         only_right=tuple(file for name, file in right.files.items() if name not in left.files and not file.unseen),
         named=tuple(
-            (a, b) for a, b in named if a.digest and b.digest and a.digest != b.digest and not a.name.endswith(SETTINGS)
+            (a, b) for a, b in named if a.digest and b.digest and a.digest != b.digest and not holds_settings(a.name)
         ),
         equal=len(measured) - len(changed),
         unmeasured=len(both)
