@@ -10,13 +10,14 @@ stage becomes unobserved, a line goes to stderr, and the training continues.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from dataclasses import replace
 from types import ModuleType
 from typing import Dict, Tuple
 
-from detctl_probe.process import commandline, facts
+from detctl_probe.process import commandline, facts, source_trees
 from detctl_probe.process.imports import began_at, when_imported
 from detctl_probe.process.stderr import log
 from detctl_probe.recording import ends
@@ -95,6 +96,7 @@ def start() -> None:
     for name, stage in WITH_PYTHON:
         if _is_needed(recorder, name):
             install(recorder, name, stage)
+    recorder.at_step_start(functools.partial(_free_trees, recorder))
     for package, observers in AFTER_IMPORT.items():
         _await(recorder, package, observers)
 
@@ -135,6 +137,12 @@ def _await(recorder: Recorder, package: str, observers: Tuple[Tuple[str, str], .
                 recorder.imported(began_at.get(package))
 
     when_imported(package, imported)
+
+
+def _free_trees(recorder: Recorder) -> None:
+    """The observers share the syntax trees of the user's source until the first step ends."""
+    if recorder.step:
+        source_trees.forget()
 
 
 def _role(command: commandline.Command, settings: Settings) -> str:

@@ -12,15 +12,16 @@ from typing import Any
 import pytest
 import torch
 from detctl_probe.observe.optimization import group_settings, source, unordered
+from detctl_probe.process import source_trees
 from torch import nn
 
 
 @pytest.fixture(autouse=True)
 def fresh_sources() -> Iterator[None]:
-    source.forget_trees()
+    source_trees.forget()
     linecache.clearcache()
     yield
-    source.forget_trees()
+    source_trees.forget()
 
 
 def found_in(folder: Path, code: str) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from detctl_probe.observe.outside.unfilled import unfilled
 
@@ -23,12 +25,10 @@ HEAD = "import torch\nimport numpy as np\nfrom torch import nn\n"
     ],
 )
 def test_what_fills_memory(source: str, names: tuple[str, ...], filled: str) -> None:
-    ((found,)) = unfilled(HEAD + source)
+    ((found,)) = unfilled(ast.parse(HEAD + source))
     assert (found.names, found.filled, found.line) == (names, filled, 4)
 
 
-@pytest.mark.parametrize(
-    "source", ["x = torch.Tensor([1, 2])", "x = torch.zeros(3)", "x = torch.Tensor(rows)", "def ("]
-)
+@pytest.mark.parametrize("source", ["x = torch.Tensor([1, 2])", "x = torch.zeros(3)", "x = torch.Tensor(rows)"])
 def test_memory_with_content_is_not_found(source: str) -> None:
-    assert unfilled(HEAD + source) == []
+    assert unfilled(ast.parse(HEAD + source)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import textwrap
 
 import pytest
@@ -11,7 +12,8 @@ HEAD = "import time, os, torch, random, hashlib\nfrom datetime import datetime\n
 
 
 def reads(source: str, **others: str) -> list[value_flow.Read]:
-    return value_flow.reads({"train.py": source, **{f"{name}.py": text for name, text in others.items()}})["train.py"]
+    texts = {"train.py": source, **{f"{name}.py": text for name, text in others.items()}}
+    return value_flow.reads({file: ast.parse(text) for file, text in texts.items()})["train.py"]
 
 
 def uses(source: str) -> list[tuple[str, str]]:
@@ -77,7 +79,8 @@ def test_the_use_has_a_line() -> None:
 def test_a_value_is_followed_into_another_file() -> None:
     clock = "import time\nclass Warm:\n    def rate(self):\n        return time.time() - self.began\n"
     loop = "from clock import Warm\nwarm = Warm()\ngroup['lr'] = 0.1 * warm.rate()\n"
-    (read,) = value_flow.reads({"clock.py": clock, "train.py": loop})["clock.py"]
+    trees = {"clock.py": ast.parse(clock), "train.py": ast.parse(loop)}
+    (read,) = value_flow.reads(trees)["clock.py"]
     assert (read.use, read.used_in, read.used_at) == ("value", "train.py", 3)
 
 
@@ -86,5 +89,9 @@ def test_a_variable_that_names_the_place() -> None:
     assert (read.source, read.use) == ("home", "value")
 
 
-def test_what_is_not_python_has_no_reads() -> None:
-    assert value_flow.reads({"a.py": "def ("}) == {} and reads("x = 1") == []
+def test_a_file_of_the_user_that_has_the_name_of_a_module_reads_nothing() -> None:
+    assert reads("from .time import time\nfrom .ids import id\nseed(time())\nseed(id(1))") == []
+
+
+def test_a_file_without_reads() -> None:
+    assert reads("x = 1") == []

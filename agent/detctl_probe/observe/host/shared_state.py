@@ -7,13 +7,12 @@ function, an argument, or an attribute of `self`. Functions of the user that it 
 from __future__ import annotations
 
 import functools
-import linecache
-import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Set
 
+from detctl_probe.process.source_trees import function_of, syntax, tree_of
+
 DEPTH_MAX = 2
-SOURCE_LINES_MAX = 20_000
 # Methods that change their object.
 CHANGES = frozenset(
     ("append", "appendleft", "extend", "insert", "add", "update", "setdefault", "pop", "popleft", "remove", "put",
@@ -44,9 +43,9 @@ def code_of(function: Any) -> Any:
 
 def find(function: Any, is_user: Callable[[str], bool]) -> Optional[Shared]:
     """The first generator that a function shares with others, else the first thing that it changes; None if there is none."""
-    ast = sys.modules.get("ast")
+    ast = syntax()
     if ast is None:
-        return None  # the probe imports nothing that the program does not
+        return None
     found = list(_found(ast, function, is_user, DEPTH_MAX, set()))
     return next((one for one in found if one.generator), found[0] if found else None)
 
@@ -165,23 +164,11 @@ def _dotted(ast: Any, node: Any) -> str:
 
 def _body(ast: Any, code: Any) -> Optional[List[Any]]:
     """The statements of a function's source; None where it cannot be read."""
-    lines = linecache.getlines(code.co_filename)
-    if not lines or len(lines) > SOURCE_LINES_MAX:
+    tree = tree_of(code.co_filename)
+    if tree is None:
         return None
-    try:
-        tree = _parsed(ast, code.co_filename, len(lines))
-    except SyntaxError:
-        return None
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
-            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            if first == code.co_firstlineno:
-                return list(node.body)
-        elif isinstance(node, ast.Lambda) and code.co_name == "<lambda>" and node.lineno == code.co_firstlineno:
-            return [node.body]
-    return None
-
-
-@functools.lru_cache(maxsize=8)
-def _parsed(ast: Any, file: str, _: int) -> Any:
-    return ast.parse("".join(linecache.getlines(file)))
+    if code.co_name == "<lambda>":
+        nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Lambda))
+        return next(([node.body] for node in nodes if node.lineno == code.co_firstlineno), None)
+    function = function_of(tree, code)
+    return list(function.body) if function is not None else None

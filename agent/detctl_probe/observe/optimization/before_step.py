@@ -134,7 +134,6 @@ class BeforeStep:
         found = source.assignments(self._origins.user_files(), key)[: group_settings.LINES_MAX]
         lines = [{"file": self._recorder.logical(file), "line": line} for file, line in found]
         certain = {**lines[0], "calls": source.calls_into(*found[0])} if len(found) == 1 else None
-        source.forget_trees()
         return lines, certain
 
     def _evidence(self, optimizer: Any, known: _Known, whole: bool) -> Optional[Dict[str, Any]]:
@@ -208,7 +207,6 @@ class BeforeStep:
                 text = "the parameters of %s pass through what has no order of its own" % known.name
                 self._recorder.note("parameter-order", text, optimizer=known.name, made=place, **one)
         self._origins.report(optimizer, known.name)
-        source.forget_trees()
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import ast
-import linecache
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Set, Tuple
 
-SOURCE_BYTES_MAX = 1 << 20
+from detctl_probe.process.source_trees import imported_names, resolved, text_of, tree_of
+
 CALLS_MAX = 16
 DEPTH_MAX = 4  # assignments that are followed from a statement back
-
-_trees: Dict[str, Optional[ast.AST]] = {}
-
-
-def tree_of(file: str) -> Optional[ast.AST]:
-    """The syntax tree of a source file, kept; None if it cannot be read."""
-    if file not in _trees:
-        text = "".join(linecache.getlines(file))
-        try:
-            _trees[file] = ast.parse(text) if 0 < len(text) <= SOURCE_BYTES_MAX else None
-        except (SyntaxError, ValueError, RecursionError):
-            _trees[file] = None
-    return _trees[file]
-
-
-def forget_trees() -> None:
-    """Frees the syntax trees: they are needed before the first step only."""
-    _trees.clear()
 
 
 def walk(scope: Any) -> Iterator[ast.AST]:
@@ -52,7 +34,7 @@ def assignments(files: Sequence[str], key: str) -> List[Tuple[str, int]]:
     """(file, line) of each statement that sets the item `key` of something, as `group["lr"] = …` does."""
     found: List[Tuple[str, int]] = []
     for file in files:
-        if key not in "".join(linecache.getlines(file)):
+        if key not in text_of(file):
             continue
         tree = tree_of(file)
         for node in ast.walk(tree) if tree is not None else ():
@@ -103,7 +85,7 @@ def calls_into(file: str, line: int, key: str = "") -> List[str]:
     simple = [node for node in statements if not hasattr(node, "body")]
     if not simple:
         return []
-    aliases = _aliases(tree)
+    imported = imported_names(tree)
     found: List[str] = []
     names: Set[str] = set()
     starts = _given(simple[-1], key) if key else [simple[-1]]
@@ -112,7 +94,7 @@ def calls_into(file: str, line: int, key: str = "") -> List[str]:
         node, depth = todo.pop(0)
         for inner in ast.walk(node):
             if isinstance(inner, ast.Call):
-                name = _full(dotted(inner.func), aliases)
+                name = resolved(dotted(inner.func), imported)
                 if name and name not in found:
                     found.append(name)
             elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Load) and inner.id not in names:
@@ -149,18 +131,3 @@ def _assigned(scope: ast.AST, name: str) -> Iterator[ast.AST]:
                 yield node.value
         elif isinstance(node, ast.NamedExpr) and node.target.id == name:
             yield node.value
-
-
-def _aliases(tree: ast.AST) -> Dict[str, str]:
-    found: Dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found.update((one.asname, one.name) for one in node.names if one.asname)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.update((one.asname or one.name, "%s.%s" % (node.module, one.name)) for one in node.names)
-    return found
-
-
-def _full(name: str, aliases: Dict[str, str]) -> str:
-    first, dot, rest = name.partition(".")
-    return aliases.get(first, first) + dot + rest

@@ -12,7 +12,8 @@ import linecache
 from types import CodeType, FrameType
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
-from detctl_probe.observe.optimization.source import dotted, tree_of, walk
+from detctl_probe.observe.optimization.source import dotted, walk
+from detctl_probe.process.source_trees import function_of, tree_of
 
 FRAMES_MAX = 8
 ELEMENTS_MAX = 20_000
@@ -212,12 +213,7 @@ def _scope(code: CodeType) -> Scope:
     tree = tree_of(code.co_filename)
     if tree is None or code.co_name == "<module>":
         return tree
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name:
-            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            if code.co_firstlineno in (first, node.lineno):
-                return node
-    return None
+    return function_of(tree, code)
 
 
 def _described(code: CodeType, expression: Any, inner: Any, around: Any = None) -> Found:

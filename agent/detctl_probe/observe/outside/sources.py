@@ -15,6 +15,7 @@ from detctl_probe.observe.host import code
 from detctl_probe.observe.outside.unfilled import unfilled
 from detctl_probe.observe.outside.value_flow import Read, reads
 from detctl_probe.process import commandline
+from detctl_probe.process.source_trees import text_of, tree_of
 from detctl_probe.recording.recorder import Recorder
 
 FILE_BYTES_MAX = 1 << 16
@@ -47,16 +48,17 @@ class Sources:
             size = os.path.getsize(path)
             if size <= min(left, FILE_BYTES_MAX):
                 left -= size
-                with open(path, "rb") as opened:
-                    self.texts[path] = opened.read().decode("utf-8", "replace")
+                self.texts[path] = text_of(path)
         if any(_READ.search(text) for text in self.texts.values()):
-            self.reads = reads(self.texts)
+            trees = {path: tree_of(path) for path in self.texts}
+            self.reads = reads({path: tree for path, tree in trees.items() if tree is not None})
 
     def note_lines(self) -> None:
         """Notes memory without content, generators that seed themselves, and queries that draw."""
         for file, text in self.texts.items():
-            if _UNFILLED.search(text):
-                for one in unfilled(text):
+            tree = tree_of(file) if _UNFILLED.search(text) else None
+            if tree is not None:
+                for one in unfilled(tree):
                     what = "%s makes memory without content" % one.call
                     self._note(
                         "uninitialised", what, file, one.line, call=one.call, names=list(one.names), filled=one.filled

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Dict, Iterator, List, NamedTuple, Set, Tuple
+
+from detctl_probe.process.source_trees import dotted, imported_names, resolved, syntax
 
 _MAKERS = {
     "torch.empty", "torch.empty_like", "torch.empty_strided", "torch.Tensor", "torch.FloatTensor", "torch.DoubleTensor",
     "torch.HalfTensor", "torch.LongTensor", "torch.cuda.FloatTensor", "numpy.empty", "numpy.empty_like", "numpy.ndarray",
 }  # fmt: skip
 _METHODS = ("new_empty", "new_empty_strided")
-_ALIASES = {"np": "numpy"}
+_USUAL_NAMES = {"np": "numpy"}  # where `from … import *` hides the import
 NOT_FILLED, PARTLY, FILLED = "", "partly", "filled"
 
 
@@ -23,52 +24,28 @@ class Unfilled(NamedTuple):
     filled: str
 
 
-def unfilled(text: str) -> List[Unfilled]:
-    """Returns the lines of a source file, in order; none if `ast` is not loaded or the text is not Python."""
-    ast = sys.modules.get("ast")
-    if ast is None:
-        return []
-    try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
-        return []
-    nodes = list(ast.walk(tree))
-    modules = _imported(nodes)
+def unfilled(tree: Any) -> List[Unfilled]:
+    """Returns the lines of a source file with this syntax tree, in order."""
+    walk = syntax().walk
+    nodes = list(walk(tree))
+    imported = {**_USUAL_NAMES, **imported_names(tree)}
     found = []
     for node, names in _bindings(nodes):
-        for inner in ast.walk(node):
-            call = _maker(inner, modules)
+        for inner in walk(node):
+            call = _maker(inner, imported)
             if call and not _is_data(inner, call):
                 held = _aliases(nodes, set(names))
                 found.append(Unfilled(inner.lineno, call, tuple(sorted(held)), _filling(nodes, held)))
     return sorted(set(found))
 
 
-def _imported(nodes: List[Any]) -> Dict[str, str]:
-    modules = dict(_ALIASES)
-    for node in nodes:
-        if type(node).__name__ == "Import":
-            for alias in node.names:
-                modules[alias.asname or alias.name] = alias.name
-        elif type(node).__name__ == "ImportFrom" and node.module in ("torch", "numpy"):
-            for alias in node.names:
-                modules[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
-    return modules
-
-
-def _maker(node: Any, modules: Dict[str, str]) -> str:
+def _maker(node: Any, imported: Dict[str, str]) -> str:
     if type(node).__name__ != "Call":
         return ""
-    parts: List[str] = []
-    function = node.func
-    while type(function).__name__ == "Attribute":
-        parts.append(function.attr)
-        function = function.value
-    if parts and parts[0] in _METHODS:
-        return "torch.Tensor." + parts[0]
-    if type(function).__name__ != "Name":
-        return ""
-    name = ".".join([modules.get(function.id, function.id), *reversed(parts)])
+    method = getattr(node.func, "attr", "")
+    if method in _METHODS:
+        return "torch.Tensor." + method
+    name = resolved(dotted(node.func), imported)
     return name if name in _MAKERS else ""
 
 

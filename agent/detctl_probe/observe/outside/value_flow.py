@@ -7,8 +7,9 @@ is empty.
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Dict, FrozenSet, Iterator, List, NamedTuple, Set, Tuple
+
+from detctl_probe.process.source_trees import dotted, imported_names, resolved, syntax
 
 CLOCK, FOLDER, HOME, HOST, USER, PROCESS, ADDRESS = "clock", "folder", "home", "host", "user", "process", "address"
 PROCESSORS, TEMPORARY, OUTPUT, ENTROPY, LOAD = "processors", "temporary", "output", "entropy", "load"
@@ -78,27 +79,18 @@ class Read(NamedTuple):
     used_at: int
 
 
-def reads(texts: Dict[str, str]) -> Dict[str, List[Read]]:
-    """Returns the reads of each source file, in the order of their lines. texts: by file name; what is not Python is left out."""
-    ast: Any = sys.modules.get("ast")
-    trees: Dict[str, Any] = {}
-    for file, text in texts.items() if ast is not None else ():
-        try:
-            trees[file] = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
-            continue
+def reads(trees: Dict[str, Any]) -> Dict[str, List[Read]]:
+    """Returns the reads of each source file, in the order of their lines. trees: the syntax tree of each file."""
     try:
-        return _Flow(ast, trees).run()
+        return _Flow(trees).run()
     except RecursionError:
         return {}
 
 
 class _Flow:
-    def __init__(self, ast: Any, trees: Dict[str, Any]) -> None:
-        self.ast, self.trees = ast, trees
-        self.names: Dict[str, Dict[str, str]] = {
-            file: {} for file in trees
-        }  # of each file: local -> dotted name of imports
+    def __init__(self, trees: Dict[str, Any]) -> None:
+        self.ast, self.trees = syntax(), trees
+        self.names = {file: imported_names(tree) for file, tree in trees.items()}
         self.file: Dict[int, str] = {}  # id of a node -> its file
         self.scope: Dict[int, int] = {}  # id of a node -> id of the function that holds it, else of the module
         self.functions: Dict[str, Any] = {}
@@ -135,16 +127,7 @@ class _Flow:
         self.scope[id(node)] = scope
         self.file[id(node)] = file
         self.nodes.append(node)
-        names = self.names[file]
-        if kind == "Import":
-            for alias in node.names:
-                names[alias.asname or alias.name.partition(".")[0]] = (
-                    alias.name if alias.asname else alias.name.partition(".")[0]
-                )
-        elif kind == "ImportFrom" and node.module and not node.level:
-            for alias in node.names:
-                names[alias.asname or alias.name] = "%s.%s" % (node.module, alias.name)
-        elif kind in _FUNCTIONS:
+        if kind in _FUNCTIONS:
             self.functions[node.name] = node
         elif kind in ("Return", "Yield"):
             self.returns.setdefault(scope, []).append(node)
@@ -156,14 +139,7 @@ class _Flow:
 
     def dotted(self, node: Any) -> str:
         """`time.time` for `t.time` after `import time as t`; empty for anything but a chain of names."""
-        parts: List[str] = []
-        while type(node).__name__ == "Attribute":
-            parts.append(node.attr)
-            node = node.value
-        if type(node).__name__ != "Name":
-            return ""
-        names = self.names.get(self.file.get(id(node), ""), {})
-        return ".".join([names.get(node.id, node.id), *reversed(parts)])
+        return resolved(dotted(node), self.names.get(self.file.get(id(node), ""), {}))
 
     def _find(self, node: Any) -> None:
         kind = type(node).__name__
