@@ -6,7 +6,6 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
-from detctl_cli.reporters.page.changed_code import changed_code
 from detctl_cli.reporters.page.code import AROUND, Excerpt, excerpts_of
 
 SOURCE = "".join(f"line_{n} = {n}\n" for n in range(1, 9)) + "names = os.listdir(folder)\n" + "end = 1\n" * 9
@@ -73,22 +72,40 @@ def test_credentials_in_code_are_not_shown(tmp_path: Path) -> None:
     ("cause", "line", "after"),
     [
         ("filesystem-order", "for p in Path(d).iterdir():", "for p in sorted(Path(d).iterdir()):"),
-        ("filesystem-order", "x = list(os.scandir(d))", "x = list(sorted(os.scandir(d), key=lambda entry: entry.name))"),
+        ("filesystem-order", "for r, ds, fs in os.walk(d):", "    ds.sort()\n    fs.sort()"),
         ("filesystem-order", 'ä = glob.glob("ü*")', 'ä = sorted(glob.glob("ü*"))'),
         ("filesystem-order", "x = other(d)", None),
-        ("hash-order", "for name in names:", "for name in sorted(names):"),
-        ("hash-order", "x = list(names)", "x = sorted(names)"),
-        ("hash-order", "for name in sorted(names):", None),
-        ("unseeded-rng", "g = np.random.default_rng()", "g = np.random.default_rng(seed)"),
-        ("unseeded-rng", "g = np.random.default_rng(3)", None),
-        ("identity-seed", "torch.manual_seed(int(time.time()))", "torch.manual_seed(seed)"),
-        ("concurrency", "for r in pool.imap_unordered(f, xs):", "for r in pool.imap(f, xs):"),
-        ("concurrency", "for r in as_completed(futures):", "for r in futures:"),
+        ("hash-order", "for name in {*names}:", "for name in sorted({*names}):"),
+        ("hash-order", "for name in names:", None),
+        ("hash-order", "x = hash(name) % 2", "import zlib\nx = zlib.crc32(str(name).encode()) % 2"),
         ("hardware", "x = 1", None),
         ("filesystem-order", "this is not Python", None),
     ],
 )  # fmt: skip
-def test_a_fix_changes_the_named_line(cause: str, line: str, after: str | None) -> None:
+def test_a_fix_is_shown_below_the_line_that_it_changes(
+    tmp_path: Path, cause: str, line: str, after: str | None
+) -> None:
     body = "    pass\n" if line.endswith(":") else ""
-    found = changed_code(f"import os\n{line}\n{body}", 2, {"cause": cause})
-    assert found == (None if after is None else f"import os\n{after}\n{body}")
+    (tmp_path / "train.py").write_text(f"import glob, os\n{line}\n{body}")
+    verdict = {"causes": [{"cause": cause, "fix_at": "{cwd}/train.py:2"}]}
+    found = only(verdict, tmp_path)
+    shown = [row for row in found.rows if row.sign != "+"]
+    assert [row.text for row in shown] == f"import glob, os\n{line}\n{body}".split("\n")
+    assert "\n".join(row.text for row in found.rows if row.sign == "+") == (after or "")
+    assert found.applied is (after is not None) and [row.named for row in shown].index(True) == 1
+
+
+def test_a_fix_of_several_lines_is_shown_whole(tmp_path: Path) -> None:
+    lines = ["x = (", *(f"    f({n})," for n in range(8)), "    glob.glob(d),", ")"]
+    (tmp_path / "train.py").write_text("import glob\n" + "\n".join(lines) + "\n")
+    found = only(verdict_at("{cwd}/train.py:2"), tmp_path)
+    assert [row.text for row in found.rows if row.sign == "-"] == lines
+    assert [row.text for row in found.rows if row.sign == "+"][-2:] == ["    sorted(glob.glob(d)),", ")"]
+
+
+def test_a_form_feed_ends_no_line(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import os\n\f\ny = 2\nx = os.listdir(d)\n")
+    found = only(verdict_at("{cwd}/train.py:4"), tmp_path)
+    assert [(row.sign, row.text) for row in found.rows if row.sign != " "] == [
+        ("-", "x = os.listdir(d)"), ("+", "x = sorted(os.listdir(d))"),
+    ]  # fmt: skip

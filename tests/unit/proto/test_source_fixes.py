@@ -6,7 +6,9 @@ import ast
 from pathlib import Path
 
 import pytest
-from detctl_proto.syntax.source.fixes import CAUSES, Fix, fix_of, loses_order
+from detctl_proto.syntax.source.edits import Fix
+from detctl_proto.syntax.source.fixes import CAUSES, fix_of
+from detctl_proto.syntax.source.listing_fixes import loses_order
 from detctl_proto.syntax.source.module import Module
 from detctl_proto.syntax.source.sets import Sets
 
@@ -232,3 +234,12 @@ def test_a_line_that_loses_the_order(body: str, expected: bool) -> None:
 def test_odd_sources_are_no_trouble(cause: str) -> None:
     for body in ("x = " + "1 + " * 2000 + "1", "a" + ".b" * 900 + " = glob.glob(p)", "f(" * 80 + ")" * 80, ""):
         fixed(cause, body)
+
+
+@pytest.mark.parametrize("between", ["\f\n", "s = '\x0b\u2028'\n", "\r\n", "\r"])
+def test_lines_are_counted_as_python_counts_them(between: str) -> None:
+    head = f"import os\n{between}"
+    text = f"{head}x = os.listdir(d)\n"
+    module = module_of(text)
+    found = fix_of("filesystem-order", Sets([module]), module, text, module.tree.body[-1].lineno)
+    assert found is not None and (found.old, found.new) == (("x = os.listdir(d)",), ("x = sorted(os.listdir(d))",))

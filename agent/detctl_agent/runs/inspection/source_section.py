@@ -24,11 +24,14 @@ from typing import Any
 
 from detctl_proto.files.regular_file import RegularFileError, read_regular
 from detctl_proto.security.redaction import redact_text
-from detctl_proto.syntax.source.fixes import CAUSES, LINES_MAX, Fix, fix_of, head_lines, loses_order, statement_at
+from detctl_proto.syntax.source.edits import LINES_MAX, Fix
+from detctl_proto.syntax.source.fixes import CAUSES, fix_of
 from detctl_proto.syntax.source.flow import is_dead, reached_by
+from detctl_proto.syntax.source.listing_fixes import loses_order
 from detctl_proto.syntax.source.module import Module
 from detctl_proto.syntax.source.orders import OrderedUse, ordered_uses
 from detctl_proto.syntax.source.sets import Sets
+from detctl_proto.syntax.source.statements import head_lines, lines_of, statement_at
 
 from detctl_agent.recording.observed import Observed
 
@@ -112,7 +115,7 @@ def _lines(
         statement = statement_at(module, line)
         if statement is None:
             continue
-        rows = texts[file].splitlines()
+        rows = lines_of(texts[file])
         start, end = head_lines(rows, statement)
         fixes: dict[str, Any] = {}
         for cause in CAUSES:
@@ -145,7 +148,7 @@ def _orders(
 
 
 def _order(use: OrderedUse, text: str) -> dict[str, Any]:
-    rows = text.splitlines()
+    rows = lines_of(text)
     statement = statement_at(use.module, use.line)
     start, end = head_lines(rows, statement) if statement is not None else (use.line, use.line)
     return {

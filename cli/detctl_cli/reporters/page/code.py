@@ -6,7 +6,9 @@ files of this one get onto a page.
 
 from __future__ import annotations
 
+import ast
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,9 +17,13 @@ from typing import Any, Literal
 
 from detctl_proto.files.regular_file import RegularFileError, read_regular
 from detctl_proto.security.redaction import redact_output
+from detctl_proto.syntax.source.edits import Fix
+from detctl_proto.syntax.source.fixes import fix_of
+from detctl_proto.syntax.source.module import Module
+from detctl_proto.syntax.source.sets import Sets
+from detctl_proto.syntax.source.statements import lines_of
 
 from detctl_cli.output.clean import clean
-from detctl_cli.reporters.page.changed_code import changed_code
 
 AROUND = 5
 FILE_BYTES_MAX = 1 << 20
@@ -100,12 +106,11 @@ def _excerpt(name: str, line: int, sources: Mapping[str, Any], cause: Mapping[st
         return Excerpt(shown, line, "unknown")
     match = _match(content, sources.get(name) or sources.get(CWD + name) or sources.get(name.removeprefix(CWD)))
     text = content.decode("utf-8", "replace")
-    lines = text.split("\n")
+    lines = lines_of(text)
     if not 1 <= line <= len(lines):
         return Excerpt(shown, line, match)
-    after = changed_code(text, line, cause) if match != "changed" else None
-    rows = _diff(lines, after.split("\n"), line) if after is not None else _context(lines, line)
-    return Excerpt(shown, line, match, tuple(rows), applied=after is not None)
+    fix = _fix(text, line, str(cause.get("cause")), shown) if match != "changed" else None
+    return Excerpt(shown, line, match, tuple(_rows(lines, line, fix)), applied=fix is not None)
 
 
 def _read(name: str, folder: Path) -> bytes | None:
@@ -128,24 +133,31 @@ def _match(content: bytes, digests: object) -> Match:
     return "same" if blake2b(content, digest_size=16).hexdigest() == digests[0] else "changed"
 
 
-def _context(lines: Sequence[str], line: int) -> list[Row]:
+def _fix(text: str, line: int, cause: str, shown: str) -> Fix | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = Module(Path(shown), shown, ast.parse(text))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return fix_of(cause, Sets([module]), module, text, line)
+
+
+def _rows(lines: Sequence[str], line: int, fix: Fix | None) -> Iterator[Row]:
+    """Yields the lines around `line`, with those that the fix replaces before their replacements."""
     first, last = max(1, line - AROUND), min(len(lines), line + AROUND)
-    return [_row(" ", at, lines[at - 1], named=at == line) for at in range(first, last + 1)]
-
-
-def _diff(before: Sequence[str], after: Sequence[str], line: int) -> list[Row]:
-    """Returns the lines around `line`, with replaced lines before their replacements. The change leaves the number of lines as it is."""
-    rows: list[Row] = []
-    added: list[Row] = []
-    for at in range(max(1, line - AROUND), min(len(before), line + AROUND) + 1):
-        if before[at - 1] == after[at - 1]:
-            rows += added
-            added = []
-            rows.append(_row(" ", at, before[at - 1], named=at == line))
-        else:
-            rows.append(_row("-", at, before[at - 1], named=at == line))
-            added.append(_row("+", None, after[at - 1]))
-    return rows + added
+    old, new = (fix.old, fix.new) if fix is not None else ((), ())
+    start = fix.line if fix is not None else first
+    first, last = min(first, start), max(last, start + len(old) - 1)
+    same = 0  # lines that stay, at the start of the fix
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    for at in range(first, last + 1):
+        replaced = start + same <= at < start + len(old)
+        yield _row("-" if replaced else " ", at, lines[at - 1], named=at == line)
+        if fix is not None and at == start + len(old) - 1:
+            for text in (*(f"import {name}" for name in fix.imports), *new[same:]):
+                yield _row("+", None, text)
 
 
 def _row(sign: str, number: int | None, text: str, *, named: bool = False) -> Row:
