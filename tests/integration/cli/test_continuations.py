@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.field.field_cases import CASES
 from tests.integration.cli.conftest import Deployment
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,7 @@ def verdict_of(deployment: Deployment, *names: str) -> dict[str, Any]:
 
 
 def test_a_generator_that_no_checkpoint_holds(deployment: Deployment) -> None:
+    shutil.copy(CASES / "resume_shuffle" / "train.py", deployment.folder / "shuffled.py")
     record(deployment, "full", "shuffled.py", "--epochs", "4")
     record(deployment, "resumed", "shuffled.py", "--epochs", "4", "--resume", "ckpt/epoch1.pt", "--ckpt", "other")
     verdict = verdict_of(deployment, "full", "resumed")

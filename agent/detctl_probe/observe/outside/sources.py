@@ -63,7 +63,7 @@ class Sources:
                     self._note(
                         "uninitialised", what, file, one.line, call=one.call, names=list(one.names), filled=one.filled
                     )
-            for number, row in enumerate(text.splitlines(), 1):
+            for number, row in enumerate(text.split("\n"), 1):
                 if ".seed()" in row and "Generator(" in text and _SELF_SEEDED.search(row):
                     what = "torch.Generator.seed takes a seed from the system"
                     self._note("self-seeded", what, file, number, call="torch.Generator.seed")

@@ -11,10 +11,11 @@ import re
 import sys
 from typing import Any, Dict, List
 
+from detctl_probe.process.source_trees import text_of
 from detctl_probe.recording.recorder import Recorder
 
 USES_MAX = 5
-SOURCE_BYTES_MAX = 1 << 20
+SOURCE_CHARS_MAX = 1 << 20
 
 _DRAWS = {
     "random": r"(?<![.\w])random\.(?!seed|Random|SystemRandom|getstate|setstate)[a-z]\w*\(",
@@ -32,13 +33,12 @@ def first(recorder: Recorder, generator: str) -> Dict[str, Any]:
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     if not path or not os.path.isfile(path):
         return {}
-    with open(path, "rb") as file:
-        text = file.read(SOURCE_BYTES_MAX).decode("utf-8", "replace")
+    text = text_of(path)[:SOURCE_CHARS_MAX]
     found = lines(text, generator)
     if not found:
         return {}
     name = recorder.logical(path)
-    source = text.splitlines()
+    source = text.split("\n")
     uses: List[str] = ["%s:%d: %s" % (name, line, source[line - 1].strip()[:120]) for line in found[:USES_MAX]]
     return {"file": name, "line": found[0], "uses": uses}
 
@@ -47,7 +47,7 @@ def lines(text: str, generator: str) -> List[int]:
     """Numbers of the lines that draw from a generator, comments and imports aside."""
     pattern = re.compile(_DRAWS[generator])
     found = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         code = line.split("#", 1)[0]
         if pattern.search(code) and not code.lstrip().startswith(("import ", "from ", "class ")):
             found.append(number)

@@ -143,21 +143,26 @@ def _fix(text: str, line: int, cause: str, shown: str) -> Fix | None:
     return fix_of(cause, Sets([module]), module, text, line)
 
 
-def _rows(lines: Sequence[str], line: int, fix: Fix | None) -> Iterator[Row]:
-    """Yields the lines around `line`, with those that the fix replaces before their replacements."""
+def _rows(lines: Sequence[str], line: int, fix: Fix | None) -> list[Row]:
+    """Returns the lines around `line` and those that the fix replaces, these before their replacements."""
     first, last = max(1, line - AROUND), min(len(lines), line + AROUND)
-    old, new = (fix.old, fix.new) if fix is not None else ((), ())
-    start = fix.line if fix is not None else first
-    first, last = min(first, start), max(last, start + len(old) - 1)
-    same = 0  # lines that stay, at the start of the fix
-    while same < min(len(old), len(new)) and old[same] == new[same]:
-        same += 1
-    for at in range(first, last + 1):
-        replaced = start + same <= at < start + len(old)
-        yield _row("-" if replaced else " ", at, lines[at - 1], named=at == line)
-        if fix is not None and at == start + len(old) - 1:
-            for text in (*(f"import {name}" for name in fix.imports), *new[same:]):
-                yield _row("+", None, text)
+    start, end, added = _replaced(fix) if fix is not None else (first, first, ())
+    shown = range(min(first, start), max(last, end - 1) + 1)
+    before = [_row("-" if at >= start else " ", at, lines[at - 1], named=at == line) for at in shown if at < end]
+    after = [_row(" ", at, lines[at - 1], named=at == line) for at in shown if at >= end]
+    return [*before, *(_row("+", None, text) for text in added), *after]
+
+
+def _replaced(fix: Fix) -> tuple[int, int, tuple[str, ...]]:
+    """Returns the first line that a fix replaces, the line after the last, and the new lines. Lines that stay do not count."""
+    old, new = fix.old, fix.new
+    shorter, head, tail = min(len(old), len(new)), 0, 0
+    while head < shorter and old[head] == new[head]:
+        head += 1
+    while tail < shorter - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    imports = (f"import {name}" for name in fix.imports)
+    return fix.line + head, fix.end_line + 1 - tail, (*imports, *new[head : len(new) - tail])
 
 
 def _row(sign: str, number: int | None, text: str, *, named: bool = False) -> Row:
