@@ -26,7 +26,7 @@ from detctl_agent.errors import AgentError
 from detctl_agent.recording.observed import Observed
 from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs.outcome import Outcome, Progress
-from detctl_agent.runs.recipe_source import RunSource
+from detctl_agent.source.run_source import RunSource
 from detctl_agent.source.source import Source
 from detctl_agent.state.run_folder import RunFolder
 

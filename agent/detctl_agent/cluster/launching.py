@@ -15,7 +15,7 @@ from detctl_agent.cluster.jobs_api import JobsApi
 from detctl_agent.cluster.runner import ClusterRunner
 from detctl_agent.cluster.template import START_S, check_template, fill_template, job_name
 from detctl_agent.errors import CatalogError, RunRefusedError
-from detctl_agent.runs.recipe_source import RunSource
+from detctl_agent.source.run_source import RunSource
 from detctl_agent.state.run_folder import RunFolder
 
 TEMPLATE_BYTES_MAX = 1024 * 1024

@@ -38,8 +38,8 @@ from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.sidecar.attached import Attached
 from detctl_agent.source import source
-from detctl_agent.source.ignored_files import add_ignored
 from detctl_agent.source.overlay import Overlays, clear
+from detctl_agent.source.run_source import take_privately
 from detctl_agent.state.run_folder import RunFolder, RunJson
 from detctl_agent.state.sockets import RuntimeFolder
 
@@ -134,13 +134,14 @@ class Recording:
         values = placeholder_values(folder, runtime, self._command, {}, str(cwd))
         argv = [fill(word, values) for word in self._command]
         order = self._order(argv)
-        found = self._source(cwd)
-        view = Overlays(folder.root).view(cwd, order.key, found.paths) if self._in_copy and found else None
-        work = folder.work if self._in_copy and not view else cwd
-        if self._in_copy and not view and found:
-            source.copy(found, work)
-            add_ignored(cwd, work)
-            argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)
+        found, work, view = self._source(cwd), cwd, None
+        if self._in_copy and found:
+            taken = take_privately(
+                found, cwd, folder.work, run=order.key, overlays=Overlays(folder.root), with_ignored=True
+            )
+            work, view = taken.work, taken.view
+            if not view:
+                argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)
         interpreter = interpreter_of(argv[0], env["PATH"])
         umask = os.umask(0o077)
         os.umask(umask)

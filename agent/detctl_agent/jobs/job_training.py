@@ -27,13 +27,14 @@ from detctl_agent.runs.inspection.digest_table import DigestTable
 from detctl_agent.runs.inspection.inspect import with_inspection
 from detctl_agent.runs.outcome import Outcome
 from detctl_agent.runs.preparation import Prepared
-from detctl_agent.runs.recipe_source import RunSource, take_source
+from detctl_agent.runs.recipe_source import take_source
 from detctl_agent.runs.recipe_training import prepare_recipe
 from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.runs.run_document import note_end, run_json
 from detctl_agent.runs.runner import Runner
 from detctl_agent.source import source
 from detctl_agent.source.overlay import Overlays, clear, keep_written
+from detctl_agent.source.run_source import RunSource
 from detctl_agent.state import copies
 from detctl_agent.state.ownership import take_back
 from detctl_agent.state.sockets import RuntimeFolder

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from detctl_agent.catalog.admission import Admitted
 from detctl_agent.errors import RunRefusedError
 from detctl_agent.source import git_source, source
-from detctl_agent.source.ignored_files import add_ignored
-from detctl_agent.source.overlay import Overlays, View
+from detctl_agent.source.overlay import Overlays
+from detctl_agent.source.run_source import RunSource, take_privately
 from detctl_agent.state.run_folder import RunFolder
-
-
-@dataclass(frozen=True)
-class RunSource:
-    """origin: the recipe's folder; work: the folder that the run trains in: its copy, or the same folder for a recipe that runs in
-    place. view: covers the folder, so that what the run writes there stays private."""
-
-    found: source.Source
-    origin: Path
-    work: Path
-    view: View | None = None
 
 
 def take_source(
@@ -59,11 +47,8 @@ def take_source(
         )
     if recipe.runs_in_place:
         return RunSource(found, origin, recipe.folder)
-    if overlays is not None and (view := overlays.view(origin, order.key, found.paths)):
-        return RunSource(found, origin, origin, view)
-    if covered and not inherit:  # some files belong to others: it is copied after all, and a copy has a limit
-        found = source.scan(origin, recipe.source_bytes_max)
-    source.copy(found, folder.work)
-    if inherit:
-        add_ignored(origin, folder.work)
-    return RunSource(found, origin, folder.work)
+    # Some files may belong to others: the folder is copied after all then.
+    limit = recipe.source_bytes_max if covered and not inherit else None
+    return take_privately(
+        found, origin, folder.work, run=order.key, overlays=overlays, with_ignored=inherit, copied_bytes_max=limit
+    )

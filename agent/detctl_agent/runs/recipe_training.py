@@ -20,10 +20,10 @@ from detctl_agent.recording.recording_key import recording_key
 from detctl_agent.runs import arguments
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.preparation import Prepared, Training, placeholder_values, prepare
-from detctl_agent.runs.recipe_source import RunSource
 from detctl_agent.runs.run_clock import RunClock
 from detctl_agent.runs.start import PYTHON_NAMES, Start, start_of
 from detctl_agent.sidecar.attached import Attached
+from detctl_agent.source.run_source import RunSource
 from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
 

@@ -18,8 +18,9 @@ from detctl_agent.catalog.roots import root_problem
 from detctl_agent.commands.check import check
 from detctl_agent.errors import CatalogError, RunRefusedError
 from detctl_agent.launcher.container import Container, Image
-from detctl_agent.runs import preparation, recipe_source, recipe_training
+from detctl_agent.runs import preparation, recipe_training
 from detctl_agent.runs.start import Start
+from detctl_agent.source.run_source import RunSource
 from detctl_agent.source.source import scan
 from detctl_agent.state.run_folder import RunFolder
 from detctl_agent.state.sockets import RuntimeFolder
@@ -285,7 +286,7 @@ def prepared(site: Site, admitted: Admitted, monkeypatch: pytest.MonkeyPatch) ->
     runtime = RuntimeFolder(folder.tmp, Path(sockets))
     try:
         source = scan(site.folder / "recipe")
-        taken = recipe_source.RunSource(source, source.folder, folder.work)
+        taken = RunSource(source, source.folder, folder.work)
         folder.work.mkdir(exist_ok=True)
         return recipe_training.prepare_recipe(admitted, taken, folder, runtime, machine="gpu1", private=site.private)
     finally:
