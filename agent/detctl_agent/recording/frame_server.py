@@ -23,7 +23,8 @@ from detctl_probe.transport.frames import FrameReader, ProtocolError, stop_frame
 from detctl_agent import logs
 from detctl_agent.launcher.account import Account
 from detctl_agent.recording.frame_budget import LARGE_BYTES, STALLED_S, FrameBudget, training_budget
-from detctl_agent.recording.ranks import Message, Process, Ranks
+from detctl_agent.recording.process import Process
+from detctl_agent.recording.ranks import Message, Ranks
 from detctl_agent.recording.records import JSON_BYTES_MAX
 
 RECEIVE_BYTES = 256 * 1024  # of one process; many share RECEIVED_BYTES, but for RECEIVE_BYTES_MIN each

@@ -7,21 +7,21 @@ RANK, else 0; a second training process of the same rank gets the next free numb
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 from detctl_probe.transport import frames
 from detctl_probe.transport.frames import ProtocolError
 from detctl_proto.limits import RANK_MAX
 from detctl_proto.security.redaction import redact_document
-from detctl_proto.v1 import agents_pb2, records_pb2
+from detctl_proto.v1 import agents_pb2
 
-from detctl_agent.recording.folding import RankFolding, Total, seal_mismatch
+from detctl_agent.recording.folding import seal_mismatch
 from detctl_agent.recording.observed import LAST_STAGE, Observed
+from detctl_agent.recording.process import Process, rank_in
 from detctl_agent.recording.records import Identities, Record, RecordParser, json_object
 from detctl_agent.recording.redacted_records import CODE, redacted_hello, redacted_record
+from detctl_agent.recording.seals import seal_detail, seal_of
 from detctl_agent.recording.segments import Origin, SegmentPacker
 from detctl_agent.recording.training_times import TrainingTimes
 
@@ -33,45 +33,10 @@ KEPT_BYTES_TOTAL = 256 * 1024 * 1024  # of HELLO, FACTS and NOTE frames of all p
 NOTES_MAX = 1000  # a process
 NOTES_BYTES_MAX = 1024 * 1024  # a process
 FACTS_MAX = 64  # frames of facts a process
-DETAIL_BYTES_MAX = 1024 * 1024
 PROCESSES_MAX = 4096
 ENDING_REASONS = frozenset(("window", "stop"))
 
 Message = agents_pb2.IngestRequest
-
-
-@dataclass
-class Process:
-    """One connection: one process of the run."""
-
-    hello: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    notes: list[dict[str, Any]] = field(default_factory=list)
-    parser: RecordParser = field(default_factory=RecordParser)
-    sequence: int = 0  # the next one that must come
-    training: bool = False
-    imported: bool = False  # torch
-    rank: int | None = None
-    held: list[list[Record] | int] = field(default_factory=list)  # records and finished steps, in order
-    held_bytes: int = 0
-    trouble: str = ""  # why the rank cannot be complete
-    folding: RankFolding = field(default_factory=RankFolding)
-    # Stage code as it arrived, before redaction, because the probe's seal counts it so.
-    as_sent: RankFolding = field(default_factory=RankFolding)
-    packer: SegmentPacker | None = None
-    last_step: int = 0
-    steps_finished: int = 0
-    records: int = 0
-    sealed: str = ""  # the reason, once sealed
-    notes_sent: bool = False
-    notes_bytes: int = 0
-    facts_frames: int = 0
-    cost: dict[str, Any] = field(default_factory=dict)  # `share` and `budget` of its seal
-
-    @property
-    def pid(self) -> int:
-        value = self.hello.get("pid")
-        return value if isinstance(value, int) else 0
 
 
 class Ranks:
@@ -201,12 +166,12 @@ class Ranks:
 
     @property
     def _world(self) -> int:
-        return max((_number(process, "world_size") for process in self._by_rank.values()), default=0)
+        return max((process.number("world_size") for process in self._by_rank.values()), default=0)
 
     @property
     def elsewhere(self) -> int:
         """How many ranks of the world train on other nodes, by torchrun's LOCAL_WORLD_SIZE; 0 if that is not set."""
-        here = max((_number(process, "local_world_size") for process in self._by_rank.values()), default=0)
+        here = max((process.number("local_world_size") for process in self._by_rank.values()), default=0)
         return max(0, self._world - here) if here else 0
 
     @property
@@ -317,9 +282,9 @@ class Ranks:
         """Gives a training process its rank as soon as it is known, and processes what was held back."""
         if process.rank is not None or not process.training or not (process.facts or force):
             return []
-        rank = next((value for value in (_rank(process.facts), _rank(process.hello)) if value is not None), 0)
+        rank = next((value for value in (rank_in(process.facts), rank_in(process.hello)) if value is not None), 0)
         if rank in self._by_rank:
-            world = max(_number(other, "world_size") for other in [process, *self._by_rank.values()])
+            world = max(other.number("world_size") for other in [process, *self._by_rank.values()])
             rank = next(number for number in range(max(1, world), RANK_MAX * 2) if number not in self._by_rank)
         process.rank = rank
         self._by_rank[rank] = process
@@ -339,7 +304,7 @@ class Ranks:
         facts = seal.get("facts")
         if isinstance(facts, dict):
             process.facts.update(facts)
-        reported = _rank(seal)
+        reported = rank_in(seal)
         if reported is not None:
             process.facts["rank"] = reported
             process.facts.setdefault("world_size", seal.get("world_size"))
@@ -367,89 +332,28 @@ class Ranks:
             process.as_sent.close()
             packer.close(folding.close())
         messages = self._pack(process) if packer else []
-        totals = folding.totals()
         streams = seal.get("streams")
         process.trouble = process.trouble or self._lost
         if folding.late:
             process.trouble = process.trouble or f"{folding.late} records came after their step was closed"
         if not process.trouble:
-            process.trouble = trouble or seal_mismatch(_sent(process), streams if isinstance(streams, dict) else {})
+            process.trouble = trouble or seal_mismatch(process.sent(), streams if isinstance(streams, dict) else {})
         process.sealed = reason
-        messages.append(
-            Message(
-                seal=records_pb2.Seal(
-                    run_id=self._run_id,
-                    attempt=self._attempt,
-                    rank=process.rank or 0,
-                    segments=packer.number,
-                    last_step=process.last_step,
-                    steps_finished=process.steps_finished,
-                    reason=reason,
-                    complete=reason != "lost" and not process.trouble,
-                    streams=[
-                        records_pb2.StreamTotal(
-                            stage=records_pb2.Stage.Name(total.stage),
-                            phase=records_pb2.Phase.Name(total.phase),
-                            steps=total.steps,
-                            count=total.count,
-                            chain=total.chain,
-                        )
-                        for total in totals
-                    ],
-                    detail_json=self._detail(process, seal),
-                )
-            )
-        )
+        detail = seal_detail(process, seal, self._notes_of_others(process), self._processes)
+        messages.append(Message(seal=seal_of(process, self._run_id, self._attempt, detail)))
         return messages
 
-    def _detail(self, process: Process, seal: dict[str, Any]) -> str:
-        notes = list(process.notes)
+    def _notes_of_others(self, process: Process) -> list[dict[str, Any]]:
+        """Notes of workers and launchers. They have no seal of their own: their notes go into the seal of the rank that seals first."""
+        notes: list[dict[str, Any]] = []
         for other in self._processes:
-            # Workers and launchers have no seal of their own: their notes go into the seal of the rank that seals first.
-            if other is not process and other.rank is None and not other.training and not other.notes_sent:
+            if other is not process and other.is_helper and not other.notes_sent:
                 other.notes_sent = True
                 notes += other.notes
-        detail = {key: value for key, value in seal.items() if key not in ("streams", "facts")}
-        detail["facts"] = process.facts
-        detail["notes"] = notes
-        detail["process"] = {key: process.hello.get(key) for key in ("pid", "role", "argv", "rank", "world_size")}
-        if process.trouble:
-            detail["mismatch"] = process.trouble
-        detail["non_training"] = [
-            {key: other.hello.get(key) for key in ("pid", "role", "argv")}
-            for other in self._processes
-            if other.hello and other.rank is None and not other.training
-        ][:50]
-        encoded = json.dumps(detail)
-        while len(encoded) > DETAIL_BYTES_MAX and notes:
-            notes = detail["notes"] = notes[: len(notes) // 2]
-            encoded = json.dumps(detail)
-        return (
-            encoded if len(encoded) <= DETAIL_BYTES_MAX else json.dumps({"mismatch": "the probe's detail is too large"})
-        )
+        return notes
 
     @staticmethod
     def _pack(process: Process) -> list[Message]:
         packer = process.packer
         assert packer is not None
         return [Message(segment=packer.pack())]
-
-
-def _sent(process: Process) -> list[Total]:
-    """The totals of what the probe sent."""
-    redacted = [total for total in process.folding.totals() if total.stage != CODE]
-    return [*process.as_sent.totals(), *redacted]
-
-
-def _rank(facts: dict[str, Any]) -> int | None:
-    value = facts.get("rank")
-    return value if isinstance(value, int) and 0 <= value < RANK_MAX else None
-
-
-def _number(process: Process, name: str) -> int:
-    """A number of ranks that a process reported; the value of torch.distributed counts more than the variables."""
-    for source in (process.facts, process.hello):
-        value = source.get(name)
-        if isinstance(value, int) and 0 < value < RANK_MAX:
-            return value
-    return 0

@@ -8,7 +8,7 @@ In a DataLoader worker (`become_worker`) nothing is sent: records and notes wait
 process gives them to `replay` when it takes the batch.
 
 Each job has a module of its own: `coverage` (observers, unobserved parts, interventions), `note_limits`, `worker_buffer`, `link` (the
-connection to the agent), `record_writer` (numbers and chains), `step_starts`, `rank` and `contents` (the JSON frames).
+connection to the agent), `record_writer` (numbers and chains), `step_starts`, `undecided_batches`, `rank` and `contents` (the JSON frames).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from detctl_probe.recording.rank import Rank
 from detctl_probe.recording.record_writer import Entry, Records, Writer
 from detctl_probe.recording.sampling import LEFT_OUT_AT_STEP, Sampling
 from detctl_probe.recording.step_starts import StepStarts
+from detctl_probe.recording.undecided_batches import UndecidedBatches
 from detctl_probe.recording.worker_buffer import Seen, WorkerBuffer
 from detctl_probe.recording.working import Depth, Working
 from detctl_probe.settings import Settings
 from detctl_probe.transport import frames
 
 UNDECIDED = ""  # the phase of a batch before the program has used it
-UNDECIDED_MAX = 256
 
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
@@ -107,8 +107,13 @@ class Recorder:
         self.micro = 0
         self.phase = "train"
         self.fed = (-1, -1)  # (step, micro) in which a batch for training was taken last
-        self._undecided: List[Callable[[str], None]] = []
-        self._evaluated = False  # a model was called in evaluation since the last of them
+        batches = self._batches = UndecidedBatches()
+        self.when_decided, self.batch_taken, self.called_in = (
+            batches.when_decided,
+            batches.batch_taken,
+            batches.called_in,
+        )
+        self._decide = batches.decide
         self._training = False
         self.sealed = False
         self.recording = self.settings.window_start <= 0
@@ -221,36 +226,10 @@ class Recorder:
         """batch_phase() returns whether a batch that is taken now is for training or for evaluation, or None if that is not known."""
         self.batch_phase = batch_phase
 
-    def when_decided(self, callback: Callable[[str], None]) -> None:
-        """callback(phase) runs when it is known whether the batch that was taken now is for training or for evaluation."""
-        if len(self._undecided) >= UNDECIDED_MAX:
-            self._decide()
-        self._undecided.append(callback)
-
     @property
     def undecided(self) -> bool:
         """Whether a batch was taken of which it is not known yet whether it is for training or for evaluation."""
-        return bool(self._undecided)
-
-    def batch_taken(self) -> None:
-        """The next batch is taken: those before it were for evaluation if a model was called in evaluation since."""
-        if self._evaluated:
-            self._decide()
-
-    def called_in(self, phase: str) -> None:
-        """A model is called, or backward runs. A call in evaluation may also be a teacher's in a step of the training, so it decides
-        about a batch only when the next is taken."""
-        if phase == "train":
-            self._evaluated = False
-            self._decide()
-        elif self._undecided:
-            self._evaluated = True
-
-    def _decide(self) -> None:
-        waiting, self._undecided = self._undecided, []
-        phase, self._evaluated = "eval" if self._evaluated else "train", False
-        for callback in waiting:
-            callback(phase)
+        return self._batches.undecided
 
     def end_micro(self) -> None:
         """A backward pass or a closure ended."""

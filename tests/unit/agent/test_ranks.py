@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 import pytest
-from detctl_agent.recording.ranks import Message, Process, Ranks
+from detctl_agent.recording.process import Process
+from detctl_agent.recording.ranks import Message, Ranks
 from detctl_probe.digest.fingerprint import Fingerprint
 from detctl_probe.transport import chain, frames
 from detctl_probe.transport.frames import FACTS, HELLO, NOTE, RECORDS, SEAL, STEP, ProtocolError
