@@ -37,8 +37,6 @@ from detctl_probe.recording.working import Depth, Working
 from detctl_probe.settings import Settings
 from detctl_probe.transport import frames
 
-UNDECIDED = ""  # the phase of a batch before the program has used it
-
 MAIN, CHILD, WORKER, LAUNCHER = "main", "child", "worker", "launcher"
 
 # These count from the start, whatever the window.

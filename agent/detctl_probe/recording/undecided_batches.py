@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Callable, List
 
+UNDECIDED = ""  # the phase of a batch before the program has used it
 UNDECIDED_MAX = 256
 
 

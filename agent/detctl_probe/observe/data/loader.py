@@ -19,7 +19,8 @@ from detctl_probe.observe.data.batches import Collator, Envelope, Seen, inside_f
 from detctl_probe.observe.data.loader_evidence import describe_dataset, describe_sampler, small
 from detctl_probe.observe.data.loader_traces import prune
 from detctl_probe.process.signals import from_signal
-from detctl_probe.recording.recorder import LAUNCHER, UNDECIDED, WORKER, Recorder, recorder
+from detctl_probe.recording.recorder import LAUNCHER, WORKER, Recorder, recorder
+from detctl_probe.recording.undecided_batches import UNDECIDED
 
 _STATE = "_detctl_loader"
 _OBSERVERS = {"order": "loader", "sample": "samples", "batch": "batches"}

@@ -20,7 +20,8 @@ from detctl_probe.observe.model.init import Init
 from detctl_probe.observe.model.naming import Named, in_evaluation, stateless
 from detctl_probe.observe.model.steps import Guarded, Model, model_of
 from detctl_probe.observe.model.tensors import record_output, record_values, tensors
-from detctl_probe.recording.recorder import UNDECIDED, WORKER, Recorder
+from detctl_probe.recording.recorder import WORKER, Recorder
+from detctl_probe.recording.undecided_batches import UNDECIDED
 
 _FOREIGN = ("torchvision.transforms.", "torchaudio.transforms.")
 
