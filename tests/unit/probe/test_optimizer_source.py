@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import linecache
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,16 +10,9 @@ from typing import Any
 import pytest
 import torch
 from detctl_probe.observe.optimization import group_settings, source, unordered
-from detctl_probe.process import source_trees
 from torch import nn
 
-
-@pytest.fixture(autouse=True)
-def fresh_sources() -> Iterator[None]:
-    source_trees.forget()
-    linecache.clearcache()
-    yield
-    source_trees.forget()
+pytestmark = pytest.mark.usefixtures("fresh_sources")
 
 
 def found_in(folder: Path, code: str) -> list[dict[str, Any]]:

@@ -5,20 +5,13 @@ from __future__ import annotations
 import ast
 import linecache
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from detctl_probe.process import source_trees
 from detctl_probe.process.source_trees import dotted, function_of, imported_names, resolved, tree_of
 
-
-@pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
-    source_trees.forget()
-    linecache.clearcache()
-    yield
-    source_trees.forget()
+pytestmark = pytest.mark.usefixtures("fresh_sources")
 
 
 def written(folder: Path, text: str, name: str = "train.py") -> str:
