@@ -105,13 +105,11 @@ class Recorder:
         self.micro = 0
         self.phase = "train"
         self.fed = (-1, -1)  # (step, micro) in which a batch for training was taken last
-        batches = self._batches = UndecidedBatches()
-        self.when_decided, self.batch_taken, self.called_in = (
-            batches.when_decided,
-            batches.batch_taken,
-            batches.called_in,
-        )
-        self._decide = batches.decide
+        self._batches = UndecidedBatches()
+        self.when_decided = self._batches.when_decided
+        self.batch_taken = self._batches.batch_taken
+        self.called_in = self._batches.called_in
+        self._decide = self._batches.decide
         self._training = False
         self.sealed = False
         self.recording = self.settings.window_start <= 0
