@@ -43,7 +43,7 @@ def seal_of(process: Process, run_id: str, attempt: int, detail: str) -> records
 def seal_detail(
     process: Process, seal: dict[str, Any], notes: list[dict[str, Any]], processes: Sequence[Process]
 ) -> str:
-    """Returns what the probe's seal says beside its streams, as JSON. notes: of other processes, which it carries too."""
+    """Returns the content of the probe's seal beside its streams, as JSON. notes: of other processes, which it carries too."""
     notes = [*process.notes, *notes]
     detail = {key: value for key, value in seal.items() if key not in ("streams", "facts")}
     detail["facts"] = process.facts
