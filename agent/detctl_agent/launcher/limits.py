@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 MEGABYTE = 1024 * 1024
 # Far more threads and processes than a training of one machine starts, and far fewer than stop the machine.
 PROCESSES_MAX = 16384
+# The messages of Python, PyTorch, NumPy and the C library about memory that was denied.
+DENIED_MEMORY = (
+    "MemoryError",
+    "can't allocate memory",
+    "Unable to allocate",
+    "Cannot allocate memory",
+    "std::bad_alloc",
+)
 
 
 @dataclass(frozen=True)
@@ -43,3 +52,24 @@ class Limits:
         if own_user:
             found["NPROC"] = self.processes_max
         return found
+
+    # -- which of them ended a training: one line; empty if none did --------------------------------------------------
+    def reached(self, memory_kills: int, processes_refused: int) -> str:
+        """By what the cgroup of the training counted."""
+        if memory_kills:
+            return f"the training was killed by {self.memory_description}"
+        return f"the training ran into {self.processes_description}" if processes_refused else ""
+
+    def reached_in_container(self, exit_code: int) -> str:
+        """By how its container ended."""
+        killed = self.memory_bytes is not None and exit_code == -signal.SIGKILL
+        return f"the training was killed, most likely by {self.memory_description}" if killed else ""
+
+    def reached_by_a_process(self, output: str) -> str:
+        """By the last lines of its output, where no cgroup counts."""
+        if self.memory_bytes is None or not any(text in output for text in DENIED_MEMORY):
+            return ""
+        return (
+            f"the training was denied memory, most likely by {self.memory_description}: without a cgroup here, each process "
+            "has this limit"
+        )

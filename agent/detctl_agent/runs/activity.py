@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from detctl_agent.launcher.tree import descendants
+from detctl_agent.recording.ranks import Ranks
 
+LOOK_S = 1.0  # between two looks whether a training has loaded torch
 _TORCH_LIBRARY = b"/libtorch_cpu."
 
 
@@ -20,6 +22,27 @@ class Activity(StrEnum):
     TRAINING = "training"
     ENDING = "ending"
     SENDING = "sending"
+
+
+class Watch:
+    """Follows one run from its start to its end."""
+
+    def __init__(self) -> None:
+        self._torch_loaded = False
+        self._looked_at = 0.0
+
+    def look(self, now: float, ranks: Ranks, pid: int | None, *, ending: bool, before: Activity) -> Activity:
+        """Returns what the run is doing. pid: of the training, if it is visible here; before: what it did at the last look."""
+        if ending:
+            return Activity.ENDING
+        if ranks.last_step is not None:
+            return Activity.TRAINING
+        if ranks.has_imported:
+            return Activity.BUILDING
+        if pid is not None and not self._torch_loaded and now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            self._torch_loaded = has_loaded_torch(pid)
+        return Activity.IMPORTING if self._torch_loaded else before
 
 
 def has_loaded_torch(pid: int) -> bool:

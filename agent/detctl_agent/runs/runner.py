@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import threading
 import time
 from collections import deque
@@ -26,7 +25,7 @@ from detctl_agent.launcher.process import Launched
 from detctl_agent.launcher.usage import UsageMeter, machine_room
 from detctl_agent.recording.frame_server import FrameServer
 from detctl_agent.recording.ranks import Message, Ranks
-from detctl_agent.runs.activity import Activity, has_loaded_torch
+from detctl_agent.runs.activity import Activity, Watch
 from detctl_agent.runs.failure import Ended, Failure, failure_of
 from detctl_agent.runs.launch_plan import LaunchPlan
 from detctl_agent.runs.outcome import Outcome, Progress
@@ -40,16 +39,7 @@ from detctl_agent.state.spool import SpoolWriter
 
 FLUSH_S = 0.5
 TICK_S = 0.25
-LOOK_S = 1.0  # between two looks whether a training has loaded torch
 SYNC_BYTES = 1024 * 1024
-# The messages of Python, PyTorch, NumPy and the C library about memory that was denied.
-DENIED_MEMORY = (
-    "MemoryError",
-    "can't allocate memory",
-    "Unable to allocate",
-    "Cannot allocate memory",
-    "std::bad_alloc",
-)
 log = logs.logger("run")
 
 
@@ -82,7 +72,6 @@ class Runner:
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._ranks = Ranks(plan.run_id, plan.attempt, plan.level, time.monotonic)
         self._spool: SpoolWriter | None = None
-        self._unsynced = 0
         self._selector = selectors.DefaultSelector()
         self._launched: Launched | Attached | None = None
         self._end = ""  # why the agent ended it; empty: it ended on its own
@@ -91,8 +80,7 @@ class Runner:
         self._gone = False  # the shim reported that no process is left, or is itself gone
         self._done = False
         self._pid: int | None = None  # of the training, if it is visible here
-        self._torch_loaded = False
-        self._looked_at = 0.0
+        self._watch = Watch()
         self._shown_bytes: tuple[int, ...] = (0, 0)
         self._lock = threading.Lock()
         self._finished = False
@@ -144,7 +132,7 @@ class Runner:
 
     def _run(self, started: float) -> Outcome:
         plan, folder = self._plan, self._folder
-        self._spool = SpoolWriter(folder.spool)
+        self._spool = SpoolWriter(folder.spool, plan.spool_bytes_max)
         self._server = FrameServer(self._runtime.socket, self._selector, self._ranks, self._store, account=plan.account)
         env = {**plan.env, sweep.RUN_ID_VARIABLE: plan.key}
         self._clock.launch()
@@ -189,7 +177,7 @@ class Runner:
                 self._disk_trouble(error)
             output.close()
         self._server.drain()
-        self._sync(everything=True)
+        self._sync()
         return self._outcome(wall_s)
 
     def _launch(self, env: Mapping[str, str]) -> Launched:
@@ -290,27 +278,20 @@ class Runner:
         if self._end == "disk-full":
             return  # what is on disk stays complete; the run is over
         for message in messages:
-            payload = message.SerializeToString()
             try:
-                if self._spool.synced_bytes + self._unsynced > self._plan.spool_bytes_max:
-                    raise DiskFullError(
-                        f"more than {self._plan.spool_bytes_max // 1024**2} MiB of fingerprints: shorten the window"
-                    )
-                self._spool.append(payload)
-                self._unsynced += len(payload)
-                if self._unsynced >= SYNC_BYTES:
-                    self._sync(everything=True)
+                self._spool.append(message.SerializeToString())
+                if self._spool.unsynced_bytes >= SYNC_BYTES:
+                    self._sync()
             except AgentError as error:
                 self._disk_trouble(error)
                 return
 
-    def _sync(self, everything: bool = False) -> None:
+    def _sync(self) -> None:
         assert self._spool is not None
         progress = self.progress
         progress.step, progress.records, progress.ranks = self._ranks.last_step, self._ranks.records, self._ranks.count
-        if not self._unsynced:
+        if not self._spool.unsynced_bytes:
             return
-        self._unsynced = 0
         try:
             self._spool.sync()
         except AgentError as error:
@@ -322,23 +303,12 @@ class Runner:
     def _observe(self, now: float) -> None:
         """Updates what people see of the progress."""
         progress = self.progress
-        progress.activity = self._activity(now)
+        ending = bool(self._end or self._ranks.over or self._exit_code is not None)
+        progress.activity = self._watch.look(now, self._ranks, self._pid, ending=ending, before=progress.activity)
         for number, output in enumerate(self._outputs):
             if output.read_bytes != self._shown_bytes[number] and (line := output.last_line()):
                 progress.last_output = line
         self._shown_bytes = tuple(output.read_bytes for output in self._outputs)
-
-    def _activity(self, now: float) -> Activity:
-        if self._end or self._ranks.over or self._exit_code is not None:
-            return Activity.ENDING
-        if self._ranks.last_step is not None:
-            return Activity.TRAINING
-        if self._ranks.has_imported:
-            return Activity.BUILDING
-        if self._pid is not None and not self._torch_loaded and now - self._looked_at >= LOOK_S:
-            self._looked_at = now
-            self._torch_loaded = has_loaded_torch(self._pid)
-        return Activity.IMPORTING if self._torch_loaded else self.progress.activity
 
     def _own_folders(self) -> tuple[Path, ...]:
         """Folders in which this run writes alone."""
@@ -382,24 +352,14 @@ class Runner:
 
     def _limit_reached(self, exit_code: int) -> str:
         """One line about the limit that ended the training; empty if none did."""
-        limits = self._plan.limits
+        limits, cgroup = self._plan.limits, self._cgroup
         if limits is None or self._end or exit_code in (0, 127):
             return ""
-        if self._cgroup:
-            if self._cgroup.memory_kills:
-                return f"the training was killed by {limits.memory_description}"
-            return f"the training ran into {limits.processes_description}" if self._cgroup.processes_refused else ""
-        if limits.memory_bytes is None:
-            return ""
+        if cgroup:
+            return limits.reached(cgroup.memory_kills, cgroup.processes_refused)
         if self._plan.container:
-            killed = exit_code == -signal.SIGKILL
-            return f"the training was killed, most likely by {limits.memory_description}" if killed else ""
-        return (
-            f"the training was denied memory, most likely by {limits.memory_description}: without a cgroup here, each process "
-            "has this limit"
-            if any(text in self._folder.output_tail() for text in DENIED_MEMORY)
-            else ""
-        )
+            return limits.reached_in_container(exit_code)
+        return limits.reached_by_a_process(self._folder.output_tail())
 
     def _outcome(self, wall_s: float) -> Outcome:
         assert self._spool is not None

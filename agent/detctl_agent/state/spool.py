@@ -15,6 +15,7 @@ from detctl_proto.files.private_files import private
 from detctl_proto.files.regular_file import RegularFileError, open_regular, read_regular
 from detctl_proto.recordings.recording_log import MAGIC, pack_record, read_records
 
+from detctl_agent.errors import DiskFullError
 from detctl_agent.state.run_folder import disk_error
 
 LOG = "log"
@@ -43,14 +44,16 @@ class SpoolWriter:
     """Appends messages to a new log. Not thread-safe. Every write may raise DiskFullError or AgentError; what was synced
     before stays valid."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bytes_max: int | None = None) -> None:
+        """bytes_max: of all messages; more are refused."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._bytes_max = bytes_max
         self._path = folder / LOG
         self._file = -1
         self._pending: list[bytes] = []
         self._pending_records = 0
         self.records = 0
-        self.synced_bytes = 0
+        self.synced_bytes = self.unsynced_bytes = 0
         try:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             self._write_all(MAGIC)
@@ -66,8 +69,13 @@ class SpoolWriter:
         self.synced_bytes = len(MAGIC)
 
     def append(self, payload: bytes) -> None:
-        """Adds one message, which is on disk after the next `sync`. Raises ValueError beyond MESSAGE_BYTES_MAX."""
-        self._pending.append(pack_record(payload))
+        """Adds one message, which is on disk after the next `sync`. Raises ValueError beyond MESSAGE_BYTES_MAX, DiskFullError beyond
+        the limit of the spool."""
+        if self._bytes_max is not None and self.synced_bytes + self.unsynced_bytes > self._bytes_max:
+            raise DiskFullError(f"more than {self._bytes_max // 1024**2} MiB of fingerprints: shorten the window")
+        record = pack_record(payload)
+        self._pending.append(record)
+        self.unsynced_bytes += len(record)
         self._pending_records += 1
 
     def sync(self) -> None:
@@ -76,7 +84,7 @@ class SpoolWriter:
             return
         group = b"".join(self._pending)
         records = self._pending_records
-        self._pending, self._pending_records = [], 0
+        self._pending, self._pending_records, self.unsynced_bytes = [], 0, 0
         try:
             self._write_all(group)
             os.fsync(self._file)

@@ -121,3 +121,13 @@ def test_the_acknowledged_position_survives(tmp_path: Path) -> None:
     assert spool.read_acknowledged(tmp_path) == 123
     (tmp_path / spool.ACKNOWLEDGED).write_text("what")
     assert spool.read_acknowledged(tmp_path) == 0
+
+
+def test_a_spool_takes_no_more_than_its_limit(tmp_path: Path) -> None:
+    writer = spool.SpoolWriter(tmp_path, bytes_max=100)
+    writer.append(b"x" * 200)
+    assert writer.unsynced_bytes > 200
+    with pytest.raises(DiskFullError, match="shorten the window"):
+        writer.append(b"y")
+    writer.sync()
+    assert writer.unsynced_bytes == 0 and [one.payload for one in spool.read(tmp_path)] == [b"x" * 200]
