@@ -14,18 +14,9 @@ import time
 from types import CodeType, FrameType
 from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
+from detctl_probe.observe.outside.reading_calls import CLOCK, FOLDER, HOME, HOST, PROCESS, PROCESSORS, USER, VARIABLES
 from detctl_probe.observe.outside.sources import Sources, line_of
-from detctl_probe.observe.outside.value_flow import (
-    CLOCK,
-    FOLDER,
-    HOME,
-    HOST,
-    PROCESS,
-    PROCESSORS,
-    USER,
-    VARIABLES,
-    Read,
-)
+from detctl_probe.observe.outside.value_flow import Read
 from detctl_probe.process import callers
 from detctl_probe.process.imports import when_imported
 from detctl_probe.process.patching import Builtin
