@@ -27,6 +27,7 @@ NAMES: Mapping[State, str] = {
     "cuda": "CUDA's generators",
     "loader": "generator of the loader",
     "private": "generator of the script's own",
+    "script": "values that the script keeps itself",
 }
 # `net.load_state_dict(state["model"])`: the name of what holds the loaded file.
 HOLDER = re.compile(r"load_state_dict\(\s*(\w+)\s*\[|^(\w+)\s*=\s*torch\.load\(")

@@ -13,6 +13,7 @@ from detctl_coordinator.attribution.continuations.calls import (
     saved_files,
 )
 from detctl_coordinator.attribution.continuations.restoration import GENERATORS, Restoration, State, restoration_of
+from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
@@ -21,21 +22,6 @@ from detctl_coordinator.domain.fingerprint import Stage
 
 DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
 DECIDES_DATA: tuple[State, ...] = (*GENERATORS, "order", "position", "epoch")
-# State -> (what saves it, what restores it; {} stands for the saved value).
-CALLS: Mapping[State, tuple[str, str]] = {
-    "python": ("random.getstate()", "random.setstate({})"),
-    "numpy": ("numpy.random.get_state()", "numpy.random.set_state({})"),
-    "torch": ("torch.get_rng_state()", "torch.set_rng_state({})"),
-    "cuda": ("torch.cuda.get_rng_state_all()", "torch.cuda.set_rng_state_all({})"),
-    "loader": ("loader.generator.get_state()", "loader.generator.set_state({})"),
-    "private": ("rng.bit_generator.state", "rng.bit_generator.state = {}"),
-    "optimizer": ("optimizer.state_dict()", "optimizer.load_state_dict({})"),
-    "schedule": ("scheduler.state_dict()", "scheduler.load_state_dict({})"),
-    "scaler": ("scaler.state_dict()", "scaler.load_state_dict({})"),
-    "ema": ("ema.state_dict()", "ema.load_state_dict({})"),
-    "weights": ("model.state_dict()", "model.load_state_dict({})"),
-    "buffers": ("model.state_dict()", "model.load_state_dict({})"),
-}
 ADVICE: Mapping[State, str] = {
     "epoch": "Save the number of the epoch, and continue with the next one: in the loop, and in the sampler's set_epoch.",
     "position": "Save how many batches of the epoch are done, and skip as many when the loader starts again.",
@@ -130,6 +116,8 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
             return list(lost)  # what starts its order again draws from it
         # What comes with it is named too, although it has roots of its own.
         return [*states, *(state for state in lost if state not in states)] if states else []
+    if "script" in lost:  # nothing else is lost; what lies within rounding may have another cause
+        return ["script"] if root.kind == "structure" or evidence.size != "tiny" else []
     if root.node.stage in (*DATA, Stage.FILES):
         return list(lost) if any(state in DECIDES_DATA for state in lost) else []
     if root.node.stage is Stage.ARTIFACT:
@@ -166,54 +154,63 @@ def _unseeded(evidence: Evidence, states: list[State]) -> bool:
 def _fix(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> str:
     """Returns what to add to the user's own lines. A framework has hooks for it; a state that the checkpoint has needs no saving."""
     package = next((load.package for load in reversed(loads) if load.package), "")
-    calls = [state for state in states if state in CALLS and not (package in KEEPS and state in KEEPS[package])]
+    calls = [state for state in states if calls_of(state, found) and not (package in KEEPS and state in KEEPS[package])]
     unsaved = [state for state in calls if state not in found.saved]
     parts = [KEEPS[package][state] for state in states if package in KEEPS and state in KEEPS[package]]
     if calls and package:
         hooks = HOOKS.get(package, "where it saves and loads a checkpoint")
-        saved = f"save {_listed(unsaved, 0)} in each checkpoint, and " if unsaved else ""
-        parts.append(f"{package} does not restore {named(calls)}: {saved}set {_listed(calls, 1)} ({hooks}).")
+        saved = f"save {_listed(unsaved, found, 0)} in each checkpoint, and " if unsaved else ""
+        parts.append(f"{package} does not restore {named(calls)}: {saved}set {_listed(calls, found, 1)} ({hooks}).")
     elif calls:
         after = next((load for load in reversed(loads) if load.in_script), None)
         place = f" after {after.where}" if after is not None else ""
         where = f" where {saves[0].where} saves it" if saves and saves[0].where else ""
         if unsaved:
-            parts.append(f"Save {_listed(unsaved, 0)} in the checkpoint{where}.")
+            parts.append(f"Save {_listed(unsaved, found, 0)} in the checkpoint{where}.")
         if kept := [f"{NAMES[state]} ({found.saved[state]})" for state in calls if state in found.saved]:
             parts.append(f"The checkpoint already has the state of: {', '.join(kept)}.")
         last = ", before anything is drawn" if any(state in GENERATORS for state in calls) else ""
-        parts.append(f"Restore{place}{last}: {_listed(calls, 1)}.")
+        parts.append(f"Restore{place}{last}: {_listed(calls, found, 1)}.")
     parts += [
         ADVICE[state] for state in states if state in ADVICE and not (package in KEEPS and state in KEEPS[package])
     ]
     return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
 
 
-def _listed(states: list[State], side: int) -> str:
-    return ", ".join(dict.fromkeys(CALLS[state][side].format("…") for state in states))
+def _listed(states: list[State], found: Restoration, side: int) -> str:
+    return ", ".join(dict.fromkeys(call[side].format("…") for state in states for call in calls_of(state, found)))
 
 
 def _change(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> list[str]:
     """Returns the lines to add, each below the line of the user's code that it belongs to."""
-    calls = [state for state in states if state in CALLS]
+    calls = [state for state in states if calls_of(state, found)]
     after = next((load for load in reversed(loads) if load.where and load.in_script), None)
     if not calls or after is None or any(load.package for load in loads):
         return []
     lines = []
     unsaved = [state for state in calls if state not in found.saved]
     if unsaved and saves and saves[0].where:
-        added = ", ".join(f'"{_key(state)}": {CALLS[state][0]}' for state in dict.fromkeys(unsaved))
+        added = ", ".join(
+            f'"{key}": {call[0]}' for state in dict.fromkeys(unsaved) for key, call in _keyed(state, found)
+        )
         lines.append(f"  {saves[0].where}: {saves[0].source}")
         lines.append(f"+ {added}   (in what is saved)")
     lines.append(f"  {after.where}: {after.source}")
-    for state in dict.fromkeys(calls):
-        key = found.saved.get(state) or f'["{_key(state)}"]'
-        line = CALLS[state][1].format(f"{after.holder}{key}" if key.startswith("[") else "…")
+    rows = [(state, name, call) for state in dict.fromkeys(calls) for name, call in _keyed(state, found)]
+    for lost, name, call in rows:
+        key = found.saved.get(lost) or f'["{name}"]'
+        line = call[1].format(f"{after.holder}{key}" if key.startswith("[") else "…")
         own = next((name for save in saves if (name := save.saving(key.strip('[]"')))), "")
         lines.append(
             f"+ {line.replace(line.partition('.load_state_dict')[0], own, 1) if own and '.load_state' in line else line}"
         )
     return lines
+
+
+def _keyed(state: State, found: Restoration) -> list[tuple[str, tuple[str, str]]]:
+    """Returns (key in what is saved, calls) of each object that has a state."""
+    calls = calls_of(state, found)
+    return [(_key(state) + (str(number) if number > 1 else ""), call) for number, call in enumerate(calls, 1)]
 
 
 def _key(state: State) -> str:
