@@ -114,3 +114,44 @@ def test_generators_averages_schedules_and_counters_are_found_and_only_changes_f
     }  # fmt: skip
     assert not {"Points.table", "Trainer.fixed"} & set(changed)
     assert (changed["Trainer.level"]["text"], changed["Trainer.recent"]["text"]) == ("1.5", "2 items")
+
+
+def test_variables_stay_as_they_are_and_nothing_is_kept_alive(tmp_path: Path) -> None:
+    run = train(
+        tmp_path,
+        """
+import gc, weakref
+
+def fit(model, optimizer):
+    mine = torch.Generator().manual_seed(3)
+    alive = []
+    for x, y in batches(3):
+        optimizer.zero_grad()
+        out = model(x)
+        loss = nn.functional.cross_entropy(out, y) + torch.rand(1, generator=mine)
+        loss.backward()
+        optimizer.step()
+        alive.append(weakref.ref(out))
+        torch.save({}, "mark.pt")
+    del out, loss
+    gc.collect()
+    assert [one() for one in alive] == [None, None, None]
+
+def fit_with_locals(model, optimizer, count=2):
+    settings = locals()
+    for x, y in batches(count):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    assert sorted(settings) == ["count", "model", "optimizer"]
+
+model = net()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+fit(model, optimizer)
+fit_with_locals(model, optimizer)
+weights(model)
+""",
+    )
+    first, *rest = run.main.notes_of("kept-state")
+    assert [row["site"] for row in first["values"] if row["kind"] == "generator"] == ["fit.mine"]
+    assert [row["site"] for row in rest[0]["values"] if row["kind"] == "generator"] == ["fit.mine"]

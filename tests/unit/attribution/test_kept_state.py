@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from detctl_coordinator.attribution.continuations.calls import LoadedFile
 from detctl_coordinator.attribution.continuations.kept_state import compare_kept
 from detctl_coordinator.attribution.continuations.restoration import Restoration
 from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
@@ -66,3 +67,22 @@ def test_the_fix_names_the_object_of_the_script(
     lost = compare_kept(run((0, [first]), (5, [changed])), run((0, [first])), 0, 5)
     found = Restoration(lost={state: ""}, values={state: lost.of(kind)})
     assert [tuple(call.format("…") for call in row) for row in calls_of(state, found)] == [(save, restore)]
+
+
+@pytest.mark.parametrize(
+    ("line", "single"),
+    [
+        ('torch.save(self.model.state_dict(), folder / "model.bin")', True),
+        ("torch.save(torch.get_rng_state(), path)", True),
+        ("save_file(model.state_dict(), path)", True),
+        ("torch.save(self.state_dict(), path)", False),
+        ("torch.save(state, path)", False),
+        ('torch.save({"net": net.state_dict()}, path)', False),
+    ],
+)
+def test_a_line_that_saves_one_object_alone_has_no_room_for_more(line: str, single: bool) -> None:
+    assert LoadedFile("file", "train.py:3", line, True).single is single
+
+
+def test_files_of_checkpoints_are_compared_without_their_numbers() -> None:
+    assert LoadedFile("file", "", "", False, path="{cwd}/ckpt/epoch12.pt").file == "epoch#.pt"

@@ -77,7 +77,7 @@ def test_a_planted_step_is_found_and_everything_agrees_from_there_on(
     assert (pair.continuation.step, pair.continuation.continuing) == (k, "left" if swapped else "right")
     assert pair.equal and not pair.differences
     assert pair.updates_equal == STEPS - k
-    assert pair.limit == STEPS
+    assert pair.limit is None, "both end together, so what they save in the end counts too"
 
 
 @given(k=st.integers(1, STEPS - 2), lost=st.sampled_from(["torch", "order", "optimizer", "schedule"]))

@@ -36,6 +36,7 @@ TENSOR, MODEL, SCHEDULE, SCALER, NUMBER, LIST = "tensor", "model", "schedule", "
 # Site of a tensor -> its id, its version and its digest: data that nobody writes to are digested once.
 Digests = Dict[str, Tuple[int, int, str]]
 _ASSIGNED = re.compile(r"(\w+)\s*(?::[^=]*)?=(?!=)")
+_OWN_LOCALS = frozenset(("locals", "vars", "dir", "eval", "exec"))
 _ITEMS = re.compile(r"\[.*")
 
 
@@ -127,7 +128,7 @@ class _Search:
             yield from self._names(names, owner)
         for frame in frames:
             if frame.f_code.co_name != "<module>":
-                yield from self._names(frame.f_locals, frame.f_code.co_name)
+                yield from self._names(_variables_of(frame), frame.f_code.co_name)
 
     def _frames(self) -> List[FrameType]:
         found: List[FrameType] = []
@@ -338,6 +339,18 @@ class _Places:
         name = _ITEMS.sub("", value.site.partition("#")[0]).rpartition(".")[2]
         found = self._lines.get(name)
         return {"file": self._recorder.logical(found[0]), "line": found[1]} if found is not None else {}
+
+
+def _variables_of(frame: FrameType) -> Dict[str, Any]:
+    """A copy of a function's variables. Before Python 3.13 reading them fills the dictionary that locals() returns there: a function that
+    names it is left out, and the dictionary is emptied again, so that it keeps no tensor alive."""
+    if _OWN_LOCALS.intersection(frame.f_code.co_names):
+        return {}
+    held = frame.f_locals
+    found = dict(held)
+    if type(held) is dict:
+        held.clear()
+    return found
 
 
 def _scheduler_kinds(torch: Any) -> Tuple[Any, ...]:

@@ -32,6 +32,11 @@ NAMES: Mapping[State, str] = {
 # `net.load_state_dict(state["model"])`: the name of what holds the loaded file.
 HOLDER = re.compile(r"load_state_dict\(\s*(\w+)\s*\[|^(\w+)\s*=\s*torch\.load\(")
 
+# A line that saves the state of one object alone; a trainer's own state_dict() may have more.
+SINGLE = re.compile(
+    r"torch\.save\(\s*(?!self\.state_dict)[\w.]+\.(state_dict|get_rng_state|get_state)\(\)|save_(file|model)\("
+)
+
 
 @dataclass(frozen=True)
 class LoadedFile:
@@ -42,6 +47,17 @@ class LoadedFile:
     source: str
     in_script: bool
     package: str = ""  # of a framework that makes the call for the user
+    path: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of the file without its numbers: `epoch#.pt`."""
+        return re.sub(r"\d+", "#", self.path.rpartition("/")[2])
+
+    @property
+    def single(self) -> bool:
+        """Whether a line saves the state of one object alone, so that nothing can be added to it."""
+        return SINGLE.search(self.source) is not None
 
     @property
     def object(self) -> str:
@@ -76,7 +92,8 @@ def _call(note: Note) -> LoadedFile:
     name = str(note.raw.get("call") or "").rpartition(".")[2]
     package = str(note.raw.get("package") or "")
     in_script = not package and bool(name) and f"{name}(" in source
-    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, in_script, package)
+    path = str(note.raw.get("path") or "")
+    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, in_script, package, path)
 
 
 def named(states: Iterable[State]) -> str:

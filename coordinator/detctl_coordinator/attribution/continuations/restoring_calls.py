@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from detctl_coordinator.attribution.continuations.kept_state import LostValue
-from detctl_coordinator.attribution.continuations.restoration import Restoration, State
+from detctl_coordinator.attribution.continuations.restoration import BUILT_IN, Restoration, State
 
 # State -> (what saves it, what restores it; {} stands for the saved value).
 CALLS: Mapping[State, tuple[str, str]] = {
@@ -38,8 +38,10 @@ _OF_GENERATORS: Mapping[str, tuple[str, str]] = {
 def calls_of(state: State, found: Restoration) -> list[tuple[str, str]]:
     """Returns (what saves it, what restores it) of each object that has this state; empty if no call can do it."""
     values = found.values.get(state, ())
-    if state == "epoch" or not values:
+    if not values:
         return [CALLS[state]] if state in CALLS else []
+    if state == "epoch":  # set_epoch sets those of torch
+        values = tuple(value for value in values if value.site.partition(".")[0] not in BUILT_IN)
     calls = [_calls_of(state, value) for value in values]
     return list(dict.fromkeys(calls))[:OBJECTS_MAX]
 

@@ -18,7 +18,7 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, 
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.comparison.updates.before_step import is_settings
-from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
 DECIDES_DATA: tuple[State, ...] = (*GENERATORS, "order", "position", "epoch")
@@ -60,7 +60,7 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
     whole = evidence.left if who is evidence.right else evidence.right
     lines = [continued(evidence.pair, found), *(found.lost[state] for state in found.lost), describe(evidence)]
     loads = loaded_files(who)
-    saves = saved_files(who) or saved_files(whole)
+    saves = _checkpoints(loads, saved_files(who), saved_files(whole))
     at = next((load.where for load in reversed(loads) if load.where), "")
     read = {load.where for load in loads if load.what == "file"}
     lines += [
@@ -101,6 +101,14 @@ def unaligned(evidence: Evidence) -> list[CauseFinding]:
     return [finding(evidence, "unknown", lines, fix, clues=[n.clue for n in who.note("restored")], fix_at=at)]
 
 
+def _checkpoints(loads: list[LoadedFile], *saves: list[LoadedFile]) -> list[LoadedFile]:
+    """Returns the calls that save what was loaded, by the names of the files, whatever numbers are in them; else those of the first run
+    that saves anything."""
+    loaded = {load.file for load in loads if load.file}
+    same = [save for side in saves for save in side if save.file in loaded]
+    return same or next((side for side in saves if side), [])
+
+
 def _continues(notes: list[Note]) -> bool:
     return {"file", "optimizer"} <= {str(note.raw.get("what")) for note in notes if not note.raw.get("step")}
 
@@ -120,8 +128,10 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
         return ["script"] if root.kind == "structure" or evidence.size != "tiny" else []
     if root.node.stage in (*DATA, Stage.FILES):
         return list(lost) if any(state in DECIDES_DATA for state in lost) else []
-    if root.node.stage is Stage.ARTIFACT:
-        return [state for state in lost if state == "ema"]
+    if root.node.stage is Stage.ARTIFACT or (
+        root.node.phase is Phase.EVAL and root.node.stage in (Stage.FORWARD, Stage.LOSS)
+    ):
+        return [state for state in lost if state in ("ema", "buffers")]
     if root.kind == "structure" and "epoch" in lost and not begins:
         return ["epoch"]
     if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins and any(state in DECIDES_DATA for state in lost):
@@ -172,7 +182,9 @@ def _fix(states: list[State], found: Restoration, loads: list[LoadedFile], saves
         last = ", before anything is drawn" if any(state in GENERATORS for state in calls) else ""
         parts.append(f"Restore{place}{last}: {_listed(calls, found, 1)}.")
     parts += [
-        ADVICE[state] for state in states if state in ADVICE and not (package in KEEPS and state in KEEPS[package])
+        ADVICE[state]
+        for state in states
+        if state in ADVICE and state not in calls and not (package in KEEPS and state in KEEPS[package])
     ]
     return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
 
@@ -189,17 +201,22 @@ def _change(states: list[State], found: Restoration, loads: list[LoadedFile], sa
         return []
     lines = []
     unsaved = [state for state in calls if state not in found.saved]
-    if unsaved and saves and saves[0].where:
+    at = next((save for save in saves if save.where and not save.single), None)
+    own_file = at is None and any(save.where for save in saves)
+    if own_file:
+        at = next(save for save in saves if save.where)
+    if unsaved and at is not None:
         added = ", ".join(
             f'"{key}": {call[0]}' for state in dict.fromkeys(unsaved) for key, call in _keyed(state, found)
         )
-        lines.append(f"  {saves[0].where}: {saves[0].source}")
-        lines.append(f"+ {added}   (in what is saved)")
+        lines.append(f"  {at.where}: {at.source}")
+        lines.append(f"+ torch.save({{{added}}}, …)" if own_file else f"+ {added}   (in what is saved)")
     lines.append(f"  {after.where}: {after.source}")
     rows = [(state, name, call) for state in dict.fromkeys(calls) for name, call in _keyed(state, found)]
     for lost, name, call in rows:
         key = found.saved.get(lost) or f'["{name}"]'
-        line = call[1].format(f"{after.holder}{key}" if key.startswith("[") else "…")
+        whole_file = own_file and lost in unsaved
+        line = call[1].format(f"{after.holder}{key}" if key.startswith("[") and not whole_file else "…")
         own = next((name for save in saves if (name := save.saving(key.strip('[]"')))), "")
         lines.append(
             f"+ {line.replace(line.partition('.load_state_dict')[0], own, 1) if own and '.load_state' in line else line}"
