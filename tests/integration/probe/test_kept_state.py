@@ -8,7 +8,7 @@ from typing import Any
 from model_twins import train
 
 BODY = """
-import copy, random
+import random
 from collections import deque
 import numpy as np
 from torch.optim.swa_utils import AveragedModel

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from detctl_coordinator.attribution.continuations.calls import LoadedFile
+from detctl_coordinator.attribution.continuations.calls import LoadedFile, loaded_files
 from detctl_coordinator.attribution.continuations.kept_state import compare_kept
 from detctl_coordinator.attribution.continuations.restoration import Restoration
 from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
+from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 
 from tests.support.memory_runs import MemoryRun, RunBuilder
 
@@ -86,3 +88,12 @@ def test_a_line_that_saves_one_object_alone_has_no_room_for_more(line: str, sing
 
 def test_files_of_checkpoints_are_compared_without_their_numbers() -> None:
     assert LoadedFile("file", "", "", False, path="{cwd}/ckpt/epoch12.pt").file == "epoch#.pt"
+
+
+def test_copies_of_weights_within_the_training_restore_nothing() -> None:
+    rows = [("weights", 0, 9), ("file", 0, 30), ("weights", 0, 31), ("weights", 4, 26)]
+    notes = [
+        Note("restored", "", {"what": what, "step": step, "file": "t.py", "line": line}) for what, step, line in rows
+    ]
+    found = loaded_files(RunFacts("b", "gpu1", {}, tuple(notes)))
+    assert [call.where for call in found] == ["t.py:30", "t.py:31"]

@@ -42,6 +42,7 @@ class Model:
         self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
         self.made: Any = WeakSet()  # every optimizer
         self.state_due = True  # what objects of the user keep is to be noted before the next step (kept_state.py)
+        self.note_state: Callable[[], None] = lambda: None
         self.entered: Optional[Tuple[int, int]] = None  # (step, micro) in which a root was called last
         self.site: Callable[[], Optional[str]] = lambda: None  # of the current module in this thread
         # Called with (site, tensor) of each initial weight before it is digested.

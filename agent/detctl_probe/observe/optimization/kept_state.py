@@ -1,9 +1,12 @@
 """Finds the state that the user's own objects keep from step to step: generators, tensors, schedules, counters and lists.
 
-A checkpoint that leaves one of them out is only wrong after a restart. So the notes of kind `kept-state` show them before the first step of
-a process, and again before the step that follows each saved file and each start of a loader; those show only what has changed since the
-first. Two runs of which one continues the other are held against each other by them. Values are found from the frames of the user's code:
-variables, and attributes of objects whose class is the user's. Attributes are read from instance dictionaries, so no code of the user runs.
+A checkpoint that leaves one of them out is only wrong after a restart. So the notes of kind `kept-state` show them at the first step of
+a process, and again at the step that follows each saved file and each start of a loader; those show only what has changed since the first.
+They are taken when the step calls its first module: what depends on its loss has not moved yet. Two runs of which one continues the other
+are held against each other by them.
+
+Values are found from the frames of the user's code: variables, and attributes of objects whose class is the user's. Attributes are read
+from instance dictionaries, so no code of the user runs.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 from detctl_probe.digest.n6 import NoDigestError
 from detctl_probe.observe.model.steps import Model
 from detctl_probe.observe.model.tensors import fingerprint_tensor
+from detctl_probe.observe.randomness import rng
 
 VALUES_MAX = 240  # of the first note
 CHANGED_MAX = 60  # of a later note
@@ -30,7 +34,7 @@ DEPTH_MAX = 6
 FRAMES_MAX = 24
 TEXT_MAX = 24
 
-GENERATOR, LOADER, SAMPLER = "generator", "loader", "sampler"
+GLOBAL, GENERATOR, LOADER, SAMPLER = "global", "generator", "loader", "sampler"
 TENSOR, MODEL, SCHEDULE, SCALER, NUMBER, LIST = "tensor", "model", "schedule", "scaler", "number", "list"
 
 # Site of a tensor -> its id, its version and its digest: data that nobody writes to are digested once.
@@ -52,7 +56,7 @@ class Value(NamedTuple):
 
 
 class KeptState:
-    """Notes the kept state before a step, if Model.state_due is set: by the start, by a saved file or by the start of a loader."""
+    """Notes the kept state once Model.state_due is set: by the start, by a saved file or by the start of a loader."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -61,13 +65,13 @@ class KeptState:
         self._first: Dict[str, str] = {}
         self._digests: Digests = {}
 
-    def note(self, optimizer: Any) -> None:
-        """Notes the state before a step of an optimizer."""
+    def note(self) -> None:
+        """Notes the state: when the first module of a step is called, or else before the step of the optimizer."""
         self._model.state_due = False
         if self._notes >= NOTES_MAX or self._recorder.role != "main":
             return
         with self._recorder.working("update"):
-            self._note(list(_Search(self._model, optimizer, self._digests).values()))
+            self._note(list(_Search(self._model, self._digests).values()))
 
     def _note(self, found: List[Value]) -> None:
         first = not self._notes
@@ -81,7 +85,7 @@ class KeptState:
         rows = []
         for one in found:
             row = {"site": one.site, "kind": one.kind, "digest": one.digest, "text": one.text}
-            if places is not None and one.kind != NUMBER:
+            if places is not None and one.kind != GLOBAL:
                 row.update({"path": one.path, "type": one.type, **places.of(one)})
             rows.append(row)
         step = self._recorder.step
@@ -92,13 +96,13 @@ class KeptState:
 class _Search:
     """One walk over the user's objects."""
 
-    def __init__(self, model: Model, optimizer: Any, digests: Digests) -> None:
+    def __init__(self, model: Model, digests: Digests) -> None:
         self._digests = digests
         self._torch = model.torch
         self._callers = model.recorder.callers
         parameters = {
             id(parameter): parameter
-            for one in (*list(model.made), optimizer)
+            for one in list(model.made)
             for group in getattr(one, "param_groups", ())
             for parameter in group["params"]
         }
@@ -121,6 +125,8 @@ class _Search:
 
     def values(self) -> Iterator[Value]:
         """Every value, from the outermost frame inwards, so that two processes find them in the same order."""
+        for site, state in rng.states():
+            yield Value(site, GLOBAL, state.digest.hex()[:16], "", "", "")
         frames = self._frames()
         modules = {id(frame.f_globals): (frame.f_globals, "") for frame in frames}
         main = getattr(sys.modules.get("__main__"), "__dict__", {})
@@ -214,9 +220,9 @@ class _Search:
         batches = held.get("batch_sampler")
         for name, item, within in (
             ("generator", held.get("generator"), LOADER),
+            ("dataset", held.get("dataset"), ""),  # a sampler may hold it too
             ("sampler", sampler, SAMPLER),
             ("batch_sampler", None if type(batches).__name__ == "BatchSampler" else batches, SAMPLER),
-            ("dataset", held.get("dataset"), ""),
         ):
             if item is not None:
                 yield from self._value(

@@ -38,6 +38,8 @@ class Optimizers:
         self.origins = origins.Origins(model, self.guarded)
         self.before = BeforeStep(model, self.origins)
         self.kept = KeptState(model)
+        if model.recorder.settings.uninstrumented_until is None:
+            model.note_state = functools.partial(self.guarded, self.kept.note)
         model.hidden.record_by(
             functools.partial(self.guarded, self._gradients), functools.partial(self.guarded, self._ended)
         )
@@ -115,8 +117,8 @@ class Optimizers:
             self.init.optimizer(self.named(optimizer, whole=True))
         if self.model.recorder.settings.uninstrumented_until is None:
             self.before.record(optimizer)
-            if self.model.state_due:
-                self.kept.note(optimizer)
+            if self.model.state_due:  # no module was called
+                self.kept.note()
 
     def _closure_ended(self, optimizer: Any) -> None:
         if self._closed_at != self.model.recorder.step:  # an optimizer may call its closure several times in a step

@@ -78,8 +78,12 @@ class LoadedFile:
 
 
 def loaded_files(facts: RunFacts) -> list[LoadedFile]:
-    """Returns the calls that restored something, in order."""
-    return [_call(note) for note in facts.note("restored")]
+    """Returns the calls that restored something before the first step, in order; from the first file on, if one was loaded. Copies of
+    weights that belong to the training, as to a target network, come before the file or in later steps."""
+    notes = facts.note("restored")
+    calls = [_call(note) for note in notes if not note.raw.get("step")] or [_call(note) for note in notes]
+    first = next((number for number, call in enumerate(calls) if call.what == "file"), 0)
+    return calls[first:]
 
 
 def saved_files(facts: RunFacts) -> list[LoadedFile]:

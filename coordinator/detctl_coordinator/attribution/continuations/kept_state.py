@@ -58,10 +58,11 @@ class LostValue:
 
 @dataclass(frozen=True)
 class KeptCompared:
-    """What was lost and what was restored, each by the kind of the value."""
+    """What was lost and what was restored, each by the kind of the value. equal: sites of what was restored."""
 
     lost: Mapping[str, tuple[LostValue, ...]]
     restored: frozenset[str]
+    equal: frozenset[str] = frozenset()
 
     def of(self, kind: str) -> tuple[LostValue, ...]:
         return self.lost.get(kind, ())
@@ -79,16 +80,19 @@ def compare_kept(whole: RunReader, resumed: RunReader, rank: int, step: int) -> 
     if changed is None or begin is None or first is None:
         return NOTHING
     lost: dict[str, list[LostValue]] = {}
-    restored = set()
+    restored, equal = set(), set()
     for site, found in begin.items():
         expected, start = changed.get(site), first.get(site)
         if expected is None or start is None or expected.digest == start.digest or site.endswith(UNIMPORTANT):
             continue
         if expected.digest == found.digest:
             restored.add(found.kind)
+            equal.add(site)
         else:
-            lost.setdefault(found.kind, []).append(LostValue(expected, found, found.digest == start.digest))
-    return KeptCompared({kind: tuple(rows) for kind, rows in lost.items()}, frozenset(restored))
+            # A list that has begun anew is as long as at the start, whatever it holds.
+            again = found.digest == start.digest or (found.kind == "list" and found.text == start.text != expected.text)
+            lost.setdefault(found.kind, []).append(LostValue(expected, found, again))
+    return KeptCompared({kind: tuple(rows) for kind, rows in lost.items()}, frozenset(restored), frozenset(equal))
 
 
 def _notes(reader: RunReader, rank: int) -> list[Mapping[str, Any]]:

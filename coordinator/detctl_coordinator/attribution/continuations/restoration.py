@@ -63,7 +63,7 @@ class Restoration:
     """`lost`: state -> what shows that it was not restored, as a sentence. `restored`: in the order of State. `private`: lines that make
     a generator of their own. `replayed`: the step of the whole run whose data the continuation begins with again. `saved`: states that
     are lost although the checkpoint has them -> their place in it, as `["rng"][2]`, or the name of their file. `values`: of lost states,
-    what the probe saw in objects of the script."""
+    what the probe saw in objects of the script. `step`: the first continued one."""
 
     restored: tuple[State, ...] = ()
     lost: Mapping[State, str] = field(default_factory=dict)
@@ -71,6 +71,7 @@ class Restoration:
     replayed: int | None = None
     saved: Mapping[State, str] = field(default_factory=dict)
     values: Mapping[State, tuple[LostValue, ...]] = field(default_factory=dict)
+    step: int = 0
 
 
 def restoration_of(pair: PairComparison, left: RunFacts, right: RunFacts) -> Restoration:
@@ -120,7 +121,7 @@ class _Look:
         restored = tuple(sorted(self.restored - set(self.lost), key=order.index))
         lost = {state: self.lost[state] for state in sorted(self.lost, key=order.index)}
         values = {state: rows for state, rows in self.values.items() if state in lost}
-        return Restoration(restored, lost, self.private, self.replayed, self.saved(lost), values)
+        return Restoration(restored, lost, self.private, self.replayed, self.saved(lost), values, self.step)
 
     def weights(self) -> None:
         found = self.pair.continuation
@@ -154,6 +155,9 @@ class _Look:
             if state is None:
                 continue
             moved = ours[at] != before.get(at)
+            if at[0] in self._kept.equal:  # what is drawn after that may still depend on something that was lost
+                self.restored.add(state)
+                continue
             used = moved or ours[at] != end_ours.get(at, ours[at]) or theirs[at] != end_theirs.get(at, theirs[at])
             later = (next_ours.get(at), next_theirs.get(at))
             same = later[0] == later[1] if None not in later else ours[at] == theirs[at]
@@ -224,6 +228,10 @@ class _Look:
                 self.lost["schedule"] = f"The learning rate of step {step} is that of step {again}{self._rates(step)}."
             elif not self._noted("schedule"):
                 self.lost["schedule"] = f"The learning rate differs from step {step} on{self._rates(step)}."
+            if "schedule" in self.lost and not self.facts.note("scheduler"):  # the script sets the rate itself
+                counters = self._kept.of("number")
+                self.values["schedule"] = counters
+                self.lost["schedule"] = " ".join((self.lost["schedule"], _described(counters))).strip()
             return
         if moved:
             self.restored.add("schedule")

@@ -40,6 +40,8 @@ def calls_of(state: State, found: Restoration) -> list[tuple[str, str]]:
     values = found.values.get(state, ())
     if not values:
         return [CALLS[state]] if state in CALLS else []
+    if state == "schedule":
+        values = tuple(value for value in values if value.found.kind == "schedule")
     if state == "epoch":  # set_epoch sets those of torch
         values = tuple(value for value in values if value.site.partition(".")[0] not in BUILT_IN)
     calls = [_calls_of(state, value) for value in values]

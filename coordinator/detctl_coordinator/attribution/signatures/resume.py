@@ -16,12 +16,14 @@ from detctl_coordinator.attribution.continuations.restoration import GENERATORS,
 from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
-from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts
 from detctl_coordinator.comparison.updates.before_step import is_settings
 from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
 DECIDES_DATA: tuple[State, ...] = (*GENERATORS, "order", "position", "epoch")
+FEW_BATCHES = 2
+COUNTERS_SHOWN = 3
 ADVICE: Mapping[State, str] = {
     "epoch": "Save the number of the epoch, and continue with the next one: in the loop, and in the sampler's set_epoch.",
     "position": "Save how many batches of the epoch are done, and skip as many when the loader starts again.",
@@ -71,10 +73,12 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
             evidence,
             "resume",
             lines,
-            _fix(states, found, loads, saves),
+            _fix(states, found, loads, saves, _rate_set_again(evidence, who)),
             clues=[note.clue for note in who.note("restored")],
             fix_at=at,
-            change=_change(states, found, loads, saves),
+            change=_change(
+                [s for s in states if s != "schedule" or not _rate_set_again(evidence, who)], found, loads, saves
+            ),
         )
     ]
 
@@ -161,10 +165,42 @@ def _unseeded(evidence: Evidence, states: list[State]) -> bool:
     return names <= {str(note.raw.get("generator")) for note in evidence.notes("unseeded-rng")}
 
 
-def _fix(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> str:
+def _rate_set_again(evidence: Evidence, who: RunFacts) -> str:
+    """Returns what to do if an assignment of the run that continues sets the learning rate although its schedule was restored; else
+    nothing."""
+    if not any(note.raw.get("what") == "schedule" for note in who.note("restored")):
+        return ""
+    for change in evidence.setting_changes:
+        writer = change.writers[1 if who is evidence.right else 0]
+        if change.key == "lr" and writer.by == "assignment" and writer.certain:
+            return f"{writer.certain} sets {change.name} although the schedule is restored: do not run it when the training continues."
+    return ""
+
+
+def _own_schedule(found: Restoration) -> str:
+    """Returns what to do if the script computes the learning rate itself; empty if it has a scheduler or nothing is known."""
+    counters = [value for value in found.values.get("schedule", ()) if value.found.kind == "number"]
+    if not counters:
+        return ""
+    needed = ", ".join(
+        f"{value.found.path or value.site} = {value.expected.text}" for value in counters[:COUNTERS_SHOWN]
+    )
+    return f"The script sets the learning rate itself. At step {found.step} it needs {needed}: save and restore that value."
+
+
+def _fix(
+    states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile], rate_set_again: str
+) -> str:
     """Returns what to add to the user's own lines. A framework has hooks for it; a state that the checkpoint has needs no saving."""
     package = next((load.package for load in reversed(loads) if load.package), "")
-    calls = [state for state in states if calls_of(state, found) and not (package in KEEPS and state in KEEPS[package])]
+    schedule = (rate_set_again or _own_schedule(found)) if "schedule" in states else ""
+    calls = [
+        state
+        for state in states
+        if calls_of(state, found)
+        and not (package in KEEPS and state in KEEPS[package])
+        and not (state == "schedule" and schedule)
+    ]
     unsaved = [state for state in calls if state not in found.saved]
     parts = [KEEPS[package][state] for state in states if package in KEEPS and state in KEEPS[package]]
     if calls and package:
@@ -182,11 +218,20 @@ def _fix(states: list[State], found: Restoration, loads: list[LoadedFile], saves
         last = ", before anything is drawn" if any(state in GENERATORS for state in calls) else ""
         parts.append(f"Restore{place}{last}: {_listed(calls, found, 1)}.")
     parts += [
-        ADVICE[state]
+        _skip_more(found) or ADVICE[state] if state == "position" else ADVICE[state]
         for state in states
         if state in ADVICE and state not in calls and not (package in KEEPS and state in KEEPS[package])
     ]
+    parts += [schedule] if schedule else []
     return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
+
+
+def _skip_more(found: Restoration) -> str:
+    """Returns what to do if the loader begins a few batches too early, so that batches are skipped already."""
+    early = found.step - found.replayed if found.replayed else 0
+    if not 0 < early <= FEW_BATCHES:
+        return ""
+    return f"It begins with the data of step {found.replayed}: skip {early} more batch{'es' if early > 1 else ''} after the restart."
 
 
 def _listed(states: list[State], found: Restoration, side: int) -> str:
