@@ -295,7 +295,9 @@ class _Look:
         taken = self.resumed.records(StreamKey(self.rank, Stage.ORDER), self.step)
         draws, samplers = ({record.evidence.get(name) for record in taken} for name in ("draws", "sampler"))
         text = f"The order of samples differs from step {self.step} on.{again}"
-        if counters := self._kept.of("sampler"):
+        if samplers == {"SequentialSampler"}:  # nothing orders the samples
+            self.lost["position"] = text
+        elif counters := self._kept.of("sampler"):
             self.values["epoch"] = counters
             self.lost["epoch"] = f"{text} {_described(counters)}"
         elif "loader" in self.lost:

@@ -27,7 +27,8 @@ COUNTERS_SHOWN = 3
 ADVICE: Mapping[State, str] = {
     "epoch": "Save the number of the epoch, and continue with the next one: in the loop, and in the sampler's set_epoch.",
     "position": "Save how many batches of the epoch are done, and skip as many when the loader starts again.",
-    "order": "Save the state of what orders the samples, and set it before the loader starts.",
+    "order": "Save the state of what orders the samples, and set it before the loader starts. Within an epoch that is its state at the "
+    "epoch's start, and the batches that are done must be skipped.",
 }
 # Framework -> its hooks for what it does not save itself.
 HOOKS: Mapping[str, str] = {
