@@ -59,6 +59,7 @@ def test_a_step_that_was_not_noted_shows_nothing() -> None:
         ("schedule", "schedule", "plan.best", "torch.ReduceLROnPlateau", "plan.state_dict()", "plan.load_state_dict(…)"),
         ("ema", "model", "averaged", "torch.Tensor", "averaged.state_dict()", "averaged.load_state_dict(…)"),
         ("ema", "model", "shadow['0.weight']", "torch.Tensor", "shadow", "shadow = …"),
+        ("ema", "model", "t.callbacks[0].weights['net.0.weight']", "torch.Tensor", "t.callbacks[0].weights", "t.callbacks[0].weights = …"),
         ("script", "number", "plan.level", "builtins.float", "plan.level", "plan.level = …"),
     ],
 )  # fmt: skip

@@ -89,7 +89,7 @@ def compare_kept(whole: RunReader, resumed: RunReader, rank: int, step: int) -> 
             restored.add(found.kind)
             equal.add(site)
         else:
-            # A list that has begun anew is as long as at the start, whatever it holds.
+            # A list that begins again is as long as at the start, whatever it holds.
             again = found.digest == start.digest or (found.kind == "list" and found.text == start.text != expected.text)
             lost.setdefault(found.kind, []).append(LostValue(expected, found, again))
     return KeptCompared({kind: tuple(rows) for kind, rows in lost.items()}, frozenset(restored), frozenset(equal))

@@ -54,8 +54,8 @@ def _calls_of(state: State, value: LostValue) -> tuple[str, str]:
         save, restore = _OF_GENERATORS[of]
     elif state in ("schedule", "scaler"):
         path, (save, restore) = path.rpartition(".")[0], _STATE_DICT
-    elif state == "ema" and "[" not in path:
+    elif state == "ema" and not path.endswith("]"):
         save, restore = _STATE_DICT  # a module
     else:
-        path, (save, restore) = re.sub(r"\[.*", "", path), _PLAIN
+        path, (save, restore) = re.sub(r"(\[[^\]]*\])+$", "", path), _PLAIN
     return save.format(path), restore.format(path)
