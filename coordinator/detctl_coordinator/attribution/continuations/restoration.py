@@ -339,7 +339,7 @@ class _Look:
             site.site for site in saved.sites if site.is_tensor and site.left and site.right and EMA.search(site.site)
         ]
         if apart:
-            self.lost["ema"] = f"{apart[0]} differs at step {saved.step}, although the weights agree."
+            self.lost.setdefault("ema", f"{apart[0]} differs at step {saved.step}, although the weights agree.")
 
     def saved(self, lost: Iterable[State]) -> dict[State, str]:
         """Returns which of these states the last checkpoint before the continued step holds."""
