@@ -116,7 +116,8 @@ MEANINGS: dict[str, dict[str, str]] = {
         "run": "The run that continues.",
         "of": "The run that it continues.",
         "restored": "What the checkpoint brought back: `weights`, `buffers`, `optimizer`, `schedule`, `scaler`, `ema`, `epoch`, "
-        "`order`, `position`, and generators: `python`, `numpy`, `torch`, `cuda`, `loader`, `private`.",
+        "`order`, `position`, generators (`python`, `numpy`, `torch`, `cuda`, `loader`, `private`), and other values of the script "
+        "(`script`).",
         "not_restored": "What differs at the first continued step although the other run carries it on.",
         "evidence": "What shows that, as sentences in the order of `not_restored`.",
         "loaded_at": "The lines of your code that restored something.",

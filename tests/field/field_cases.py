@@ -15,6 +15,8 @@ Keys of case.toml:
 * `confirmed`: causes that experiments must confirm (words as in `causes`). The case runs with --explain.
 * `lines`: `file.py: a piece of the line`, each must be named; `a || b`: either.
 * `fix`: pieces that the fixes must contain (`a || b`: either); `not_fix`: pieces that none may contain.
+* `restored`, `not_restored` (of a run that continues the other): states that the verdict's continuation must list there; of `not_restored`
+  all must be listed and no other. `a|b`: either.
 * `mentions`: regular expressions (letters of either case) that the verdict's causes, benign differences or summary must match.
 """
 
@@ -62,6 +64,8 @@ class Case:
     fix: list[str] = field(default_factory=list)
     not_fix: list[str] = field(default_factory=list)
     mentions: list[str] = field(default_factory=list)
+    restored: list[str] = field(default_factory=list)
+    not_restored: list[str] | None = None
     command: list[str] = field(default_factory=lambda: ["train.py"])
     options: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
@@ -148,6 +152,13 @@ def _false_statements(case: Case, verdict: dict[str, Any]) -> list[str]:
     for cause in verdict.get("causes", []):
         if cause["cause"] not in planted | {"unknown"}:
             found.append(f"cause {cause['cause']} ({cause.get('confidence')}), not {case.causes or 'any'}")
+    continuation = verdict.get("continuation") or {}
+    if case.not_restored is not None:
+        lost = {word for state in case.not_restored for word in state.split("|")}
+        found += [
+            f"{state} is listed as not restored" for state in continuation.get("not_restored", []) if state not in lost
+        ]
+        found += [f"{state} is listed as restored" for state in continuation.get("restored", []) if state in lost]
     return found
 
 
@@ -165,6 +176,10 @@ def _missing_statements(case: Case, verdict: dict[str, Any]) -> list[str]:
     found += [f"cause {cause} is not confirmed" for cause in case.confirmed if not set(cause.split("|")) & sure]
     if case.causes and "unknown" in _named(verdict) and "unknown" not in {w for c in case.causes for w in c.split("|")}:
         found.append("a further cause `unknown` is named")
+    continuation = verdict.get("continuation") or {}
+    for key, states in (("restored", case.restored), ("not_restored", case.not_restored or [])):
+        listed = set(continuation.get(key, []))
+        found += [f"{state} is not listed as {key}" for state in states if not set(state.split("|")) & listed]
     named = named_places(verdict)
     found += [f"no mention of {' or '.join(sorted(places))}" for places in case.places() if not places & named]
     fixes = "\n".join(

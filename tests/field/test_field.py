@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,20 @@ def test_scores_are_strict() -> None:
     assert judged(case, causes=[cause], origin="hardware") == WRONG
     assert judged(case, outcome="identical", origin=None) == WRONG
     assert score(case, {"outcome": "error"}).grade == FAILED
+
+
+def test_a_state_that_is_listed_wrongly_is_wrong_and_one_that_is_missing_is_half_right() -> None:
+    case = replace(load("resume_shuffle"), mentions=[], fix=[], not_restored=["torch|loader"], restored=["optimizer"])
+    cause = {"cause": "resume", "confidence": "indicated", "evidence": []}
+
+    def with_lists(restored: list[str], lost: list[str]) -> str:
+        return judged(case, causes=[cause], continuation={"restored": restored, "not_restored": lost})
+
+    assert with_lists(["optimizer", "weights"], ["torch"]) == RIGHT
+    assert with_lists(["weights"], ["torch"]) == HALF
+    assert with_lists(["optimizer"], []) == HALF
+    assert with_lists(["optimizer"], ["torch", "schedule"]) == WRONG
+    assert with_lists(["optimizer", "loader"], ["torch"]) == WRONG
 
 
 def test_a_cause_where_nothing_differs_is_wrong() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -339,10 +340,18 @@ def _node_difference(
     ends = [d.equal_from for d in group]
     equal_from = None if None in ends else max(end for end in ends if end is not None)
     deciding = node.stage in DECIDING
-    if node.stage is Stage.ARTIFACT:
+    if node.stage is Stage.ARTIFACT and isinstance(left, ShiftedRun):
         # A resumed run may save other files, such as a new best model, because it does not know what was saved before.
-        both = isinstance(left, ShiftedRun)
-        deciding = any(_tensors_differ(left, right, d, limit, both=both) for d in group)
+        apart = min(
+            (found for d in group if (found := _saved_by_both(left, right, d, limit)) is not None),
+            key=lambda found: found[0].step,
+            default=None,
+        )
+        deciding = apart is not None
+        if apart is not None:
+            first, sites = apart
+    elif node.stage is Stage.ARTIFACT:
+        deciding = any(_tensors_differ(left, right, d, limit) for d in group)
     kind = "structure" if first.structural else kind_of(sites)
     earliest = min(d.since for d in group)
     ranks = tuple(sorted(d.left.rank for d in group if d.step == first.step))
@@ -353,23 +362,29 @@ def _records(reader: RunReader, key: StreamKey, step: int) -> list[Fingerprint]:
     return reader.records(key, step) if key in reader.streams() else []
 
 
-def _tensors_differ(
-    left: RunReader, right: RunReader, d: StreamDifference, limit: int | None, *, both: bool = False
-) -> bool:
-    """Returns whether a tensor differs in a saved artifact. True if there are more than ARTIFACT_STEPS_MAX differing steps.
-
-    `both`: a tensor that only one run saved does not count."""
-    sides = Side.of(left, d.left, limit), Side.of(right, d.right, limit)
-    examined = 0
-    for step, a, b in compared_steps(*sides, 0):
-        if a is not None and b is not None and a.sum == b.sum:
-            continue
-        examined += 1
+def _saved_by_both(
+    left: RunReader, right: RunReader, d: StreamDifference, limit: int | None
+) -> tuple[StreamDifference, tuple[SiteDifference, ...]] | None:
+    """Returns the first step in which both runs saved a tensor that differs, and what differs of all that both saved; None: there is none
+    among the first ARTIFACT_STEPS_MAX differing steps."""
+    differing = _differing_steps(Side.of(left, d.left, limit), Side.of(right, d.right, limit))
+    for step in itertools.islice(differing, ARTIFACT_STEPS_MAX):
         sites = align(_records(left, d.left, step), _records(right, d.right, step))
-        if both:
-            sites = [site for site in sites if site.left is not None and site.right is not None]
-            if any(site.is_tensor for site in sites):
-                return True
-        elif examined > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
+        both = tuple(site for site in sites if site.left is not None and site.right is not None)
+        if any(site.is_tensor for site in both):
+            return replace(d, step=step, structural=False), both
+    return None
+
+
+def _differing_steps(left: Side, right: Side) -> Iterator[int]:
+    return (step for step, a, b in compared_steps(left, right, 0) if a is None or b is None or a.sum != b.sum)
+
+
+def _tensors_differ(left: RunReader, right: RunReader, d: StreamDifference, limit: int | None) -> bool:
+    """Returns whether a tensor differs in a saved artifact. True if there are more than ARTIFACT_STEPS_MAX differing steps."""
+    differing = _differing_steps(Side.of(left, d.left, limit), Side.of(right, d.right, limit))
+    for examined, step in enumerate(differing, 1):
+        sites = align(_records(left, d.left, step), _records(right, d.right, step))
+        if examined > ARTIFACT_STEPS_MAX or not sites or any(site.is_tensor for site in sites):
             return True
     return False

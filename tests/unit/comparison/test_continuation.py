@@ -77,7 +77,7 @@ def test_a_planted_step_is_found_and_everything_agrees_from_there_on(
     assert (pair.continuation.step, pair.continuation.continuing) == (k, "left" if swapped else "right")
     assert pair.equal and not pair.differences
     assert pair.updates_equal == STEPS - k
-    assert pair.limit == STEPS
+    assert pair.limit is None, "both end together, so what they save in the end counts too"
 
 
 @given(k=st.integers(1, STEPS - 2), lost=st.sampled_from(["torch", "order", "optimizer", "schedule"]))
@@ -145,3 +145,38 @@ def test_a_difference_has_the_step_of_the_whole_run(stage: Stage) -> None:
     built = resumed.change(stage.word, 3, "other").build()
     pair = compare_pair(training(), built)
     assert pair.differences[Node(stage)].step == 7
+
+
+def with_notes(run: MemoryRun, *notes: tuple[int, str, str]) -> MemoryRun:
+    """The run with a note of what an object keeps: (step, kind, value)."""
+    made = []
+    for number, (step, kind, value) in enumerate(notes):
+        row = {"site": "Plan.level", "kind": kind, "digest": value, "text": value, "file": "{cwd}/plan.py", "line": 4}
+        made.append({"kind": "kept-state", "step": step, "first": number == 0, "values": [row]})
+    run.sealed[0] = replace(run.sealed[0], detail={**run.sealed[0].detail, "notes": made})
+    return run
+
+
+@pytest.mark.parametrize(
+    ("kind", "state"),
+    [("generator", "private"), ("model", "ema"), ("schedule", "schedule"), ("scaler", "scaler"), ("number", "script")],
+)
+def test_what_an_object_of_the_script_keeps_is_lost_or_restored(kind: str, state: str) -> None:
+    whole = with_notes(training(), (0, kind, "0"), (4, kind, "8"))
+    resumed = RunBuilder(run_id="b")
+    resumed.rows = [row for rows in training(4, run_id="b").content.values() for step in rows.values() for row in step]
+    resumed.steps = STEPS - 4
+    resumed.change("loss", 0, "other")
+    lost, back = with_notes(resumed.build(), (0, kind, "0")), with_notes(resumed.build(), (0, kind, "8"))
+    found = restoration_of(compare_pair(whole, lost), facts(whole), facts(lost))
+    assert list(found.lost) == [state]
+    assert "Plan.level ({cwd}/plan.py:4)" in found.lost[state]  # type: ignore[index]
+    found = restoration_of(compare_pair(whole, back), facts(whole), facts(back))
+    assert not found.lost
+    assert (state in found.restored) == (state != "script")
+
+
+def test_a_counter_of_the_script_is_not_reported_if_the_runs_agree() -> None:
+    whole = with_notes(training(), (0, "number", "0"), (4, "number", "8"))
+    resumed = with_notes(training(4, run_id="b"), (0, "number", "0"))
+    assert not restoration_of(compare_pair(whole, resumed), facts(whole), facts(resumed)).lost

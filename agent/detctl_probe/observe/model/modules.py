@@ -127,6 +127,8 @@ class Modules:
         self._recorder.begin()
         self._set_phase(module)
         evaluation = self._in_evaluation(module)
+        if self._model.state_due and self._recorder.phase == "train" and not evaluation and len(self._model.made):
+            self._model.note_state()
         if not stateless(module):
             self._recorder.called_in(self._recorder.phase)
         entry = self._model.names.module(module)

@@ -99,6 +99,7 @@ def _safetensors(watch: Restoring, module: Any) -> None:
 
 def saves(model: Model, path: Any) -> None:
     """Notes the user's line that saved a file; called by the observer of artifacts."""
+    model.state_due = True
     watch = model.__dict__.get("restoring")
     if watch is not None:
         watch.noted("saved", "torch.save", "file", path)

@@ -41,6 +41,8 @@ class Model:
         self.by_hand = False  # a backward without optimizer waits for its step to end
         self.trains_in_eval = False  # a backward followed a forward in eval mode: mode and phase differ
         self.made: Any = WeakSet()  # every optimizer
+        self.state_due = True  # what objects of the user keep is to be noted before the next step (kept_state.py)
+        self.note_state: Callable[[], None] = lambda: None
         self.entered: Optional[Tuple[int, int]] = None  # (step, micro) in which a root was called last
         self.site: Callable[[], Optional[str]] = lambda: None  # of the current module in this thread
         # Called with (site, tensor) of each initial weight before it is digested.
@@ -151,11 +153,14 @@ def install(recorder: Recorder) -> None:
 
 def _settling(model: Model, owner: Any, name: str) -> None:
     original = getattr(owner, name)
+    starts = name == "__iter__"
 
     @functools.wraps(original)
     def method(self: Any) -> Any:
         if model.by_hand or model.hidden.waiting:
             model.settle()
+        if starts:
+            model.state_due = True
         return original(self)
 
     setattr(owner, name, method)

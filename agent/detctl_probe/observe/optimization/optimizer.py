@@ -20,6 +20,7 @@ from detctl_probe.observe.model.steps import Guarded, Model, model_of
 from detctl_probe.observe.optimization import closures, origins
 from detctl_probe.observe.optimization.backward import Gradients
 from detctl_probe.observe.optimization.before_step import BeforeStep
+from detctl_probe.observe.optimization.kept_state import KeptState
 from detctl_probe.observe.optimization.optimizer_update import Update
 from detctl_probe.recording.recorder import Recorder
 from detctl_probe.recording.sampling import in_turn
@@ -36,6 +37,9 @@ class Optimizers:
         self.guarded = Guarded(model, model.recorder.observer("optimizer", "update"))
         self.origins = origins.Origins(model, self.guarded)
         self.before = BeforeStep(model, self.origins)
+        self.kept = KeptState(model)
+        if model.recorder.settings.uninstrumented_until is None:
+            model.note_state = functools.partial(self.guarded, self.kept.note)
         model.hidden.record_by(
             functools.partial(self.guarded, self._gradients), functools.partial(self.guarded, self._ended)
         )
@@ -113,6 +117,8 @@ class Optimizers:
             self.init.optimizer(self.named(optimizer, whole=True))
         if self.model.recorder.settings.uninstrumented_until is None:
             self.before.record(optimizer)
+            if self.model.state_due:  # no module was called
+                self.kept.note()
 
     def _closure_ended(self, optimizer: Any) -> None:
         if self._closed_at != self.model.recorder.step:  # an optimizer may call its closure several times in a step

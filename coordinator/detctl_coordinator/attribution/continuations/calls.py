@@ -27,9 +27,15 @@ NAMES: Mapping[State, str] = {
     "cuda": "CUDA's generators",
     "loader": "generator of the loader",
     "private": "generator of the script's own",
+    "script": "values that the script keeps itself",
 }
 # `net.load_state_dict(state["model"])`: the name of what holds the loaded file.
 HOLDER = re.compile(r"load_state_dict\(\s*(\w+)\s*\[|^(\w+)\s*=\s*torch\.load\(")
+
+# A line that saves the state of one object alone; a trainer's own state_dict() may have more.
+SINGLE = re.compile(
+    r"torch\.save\(\s*(?!self\.state_dict)[\w.]+\.(state_dict|get_rng_state|get_state)\(\)|save_(file|model)\("
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,17 @@ class LoadedFile:
     source: str
     in_script: bool
     package: str = ""  # of a framework that makes the call for the user
+    path: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of the file without its numbers: `epoch#.pt`."""
+        return re.sub(r"\d+", "#", self.path.rpartition("/")[2])
+
+    @property
+    def single(self) -> bool:
+        """Whether a line saves the state of one object alone, so that nothing can be added to it."""
+        return SINGLE.search(self.source) is not None
 
     @property
     def object(self) -> str:
@@ -61,8 +78,12 @@ class LoadedFile:
 
 
 def loaded_files(facts: RunFacts) -> list[LoadedFile]:
-    """Returns the calls that restored something, in order."""
-    return [_call(note) for note in facts.note("restored")]
+    """Returns the calls that restored something before the first step, in order; from the first file on, if one was loaded. Copies of
+    weights that belong to the training, as to a target network, come before the file or in later steps."""
+    notes = facts.note("restored")
+    calls = [_call(note) for note in notes if not note.raw.get("step")] or [_call(note) for note in notes]
+    first = next((number for number, call in enumerate(calls) if call.what == "file"), 0)
+    return calls[first:]
 
 
 def saved_files(facts: RunFacts) -> list[LoadedFile]:
@@ -75,7 +96,8 @@ def _call(note: Note) -> LoadedFile:
     name = str(note.raw.get("call") or "").rpartition(".")[2]
     package = str(note.raw.get("package") or "")
     in_script = not package and bool(name) and f"{name}(" in source
-    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, in_script, package)
+    path = str(note.raw.get("path") or "")
+    return LoadedFile(str(note.raw.get("what") or ""), note.where, source, in_script, package, path)
 
 
 def named(states: Iterable[State]) -> str:

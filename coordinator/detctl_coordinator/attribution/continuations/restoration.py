@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from detctl_coordinator.attribution.continuations.kept_state import KeptCompared, LostValue, compare_kept
 from detctl_coordinator.attribution.evidence.facts import place
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 from detctl_coordinator.comparison.pair import PairComparison
@@ -24,7 +25,7 @@ from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
 
 State = Literal[
     "weights", "buffers", "optimizer", "schedule", "scaler", "ema", "epoch", "order", "position",
-    "python", "numpy", "torch", "cuda", "loader", "private",
+    "python", "numpy", "torch", "cuda", "loader", "private", "script",
 ]  # fmt: skip
 GENERATORS: tuple[State, ...] = ("python", "numpy", "torch", "cuda", "loader", "private")
 SITES: Mapping[str, State] = {"random": "python", "numpy": "numpy", "torch": "torch", "cuda": "cuda"}
@@ -43,6 +44,12 @@ SAVED: Mapping[State, re.Pattern[str]] = {
     "ema": EMA,
 }
 COUNTER = ".step"
+# Kind of a value that objects of the script keep -> what it is called if it is lost.
+KEPT_AS: Mapping[str, State] = {
+    "generator": "private", "loader": "loader", "model": "ema", "schedule": "schedule", "scaler": "scaler",
+}  # fmt: skip
+OF_SCRIPT = ("number", "list", "tensor")
+DESCRIBED_MAX = 4
 BUILT_IN = {"RandomSampler", "SequentialSampler", "DistributedSampler"}
 MADE = ("numpy.random.default_rng", "random.Random")
 REPLAY_STEPS_MAX = 4096
@@ -55,13 +62,16 @@ Values = dict[tuple[str, int], tuple[str, tuple[int, ...], bytes]]
 class Restoration:
     """`lost`: state -> what shows that it was not restored, as a sentence. `restored`: in the order of State. `private`: lines that make
     a generator of their own. `replayed`: the step of the whole run whose data the continuation begins with again. `saved`: states that
-    are lost although the checkpoint has them -> their place in it, as `["rng"][2]`, or the name of their file."""
+    are lost although the checkpoint has them -> their place in it, as `["rng"][2]`, or the name of their file. `values`: of lost states,
+    what the probe saw in objects of the script. `step`: the first continued one."""
 
     restored: tuple[State, ...] = ()
     lost: Mapping[State, str] = field(default_factory=dict)
     private: tuple[str, ...] = ()
     replayed: int | None = None
     saved: Mapping[State, str] = field(default_factory=dict)
+    values: Mapping[State, tuple[LostValue, ...]] = field(default_factory=dict)
+    step: int = 0
 
 
 def restoration_of(pair: PairComparison, left: RunFacts, right: RunFacts) -> Restoration:
@@ -90,6 +100,7 @@ class _Look:
         self.lost: dict[State, str] = {}
         self.replayed: int | None = None
         self.drawn_apart: dict[State, str] = {}
+        self.values: dict[State, tuple[LostValue, ...]] = {}
 
     def result(self) -> Restoration:
         self.weights()
@@ -97,16 +108,20 @@ class _Look:
         self.optimizer()
         self.schedule()
         self.scaler()
+        self.kept()
         self.data()
         if not {"order", "position", "epoch", "loader"} & set(self.lost):
             self.lost |= self.drawn_apart
         self.ema()
         if starts_again(self.whole, self.resumed):
             self.lost["epoch"] = "It makes as many steps as the whole run, so it counts its epochs from 0 again."
+        if not self.lost and self.pair.different:
+            self.script()
         order = list(State.__args__)  # type: ignore[attr-defined]
         restored = tuple(sorted(self.restored - set(self.lost), key=order.index))
         lost = {state: self.lost[state] for state in sorted(self.lost, key=order.index)}
-        return Restoration(restored, lost, self.private, self.replayed, self.saved(lost))
+        values = {state: rows for state, rows in self.values.items() if state in lost}
+        return Restoration(restored, lost, self.private, self.replayed, self.saved(lost), values, self.step)
 
     def weights(self) -> None:
         found = self.pair.continuation
@@ -140,6 +155,9 @@ class _Look:
             if state is None:
                 continue
             moved = ours[at] != before.get(at)
+            if at[0] in self._kept.equal:  # what is drawn after that may still depend on something that was lost
+                self.restored.add(state)
+                continue
             used = moved or ours[at] != end_ours.get(at, ours[at]) or theirs[at] != end_theirs.get(at, theirs[at])
             later = (next_ours.get(at), next_theirs.get(at))
             same = later[0] == later[1] if None not in later else ours[at] == theirs[at]
@@ -210,6 +228,10 @@ class _Look:
                 self.lost["schedule"] = f"The learning rate of step {step} is that of step {again}{self._rates(step)}."
             elif not self._noted("schedule"):
                 self.lost["schedule"] = f"The learning rate differs from step {step} on{self._rates(step)}."
+            if "schedule" in self.lost and not self.facts.note("scheduler"):  # the script sets the rate itself
+                counters = self._kept.of("number")
+                self.values["schedule"] = counters
+                self.lost["schedule"] = " ".join((self.lost["schedule"], _described(counters))).strip()
             return
         if moved:
             self.restored.add("schedule")
@@ -235,6 +257,27 @@ class _Look:
         elif ours != first:
             self.restored.add("scaler")
 
+    def kept(self) -> None:
+        """What objects of the script keep: generators of their own, schedules, averages of the weights."""
+        for kind, state in KEPT_AS.items():
+            rows = self._kept.of(kind)
+            if rows:
+                self.values[state] = (*self.values.get(state, ()), *rows)
+                self.lost.setdefault(state, _described(rows))
+            elif kind in self._kept.restored:
+                self.restored.add(state)
+
+    def script(self) -> None:
+        """Variables and attributes that begin again, if nothing else explains why the runs diverge."""
+        rows = tuple(one for kind in OF_SCRIPT for one in self._kept.of(kind) if one.again)
+        if rows:
+            self.values["script"] = rows
+            self.lost["script"] = _described(rows)
+
+    @cached_property
+    def _kept(self) -> KeptCompared:
+        return compare_kept(self.whole.reader, self.resumed.reader, self.rank, self.step)
+
     def data(self) -> None:
         """The order of samples, and the place in it."""
         stage = next((one for one in (Stage.ORDER, Stage.BATCH) if Node(one) in self.pair.observed), None)
@@ -252,7 +295,14 @@ class _Look:
         taken = self.resumed.records(StreamKey(self.rank, Stage.ORDER), self.step)
         draws, samplers = ({record.evidence.get(name) for record in taken} for name in ("draws", "sampler"))
         text = f"The order of samples differs from step {self.step} on.{again}"
-        if "epoch" in draws and not self.replayed:
+        if samplers == {"SequentialSampler"}:  # nothing orders the samples
+            self.lost["position"] = text
+        elif counters := self._kept.of("sampler"):
+            self.values["epoch"] = counters
+            self.lost["epoch"] = f"{text} {_described(counters)}"
+        elif "loader" in self.lost:
+            return  # its generator decides the order
+        elif "epoch" in draws and not self.replayed:
             self.lost["epoch"] = f"{text} Its sampler counts epochs."
         elif "own" in draws and not self.replayed:
             self.lost["loader"] = f"{text} Its sampler has a generator of its own."
@@ -289,7 +339,7 @@ class _Look:
             site.site for site in saved.sites if site.is_tensor and site.left and site.right and EMA.search(site.site)
         ]
         if apart:
-            self.lost["ema"] = f"{apart[0]} differs at step {saved.step}, although the weights agree."
+            self.lost.setdefault("ema", f"{apart[0]} differs at step {saved.step}, although the weights agree.")
 
     def saved(self, lost: Iterable[State]) -> dict[State, str]:
         """Returns which of these states the last checkpoint before the continued step holds."""
@@ -342,6 +392,21 @@ class _Look:
 
     def _noted(self, what: str) -> bool:
         return any(note.raw.get("what") == what for note in self.facts.note("restored"))
+
+
+def _described(rows: Iterable[LostValue]) -> str:
+    """Returns a sentence for each value; tensors of one container are one."""
+    by_holder: dict[str, list[LostValue]] = {}
+    for row in rows:
+        by_holder.setdefault(row.site.partition("[")[0], []).append(row)
+    sentences = []
+    for holder, group in list(by_holder.items())[:DESCRIBED_MAX]:
+        if len(group) == 1:
+            sentences.append(group[0].description)
+        else:
+            at = f" ({group[0].found.where})" if group[0].found.where else ""
+            sentences.append(f"{holder}{at} has other values, {len(group)} of them.")
+    return " ".join(sentences)
 
 
 def _first(reader: RunReader, key: StreamKey) -> list[Fingerprint]:

@@ -13,33 +13,22 @@ from detctl_coordinator.attribution.continuations.calls import (
     saved_files,
 )
 from detctl_coordinator.attribution.continuations.restoration import GENERATORS, Restoration, State, restoration_of
+from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
-from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
+from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts
 from detctl_coordinator.comparison.updates.before_step import is_settings
-from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
 DECIDES_DATA: tuple[State, ...] = (*GENERATORS, "order", "position", "epoch")
-# State -> (what saves it, what restores it; {} stands for the saved value).
-CALLS: Mapping[State, tuple[str, str]] = {
-    "python": ("random.getstate()", "random.setstate({})"),
-    "numpy": ("numpy.random.get_state()", "numpy.random.set_state({})"),
-    "torch": ("torch.get_rng_state()", "torch.set_rng_state({})"),
-    "cuda": ("torch.cuda.get_rng_state_all()", "torch.cuda.set_rng_state_all({})"),
-    "loader": ("loader.generator.get_state()", "loader.generator.set_state({})"),
-    "private": ("rng.bit_generator.state", "rng.bit_generator.state = {}"),
-    "optimizer": ("optimizer.state_dict()", "optimizer.load_state_dict({})"),
-    "schedule": ("scheduler.state_dict()", "scheduler.load_state_dict({})"),
-    "scaler": ("scaler.state_dict()", "scaler.load_state_dict({})"),
-    "ema": ("ema.state_dict()", "ema.load_state_dict({})"),
-    "weights": ("model.state_dict()", "model.load_state_dict({})"),
-    "buffers": ("model.state_dict()", "model.load_state_dict({})"),
-}
+FEW_BATCHES = 2
+COUNTERS_SHOWN = 3
 ADVICE: Mapping[State, str] = {
     "epoch": "Save the number of the epoch, and continue with the next one: in the loop, and in the sampler's set_epoch.",
     "position": "Save how many batches of the epoch are done, and skip as many when the loader starts again.",
-    "order": "Save the state of what orders the samples, and set it before the loader starts.",
+    "order": "Save the state of what orders the samples, and set it before the loader starts. Within an epoch that is its state at the "
+    "epoch's start, and the batches that are done must be skipped.",
 }
 # Framework -> its hooks for what it does not save itself.
 HOOKS: Mapping[str, str] = {
@@ -74,7 +63,7 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
     whole = evidence.left if who is evidence.right else evidence.right
     lines = [continued(evidence.pair, found), *(found.lost[state] for state in found.lost), describe(evidence)]
     loads = loaded_files(who)
-    saves = saved_files(who) or saved_files(whole)
+    saves = _checkpoints(loads, saved_files(who), saved_files(whole))
     at = next((load.where for load in reversed(loads) if load.where), "")
     read = {load.where for load in loads if load.what == "file"}
     lines += [
@@ -85,10 +74,12 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
             evidence,
             "resume",
             lines,
-            _fix(states, found, loads, saves),
+            _fix(states, found, loads, saves, _rate_set_again(evidence, who)),
             clues=[note.clue for note in who.note("restored")],
             fix_at=at,
-            change=_change(states, found, loads, saves),
+            change=_change(
+                [s for s in states if s != "schedule" or not _rate_set_again(evidence, who)], found, loads, saves
+            ),
         )
     ]
 
@@ -115,6 +106,14 @@ def unaligned(evidence: Evidence) -> list[CauseFinding]:
     return [finding(evidence, "unknown", lines, fix, clues=[n.clue for n in who.note("restored")], fix_at=at)]
 
 
+def _checkpoints(loads: list[LoadedFile], *saves: list[LoadedFile]) -> list[LoadedFile]:
+    """Returns the calls that save what was loaded, by the names of the files, whatever numbers are in them; else those of the first run
+    that saves anything."""
+    loaded = {load.file for load in loads if load.file}
+    same = [save for side in saves for save in side if save.file in loaded]
+    return same or next((side for side in saves if side), [])
+
+
 def _continues(notes: list[Note]) -> bool:
     return {"file", "optimizer"} <= {str(note.raw.get("what")) for note in notes if not note.raw.get("step")}
 
@@ -130,10 +129,14 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
             return list(lost)  # what starts its order again draws from it
         # What comes with it is named too, although it has roots of its own.
         return [*states, *(state for state in lost if state not in states)] if states else []
+    if "script" in lost:  # nothing else is lost; what lies within rounding may have another cause
+        return ["script"] if root.kind == "structure" or evidence.size != "tiny" else []
     if root.node.stage in (*DATA, Stage.FILES):
         return list(lost) if any(state in DECIDES_DATA for state in lost) else []
-    if root.node.stage is Stage.ARTIFACT:
-        return [state for state in lost if state == "ema"]
+    if root.node.stage is Stage.ARTIFACT or (
+        root.node.phase is Phase.EVAL and root.node.stage in (Stage.FORWARD, Stage.LOSS)
+    ):
+        return [state for state in lost if state in ("ema", "buffers")]
     if root.kind == "structure" and "epoch" in lost and not begins:
         return ["epoch"]
     if root.node.stage in (Stage.FORWARD, Stage.LOSS) and begins and any(state in DECIDES_DATA for state in lost):
@@ -163,57 +166,114 @@ def _unseeded(evidence: Evidence, states: list[State]) -> bool:
     return names <= {str(note.raw.get("generator")) for note in evidence.notes("unseeded-rng")}
 
 
-def _fix(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> str:
+def _rate_set_again(evidence: Evidence, who: RunFacts) -> str:
+    """Returns what to do if an assignment of the run that continues sets the learning rate although its schedule was restored; else
+    nothing."""
+    if not any(note.raw.get("what") == "schedule" for note in who.note("restored")):
+        return ""
+    for change in evidence.setting_changes:
+        writer = change.writers[1 if who is evidence.right else 0]
+        if change.key == "lr" and writer.by == "assignment" and writer.certain:
+            return f"{writer.certain} sets {change.name} although the schedule is restored: do not run it when the training continues."
+    return ""
+
+
+def _own_schedule(found: Restoration) -> str:
+    """Returns what to do if the script computes the learning rate itself; empty if it has a scheduler or nothing is known."""
+    counters = [value for value in found.values.get("schedule", ()) if value.found.kind == "number"]
+    if not counters:
+        return ""
+    needed = ", ".join(
+        f"{value.found.path or value.site} = {value.expected.text}" for value in counters[:COUNTERS_SHOWN]
+    )
+    return f"The script sets the learning rate itself. At step {found.step} it needs {needed}: save and restore that value."
+
+
+def _fix(
+    states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile], rate_set_again: str
+) -> str:
     """Returns what to add to the user's own lines. A framework has hooks for it; a state that the checkpoint has needs no saving."""
     package = next((load.package for load in reversed(loads) if load.package), "")
-    calls = [state for state in states if state in CALLS and not (package in KEEPS and state in KEEPS[package])]
+    schedule = (rate_set_again or _own_schedule(found)) if "schedule" in states else ""
+    calls = [
+        state
+        for state in states
+        if calls_of(state, found)
+        and not (package in KEEPS and state in KEEPS[package])
+        and not (state == "schedule" and schedule)
+    ]
     unsaved = [state for state in calls if state not in found.saved]
     parts = [KEEPS[package][state] for state in states if package in KEEPS and state in KEEPS[package]]
     if calls and package:
         hooks = HOOKS.get(package, "where it saves and loads a checkpoint")
-        saved = f"save {_listed(unsaved, 0)} in each checkpoint, and " if unsaved else ""
-        parts.append(f"{package} does not restore {named(calls)}: {saved}set {_listed(calls, 1)} ({hooks}).")
+        saved = f"save {_listed(unsaved, found, 0)} in each checkpoint, and " if unsaved else ""
+        parts.append(f"{package} does not restore {named(calls)}: {saved}set {_listed(calls, found, 1)} ({hooks}).")
     elif calls:
         after = next((load for load in reversed(loads) if load.in_script), None)
         place = f" after {after.where}" if after is not None else ""
         where = f" where {saves[0].where} saves it" if saves and saves[0].where else ""
         if unsaved:
-            parts.append(f"Save {_listed(unsaved, 0)} in the checkpoint{where}.")
+            parts.append(f"Save {_listed(unsaved, found, 0)} in the checkpoint{where}.")
         if kept := [f"{NAMES[state]} ({found.saved[state]})" for state in calls if state in found.saved]:
             parts.append(f"The checkpoint already has the state of: {', '.join(kept)}.")
         last = ", before anything is drawn" if any(state in GENERATORS for state in calls) else ""
-        parts.append(f"Restore{place}{last}: {_listed(calls, 1)}.")
+        parts.append(f"Restore{place}{last}: {_listed(calls, found, 1)}.")
     parts += [
-        ADVICE[state] for state in states if state in ADVICE and not (package in KEEPS and state in KEEPS[package])
+        _skip_more(found) or ADVICE[state] if state == "position" else ADVICE[state]
+        for state in states
+        if state in ADVICE and state not in calls and not (package in KEEPS and state in KEEPS[package])
     ]
+    parts += [schedule] if schedule else []
     return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
 
 
-def _listed(states: list[State], side: int) -> str:
-    return ", ".join(dict.fromkeys(CALLS[state][side].format("…") for state in states))
+def _skip_more(found: Restoration) -> str:
+    """Returns what to do if the loader begins a few batches too early, so that batches are skipped already."""
+    early = found.step - found.replayed if found.replayed else 0
+    if not 0 < early <= FEW_BATCHES:
+        return ""
+    return f"It begins with the data of step {found.replayed}: skip {early} more batch{'es' if early > 1 else ''} after the restart."
+
+
+def _listed(states: list[State], found: Restoration, side: int) -> str:
+    return ", ".join(dict.fromkeys(call[side].format("…") for state in states for call in calls_of(state, found)))
 
 
 def _change(states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile]) -> list[str]:
     """Returns the lines to add, each below the line of the user's code that it belongs to."""
-    calls = [state for state in states if state in CALLS]
+    calls = [state for state in states if calls_of(state, found)]
     after = next((load for load in reversed(loads) if load.where and load.in_script), None)
     if not calls or after is None or any(load.package for load in loads):
         return []
     lines = []
     unsaved = [state for state in calls if state not in found.saved]
-    if unsaved and saves and saves[0].where:
-        added = ", ".join(f'"{_key(state)}": {CALLS[state][0]}' for state in dict.fromkeys(unsaved))
-        lines.append(f"  {saves[0].where}: {saves[0].source}")
-        lines.append(f"+ {added}   (in what is saved)")
+    at = next((save for save in saves if save.where and not save.single), None)
+    own_file = at is None and any(save.where for save in saves)
+    if own_file:
+        at = next(save for save in saves if save.where)
+    if unsaved and at is not None:
+        added = ", ".join(
+            f'"{key}": {call[0]}' for state in dict.fromkeys(unsaved) for key, call in _keyed(state, found)
+        )
+        lines.append(f"  {at.where}: {at.source}")
+        lines.append(f"+ torch.save({{{added}}}, …)" if own_file else f"+ {added}   (in what is saved)")
     lines.append(f"  {after.where}: {after.source}")
-    for state in dict.fromkeys(calls):
-        key = found.saved.get(state) or f'["{_key(state)}"]'
-        line = CALLS[state][1].format(f"{after.holder}{key}" if key.startswith("[") else "…")
+    rows = [(state, name, call) for state in dict.fromkeys(calls) for name, call in _keyed(state, found)]
+    for lost, name, call in rows:
+        key = found.saved.get(lost) or f'["{name}"]'
+        whole_file = own_file and lost in unsaved
+        line = call[1].format(f"{after.holder}{key}" if key.startswith("[") and not whole_file else "…")
         own = next((name for save in saves if (name := save.saving(key.strip('[]"')))), "")
         lines.append(
             f"+ {line.replace(line.partition('.load_state_dict')[0], own, 1) if own and '.load_state' in line else line}"
         )
     return lines
+
+
+def _keyed(state: State, found: Restoration) -> list[tuple[str, tuple[str, str]]]:
+    """Returns (key in what is saved, calls) of each object that has a state."""
+    calls = calls_of(state, found)
+    return [(_key(state) + (str(number) if number > 1 else ""), call) for number, call in enumerate(calls, 1)]
 
 
 def _key(state: State) -> str:

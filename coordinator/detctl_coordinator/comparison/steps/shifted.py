@@ -180,15 +180,17 @@ def _sum(records: Sequence[Fingerprint]) -> bytes:
 
 
 def steps_of_both(left: ShiftedRun, right: ShiftedRun) -> int | None:
-    """Returns the step before which both runs ended; None: their different ends are a difference.
+    """Returns the step before which both runs ended; None: both are compared to their ends.
 
     One may have been asked for fewer steps than the other. But a resumed run that makes as many steps as the whole one has
-    started to count again."""
+    started to count again. If both end at the same step, what they evaluate and save after it counts too."""
     whole, resumed = (left, right) if right.offset else (right, left)
     extents = [training_steps(run) for run in (whole, resumed)]
     if any(extent is None for extent in extents):
         return whole.start  # the whole run ends where the other begins
-    return None if starts_again(whole, resumed) else min(extent[1] for extent in extents if extent is not None)
+    ends = {extent[1] for extent in extents if extent is not None}
+    together = len(ends) == 1 and exited_normally(whole) and exited_normally(resumed)
+    return None if together or starts_again(whole, resumed) else min(ends)
 
 
 def starts_again(whole: ShiftedRun, resumed: ShiftedRun) -> bool:

@@ -12,6 +12,7 @@ from detctl_coordinator.comparison.alignment import SiteDifference
 from detctl_coordinator.comparison.pair import NodeDifference, PairComparison
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import UPDATE
+from detctl_coordinator.comparison.steps.shifted import ShiftedRun
 from detctl_coordinator.comparison.steps.window import entries_below
 from detctl_coordinator.comparison.updates.before_step import is_settings, optimizer_of, state_of
 from detctl_coordinator.domain.clue import Clue
@@ -117,6 +118,8 @@ class StateChange:
 
 def optimizers_at(reader: RunReader, rank: int, step: int) -> dict[str, OptimizerFacts]:
     """Returns `optimizer1` -> what the run recorded of it at a step, or last before it. Raises DamagedError."""
+    if isinstance(reader, ShiftedRun):  # evidence has the numbers of the run itself
+        return optimizers_at(reader.reader, rank, step - reader.offset)
     key = StreamKey(rank, UPDATE.stage, UPDATE.phase)
     entries = entries_below(reader, key, step + 1)
     if not entries:
