@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding
 from detctl_coordinator.attribution.evidence.facts import value_at
 from detctl_coordinator.attribution.evidence.pair_evidence import NUMERIC, Evidence, RunFacts
-from detctl_coordinator.attribution.evidence.settings.command_options import command_suspects, of_continuation
+from detctl_coordinator.attribution.evidence.settings.command_options import (
+    command_suspects,
+    interpreter_suspects,
+    of_continuation,
+)
 from detctl_coordinator.attribution.evidence.settings.known_answers import answers_compared
 from detctl_coordinator.attribution.evidence.settings.suspects import COMMAND_KEY, Suspect, read_variables, suspects_of
 from detctl_coordinator.attribution.harmless_listing import without_harmless_listing
@@ -113,6 +117,9 @@ def suspects_between(compared: ComparedPair) -> list[Suspect]:
     code = compared.pair.differences.get(Node(Stage.CODE))
     site = next((d for d in code.sites if d.site == COMMAND_SITE), None) if code is not None else None
     options = command_suspects(site.left, site.right) if site is not None and site.left and site.right else []
+    commands = [value_at(side.manifest, "recipe", "command") for side in (compared.left, compared.right)]
+    if all(isinstance(command, list) for command in commands):
+        options += interpreter_suspects(*([str(word) for word in command or ()] for command in commands))
     known = {s.key for s in found}
     return [s for s in found if s.key != COMMAND_KEY] + [s for s in options if s.key not in known]
 

@@ -23,6 +23,10 @@ given = {key: value for key, value in os.environ.items() if key.startswith("MINE
 copy = dict(os.environ), {**os.environ}, os.environ.copy()
 for key in [word + "_NAME" for word in ("FIRST", "SECOND")]:
     os.environ.get(key)
+try:
+    os.environ["".join(["AN", "ITEM"])]
+except KeyError:
+    pass
 print(a, b, c, d, len(copy), "COPIED" in copy[0])
 """
 LINES = {
@@ -34,6 +38,7 @@ LINES = {
     "MINE_LR": 12,
     "FIRST_NAME": 15,
     "SECOND_NAME": 15,
+    "ANITEM": 17,
 }
 
 

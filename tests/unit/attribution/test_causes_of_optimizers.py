@@ -134,6 +134,19 @@ def test_a_learning_rate_of_each_process(calls: list[str], word: str) -> None:
     assert cause.change == []
 
 
+def test_a_clock_that_the_function_of_a_scheduler_reads() -> None:
+    def change(b: RunBuilder, twin: int, use: str = "value") -> RunBuilder:
+        b.change("update", 1, ("w", twin))
+        read = {"source": "clock", "call": "time.time", "use": use, "used_in": "{cwd}/schedule.py", "used_at": 12}
+        b.note("outside", "time.time reads the clock", file="{cwd}/schedule.py", line=12, **read)
+        return settings(b, 1, ("lr", twin), lr=twin, writer={"by": "scheduler", "file": "{cwd}/train.py", "line": 11})
+
+    (cause,) = within(change).causes
+    assert (cause.cause, cause.fix_at) == ("identity-seed", "{cwd}/schedule.py:12")
+    (cause,) = within(lambda b, twin: change(b, twin, use="")).causes
+    assert cause.cause == "unknown"
+
+
 def test_an_option_that_sets_a_learning_rate_is_config_drift_with_the_line() -> None:
     def change(b: RunBuilder) -> RunBuilder:
         b.fact("recipe", {**b.facts["recipe"], "parameters": {"lr": "0.2"}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from detctl_coordinator.attribution.evidence.settings.command_options import interpreter_suspects
 from detctl_coordinator.domain.verdict import Verdict
 
 from tests.support.judged_runs import MODEL, across, judged, within
@@ -204,3 +205,15 @@ def test_entropy_that_chooses_was_drawn() -> None:
         "{cwd}/train.py:9",
     ) and "`fold = run.id.int % 5`" in found.fix
     assert cause(noted("outside", source="entropy", call="uuid.uuid4")) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["python", "-O", "train.py", "-O"], "-O"), (["python", "-uBm", "train", "-O"], None), (["python", "-OO", "-m", "t"], "-O -O"),
+        (["python", "-X", "utf8", "-Werror", "t.py"], "-X utf8 -W error"), (["python", "-c", "x"], None),
+    ],
+)  # fmt: skip
+def test_options_of_python_that_differ(command: list[str], options: str | None) -> None:
+    found = interpreter_suspects(["python", "train.py"], command)
+    assert [(one.right, one.left) for one in found] == ([(options, None)] if options else [])

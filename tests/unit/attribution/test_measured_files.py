@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from detctl_coordinator.attribution.evidence.observed.read_files import compare_files, read_files
+from detctl_coordinator.attribution.evidence.observed.read_files import compare_files, holds_settings, read_files
 
 from tests.support.judged_runs import MODEL, Make, across, first, judged, within
 from tests.support.memory_runs import RunBuilder
@@ -100,6 +100,17 @@ def test_named_files_count_neither_as_read_nor_as_missing() -> None:
     found = compare_files(left, right)
     assert (found.changed, found.renamed, found.only_left, found.only_right) == ((), (), (), ())
     assert (found.equal, found.unmeasured, [a.name for a, _ in found.named]) == (0, 0, ["{data}/b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("model_config.json", True), ("{cwd}/hparams.json", True), ("conf/train.yaml", True), (".env", True),
+        ("{cwd}/coco/annotations.json", False), ("reconfigured.json", False), ("config/words.json", False), ("config.npy", False),
+    ],
+)  # fmt: skip
+def test_files_that_hold_options_are_no_data(name: str, settings: bool) -> None:
+    assert holds_settings(name) is settings
 
 
 def test_recordings_without_the_section() -> None:

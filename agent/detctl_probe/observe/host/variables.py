@@ -65,7 +65,8 @@ def _names_it(recorder: Recorder, name: str, beginnings: Dict[str, Tuple[str, ..
     file holds the beginning of the name, such as `TRAIN_`. A copy of the whole environment reads names that nobody wrote."""
     frame: Optional[FrameType] = sys._getframe(3)
     naming: Optional[FrameType] = None
-    named = False
+    # The line of a direct call: a dict() of the environment calls directly, too.
+    named = frame is not None and "environ[" in _line(recorder, frame)
     for _ in range(FRAMES_MAX):
         if frame is None:
             break
@@ -78,6 +79,14 @@ def _names_it(recorder: Recorder, name: str, beginnings: Dict[str, Tuple[str, ..
         named = code.co_name in _GETTERS and code.co_filename.endswith(_HELPERS)
         frame = frame.f_back
     return naming
+
+
+def _line(recorder: Recorder, frame: FrameType) -> str:
+    """The line of a user's frame; empty for other code."""
+    if recorder.callers.kind(frame.f_code.co_filename) != USER:
+        return ""
+    with recorder.working("code"):
+        return linecache.getline(frame.f_code.co_filename, frame.f_lineno)
 
 
 def _holds(constants: Tuple[Any, ...], name: str) -> bool:

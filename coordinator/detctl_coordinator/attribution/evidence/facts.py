@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from detctl_proto.security.redaction import KEY_BYTES, RecordingKey, protected_manifest
+from detctl_proto.security.redaction import KEY_BYTES, RecordingKey, protected_manifest, variables_agree
 
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.clue import Clue
@@ -140,12 +140,14 @@ def value_at(manifest: Mapping[str, Any], *keys: str) -> Any:
 
 
 def other_places(left: Mapping[str, Any], right: Mapping[str, Any]) -> str:
-    """Returns a line if two recordings were made in different working folders, else an empty text. Such runs do not prove that the code
-    alone makes a difference: the folder and its file system may."""
+    """Returns a line if two recordings were made in different working folders, or with different home folders, else an empty text. Such
+    runs do not prove that the code alone makes a difference: the folder and its file system may."""
     rows = [value_at(manifest, "storage", "cwd") for manifest in (left, right)]
     paths, kinds = ([str(row.get(key) or "") if isinstance(row, Mapping) else "" for row in rows] for key in _OF_PLACE)
-    if not all(paths) or paths[0] == paths[1]:
+    if not all(paths):
         return ""
+    if paths[0] == paths[1]:
+        return "The runs had different home folders." if variables_agree("HOME", left, right) is False else ""
     on = f" on {kinds[0]} and {kinds[1]}" if kinds[0] != kinds[1] else ""
     return f"The runs were recorded in different folders{on}: {paths[0]} and {paths[1]}."
 

@@ -74,6 +74,7 @@ PREPARED_SIGNATURES: tuple[Signature, ...] = (
     code_version,
     unseeded_rng,
     drawn_setting,
+    chosen_outside,
     prepared_settings,
     config_drift,
     library_version,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from detctl_coordinator.attribution.evidence.settings.suspect_families import family_of_parameter
 from detctl_coordinator.attribution.evidence.settings.suspects import Suspect
 from detctl_coordinator.domain.fingerprint import Fingerprint
 
 LENGTHS = re.compile(r"epoch|step|iter|resume|ckpt|checkpoint|output|save|log|name", re.IGNORECASE)
+ACTING = "OREIsS"  # options of Python that decide about assertions, hashes, variables and search paths
 PATH = re.compile(r"/|\.(pt|pth|ckpt|bin|safetensors)$")
 
 
@@ -26,6 +27,29 @@ def command_suspects(left: Fingerprint, right: Fingerprint) -> list[Suspect]:
         for name in {**ours, **theirs}
         if ours.get(name) != theirs.get(name)
     ]
+
+
+def interpreter_suspects(left: Sequence[str], right: Sequence[str]) -> list[Suspect]:
+    """Returns the options of Python itself that differ between two commands and can change what a program does, as one suspect."""
+    ours, theirs = (" ".join(_options_of_python(command)) for command in (left, right))
+    return [Suspect("python.options", ours or None, theirs or None, "config")] if ours != theirs else []
+
+
+def _options_of_python(command: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    words = iter(command[1:])
+    for word in words:
+        if not word.startswith("-") or word.startswith("--"):
+            break
+        for at, letter in enumerate(word[1:], 2):
+            if letter in "mc":
+                return found
+            if letter in "XW":
+                found.append(f"-{letter} {word[at:] or next(words, '')}")
+                break
+            if letter in ACTING:
+                found.append(f"-{letter}")
+    return found
 
 
 def of_continuation(suspects: Iterable[Suspect]) -> list[Suspect]:
