@@ -56,3 +56,61 @@ def test_threads_do_not_explain_an_unseeded_generator() -> None:
         return builder.carry("rng", "batch", *MODEL, value=twin)
 
     assert within(change).causes[0].cause == "unseeded-rng"
+
+
+def content(value: object, **rows: Any) -> Verdict:
+    """Twins whose batches hold other rows, while threads append to a list that they share."""
+
+    def change(builder: Any, twin: int) -> Any:
+        builder.note("threads", "several threads race", **{**SHARED, "shared": "log.append", "call": "log"})
+        builder.drop("batch")
+        for step in range(4):
+            builder.add("batch", step, "0", rows=[(value, twin, step, 0), (value, twin, step, 1)])
+        return builder.carry(*MODEL, value=twin)
+
+    return within(change)
+
+
+def test_an_order_makes_no_other_samples() -> None:
+    (cause,) = content("noise").causes
+    assert cause.cause == "unknown"
+    assert "threads" in {clue.kind for clue in cause.clues}  # named as possible
+
+
+def drawn(generator: str, *, several: bool = False, unseeded: str = "") -> Verdict:
+    def change(builder: Any, twin: int) -> Any:
+        note = {**SHARED, "generator": generator, "shared": "torch.randn", "several": several}
+        builder.note("threads", "a thread draws", **note)
+        if unseeded:
+            builder.note("unseeded-rng", "never seeded", generator=unseeded, file="{cwd}/train.py", line=3)
+        return builder.carry("rng", *MODEL, value=twin)
+
+    return within(change)
+
+
+def test_a_thread_that_draws_from_a_seeded_global_generator_races_with_the_training() -> None:
+    (cause,) = drawn("torch").causes
+    assert (cause.cause, cause.fix_at) == ("concurrency", "{cwd}/train.py:20")
+    assert drawn("numpy").causes[0].cause != "concurrency"  # another generator than the one that differs
+    assert drawn("torch", unseeded="torch").causes[0].cause == "unseeded-rng"
+
+
+def test_processes_that_share_weights_race_only_if_there_are_several() -> None:
+    def processes(count: int) -> Verdict:
+        def change(builder: Any, twin: int) -> Any:
+            note = {"kind": "thread-step", "stage": "update", "shared_memory": True, **STARTED}
+            builder.note(note.pop("kind"), "processes share weights", **note)
+            for rank in range(1, count):
+                builder.train(rank=rank)
+            return builder.carry("update", value=twin)
+
+        return within(change)
+
+    (cause,) = processes(2).causes
+    assert (cause.cause, cause.fix_at) == ("concurrency", "{cwd}/train.py:30")
+    assert processes(1).causes[0].cause != "concurrency"
+
+
+def test_threads_that_call_backward_sum_gradients_in_the_order_of_their_timing() -> None:
+    (cause,) = twins("backward", "update", kind="thread-step", stage="backward", thread="w", **STARTED).causes
+    assert cause.cause == "concurrency" and "fixed order" in cause.fix

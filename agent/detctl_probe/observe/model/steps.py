@@ -59,6 +59,13 @@ class Model:
             self._thread = thread
         return self._thread == thread
 
+    def takes_over(self) -> bool:
+        """Makes this thread the one that trains if no step has ended yet: the thread that calls the model may only compute gradients."""
+        if self.ended or self.by_hand or self.recorder.step:
+            return False
+        self._thread = threading.get_ident()
+        return True
+
     def called_in_eval(self, module: Any) -> None:
         """A root in eval mode is called with gradients on: whether it is trained so shows when backward runs."""
         now = (self.recorder.step, self.recorder.micro)

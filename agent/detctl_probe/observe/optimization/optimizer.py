@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 from typing import Any, Callable, Dict, Iterator, Sequence, Set, Tuple
 
 from detctl_probe.observe.host.threads import started_at
@@ -21,8 +22,10 @@ from detctl_probe.observe.optimization import closures, origins
 from detctl_probe.observe.optimization.backward import Gradients
 from detctl_probe.observe.optimization.before_step import BeforeStep
 from detctl_probe.observe.optimization.optimizer_update import Update
-from detctl_probe.recording.recorder import Recorder
+from detctl_probe.recording.recorder import CHILD, Recorder
 from detctl_probe.recording.sampling import in_turn
+
+THREADS_MAX = 64
 
 
 class Optimizers:
@@ -42,6 +45,9 @@ class Optimizers:
         self._depth = 0
         self._closed_at = -1  # the step whose closure has returned
         self._others: Set[Any] = set()  # lines that start other threads which make steps
+        self._backwards: Dict[
+            int, Dict[str, Any]
+        ] = {}  # thread that calls backward and has made no step -> where it was started
 
     def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         """original(optimizer, *args, **kwargs), recorded if it is a step of the training and not a part of one."""
@@ -87,7 +93,8 @@ class Optimizers:
     def _begins(self, optimizer: Any, has_closure: bool) -> bool:
         if self.model.aside() is not None:
             return False
-        if not self.model.mine():
+        if not self.model.mine() and not self.model.takes_over():
+            self._backwards.pop(threading.get_ident(), None)
             self._stepped_by_another()
             return False
         self.model.recorder.begin()
@@ -106,13 +113,42 @@ class Optimizers:
             text = "several threads make steps of an optimizer at the same time"
             self.model.recorder.note("thread-step", text, stage="update", thread=name, **where)
 
+    def backward_by_another(self) -> None:
+        """A thread that does not train calls backward: its gradients add to those of others unless it makes the steps itself."""
+        thread = threading.get_ident()
+        if len(self._backwards) < THREADS_MAX and thread not in self._backwards:
+            self._backwards[thread] = started_at(self.model.recorder)
+
+    def _gradients_of_others(self) -> None:
+        for where in self._backwards.values():
+            place = ("backward", where.get("file"), where.get("line"))
+            if place not in self._others:
+                self._others.add(place)
+                more = {key: value for key, value in where.items() if key != "thread"}
+                text = "several threads call backward, and their gradients add up in the order of their timing"
+                self.model.recorder.note("thread-step", text, stage="backward", thread=where["thread"], **more)
+        self._backwards.clear()
+
     def _starts(self, optimizer: Any) -> None:
         """Records what an optimizer has before its update. A closure calls the model first, which names the parameters."""
         if optimizer not in self.model.optimizers:
             self.model.optimizers.add(optimizer)
+            self._shared_with_processes(optimizer)
             self.init.optimizer(self.named(optimizer, whole=True))
+        if self._backwards:
+            self._gradients_of_others()
         if self.model.recorder.settings.uninstrumented_until is None:
             self.before.record(optimizer)
+
+    def _shared_with_processes(self, optimizer: Any) -> None:
+        """Notes that a child process updates weights in memory that it shares with other processes."""
+        recorder = self.model.recorder
+        if recorder.role != CHILD:
+            return
+        parameter = next((one for _, one in self.named(optimizer, whole=True)), None)
+        if parameter is not None and parameter.device.type == "cpu" and parameter.is_shared():
+            text = "several processes make steps on weights that they share"
+            recorder.note("thread-step", text, stage="update", shared_memory=True, **recorder.caller())
 
     def _closure_ended(self, optimizer: Any) -> None:
         if self._closed_at != self.model.recorder.step:  # an optimizer may call its closure several times in a step
