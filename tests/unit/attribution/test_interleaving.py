@@ -114,3 +114,15 @@ def test_processes_that_share_weights_race_only_if_there_are_several() -> None:
 def test_threads_that_call_backward_sum_gradients_in_the_order_of_their_timing() -> None:
     (cause,) = twins("backward", "update", kind="thread-step", stage="backward", thread="w", **STARTED).causes
     assert cause.cause == "concurrency" and "fixed order" in cause.fix
+
+
+def test_what_was_drawn_may_differ_before_the_state_does() -> None:
+    """The state is read at the start of a step, and threads interleave within one."""
+
+    def change(builder: Any, twin: int) -> Any:
+        note = {**SHARED, "generator": "torch", "shared": "torch.randn", "several": False}
+        builder.note("threads", "a thread draws", **note)
+        return builder.carry(*MODEL, step=1, value=twin).carry("rng", step=3, value=twin)
+
+    causes = within(change).causes
+    assert [(cause.cause, cause.stage, cause.step) for cause in causes] == [("concurrency", "forward", 1)]

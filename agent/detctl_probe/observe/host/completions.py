@@ -143,17 +143,17 @@ class _Completions:
             if self._holders.get(queue, 0) > 1:
                 self._holders[queue] = 0  # once
                 text = "a queue returns the items of several processes in the order of their timing"
-                self._note("multiprocessing.Queue", text, 2)
+                self._note("multiprocessing.Queue", text, 2, direct=True)  # pools have queues of their own
             return original(queue, *args, **fields)
 
         return get
 
-    def _note(self, call: str, text: str, depth: int, *, quoted: bool = False) -> None:
+    def _note(self, call: str, text: str, depth: int, *, quoted: bool = False, direct: bool = False) -> None:
         recorder = self._recorder
         if recorder.sealed or recorder.busy:
             return
         with recorder.working():
-            frame = recorder.callers.nearest(skip_stdlib=True, depth=depth + 1)
+            frame = recorder.callers.nearest(skip_stdlib=not direct, depth=depth + 1)
             if frame is None or recorder.callers.kind(frame.f_code.co_filename) != USER:
                 return
             where = recorder.callers.describe(frame)

@@ -32,7 +32,8 @@ class Losses:
         if self._model.aside() is not None:
             return False
         if not self._model.mine():
-            self._steps.backward_by_another()
+            if site == "loss":  # autograd.grad returns the gradients, and adds them to nothing
+                self._steps.backward_by_another()
             return False
         self._model.settle()
         self._recorder.begin()

@@ -105,28 +105,38 @@ class Optimizers:
 
     def _stepped_by_another(self) -> None:
         """Notes that not only the thread that trains makes steps, once for each line that starts such threads."""
-        where = started_at(self.model.recorder)
+        where = {**started_at(self.model.recorder), "at": self._here()}
         name = where.pop("thread")
         place = (where.get("file"), where.get("line"))
         if place not in self._others:
             self._others.add(place)
-            text = "several threads make steps of an optimizer at the same time"
-            self.model.recorder.note("thread-step", text, stage="update", thread=name, **where)
+            self._note_threads("several threads make steps of an optimizer at the same time", "update", name, where)
+
+    def _note_threads(self, text: str, stage: str, thread: str, where: Dict[str, Any]) -> None:
+        """`where`: the line that starts the threads, and `at`, the line that they run."""
+        more = {key: value for key, value in where.items() if key != "thread"}
+        if where.get("at"):
+            text += " (%s)" % where["at"]
+        self.model.recorder.note("thread-step", text, stage=stage, thread=thread, **more)
+
+    def _here(self) -> str:
+        """`{cwd}/train.py:34`: the user's line that runs now."""
+        found = self.model.recorder.callers.describe(self.model.recorder.callers.user_frame(3))
+        return "%s:%d" % (found["file"], found["line"]) if found else ""
 
     def backward_by_another(self) -> None:
         """A thread that does not train calls backward: its gradients add to those of others unless it makes the steps itself."""
         thread = threading.get_ident()
         if len(self._backwards) < THREADS_MAX and thread not in self._backwards:
-            self._backwards[thread] = started_at(self.model.recorder)
+            self._backwards[thread] = {**started_at(self.model.recorder), "at": self._here()}
 
     def _gradients_of_others(self) -> None:
         for where in self._backwards.values():
             place = ("backward", where.get("file"), where.get("line"))
             if place not in self._others:
                 self._others.add(place)
-                more = {key: value for key, value in where.items() if key != "thread"}
                 text = "several threads call backward, and their gradients add up in the order of their timing"
-                self.model.recorder.note("thread-step", text, stage="backward", thread=where["thread"], **more)
+                self._note_threads(text, "backward", where["thread"], where)
         self._backwards.clear()
 
     def _starts(self, optimizer: Any) -> None:

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence, RunFacts
 from detctl_coordinator.comparison.reader import RunReader
+from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage
 
 # Several threads that make steps change the weights. Which of them is recorded depends on timing as well, so its data differs too.
 CHANGED_BY_STEPS = (Stage.INIT, Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
+
+# What is drawn at random, and what is computed from it.
+CHANGED_BY_DRAWS = (Stage.RNG, Stage.INIT, Stage.ORDER, Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,14 @@ def interleaving_of(evidence: Evidence) -> Interleaving:
 
 
 def racing_draws(evidence: Evidence) -> list[Note]:
-    """Returns the notes of threads that draw from each global generator whose state differs at the root; empty if one of these
-    generators has another explanation."""
-    if not evidence.between_twins or evidence.stage is not Stage.RNG:
+    """Returns the notes of threads that draw from each global generator whose state differs at the root or later; empty if one of these
+    generators has another explanation. The state may differ later than what was drawn, since it is read at the start of a step."""
+    if not evidence.between_twins or evidence.stage not in CHANGED_BY_DRAWS:
         return []
+    states = evidence.pair.differences.get(Node(Stage.RNG))
+    names = {d.site for d in states.sites} if states is not None else set()
     unseeded = {str(note.raw.get("generator")) for note in evidence.notes("unseeded-rng")}
     drawn = {str(note.raw["generator"]): note for note in evidence.notes("threads") if note.raw.get("generator")}
-    names = {d.site for d in evidence.root.sites}
     if not names or names & unseeded or not names <= drawn.keys():
         return []
     return [drawn[name] for name in sorted(names)]

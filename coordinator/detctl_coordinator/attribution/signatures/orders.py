@@ -83,14 +83,14 @@ def raced_draws(evidence: Evidence) -> list[CauseFinding]:
 
 def _ordered(notes: Sequence[Note]) -> tuple[str, str]:
     """Returns how to remove a race, and where. `notes`: strongest first."""
-    first = next((note for note in notes if note.where), None)
+    first = next((note for note in notes if note.where), next((note for note in notes if note.raw.get("at")), None))
     if first is None:
         steps = any(note.kind == "thread-step" for note in notes)
         return (
             "Let one thread make all steps." if steps else "Take results in the order in which they were submitted.",
             "",
         )
-    where = first.where
+    where = first.where or str(first.raw["at"])
     if first.raw.get("shared_memory"):
         return (
             f"Let one process make all steps: the processes that run {where} race for the weights that they share.",

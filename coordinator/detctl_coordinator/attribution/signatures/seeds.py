@@ -20,7 +20,7 @@ from detctl_coordinator.attribution.evidence.outside import (
     reads_that_differ,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
-from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.reordering import other_rows, reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers, entropy_reads, uses_system_random
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.clue import Clue
@@ -114,8 +114,8 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
 def _private_draws(evidence: Evidence, settings: Sequence[str], *, drew: bool) -> list[Note]:
     """Returns the notes of private generators that seed themselves, if values differ that look drawn, an operation drew them, or only
     they explain another setting of an optimizer: random states, weights and gradients agree up to it."""
-    explains = bool(settings) and not any(read.use for read in reads_that_differ(evidence))
-    return evidence.notes("self-seeded") if drew or explains or _looks_drawn(evidence) else []
+    explains = not any(read.use for read in reads_that_differ(evidence)) if settings else _looks_drawn(evidence)
+    return evidence.notes("self-seeded") if drew or explains else []
 
 
 def _seed_there(note: Note) -> str:
@@ -212,6 +212,9 @@ def _drawn_from_system(evidence: Evidence) -> list[Note]:
         return drawn_numbers(evidence) if evidence.takes_other_values else []
     if (evidence.root.kind == "permutation" or reordering_of(evidence)) and not uses_system_random(evidence):
         return []
+    races = evidence.notes("unordered") or interleaving_of(evidence).found
+    if races and not other_rows(evidence):
+        return []  # another order explains it as well
     return entropy_reads(evidence)
 
 

@@ -22,6 +22,7 @@ from detctl_coordinator.attribution.evidence.outside import (
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.attribution.evidence.selection import selection_lines
+from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -108,8 +109,9 @@ def _races(evidence: Evidence) -> list[Note]:
 
 
 def _private_generators(evidence: Evidence) -> list[Note]:
-    """Returns the notes of generators that seed themselves, which explain no difference of runs whose twins agree."""
-    return [] if evidence.twins_agree else evidence.notes("self-seeded")
+    """Returns the notes of generators that seed themselves and of random bytes of the system. They explain no difference of runs whose
+    twins agree."""
+    return [] if evidence.twins_agree else [*evidence.notes("self-seeded"), *drawn_numbers(evidence)]
 
 
 def _possible_reads(evidence: Evidence) -> list[OutsideRead]:
