@@ -126,3 +126,18 @@ def test_what_was_drawn_may_differ_before_the_state_does() -> None:
 
     causes = within(change).causes
     assert [(cause.cause, cause.stage, cause.step) for cause in causes] == [("concurrency", "forward", 1)]
+
+
+def test_threads_that_step_one_model_draw_in_the_order_of_their_timing_as_well() -> None:
+    def change(builder: Any, twin: int) -> Any:
+        builder.note("thread-step", "several threads make steps", thread="Thread-2", stage="update", **STARTED)
+        return builder.carry("rng", *MODEL, step=2, value=twin)
+
+    assert {cause.cause for cause in within(change).causes} == {"concurrency"}
+
+
+def test_a_state_that_only_one_run_has_does_not_show_that_no_seed_controls_it() -> None:
+    def change(builder: Any, twin: int) -> Any:
+        return (builder.drop("rng") if twin else builder).carry("batch", *MODEL, value=twin)
+
+    assert "unseeded-rng" not in {cause.cause for cause in within(change).causes}

@@ -60,8 +60,13 @@ class Model:
         return self._thread == thread
 
     def takes_over(self) -> bool:
-        """Makes this thread the one that trains if no step has ended yet: the thread that calls the model may only compute gradients."""
-        if self.ended or self.by_hand or self.recorder.step:
+        """Makes the main thread the one that trains, if it makes the first step: other threads may only have computed gradients."""
+        if (
+            self.ended
+            or self.by_hand
+            or self.recorder.step
+            or threading.current_thread() is not threading.main_thread()
+        ):
             return False
         self._thread = threading.get_ident()
         return True

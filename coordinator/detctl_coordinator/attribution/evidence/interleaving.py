@@ -12,7 +12,16 @@ from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage
 
 # Several threads that make steps change the weights. Which of them is recorded depends on timing as well, so its data differs too.
-CHANGED_BY_STEPS = (Stage.INIT, Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS, Stage.BACKWARD, Stage.UPDATE)
+CHANGED_BY_STEPS = (
+    Stage.RNG,
+    Stage.INIT,
+    Stage.SAMPLE,
+    Stage.BATCH,
+    Stage.FORWARD,
+    Stage.LOSS,
+    Stage.BACKWARD,
+    Stage.UPDATE,
+)
 
 # What is drawn at random, and what is computed from it.
 CHANGED_BY_DRAWS = (Stage.RNG, Stage.INIT, Stage.ORDER, Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)

@@ -30,7 +30,8 @@ def concurrency(evidence: Evidence) -> list[CauseFinding]:
     stages = (*STAGES, *CHANGED_BY_STEPS) if threads.stepped else STAGES if noted or threads.found else SEEN_AS_ORDER
     if not evidence.between_twins or evidence.stage not in stages:
         return []
-    if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
+    drawn = evidence.differs(Stage.RNG) and not (threads.stepped and evidence.root.step > 0)
+    if drawn or evidence.notes("unseeded-rng"):
         return []
     change = reordering_of(evidence)
     inside = evidence.root.kind == "permutation" and hash_seed_is_fixed(evidence)

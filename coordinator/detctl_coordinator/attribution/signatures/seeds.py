@@ -81,7 +81,7 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
     lines = [n.description for n in notes]
     if evidence.stage is Stage.RNG:
-        if evidence.root.step > 0 and not notes:
+        if not notes and (evidence.root.step > 0 or not in_both(evidence.root)):
             return []
         names = ", ".join(dict.fromkeys(d.site for d in evidence.root.sites))
         lines.append(f"The state of {names} differs at the start of step {evidence.root.step}: no seed controls it.")
