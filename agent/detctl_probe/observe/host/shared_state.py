@@ -44,7 +44,7 @@ def code_of(function: Any) -> Any:
     return getattr(function, "__code__", None) or getattr(getattr(function, "__func__", None), "__code__", None)
 
 
-def function_of(coroutine: Any) -> Any:
+def run_by(coroutine: Any) -> Any:
     """The function, or the bound method, that a coroutine runs which has not begun; None if that is not known."""
     code, frame = coroutine.cr_code, coroutine.cr_frame
     if frame is None:

@@ -84,7 +84,7 @@ class _Threads:
         def create_task(loop: Any, coro: Any, **kwargs: Any) -> Any:
             code = getattr(coro, "cr_code", None)
             if code is not None and code not in self._noted and self._recorder.callers.kind(code.co_filename) == USER:
-                self._submitted(shared_state.function_of(coro))
+                self._submitted(shared_state.run_by(coro))
             return create(loop, coro, **kwargs)
 
         module.BaseEventLoop.create_task = create_task
