@@ -84,6 +84,8 @@ def causes_of(compared: ComparedPair) -> list[CauseFinding]:
             findings = with_settings(evidence, findings)
         if answers and root.node.stage in NUMERIC:
             findings = [replace(one, evidence=(*one.evidence, answers)) for one in findings]
+        if _follows_in_evaluation(root, findings, found):
+            continue
         found.extend(findings)
     return found
 
@@ -129,6 +131,15 @@ def _drawn_elsewhere(root: NodeDifference, found: Sequence[CauseFinding]) -> boo
     if root.node.stage is not Stage.RNG:
         return False
     return any(f.cause in DRAWS_ELSEWHERE and f.stage is not Stage.RNG and f.step < root.step for f in found)
+
+
+def _follows_in_evaluation(
+    root: NodeDifference, findings: Sequence[CauseFinding], found: Sequence[CauseFinding]
+) -> bool:
+    """Returns whether nothing explains a difference without gradients, and the training has an explained one in the same step."""
+    if root.node.phase is not Phase.EVAL or any(f.cause != "unknown" for f in findings):
+        return False
+    return any(f.cause != "unknown" and f.step <= root.step for f in found)
 
 
 def _evaluation_of_a_draw(root: NodeDifference, found: Sequence[CauseFinding]) -> bool:

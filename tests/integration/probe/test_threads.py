@@ -66,3 +66,44 @@ def test_results_as_they_finish_are_quoted_with_a_line_that_keeps_the_order(tmp_
     assert (note["line_text"], note["line_fixed"]) == ("for job in as_completed(jobs):", "for job in jobs:")
     (note,) = trained(tmp_path, body.replace("as_completed(jobs)", "as_completed(set(jobs))")).notes_of("unordered")
     assert "line_fixed" not in note  # a set has no order of its own
+
+
+def test_one_thread_that_draws_from_a_global_generator_shares_it_with_the_training(tmp_path: Path) -> None:
+    body = "def ahead():\n    rows.append({draw})\nt = threading.Thread(target=ahead)\nt.start()\nt.join()\n"
+    (note,) = trained(tmp_path, body.replace("{draw}", "torch.randn(2)")).notes_of("threads")
+    assert (note["generator"], note["several"], note["at"]) == ("torch", False, "{cwd}/train.py:17")
+    assert trained(tmp_path, body.replace("{draw}", "rng.random()")).notes_of("threads") == []
+
+
+def test_tasks_of_asyncio_that_change_one_list_are_noted(tmp_path: Path) -> None:
+    body = (
+        "import asyncio\nasync def fetch(n):\n    await asyncio.sleep(0.001)\n    {change}\n"
+        "async def all():\n    await asyncio.gather(*(fetch(n) for n in range(4)))\nasyncio.run(all())\n"
+    )
+    (note,) = trained(tmp_path, body.replace("{change}", "rows.append(n)")).notes_of("threads")
+    assert (note["call"], note["shared"], note["at"]) == ("fetch", "rows.append", "{cwd}/train.py:19")
+    assert trained(tmp_path, body.replace("{change}", "return n")).notes_of("threads") == []
+
+
+def test_gradients_of_several_threads_are_noted_and_the_thread_that_steps_is_recorded(tmp_path: Path) -> None:
+    body = (
+        "def part():\n    model(torch.ones(3, 4)).square().mean().backward()\n"
+        "for _ in range(2):\n    ts = [threading.Thread(target=part) for _ in range(2)]\n"
+        "    for t in ts:\n        t.start()\n    for t in ts:\n        t.join()\n    optimizer.step()\n"
+    )
+    run = trained(tmp_path, body)
+    (note,) = run.notes_of("thread-step")
+    assert (note["stage"], note["line"], note["at"]) == ("backward", 21, "{cwd}/train.py:17")
+    assert run.seal["steps_finished"] == 4
+
+
+def test_a_queue_of_several_processes_is_noted_where_it_is_read(tmp_path: Path) -> None:
+    body = (
+        "import multiprocessing\nqueue = multiprocessing.get_context('fork').Queue()\n"
+        "def work(q):\n    q.put(1)\n"
+        "ps = [multiprocessing.get_context('fork').Process(target=work, args=(queue,)) for _ in range({count})]\n"
+        "for p in ps:\n    p.start()\nfor _ in ps:\n    queue.get()\nfor p in ps:\n    p.join()\n"
+    )
+    (note,) = trained(tmp_path, body.replace("{count}", "2")).notes_of("unordered")
+    assert (note["call"], note["line"]) == ("multiprocessing.Queue", 24)
+    assert trained(tmp_path, body.replace("{count}", "1")).notes_of("unordered") == []

@@ -147,6 +147,23 @@ def test_a_clock_that_the_function_of_a_scheduler_reads() -> None:
     assert cause.cause == "unknown"
 
 
+@pytest.mark.parametrize(("clock", "word"), [(False, "unseeded-rng"), (True, "unknown")])
+def test_a_private_generator_explains_a_learning_rate_unless_something_else_may(clock: bool, word: str) -> None:
+    """A noisy score reaches a scheduler: states, weights and gradients agree until the learning rate differs."""
+
+    def change(b: RunBuilder, twin: int) -> RunBuilder:
+        b.change("update", 2, ("w", twin))
+        b.note("self-seeded", "takes a seed", call="torch.Generator.seed", file="{cwd}/train.py", line=4)
+        if clock:
+            read = {"source": "clock", "call": "time.time", "use": "control", "file": "{cwd}/train.py", "line": 8}
+            b.note("outside", "the clock is read", **read)
+        return settings(b, 2, ("lr", twin), lr=twin)
+
+    cause = within(change).causes[0]
+    assert cause.cause == word
+    assert any("group0.lr differs" in line for line in cause.evidence)
+
+
 def test_an_option_that_sets_a_learning_rate_is_config_drift_with_the_line() -> None:
     def change(b: RunBuilder) -> RunBuilder:
         b.fact("recipe", {**b.facts["recipe"], "parameters": {"lr": "0.2"}})

@@ -116,6 +116,20 @@ def test_without_values_only_a_known_operation_is_a_kernel() -> None:
     assert any("not measured element by element" in line for line in verdict.causes[0].evidence)
 
 
+@pytest.mark.parametrize("op", ["aten.randn.generator", "aten.native_dropout.default", "aten.normal_.default"])
+@pytest.mark.parametrize("stage", ["forward", "backward"])
+def test_an_operation_that_draws_is_no_kernel(op: str, stage: str) -> None:
+    """Its generator was in another state: a private one, since no recorded state differs."""
+    assert first(twins(VALUES, ROUNDED, op=op, stage=stage))[0] == "unknown"
+    builders = [RunBuilder("gpu1", twin) for twin in range(2)]
+    for builder in builders:
+        builder.note("self-seeded", "takes a seed", call="torch.Generator.seed", file="{cwd}/train.py", line=4)
+    runs = [run(one, value, op=op, stage=stage) for one, value in zip(builders, (VALUES, ROUNDED), strict=True)]
+    verdict = verdict_of(*runs)
+    assert first(verdict)[0] == "unseeded-rng"
+    assert verdict.causes[0].fix_at == "{cwd}/train.py:4"
+
+
 def test_other_inputs_or_arguments_are_no_kernel() -> None:
     builders = [RunBuilder("gpu1", twin) for twin in range(2)]
     for name in ("takes", "args"):

@@ -20,6 +20,9 @@ CHANGES = frozenset(
 )  # fmt: skip
 GENERATORS = ("numpy.random", "random", "torch", "torch._C")
 MODULES = {"random": "random", "numpy.random": "numpy", "torch": "torch"}
+GLOBAL = frozenset(MODULES.values())
+# Packages of things that only show what happens.
+SHOWING = ("tqdm", "logging", "rich", "torch.utils.tensorboard", "tensorboardX", "wandb", "progressbar")
 DRAWS = frozenset(
     ("rand", "randn", "randint", "randperm", "normal", "bernoulli", "multinomial", "rand_like", "randn_like")
 )
@@ -41,12 +44,30 @@ def code_of(function: Any) -> Any:
     return getattr(function, "__code__", None) or getattr(getattr(function, "__func__", None), "__code__", None)
 
 
-def find(function: Any, is_user: Callable[[str], bool]) -> Optional[Shared]:
-    """The first generator that a function shares with others, else the first thing that it changes; None if there is none."""
+def run_by(coroutine: Any) -> Any:
+    """The function, or the bound method, that a coroutine runs which has not begun; None if that is not known."""
+    code, frame = coroutine.cr_code, coroutine.cr_frame
+    if frame is None:
+        return None
+    held = frame.f_locals
+    if any(name not in held for name in code.co_freevars):
+        return None
+    cells = tuple(types.CellType(held[name]) for name in code.co_freevars)
+    function = types.FunctionType(code, frame.f_globals, code.co_name, None, cells)
+    first = code.co_varnames[0] if code.co_argcount else ""
+    return types.MethodType(function, held["self"]) if first == "self" and "self" in held else function
+
+
+def find(function: Any, is_user: Callable[[str], bool], only_global: bool = False) -> Optional[Shared]:
+    """The first generator that a function shares with others, else the first thing that it changes; None if there is none.
+
+    only_global: only a global generator, which is shared even if a single thread runs the function."""
     ast = syntax()
     if ast is None:
         return None
     found = list(_found(ast, function, is_user, DEPTH_MAX, set()))
+    if only_global:
+        found = [one for one in found if one.generator in GLOBAL]
     return next((one for one in found if one.generator), found[0] if found else None)
 
 
@@ -70,7 +91,7 @@ def _found(ast: Any, function: Any, is_user: Callable[[str], bool], depth: int, 
                 value = names.value(root) if root else None
                 if root and (generator := _generator(root, value, one.func.attr)):
                     yield Shared("%s.%s" % (root, one.func.attr), code.co_filename, one.lineno, generator)
-                elif root and one.func.attr in CHANGES and names.shared(root):
+                elif root and one.func.attr in CHANGES and names.shared(root) and not _shows(value):
                     yield Shared("%s.%s" % (root, one.func.attr), code.co_filename, one.lineno, "")
                 elif depth and root == names.self_name and owner is not None:
                     method = getattr(type(owner), one.func.attr, None)
@@ -80,6 +101,10 @@ def _found(ast: Any, function: Any, is_user: Callable[[str], bool], depth: int, 
                 called = names.value(one.func.id)
                 if isinstance(called, types.FunctionType):
                     yield from _found(ast, called, is_user, depth - 1, seen)
+            elif isinstance(one, (ast.For, ast.AsyncFor)):
+                root = _dotted(ast, one.iter)
+                if root and _draws_from_torch(names.value(root)):
+                    yield Shared("for … in %s" % root, code.co_filename, one.lineno, "torch")
             elif isinstance(one, (ast.Assign, ast.AugAssign)):
                 targets = one.targets if isinstance(one, ast.Assign) else [one.target]
                 for target in targets:
@@ -131,6 +156,17 @@ class _Names:
             held: Dict[str, Any] = getattr(value, "__dict__", None) or {}
             value = held.get(name)
         return value
+
+
+def _draws_from_torch(value: Any) -> bool:
+    """Whether an object is a DataLoader that draws from torch's global generator when it is iterated."""
+    kind = type(value)
+    return kind.__name__ == "DataLoader" and kind.__module__.startswith("torch.") and value.generator is None
+
+
+def _shows(value: Any) -> bool:
+    """Whether an object is a progress bar or a log."""
+    return type(value).__module__.startswith(SHOWING)
 
 
 def _generator(root: str, value: Any, method: str) -> str:

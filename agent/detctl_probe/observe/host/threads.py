@@ -1,12 +1,13 @@
 """Notes what the user's threads do that depends on their timing (kinds `threads`, `thread-order`; `thread-step` is the optimizer's).
 
-* `threads`: at least two threads run a function of the user that draws from a generator which they share, or that changes something
-  which they share (`rows.append`, `db.execute`, `counts[key] += 1`). The note has the line that starts them and the line that does it.
+* `threads`: at least two threads (or tasks of asyncio) run a function of the user that draws from a generator which they share, or that
+  changes something which they share (`rows.append`, `db.execute`, `counts[key] += 1`). The note has the line that starts them and the line
+  that does it. One thread counts as well if it draws from a global generator, which the main thread shares.
 * `thread-order`: a digest of the order in which the tasks of pools of threads have finished, at 4, 8, 16 … tasks. If it differs between
   twins, the threads were interleaved differently.
 
 Only threads that the user's own code starts count, directly or through concurrent.futures and multiprocessing.pool.ThreadPool. The source
-of a function is read once, when a second thread runs it.
+of a function is read once, when a thread starts that runs it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ def install(recorder: Recorder) -> None:
     threading.Thread.start = starting  # type: ignore[method-assign]
     when_imported("concurrent.futures.thread", watch.futures)
     when_imported("multiprocessing.pool", watch.pools)
+    when_imported("asyncio.base_events", watch.loops)
 
 
 def started_at(recorder: Recorder) -> Dict[str, Any]:
@@ -73,6 +75,19 @@ class _Threads:
                     self._run_by(function, where, 2)
         except Exception as error:
             self._failed(error)
+
+    def loops(self, module: Any) -> None:
+        """Watches the tasks of asyncio's loops."""
+        create = module.BaseEventLoop.create_task
+
+        @functools.wraps(create)
+        def create_task(loop: Any, coro: Any, **kwargs: Any) -> Any:
+            code = getattr(coro, "cr_code", None)
+            if code is not None and code not in self._noted and self._recorder.callers.kind(code.co_filename) == USER:
+                self._submitted(shared_state.run_by(coro))
+            return create(loop, coro, **kwargs)
+
+        module.BaseEventLoop.create_task = create_task
 
     def futures(self, module: Any) -> None:
         """Watches the tasks of ThreadPoolExecutor."""
@@ -122,28 +137,32 @@ class _Threads:
             self._failed(error)
 
     def _run_by(self, function: Any, where: Dict[str, Any], needed: int) -> None:
-        """Notes what a function shares with others, once `needed` threads or tasks run it."""
+        """Notes what a function shares, once `needed` threads or tasks run it; at once if it draws from a global generator."""
         code = shared_state.code_of(function)
         if code is None or code in self._noted or len(self._runs) >= FUNCTIONS_MAX:
             return
-        self._runs[code] = self._runs.get(code, 0) + 1
-        if self._runs[code] < needed:
-            return
-        self._noted.add(code)
         recorder = self._recorder
         if recorder.callers.kind(code.co_filename) != USER:
             return
-        found = shared_state.find(function, lambda file: recorder.callers.kind(file) == USER)
+        self._runs[code] = self._runs.get(code, 0) + 1
+        several = self._runs[code] >= needed
+        if several:
+            self._noted.add(code)
+        elif self._runs[code] > 1:
+            return
+        is_user: Callable[[str], bool] = lambda file: recorder.callers.kind(file) == USER  # noqa: E731
+        found = shared_state.find(function, is_user, only_global=not several)
         if found is None:
             return
         at = "%s:%d" % (recorder.logical(found.file), found.line)
+        who = "several threads run" if several else "a thread runs"
         if found.generator:
-            text = "several threads run %s, which draws from a generator that they share: %s (%s)"
+            text = "%s %s, which draws from a generator that it shares with others: %s (%s)"
         else:
-            text = "several threads run %s, which changes what they share: %s (%s)"
+            text = "%s %s, which changes what they share: %s (%s)"
         recorder.note(
-            "threads", text % (code.co_name, found.call, at), stage="sample", call=code.co_name, shared=found.call, at=at,
-            generator=found.generator, steps=found.call.endswith(".step"), **where,
+            "threads", text % (who, code.co_name, found.call, at), stage="sample", call=code.co_name, shared=found.call,
+            at=at, generator=found.generator, steps=found.call.endswith(".step"), several=several, **where,
         )  # fmt: skip
 
     def _user_line(self) -> Optional[Dict[str, Any]]:

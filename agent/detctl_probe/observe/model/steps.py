@@ -61,6 +61,18 @@ class Model:
             self._thread = thread
         return self._thread == thread
 
+    def takes_over(self) -> bool:
+        """Makes the main thread the one that trains, if it makes the first step: other threads may only have computed gradients."""
+        if (
+            self.ended
+            or self.by_hand
+            or self.recorder.step
+            or threading.current_thread() is not threading.main_thread()
+        ):
+            return False
+        self._thread = threading.get_ident()
+        return True
+
     def called_in_eval(self, module: Any) -> None:
         """A root in eval mode is called with gradients on: whether it is trained so shows when backward runs."""
         now = (self.recorder.step, self.recorder.micro)

@@ -29,7 +29,11 @@ class Losses:
 
     def begins(self, site: str, outputs: Any) -> bool:
         """Records what was differentiated; returns False if the call is not part of the training."""
-        if self._model.aside() is not None or not self._model.mine():
+        if self._model.aside() is not None:
+            return False
+        if not self._model.mine():
+            if site == "loss":  # autograd.grad returns the gradients, and adds them to nothing
+                self._steps.backward_by_another()
             return False
         self._model.settle()
         self._recorder.begin()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 from typing import Any, Callable, Dict, Iterator, Sequence, Set, Tuple
 
 from detctl_probe.observe.host.threads import started_at
@@ -22,8 +23,10 @@ from detctl_probe.observe.optimization.backward import Gradients
 from detctl_probe.observe.optimization.before_step import BeforeStep
 from detctl_probe.observe.optimization.kept_state import KeptState
 from detctl_probe.observe.optimization.optimizer_update import Update
-from detctl_probe.recording.recorder import Recorder
+from detctl_probe.recording.recorder import CHILD, Recorder
 from detctl_probe.recording.sampling import in_turn
+
+THREADS_MAX = 64
 
 
 class Optimizers:
@@ -46,6 +49,9 @@ class Optimizers:
         self._depth = 0
         self._closed_at = -1  # the step whose closure has returned
         self._others: Set[Any] = set()  # lines that start other threads which make steps
+        self._backwards: Dict[
+            int, Dict[str, Any]
+        ] = {}  # thread that calls backward and has made no step -> where it was started
 
     def run(self, original: Callable[..., Any], optimizer: Any, args: Tuple[Any, ...], kwargs: Dict[str, Any]) -> Any:
         """original(optimizer, *args, **kwargs), recorded if it is a step of the training and not a part of one."""
@@ -91,7 +97,8 @@ class Optimizers:
     def _begins(self, optimizer: Any, has_closure: bool) -> bool:
         if self.model.aside() is not None:
             return False
-        if not self.model.mine():
+        if not self.model.mine() and not self.model.takes_over():
+            self._backwards.pop(threading.get_ident(), None)
             self._stepped_by_another()
             return False
         self.model.recorder.begin()
@@ -102,23 +109,62 @@ class Optimizers:
 
     def _stepped_by_another(self) -> None:
         """Notes that not only the thread that trains makes steps, once for each line that starts such threads."""
-        where = started_at(self.model.recorder)
+        where = {**started_at(self.model.recorder), "at": self._here()}
         name = where.pop("thread")
         place = (where.get("file"), where.get("line"))
         if place not in self._others:
             self._others.add(place)
-            text = "several threads make steps of an optimizer at the same time"
-            self.model.recorder.note("thread-step", text, stage="update", thread=name, **where)
+            self._note_threads("several threads make steps of an optimizer at the same time", "update", name, where)
+
+    def _note_threads(self, text: str, stage: str, thread: str, where: Dict[str, Any]) -> None:
+        """`where`: the line that starts the threads, and `at`, the line that they run."""
+        more = {key: value for key, value in where.items() if key != "thread"}
+        if where.get("at"):
+            text += " (%s)" % where["at"]
+        self.model.recorder.note("thread-step", text, stage=stage, thread=thread, **more)
+
+    def _here(self) -> str:
+        """`{cwd}/train.py:34`: the user's line that runs now."""
+        found = self.model.recorder.callers.describe(self.model.recorder.callers.user_frame(3))
+        return "%s:%d" % (found["file"], found["line"]) if found else ""
+
+    def backward_by_another(self) -> None:
+        """A thread that does not train calls backward: its gradients add to those of others unless it makes the steps itself."""
+        thread = threading.get_ident()
+        if len(self._backwards) < THREADS_MAX and thread not in self._backwards:
+            self._backwards[thread] = {**started_at(self.model.recorder), "at": self._here()}
+
+    def _gradients_of_others(self) -> None:
+        for where in self._backwards.values():
+            place = ("backward", where.get("file"), where.get("line"))
+            if place not in self._others:
+                self._others.add(place)
+                text = "several threads call backward, and their gradients add up in the order of their timing"
+                self._note_threads(text, "backward", where["thread"], where)
+        self._backwards.clear()
 
     def _starts(self, optimizer: Any) -> None:
         """Records what an optimizer has before its update. A closure calls the model first, which names the parameters."""
         if optimizer not in self.model.optimizers:
             self.model.optimizers.add(optimizer)
+            self._shared_with_processes(optimizer)
             self.init.optimizer(self.named(optimizer, whole=True))
+        if self._backwards:
+            self._gradients_of_others()
         if self.model.recorder.settings.uninstrumented_until is None:
             self.before.record(optimizer)
             if self.model.state_due:  # no module was called
                 self.kept.note()
+
+    def _shared_with_processes(self, optimizer: Any) -> None:
+        """Notes that a child process updates weights in memory that it shares with other processes."""
+        recorder = self.model.recorder
+        if recorder.role != CHILD:
+            return
+        parameter = next((one for _, one in self.named(optimizer, whole=True)), None)
+        if parameter is not None and parameter.device.type == "cpu" and parameter.is_shared():
+            text = "several processes make steps on weights that they share"
+            recorder.note("thread-step", text, stage="update", shared_memory=True, **recorder.caller())
 
     def _closure_ended(self, optimizer: Any) -> None:
         if self._closed_at != self.model.recorder.step:  # an optimizer may call its closure several times in a step

@@ -43,14 +43,9 @@ def reordering_of(evidence: Evidence) -> Reordering | None:
     lead = evidence.root.lead
     if lead is None or evidence.stage not in (Stage.FILES, Stage.SAMPLE, Stage.BATCH):
         return None
-    key = StreamKey(evidence.root.rank, evidence.stage, evidence.root.node.phase)
-    start = evidence.root.step
-    end = start + STEPS_MAX if evidence.pair.limit is None else min(start + STEPS_MAX, evidence.pair.limit)
     sites = list(dict.fromkeys(d.site for d in evidence.root.sites))
     for site in sites:
-        ours, theirs = (
-            _rows(reader, key, site, range(start, end)) for reader in (evidence.pair.left, evidence.pair.right)
-        )
+        _, ours, theirs = _rows_of_both(evidence, site)
         if 2 * len(set(ours)) < len(ours):
             continue  # labels repeat, so the first position of a label does not show which row moved
         shared = (Counter(ours) & Counter(theirs)).keys()
@@ -61,6 +56,28 @@ def reordering_of(evidence: Evidence) -> Reordering | None:
             what = "files" if evidence.stage is Stage.FILES else "samples"
             return Reordering(what, len(shifts), len(set(ours)), shifts[len(shifts) // 2])
     return None
+
+
+def other_rows(evidence: Evidence) -> bool:
+    """Returns whether what differs are samples of which neither run has one that the other has, so that no order explains them."""
+    if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or evidence.root.lead is None:
+        return False
+    for site in dict.fromkeys(d.site for d in evidence.root.sites):
+        known, ours, theirs = _rows_of_both(evidence, site)
+        if not known or {*ours} & {*theirs}:
+            return False
+    return True
+
+
+def _rows_of_both(evidence: Evidence, site: str) -> tuple[bool, list[bytes], list[bytes]]:
+    """Returns (whether single rows were recorded, the rows of each run from the root's step on)."""
+    key = StreamKey(evidence.root.rank, evidence.stage, evidence.root.node.phase)
+    start = evidence.root.step
+    end = start + STEPS_MAX if evidence.pair.limit is None else min(start + STEPS_MAX, evidence.pair.limit)
+    readers = evidence.pair.left, evidence.pair.right
+    ours, theirs = (_rows(reader, key, site, range(start, end)) for reader in readers)
+    first = next((d.left for d in evidence.root.sites if d.site == site), None)
+    return first is not None and bool(first.rows) and bool(ours) and bool(theirs), ours, theirs
 
 
 def _rows(reader: RunReader, key: StreamKey, site: str, steps: Iterable[int]) -> list[bytes]:

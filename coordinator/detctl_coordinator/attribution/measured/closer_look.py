@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from detctl_coordinator.attribution.measured.drawing_operations import draws
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -40,6 +41,11 @@ class Looked:
     def other_input(self) -> bool:
         """Whether the first operation to differ already takes other values, which no operation made."""
         return self.zoom.op is None and self.zoom.inputs_equal is False
+
+    @property
+    def drew_otherwise(self) -> bool:
+        """Whether an operation drew other random numbers, although all that it takes is equal: its generator was in another state."""
+        return self.same_operation and draws(self.zoom.op)
 
     @property
     def shows_rounding(self) -> bool:

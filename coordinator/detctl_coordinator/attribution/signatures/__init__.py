@@ -16,7 +16,7 @@ from detctl_coordinator.attribution.signatures.hash_order import hash_order, has
 from detctl_coordinator.attribution.signatures.kernels import hardware_fault, nondeterministic_kernel
 from detctl_coordinator.attribution.signatures.numerics import cpu_isa, library_version, precision_mode, thread_count
 from detctl_coordinator.attribution.signatures.optimizers import drawn_setting, parameter_order, prepared_settings
-from detctl_coordinator.attribution.signatures.orders import concurrency, stateful_data
+from detctl_coordinator.attribution.signatures.orders import concurrency, raced_draws, raced_processes, stateful_data
 from detctl_coordinator.attribution.signatures.outside import (
     chosen_outside,
     command_output,
@@ -33,10 +33,12 @@ from detctl_coordinator.attribution.signatures.worker_count import worker_count
 SIGNATURES: tuple[Signature, ...] = (
     resume,
     unaligned,
+    raced_processes,
     filesystem_order,
     code_version,
     changed_samples,
     worker_count,
+    raced_draws,
     hashed_seed,
     identity_seed,
     worker_seeding,
@@ -71,6 +73,7 @@ PREPARED_SIGNATURES: tuple[Signature, ...] = (
     parameter_order,
     resume,
     unaligned,
+    raced_processes,
     code_version,
     unseeded_rng,
     drawn_setting,

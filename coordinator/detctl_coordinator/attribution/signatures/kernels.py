@@ -47,7 +47,7 @@ def nondeterministic_kernel(evidence: Evidence) -> list[CauseFinding]:
     # Equal inputs include the state of a generator from which the operation draws, so random states that differ elsewhere do not matter.
     if evidence.root.kind != "content" or looked is None or not looked.same_operation or deterministic(evidence):
         return []
-    if evidence.optimizer_settings:
+    if looked.drew_otherwise or evidence.optimizer_settings:
         return []  # equal operations with another learning rate
     if interleaving_of(evidence).stepped:
         return []

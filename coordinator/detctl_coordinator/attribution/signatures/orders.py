@@ -7,9 +7,14 @@ from collections.abc import Sequence
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.hash_seed import hash_seed_is_fixed
-from detctl_coordinator.attribution.evidence.interleaving import CHANGED_BY_STEPS, interleaving_of
+from detctl_coordinator.attribution.evidence.interleaving import (
+    CHANGED_BY_STEPS,
+    interleaving_of,
+    racing_draws,
+    steps_of,
+)
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
-from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, other_rows, reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import entropy_reads
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -25,13 +30,17 @@ def concurrency(evidence: Evidence) -> list[CauseFinding]:
     stages = (*STAGES, *CHANGED_BY_STEPS) if threads.stepped else STAGES if noted or threads.found else SEEN_AS_ORDER
     if not evidence.between_twins or evidence.stage not in stages:
         return []
-    if evidence.differs(Stage.RNG) or evidence.notes("unseeded-rng"):
+    drawn = evidence.differs(Stage.RNG) and not (threads.stepped and evidence.root.step > 0)
+    if drawn or evidence.notes("unseeded-rng"):
         return []
     change = reordering_of(evidence)
     inside = evidence.root.kind == "permutation" and hash_seed_is_fixed(evidence)
     overtaken = change is not None and change.nearby
     if not inside and not overtaken and (not (noted or threads.found) or entropy_reads(evidence)):
         return []
+    draws = any(note.raw.get("generator") for note in threads.shared)
+    if not (threads.stepped or draws) and other_rows(evidence) and not only_labels_differ(evidence):
+        return []  # another order does not make other samples
     lines = [
         *[n.description for n in (*threads.stepped, *noted, *threads.shared)],
         "The tasks of the threads ended in another order in the other run." if threads.overtaken else "",
@@ -47,12 +56,52 @@ def concurrency(evidence: Evidence) -> list[CauseFinding]:
     return [finding(evidence, "concurrency", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
 
 
+def raced_processes(evidence: Evidence) -> list[CauseFinding]:
+    """Matches twins in which several processes update weights that they share. Ranks are numbered as the processes come, so that any value
+    of a rank may differ."""
+    notes = [note for note in steps_of(evidence) if note.raw.get("shared_memory")]
+    if not evidence.between_twins or not notes:
+        return []
+    lines = [*(n.description for n in notes), describe(evidence)]
+    fix, at = _ordered(notes)
+    return [finding(evidence, "concurrency", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
+
+
+def raced_draws(evidence: Evidence) -> list[CauseFinding]:
+    """Matches if the state of a global generator differs that somebody has seeded, and a thread of the user draws from it beside others."""
+    notes = racing_draws(evidence)
+    if not notes:
+        return []
+    names = ", ".join(str(note.raw["generator"]) for note in notes)
+    lines = [
+        *(n.description for n in notes),
+        describe(evidence),
+        f"{names} is seeded, so the order in which threads draw from it decides who gets which numbers.",
+    ]
+    fix, at = _ordered(notes)
+    return [finding(evidence, "concurrency", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
+
+
 def _ordered(notes: Sequence[Note]) -> tuple[str, str]:
     """Returns how to remove a race, and where. `notes`: strongest first."""
-    first = next((note for note in notes if note.where), None)
+    first = next((note for note in notes if note.where), next((note for note in notes if note.raw.get("at")), None))
     if first is None:
-        return "Take results in the order in which they were submitted.", ""
-    where = first.where
+        steps = any(note.kind == "thread-step" for note in notes)
+        return (
+            "Let one thread make all steps." if steps else "Take results in the order in which they were submitted.",
+            "",
+        )
+    where = first.where or str(first.raw["at"])
+    if first.raw.get("shared_memory"):
+        return (
+            f"Let one process make all steps: the processes that run {where} race for the weights that they share.",
+            where,
+        )
+    if first.kind == "thread-step" and first.raw.get("stage") == "backward":
+        return (
+            f"Let each thread that {where} starts return its gradients (torch.autograd.grad), and add them up in a fixed order.",
+            where,
+        )
     if first.kind == "thread-step" or first.raw.get("steps"):
         return (
             f"Let one thread make all steps of the optimizer: the threads that {where} starts race for the weights.",
@@ -60,6 +109,8 @@ def _ordered(notes: Sequence[Note]) -> tuple[str, str]:
         )
     if first.kind == "threads":
         shared, at, generator = (str(first.raw.get(key) or "") for key in ("shared", "at", "generator"))
+        if generator and first.raw.get("several") is False:
+            return f"Give the thread a generator of its own instead of {shared} at {at}.", at
         if generator:
             return f"Give each task a generator of its own, seeded with its number, instead of {shared} at {at}.", at
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from detctl_coordinator.attribution.evidence.outside import (
     reads_that_differ,
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts, in_both
-from detctl_coordinator.attribution.evidence.reordering import reordering_of
+from detctl_coordinator.attribution.evidence.reordering import other_rows, reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers, entropy_reads, uses_system_random
 from detctl_coordinator.comparison.roots import WORKERS, Node
 from detctl_coordinator.domain.clue import Clue
@@ -74,12 +75,13 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     # Optimizer settings that differ between runs with equal requests were drawn at random, for example by a search.
     same_request = evidence.between_twins or not evidence.suspects
     settings = evidence.optimizer_settings if evidence.stage is Stage.UPDATE and same_request else []
-    if not (evidence.stage in STAGES or settings) or not (possible or _noted_and_untested(evidence)):
+    drew = evidence.looked is not None and evidence.looked.drew_otherwise
+    if not (evidence.stage in STAGES or settings or drew) or not (possible or _noted_and_untested(evidence)):
         return []
     notes = [n for n in evidence.notes("unseeded-rng") if not _in_worker(n)]
     lines = [n.description for n in notes]
     if evidence.stage is Stage.RNG:
-        if evidence.root.step > 0 and not notes:
+        if not notes and (evidence.root.step > 0 or not in_both(evidence.root)):
             return []
         names = ", ".join(dict.fromkeys(d.site for d in evidence.root.sites))
         lines.append(f"The state of {names} differs at the start of step {evidence.root.step}: no seed controls it.")
@@ -87,17 +89,19 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
         notes = drawn
         lines += [n.description for n in notes]
         lines.append("All recorded random states agree, but no seed controls random bytes from the operating system.")
+    elif not notes and (private := _private_draws(evidence, settings, drew=drew)):
+        notes = private
+        lines += [n.description for n in private]
     elif not notes and (settings or not _looks_drawn(evidence)):
         return []
     elif not notes and (early := evidence.notes("drawn-before-seed")):
         lines += [n.description for n in early]
-    elif not notes and (private := evidence.notes("self-seeded")):
-        notes = private
-        lines += [n.description for n in private]
     elif not notes:
         return []  # nothing drew that was seen
     lines += [f"{n.text} ({n.where})" for n in (*drawing_commands(evidence), *drawing_queries(evidence)) if n.where]
     lines += [*settings, describe(evidence)]
+    if drew:
+        lines += evidence.size_lines
     named = next((n for n in notes if n.where), None)
     fix, at = seed_all(evidence.source, evidence.root.site), ""
     if named:
@@ -105,6 +109,13 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     elif notes and evidence.where:
         fix, at = f"Seed the generator at {evidence.where}.", evidence.where
     return [finding(evidence, "unseeded-rng", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
+
+
+def _private_draws(evidence: Evidence, settings: Sequence[str], *, drew: bool) -> list[Note]:
+    """Returns the notes of private generators that seed themselves, if values differ that look drawn, an operation drew them, or only
+    they explain another setting of an optimizer: random states, weights and gradients agree up to it."""
+    explains = not any(read.use for read in reads_that_differ(evidence)) if settings else _looks_drawn(evidence)
+    return evidence.notes("self-seeded") if drew or explains else []
 
 
 def _seed_there(note: Note) -> str:
@@ -201,6 +212,9 @@ def _drawn_from_system(evidence: Evidence) -> list[Note]:
         return drawn_numbers(evidence) if evidence.takes_other_values else []
     if (evidence.root.kind == "permutation" or reordering_of(evidence)) and not uses_system_random(evidence):
         return []
+    races = evidence.notes("unordered") or interleaving_of(evidence).found
+    if races and not other_rows(evidence):
+        return []  # another order explains it as well
     return entropy_reads(evidence)
 
 

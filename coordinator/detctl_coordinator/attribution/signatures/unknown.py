@@ -7,6 +7,7 @@ from detctl_proto.verdict_words import OriginWord
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
+from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
 from detctl_coordinator.attribution.evidence.outside import (
     ALWAYS_DIFFERS,
     OutsideRead,
@@ -21,6 +22,7 @@ from detctl_coordinator.attribution.evidence.outside import (
 )
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
 from detctl_coordinator.attribution.evidence.selection import selection_lines
+from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -89,6 +91,7 @@ def candidates(evidence: Evidence) -> tuple[list[str], list[Clue]]:
         *((f"Rows were inserted in another order ({p.left.where}).", p.left) for p in reordered_inserts(evidence)),
         *((f"{n.raw.get('call')} makes memory without content ({n.where}).", n) for n in unfilled_memory(evidence)),
         *((f"A query leaves the order of its rows open ({n.where}).", n) for n in unordered_queries(evidence)),
+        *((f"{n.description}.", n) for n in (*_races(evidence), *_private_generators(evidence))),
         *((read.description, read.note) for read in _possible_reads(evidence)),
     ]
     lines = [f"Possible, not proved: {line}" for line, _ in found[:SHOWN]]
@@ -98,6 +101,17 @@ def candidates(evidence: Evidence) -> tuple[list[str], list[Clue]]:
 def _output(note: Note, evidence: Evidence) -> str:
     used = next((f" and is used at {read.where}" for read in uses_of_output(evidence, note)), "")
     return f"The output of {programs_of(note)} differs ({note.where}){used}."
+
+
+def _races(evidence: Evidence) -> list[Note]:
+    """Returns the notes of threads and of results that are taken as they finish, which explain a difference only between twins."""
+    return [*interleaving_of(evidence).notes, *evidence.notes("unordered")] if evidence.between_twins else []
+
+
+def _private_generators(evidence: Evidence) -> list[Note]:
+    """Returns the notes of generators that seed themselves and of random bytes of the system. They explain no difference of runs whose
+    twins agree."""
+    return [] if evidence.twins_agree else [*evidence.notes("self-seeded"), *drawn_numbers(evidence)]
 
 
 def _possible_reads(evidence: Evidence) -> list[OutsideRead]:

@@ -16,6 +16,7 @@ from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 from detctl_coordinator.domain.verdict import Cause, CheapestFix, TestedSetting, Verdict
 
+UNINITIALISED = "uninitialised-memory"
 TIMED_STEPS_MIN = 8  # the median of fewer steps is too noisy
 
 NONE_RUN = (
@@ -106,7 +107,13 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     # Runs that agree by luck in the all-equal baseline are unlikely to agree again with only these factors equal.
     again = round_.scope != "twins" or (round_.fix is not None and round_.fix.suffices)
     partly = round_.scope == "twins" and round_.equalised is False
-    proves = [one for one in fits if (again or (partly and one.proven)) and (not one.factor.masks or one.operation)]
+    # What ends once memory has a content is not the kernel that read it.
+    proves = [
+        one
+        for one in fits
+        if (again or (partly and one.proven))
+        and (not one.factor.masks or (one.operation and not round_.uninitialised_memory))
+    ]
     confirmed = [_confirmed(finding, own, verdict) for finding in proves]
     shown = {finding.factor for finding in fits if any(cause.cause in finding.factor.confirms for cause in own)}
     notes = list(
@@ -132,7 +139,10 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         rest = _with_shown_cause(rest, "hardware-fault", round_.hardware_fault, fix, verdict)
     if round_.uninitialised_memory:
         fix = "Write to memory before reading it: use torch.zeros instead of torch.empty, or fill the whole tensor."
-        rest = _with_shown_cause(rest, "uninitialised-memory", round_.uninitialised_memory, fix, verdict)
+        rest = _with_shown_cause(rest, UNINITIALISED, round_.uninitialised_memory, fix, verdict)
+        if round_.equalised and any(_fills_memory(one) for one in acting):
+            filled = {"confidence": "confirmed", "confirmed_by": "equalised"}
+            rest = [cause.model_copy(update=filled) if cause.cause == UNINITIALISED else cause for cause in rest]
     for finding in fits:
         if finding.factor.masks:
             rest = [_with_evidence(cause, finding) for cause in rest]
@@ -141,6 +151,11 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         notes += [f"{cause.cause} is excluded: the confirmed causes explain the difference." for cause in rest]
         rest = []
     return confirmed, rest, notes
+
+
+def _fills_memory(finding: Finding) -> bool:
+    """Returns whether a finding is that the runs agree once new memory has a content. Nothing else makes a loss NaN with that setting."""
+    return finding.factor.name == "deterministic" and finding.proven
 
 
 def _shown_by(cause: Cause, round_: Round) -> bool:
@@ -154,15 +169,16 @@ def _with_shown_cause(rest: Sequence[Cause], word: str, evidence: str, fix: str,
     the evidence. `fix`: {machine} stands for the machine of the first run."""
     named = [cause for cause in rest if cause.cause == word]
     base = named[0] if named else (rest[0] if rest else _first_divergence(verdict))
+    lines = [clue for clue in base.clues if clue.kind == "uninitialised" and word == UNINITIALISED]
     shown = base.model_copy(
         update={
             "cause": word,
             "origin": CAUSES[word],
             "evidence": [evidence, *base.evidence],
             "change": [],
-            "clues": [],
+            "clues": lines,
             "fix_settings": [],
-            "fix_at": "",
+            "fix_at": lines[0].where if len(lines) == 1 else "",
             "fix": fix.replace("{machine}", base.runs[0].partition("/")[0]),
         }
     )
