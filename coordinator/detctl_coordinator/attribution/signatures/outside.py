@@ -56,6 +56,8 @@ def chosen_outside(evidence: Evidence) -> list[CauseFinding]:
         return []  # the place held another file, whose content is measured
     if not found or (found[0].source == "address" and unfilled_memory(evidence)):
         return []  # addresses are hashed for many reasons, so memory without content explains it as well
+    if evidence.notes("self-seeded") and all(read.use != VALUE for read in found):
+        return []  # a generator that seeds itself may decide as well
     lines = [*(read.description for read in found), *selection_lines(evidence), *evidence.optimizer_settings]
     if evidence.stage in COMPUTED:
         lines.append("Inputs and random states agree.")
