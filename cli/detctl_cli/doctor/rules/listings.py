@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from detctl_proto.syntax.source.listing_fixes import listing_name
 from detctl_proto.syntax.source.module import Module
 from detctl_proto.syntax.source.sorting import sorted_names
 
 from detctl_cli.doctor.finding import Finding
 from detctl_cli.doctor.source import Program
 
-_FUNCTIONS = frozenset({"os.listdir", "os.scandir", "glob.glob", "glob.iglob", "os.walk"})
-_METHODS = frozenset({"iterdir", "glob", "rglob"})
+_WALKS = frozenset({"os.walk", "os.fwalk", "Path.walk"})
 # These functions ignore the order of the list.
 _ORDER_FREE = frozenset({"sorted", "set", "frozenset", "len", "any", "all", "max", "min", "sum", "bool", "natsorted"})
 _ORDER_FREE_DOTTED = frozenset({"natsort.natsorted", "collections.Counter", "natsort.os_sorted"})
@@ -22,11 +22,11 @@ _FIX = "sorted({})"
 def unsorted_listings(program: Program) -> Iterator[Finding]:
     """Yields calls of os.listdir, scandir, glob, walk and Path.iterdir/glob/rglob whose order can affect the data."""
     for module in program.modules:
-        for call, name in module.calls():
-            shown = _listing(call, name)
+        for call, _ in module.calls():
+            shown = listing_name(module, call)
             if not shown or _order_does_not_matter(module, call):
                 continue
-            walk = name == "os.walk"
+            walk = shown in _WALKS
             yield Finding(
                 "info" if walk else "warn",
                 "filesystem-order",
@@ -38,15 +38,6 @@ def unsorted_listings(program: Program) -> Iterator[Finding]:
                 module.shown,
                 call.lineno,
             )
-
-
-def _listing(call: ast.Call, name: str) -> str:
-    if name in _FUNCTIONS:
-        return name
-    if isinstance(call.func, ast.Attribute) and call.func.attr in _METHODS:
-        # A method of pathlib. Other classes with such a method are rare in training scripts.
-        return "" if name.startswith("glob.") else f"Path.{call.func.attr}"
-    return ""
 
 
 def _order_does_not_matter(module: Module, call: ast.Call) -> bool:
