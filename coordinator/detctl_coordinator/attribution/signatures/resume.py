@@ -208,7 +208,7 @@ def _instead(evidence: Evidence, who: RunFacts, found: Restoration, loads: list[
     texts: dict[State, str] = {
         "optimizer": _optimizer_loaded(evidence, who, loads) if "optimizer" in found.lost else "",
         "schedule": (_rate_set_again(evidence, who) or _own_schedule(found)) if "schedule" in found.lost else "",
-        "position": _skip_more(found) if "position" in found.lost else "",
+        "position": _place_in_data(found) if "position" in found.lost else "",
     }
     return {state: text for state, text in texts.items() if text}
 
@@ -252,8 +252,10 @@ def _fix(
     return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
 
 
-def _skip_more(found: Restoration) -> str:
-    """Returns what to do if the loader begins a few batches too early, so that batches are skipped already."""
+def _place_in_data(found: Restoration) -> str:
+    """Returns what to do if batches are skipped already, but too few of them, or if accumulated gradients are lost."""
+    if found.accumulated:
+        return "Save a checkpoint only after a step of the optimizer, when no accumulated gradients wait, or save the gradients too."
     early = found.step - found.replayed if found.replayed else 0
     if not 0 < early <= FEW_BATCHES:
         return ""
