@@ -180,3 +180,28 @@ def test_a_counter_of_the_script_is_not_reported_if_the_runs_agree() -> None:
     whole = with_notes(training(), (0, "number", "0"), (4, "number", "8"))
     resumed = with_notes(training(4, run_id="b"), (0, "number", "0"))
     assert not restoration_of(compare_pair(whole, resumed), facts(whole), facts(resumed)).lost
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+def test_a_checkpoint_within_an_accumulated_step_loses_gradients(done: int) -> None:
+    """Four batches make a step. The resumed run begins with a later one of the step, and takes as many from there."""
+
+    def accumulating(first: int, stop: int, shift: int, name: str) -> MemoryRun:
+        builder = RunBuilder(run_id=name)
+        builder.steps = stop - first
+        builder.add("init", 0, "net.weight", ("w", first - 1) if first else "w0")
+        for step in range(first, stop):
+            for micro in range(4):
+                row = (("row", step * 4 + micro + shift),)
+                builder.add(
+                    "order", step - first, "loader1", rows=row, dtype="py:list", occurrence=(step - first) * 4 + micro
+                )
+            apart = ("shifted", shift) if shift else ()
+            builder.add("backward", step - first, "net.weight", ("g", step, *apart))
+            builder.add("update", step - first, "net.weight", ("w", step, *apart))
+        return builder.build()
+
+    whole, resumed = accumulating(0, 6, 0, "whole"), accumulating(2, 6, done, "resumed")
+    found = restoration_of(compare_pair(whole, resumed), facts(whole), facts(resumed))
+    assert found.accumulated == done
+    assert ("position" in found.lost) == bool(done)

@@ -256,7 +256,9 @@ class _Search:
         elif len(value) <= LIST_MAX and all(_is_plain(item) for item in value):
             digest = _digest(repr(list(value)).encode("utf-8", "surrogateescape"))
             kind = SAMPLER if within == SAMPLER else LIST
-            yield self._found(site, kind, digest, "%d items" % len(value), path, value)
+            yield self._found(
+                site, kind, digest, "%d item%s" % (len(value), "" if len(value) == 1 else "s"), path, value
+            )
 
     def _is_average(self, values: Any) -> bool:
         """Whether a container holds a tensor for each trained parameter, in other tensors, as a moving average of them does."""

@@ -63,7 +63,8 @@ class Restoration:
     """`lost`: state -> what shows that it was not restored, as a sentence. `restored`: in the order of State. `private`: lines that make
     a generator of their own. `replayed`: the step of the whole run whose data the continuation begins with again. `saved`: states that
     are lost although the checkpoint has them -> their place in it, as `["rng"][2]`, or the name of their file. `values`: of lost states,
-    what the probe saw in objects of the script. `step`: the first continued one."""
+    what the probe saw in objects of the script. `step`: the first continued one. `accumulated`: batches of
+    that step whose gradients are lost."""
 
     restored: tuple[State, ...] = ()
     lost: Mapping[State, str] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Restoration:
     saved: Mapping[State, str] = field(default_factory=dict)
     values: Mapping[State, tuple[LostValue, ...]] = field(default_factory=dict)
     step: int = 0
+    accumulated: int = 0
 
 
 def restoration_of(pair: PairComparison, left: RunFacts, right: RunFacts) -> Restoration:
@@ -99,6 +101,7 @@ class _Look:
         self.restored: set[State] = set()
         self.lost: dict[State, str] = {}
         self.replayed: int | None = None
+        self.accumulated = 0
         self.drawn_apart: dict[State, str] = {}
         self.values: dict[State, tuple[LostValue, ...]] = {}
 
@@ -121,7 +124,9 @@ class _Look:
         restored = tuple(sorted(self.restored - set(self.lost), key=order.index))
         lost = {state: self.lost[state] for state in sorted(self.lost, key=order.index)}
         values = {state: rows for state, rows in self.values.items() if state in lost}
-        return Restoration(restored, lost, self.private, self.replayed, self.saved(lost), values, self.step)
+        return Restoration(
+            restored, lost, self.private, self.replayed, self.saved(lost), values, self.step, self.accumulated
+        )
 
     def weights(self) -> None:
         found = self.pair.continuation
@@ -290,6 +295,13 @@ class _Look:
         if ours == theirs:
             self.restored.add("order")
             return
+        done = _ahead(ours, theirs)
+        if done:
+            self.accumulated = done
+            self.lost["position"] = (
+                f"The checkpoint was saved after {done} of the {len(ours)} batches of step {self.step}, and their gradients are lost."
+            )
+            return
         self.replayed = self._replayed(stage, theirs)
         again = f" Its first data is that of step {self.replayed}." if self.replayed is not None else ""
         taken = self.resumed.records(StreamKey(self.rank, Stage.ORDER), self.step)
@@ -392,6 +404,13 @@ class _Look:
 
     def _noted(self, what: str) -> bool:
         return any(note.raw.get("what") == what for note in self.facts.note("restored"))
+
+
+def _ahead(ours: Values, theirs: Values) -> int:
+    """Returns by how many batches of a step the second run is ahead of the first: it begins with a later one of them. 0: it is not."""
+    first, second = list(ours.values()), list(theirs.values())
+    found = (done for done in range(1, len(first)) if first[done:] == second[: len(first) - done])
+    return next(found, 0)
 
 
 def _described(rows: Iterable[LostValue]) -> str:

@@ -16,6 +16,7 @@ from detctl_coordinator.attribution.continuations.restoration import GENERATORS,
 from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
+from detctl_coordinator.attribution.evidence.observed.optimizers import parameter_order_differs
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts
 from detctl_coordinator.comparison.updates.before_step import is_settings
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -65,6 +66,7 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
     loads = loaded_files(who)
     saves = _checkpoints(loads, saved_files(who), saved_files(whole))
     at = next((load.where for load in reversed(loads) if load.where), "")
+    instead = _instead(evidence, who, found, loads)
     read = {load.where for load in loads if load.what == "file"}
     lines += [
         f"{load.where}: {load.source}" for load in loads if load.source and (load.in_script or load.where in read)
@@ -74,12 +76,10 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
             evidence,
             "resume",
             lines,
-            _fix(states, found, loads, saves, _rate_set_again(evidence, who)),
+            _fix(states, found, loads, saves, instead),
             clues=[note.clue for note in who.note("restored")],
             fix_at=at,
-            change=_change(
-                [s for s in states if s != "schedule" or not _rate_set_again(evidence, who)], found, loads, saves
-            ),
+            change=_change([state for state in states if state not in instead], found, loads, saves),
         )
     ]
 
@@ -122,6 +122,8 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
     """Returns the states that were not restored and that can affect the root."""
     root, lost = evidence.root, found.lost
     begins = evidence.pair.continuation is not None and root.step == evidence.pair.continuation.step
+    if "script" in lost:  # nothing else is lost; what lies within rounding may have another cause
+        return ["script"] if root.kind == "structure" or evidence.size != "tiny" else []
     if root.node.stage is Stage.RNG:
         sites = {site.site.partition(":")[0].replace("random", "python") for site in root.sites}
         states = [state for state in lost if state in DRAWN and (state in sites or root.node.part)]
@@ -129,8 +131,6 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
             return list(lost)  # what starts its order again draws from it
         # What comes with it is named too, although it has roots of its own.
         return [*states, *(state for state in lost if state not in states)] if states else []
-    if "script" in lost:  # nothing else is lost; what lies within rounding may have another cause
-        return ["script"] if root.kind == "structure" or evidence.size != "tiny" else []
     if root.node.stage in (*DATA, Stage.FILES):
         return list(lost) if any(state in DECIDES_DATA for state in lost) else []
     if root.node.stage is Stage.ARTIFACT or (
@@ -189,18 +189,43 @@ def _own_schedule(found: Restoration) -> str:
     return f"The script sets the learning rate itself. At step {found.step} it needs {needed}: save and restore that value."
 
 
+def _optimizer_loaded(evidence: Evidence, who: RunFacts, loads: list[LoadedFile]) -> str:
+    """Returns what to do if the run that continues restores its optimizer, and it has another state all the same; else nothing."""
+    load = next((load for load in loads if load.what == "optimizer" and load.where), None)
+    if load is None:
+        return ""
+    if not parameter_order_differs(evidence.pair, evidence.root):
+        return f"{load.where} restores the optimizer with another state: save it together with the weights."
+    made = next((note.where for note in who.note("optimizer") if note.where), "")
+    return (
+        f"{load.where} assigns state by position, and the optimizer{f' ({made})' if made else ''} has its parameters in another order "
+        "than in the run that saved it: give it the same groups in the same order."
+    )
+
+
+def _instead(evidence: Evidence, who: RunFacts, found: Restoration, loads: list[LoadedFile]) -> dict[State, str]:
+    """Returns what to do about states that the script restores already, or that no call restores, instead of saving and restoring them."""
+    texts: dict[State, str] = {
+        "optimizer": _optimizer_loaded(evidence, who, loads) if "optimizer" in found.lost else "",
+        "schedule": (_rate_set_again(evidence, who) or _own_schedule(found)) if "schedule" in found.lost else "",
+        "position": _place_in_data(found) if "position" in found.lost else "",
+    }
+    return {state: text for state, text in texts.items() if text}
+
+
 def _fix(
-    states: list[State], found: Restoration, loads: list[LoadedFile], saves: list[LoadedFile], rate_set_again: str
+    states: list[State],
+    found: Restoration,
+    loads: list[LoadedFile],
+    saves: list[LoadedFile],
+    instead: Mapping[State, str],
 ) -> str:
     """Returns what to add to the user's own lines. A framework has hooks for it; a state that the checkpoint has needs no saving."""
     package = next((load.package for load in reversed(loads) if load.package), "")
-    schedule = (rate_set_again or _own_schedule(found)) if "schedule" in states else ""
     calls = [
         state
         for state in states
-        if calls_of(state, found)
-        and not (package in KEEPS and state in KEEPS[package])
-        and not (state == "schedule" and schedule)
+        if calls_of(state, found) and not (package in KEEPS and state in KEEPS[package]) and state not in instead
     ]
     unsaved = [state for state in calls if state not in found.saved]
     parts = [KEEPS[package][state] for state in states if package in KEEPS and state in KEEPS[package]]
@@ -219,16 +244,18 @@ def _fix(
         last = ", before anything is drawn" if any(state in GENERATORS for state in calls) else ""
         parts.append(f"Restore{place}{last}: {_listed(calls, found, 1)}.")
     parts += [
-        _skip_more(found) or ADVICE[state] if state == "position" else ADVICE[state]
+        ADVICE[state]
         for state in states
-        if state in ADVICE and state not in calls and not (package in KEEPS and state in KEEPS[package])
+        if state in ADVICE and state not in (*calls, *instead) and not (package in KEEPS and state in KEEPS[package])
     ]
-    parts += [schedule] if schedule else []
+    parts += [instead[state] for state in states if state in instead]
     return " ".join(dict.fromkeys(parts)) or f"Restore {named(states)} too."
 
 
-def _skip_more(found: Restoration) -> str:
-    """Returns what to do if the loader begins a few batches too early, so that batches are skipped already."""
+def _place_in_data(found: Restoration) -> str:
+    """Returns what to do if batches are skipped already, but too few of them, or if accumulated gradients are lost."""
+    if found.accumulated:
+        return "Save a checkpoint only after a step of the optimizer, when no accumulated gradients wait, or save the gradients too."
     early = found.step - found.replayed if found.replayed else 0
     if not 0 < early <= FEW_BATCHES:
         return ""
@@ -271,8 +298,10 @@ def _change(states: list[State], found: Restoration, loads: list[LoadedFile], sa
 
 
 def _keyed(state: State, found: Restoration) -> list[tuple[str, tuple[str, str]]]:
-    """Returns (key in what is saved, calls) of each object that has a state."""
+    """Returns (key in what is saved, calls) of each object that has a state: its own name if it is a value of the script."""
     calls = calls_of(state, found)
+    if state == "script":
+        return [(call[0].rpartition(".")[2], call) for call in calls]
     return [(_key(state) + (str(number) if number > 1 else ""), call) for number, call in enumerate(calls, 1)]
 
 

@@ -160,6 +160,9 @@ def extra_rng_draw(evidence: Evidence) -> list[CauseFinding]:
     root = evidence.root
     if evidence.family("seed", "library"):
         return []
+    continued = evidence.pair.continuation
+    if continued is not None and root.step <= continued.step + 1:
+        return []  # what else a restart lost may decide what is drawn
     if evidence.stage in (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS) and evidence.state_diverges_next:
         return [_inside_step(evidence)]
     if evidence.stage is not Stage.RNG or not in_both(root):

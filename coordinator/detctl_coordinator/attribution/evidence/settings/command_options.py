@@ -12,6 +12,7 @@ from detctl_coordinator.domain.fingerprint import Fingerprint
 
 LENGTHS = re.compile(r"epoch|step|iter|resume|ckpt|checkpoint|output|save|log|name", re.IGNORECASE)
 ACTING = "OREIsS"  # options of Python that decide about assertions, hashes, variables and search paths
+POSITIONAL = "argument "
 PATH = re.compile(r"/|\.(pt|pth|ckpt|bin|safetensors)$")
 
 
@@ -66,6 +67,8 @@ def of_continuation(suspects: Iterable[Suspect]) -> list[Suspect]:
 def _same_kind(one: Suspect) -> bool:
     name = one.key.rpartition(".")[2]
     values = (one.left, one.right)
+    if name.startswith(POSITIONAL):
+        return False  # a folder or a file, more often than not
     return None not in values and not LENGTHS.search(name) and not any(PATH.search(value or "") for value in values)
 
 
@@ -86,5 +89,5 @@ def _options(arguments: list[str]) -> dict[str, str]:
         elif name:
             found[name], name = argument, ""
         else:
-            found[f"argument {next(numbers)}"] = argument
+            found[f"{POSITIONAL}{next(numbers)}"] = argument
     return found
