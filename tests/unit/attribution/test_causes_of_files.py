@@ -102,6 +102,26 @@ def test_code_version() -> None:
     assert first(verdict)[:2] == ("code-version", "environment")
 
 
+@pytest.mark.parametrize(
+    ("other", "audits", "word"),
+    [("libs/b/loss=2", "xy", "code-version"), ("libs/b/loss=1", "xy", "unknown"), ("libs/b/loss=2", "xx", "unknown"),
+     ("libs/b/extra=2", "xy", "unknown")],
+    ids=["other content", "the same content", "twins of an audit", "another module"],
+)  # fmt: skip
+def test_a_module_that_is_imported_from_elsewhere(other: str, audits: str, word: str) -> None:
+    modules = ("libs/a/loss=1", other)
+    runs = [
+        coded(modules=module)(RunBuilder("here", audit=audit, run_id=f"r{twin}").train()).carry(
+            "loss", "update", value=twin
+        )
+        for twin, (module, audit) in enumerate(zip(modules, audits, strict=True))
+    ]
+    (cause,) = judged(*(run.build() for run in runs)).causes
+    assert cause.cause == word
+    if word != "unknown":
+        assert "{cwd}/libs/a/loss.py" in cause.evidence[0] and "{cwd}/libs/b/loss.py" in cause.evidence[0]
+
+
 def coded(*arguments: str, modules: str = "") -> Make:
     """A recording made in place: its command, and modules each with a letter as its source."""
 

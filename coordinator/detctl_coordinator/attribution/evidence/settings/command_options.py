@@ -38,15 +38,15 @@ def interpreter_suspects(left: Sequence[str], right: Sequence[str]) -> list[Susp
 
 def _options_of_python(command: Sequence[str]) -> list[str]:
     found: list[str] = []
-    words = iter(command[1:])
-    for word in words:
-        if not word.startswith("-") or word.startswith("--"):
+    arguments = iter(command[1:])
+    for argument in arguments:
+        if not argument.startswith("-") or argument.startswith("--"):
             break
-        for at, letter in enumerate(word[1:], 2):
+        for at, letter in enumerate(argument[1:], 2):
             if letter in "mc":
                 return found
             if letter in "XW":
-                found.append(f"-{letter} {word[at:] or next(words, '')}")
+                found.append(f"-{letter} {argument[at:] or next(arguments, '')}")
                 break
             if letter in ACTING:
                 found.append(f"-{letter}")
