@@ -151,7 +151,7 @@ def test_a_race_is_masked_and_never_confirmed() -> None:
 def test_memory_that_nobody_fills_shows_when_it_is_filled() -> None:
     verdict, _ = explained(World("empty"))
     first = verdict.causes[0]
-    assert (first.cause, first.origin, first.confidence) == ("uninitialised-memory", "code", "indicated")
+    assert (first.cause, first.origin, first.confidence) == ("uninitialised-memory", "code", "confirmed")
     assert "the loss is NaN from step 1 on" in first.evidence[0]
     assert "uninitialised-memory" not in [cause.cause for cause in explained(World("race"))[0].causes]
 

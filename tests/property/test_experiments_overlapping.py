@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from detctl_coordinator.attribution.case import Case, JudgeRequest
 from detctl_coordinator.attribution.experiments.experiment_runner import ExperimentRunner, RunsNeededError
 from detctl_coordinator.attribution.experiments.explore import explore
@@ -39,6 +40,16 @@ SPLIT = Cause("unseeded-rng", "batch", ("seed",), UNSEEDED)
 UUID = Cause("unseeded-rng", "init", ("seed", "identity"), UNSEEDED)
 KERNEL = Cause("nondeterministic-kernel", "backward", ("deterministic", "threads"))
 ATOMICS = Cause("nondeterministic-kernel", "forward", ("deterministic",))
+HASH = Cause("hash-order", "batch", ("PYTHONHASHSEED",))  # no signature names it
+RACE = Cause("concurrency", "batch", ("completion",))
+CLOCK_SEED = {
+    "kind": "identity",
+    "text": "the seed looks like the clock",
+    "looks_like": "the clock",
+    "file": "{cwd}/train.py",
+    "line": 9,
+}
+CLOCK = Cause("identity-seed", "rng", ("seed", "identity"), CLOCK_SEED)
 THREADS = Cause("", "loss", ("threads",))
 NOTHING = Cause("", "update", ())
 
@@ -55,7 +66,7 @@ class World:
         self._dice = count()
 
     def run(self, spec: RunSpec) -> MemoryRun:
-        requested = {*spec.interventions} - self.deaf
+        requested = {*spec.interventions, *(name for name, value in spec.variables.items() if value)} - self.deaf
         builder = RunBuilder("gpu1", run_id=spec.run_id).asked(
             run_id=spec.run_id,
             twin=spec.twin,
@@ -135,6 +146,18 @@ def test_the_second_cause_is_confirmed_once_the_first_is_removed() -> None:
     assert set(verdict.cheapest_fix.set) == {"seed", "deterministic"}
 
 
+@pytest.mark.parametrize(
+    "acts",
+    [(HASH, CLOCK), (RACE, CLOCK), (HASH, SPLIT), (RACE, SPLIT), (CLOCK, KERNEL)],
+    ids=lambda a: "+".join(c.word for c in a),
+)
+def test_two_causes_that_enter_together_are_both_confirmed(acts: tuple[Cause, ...]) -> None:
+    """Each was released alone: without it all runs diverge, with it all agree. So it acts, whether or not a signature sees it."""
+    verdict, _ = explained(World(acts))
+    assert confirmed(verdict) == {cause.word for cause in acts}, (verdict.causes, verdict.tested)
+    assert "excluded" not in {outcomes(verdict).get(name) for cause in acts for name in cause.removed_by}
+
+
 def test_the_first_cause_is_confirmed_although_nothing_removes_the_second() -> None:
     verdict, rounds = explained(World((SPLIT, NOTHING)))
     assert confirmed(verdict) == {"unseeded-rng"} and rounds[0].equalised is False
@@ -153,7 +176,7 @@ def test_an_intervention_that_does_nothing_excludes_nothing() -> None:
 
 
 causes = st.lists(
-    st.sampled_from([SPLIT, UUID, KERNEL, ATOMICS, THREADS, NOTHING]), min_size=1, max_size=3, unique=True
+    st.sampled_from([SPLIT, UUID, KERNEL, ATOMICS, THREADS, HASH, RACE, NOTHING]), min_size=1, max_size=3, unique=True
 )
 
 

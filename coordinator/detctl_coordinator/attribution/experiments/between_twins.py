@@ -113,6 +113,7 @@ class _Findings:
             tuple(self.search.causes(without.pair)),
             overlaps=overlapping,
             calls=self.runner.replaced_calls(factor, result),
+            steady=without.many and without.always,
             proven=not proved.problem and (after is None or (without.many and without.moved_by(after))),
             operation=operation,
             runs=count,

@@ -24,8 +24,8 @@ class Finding:
 
     `acts_with`: factors without which it does not act. `overlaps`: factors that have the same effect, so that the experiments do not
     separate it from them. `calls`: the calls of the program that the intervention replaced. `no_op`: it had nothing to act on.
-    `proven`: enough runs agreed with it, so that luck is not the reason. `operation`: the operation with equal inputs and different
-    outputs that a mask makes repeatable."""
+    `proven`: enough runs agreed with it, so that luck is not the reason. `steady`: without it, all of several pairs of runs diverge.
+    `operation`: the operation with equal inputs and different outputs that a mask makes repeatable."""
 
     factor: Factor
     effect: bool | None
@@ -36,6 +36,7 @@ class Finding:
     calls: tuple[str, ...] = ()
     no_op: bool = False
     proven: bool = True
+    steady: bool = False
     operation: DivergentOperation | None = None
     runs: int = 0  # runs of the trial that shows it
     at: str = ""  # the difference from which it is excluded, such as `step 0 · backward`; twins only

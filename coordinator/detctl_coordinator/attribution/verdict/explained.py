@@ -93,13 +93,17 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     """Returns (confirmed causes, remaining causes of this round, notes)."""
     named = {cause.cause for cause in own}
     acting = [one for one in round_.findings if one.effect]
-    # Random runs may agree by luck. So a signature must have named the cause as well, or all factors point to this one alone.
-    alone = len(acting) == 1 and round_.answered and round_.fix is not None and round_.fix.suffices
+    # Random runs may agree by luck. So a signature must have named the cause as well, or all factors point to this one alone, or each of
+    # several was released by itself: without it runs always diverge, and with it all of many agree.
+    suffices = round_.fix is not None and round_.fix.suffices
+    alone = len(acting) == 1 and round_.answered and suffices
+    released = bool(round_.equalised) and suffices and round_.scope == "twins"
     # What remains once the first cause is removed has causes of its own, which a signature named in the experiments.
     fits = [
         one
         for one in acting
         if alone
+        or (released and one.steady and one.proven and not one.factor.masks)
         or not one.factor.confirms
         or one.operation is not None
         or (named | {found.cause for found in one.causes}) & {*one.factor.confirms}
