@@ -7,9 +7,12 @@ import base64
 import numpy as np
 import pytest
 from detctl_coordinator.attribution.case import Case, JudgeRequest
+from detctl_coordinator.attribution.measured.closer_look import Looked
 from detctl_coordinator.attribution.verdict.report import build_verdict
 from detctl_coordinator.attribution.zoom import looked, operation, zoom_specs, zoom_target
-from detctl_coordinator.domain.verdict import Verdict
+from detctl_coordinator.comparison.roots import Node
+from detctl_coordinator.domain.fingerprint import Stage
+from detctl_coordinator.domain.verdict import Verdict, Zoom
 from numpy.typing import NDArray
 
 from tests.support.judged_runs import first
@@ -128,6 +131,15 @@ def test_an_operation_that_draws_is_no_kernel(op: str, stage: str) -> None:
     verdict = verdict_of(*runs)
     assert first(verdict)[0] == "unseeded-rng"
     assert verdict.causes[0].fix_at == "{cwd}/train.py:4"
+
+
+@pytest.mark.parametrize(("site", "concerns"), [("loop:aten.randn.generator", True), ("root1:aten.mm.default", False)])
+def test_an_operation_of_the_loop_may_precede_any_stage_of_its_step(site: str, concerns: bool) -> None:
+    zoom = Zoom(
+        step=2, level="op", runs=[], words="", op=site.partition(":")[2], site=site, stage="loss", inputs_equal=True
+    )
+    node = Node(Stage.FORWARD)
+    assert Looked(zoom, node, 2, True).concerns(node, 2, twins=True) is concerns
 
 
 def test_other_inputs_or_arguments_are_no_kernel() -> None:

@@ -12,6 +12,8 @@ from detctl_coordinator.domain.fingerprint import Stage
 if TYPE_CHECKING:  # comparison on a bare GPU machine lacks pydantic
     from detctl_coordinator.domain.verdict import MeasuredElements, Zoom
 
+IN_LOOP = "loop:"  # prefix of the sites of operations outside of modules, losses and optimizers
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -26,7 +28,9 @@ class Looked:
         """Returns whether this is evidence about a root. Twins may diverge in another step each time, but in the same stage."""
         if (node, twins) != (self.node, self.twins) or (not twins and step != self.step):
             return False
-        return self.zoom.stage is None or Stage[self.zoom.stage.upper()] <= node.stage
+        if self.zoom.stage is None or (self.zoom.site or "").startswith(IN_LOOP):
+            return True  # an operation of the loop itself has the stage of what ran before it
+        return Stage[self.zoom.stage.upper()] <= node.stage
 
     @property
     def elements(self) -> MeasuredElements | None:

@@ -144,7 +144,7 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     if round_.uninitialised_memory:
         fix = "Write to memory before reading it: use torch.zeros instead of torch.empty, or fill the whole tensor."
         rest = _with_shown_cause(rest, UNINITIALISED, round_.uninitialised_memory, fix, verdict)
-        if round_.equalised and any(_fills_memory(one) for one in acting):
+        if round_.equalised and any(one.factor.name == "deterministic" for one in acting):  # it fills the memory
             filled = {"confidence": "confirmed", "confirmed_by": "equalised"}
             rest = [cause.model_copy(update=filled) if cause.cause == UNINITIALISED else cause for cause in rest]
     for finding in fits:
@@ -155,11 +155,6 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
         notes += [f"{cause.cause} is excluded: the confirmed causes explain the difference." for cause in rest]
         rest = []
     return confirmed, rest, notes
-
-
-def _fills_memory(finding: Finding) -> bool:
-    """Returns whether a finding is that the runs agree once new memory has a content. Nothing else makes a loss NaN with that setting."""
-    return finding.factor.name == "deterministic" and finding.proven
 
 
 def _shown_by(cause: Cause, round_: Round) -> bool:
