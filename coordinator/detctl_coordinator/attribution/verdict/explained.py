@@ -94,7 +94,7 @@ def _of_round(verdict: Verdict, round_: Round, own: list[Cause]) -> tuple[list[C
     named = {cause.cause for cause in own}
     acting = [one for one in round_.findings if one.effect]
     # Random runs may agree by luck. So a signature must have named the cause as well, or all factors point to this one alone, or each of
-    # several was released by itself: without it runs always diverge, and with it all of many agree.
+    # several was released alone: without it runs always diverge, and with it all of many agree.
     suffices = round_.fix is not None and round_.fix.suffices
     alone = len(acting) == 1 and round_.answered and suffices
     released = bool(round_.equalised) and suffices and round_.scope == "twins"
