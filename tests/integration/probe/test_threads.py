@@ -57,6 +57,12 @@ def test_two_threads_that_step_one_model_are_noted(tmp_path: Path) -> None:
     notes = trained(tmp_path, body).notes_of("thread-step")
     assert notes and notes[0]["stage"] == "update"
     assert trained(tmp_path, "").notes_of("thread-step") == []
+    own = (
+        "def alone():\n    net = torch.nn.Linear(2, 1)\n    one = torch.optim.SGD(net.parameters(), lr=0.1)\n"
+        "    net(torch.ones(1, 2)).sum().backward()\n    one.step()\n"
+    )
+    own += "step()\nt = threading.Thread(target=alone)\nt.start()\nt.join()\n"
+    assert trained(tmp_path, own).notes_of("thread-step") == []  # a model of its own
 
 
 def test_results_as_they_finish_are_quoted_with_a_line_that_keeps_the_order(tmp_path: Path) -> None:

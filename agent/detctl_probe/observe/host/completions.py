@@ -51,7 +51,9 @@ class _Completions:
         def add_done_callback(future: Any, fn: Any) -> Any:
             if not future.done():
                 text = "a callback of a future is called when its result is finished"
-                self._note("concurrent.futures.Future.add_done_callback", text, 2)
+                self._note(
+                    "concurrent.futures.Future.add_done_callback", text, 2, direct=True
+                )  # asyncio adds some, too
             return add(future, fn)
 
         module.Future.add_done_callback = add_done_callback

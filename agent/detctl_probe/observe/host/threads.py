@@ -84,7 +84,7 @@ class _Threads:
         def create_task(loop: Any, coro: Any, **kwargs: Any) -> Any:
             code = getattr(coro, "cr_code", None)
             if code is not None and code not in self._noted and self._recorder.callers.kind(code.co_filename) == USER:
-                self._submitted(shared_state.run_by(coro))
+                self._submitted(shared_state.run_by(coro), tasks=True)
             return create(loop, coro, **kwargs)
 
         module.BaseEventLoop.create_task = create_task
@@ -123,7 +123,7 @@ class _Threads:
 
         return mapping
 
-    def _submitted(self, function: Any, needed: int = 2) -> None:
+    def _submitted(self, function: Any, needed: int = 2, tasks: bool = False) -> None:
         code = shared_state.code_of(function)
         recorder = self._recorder
         if code is None or code in self._noted or recorder.sealed or recorder.busy:
@@ -132,11 +132,11 @@ class _Threads:
             with recorder.working():
                 where = self._user_line()
                 if where is not None:
-                    self._run_by(function, where, needed)
+                    self._run_by(function, where, needed, tasks)
         except Exception as error:
             self._failed(error)
 
-    def _run_by(self, function: Any, where: Dict[str, Any], needed: int) -> None:
+    def _run_by(self, function: Any, where: Dict[str, Any], needed: int, tasks: bool = False) -> None:
         """Notes what a function shares, once `needed` threads or tasks run it; at once if it draws from a global generator."""
         code = shared_state.code_of(function)
         if code is None or code in self._noted or len(self._runs) >= FUNCTIONS_MAX:
@@ -146,6 +146,8 @@ class _Threads:
             return
         self._runs[code] = self._runs.get(code, 0) + 1
         several = self._runs[code] >= needed
+        if tasks and not several:
+            return  # nothing runs beside a single task
         if several:
             self._noted.add(code)
         elif self._runs[code] > 1:
@@ -155,7 +157,7 @@ class _Threads:
         if found is None:
             return
         at = "%s:%d" % (recorder.logical(found.file), found.line)
-        who = "several threads run" if several else "a thread runs"
+        who = "several tasks run" if tasks else "several threads run" if several else "a thread runs"
         if found.generator:
             text = "%s %s, which draws from a generator that it shares with others: %s (%s)"
         else:

@@ -13,6 +13,7 @@ import inspect
 import sys
 import threading
 from typing import Any, Callable, Dict, Iterator, Sequence, Set, Tuple
+from weakref import WeakSet
 
 from detctl_probe.observe.host.threads import started_at
 from detctl_probe.observe.model import compiled
@@ -49,6 +50,7 @@ class Optimizers:
         self._depth = 0
         self._closed_at = -1  # the step whose closure has returned
         self._others: Set[Any] = set()  # lines that start other threads which make steps
+        self._judged: Any = WeakSet()  # optimizers that other threads step
         self._backwards: Dict[
             int, Dict[str, Any]
         ] = {}  # thread that calls backward and has made no step -> where it was started
@@ -99,7 +101,7 @@ class Optimizers:
             return False
         if not self.model.mine() and not self.model.takes_over():
             self._backwards.pop(threading.get_ident(), None)
-            self._stepped_by_another()
+            self._stepped_by_another(optimizer)
             return False
         self.model.recorder.begin()
         self.model.hidden.waiting = False
@@ -107,8 +109,15 @@ class Optimizers:
             self._starts(optimizer)
         return True
 
-    def _stepped_by_another(self) -> None:
-        """Notes that not only the thread that trains makes steps, once for each line that starts such threads."""
+    def _stepped_by_another(self, optimizer: Any) -> None:
+        """Notes that not only the thread that trains steps its parameters, once for each line that starts such threads. A thread may train
+        a model of its own."""
+        if optimizer in self._judged or not self.model.optimizers:
+            return
+        self._judged.add(optimizer)
+        owned = {id(one) for other in list(self.model.optimizers) for one in _parameters(other)}
+        if not any(id(one) in owned for one in _parameters(optimizer)):
+            return
         where = {**started_at(self.model.recorder), "at": self._here()}
         name = where.pop("thread")
         place = (where.get("file"), where.get("line"))
@@ -181,6 +190,10 @@ class Optimizers:
             self.update.record(optimizer, self.named(optimizer))
         finally:
             self.model.recorder.end_step()
+
+
+def _parameters(optimizer: Any) -> Iterator[Any]:
+    return (parameter for group in optimizer.param_groups for parameter in group["params"])
 
 
 def install(recorder: Recorder) -> None:
