@@ -242,6 +242,25 @@ def test_a_listing_that_is_sorted_explains_nothing() -> None:
     assert [cause.cause for cause in other.causes] == ["filesystem-order"]
 
 
+def test_only_lines_that_do_not_sort_are_named() -> None:
+    place = {"file": "{cwd}/train.py", "text": ["x"], "fixes": {}}
+    section = {"lines": [{**place, "line": 30, "loses_order": True}, {**place, "line": 31}]}
+
+    def second(b: RunBuilder) -> RunBuilder:
+        b.add("listing", 0, "second", rows=("a", "b", "c"), dtype="py:names").rows.insert(1, b.rows.pop())
+        return b.fact("source", {**section, "orders": [], "calls": [], "loaders": []})
+
+    def moved(b: RunBuilder) -> RunBuilder:
+        for at, line in enumerate((30, 31)):
+            evidence = {"call": "os.listdir", "file": "{cwd}/train.py", "line": line}
+            rows = tuple(reversed(b.rows[at].rows or ()))
+            b.rows[at] = replace(b.rows[at], digest=b"x" * 16, rows=rows, evidence=evidence)
+        return b.carry("sample", "batch", *MODEL)
+
+    (cause,) = across(moved, second).causes
+    assert cause.cause == "filesystem-order" and {clue.line for clue in cause.clues} == {31}
+
+
 def test_a_data_file_in_the_folder_of_the_source_is_no_code() -> None:
     def own(digest: str, *stages: str) -> Make:
         section = {"files": {"{cwd}/x.bin": {"bytes": 4, "digest": digest}}, "paths": {}, "unmeasured": {}}
