@@ -145,6 +145,16 @@ def test_a_set_that_reaches_the_data_is_named_with_its_line_and_changed() -> Non
     assert [(clue.kind, clue.where) for clue in cause.clues] == [("hash-order", "{cwd}/train.py:27")]
 
 
+def test_a_setting_that_the_program_reads_explains_other_values_before_a_set() -> None:
+    def change(b: RunBuilder, clip: str) -> RunBuilder:
+        b.note("variable", "the variable CLIP is read", name="CLIP", file="{cwd}/train.py", line=3)
+        return hashed(place())(b).fact("variables", {"CLIP": clip})
+
+    runs = [change(RunBuilder("here", audit=clip, run_id=clip).train(), clip) for clip in "12"]
+    verdict = judged(runs[0].build(), runs[1].carry("batch", *MODEL, value="other").build())
+    assert [cause.cause for cause in verdict.causes] == ["config-drift"]
+
+
 def test_several_places_are_all_listed_and_none_is_chosen() -> None:
     both = hashed(place(), place(line=40, made_line=3))
     (cause,) = within(lambda b, twin: both(b).carry("sample", "batch", *MODEL, value=twin)).causes
