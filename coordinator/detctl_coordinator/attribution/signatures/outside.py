@@ -80,6 +80,8 @@ def _can_reach(read: OutsideRead, evidence: Evidence) -> bool:
         return False
     if read.use == VALUE:
         return True
+    if evidence.optimizer_settings and evidence.notes("self-seeded"):
+        return False  # a score that is drawn at random changes a setting as well
     structural = evidence.root.kind == "structure" or bool(evidence.optimizer_settings)
     return read.use == CONTROL and (structural or evidence.stage in SELECTED)
 
