@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from detctl_coordinator.attribution.evidence.facts import manifest_of, value_at
-from detctl_coordinator.attribution.evidence.settings.suspects import Suspect, suspects_of
+from detctl_coordinator.attribution.evidence.facts import manifest_of, notes_of, of_kind, value_at
+from detctl_coordinator.attribution.evidence.settings.suspects import Suspect, read_variables, suspects_of
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.domain.run import Arm
 
@@ -58,7 +58,15 @@ def _are_twins(a: RunReader, b: RunReader) -> bool:
         return False
     if ours.audit_id and ours.audit_id == theirs.audit_id:
         return True
-    return ours.recipe == theirs.recipe and not _suspects(a, b)
+    return ours.recipe == theirs.recipe and not _suspects(a, b) and not _read_differently(a, b)
+
+
+def _read_differently(a: RunReader, b: RunReader) -> bool:
+    """Returns whether a variable differs that the training's own code reads."""
+    read_at = {
+        str(n.raw["name"]): n.where for n in of_kind([*notes_of(a), *notes_of(b)], "variable") if "name" in n.raw
+    }
+    return bool(read_at) and bool(read_variables(manifest_of(a), manifest_of(b), read_at))
 
 
 def _suspects(a: RunReader, b: RunReader) -> list[Suspect]:

@@ -136,7 +136,9 @@ def test_rows_that_threads_inserted(threads: int, word: str) -> None:
 
 
 def test_times_that_order_the_same_files() -> None:
-    assert cause(noted("file-times", count=9, names="n", by_time=["a", "b", "c"])) == "filesystem-order"
+    fields = {"count": 9, "names": "n", "by_time": ["a", "b", "c"], "code": "files = sorted(found, key=getmtime)"}
+    assert cause(noted("file-times", **fields)) == "filesystem-order"
+    assert cause(noted("file-times", **{**fields, "code": "print(getmtime(name))"})) == "unknown"
     assert cause(noted("file-times", count=9, names="n", by_time="a")) == "unknown"
 
 

@@ -145,6 +145,16 @@ def test_a_set_that_reaches_the_data_is_named_with_its_line_and_changed() -> Non
     assert [(clue.kind, clue.where) for clue in cause.clues] == [("hash-order", "{cwd}/train.py:27")]
 
 
+def test_a_setting_that_the_program_reads_explains_other_values_before_a_set() -> None:
+    def change(b: RunBuilder, clip: str) -> RunBuilder:
+        b.note("variable", "the variable CLIP is read", name="CLIP", file="{cwd}/train.py", line=3)
+        return hashed(place())(b).fact("variables", {"CLIP": clip})
+
+    runs = [change(RunBuilder("here", audit=clip, run_id=clip).train(), clip) for clip in "12"]
+    verdict = judged(runs[0].build(), runs[1].carry("batch", *MODEL, value="other").build())
+    assert [cause.cause for cause in verdict.causes] == ["config-drift"]
+
+
 def test_several_places_are_all_listed_and_none_is_chosen() -> None:
     both = hashed(place(), place(line=40, made_line=3))
     (cause,) = within(lambda b, twin: both(b).carry("sample", "batch", *MODEL, value=twin)).causes
@@ -240,6 +250,25 @@ def test_a_listing_that_is_sorted_explains_nothing() -> None:
         lambda b: moved_listing(31)(b).carry("sample", "batch", *MODEL), both=lambda b: b.fact("source", section)
     )
     assert [cause.cause for cause in other.causes] == ["filesystem-order"]
+
+
+def test_only_lines_that_do_not_sort_are_named() -> None:
+    place = {"file": "{cwd}/train.py", "text": ["x"], "fixes": {}}
+    section = {"lines": [{**place, "line": 30, "loses_order": True}, {**place, "line": 31}]}
+
+    def second(b: RunBuilder) -> RunBuilder:
+        b.add("listing", 0, "second", rows=("a", "b", "c"), dtype="py:names").rows.insert(1, b.rows.pop())
+        return b.fact("source", {**section, "orders": [], "calls": [], "loaders": []})
+
+    def moved(b: RunBuilder) -> RunBuilder:
+        for at, line in enumerate((30, 31)):
+            evidence = {"call": "os.listdir", "file": "{cwd}/train.py", "line": line}
+            rows = tuple(reversed(b.rows[at].rows or ()))
+            b.rows[at] = replace(b.rows[at], digest=b"x" * 16, rows=rows, evidence=evidence)
+        return b.carry("sample", "batch", *MODEL)
+
+    (cause,) = across(moved, second).causes
+    assert cause.cause == "filesystem-order" and {clue.line for clue in cause.clues} == {31}
 
 
 def test_a_data_file_in_the_folder_of_the_source_is_no_code() -> None:

@@ -190,6 +190,13 @@ def test_a_module_that_the_new_line_needs_is_named() -> None:
         ("unseeded-rng", "rng = np.random.default_rng(7)", 1, None),
         ("identity-seed", "torch.manual_seed(int(time.time()))", 1, "torch.manual_seed(0)"),
         ("identity-seed", "seed = os.getpid()\ntorch.manual_seed(seed)", 2, "seed = 0"),
+        (
+            "identity-seed",
+            "seed = secrets.randbits(9) if seed is None else seed\ntorch.manual_seed(seed)",
+            2,
+            "seed = 0 if seed is None else seed",
+        ),
+        ("identity-seed", "seed = args.seed or os.getpid()\ntorch.manual_seed(seed)", 2, "seed = args.seed or 0"),
         ("identity-seed", "torch.manual_seed(args.seed)", 1, None),
         ("concurrency", "for r in pool.imap_unordered(work, items):\n    pass", 1, "for r in pool.imap(work, items):"),
         ("concurrency", "for f in as_completed(futures):\n    pass", 1, "for f in futures:"),

@@ -155,10 +155,34 @@ class Flow:
             self._returns(node)
         elif kind == "Call":
             self._parameters(node)
+            self._called_later(node)
             name = last_name(node.func)
             if name in ("append", "add", "extend", "update") and type(node.func).__name__ == "Attribute":
                 if name == "update" or self._chooses(node.args):
                     self._put(node.func.value, NONE.union(*(self.of(value) for value in node.args)))
+
+    def _called_later(self, node: Any) -> None:
+        """A timer, or the handler of an alarm: what it sets changes when the time is over."""
+        if id(node) not in self.number or self.dotted(node.func) not in ("threading.Timer", "signal.signal"):
+            return
+        own = frozenset((self.number[id(node)],))
+        for called in arguments(node):
+            function = self.functions.get(last_name(called))
+            if type(called).__name__ == "Attribute" and called.attr == "set":
+                self._put(called.value, own)
+            elif function is not None:
+                for inner in self.ast.walk(function):
+                    self._set_later(inner, own, id(self.trees[self.file[id(inner)]]))
+
+    def _set_later(self, node: Any, taint: Taint, module: int) -> None:
+        kind = type(node).__name__
+        if kind == "Call" and last_name(node.func) == "set" and type(node.func).__name__ == "Attribute":
+            self._put(node.func.value, taint)
+        for target in node.targets if kind == "Assign" else ():
+            if type(target).__name__ == "Name":  # a global name, or one of no effect
+                self.taint.setdefault(("name", module, target.id), set()).update(taint)
+            else:
+                self._put(target, taint)
 
     def _chooses(self, values: List[Any]) -> bool:
         """Whether appended values are hashes or paths, and not times for a log."""

@@ -27,6 +27,7 @@ SOURCES: Dict[str, str] = {
     "secrets.token_bytes": ENTROPY, "secrets.token_hex": ENTROPY, "psutil.virtual_memory": LOAD, "psutil.cpu_percent": LOAD,
     "psutil.getloadavg": LOAD, "os.getloadavg": LOAD, "shutil.disk_usage": LOAD, "psutil.disk_usage": LOAD,
     "torch.cuda.mem_get_info": LOAD, "resource.getrusage": LOAD, "psutil.cpu_count": PROCESSORS,
+    "threading.Timer": CLOCK, "signal.signal": CLOCK,
 }  # fmt: skip
 # Variables that name the user, the host or the folder of the process.
 VARIABLES = {"HOME": HOME, "USER": USER, "LOGNAME": USER, "HOSTNAME": HOST, "PWD": FOLDER, "HOST": HOST}
@@ -61,6 +62,8 @@ def reading_at(node: Any, dotted: Callable[[Any], str]) -> Optional[Reading]:
 
 def _called(node: Any, call: str) -> Tuple[str, str]:
     source = SOURCES.get(call, "")
+    if call == "signal.signal" and not (node.args and getattr(node.args[0], "attr", "") == "SIGALRM"):
+        source = ""
     if call in ("time.localtime", "time.gmtime", "time.ctime") and node.args:
         source = ""
     if call == "time.strftime" and len(node.args) > 1:

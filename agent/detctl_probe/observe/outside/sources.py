@@ -24,7 +24,7 @@ CODE_CHARS_MAX = 160
 _READ = re.compile(
     r"\b(?:time|datetime|Timestamp|timeit|getcwd|cwd|abspath|realpath|expanduser|home|gethostname|getfqdn|node|uname|getnode|cpu_count"
     r"|getuser|getuid|getlogin|getpid|getppid|get_ident|get_native_id|id|resolve|absolute|__file__|environ|getenv|tempfile"
-    r"|sched_getaffinity|subprocess|popen|urandom|getrandom|uuid[14]|secrets|psutil|getloadavg|disk_usage|mem_get_info|getrusage)\b"
+    r"|sched_getaffinity|subprocess|popen|urandom|getrandom|uuid[14]|secrets|psutil|getloadavg|disk_usage|mem_get_info|getrusage|Timer|SIGALRM)\b"
 )
 _UNFILLED = re.compile(r"empty|Tensor\(|ndarray")
 _SELF_SEEDED = re.compile(r"^(?!\s*def )[^#]*?(?<!random)(?<!torch)\.seed\(\)")

@@ -6,6 +6,7 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, 
 from detctl_coordinator.attribution.evidence.facts import location_of, value_at
 from detctl_coordinator.attribution.evidence.outside import times_that_differ
 from detctl_coordinator.attribution.evidence.pair_evidence import Evidence
+from detctl_coordinator.comparison.alignment import SiteDifference
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
 
@@ -18,7 +19,7 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage is not Stage.LISTING or root.kind != "permutation":
         return []
     lines, clues = [], []
-    for site in root.sites:
+    for site in [site for site in root.sites if not _sorted_at_once(evidence, site)] or root.sites:
         count = len(site.left.rows or ()) if site.left is not None else 0
         call = str(site.evidence.get("call") or "")
         clues.append(Clue(kind="listing", call=call, **location_of(site.evidence)))
@@ -41,6 +42,13 @@ def filesystem_order(evidence: Evidence) -> list[CauseFinding]:
         lines.append(f"The times of the files, which {note.where} reads, put the same files in another order, too.")
         at, fix, change = note.where, f"Sort by name instead of by time at {note.where}{quoted}.", []
     return [finding(evidence, CAUSE, lines, fix, clues=clues, fix_at=at, change=change)]
+
+
+def _sorted_at_once(evidence: Evidence, site: SiteDifference) -> bool:
+    """Returns whether the line that lists a folder also sorts the names, so that their order has no effect."""
+    at = location_of(site.evidence)
+    line = evidence.source.line(at["file"], at["line"])
+    return line is not None and line.loses_order
 
 
 def _fix(evidence: Evidence, clues: list[Clue]) -> tuple[str, str, list[str]]:

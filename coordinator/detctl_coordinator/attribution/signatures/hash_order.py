@@ -10,6 +10,7 @@ from detctl_coordinator.attribution.evidence.outside import VALUE, reads_that_di
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence
 from detctl_coordinator.attribution.evidence.reordering import only_labels_differ, reordering_of
 from detctl_coordinator.attribution.evidence.system_entropy import drawn_numbers, uses_system_random
+from detctl_coordinator.attribution.signatures.config_drift import settings_that_fit
 from detctl_coordinator.attribution.signatures.seeds import changed_seeds
 from detctl_coordinator.domain.clue import Clue
 from detctl_coordinator.domain.fingerprint import Stage
@@ -18,6 +19,7 @@ HASH_SEED = "variables.PYTHONHASHSEED"
 STAGES = (Stage.FILES, *DATA, Stage.INIT, Stage.FORWARD, Stage.LOSS)
 SEEDED = (Stage.RNG, *STAGES)
 FED_BY_DATA = (Stage.FILES, *DATA)
+OPTIONS = "recipe.parameters."
 PLACES_SHOWN = 6
 CHANGES_SHOWN = 3
 
@@ -42,6 +44,8 @@ def hash_order(evidence: Evidence) -> list[CauseFinding]:
     competing = raced or evidence.notes("unseeded-rng") or uses_system_random(evidence)
     if not notes and (competing or not (ordered or places)):
         return []
+    if not notes and not ordered and any(s.read_at or s.key.startswith(OPTIONS) for s in settings_that_fit(evidence)):
+        return []  # a setting that the program reads explains other values; a hash is known to explain another order
     lines = [n.description for n in notes]
     lines += _lines_on(places)
     lines.append(_hash_seeds(evidence))

@@ -4,6 +4,7 @@ Each needs a fact that was measured: another value, another output, another orde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
@@ -38,6 +39,7 @@ MAY_HOLD_MEMORY = (Stage.SAMPLE, Stage.BATCH, Stage.FORWARD, Stage.LOSS)
 COMPUTED = (Stage.FORWARD, Stage.LOSS, Stage.UPDATE)
 # A number of processors is a setting that resolves differently, and entropy is drawn; neither is an identity.
 OTHER_CAUSES = {"processors": "config-drift", "entropy": "unseeded-rng"}
+_BY_TIME = re.compile(r"\b(?:sort|sorted|max|min|nlargest|nsmallest|argsort)\b")
 NAMES_A_PLACE = ("folder", "home", "host", "user")
 IDENTITY_PROGRAMS = frozenset(("date", "hostname", "whoami", "id", "uname", "pwd", "mktemp", "uptime"))
 LISTING_PROGRAMS = frozenset(("ls", "find", "du", "locate", "fd"))
@@ -78,6 +80,8 @@ def _can_reach(read: OutsideRead, evidence: Evidence) -> bool:
         return False
     if read.use == VALUE:
         return True
+    if evidence.optimizer_settings and evidence.notes("self-seeded"):
+        return False  # a score that is drawn at random changes a setting as well
     structural = evidence.root.kind == "structure" or bool(evidence.optimizer_settings)
     return read.use == CONTROL and (structural or evidence.stage in SELECTED)
 
@@ -165,6 +169,11 @@ def order_by_times(evidence: Evidence) -> list[CauseFinding]:
     if evidence.stage not in SELECTED or evidence.differs(Stage.RNG):
         return []
     found = times_that_differ(evidence)
+    if not _reorders(
+        evidence
+    ):  # a program may only print the times: then the line must sort, and nothing else may explain the root
+        quiet = not evidence.suspects and not evidence.read.data
+        found = [p for p in found if quiet and _BY_TIME.search(str(p.left.raw.get("code") or ""))]
     if not found:
         return []
     first = found[0].left
@@ -175,6 +184,12 @@ def order_by_times(evidence: Evidence) -> list[CauseFinding]:
     lines.append("Copies and checkouts give files other times, and equal times leave the order to the file system.")
     fix = f"Sort or choose by name instead of by time at {first.where}{_quoted(first)}."
     return [_found(evidence, "filesystem-order", lines, fix, [p.left for p in found])]
+
+
+def _reorders(evidence: Evidence) -> bool:
+    """Returns whether the runs see the same files or samples in another order, or others."""
+    moved = evidence.root.kind == "permutation" or reordering_of(evidence) is not None
+    return moved or bool(selection_lines(evidence))
 
 
 def uninitialised_memory(evidence: Evidence) -> list[CauseFinding]:

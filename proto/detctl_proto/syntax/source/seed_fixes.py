@@ -68,6 +68,17 @@ def _takes_random_state(module: Module, name: str, node: ast.Call) -> bool:
     )
 
 
+def _varying_part(node: ast.expr) -> ast.expr:
+    """Returns the only branch of `f() if seed is None else seed`, or of `seed or f()`, that holds a call; else the whole."""
+    parts: list[ast.expr] = []
+    if isinstance(node, ast.IfExp):
+        parts = [node.body, node.orelse]
+    elif isinstance(node, ast.BoolOp):
+        parts = node.values
+    calling = [part for part in parts if _has_call(part)]
+    return calling[0] if len(calling) == 1 else node
+
+
 def constant_seeds(sets: Sets, module: Module, line: int) -> Iterator[Edit]:
     """Replaces what a seeding call takes from the clock, the process, the host or a path."""
     statement = statement_at(module, line)
@@ -85,7 +96,7 @@ def constant_seeds(sets: Sets, module: Module, line: int) -> Iterator[Edit]:
             bindings = sets.bindings(module)
             values = bindings.values.get((bindings.scope(node), given.id), []) if isinstance(given, ast.Name) else []
             if len(values) == 1 and _has_call(values[0]):
-                yield Edit(values[0], "0")
+                yield Edit(_varying_part(values[0]), "0")
                 return
 
 
