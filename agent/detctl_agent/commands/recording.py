@@ -136,9 +136,7 @@ class Recording:
         order = self._order(argv)
         found, work, view = self._source(cwd), cwd, None
         if self._in_copy and found:
-            taken = take_privately(
-                found, cwd, folder.work, run=order.key, overlays=Overlays(folder.root), with_ignored=True
-            )
+            taken = take_privately(found, cwd, folder.work, run=order.key, overlays=Overlays(folder.root), inherit=True)
             work, view = taken.work, taken.view
             if not view:
                 argv = arguments.into_copy(argv, found.folder, work, source.DEFAULT_BYTES_MAX)

@@ -50,5 +50,5 @@ def take_source(
     # Some files may belong to others: the folder is copied after all then.
     limit = recipe.source_bytes_max if covered and not inherit else None
     return take_privately(
-        found, origin, folder.work, run=order.key, overlays=overlays, with_ignored=inherit, copied_bytes_max=limit
+        found, origin, folder.work, run=order.key, overlays=overlays, inherit=inherit, copied_bytes_max=limit
     )

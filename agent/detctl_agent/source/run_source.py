@@ -28,18 +28,18 @@ def take_privately(
     *,
     run: str,
     overlays: Overlays | None,
-    with_ignored: bool,
+    inherit: bool,
     copied_bytes_max: int | None = None,
 ) -> RunSource:
     """Covers the folder `origin`, or else copies its source to `work`. Raises SourceError or DiskFullError.
 
-    overlays None: it is copied. with_ignored: the copy gets ignored files too. copied_bytes_max: the source was scanned without a limit,
-    and only a copy has one."""
+    overlays None: it is copied. inherit: the folder is that of the user who typed the command, so the copy gets ignored files too.
+    copied_bytes_max: the source was scanned without a limit, and only a copy has one."""
     if overlays is not None and (view := overlays.view(origin, run, found.paths)):
         return RunSource(found, origin, origin, view)
     if copied_bytes_max is not None:
         found = source.scan(origin, copied_bytes_max)
     source.copy(found, work)
-    if with_ignored:
+    if inherit:
         add_ignored(origin, work)
     return RunSource(found, origin, work)

@@ -38,9 +38,9 @@ def test_a_generator_that_no_checkpoint_holds(deployment: Deployment) -> None:
     found = verdict["continuation"]
     assert (found["step"], found["restored"]) == (12, ["weights", "optimizer", "schedule"])
     assert found["not_restored"] == ["torch"]
-    assert "{cwd}/shuffled.py:28" in found["loaded_at"]
+    assert "{cwd}/shuffled.py:27" in found["loaded_at"]
     cause = verdict["causes"][0]
-    assert cause["step"] == 12 and cause["fix_at"] == "{cwd}/shuffled.py:28"
+    assert cause["step"] == 12 and cause["fix_at"] == "{cwd}/shuffled.py:27"
     assert any("torch.set_rng_state(state[" in line for line in cause["change"])
     text = deployment.run("compare", "full", "resumed").stdout
     assert "The second run continues the first from step 12." in text

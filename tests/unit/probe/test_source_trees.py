@@ -6,8 +6,10 @@ import ast
 import linecache
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from detctl_probe import start
 from detctl_probe.process import source_trees
 from detctl_probe.process.source_trees import dotted, function_of, imported_names, resolved, tree_of
 
@@ -25,6 +27,14 @@ def test_a_file_is_parsed_once_until_its_tree_is_freed(tmp_path: Path) -> None:
     assert tree is not None and tree_of(file) is tree
     source_trees.forget()
     assert tree_of(file) is not tree
+
+
+def test_trees_are_kept_through_the_first_step(tmp_path: Path) -> None:
+    file = written(tmp_path, "x = 1\n")
+    tree = tree_of(file)
+    for step, kept in ((0, True), (1, False)):
+        start._free_trees(SimpleNamespace(step=step))
+        assert (tree_of(file) is tree) is kept
 
 
 def test_two_files_of_the_same_text_have_two_trees(tmp_path: Path) -> None:
