@@ -26,6 +26,8 @@ NAMES = {
     "load": "the machine's load",
 }
 VALUE, CONTROL = "value", "control"
+IDENTITY = "identity"  # the intervention that freezes these
+FROZEN = ("clock", "process", "host")
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ def reads_that_differ(evidence: Evidence) -> list[OutsideRead]:
     for pairing in _pairings(evidence, READ, "source"):
         raw = pairing.left.raw
         source = str(raw.get("source") or "")
+        if source in FROZEN and all(
+            IDENTITY in one.run.spec.interventions for one in (evidence.pair.left, evidence.pair.right)
+        ):
+            continue  # an experiment gave both runs the same
         values = (
             (str(raw["value"]), str(pairing.right.raw["value"]))
             if "value" in raw and pairing.differs("value")

@@ -214,6 +214,8 @@ def _confirmed(finding: Finding, own: Sequence[Cause], verdict: Verdict) -> Caus
         )
     if base is None:
         first = found[0] if found else _first_divergence(verdict)
+        if first.cause != "unknown":  # lines and places of another cause
+            first = first.model_copy(update={"evidence": [], "clues": [], "caveats": []})
         clues = [*first.clues, *(Clue(kind="intervention", call=call) for call in finding.calls)]
         base = first.model_copy(
             update={
