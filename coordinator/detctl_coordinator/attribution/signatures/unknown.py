@@ -104,8 +104,11 @@ def _output(note: Note, evidence: Evidence) -> str:
 
 
 def _races(evidence: Evidence) -> list[Note]:
-    """Returns the notes of threads and of results that are taken as they finish, which explain a difference only between twins."""
-    return [*interleaving_of(evidence).notes, *evidence.notes("unordered")] if evidence.between_twins else []
+    """Returns the notes of threads and of results that are taken as they finish. They explain no difference of runs whose twins agree."""
+    if evidence.twins_agree or not (evidence.between_twins or evidence.scope == "runs"):
+        return []
+    found = interleaving_of(evidence).notes if evidence.between_twins else evidence.notes("thread-step", "threads")
+    return [*found, *evidence.notes("unordered")]
 
 
 def _private_generators(evidence: Evidence) -> list[Note]:
