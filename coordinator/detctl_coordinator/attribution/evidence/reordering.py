@@ -16,6 +16,8 @@ STEPS_MAX = 32
 MOVED_MIN = 4
 # A median distance below 1/NEARBY of all rows indicates results that overtake each other; a shuffle moves them further.
 NEARBY = 8
+# Runs that share fewer than 1/SHARED of their rows have other samples. A few may be equal by chance.
+SHARED = 10
 INTEGERS = ("int", "py:int", "uint", "py:bool", "bool", "long")
 
 
@@ -59,12 +61,12 @@ def reordering_of(evidence: Evidence) -> Reordering | None:
 
 
 def other_rows(evidence: Evidence) -> bool:
-    """Returns whether what differs are samples of which neither run has one that the other has, so that no order explains them."""
+    """Returns whether what differs are samples of which the runs share hardly any, so that no order explains them."""
     if evidence.stage not in (Stage.SAMPLE, Stage.BATCH) or evidence.root.lead is None:
         return False
     for site in dict.fromkeys(d.site for d in evidence.root.sites):
         known, ours, theirs = _rows_of_both(evidence, site)
-        if not known or {*ours} & {*theirs}:
+        if not known or len({*ours} & {*theirs}) * SHARED > len({*ours}):
             return False
     return True
 
