@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from model_twins import train
 
 BODY = """
@@ -155,3 +156,25 @@ weights(model)
     first, *rest = run.main.notes_of("kept-state")
     assert [row["site"] for row in first["values"] if row["kind"] == "generator"] == ["fit.mine"]
     assert [row["site"] for row in rest[0]["values"] if row["kind"] == "generator"] == ["fit.mine"]
+
+
+@pytest.mark.parametrize(("schedule_first", "by"), [(True, "assignment"), (False, "scheduler")])
+def test_a_rate_that_is_set_after_the_optimizer_was_restored(tmp_path: Path, schedule_first: bool, by: str) -> None:
+    """A scheduler writes the rate when it is made. One that was made before the restoring did not write it after that."""
+    schedule = "schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1.0, 4)\n"
+    load = "optimizer.load_state_dict(optimizer.state_dict())\n"
+    assign = "for group in optimizer.param_groups:\n    group['lr'] = 0.03\n"
+    run = train(
+        tmp_path,
+        "model = net()\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        + (schedule + load + assign if schedule_first else load + schedule)
+        + """
+for x, y in batches(1):
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+weights(model)
+""",
+    )
+    (settings,) = [record for record in run.main.of("update") if record.site.endswith("/settings")]
+    assert settings.evidence is not None
+    assert {name: row["by"] for row in settings.evidence["writers"] for name in row["settings"]}["group0.lr"] == by

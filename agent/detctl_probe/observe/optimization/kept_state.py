@@ -18,6 +18,7 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from detctl_probe.digest.n6 import NoDigestError
+from detctl_probe.observe.model.naming import walk
 from detctl_probe.observe.model.steps import Model
 from detctl_probe.observe.model.tensors import fingerprint_tensor
 from detctl_probe.observe.randomness import rng
@@ -40,6 +41,7 @@ TENSOR, MODEL, SCHEDULE, SCALER, NUMBER, LIST = "tensor", "model", "schedule", "
 # Site of a tensor -> its id, its version and its digest: data that nobody writes to are digested once.
 Digests = Dict[str, Tuple[int, int, str]]
 _ASSIGNED = re.compile(r"(\w+)\s*(?::[^=]*)?=(?!=)")
+_OF_MODULES = frozenset(("_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"))
 _OWN_LOCALS = frozenset(("locals", "vars", "dir", "eval", "exec"))
 _ITEMS = re.compile(r"\[.*")
 
@@ -70,7 +72,8 @@ class KeptState:
         self._model.state_due = False
         if self._notes >= NOTES_MAX or self._recorder.role != "main":
             return
-        with self._recorder.working("update"):
+        torch = self._model.torch
+        with self._recorder.working("update"), torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
             self._note(list(_Search(self._model, self._digests).values()))
 
     def _note(self, found: List[Value]) -> None:
@@ -156,34 +159,35 @@ class _Search:
         if kind in (bool, int, float):
             yield self._found(site, SAMPLER if within == SAMPLER else NUMBER, repr(value), repr(value), path, value)
             return
-        if value is None or kind in (str, bytes, complex) or isinstance(value, (type, ModuleType, FunctionType)):
+        # By the type itself: `__class__` of a proxy is the user's code.
+        if value is None or kind in (str, bytes, complex) or issubclass(kind, (type, ModuleType, FunctionType)):
             return
         if depth > DEPTH_MAX or id(value) in self._seen or len(self._seen) > OBJECTS_MAX:
             return
         self._seen.add(id(value))
         torch = self._torch
-        if isinstance(value, (torch.Generator, *self._numpy)) or (
-            isinstance(value, self._python) and not isinstance(value, self._system)
+        if issubclass(kind, (torch.Generator, *self._numpy)) or (
+            issubclass(kind, self._python) and not issubclass(kind, self._system)
         ):
             state = None if value is torch.default_generator else _state_of_generator(value, torch)
             if state is not None:
                 yield self._found(site, LOADER if within in (LOADER, SAMPLER) else GENERATOR, state, "", path, value)
-        elif isinstance(value, torch.Tensor):
+        elif kind in (torch.Tensor, torch.nn.Parameter):
             if id(value) not in self._trained:
                 yield from self._tensor(site, MODEL if within == MODEL else TENSOR, path, value)
-        elif isinstance(value, self._array):
+        elif issubclass(kind, self._array):
             yield from self._numbers(site, path, value)
-        elif isinstance(value, self._schedulers):
+        elif issubclass(kind, self._schedulers):
             yield from self._plain(kind.__name__, SCHEDULE, path, value)
-        elif isinstance(value, self._scalers):
+        elif issubclass(kind, self._scalers):
             yield from self._scaler(kind.__name__, path, value)
-        elif isinstance(value, torch.optim.Optimizer):
+        elif issubclass(kind, torch.optim.Optimizer):
             return
-        elif isinstance(value, torch.nn.Module):
+        elif issubclass(kind, torch.nn.Module):
             yield from self._module(site, path, value, depth)
-        elif isinstance(value, self._loaders):
+        elif issubclass(kind, self._loaders):
             yield from self._loader(path, value, depth)
-        elif isinstance(value, dict):
+        elif issubclass(kind, dict):
             if len(value) <= ITEMS_MAX * 4:
                 inner = MODEL if self._is_average(value.values()) else within
                 for key, item in list(value.items()):
@@ -210,7 +214,7 @@ class _Search:
             # A trainer of a framework holds callbacks of the user, a subset of torch the dataset.
             for name, item in list(attributes.items()):
                 for at, inner in enumerate(item if type(item) in (list, tuple) and len(item) <= ITEMS_MAX else (item,)):
-                    if self._is_user(type(inner)) or isinstance(inner, self._torch.Generator):
+                    if self._is_user(type(inner)) or type(inner) is self._torch.Generator:
                         where = "%s.%s" % (path, name) if inner is item else "%s.%s[%d]" % (path, name, at)
                         yield from self._value("%s.%s" % (kind.__qualname__, name), where, inner, depth + 1, within)
 
@@ -231,21 +235,26 @@ class _Search:
 
     def _module(self, site: str, path: str, module: Any, depth: int) -> Iterator[Value]:
         """What a module keeps beside its weights; of one that no optimizer trains, its weights too, as of an average."""
-        tensors = [*module.named_parameters(), *module.named_buffers()]
+        parts = [(one, name.lstrip("/")) for one, name, _ in walk(module, "")]
+        tensors = [
+            ("%s.%s" % (name, key) if name else key, tensor)
+            for one, name in parts
+            for table in (one._parameters, one._buffers)
+            for key, tensor in table.items()
+            if tensor is not None
+        ]
         if tensors and not any(id(tensor) in self._trained for _, tensor in tensors):
             for name, tensor in tensors:
-                yield from self._tensor("%s[%s]" % (site, name), MODEL, path, tensor)
-        for name, one in module.named_modules():
+                if type(tensor) in (self._torch.Tensor, self._torch.nn.Parameter):
+                    yield from self._tensor("%s[%s]" % (site, name), MODEL, path, tensor)
+        for one, name in parts:
             self._seen.add(id(one))
             if self._is_user(type(one)):
+                inner = "%s.%s" % (path, name) if name else path
+                owner = type(one).__qualname__
                 for key, item in list(one.__dict__.items()):
-                    if key not in ("_parameters", "_buffers", "_modules", "training") and not key.startswith(
-                        "_non_persistent"
-                    ):
-                        inner = "%s.%s" % (path, name) if name else path
-                        yield from self._value(
-                            "%s.%s" % (type(one).__qualname__, key), "%s.%s" % (inner, key), item, depth + 1, ""
-                        )
+                    if key not in _OF_MODULES:
+                        yield from self._value("%s.%s" % (owner, key), "%s.%s" % (inner, key), item, depth + 1, "")
 
     def _sequence(self, site: str, path: str, value: Any, depth: int, within: str) -> Iterator[Value]:
         if len(value) <= ITEMS_MAX and not all(_is_plain(item) for item in value):
@@ -262,7 +271,7 @@ class _Search:
 
     def _is_average(self, values: Any) -> bool:
         """Whether a container holds a tensor for each trained parameter, in other tensors, as a moving average of them does."""
-        found = [one for one in values if isinstance(one, self._torch.Tensor)]
+        found = [one for one in values if type(one) in (self._torch.Tensor, self._torch.nn.Parameter)]
         if not found or any(id(one) in self._trained for one in found):
             return False
         shapes = sorted(tuple(one.shape) for one in found if one.is_floating_point())
@@ -374,7 +383,7 @@ def _scaler_kinds(torch: Any) -> Tuple[Any, ...]:
 
 def _state_of_generator(value: Any, torch: Any) -> Optional[str]:
     """A digest of a generator's state; None if it is on a device. Nothing is drawn."""
-    if isinstance(value, torch.Generator):
+    if issubclass(type(value), torch.Generator):
         if value.device.type != "cpu":
             return None
         return fingerprint_tensor(value.get_state(), wait=True).digest.hex()[:16]

@@ -225,7 +225,7 @@ class _Look:
         moved = False
         for step in range(self.step, min(self._last_shared(key), self.step + SCHEDULE_STEPS_MAX) + 1):
             ours, theirs = (_only(LR, values) for values in self._both(Stage.UPDATE, step))
-            moved = moved or ours != before
+            moved = moved or bool(ours and ours != before)  # a skipped step has no rate
             if ours == theirs or not ours or not theirs:
                 continue  # a scaler may have skipped the step of one
             again = step - self.step

@@ -67,6 +67,9 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
     saves = _checkpoints(loads, saved_files(who), saved_files(whole))
     at = next((load.where for load in reversed(loads) if load.where), "")
     instead = _instead(evidence, who, found, loads)
+    fix = _fix(states, found, loads, saves, instead)
+    if "schedule" in states and "schedule" not in instead:
+        fix = " ".join((fix, _rate_set_again(evidence, who))).rstrip()
     read = {load.where for load in loads if load.what == "file"}
     lines += [
         f"{load.where}: {load.source}" for load in loads if load.source and (load.in_script or load.where in read)
@@ -76,7 +79,7 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
             evidence,
             "resume",
             lines,
-            _fix(states, found, loads, saves, instead),
+            fix,
             clues=[note.clue for note in who.note("restored")],
             fix_at=at,
             change=_change([state for state in states if state not in instead], found, loads, saves),
@@ -167,15 +170,16 @@ def _unseeded(evidence: Evidence, states: list[State]) -> bool:
 
 
 def _rate_set_again(evidence: Evidence, who: RunFacts) -> str:
-    """Returns what to do if an assignment of the run that continues sets the learning rate although its schedule was restored; else
-    nothing."""
-    if not any(note.raw.get("what") == "schedule" for note in who.note("restored")):
-        return ""
+    """Returns what to do if an assignment of the run that continues sets the learning rate, which its schedule decides; else nothing."""
     for change in evidence.setting_changes:
         writer = change.writers[1 if who is evidence.right else 0]
-        if change.key == "lr" and writer.by == "assignment" and writer.certain:
-            return f"{writer.certain} sets {change.name} although the schedule is restored: do not run it when the training continues."
+        if change.key == "lr" and writer.by == "assignment" and writer.certain and who.note("scheduler"):
+            return f"{writer.certain} sets {change.name}, which the schedule decides: do not run it when the training continues."
     return ""
+
+
+def _restores_schedule(who: RunFacts) -> bool:
+    return any(note.raw.get("what") == "schedule" for note in who.note("restored"))
 
 
 def _own_schedule(found: Restoration) -> str:
@@ -207,7 +211,9 @@ def _instead(evidence: Evidence, who: RunFacts, found: Restoration, loads: list[
     """Returns what to do about states that the script restores already, or that no call restores, instead of saving and restoring them."""
     texts: dict[State, str] = {
         "optimizer": _optimizer_loaded(evidence, who, loads) if "optimizer" in found.lost else "",
-        "schedule": (_rate_set_again(evidence, who) or _own_schedule(found)) if "schedule" in found.lost else "",
+        "schedule": ((_rate_set_again(evidence, who) if _restores_schedule(who) else "") or _own_schedule(found))
+        if "schedule" in found.lost
+        else "",
         "position": _place_in_data(found) if "position" in found.lost else "",
     }
     return {state: text for state, text in texts.items() if text}
