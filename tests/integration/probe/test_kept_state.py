@@ -9,7 +9,7 @@ import pytest
 from model_twins import train
 
 BODY = """
-import random
+import queue, random, types
 from collections import deque
 import numpy as np
 from torch.optim.swa_utils import AveragedModel
@@ -56,6 +56,9 @@ class Trainer:
         self.recent = deque(maxlen=5)
         self.level = 0.5
         self.fixed = 3
+        self.progress = types.SimpleNamespace(done=0)
+        self.package = queue.Queue()  # an object of a package that averages weights
+        self.package.shadow_params = [p.detach().clone() for p in self.model.parameters()]
 
     @property
     def never_read(self):
@@ -76,6 +79,9 @@ class Trainer:
                 self.recent.append(loss.item())
             self.plateau.step(loss.item())
             self.level += 1
+            self.progress.done += 1
+            for slow, p in zip(self.package.shadow_params, self.model.parameters()):
+                slow.lerp_(p.detach(), 0.1)
             torch.save(self.model.state_dict(), "last.pt")
 
 
@@ -112,6 +118,7 @@ def test_generators_averages_schedules_and_counters_are_found_and_only_changes_f
     assert set(changed) >= {
         "Points.noise", "Points.moves", "Points.old", "fit.own", "Counting.rounds", "Trainer.recent", "Trainer.level",
         "Trainer.shadow[0.weight]", "Trainer.average[module.0.weight]", "ReduceLROnPlateau.last_epoch",
+        "Queue.shadow_params[0]", "SimpleNamespace.done",
     }  # fmt: skip
     assert not {"Points.table", "Trainer.fixed"} & set(changed)
     assert (changed["Trainer.level"]["text"], changed["Trainer.recent"]["text"]) == ("1.5", "2 items")

@@ -42,6 +42,7 @@ TENSOR, MODEL, SCHEDULE, SCALER, NUMBER, LIST = "tensor", "model", "schedule", "
 Digests = Dict[str, Tuple[int, int, str]]
 _ASSIGNED = re.compile(r"(\w+)\s*(?::[^=]*)?=(?!=)")
 _OF_MODULES = frozenset(("_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"))
+_PLAIN_OBJECTS = frozenset(("SimpleNamespace", "Namespace"))
 _OWN_LOCALS = frozenset(("locals", "vars", "dir", "eval", "exec"))
 _ITEMS = re.compile(r"\[.*")
 
@@ -213,6 +214,11 @@ class _Search:
         ):
             # A trainer of a framework holds callbacks of the user, a subset of torch the dataset.
             for name, item in list(attributes.items()):
+                if self._holds_average(item):
+                    yield from self._value(
+                        "%s.%s" % (kind.__qualname__, name), "%s.%s" % (path, name), item, depth + 1, ""
+                    )
+                    continue
                 for at, inner in enumerate(item if type(item) in (list, tuple) and len(item) <= ITEMS_MAX else (item,)):
                     if self._is_user(type(inner)) or type(inner) is self._torch.Generator:
                         where = "%s.%s" % (path, name) if inner is item else "%s.%s[%d]" % (path, name, at)
@@ -268,6 +274,11 @@ class _Search:
             yield self._found(
                 site, kind, digest, "%d item%s" % (len(value), "" if len(value) == 1 else "s"), path, value
             )
+
+    def _holds_average(self, item: Any) -> bool:
+        if type(item) in (list, tuple):
+            return self._is_average(item)
+        return type(item) is dict and self._is_average(item.values())
 
     def _is_average(self, values: Any) -> bool:
         """Whether a container holds a tensor for each trained parameter, in other tensors, as a moving average of them does."""
@@ -327,7 +338,11 @@ class _Search:
         known = self._user.get(kind)
         if known is None:
             file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-            known = kind.__module__ == "__main__" or (isinstance(file, str) and self._callers.kind(file) == "user")
+            known = (
+                kind.__module__ == "__main__"
+                or kind.__name__ in _PLAIN_OBJECTS
+                or (isinstance(file, str) and self._callers.kind(file) == "user")
+            )
             self._user[kind] = known
         return known
 

@@ -268,7 +268,8 @@ class _Look:
             rows = self._kept.of(kind)
             if rows:
                 self.values[state] = (*self.values.get(state, ()), *rows)
-                self.lost.setdefault(state, _described(rows))
+                texts = [self.lost.get(state, ""), _described(rows)]
+                self.lost[state] = " ".join(text for text in texts if text)
             elif kind in self._kept.restored:
                 self.restored.add(state)
 
