@@ -56,6 +56,7 @@ class Value(NamedTuple):
     text: str
     path: str
     type: str
+    key: int = 0  # id of the object
 
 
 class KeptState:
@@ -75,7 +76,7 @@ class KeptState:
             return
         torch = self._model.torch
         with self._recorder.working("update"), torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
-            self._note(list(_Search(self._model, self._digests).values()))
+            self._note(_Search(self._model, self._digests).run())
 
     def _note(self, found: List[Value]) -> None:
         first = not self._notes
@@ -112,8 +113,12 @@ class _Search:
         }
         self._trained: Set[int] = set(parameters)
         self._shapes = sorted(tuple(parameter.shape) for parameter in parameters.values())
-        self._seen: Set[int] = set()
+        # What optimizers hold is recorded before their step.
+        self._seen: Set[int] = {
+            id(group) for one in list(model.made) for group in (*one.param_groups, one.param_groups, one.state)
+        }
         self._sites: Dict[str, int] = {}
+        self._of_loaders: Set[int] = set()
         self._bytes = 0
         self._tensors = 0
         self._user: Dict[type, bool] = {}
@@ -126,6 +131,13 @@ class _Search:
         self._numpy: Tuple[Any, ...] = () if random is None else (random.Generator, random.RandomState)
         self._python: Any = getattr(sys.modules.get("random"), "Random", ())
         self._system: Any = getattr(sys.modules.get("random"), "SystemRandom", ())
+
+    def run(self) -> List[Value]:
+        """Every value. A generator that a loader uses is the loader's, by whatever name the script reaches it first."""
+        found = list(self.values())
+        return [
+            one._replace(kind=LOADER) if one.kind == GENERATOR and one.key in self._of_loaders else one for one in found
+        ]
 
     def values(self) -> Iterator[Value]:
         """Every value, from the outermost frame inwards, so that two processes find them in the same order."""
@@ -227,6 +239,9 @@ class _Search:
     def _loader(self, path: str, loader: Any, depth: int) -> Iterator[Value]:
         held = loader.__dict__
         sampler = held.get("sampler")
+        self._of_loaders |= {id(held.get("generator")), id(getattr(sampler, "__dict__", {}).get("generator"))} - {
+            id(None)
+        }
         batches = held.get("batch_sampler")
         for name, item, within in (
             ("generator", held.get("generator"), LOADER),
@@ -332,7 +347,7 @@ class _Search:
         name = site if count == 1 else "%s#%d" % (site, count)
         owner = type(value)
         kept = "%s.%s" % (owner.__module__.partition(".")[0], owner.__name__)  # numpy.Generator, torch.Generator
-        return Value(name[:120], kind, digest[:40], text[:TEXT_MAX], path[:120], kept)
+        return Value(name[:120], kind, digest[:40], text[:TEXT_MAX], path[:120], kept, id(value))
 
     def _is_user(self, kind: type) -> bool:
         known = self._user.get(kind)

@@ -16,7 +16,7 @@ from detctl_coordinator.attribution.continuations.restoration import GENERATORS,
 from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
-from detctl_coordinator.attribution.evidence.observed.optimizers import parameter_order_differs
+from detctl_coordinator.attribution.evidence.observed.optimizers import parameter_order_differs, restored_state
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts
 from detctl_coordinator.comparison.updates.before_step import is_settings
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -154,7 +154,7 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
         return list(lost) if any(state in acting for state in lost) else []
     if root.node.stage is Stage.UPDATE:
         acting = ("optimizer", "schedule", "buffers", "weights")
-        if begins or _of_schedule(evidence):
+        if begins or _of_schedule(evidence) or restored_state(root) is not None:
             return list(lost) if any(state in acting for state in lost) else []
     return []
 
@@ -196,8 +196,10 @@ def _own_schedule(found: Restoration) -> str:
 def _optimizer_loaded(evidence: Evidence, who: RunFacts, loads: list[LoadedFile]) -> str:
     """Returns what to do if the run that continues restores its optimizer, and it has another state all the same; else nothing."""
     load = next((load for load in loads if load.what == "optimizer" and load.where), None)
-    if load is None:
-        return ""
+    state = restored_state(evidence.root)
+    lost = next((n for n in who.note("optimizer") if state is not None and n.raw.get("name") == state.optimizer), None)
+    if load is None or (lost is not None and not lost.raw.get("restored")):
+        return ""  # another optimizer is restored
     if not parameter_order_differs(evidence.pair, evidence.root):
         return f"{load.where} restores the optimizer with another state: save it together with the weights."
     made = next((note.where for note in who.note("optimizer") if note.where), "")
