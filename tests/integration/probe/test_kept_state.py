@@ -64,11 +64,17 @@ class Trainer:
     def never_read(self):
         raise AssertionError("a property is the user's code")
 
+    def endless(self):
+        inner = np.random.default_rng(6)
+        while True:
+            yield inner.random()
+
     def fit(self):
+        numbers = self.endless()
         own = random.Random(4)
         for epoch in range(2):
             for x, y in self.loader:
-                own.random()
+                own.random(), next(numbers)
                 self.optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(self.model(x), y)
                 loss.backward()
@@ -104,6 +110,7 @@ def test_generators_averages_schedules_and_counters_are_found_and_only_changes_f
         "Points.moves": "generator",
         "Points.old": "generator",
         "fit.own": "generator",
+        "endless.inner": "generator",
         "Counting.rounds": "sampler",
     }
     assert begin["Points.noise"]["path"] == "trainer.loader.dataset.noise"
@@ -116,7 +123,7 @@ def test_generators_averages_schedules_and_counters_are_found_and_only_changes_f
     assert not any("Trainer.model" in site or "Trainer.optimizer" in site for site in begin)
     changed = {row["site"]: row for row in second["values"]}
     assert set(changed) >= {
-        "Points.noise", "Points.moves", "Points.old", "fit.own", "Counting.rounds", "Trainer.recent", "Trainer.level",
+        "Points.noise", "Points.moves", "Points.old", "fit.own", "endless.inner", "Counting.rounds", "Trainer.recent", "Trainer.level",
         "Trainer.shadow[0.weight]", "Trainer.average[module.0.weight]", "ReduceLROnPlateau.last_epoch",
         "Queue.shadow_params[0]", "SimpleNamespace.done",
     }  # fmt: skip

@@ -5,7 +5,7 @@ a process, and again at the step that follows each saved file and each start of 
 They are taken when the step calls its first module: what depends on its loss has not moved yet. Two runs of which one continues the other
 are held against each other by them.
 
-Values are found from the frames of the user's code: variables, and attributes of objects whose class is the user's. Attributes are read
+Values are found from the user's modules and frames: variables, and attributes of objects whose class is the user's. Attributes are read
 from instance dictionaries, so no code of the user runs.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import sys
 from hashlib import blake2b
-from types import FrameType, FunctionType, ModuleType
+from types import FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from detctl_probe.digest.n6 import NoDigestError
@@ -144,10 +144,14 @@ class _Search:
         for site, state in rng.states():
             yield Value(site, GLOBAL, state.digest.hex()[:16], "", "", "")
         frames = self._frames()
-        modules = {id(frame.f_globals): (frame.f_globals, "") for frame in frames}
-        main = getattr(sys.modules.get("__main__"), "__dict__", {})
-        for names, owner in [(main, ""), *(row for key, row in modules.items() if key != id(main))]:
-            yield from self._names(names, owner)
+        main: Any = sys.modules.get("__main__")
+        yield from self._names(getattr(main, "__dict__", {}), "")
+        for module in list(sys.modules.values()):
+            names = getattr(module, "__dict__", {})  # an attribute of a lazy module would import it
+            file = names.get("__file__")
+            if module is not main and isinstance(file, str) and self._callers.kind(file) == "user":
+                owner = str(names.get("__name__")).rpartition(".")[2]
+                yield from self._names(names, owner, owner + ".")
         for frame in frames:
             if frame.f_code.co_name != "<module>":
                 yield from self._names(_variables_of(frame), frame.f_code.co_name)
@@ -161,11 +165,11 @@ class _Search:
             frame = frame.f_back
         return found[::-1]
 
-    def _names(self, names: Dict[str, Any], owner: str) -> Iterator[Value]:
+    def _names(self, names: Dict[str, Any], owner: str, path: str = "") -> Iterator[Value]:
         for name, value in list(names.items()):
             if not name.startswith("__"):
                 site = "%s.%s" % (owner, name) if owner else name
-                yield from self._value(site, name, value, 0, "")
+                yield from self._value(site, path + name, value, 0, "")
 
     def _value(self, site: str, path: str, value: Any, depth: int, within: str) -> Iterator[Value]:
         kind = type(value)
@@ -206,6 +210,10 @@ class _Search:
                 for key, item in list(value.items()):
                     if isinstance(key, (str, int)):
                         yield from self._value("%s[%s]" % (site, key), "%s[%r]" % (path, key), item, depth + 1, inner)
+        elif kind is GeneratorType:  # such as an endless one over batches, with variables of its own
+            frame = value.gi_frame
+            if frame is not None and self._callers.kind(frame.f_code.co_filename) == "user":
+                yield from self._names(_variables_of(frame), frame.f_code.co_name)
         elif kind.__name__ in ("list", "tuple", "deque"):
             yield from self._sequence(site, path, value, depth, within)
         else:
