@@ -10,6 +10,9 @@ from detctl_coordinator.comparison.steps.shifted import BY_LOADER, ShiftedRun, b
 from detctl_coordinator.comparison.updates.before_step import optimizer_of, state_of
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
+FIRST_STEPS = 16  # steps in which further optimizers may make their first step
+LOOK_BACK = 32
+
 
 def align_continuation(left: RunReader, right: RunReader, found: Continuation) -> tuple[ShiftedRun, ShiftedRun]:
     """Returns both runs as they train from the continued step on.
@@ -34,29 +37,52 @@ def align_continuation(left: RunReader, right: RunReader, found: Continuation) -
 
 
 def _show_expected_state(whole: ShiftedRun, resumed: ShiftedRun) -> None:
-    """Lets both runs show the state of their optimizers before the first step. A process records it before its own first step alone, so
-    that of the whole run is what its last update left."""
-    ours: dict[StreamKey, list[Fingerprint]] = {}
-    theirs: dict[StreamKey, list[Fingerprint]] = {}
+    """Lets both runs show the state of each optimizer before its first step. A process records it before that step alone, so that of the
+    whole run is what the last update of the same optimizer left."""
+    ours: dict[StreamKey, dict[int, list[Fingerprint]]] = {}
+    theirs: dict[StreamKey, dict[int, list[Fingerprint]]] = {}
     for key in whole.streams():
         if key.stage is not Stage.UPDATE or key.phase is not Phase.TRAIN or key not in resumed.streams():
             continue
-        own, first = whole.records(key, whole.start), resumed.records(key, resumed.start)
-        optimizers = {optimizer_of(record.site) for record in first} - {""}
-        if not optimizers:
-            continue  # recorded by an earlier version, or at level step
-        owners = {found[0]: optimizer_of(r.site) for r in first if (found := state_of(r.site)) is not None}
-        before = whole.reader.records(key, whole.first - 1)
+        seen: set[str] = set()  # none at all: recorded by an earlier version, or at level step
+        for step in range(resumed.start, resumed.start + FIRST_STEPS):
+            first = resumed.records(key, step)
+            new = {optimizer_of(record.site) for record in first} - {""} - seen
+            if not new:
+                continue
+            seen |= new
+            own = [record for record in whole.records(key, step) if state_of(record.site) is None]
+            expected = _expected_state(whole, key, step, first, new)
+            ours.setdefault(key, {})[step] = [*expected, *own]
+            theirs.setdefault(key, {})[step] = first
+    whole.replaced, resumed.replaced = ours, theirs
+
+
+def _expected_state(
+    whole: ShiftedRun, key: StreamKey, step: int, first: list[Fingerprint], optimizers: set[str]
+) -> list[Fingerprint]:
+    owners = {found[0]: optimizer_of(r.site) for r in first if (found := state_of(r.site)) is not None}
+    expected = []
+    for optimizer in sorted(optimizers):
+        before = _last_update(whole, key, step - whole.offset - 1, optimizer)
         sites = {record.site for record in before}
-        expected = []
+        stepped = {optimizer_of(site) for site in sites} - {""}
         for record in before:
             parameter = record.site.rpartition(".")[0]
-            name = owners.get(parameter) or (next(iter(optimizers)) if len(optimizers) == 1 else "")
-            if parameter in sites and name:
-                expected.append(replace(record, site=f"{name}/state/{record.site}", step=whole.start, occurrence=0))
-        ours[key] = [*expected, *(record for record in own if state_of(record.site) is None)]
-        theirs[key] = first
-    whole.replaced, resumed.replaced = ours, theirs
+            name = owners.get(parameter) or (optimizer if len(stepped or optimizers) == 1 else "")
+            if parameter in sites and name == optimizer:
+                expected.append(replace(record, site=f"{name}/state/{record.site}", step=step, occurrence=0))
+    return expected
+
+
+def _last_update(whole: ShiftedRun, key: StreamKey, last: int, optimizer: str) -> list[Fingerprint]:
+    """Returns the last update of an optimizer up to a step of the run itself; several optimizers may step in turn."""
+    for step in range(last, max(last - LOOK_BACK, -1), -1):
+        records = whole.reader.records(key, step)
+        stepped = {optimizer_of(record.site) for record in records} - {""}
+        if optimizer in stepped or (records and not stepped):
+            return records
+    return []
 
 
 def _agree(runs: tuple[ShiftedRun, ShiftedRun], key: StreamKey, step: int) -> bool:

@@ -43,6 +43,7 @@ from detctl_coordinator.comparison.updates.before_step import first_update, is_b
 from detctl_coordinator.comparison.updates.training import equal_updates
 from detctl_coordinator.domain.fingerprint import Fingerprint, Phase, Stage, StreamKey
 
+INPUT = "input["  # of a batch that a module was called with (detctl_probe/observe/model/modules.py)
 KEPT = "kept/"  # sites of values that the probe keeps (detctl_probe/intervene): they do not belong to the training
 # Number of artifact steps whose fingerprints are read to distinguish tensors from other content.
 ARTIFACT_STEPS_MAX = 64
@@ -93,6 +94,11 @@ class NodeDifference:
         return self.node.stage is Stage.LISTING and any(site.kind != "permutation" for site in found)
 
     @property
+    def inputs(self) -> bool:
+        """Whether it is a batch that a module was called with, in a loop without loader. Another module may have made it."""
+        return self.node.stage is Stage.BATCH and bool(self.sites) and all(d.site.startswith(INPUT) for d in self.sites)
+
+    @property
     def description(self) -> str:
         """What differs and for how long, in one line."""
         parts = [self.lead.description] if self.lead is not None else []
@@ -125,7 +131,7 @@ class PairComparison:
 
     @cached_property
     def extents(self) -> dict[Node, Extent]:
-        return {node: Extent(d.since, d.equal_from, d.other_names) for node, d in self.differences.items()}
+        return {node: Extent(d.since, d.equal_from, d.other_names, d.inputs) for node, d in self.differences.items()}
 
     @property
     def different(self) -> bool:

@@ -85,11 +85,13 @@ UPDATE, PREPARED = Node(Stage.UPDATE), Node(Stage.UPDATE, part=BEFORE_STEP)
 @dataclass(frozen=True)
 class Extent:
     """The steps in which a node differs: from `step` up to, not including, `equal_from` (None: to the end). other_names: the node is
-    a listing with missing or extra names, so that there are other samples to order."""
+    a listing with missing or extra names, so that there are other samples to order. inputs: the node is a batch that a module was called
+    with, which another module may have made."""
 
     step: int
     equal_from: int | None = None
     other_names: bool = False
+    inputs: bool = False
 
     def reaches(self, step: int) -> bool:
         """Returns whether it can explain a difference at `step`."""
@@ -104,7 +106,8 @@ def explaining(node: Node, extents: Mapping[Node, Extent], observed: Collection[
     """Returns the parents that explain a differing node, in causal order."""
     step = extents[node].step
     found = {parent for parent in _parents(node, observed) if parent in extents and extents[parent].reaches(step)}
-    if node.stage in FED_BY_UPDATE and UPDATE in extents and extents[UPDATE].reached_before(step):
+    fed_by_update = node.stage in FED_BY_UPDATE or extents[node].inputs
+    if fed_by_update and UPDATE in extents and extents[UPDATE].reached_before(step):
         found.add(UPDATE)
     if node.stage in FED_BY_WORKERS:
         found.update(n for n in extents if n.part == WORKERS and extents[n].reaches(step))
@@ -198,7 +201,7 @@ def harmless(extents: Mapping[Node, Extent], observed: Collection[Node], decidin
 def _possible_parents(child: Node, extents: Mapping[Node, Extent], observed: Collection[Node]) -> set[Node]:
     """Returns the differing parents that may have contributed to a child's difference at any step."""
     candidates = {parent for parent in _parents(child, observed) if parent in extents}
-    if child.stage in FED_BY_UPDATE and UPDATE in extents:
+    if (child.stage in FED_BY_UPDATE or extents[child].inputs) and UPDATE in extents:
         candidates.add(UPDATE)
     if child == UPDATE and PREPARED in extents:
         candidates.add(PREPARED)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from model_twins import train
 
 BODY = """
-import random
+import queue, random, types
 from collections import deque
 import numpy as np
 from torch.optim.swa_utils import AveragedModel
@@ -55,16 +56,25 @@ class Trainer:
         self.recent = deque(maxlen=5)
         self.level = 0.5
         self.fixed = 3
+        self.progress = types.SimpleNamespace(done=0)
+        self.package = queue.Queue()  # an object of a package that averages weights
+        self.package.shadow_params = [p.detach().clone() for p in self.model.parameters()]
 
     @property
     def never_read(self):
         raise AssertionError("a property is the user's code")
 
+    def endless(self):
+        inner = np.random.default_rng(6)
+        while True:
+            yield inner.random()
+
     def fit(self):
+        numbers = self.endless()
         own = random.Random(4)
         for epoch in range(2):
             for x, y in self.loader:
-                own.random()
+                own.random(), next(numbers)
                 self.optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(self.model(x), y)
                 loss.backward()
@@ -75,6 +85,9 @@ class Trainer:
                 self.recent.append(loss.item())
             self.plateau.step(loss.item())
             self.level += 1
+            self.progress.done += 1
+            for slow, p in zip(self.package.shadow_params, self.model.parameters()):
+                slow.lerp_(p.detach(), 0.1)
             torch.save(self.model.state_dict(), "last.pt")
 
 
@@ -97,6 +110,7 @@ def test_generators_averages_schedules_and_counters_are_found_and_only_changes_f
         "Points.moves": "generator",
         "Points.old": "generator",
         "fit.own": "generator",
+        "endless.inner": "generator",
         "Counting.rounds": "sampler",
     }
     assert begin["Points.noise"]["path"] == "trainer.loader.dataset.noise"
@@ -109,8 +123,9 @@ def test_generators_averages_schedules_and_counters_are_found_and_only_changes_f
     assert not any("Trainer.model" in site or "Trainer.optimizer" in site for site in begin)
     changed = {row["site"]: row for row in second["values"]}
     assert set(changed) >= {
-        "Points.noise", "Points.moves", "Points.old", "fit.own", "Counting.rounds", "Trainer.recent", "Trainer.level",
+        "Points.noise", "Points.moves", "Points.old", "fit.own", "endless.inner", "Counting.rounds", "Trainer.recent", "Trainer.level",
         "Trainer.shadow[0.weight]", "Trainer.average[module.0.weight]", "ReduceLROnPlateau.last_epoch",
+        "Queue.shadow_params[0]", "SimpleNamespace.done",
     }  # fmt: skip
     assert not {"Points.table", "Trainer.fixed"} & set(changed)
     assert (changed["Trainer.level"]["text"], changed["Trainer.recent"]["text"]) == ("1.5", "2 items")
@@ -155,3 +170,25 @@ weights(model)
     first, *rest = run.main.notes_of("kept-state")
     assert [row["site"] for row in first["values"] if row["kind"] == "generator"] == ["fit.mine"]
     assert [row["site"] for row in rest[0]["values"] if row["kind"] == "generator"] == ["fit.mine"]
+
+
+@pytest.mark.parametrize(("schedule_first", "by"), [(True, "assignment"), (False, "scheduler")])
+def test_a_rate_that_is_set_after_the_optimizer_was_restored(tmp_path: Path, schedule_first: bool, by: str) -> None:
+    """A scheduler writes the rate when it is made. One that was made before the restoring did not write it after that."""
+    schedule = "schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1.0, 4)\n"
+    load = "optimizer.load_state_dict(optimizer.state_dict())\n"
+    assign = "for group in optimizer.param_groups:\n    group['lr'] = 0.03\n"
+    run = train(
+        tmp_path,
+        "model = net()\noptimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+        + (schedule + load + assign if schedule_first else load + schedule)
+        + """
+for x, y in batches(1):
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+weights(model)
+""",
+    )
+    (settings,) = [record for record in run.main.of("update") if record.site.endswith("/settings")]
+    assert settings.evidence is not None
+    assert {name: row["by"] for row in settings.evidence["writers"] for name in row["settings"]}["group0.lr"] == by

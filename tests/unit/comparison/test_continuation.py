@@ -205,3 +205,38 @@ def test_a_checkpoint_within_an_accumulated_step_loses_gradients(done: int) -> N
     found = restoration_of(compare_pair(whole, resumed), facts(whole), facts(resumed))
     assert found.accumulated == done
     assert ("position" in found.lost) == bool(done)
+
+
+@pytest.mark.parametrize("lost", ["", "optimizer1", "optimizer2"])
+def test_two_optimizers_that_step_in_turn(lost: str) -> None:
+    """Each step updates the weights of one of two models, and shows the state of one of two optimizers."""
+
+    def gan(first: int, stop: int, name: str, lost: str = "") -> MemoryRun:
+        builder = RunBuilder(run_id=name)
+        builder.steps = stop - first
+        for model in (0, 1):
+            done = (first + 1 - model) // 2  # updates of this model so far
+            builder.add("init", 0, f"net{model}.weight", ("w", model, done - 1) if done else ("start", model))
+        apart: dict[int, tuple[str, ...]] = {}
+        for step in range(first, stop):
+            own, model, turn = step - first, step % 2, step // 2
+            optimizer, weight = f"optimizer{model + 1}", f"net{model}.weight"
+            forgets = optimizer == lost
+            if own < 2 and turn and not forgets:
+                builder.add("update", own, f"{optimizer}/state/{weight}.exp", ("m", model, turn - 1))
+            apart[model] = ("apart",) if forgets else apart.get(model, ())
+            builder.add("update", own, f"{optimizer}/settings", 0)
+            later = apart[model] if own > 1 else ()
+            builder.add("backward", own, weight, ("g", model, turn, *later))
+            builder.add("update", own, weight, ("w", model, turn, *apart[model]))
+            builder.add("update", own, f"{weight}.exp", ("m", model, turn, *apart[model]))
+            builder.add("update", own, "group0.lr", ("rate", model))
+        return builder.build()
+
+    whole, resumed = gan(0, 12, "whole"), gan(6, 12, "resumed", lost)
+    pair = compare_pair(whole, resumed)
+    assert pair.continuation is not None and pair.continuation.step == 6
+    found = restoration_of(pair, facts(whole), facts(resumed))
+    assert list(found.lost) == (["optimizer"] if lost else [])
+    assert set(found.restored) == ({"weights"} if lost else {"weights", "optimizer"})
+    assert pair.equal is not bool(lost)

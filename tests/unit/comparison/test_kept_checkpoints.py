@@ -28,3 +28,11 @@ def test_a_later_evaluation_does_not() -> None:
 
 def test_an_evaluation_alone_stays_harmless() -> None:
     assert harmless(SHUFFLED, OBSERVED, []) == [ORDER, BATCH, FORWARD]
+
+
+def test_what_a_module_was_called_with_may_come_from_another_whose_weights_differ() -> None:
+    update, batch = Node(Stage.UPDATE), Node(Stage.BATCH)
+    of_loader = {update: Extent(3), batch: Extent(5)}
+    assert roots(of_loader, {update, batch}) == [update, batch]
+    assert roots({**of_loader, batch: Extent(5, inputs=True)}, {update, batch}) == [update]
+    assert roots({**of_loader, batch: Extent(3, inputs=True)}, {update, batch}) == [batch]

@@ -85,6 +85,8 @@ class BeforeStep:
         origins = self._origins
         loads, schedulers = origins.loads(optimizer), origins.schedulers(optimizer)
         stepped = [one for one in schedulers if one.steps != known.steps.get(id(one), 0)]
+        # One that was made before the optimizer was restored has not set what was restored.
+        made_since = [one for one in schedulers if one.loads == len(loads)] if first else []
         before = known.values
         if len(loads) != known.loads:
             before = origins.loaded(optimizer)
@@ -96,7 +98,7 @@ class BeforeStep:
             self._constructed(known, values, made)
         for g, key in group_settings.changed(before, values):
             if key != "initial_lr":  # a scheduler's note to itself
-                self._wrote(known, g, key, stepped or (schedulers if first else []))
+                self._wrote(known, g, key, stepped or made_since)
         known.values, known.fingerprint, known.since = values, group_settings.fingerprint(values), -1
         known.loads = len(loads)
         known.steps = {id(one): one.steps for one in schedulers}

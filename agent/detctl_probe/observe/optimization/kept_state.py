@@ -5,7 +5,7 @@ a process, and again at the step that follows each saved file and each start of 
 They are taken when the step calls its first module: what depends on its loss has not moved yet. Two runs of which one continues the other
 are held against each other by them.
 
-Values are found from the frames of the user's code: variables, and attributes of objects whose class is the user's. Attributes are read
+Values are found from the user's modules and frames: variables, and attributes of objects whose class is the user's. Attributes are read
 from instance dictionaries, so no code of the user runs.
 """
 
@@ -14,10 +14,11 @@ from __future__ import annotations
 import re
 import sys
 from hashlib import blake2b
-from types import FrameType, FunctionType, ModuleType
+from types import FrameType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from detctl_probe.digest.n6 import NoDigestError
+from detctl_probe.observe.model.naming import walk
 from detctl_probe.observe.model.steps import Model
 from detctl_probe.observe.model.tensors import fingerprint_tensor
 from detctl_probe.observe.randomness import rng
@@ -40,6 +41,8 @@ TENSOR, MODEL, SCHEDULE, SCALER, NUMBER, LIST = "tensor", "model", "schedule", "
 # Site of a tensor -> its id, its version and its digest: data that nobody writes to are digested once.
 Digests = Dict[str, Tuple[int, int, str]]
 _ASSIGNED = re.compile(r"(\w+)\s*(?::[^=]*)?=(?!=)")
+_OF_MODULES = frozenset(("_parameters", "_buffers", "_modules", "training", "_non_persistent_buffers_set"))
+_PLAIN_OBJECTS = frozenset(("SimpleNamespace", "Namespace"))
 _OWN_LOCALS = frozenset(("locals", "vars", "dir", "eval", "exec"))
 _ITEMS = re.compile(r"\[.*")
 
@@ -53,6 +56,7 @@ class Value(NamedTuple):
     text: str
     path: str
     type: str
+    key: int = 0  # id of the object
 
 
 class KeptState:
@@ -70,8 +74,9 @@ class KeptState:
         self._model.state_due = False
         if self._notes >= NOTES_MAX or self._recorder.role != "main":
             return
-        with self._recorder.working("update"):
-            self._note(list(_Search(self._model, self._digests).values()))
+        torch = self._model.torch
+        with self._recorder.working("update"), torch._C.DisableTorchFunction(), torch._C._DisableTorchDispatch():
+            self._note(_Search(self._model, self._digests).run())
 
     def _note(self, found: List[Value]) -> None:
         first = not self._notes
@@ -108,8 +113,12 @@ class _Search:
         }
         self._trained: Set[int] = set(parameters)
         self._shapes = sorted(tuple(parameter.shape) for parameter in parameters.values())
-        self._seen: Set[int] = set()
+        # What optimizers hold is recorded before their step.
+        self._seen: Set[int] = {
+            id(group) for one in list(model.made) for group in (*one.param_groups, one.param_groups, one.state)
+        }
         self._sites: Dict[str, int] = {}
+        self._of_loaders: Set[int] = set()
         self._bytes = 0
         self._tensors = 0
         self._user: Dict[type, bool] = {}
@@ -123,15 +132,26 @@ class _Search:
         self._python: Any = getattr(sys.modules.get("random"), "Random", ())
         self._system: Any = getattr(sys.modules.get("random"), "SystemRandom", ())
 
+    def run(self) -> List[Value]:
+        """Every value. A generator that a loader uses is the loader's, by whatever name the script reaches it first."""
+        found = list(self.values())
+        return [
+            one._replace(kind=LOADER) if one.kind == GENERATOR and one.key in self._of_loaders else one for one in found
+        ]
+
     def values(self) -> Iterator[Value]:
         """Every value, from the outermost frame inwards, so that two processes find them in the same order."""
         for site, state in rng.states():
             yield Value(site, GLOBAL, state.digest.hex()[:16], "", "", "")
         frames = self._frames()
-        modules = {id(frame.f_globals): (frame.f_globals, "") for frame in frames}
-        main = getattr(sys.modules.get("__main__"), "__dict__", {})
-        for names, owner in [(main, ""), *(row for key, row in modules.items() if key != id(main))]:
-            yield from self._names(names, owner)
+        main: Any = sys.modules.get("__main__")
+        yield from self._names(getattr(main, "__dict__", {}), "")
+        for module in list(sys.modules.values()):
+            names = getattr(module, "__dict__", {})  # an attribute of a lazy module would import it
+            file = names.get("__file__")
+            if module is not main and isinstance(file, str) and self._callers.kind(file) == "user":
+                owner = str(names.get("__name__")).rpartition(".")[2]
+                yield from self._names(names, owner, owner + ".")
         for frame in frames:
             if frame.f_code.co_name != "<module>":
                 yield from self._names(_variables_of(frame), frame.f_code.co_name)
@@ -145,50 +165,55 @@ class _Search:
             frame = frame.f_back
         return found[::-1]
 
-    def _names(self, names: Dict[str, Any], owner: str) -> Iterator[Value]:
+    def _names(self, names: Dict[str, Any], owner: str, path: str = "") -> Iterator[Value]:
         for name, value in list(names.items()):
             if not name.startswith("__"):
                 site = "%s.%s" % (owner, name) if owner else name
-                yield from self._value(site, name, value, 0, "")
+                yield from self._value(site, path + name, value, 0, "")
 
     def _value(self, site: str, path: str, value: Any, depth: int, within: str) -> Iterator[Value]:
         kind = type(value)
         if kind in (bool, int, float):
             yield self._found(site, SAMPLER if within == SAMPLER else NUMBER, repr(value), repr(value), path, value)
             return
-        if value is None or kind in (str, bytes, complex) or isinstance(value, (type, ModuleType, FunctionType)):
+        # By the type itself: `__class__` of a proxy is the user's code.
+        if value is None or kind in (str, bytes, complex) or issubclass(kind, (type, ModuleType, FunctionType)):
             return
         if depth > DEPTH_MAX or id(value) in self._seen or len(self._seen) > OBJECTS_MAX:
             return
         self._seen.add(id(value))
         torch = self._torch
-        if isinstance(value, (torch.Generator, *self._numpy)) or (
-            isinstance(value, self._python) and not isinstance(value, self._system)
+        if issubclass(kind, (torch.Generator, *self._numpy)) or (
+            issubclass(kind, self._python) and not issubclass(kind, self._system)
         ):
             state = None if value is torch.default_generator else _state_of_generator(value, torch)
             if state is not None:
                 yield self._found(site, LOADER if within in (LOADER, SAMPLER) else GENERATOR, state, "", path, value)
-        elif isinstance(value, torch.Tensor):
+        elif kind in (torch.Tensor, torch.nn.Parameter):
             if id(value) not in self._trained:
                 yield from self._tensor(site, MODEL if within == MODEL else TENSOR, path, value)
-        elif isinstance(value, self._array):
+        elif issubclass(kind, self._array):
             yield from self._numbers(site, path, value)
-        elif isinstance(value, self._schedulers):
+        elif issubclass(kind, self._schedulers):
             yield from self._plain(kind.__name__, SCHEDULE, path, value)
-        elif isinstance(value, self._scalers):
+        elif issubclass(kind, self._scalers):
             yield from self._scaler(kind.__name__, path, value)
-        elif isinstance(value, torch.optim.Optimizer):
+        elif issubclass(kind, torch.optim.Optimizer):
             return
-        elif isinstance(value, torch.nn.Module):
+        elif issubclass(kind, torch.nn.Module):
             yield from self._module(site, path, value, depth)
-        elif isinstance(value, self._loaders):
+        elif issubclass(kind, self._loaders):
             yield from self._loader(path, value, depth)
-        elif isinstance(value, dict):
+        elif issubclass(kind, dict):
             if len(value) <= ITEMS_MAX * 4:
                 inner = MODEL if self._is_average(value.values()) else within
                 for key, item in list(value.items()):
                     if isinstance(key, (str, int)):
                         yield from self._value("%s[%s]" % (site, key), "%s[%r]" % (path, key), item, depth + 1, inner)
+        elif kind is GeneratorType:  # such as an endless one over batches, with variables of its own
+            frame = value.gi_frame
+            if frame is not None and self._callers.kind(frame.f_code.co_filename) == "user":
+                yield from self._names(_variables_of(frame), frame.f_code.co_name)
         elif kind.__name__ in ("list", "tuple", "deque"):
             yield from self._sequence(site, path, value, depth, within)
         else:
@@ -209,14 +234,22 @@ class _Search:
         ):
             # A trainer of a framework holds callbacks of the user, a subset of torch the dataset.
             for name, item in list(attributes.items()):
+                if self._holds_average(item):
+                    yield from self._value(
+                        "%s.%s" % (kind.__qualname__, name), "%s.%s" % (path, name), item, depth + 1, ""
+                    )
+                    continue
                 for at, inner in enumerate(item if type(item) in (list, tuple) and len(item) <= ITEMS_MAX else (item,)):
-                    if self._is_user(type(inner)) or isinstance(inner, self._torch.Generator):
+                    if self._is_user(type(inner)) or type(inner) is self._torch.Generator:
                         where = "%s.%s" % (path, name) if inner is item else "%s.%s[%d]" % (path, name, at)
                         yield from self._value("%s.%s" % (kind.__qualname__, name), where, inner, depth + 1, within)
 
     def _loader(self, path: str, loader: Any, depth: int) -> Iterator[Value]:
         held = loader.__dict__
         sampler = held.get("sampler")
+        self._of_loaders |= {id(held.get("generator")), id(getattr(sampler, "__dict__", {}).get("generator"))} - {
+            id(None)
+        }
         batches = held.get("batch_sampler")
         for name, item, within in (
             ("generator", held.get("generator"), LOADER),
@@ -231,21 +264,26 @@ class _Search:
 
     def _module(self, site: str, path: str, module: Any, depth: int) -> Iterator[Value]:
         """What a module keeps beside its weights; of one that no optimizer trains, its weights too, as of an average."""
-        tensors = [*module.named_parameters(), *module.named_buffers()]
+        parts = [(one, name.lstrip("/")) for one, name, _ in walk(module, "")]
+        tensors = [
+            ("%s.%s" % (name, key) if name else key, tensor)
+            for one, name in parts
+            for table in (one._parameters, one._buffers)
+            for key, tensor in table.items()
+            if tensor is not None
+        ]
         if tensors and not any(id(tensor) in self._trained for _, tensor in tensors):
             for name, tensor in tensors:
-                yield from self._tensor("%s[%s]" % (site, name), MODEL, path, tensor)
-        for name, one in module.named_modules():
+                if type(tensor) in (self._torch.Tensor, self._torch.nn.Parameter):
+                    yield from self._tensor("%s[%s]" % (site, name), MODEL, path, tensor)
+        for one, name in parts:
             self._seen.add(id(one))
             if self._is_user(type(one)):
+                inner = "%s.%s" % (path, name) if name else path
+                owner = type(one).__qualname__
                 for key, item in list(one.__dict__.items()):
-                    if key not in ("_parameters", "_buffers", "_modules", "training") and not key.startswith(
-                        "_non_persistent"
-                    ):
-                        inner = "%s.%s" % (path, name) if name else path
-                        yield from self._value(
-                            "%s.%s" % (type(one).__qualname__, key), "%s.%s" % (inner, key), item, depth + 1, ""
-                        )
+                    if key not in _OF_MODULES:
+                        yield from self._value("%s.%s" % (owner, key), "%s.%s" % (inner, key), item, depth + 1, "")
 
     def _sequence(self, site: str, path: str, value: Any, depth: int, within: str) -> Iterator[Value]:
         if len(value) <= ITEMS_MAX and not all(_is_plain(item) for item in value):
@@ -260,9 +298,14 @@ class _Search:
                 site, kind, digest, "%d item%s" % (len(value), "" if len(value) == 1 else "s"), path, value
             )
 
+    def _holds_average(self, item: Any) -> bool:
+        if type(item) in (list, tuple):
+            return self._is_average(item)
+        return type(item) is dict and self._is_average(item.values())
+
     def _is_average(self, values: Any) -> bool:
         """Whether a container holds a tensor for each trained parameter, in other tensors, as a moving average of them does."""
-        found = [one for one in values if isinstance(one, self._torch.Tensor)]
+        found = [one for one in values if type(one) in (self._torch.Tensor, self._torch.nn.Parameter)]
         if not found or any(id(one) in self._trained for one in found):
             return False
         shapes = sorted(tuple(one.shape) for one in found if one.is_floating_point())
@@ -312,13 +355,17 @@ class _Search:
         name = site if count == 1 else "%s#%d" % (site, count)
         owner = type(value)
         kept = "%s.%s" % (owner.__module__.partition(".")[0], owner.__name__)  # numpy.Generator, torch.Generator
-        return Value(name[:120], kind, digest[:40], text[:TEXT_MAX], path[:120], kept)
+        return Value(name[:120], kind, digest[:40], text[:TEXT_MAX], path[:120], kept, id(value))
 
     def _is_user(self, kind: type) -> bool:
         known = self._user.get(kind)
         if known is None:
             file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-            known = kind.__module__ == "__main__" or (isinstance(file, str) and self._callers.kind(file) == "user")
+            known = (
+                kind.__module__ == "__main__"
+                or kind.__name__ in _PLAIN_OBJECTS
+                or (isinstance(file, str) and self._callers.kind(file) == "user")
+            )
             self._user[kind] = known
         return known
 
@@ -374,7 +421,7 @@ def _scaler_kinds(torch: Any) -> Tuple[Any, ...]:
 
 def _state_of_generator(value: Any, torch: Any) -> Optional[str]:
     """A digest of a generator's state; None if it is on a device. Nothing is drawn."""
-    if isinstance(value, torch.Generator):
+    if issubclass(type(value), torch.Generator):
         if value.device.type != "cpu":
             return None
         return fingerprint_tensor(value.get_state(), wait=True).digest.hex()[:16]

@@ -41,11 +41,13 @@ class GroupMade:
 
 
 class Scheduled:
-    """What is known of one scheduler. stepped: the place of its last step; steps: how often it stepped since it was made."""
+    """What is known of one scheduler. stepped: the place of its last step; steps: how often it stepped since it was made; loads: how often
+    its optimizer had been restored before it was made."""
 
-    __slots__ = ("kind", "place", "settings", "stepped", "steps")
+    __slots__ = ("kind", "loads", "place", "settings", "stepped", "steps")
 
-    def __init__(self, scheduler: Any, place: Place) -> None:
+    def __init__(self, scheduler: Any, place: Place, loads: int) -> None:
+        self.loads = loads
         self.kind = type(scheduler).__name__
         self.place = place
         self.settings = plain_settings(scheduler)
@@ -95,7 +97,7 @@ class Origins:
         if optimizer is None or scheduler in self._by_scheduler:
             return
         optimizer = getattr(optimizer, "optimizer", optimizer)  # accelerate's and Lightning's only delegate
-        one = Scheduled(scheduler, self._describe(self._user_frames()))
+        one = Scheduled(scheduler, self._describe(self._user_frames()), len(self.loads(optimizer)))
         self._by_scheduler[scheduler] = one
         self._schedulers.setdefault(optimizer, []).append(one)
 

@@ -15,12 +15,13 @@ from typing import Literal
 from detctl_coordinator.attribution.continuations.kept_state import KeptCompared, LostValue, compare_kept
 from detctl_coordinator.attribution.evidence.facts import place
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
+from detctl_coordinator.comparison.continued import FIRST_STEPS
 from detctl_coordinator.comparison.pair import PairComparison
 from detctl_coordinator.comparison.reader import RunReader
 from detctl_coordinator.comparison.roots import Node
 from detctl_coordinator.comparison.steps.shifted import SEED, ShiftedRun, starts_again
 from detctl_coordinator.comparison.steps.window import entries_below
-from detctl_coordinator.comparison.updates.before_step import state_of
+from detctl_coordinator.comparison.updates.before_step import optimizer_of, state_of
 from detctl_coordinator.domain.fingerprint import Fingerprint, Stage, StreamKey
 
 State = Literal[
@@ -180,15 +181,19 @@ class _Look:
 
     def optimizer(self) -> None:
         (ours, theirs), (gradients, their_gradients) = self._both(Stage.UPDATE), self._both(Stage.BACKWARD)
-        before, their_before = (_states(values) for values in (ours, theirs))
-        if before or their_before:
+        shown = self.whole.replaced.get(StreamKey(self.rank, Stage.UPDATE), ())
+        states = [(step, self._both(Stage.UPDATE, step)) for step in sorted(shown)]
+        pairs = [(step, _states(a), _states(b)) for step, (a, b) in states if _states(a) or _states(b)]
+        for step, before, their_before in pairs:
             apart = sorted(at for at in before.keys() | their_before.keys() if before.get(at) != their_before.get(at))
-            if not apart:
-                self.restored.add("optimizer")
-            elif not their_before:
-                self.lost["optimizer"] = f"Its state is empty before step {self.step}, as that of a new optimizer."
-            else:
-                self.lost["optimizer"] = f"Its state differs before step {self.step}: {apart[0][0]}."
+            if apart and not their_before:
+                self.lost["optimizer"] = f"Its state is empty before step {step}, as that of a new optimizer."
+            elif apart:
+                self.lost["optimizer"] = f"Its state differs before step {step}: {apart[0][0]}."
+            if apart:
+                return
+        if pairs:
+            self.restored.add("optimizer")
             return
         parameters = self._initial_sites
         kept = {at for at in ours.keys() | theirs.keys() if _owner(at[0], parameters) is not None}
@@ -221,11 +226,12 @@ class _Look:
     def schedule(self) -> None:
         """A schedule that counts from 0 again shows where it changes the learning rate next, if the optimizer restored the rate itself."""
         key = StreamKey(self.rank, Stage.UPDATE)
-        before = _only(LR, _values(self.whole.reader.records(key, 0)))
+        begin = self._first_rates(key)
         moved = False
         for step in range(self.step, min(self._last_shared(key), self.step + SCHEDULE_STEPS_MAX) + 1):
             ours, theirs = (_only(LR, values) for values in self._both(Stage.UPDATE, step))
-            moved = moved or ours != before
+            before = begin.get(self._stepped(self.whole, key, step))
+            moved = moved or bool(ours and before and ours != before)  # a skipped step has no rate
             if ours == theirs or not ours or not theirs:
                 continue  # a scaler may have skipped the step of one
             again = step - self.step
@@ -240,6 +246,19 @@ class _Look:
             return
         if moved:
             self.restored.add("schedule")
+
+    def _first_rates(self, key: StreamKey) -> dict[frozenset[str], Values]:
+        """Returns the optimizers of a step -> their learning rates in the first such step: several may step in turn."""
+        found: dict[frozenset[str], Values] = {}
+        for step in range(min(FIRST_STEPS, self.step)):
+            records = self.whole.reader.records(key, step)
+            names = frozenset(optimizer_of(record.site) for record in records) - {""}
+            found.setdefault(names, _only(LR, _values(records)))
+        return found
+
+    @staticmethod
+    def _stepped(run: ShiftedRun, key: StreamKey, step: int) -> frozenset[str]:
+        return frozenset(optimizer_of(record.site) for record in run.records(key, step)) - {""}
 
     def _rates(self, step: int) -> str:
         key = StreamKey(self.rank, Stage.UPDATE)
@@ -268,7 +287,8 @@ class _Look:
             rows = self._kept.of(kind)
             if rows:
                 self.values[state] = (*self.values.get(state, ()), *rows)
-                self.lost.setdefault(state, _described(rows))
+                texts = [self.lost.get(state, ""), _described(rows)]
+                self.lost[state] = " ".join(text for text in texts if text)
             elif kind in self._kept.restored:
                 self.restored.add(state)
 

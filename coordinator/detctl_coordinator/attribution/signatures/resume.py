@@ -16,7 +16,7 @@ from detctl_coordinator.attribution.continuations.restoration import GENERATORS,
 from detctl_coordinator.attribution.continuations.restoring_calls import calls_of
 from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, describe, finding
 from detctl_coordinator.attribution.evidence.facts import Note
-from detctl_coordinator.attribution.evidence.observed.optimizers import parameter_order_differs
+from detctl_coordinator.attribution.evidence.observed.optimizers import parameter_order_differs, restored_state
 from detctl_coordinator.attribution.evidence.pair_evidence import DATA, Evidence, RunFacts
 from detctl_coordinator.comparison.updates.before_step import is_settings
 from detctl_coordinator.domain.fingerprint import Phase, Stage
@@ -67,6 +67,9 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
     saves = _checkpoints(loads, saved_files(who), saved_files(whole))
     at = next((load.where for load in reversed(loads) if load.where), "")
     instead = _instead(evidence, who, found, loads)
+    fix = _fix(states, found, loads, saves, instead)
+    if "schedule" in states and "schedule" not in instead:
+        fix = " ".join((fix, _rate_set_again(evidence, who))).rstrip()
     read = {load.where for load in loads if load.what == "file"}
     lines += [
         f"{load.where}: {load.source}" for load in loads if load.source and (load.in_script or load.where in read)
@@ -76,7 +79,7 @@ def resume(evidence: Evidence) -> list[CauseFinding]:
             evidence,
             "resume",
             lines,
-            _fix(states, found, loads, saves, instead),
+            fix,
             clues=[note.clue for note in who.note("restored")],
             fix_at=at,
             change=_change([state for state in states if state not in instead], found, loads, saves),
@@ -151,7 +154,7 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
         return list(lost) if any(state in acting for state in lost) else []
     if root.node.stage is Stage.UPDATE:
         acting = ("optimizer", "schedule", "buffers", "weights")
-        if begins or _of_schedule(evidence):
+        if begins or _of_schedule(evidence) or restored_state(root) is not None:
             return list(lost) if any(state in acting for state in lost) else []
     return []
 
@@ -167,15 +170,16 @@ def _unseeded(evidence: Evidence, states: list[State]) -> bool:
 
 
 def _rate_set_again(evidence: Evidence, who: RunFacts) -> str:
-    """Returns what to do if an assignment of the run that continues sets the learning rate although its schedule was restored; else
-    nothing."""
-    if not any(note.raw.get("what") == "schedule" for note in who.note("restored")):
-        return ""
+    """Returns what to do if an assignment of the run that continues sets the learning rate, which its schedule decides; else nothing."""
     for change in evidence.setting_changes:
         writer = change.writers[1 if who is evidence.right else 0]
-        if change.key == "lr" and writer.by == "assignment" and writer.certain:
-            return f"{writer.certain} sets {change.name} although the schedule is restored: do not run it when the training continues."
+        if change.key == "lr" and writer.by == "assignment" and writer.certain and who.note("scheduler"):
+            return f"{writer.certain} sets {change.name}, which the schedule decides: do not run it when the training continues."
     return ""
+
+
+def _restores_schedule(who: RunFacts) -> bool:
+    return any(note.raw.get("what") == "schedule" for note in who.note("restored"))
 
 
 def _own_schedule(found: Restoration) -> str:
@@ -192,8 +196,10 @@ def _own_schedule(found: Restoration) -> str:
 def _optimizer_loaded(evidence: Evidence, who: RunFacts, loads: list[LoadedFile]) -> str:
     """Returns what to do if the run that continues restores its optimizer, and it has another state all the same; else nothing."""
     load = next((load for load in loads if load.what == "optimizer" and load.where), None)
-    if load is None:
-        return ""
+    state = restored_state(evidence.root)
+    lost = next((n for n in who.note("optimizer") if state is not None and n.raw.get("name") == state.optimizer), None)
+    if load is None or (lost is not None and not lost.raw.get("restored")):
+        return ""  # another optimizer is restored
     if not parameter_order_differs(evidence.pair, evidence.root):
         return f"{load.where} restores the optimizer with another state: save it together with the weights."
     made = next((note.where for note in who.note("optimizer") if note.where), "")
@@ -207,7 +213,9 @@ def _instead(evidence: Evidence, who: RunFacts, found: Restoration, loads: list[
     """Returns what to do about states that the script restores already, or that no call restores, instead of saving and restoring them."""
     texts: dict[State, str] = {
         "optimizer": _optimizer_loaded(evidence, who, loads) if "optimizer" in found.lost else "",
-        "schedule": (_rate_set_again(evidence, who) or _own_schedule(found)) if "schedule" in found.lost else "",
+        "schedule": ((_rate_set_again(evidence, who) if _restores_schedule(who) else "") or _own_schedule(found))
+        if "schedule" in found.lost
+        else "",
         "position": _place_in_data(found) if "position" in found.lost else "",
     }
     return {state: text for state, text in texts.items() if text}

@@ -52,11 +52,15 @@ def _continued(
 ) -> tuple[int, tuple[str, ...], tuple[str, ...]] | None:
     """Returns (step of the whole run with whose weights the other starts, sites that agree, sites that do not)."""
     found: dict[int, tuple[set[str], set[str]]] = {}
-    for step, updated in _updates(whole, rank):
-        agreeing = {site for site in start if updated.get(site, first.get(site)) == start[site]}
-        moved = {site for site in identifying & agreeing if site in updated}
+    current = dict(first)  # an optimizer updates its own parameters alone
+    updated: set[str] = set()
+    for step, values in _updates(whole, rank):
+        current.update((site, value) for site, value in values.items() if site in start)
+        updated |= values.keys() & start.keys()
+        agreeing = {site for site in start if current.get(site) == start[site]}
+        moved = identifying & agreeing & updated
         # Half of the weights that identify a step: a checkpoint may leave some out, and chance matches none.
-        if 2 * len(moved) > len(identifying & updated.keys()):
+        if 2 * len(moved) > len(identifying & updated):
             found[step + 1] = (agreeing, set(start) - agreeing)
         elif found:
             break  # the steps that agree follow each other: a step may leave the weights as they are

@@ -38,8 +38,8 @@ class ShiftedRun:
         self.start = first + offset  # the first step that it shows
         # Stream -> batches of the first step that both runs have there, counted from its last; see comparison/continued.py.
         self.shared: Mapping[StreamKey, int] = {}
-        # Stream -> its fingerprints of the first step, if they are not those that the run itself recorded there.
-        self.replaced: Mapping[StreamKey, list[Fingerprint]] = {}
+        # Stream -> step -> its fingerprints, if they are not those that the run itself recorded there.
+        self.replaced: Mapping[StreamKey, Mapping[int, list[Fingerprint]]] = {}
         self._skipped: dict[StreamKey, int] = {}
 
     @property
@@ -117,13 +117,13 @@ class ShiftedRun:
             return []
         found = [replace(record, step=step) for record in self.reader.records(key, own)]
         if self._is_replaced(key, step):
-            return self.replaced[key]
+            return self.replaced[key][step]
         if key.stage is Stage.RNG:
             return [record for record in found if not record.site.startswith(SEED)]
         return self._renumbered(key, found) if key.stage in BY_LOADER else found
 
     def _is_replaced(self, key: StreamKey, step: int) -> bool:
-        return step == self.start and key in self.replaced
+        return step in self.replaced.get(key, ())
 
     def _skip(self, key: StreamKey) -> int:
         _ = self._streams
