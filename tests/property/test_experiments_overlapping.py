@@ -146,6 +146,15 @@ def test_the_second_cause_is_confirmed_once_the_first_is_removed() -> None:
     assert set(verdict.cheapest_fix.set) == {"seed", "deterministic"}
 
 
+def test_an_unseeded_generator_that_is_frozen_hides_no_second_cause() -> None:
+    """Its note stays although its entropy is frozen, so that it could be blamed for what a set does."""
+    private = {key: value for key, value in UNSEEDED.items() if key != "generator"}
+    verdict, _ = explained(World((HASH, Cause("unseeded-rng", "sample", ("identity",), private))))
+    assert confirmed(verdict) == {"unseeded-rng", "hash-order"}
+    second = next(cause for cause in verdict.causes if cause.cause == "hash-order")
+    assert not any("never seeded" in line for line in second.evidence)
+
+
 @pytest.mark.parametrize(
     "acts",
     [(HASH, CLOCK), (RACE, CLOCK), (HASH, SPLIT), (RACE, SPLIT), (CLOCK, KERNEL)],

@@ -79,6 +79,8 @@ def test_one_thread_that_draws_from_a_global_generator_shares_it_with_the_traini
     (note,) = trained(tmp_path, body.replace("{draw}", "torch.randn(2)")).notes_of("threads")
     assert (note["generator"], note["several"], note["at"]) == ("torch", False, "{cwd}/train.py:17")
     assert trained(tmp_path, body.replace("{draw}", "rng.random()")).notes_of("threads") == []
+    own = "torch.randn(2, generator=torch.Generator())"
+    assert trained(tmp_path, body.replace("{draw}", own)).notes_of("threads") == []
 
 
 def test_tasks_of_asyncio_that_change_one_list_are_noted(tmp_path: Path) -> None:

@@ -89,7 +89,8 @@ def _found(ast: Any, function: Any, is_user: Callable[[str], bool], depth: int, 
             if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute):
                 root = _dotted(ast, one.func.value)
                 value = names.value(root) if root else None
-                if root and (generator := _generator(root, value, one.func.attr)):
+                own = any(word.arg == "generator" for word in one.keywords)  # torch.randn(2, generator=g)
+                if root and not own and (generator := _generator(root, value, one.func.attr)):
                     yield Shared("%s.%s" % (root, one.func.attr), code.co_filename, one.lineno, generator)
                 elif root and one.func.attr in CHANGES and names.shared(root) and not _shows(value):
                     yield Shared("%s.%s" % (root, one.func.attr), code.co_filename, one.lineno, "")

@@ -78,9 +78,16 @@ class Evidence:
         return sorted((s for s in self.suspects if s.family in families), key=lambda s: not s.deliberate)
 
     def notes(self, *kinds: str) -> list[Note]:
-        """Returns the notes of both runs, each once."""
+        """Returns the notes of both runs, each once, without those of generators to which an experiment gave the same seed."""
         found = {n.identity: n for side in (self.left, self.right) for n in side.note(*kinds)}
-        return list(found.values())
+        return [note for note in found.values() if not self._is_held(note)]
+
+    def _is_held(self, note: Note) -> bool:
+        """Returns whether an intervention in both runs takes the effect from an unseeded generator. Frozen entropy seeds private ones."""
+        if note.kind != "unseeded-rng":
+            return False
+        held = set.intersection(*({*reader.run.spec.interventions} for reader in (self.pair.left, self.pair.right)))
+        return "seed" in held or ("identity" in held and not note.raw.get("generator"))
 
     @property
     def variables_read(self) -> list[str]:
