@@ -116,6 +116,13 @@ def test_other_outputs(program: str, word: str) -> None:
     )
 
 
+def test_the_first_of_the_names_by_time() -> None:
+    fields = {"programs": ("ls", "head"), "drawing": False, "bytes": 9, "lines": 3, "digest": ["a", "b", "c"]}
+    found = noted("command", unordered=["a", "b", "c"], by_time=True, **fields).causes[0]
+    assert found.cause == "filesystem-order" and "by name instead of by time" in found.fix
+    assert cause(noted("command", unordered=["a", "b", "c"], **fields)) == "unknown"
+
+
 def test_a_date_that_is_used() -> None:
     def change(b: RunBuilder, twin: int) -> RunBuilder:
         b.note("command", "read", programs=("date",), drawing=False, bytes=4, digest=str(twin), **AT)

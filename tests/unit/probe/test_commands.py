@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from detctl_probe.observe.outside.commands import digests, lists_unsorted, programs
+from detctl_probe.observe.outside.commands import digests, lists_by_time, lists_unsorted, programs
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,11 @@ def test_an_order_and_another_content_are_told_apart() -> None:
 )
 def test_commands_that_print_names_in_the_order_of_the_file_system(args: Any, shell: bool, unsorted: bool) -> None:
     assert lists_unsorted(args, shell) is unsorted
+
+
+@pytest.mark.parametrize(
+    ("args", "by_time"),
+    [("ls -tr d | head -3", True), ("ls -1 d", False), ("ls --color d", False), ("find d | sort -t:", False)],
+)
+def test_commands_that_print_names_by_time(args: str, by_time: bool) -> None:
+    assert lists_by_time(args, True) is by_time

@@ -108,6 +108,8 @@ class _Commands:
         fields: Dict[str, Any] = {"programs": found, "drawing": drawing, **where}
         if lists_unsorted(args, shell):
             fields["unsorted"] = True
+        if lists_by_time(args, shell):
+            fields["by_time"] = True
         text = "%s is started"
         if output is not None:
             fields.update(digests(output))
@@ -141,6 +143,14 @@ def lists_unsorted(args: Any, shell: bool) -> bool:
         name in _LISTING
         or (name == "ls" and any(_has(word, option) for word in arguments[1:] for option in ("-U", "-f")))
         for name, arguments in parts
+    )
+
+
+def lists_by_time(args: Any, shell: bool) -> bool:
+    """Whether a command prints names in the order of the files' times."""
+    return any(
+        name == "ls" and any(_has(word, option) for word in arguments[1:] for option in ("-t", "-c", "-u"))
+        for name, arguments in _parts(args, shell)
     )
 
 

@@ -111,10 +111,20 @@ def command_output(evidence: Evidence) -> list[CauseFinding]:
         if programs & IDENTITY_PROGRAMS and uses_of_output(evidence, note):
             fix = f"Do not let {programs_of(note)} decide at {note.where}{_quoted(note)}. Use a parameter or a constant there."
             return [_found(evidence, "identity-seed", [line], fix, [note])]
-        if programs & LISTING_PROGRAMS and pairing.equal("unordered") and "sort" not in programs:
-            fix = f"Sort the lines that {programs_of(note)} prints at {note.where}{_quoted(note)}."
+        if programs & LISTING_PROGRAMS and "sort" not in programs and _lists_otherwise(pairing, programs):
+            what = f"Sort the lines that {programs_of(note)} prints"
+            if note.raw.get("by_time"):
+                what = f"Sort or choose by name instead of by time, which copies and checkouts change, in {programs_of(note)}"
+            fix = f"{what} at {note.where}{_quoted(note)}."
             return [_found(evidence, "filesystem-order", [line], fix, [note])]
     return _unseen_listing(evidence)
+
+
+def _lists_otherwise(pairing: Pairing, programs: set[str]) -> bool:
+    """Returns whether a command printed the same names in another order, or took the first or last of them from another order."""
+    note = pairing.left
+    some = bool(programs & {"head", "tail"}) and (note.raw.get("by_time") or note.raw.get("unsorted"))
+    return pairing.equal("unordered") or bool(some and pairing.equal("lines"))
 
 
 def _unseen_listing(evidence: Evidence) -> list[CauseFinding]:
