@@ -250,3 +250,19 @@ def test_a_generator_without_a_seed_is_not_lost_by_a_restart(start: str, lost: l
     note = Note("unseeded-rng", "", {"file": "{cwd}/plan.py", "line": 4})
     of_resumed = replace(facts(resumed), notes=(note,))
     assert list(restoration_of(compare_pair(whole, resumed), facts(whole), of_resumed).lost) == lost
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_draws_of_skipped_batches_are_no_loss_if_the_runs_agree(differs: bool) -> None:
+    """The resumed run has the state of step 4, and draws more within it: its states differ from the next step on."""
+    whole = training()
+    resumed = RunBuilder(run_id="b")
+    resumed.rows = [row for rows in training(4, run_id="b").content.values() for step in rows.values() for row in step]
+    resumed.steps = STEPS - 4
+    resumed.change("rng", 1, "drawn")
+    if differs:
+        resumed.change("backward", 3, "other")
+    built = resumed.build()
+    found = restoration_of(compare_pair(whole, built), facts(whole), facts(built))
+    assert list(found.lost) == (["torch"] if differs else [])
+    assert ("torch" in found.restored) is not differs

@@ -114,7 +114,9 @@ class _Look:
         self.scaler()
         self.kept()
         self.data()
-        if not {"order", "position", "epoch", "loader"} & set(self.lost):
+        if not self.pair.different:
+            self.restored |= self.drawn_apart.keys()  # batches that are skipped may draw, too
+        elif not {"order", "position", "epoch", "loader"} & set(self.lost):
             self.lost |= self.drawn_apart
         self.ema()
         if starts_again(self.whole, self.resumed):
