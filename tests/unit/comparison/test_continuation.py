@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from detctl_coordinator.attribution.continuations.restoration import restoration_of
-from detctl_coordinator.attribution.evidence.facts import manifest_of
+from detctl_coordinator.attribution.evidence.facts import Note, manifest_of
 from detctl_coordinator.attribution.evidence.pair_evidence import RunFacts
 from detctl_coordinator.comparison.pair import compare_pair
 from detctl_coordinator.comparison.roots import Node
@@ -240,3 +240,29 @@ def test_two_optimizers_that_step_in_turn(lost: str) -> None:
     assert list(found.lost) == (["optimizer"] if lost else [])
     assert set(found.restored) == ({"weights"} if lost else {"weights", "optimizer"})
     assert pair.equal is not bool(lost)
+
+
+@pytest.mark.parametrize(("start", "lost"), [("1", []), ("0", ["private"])])
+def test_a_generator_without_a_seed_is_not_lost_by_a_restart(start: str, lost: list[str]) -> None:
+    """Its state differs in each run. One that has the state of the whole run's start got its seed, whatever a note says of the line."""
+    whole = with_notes(training(), (0, "generator", "0"), (4, "generator", "8"))
+    resumed = with_notes(training(4, run_id="b"), (0, "generator", start))
+    note = Note("unseeded-rng", "", {"file": "{cwd}/plan.py", "line": 4})
+    of_resumed = replace(facts(resumed), notes=(note,))
+    assert list(restoration_of(compare_pair(whole, resumed), facts(whole), of_resumed).lost) == lost
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_draws_of_skipped_batches_are_no_loss_if_the_runs_agree(differs: bool) -> None:
+    """The resumed run has the state of step 4, and draws more within it: its states differ from the next step on."""
+    whole = training()
+    resumed = RunBuilder(run_id="b")
+    resumed.rows = [row for rows in training(4, run_id="b").content.values() for step in rows.values() for row in step]
+    resumed.steps = STEPS - 4
+    resumed.change("rng", 1, "drawn")
+    if differs:
+        resumed.change("backward", 3, "other")
+    built = resumed.build()
+    found = restoration_of(compare_pair(whole, built), facts(whole), facts(built))
+    assert list(found.lost) == (["torch"] if differs else [])
+    assert ("torch" in found.restored) is not differs

@@ -114,7 +114,9 @@ class _Look:
         self.scaler()
         self.kept()
         self.data()
-        if not {"order", "position", "epoch", "loader"} & set(self.lost):
+        if not self.pair.different:
+            self.restored |= self.drawn_apart.keys()  # batches that are skipped may draw, too
+        elif not {"order", "position", "epoch", "loader"} & set(self.lost):
             self.lost |= self.drawn_apart
         self.ema()
         if starts_again(self.whole, self.resumed):
@@ -283,8 +285,14 @@ class _Look:
 
     def kept(self) -> None:
         """What objects of the script keep: generators of their own, schedules, averages of the weights."""
+        unseeded = {note.where for note in self.facts.note("unseeded-rng", "self-seeded")}
         for kind, state in KEPT_AS.items():
-            rows = self._kept.of(kind)
+            # A generator without a seed differs in each run, restarted or not.
+            rows = tuple(
+                one
+                for one in self._kept.of(kind)
+                if one.again or not one.found.where or one.found.where not in unseeded
+            )
             if rows:
                 self.values[state] = (*self.values.get(state, ()), *rows)
                 texts = [self.lost.get(state, ""), _described(rows)]

@@ -23,6 +23,7 @@ from detctl_coordinator.domain.fingerprint import Phase, Stage
 
 DRAWN: tuple[State, ...] = ("python", "numpy", "torch", "cuda")
 DECIDES_DATA: tuple[State, ...] = (*GENERATORS, "order", "position", "epoch")
+UNSEEDED = ("unseeded-rng", "self-seeded", "thread-step")  # notes of what differs in each run anyway
 FEW_BATCHES = 2
 COUNTERS_SHOWN = 3
 ADVICE: Mapping[State, str] = {
@@ -125,8 +126,11 @@ def _acting(evidence: Evidence, found: Restoration) -> list[State]:
     """Returns the states that were not restored and that can affect the root."""
     root, lost = evidence.root, found.lost
     begins = evidence.pair.continuation is not None and root.step == evidence.pair.continuation.step
-    if "script" in lost:  # nothing else is lost; what lies within rounding may have another cause
-        return ["script"] if root.kind == "structure" or evidence.size != "tiny" else []
+    if (
+        "script" in lost
+    ):  # nothing else is lost; what lies within rounding, or beside other draws, may have another cause
+        other = evidence.size == "tiny" or evidence.notes(*UNSEEDED)
+        return ["script"] if root.kind == "structure" or not other else []
     if root.node.stage is Stage.RNG:
         sites = {site.site.partition(":")[0].replace("random", "python") for site in root.sites}
         states = [state for state in lost if state in DRAWN and (state in sites or root.node.part)]
