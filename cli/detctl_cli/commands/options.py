@@ -56,11 +56,11 @@ class DashCommand(click.RichCommand):
         return [] if ctx.resilient_parsing and COMMAND_KEY in ctx.meta else super().get_params(ctx)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Returns what a shell completes. After `--` it completes files."""
+        """Returns what a shell completes. After `--` it completes a program and its arguments."""
         if COMMAND_KEY in ctx.meta:
-            from click.shell_completion import CompletionItem
+            from detctl_cli.id_completion import complete_command
 
-            return [CompletionItem(incomplete, type="file")]
+            return complete_command(ctx.meta[COMMAND_KEY], incomplete)
         return super().shell_complete(ctx, incomplete)
 
     after_dashes: ClassVar[str] = "COMMAND..."  # as the usage line names it

@@ -110,7 +110,7 @@ def _check_program(program: str, cwd: Path) -> None:
         if place.is_file():
             run = f"python {program}" if program.endswith(".py") else f"./{program}"
             raise UsageError(f"{program}: no such program", f"did you mean {run}?")
-        close = difflib.get_close_matches(program, _programs(), n=1, cutoff=0.75)
+        close = difflib.get_close_matches(program, programs(), n=1, cutoff=0.75)
         raise UsageError(f"{program}: no such program", f"did you mean {close[0]}?" if close else _AS_TYPED)
 
 
@@ -179,7 +179,8 @@ def _did_you_mean(path: str, cwd: Path) -> str:
     return f"did you mean {shown}?" if shown else ""
 
 
-def _programs() -> Iterator[str]:
+def programs() -> Iterator[str]:
+    """Yields the names in the folders of PATH."""
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         try:
             yield from (found.name for found in Path(folder or ".").iterdir())
