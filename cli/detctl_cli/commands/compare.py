@@ -155,6 +155,10 @@ def _compare_things(things: Sequence[str], strict: bool, form: Form) -> Exit:
                 f"{things[0]}: there is no such folder, and {problem.message} that could have a run of that name",
                 problem.hint,
             ) from None
+        if problem.code == "not-found":
+            raise CliError(
+                "not-found", f"no file or folder has this name, and {problem.message}", problem.hint
+            ) from None
         raise
     return report_verdict(parse_verdict(text), form)
 
