@@ -135,7 +135,9 @@ class Recording:
         argv = [fill(word, values) for word in self._command]
         order = self._order(argv)
         found = self._source(cwd)
-        view = Overlays(folder.root).view(cwd, order.key, found.paths) if self._in_copy and found else None
+        view = None
+        if self._in_copy and found:
+            view = Overlays(folder.root).view(cwd, order.key, found.paths, repository=True)
         work = folder.work if self._in_copy and not view else cwd
         if self._in_copy and not view and found:
             source.copy(found, work)

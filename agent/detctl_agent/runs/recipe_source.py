@@ -59,7 +59,7 @@ def take_source(
         )
     if recipe.runs_in_place:
         return RunSource(found, origin, recipe.folder)
-    if overlays is not None and (view := overlays.view(origin, order.key, found.paths)):
+    if overlays is not None and (view := overlays.view(origin, order.key, found.paths, repository=inherit)):
         return RunSource(found, origin, origin, view)
     if covered and not inherit:  # some files belong to others: it is copied after all, and a copy has a limit
         found = source.scan(origin, recipe.source_bytes_max)
