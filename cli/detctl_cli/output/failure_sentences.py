@@ -86,5 +86,4 @@ def advice(failure: Mapping[str, Any]) -> str:
 
 def _withheld(lines: Sequence[object]) -> list[str]:
     """Returns the variables in the output of a training that detctl never gives to one."""
-    words = [word for line in lines for word in _VARIABLE.findall(clean(line))]
-    return sorted({word for word in words if is_withheld(word)})
+    return sorted({name for line in lines for name in _VARIABLE.findall(clean(line)) if is_withheld(name)})
