@@ -124,7 +124,7 @@ def recipe_of(
 
 
 def recipe_name(command: Sequence[str]) -> str:
-    """Returns `train` for `python train.py`, `python -m pkg.train` `train.sh` for `bash train.sh`, and `command` if no argument is a name."""
+    """Returns `train` for `python train.py` and `python -m pkg.train`, `train.sh` for `bash train.sh`; `command` if nothing is a name."""
     typed = list(command)
     candidate = next((word for word in typed if word.endswith((".py", ".sh")) and not word.startswith("-")), "")
     if not candidate and "-m" in typed[1:-1]:
