@@ -15,6 +15,12 @@ _NO_MODULE = re.compile(r"(?:^ModuleNotFoundError: |: )No module named '?([\w.]+
 _NO_FILE = re.compile(r"(?:^FileNotFoundError: |: )\[Errno 2\] No such file or directory: ['\"](.+?)['\"]")
 _NO_SCRIPT = re.compile(r": can't open file '(.+?)': \[Errno 2\]")
 _NO_MEMORY = re.compile(r"^(?:MemoryError|(?:torch\.(?:cuda\.)?)?OutOfMemoryError)\b")
+# What a launcher adds when the program that it started has failed.
+_LAUNCHER_REPORT = re.compile(
+    r".{0,80}torch[./]distributed[./]elastic[./]multiprocessing[./]api\b|subprocess\.CalledProcessError: |make(?:\[\d+\])?: \*\*\* \[|"
+    r"ERROR conda\.cli\.main_run:|srun: error: "
+)
+_TRACEBACK = "Traceback (most recent call last):"
 _LINES_SEARCHED = 60
 _LINE_CHARACTERS_MAX = 400
 
@@ -53,7 +59,7 @@ class Ended:
 
 def failure_of(ended: Ended) -> Failure | None:
     """Returns why the training failed, or None if it did not."""
-    out, err = _lines(ended.stdout), _lines(ended.stderr)
+    out, err = _lines(ended.stdout), _without_launcher(_lines(ended.stderr))
     both = [*out[-TAIL_LINES_MAX // 2 :], *err[-TAIL_LINES_MAX // 2 :]]
     if ended.end == "timeout":
         return Failure("timeout", interpreter=ended.interpreter, tail=both)
@@ -88,6 +94,14 @@ def _reason(ended: Ended, lines: Sequence[str]) -> Failure:
         if _NO_MEMORY.search(line):
             return Failure("out-of-memory")
     return Failure("not-started" if ended.exit_code == 127 and not lines else "exit")
+
+
+def _without_launcher(lines: list[str]) -> list[str]:
+    """The lines before the report of a launcher; all lines if there are none before it."""
+    at = next((number for number, line in enumerate(lines) if _LAUNCHER_REPORT.match(line)), len(lines))
+    if at < len(lines) and lines[at].startswith("subprocess."):  # the traceback of the launcher itself ends here
+        at = max((number for number, line in enumerate(lines[:at]) if line == _TRACEBACK), default=at)
+    return lines[:at] or lines
 
 
 def _original(ended: Ended, file: str) -> str:

@@ -313,7 +313,8 @@ class Runner:
     def _own_folders(self) -> tuple[Path, ...]:
         """Folders in which this run writes alone."""
         plan = self._plan
-        own = (self._folder.root, self._runtime.path, *((plan.cwd,) if plan.view or plan.origin else ()))
+        private = plan.view.folder if plan.view else plan.cwd if plan.origin else None
+        own = (self._folder.root, self._runtime.path, *((private,) if private else ()))
         return tuple(Path(os.path.realpath(place)) for place in own)
 
     def _measure(self, now: float) -> None:

@@ -70,12 +70,18 @@ class Overlays:
         found = self._tried.get(Path(os.path.realpath(folder)))
         return found[1] if found is not None else ""
 
-    def view(self, folder: Path, run: str, paths: Sequence[str] = ()) -> View | None:
+    def view(self, folder: Path, run: str, paths: Sequence[str] = (), *, repository: bool = False) -> View | None:
         """The view for one run, with its empty scratch folder; None if the folder cannot be covered.
 
         paths: files below `folder` that the run may change. A process that is not root cannot change a file of another user or
         group in an overlay, as its namespace knows its own ids alone.
+        repository: the view covers the whole git repository around the folder if it can, since scripts also write to `../out`.
         """
+        root = repository_of(folder) if repository else None
+        if root is not None and root != folder and self._answer(root)[0] is not None:
+            below = folder.relative_to(root)
+            if view := self.view(root, run, [str(below / path) for path in paths]):
+                return view
         found, _ = self._answer(folder)
         if found is None or (other := _of_somebody_else(folder, paths)):
             if found is not None:
@@ -119,6 +125,16 @@ class Overlays:
                 return view, ""
             why = ran.stderr.strip().removeprefix("detctl: ") or f"exit {ran.returncode}"
         return None, why
+
+
+def repository_of(folder: Path, home: Path | None = None) -> Path | None:
+    """The nearest folder from this one upwards that is a git working tree. None if there is none, or if it holds the user's home:
+    what a training writes there, such as caches of downloads, is not part of a project."""
+    home = Path(os.path.realpath(home or os.path.expanduser("~")))  # noqa: PTH111 - Path.home() fails without a home
+    for place in (folder, *folder.parents):
+        if (place / ".git").exists():
+            return None if home.is_relative_to(os.path.realpath(place)) else place
+    return None
 
 
 def clear(scratch: Path) -> None:

@@ -35,7 +35,7 @@ def take_privately(
 
     overlays None: it is copied. inherit: the folder is that of the user who typed the command, so the copy gets ignored files too.
     copied_bytes_max: the source was scanned without a limit, and only a copy has one."""
-    if overlays is not None and (view := overlays.view(origin, run, found.paths)):
+    if overlays is not None and (view := overlays.view(origin, run, found.paths, repository=inherit)):
         return RunSource(found, origin, origin, view)
     if copied_bytes_max is not None:
         found = source.scan(origin, copied_bytes_max)

@@ -126,10 +126,11 @@ def _checked_recipe(recipe: str | None, options: AuditOptions, local: CommandRun
         )
     if not recipe:
         raise UsageError("neither a recipe nor a command after -- is given", "detctl audit -- python train.py")
+    if Path(recipe).suffix == ".py":
+        raise UsageError(f"{recipe} is a script, and not the name of a recipe", f"detctl audit -- python {recipe}")
     if settings().config().coordinator is None:
         # Catalogs lie on machines, which only a coordinator knows.
-        example = f"python {recipe}" if Path(recipe).suffix == ".py" else "python train.py"
-        raise not_configured(f"or run a command here: detctl audit -- {example}")
+        raise not_configured("or run a command here: detctl audit -- python train.py")
     if not options.runs.machines:
         raise UsageError("no machine is given", "add --machines NAME,NAME; detctl machines lists them")
     return recipe

@@ -13,7 +13,7 @@ from detctl_cli.audits.options import Outcome, split_names
 from detctl_cli.commands.options import VerdictOutput, service, service_options
 from detctl_cli.errors import CliError, UsageError
 from detctl_cli.exits import Exit
-from detctl_cli.id_completion import complete_audit
+from detctl_cli.id_completion import complete_audit, complete_compared
 from detctl_cli.local.checkpoints import compare_checkpoints, is_checkpoint
 from detctl_cli.option_groups import option, option_groups
 
@@ -54,7 +54,7 @@ class Checkpoints:
 
 
 @click.command("compare", short_help="Compare recordings, runs or checkpoints that exist.")
-@click.argument("things", metavar="[RUN RUN... | DIR DIR... | CKPT CKPT]", nargs=-1)
+@click.argument("things", metavar="[RUN RUN... | DIR DIR... | CKPT CKPT]", nargs=-1, shell_complete=complete_compared)
 @option_groups(stored=StoredRuns, checkpoints=Checkpoints, outcome=Outcome, output=VerdictOutput)
 @service_options
 def command(
@@ -154,6 +154,10 @@ def _compare_things(things: Sequence[str], strict: bool, form: Form) -> Exit:
                 "not-found",
                 f"{things[0]}: there is no such folder, and {problem.message} that could have a run of that name",
                 problem.hint,
+            ) from None
+        if problem.code == "not-found":
+            raise CliError(
+                "not-found", f"no file or folder has this name, and {problem.message}", problem.hint
             ) from None
         raise
     return report_verdict(parse_verdict(text), form)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from click import get_current_context
 from detctl_proto.limits import LIST_MAX
 
 from detctl_cli.config import Config, load_config
-from detctl_cli.errors import CliError
+from detctl_cli.errors import CliError, UsageError
 from detctl_cli.option_groups import option
 
 if TYPE_CHECKING:
@@ -49,24 +50,48 @@ class DashCommand(click.RichCommand):
             at = args.index("--")
             ctx.meta[COMMAND_KEY] = args[at + 1 :]
             args = args[:at]
-        return super().parse_args(ctx, args)
+            return super().parse_args(ctx, args)
+        typed = list(args)  # click empties the list
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError:
+            if not ctx.resilient_parsing and (begin := _begin_of_command(typed)) is not None:
+                raise _without_dashes(ctx.command_path, typed[:begin], typed[begin:]) from None
+            raise
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Returns no parameters to a shell that completes a word after `--`, since this word belongs to the command there."""
         return [] if ctx.resilient_parsing and COMMAND_KEY in ctx.meta else super().get_params(ctx)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Returns what a shell completes. After `--` it completes files."""
+        """Returns what a shell completes. After `--` it completes a program and its arguments."""
         if COMMAND_KEY in ctx.meta:
-            from click.shell_completion import CompletionItem
+            from detctl_cli.id_completion import complete_command
 
-            return [CompletionItem(incomplete, type="file")]
+            return complete_command(ctx.meta[COMMAND_KEY], incomplete)
         return super().shell_complete(ctx, incomplete)
 
     after_dashes: ClassVar[str] = "COMMAND..."  # as the usage line names it
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), f"[-- {self.after_dashes}]"]
+
+
+_INTERPRETERS = re.compile(
+    r"(?:.*/)?(?:python[\d.]*|torchrun|accelerate|deepspeed|bash|sh|uv|poetry|make)|.*\.(?:py|sh)"
+)
+
+
+def _begin_of_command(args: Sequence[str]) -> int | None:
+    """Returns which word starts a program that is named without `--`; None: no word does."""
+    return next((at for at, word in enumerate(args) if _INTERPRETERS.fullmatch(word)), None)
+
+
+def _without_dashes(command_path: str, options: Sequence[str], command: Sequence[str]) -> UsageError:
+    program = [*(["python"] if command[0].endswith(".py") and "/" not in command[0] else []), *command]
+    line = " ".join([command_path, *options, "--", *program])
+    shown = " ".join(word for word in command[:2] if not word.startswith("-"))
+    return UsageError(f"{shown} is not separated from detctl's own options", f"write: {line}")
 
 
 def command_after_dashes() -> list[str] | None:

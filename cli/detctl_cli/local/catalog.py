@@ -124,9 +124,9 @@ def recipe_of(
 
 
 def recipe_name(command: Sequence[str]) -> str:
-    """Returns `train` for `python train.py` and `python -m pkg.train`, and `command` if no argument is a name."""
+    """Returns `train` for `python train.py` and `python -m pkg.train`, `train.sh` for `bash train.sh`; `command` if nothing is a name."""
     typed = list(command)
-    candidate = next((word for word in typed[1:] if word.endswith(".py")), "")
+    candidate = next((word for word in typed if word.endswith((".py", ".sh")) and not word.startswith("-")), "")
     if not candidate and "-m" in typed[1:-1]:
         candidate = typed[typed.index("-m", 1) + 1].rpartition(".")[2]
     return to_name(Path(candidate or typed[0]).name.removesuffix(".py"), "command")

@@ -16,6 +16,16 @@ from detctl_cli.errors import UsageError
 _PYTHON = re.compile(r"python[\d.]*")
 _SHELLS = ("bash", "sh", "dash", "zsh", "ksh")
 _LAUNCHERS = ("torchrun", "accelerate", "deepspeed")
+# Programs that run another one; the options make them start it elsewhere.
+_WRAPPERS = frozenset(
+    (
+        "env", "nice", "ionice", "chrt", "nohup", "setsid", "stdbuf", "taskset", "numactl", "timeout", "time", "xvfb-run",
+        "uv", "poetry", "pipenv", "pdm", "hatch", "rye", "pixi", "conda", "mamba", "micromamba",
+    )
+)  # fmt: skip
+_ELSEWHERE = re.compile(r"-C.*|(?:--chdir|--directory|--cwd|--manifest-path|--project)(?:=.*)?|-[A-Za-z]*C")
+_TAKES_A_PROGRAM = ("-p", "--python", "-n", "--name", "--with", "-w")  # options whose value may be called python
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _LAUNCHER_MODULES = ("torch.distributed.run", "torch.distributed.launch", "accelerate.commands.launch")
 _SUFFIXES = (".py", ".pyc", ".so")
 _SHOWN = 3
@@ -45,6 +55,8 @@ def check_command(command: Sequence[str], cwd: Path) -> None:
 def target_of(command: Sequence[str]) -> Target | None:
     """Returns the script or module that a command runs; None if it has none, or its form is unknown."""
     program = Path(command[0]).name
+    if program in _WRAPPERS:
+        return _wrapped(command[1:])
     if _PYTHON.fullmatch(program):
         return _python_target(command[1:])
     if program in _LAUNCHERS:
@@ -52,6 +64,18 @@ def target_of(command: Sequence[str]) -> Target | None:
     if program in _SHELLS:
         first = next((word for word in command[1:] if not word.startswith("+")), "")
         return Target("script", first) if first and not first.startswith("-") else None
+    return None
+
+
+def _wrapped(arguments: Sequence[str]) -> Target | None:
+    """The target of the first Python or launcher that a wrapper starts here."""
+    for position, word in enumerate(arguments):
+        if _ELSEWHERE.fullmatch(word):
+            return None
+        if _PYTHON.fullmatch(Path(word).name) or word in _LAUNCHERS:
+            if position and arguments[position - 1] in _TAKES_A_PROGRAM:
+                return None
+            return target_of(arguments[position:])
     return None
 
 
@@ -107,13 +131,25 @@ def _check_program(program: str, cwd: Path) -> None:
             run = f"python {program}" if program.endswith(".py") else f"chmod +x {program}"
             raise UsageError(f"{program} may not be executed", f"try: {run}")
     elif shutil.which(program) is None:
+        if _ASSIGNMENT.match(program):
+            raise UsageError(
+                f"{program} sets a variable, and is not a program",
+                f"write it in front of detctl: {program} detctl audit -- COMMAND",
+            )
+        if " " in program:
+            raise UsageError(
+                f"{program}: no such program", f"leave out the quotes, or let a shell run it: bash -c '{program}'"
+            )
+        if program in _BUILTINS:
+            raise UsageError(f"{program} belongs to the shell, and is not a program", "write: bash -c 'COMMAND'")
         if place.is_file():
             run = f"python {program}" if program.endswith(".py") else f"./{program}"
             raise UsageError(f"{program}: no such program", f"did you mean {run}?")
-        close = difflib.get_close_matches(program, _programs(), n=1, cutoff=0.75)
+        close = difflib.get_close_matches(program, programs(), n=1, cutoff=0.75)
         raise UsageError(f"{program}: no such program", f"did you mean {close[0]}?" if close else _AS_TYPED)
 
 
+_BUILTINS = frozenset(("cd", "source", ".", "export", "ulimit", "alias", "eval", "exec", "set", "conda", "module"))
 _AS_TYPED = "give the command after -- as you type it in a shell"
 
 
@@ -179,7 +215,8 @@ def _did_you_mean(path: str, cwd: Path) -> str:
     return f"did you mean {shown}?" if shown else ""
 
 
-def _programs() -> Iterator[str]:
+def programs() -> Iterator[str]:
+    """Yields the names in the folders of PATH."""
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         try:
             yield from (found.name for found in Path(folder or ".").iterdir())

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from detctl_proto.security.variable_rules import is_withheld
+
 from detctl_cli.output.clean import clean
+
+_VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b")
 
 
 def what_happened(failure: Mapping[str, Any]) -> str:
@@ -70,4 +75,15 @@ def advice(failure: Mapping[str, Any]) -> str:
         )
     if kind == "not-started":
         return "Check the program's path and permissions."
+    if withheld := _withheld(failure.get("tail") or []):
+        names = ", ".join(withheld)
+        return (
+            f"Trainings get no variables that look like secrets, so {names} is not set. Let the command read it from a file, "
+            "such as ~/.netrc."
+        )
     return "Run the command without detctl: if it fails in the same way, fix that first."
+
+
+def _withheld(lines: Sequence[object]) -> list[str]:
+    """Returns the variables in the output of a training that detctl never gives to one."""
+    return sorted({name for line in lines for name in _VARIABLE.findall(clean(line)) if is_withheld(name)})

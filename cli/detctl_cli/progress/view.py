@@ -116,7 +116,7 @@ def news(before: AuditView | None, now: AuditView) -> list[str]:
         lines.append(f"audit {now.audit_id} has {_runs(len(now.runs))} on {where}")
     known: Mapping[str, RunView] = {run.run_id: run for run in before.runs} if before else {}
     few = len(now.runs) <= FEW_RUNS
-    for run in now.runs:
+    for run in sorted(now.runs, key=lambda run: run.state == "cancelled"):  # because another one failed
         lines += _run_news(known.get(run.run_id), run, few)
     if not few and before is not None and _tenths(now) > _tenths(before):
         lines.append(now.counted)

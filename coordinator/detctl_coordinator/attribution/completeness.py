@@ -62,6 +62,8 @@ def _ended(reader: RunReader) -> list[str]:
     message = run.message or (outcome.message if outcome else "")
     tail = f": {message}" if message else ""
     broke_off = outcome is not None and outcome.end not in (*AGREED, "exit")
+    if run.state is RunState.FAILED and outcome is not None and outcome.failure is not None and not broke_off:
+        return [f"{run.state.value}; see `detctl show {run.spec.run_id}`"]  # the verdict's failures have the reason
     if run.state in (RunState.FAILED, RunState.CANCELLED) and not broke_off:
         return [f"{run.state.value}{tail}; see `detctl show {run.spec.run_id}`"]
     if not run.state.over:

@@ -117,6 +117,8 @@ def _unknown(typed: str, name: str, valid: list[str], recipes: Mapping[str, Reci
     hint = f"did you mean {close[0]}? " if close else ""
     if name in REMOTE:
         hint = f"did you mean env:{name}? "
+    elif typed == name and not close:
+        hint = f"of a command after --, arg:--{name} is an option and env:{name.upper()} a variable; "
     names = ", ".join(valid) or "none"
     return RefusedCallError(
         Code.INVALID_ARGUMENT,

@@ -54,7 +54,8 @@ def no_data(outcome: RunOutcome | None) -> str:
     if not outcome.exit_code:
         return NO_PROBE
     how = f"signal {-outcome.exit_code}" if outcome.exit_code < 0 else f"exit code {outcome.exit_code}"
-    lines = [line for line in outcome.output_tail.splitlines() if line.strip()]
+    tail = outcome.failure.tail if outcome.failure is not None else outcome.output_tail.splitlines()
+    lines = [line for line in tail if line.strip()]
     last_line = f": {clean(lines[-1], LAST_LINE_CHARS)}" if lines else ""
     return f"the program ended with {how} before a training began{last_line}"
 

@@ -50,3 +50,29 @@ def test_frames_of_the_probe_are_left_out() -> None:
     probe = '  File "/r/probe/detctl_probe/files.py", line 70, in open\n    open_()\n    ^^^^^\n'
     found = failure_of(Ended("", 1, stderr=TRACE + probe + "ValueError: no"))
     assert found is not None and found.tail == [*TRACE.splitlines(), "ValueError: no"]
+
+
+TORCHRUN = """E1130 22:29:49.123000 27175 torch/distributed/elastic/multiprocessing/api.py:991] failed (exitcode: 1) local_rank: 0
+Traceback (most recent call last):
+  File "/venv/bin/torchrun", line 8, in <module>
+    sys.exit(main())
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+============================================================
+train.py FAILED
+============================================================
+"""
+ACCELERATE = """Traceback (most recent call last):
+  File "/venv/bin/accelerate", line 8, in <module>
+    sys.exit(main())
+subprocess.CalledProcessError: Command '['python', 'train.py']' returned non-zero exit status 1.
+"""
+
+
+@pytest.mark.parametrize(
+    "report", [TORCHRUN, ACCELERATE, "make: *** [Makefile:2: train] Error 1\n"], ids=["torchrun", "accelerate", "make"]
+)
+def test_what_a_launcher_reports_does_not_hide_what_its_program_said(report):
+    found = failure_of(Ended("", 1, stderr=TRACE + "ValueError: no samples\n" + report))
+    assert found is not None and found.tail[-1] == "ValueError: no samples"
+    alone = failure_of(Ended("", 2, stderr=report))
+    assert alone is not None and alone.tail

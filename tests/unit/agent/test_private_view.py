@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from detctl_agent.source.overlay import Overlays, clear
+from detctl_agent.source.overlay import Overlays, clear, repository_of
 
 NOBODY = 65534
 
@@ -128,3 +128,31 @@ def test_what_a_killed_agent_left_is_swept(project, tmp_path):
     (view.scratch / "work0" / "work").mkdir(parents=True, mode=0)
     Overlays(project / ".detctl").sweep()
     assert not view.scratch.exists()
+
+
+def test_the_view_of_a_folder_in_a_repository_covers_the_repository(project, who, tmp_path):
+    subprocess.run(["git", "init", "-q", project], check=True)
+    scripts = project / "scripts"
+    scripts.mkdir()
+    for path in (scripts, project / ".git", *(project / ".git").rglob("*")):
+        os.chown(path, who[1], who[1])
+    before = state_of(project)
+    view = Overlays(tmp_path / "state").view(scripts, "run", repository=True)
+    assert view and view.folder == project
+    code = "import os; os.mkdir('../out'); open('../out/last.pt', 'w').write('x'); print(os.getcwd())"
+    ran = run(view, who, scripts, code)
+    assert (ran.returncode, ran.stdout.strip()) == (0, str(scripts)), ran.stderr
+    assert state_of(project) == before
+    clear(view.scratch)
+    alone = Overlays(tmp_path / "state").view(scripts, "run")
+    assert alone and alone.folder == scripts
+    clear(alone.scratch)
+
+
+def test_a_home_folder_under_git_is_no_project(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "me" / "work").mkdir(parents=True)
+    assert repository_of(tmp_path / "me" / "work", home=tmp_path / "me") is None
+    assert repository_of(tmp_path / "me" / "work", home=tmp_path.parent / "you") == tmp_path
+    (tmp_path / "me" / "work" / ".git").write_text("gitdir: elsewhere")  # a worktree or a submodule
+    assert repository_of(tmp_path / "me" / "work", home=tmp_path / "me") == tmp_path / "me" / "work"

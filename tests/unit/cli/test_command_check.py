@@ -22,6 +22,12 @@ from detctl_cli.local.command_check import Target, check_command, target_of
         ("bash run.sh", Target("script", "run.sh")),
         ("bash -c ls", None),
         ("make train", None),
+        ("env A=1 nice -n 10 python -u train.py", Target("script", "train.py")),
+        ("uv run --no-sync python -m pkg.train", Target("module", "pkg.train")),
+        ("conda run -n torch torchrun train.py", Target("script", "train.py")),
+        ("uv run --python python3.11 train.py", None),
+        ("uv run --directory src python train.py", None),
+        ("env -C src python train.py", None),
     ],
 )
 def test_targets(command: str, target: Target | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +45,17 @@ def test_what_cannot_be_decided_is_left_to_python(tmp_path):
     (tmp_path / "package" / "__init__.py").write_text("")
     with pytest.raises(UsageError):
         check_command(["python", "-m", "package.nothing"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "hint"),
+    [
+        (["SEED=1", "python", "train.py"], "SEED=1 detctl audit -- COMMAND"),
+        (["python train.py --lr 1"], "leave out the quotes"),
+        (["cd", "src"], "bash -c"),
+    ],
+)
+def test_what_only_a_shell_understands_is_explained(command, hint, tmp_path):
+    with pytest.raises(UsageError) as problem:
+        check_command(command, tmp_path)
+    assert hint in problem.value.hint

@@ -1,4 +1,4 @@
-"""`detctl completion SHELL`, in a real bash with a terminal, and what it completes."""
+"""`detctl completion SHELL`, in real shells, and what it completes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import pty
 import select
 import shutil
 import sqlite3
+import subprocess
 import sys
 import time
 
 import pytest
 
-BASH = shutil.which("bash")
+FISH = shutil.which("fish")
 
 
 @pytest.fixture
@@ -50,8 +51,17 @@ def test_ids_of_local_audits_are_completed_and_recordings_are_folders(completed,
     assert completed("show", "./x") == [["dir", "./x"]]
 
 
-def test_after_two_dashes_files_are_completed(completed):
+def test_after_two_dashes_a_program_and_then_files_are_completed(completed, environ, tmp_path):
+    (tmp_path / "torchrun-of-mine").touch()
+    environ["PATH"] = f"{tmp_path}:{environ['PATH']}"
+    assert completed("audit", "--", "torchrun-of") == [["plain", "torchrun-of-mine"], ["file", "torchrun-of"]]
+    assert completed("audit", "--", "./run") == [["file", "./run"]]
     assert completed("audit", "--twins", "2", "--", "python", "tra") == [["file", "tra"]]
+
+
+def test_compare_completes_files_and_runs(completed):
+    assert completed("compare", "mon") == [["file", "mon"]]
+    assert completed("compare", "monday", "") == [["file", ""]]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -62,26 +72,45 @@ def test_each_script_asks_detctl(cli, shell):
     assert cli("completion", "csh").code == 2
 
 
-@pytest.mark.skipif(BASH is None, reason="there is no bash")
-def test_bash_completes_what_is_typed(cli, environ, tmp_path):
-    (tmp_path / "completion").write_text(cli("completion", "bash").out)
-    (tmp_path / "bin").mkdir()
+@pytest.fixture
+def program(cli, environ, tmp_path):
+    """`detctl` on a PATH, in a folder with a script."""
     program = tmp_path / "bin" / "detctl"
+    program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m detctl_cli "$@"\n')
     program.chmod(0o755)
+    environ["PATH"] = f"{program.parent}:{environ['PATH']}"
     (tmp_path / "training-script.py").touch()
+    return program
+
+
+TYPED = (
+    (b"detctl cancel --js\t", "cancel --json"),
+    (b"detctl audit -- python tr\t", "training-script.py"),
+    (b"detctl compare tra\t", "training-script.py"),
+)
+
+
+@pytest.mark.parametrize(
+    ("shell", "options", "first"),
+    [
+        ("bash", ["--norc", "--noprofile", "-i"], b"source completion\n"),
+        ("zsh", ["-f", "-i"], b"source completion\n"),
+    ],
+)
+def test_a_shell_completes_what_is_typed(cli, environ, program, tmp_path, shell, options, first):
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"there is no {shell}")
+    (tmp_path / "completion").write_text(cli("completion", shell).out)
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(tmp_path)
-        path = f"{program.parent}:{environ['PATH']}"
-        variables = {**environ, "PATH": path, "PS1": "$ ", "TERM": "dumb", "COLUMNS": "200"}
-        os.execve(BASH, [BASH, "--norc", "--noprofile", "-i"], variables)
+        variables = {**environ, "PS1": "$ ", "TERM": "dumb", "COLUMNS": "200", "HOME": str(tmp_path)}
+        os.execve(path, [path, *options], variables)
     try:
-        os.write(terminal, b"source completion\n")
-        for typed, whole in (
-            (b"detctl cancel --js\t", "cancel --json"),
-            (b"detctl audit -- python tr\t", "training-script.py"),
-        ):
+        os.write(terminal, first)
+        for typed, whole in TYPED:
             os.write(terminal, typed)
             seen, end = "", time.monotonic() + 60
             while whole not in seen and time.monotonic() < end:
@@ -93,3 +122,14 @@ def test_bash_completes_what_is_typed(cli, environ, tmp_path):
         os.write(terminal, b"\x15exit\n")
         os.close(terminal)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(FISH is None, reason="there is no fish")
+def test_fish_completes_what_is_typed(cli, environ, program, tmp_path):
+    (tmp_path / "completion").write_text(cli("completion", "fish").out)
+    for typed, whole in TYPED:
+        asked = f"source completion; complete -C '{typed.decode().strip()}'"
+        ran = subprocess.run(
+            [FISH, "--no-config", "-c", asked], env=environ, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert whole.split()[-1] in ran.stdout, (typed, ran)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import rich_click as click
 from detctl_cli.commands import detctl
 
@@ -42,3 +43,18 @@ def test_the_help_page_shows_groups_of_commands_and_the_alias(cli):
     for shown in ("Find out why", "Recordings", "Service", "Administration", "kat, selfcheck"):
         assert shown in text, shown
     assert "Run the known-answer test" in cli("selfcheck", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("audit --twins 2 python train.py --lr 1", "detctl audit --twins 2 -- python train.py --lr 1"),
+        ("audit train.py --lr 1", "detctl audit -- python train.py --lr 1"),
+        ("record -o a ./run.sh x", "detctl record -o a -- ./run.sh x"),
+        ("audit train.py", "detctl audit -- python train.py"),
+    ],
+)
+def test_a_command_without_dashes_gets_them_in_the_hint(cli, typed, line):
+    ran = cli(*typed.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert len(ran.err.splitlines()) == 1 and ran.err.endswith(f"{line}\n")

@@ -81,6 +81,8 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("command", "name"),
     [
+        (["bash", "./scripts/run-all.sh", "x"], "run-all.sh"),
+        (["make", "train"], "make"),
         (["python", "train.py"], "train"), (["python", "-u", "src/My Train.py", "x"], "my-train"),
         (["python", "-m", "pkg.run"], "run"), (["torchrun", "--nproc", "2", "t.py"], "t"), (["./go.sh"], "go.sh"),
         (["_"], "command"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from detctl_cli.audits.option_values import assignment_of
 from detctl_cli.errors import UsageError
+from detctl_cli.output.failure_sentences import advice
 from detctl_cli.output.times import ago, count, seconds_of
 
 
@@ -30,3 +31,8 @@ def test_assignments():
     for option, bad in (("--set", "=x"), ("--vary", "a=1,1"), ("--vary", "a=1,"), ("--vary", "a")):
         with pytest.raises(UsageError):
             assignment_of(option, bad)
+
+
+def test_a_failure_that_names_a_withheld_variable_says_why_it_is_missing():
+    assert "HF_TOKEN is not set" in advice({"kind": "exit", "tail": ["KeyError: 'HF_TOKEN'"]})
+    assert "without detctl" in advice({"kind": "exit", "tail": ["KeyError: 'DATA_ROOT'"]})

@@ -28,8 +28,11 @@ def command(shell: str) -> Exit:
     kind = get_completion_class(shell)
     assert kind is not None
     text = kind.source_template % kind(detctl, {}, "detctl", COMPLETE_VARIABLE).source_vars()
-    click.echo(text)
+    click.echo(text.replace(_ZSH_DEFINES, _ZSH_STARTS + _ZSH_DEFINES))
     return Exit.IDENTICAL
 
 
 COMPLETE_VARIABLE = "_DETCTL_COMPLETE"  # click reads it when it starts `detctl`
+# A .zshrc without compinit knows no compdef.
+_ZSH_DEFINES = "    compdef _detctl_completion detctl"
+_ZSH_STARTS = "    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }\n"
