@@ -226,3 +226,12 @@ def test_entropy_that_chooses_was_drawn() -> None:
 def test_options_of_python_that_differ(command: list[str], options: str | None) -> None:
     found = interpreter_suspects(["python", "train.py"], command)
     assert [(one.right, one.left) for one in found] == ([(options, None)] if options else [])
+
+
+@pytest.mark.parametrize(("filled", "shown"), [("", 1), ("filled", 0)])
+def test_memory_without_content_that_agrees_is_noted(filled: str, shown: int) -> None:
+    verdict = within(
+        lambda b, twin: b.note("uninitialised", "made", call="torch.empty", names=["t"], filled=filled, **AT)
+    )
+    assert verdict.outcome == "identical"
+    assert len([note for note in verdict.notes if "torch.empty" in note and "by chance" in note]) == shown

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from detctl_coordinator.attribution.case import Case
 from detctl_coordinator.attribution.configurations import separated_by_changed_files
 from detctl_coordinator.attribution.evidence.facts import interventions_of
+from detctl_coordinator.attribution.evidence.outside import UNFILLED
 from detctl_coordinator.attribution.evidence.settings.suspect_families import IRRELEVANT_VARIABLES
 from detctl_coordinator.attribution.verdict.bounds import format_bound
 from detctl_coordinator.attribution.verdict.partition import partition_notes
@@ -35,6 +36,7 @@ def verdict_notes(case: Case) -> list[str]:
     ]
     if identical:
         lines.append(format_bound(min(identical)))
+    lines += _agree_by_chance(case)
     lines += _no_twins(case)
     lines += _side_by_side(case)
     lines += _not_comparable(case)
@@ -71,6 +73,20 @@ def _no_twins(case: Case) -> list[str]:
     runs = _once(case.label(reader) for pair in pairs for reader in (pair.left, pair.right))
     advice = "`detctl audit -- COMMAND` starts each twin from the same snapshot."
     return [f"{' and '.join(runs)} are not twins, because files of their folder changed in between. {advice}"]
+
+
+def _agree_by_chance(case: Case) -> list[str]:
+    """Returns a line for each place that makes memory without content, if all runs agree: the memory may hold something else next time."""
+    if not case.compared or any(pair.different for pair in case.compared):
+        return []
+    notes = [
+        note for reader in case.comparable for note in case.facts(reader).note(UNFILLED) if not note.raw.get("filled")
+    ]
+    return [
+        f"{note.where} makes memory with {note.raw.get('call')}, and no line of the file fills it. If the training reads it, the runs "
+        "agree only by chance."
+        for note in notes
+    ]
 
 
 def _side_by_side(case: Case) -> list[str]:
