@@ -17,14 +17,14 @@ EVERYTHING = ("init", "order", "sample", "batch", *MODEL)
 
 def judged(*runs: MemoryRun, **more: object) -> Verdict:
     """more: further fields of JudgeRequest."""
-    return judge(JudgeRequest("a1", "digits", runs, **more))  # type: ignore[arg-type]  # the types of ** are not told
+    return judge(JudgeRequest("a1", "digits", runs, **more))  # type: ignore[arg-type]  # mypy does not know the types of **
 
 
 def across(change: Make, both: Make = lambda b: b, **arm: object) -> Verdict:
     """Two clean twins on gpu1, two on gpu2 (or in another arm) with a change."""
     runs = [both(RunBuilder("gpu1", twin).train()).build() for twin in (0, 1)]
     where = {"machine": "gpu2", **arm}
-    runs += [change(both(RunBuilder(twin=twin, **where).train())).build() for twin in (0, 1)]  # type: ignore[arg-type]  # the types of ** are not told
+    runs += [change(both(RunBuilder(twin=twin, **where).train())).build() for twin in (0, 1)]  # type: ignore[arg-type]  # mypy does not know the types of **
     return judged(*runs)
 
 

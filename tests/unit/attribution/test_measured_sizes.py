@@ -73,13 +73,13 @@ def verdict_of(*runs: MemoryRun) -> Verdict:
 
 
 def twins(a: Array, b: Array, **more: object) -> Verdict:
-    return verdict_of(*(run(RunBuilder("gpu1", twin), one, **more) for twin, one in enumerate((a, b))))  # type: ignore[arg-type]  # the types of ** are not told
+    return verdict_of(*(run(RunBuilder("gpu1", twin), one, **more) for twin, one in enumerate((a, b))))  # type: ignore[arg-type]  # mypy does not know the types of **
 
 
 def machines(a: Array, b: Array, *, threads: int = 4, **more: object) -> Verdict:
     sides = (("gpu1", 2, a), ("gpu2", threads, b))
     runs = [
-        run(RunBuilder(name, twin).fact("torch/threads", count), one, **more)  # type: ignore[arg-type]  # the types of ** are not told
+        run(RunBuilder(name, twin).fact("torch/threads", count), one, **more)  # type: ignore[arg-type]  # mypy does not know the types of **
         for name, count, one in sides
         for twin in range(2)
     ]
@@ -147,7 +147,7 @@ def test_other_inputs_or_arguments_are_no_kernel() -> None:
     for name in ("takes", "args"):
         sides = [
             run(b, v, **{name: f"({n})"}) for n, (b, v) in enumerate(zip(builders, (VALUES, ROUNDED), strict=True))
-        ]  # type: ignore[arg-type]  # the types of ** are not told
+        ]  # type: ignore[arg-type]  # mypy does not know the types of **
         verdict = verdict_of(*sides)
         assert first(verdict)[0] == "unknown"
         assert verdict.zoom is not None and verdict.zoom.inputs_equal is False

@@ -1,9 +1,9 @@
 """The section `opened` of a manifest: the data files that the training opened, with a digest of the content of each.
 
     {"files": {"{data}/a.npz": {"bytes": 812, "digest": "…"}},     BLAKE2b of the whole file, 16 bytes, hexadecimal. "listed": true:
-                                                                   its folder was listed, but nobody saw who opened it;
+                                                                   its folder was listed, but the probe did not see it opened;
                                                                    "named": {"file", "line"}: the source (or, if empty, the command)
-                                                                   names it, but nobody saw who opened it
+                                                                   names it, but the probe did not see it opened
      "paths": {"data": "/data/digits"},                            where the places are on this machine
      "unmeasured": {"changed": 1, "bytes": 0, "time": 0, "count": 0, "unreadable": 0}}   number of files without a digest, by reason
 

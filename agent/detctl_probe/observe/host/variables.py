@@ -62,7 +62,7 @@ def install(recorder: Recorder) -> None:
 
 def _names_it(recorder: Recorder, name: str, beginnings: Dict[str, Tuple[str, ...]]) -> Optional[FrameType]:
     """The user's frame that asks for this variable: by get(), getenv() or `in`, or because it holds the name as a constant, or because its
-    file holds the beginning of the name, such as `TRAIN_`. A copy of the whole environment reads names that nobody wrote."""
+    file holds the beginning of the name, such as `TRAIN_`. A copy of the whole environment reads names that no file holds."""
     frame: Optional[FrameType] = sys._getframe(3)
     naming: Optional[FrameType] = None
     # The line of a direct call: a dict() of the environment calls directly, too.

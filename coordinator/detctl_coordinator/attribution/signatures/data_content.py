@@ -55,8 +55,8 @@ def data_content(evidence: Evidence) -> list[CauseFinding]:
 
 
 def named_files(evidence: Evidence) -> list[CauseFinding]:
-    """Matches if weights or data differ that no random state explains, and files differ that the program names, although nobody was
-    seen to open them. It is tried last, since nothing shows that they were read."""
+    """Matches if weights or data differ that no random state explains, and files differ that the program names, although the
+    probe did not see them opened. It is tried last, since nothing shows that they were read."""
     named = evidence.read.named
     if evidence.stage not in NATIVELY_READ or evidence.root.kind == "permutation" or not named:
         return []

@@ -96,7 +96,7 @@ def hashed_seed(evidence: Evidence) -> list[CauseFinding]:
 
 
 def _untaken(evidence: Evidence) -> bool:
-    """Returns whether this is an experiment, into which nobody zooms, with a loss that differs by more than rounding."""
+    """Returns whether this is an experiment, which gets no zoom, with a loss that differs by more than rounding."""
     experiment = all(one.run.spec.purpose == "experiment" for one in (evidence.pair.left, evidence.pair.right))
     return experiment and evidence.size in ("small", "gross")
 

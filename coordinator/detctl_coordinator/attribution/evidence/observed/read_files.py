@@ -26,7 +26,7 @@ SETTINGS_NAMES = re.compile(
 @dataclass(frozen=True)
 class ReadFile:
     """A file of one run. digest: empty if it was not measured. listed: its folder was listed, but the probe did not see who opened it.
-    named: `file:line` of the source, or `the command`, that names a file that the probe saw nobody open."""
+    named: `file:line` of the source, or `the command`, that names a file whose opening the probe did not see."""
 
     name: str
     bytes: int
@@ -36,7 +36,7 @@ class ReadFile:
 
     @property
     def unseen(self) -> bool:
-        """Whether nobody was seen to open it."""
+        """Whether the probe did not see it opened."""
         return self.listed or bool(self.named)
 
 
@@ -53,7 +53,7 @@ class ReadFiles:
 @dataclass(frozen=True)
 class FilesCompared:
     """changed: files with one name and other content. renamed: content that another name had, as (left name, right name).
-    named: files with other content that the program names, and that nobody was seen to open. They do not count among the others.
+    named: files with other content that the program names, and whose opening the probe did not see. They do not count among the others.
     equal: number of files with equal content. unmeasured: number of files of both runs that were not measured on both sides."""
 
     known: bool = False
