@@ -128,7 +128,7 @@ def _lists_otherwise(pairing: Pairing, programs: set[str]) -> bool:
 
 
 def _unseen_listing(evidence: Evidence) -> list[CauseFinding]:
-    """Returns the cause if the same files or samples come in another order, and a command lists a folder whose output the probe did not see."""
+    """Returns the cause if the same files or samples come in another order, and a command whose output was not seen lists a folder."""
     change = reordering_of(evidence)
     notes = listing_commands(evidence) if change is not None or evidence.root.kind == "permutation" else []
     if not notes or (evidence.between_twins and not evidence.other_places) or places_of(evidence):
