@@ -128,13 +128,13 @@ class Overlays:
 
 
 def repository_of(folder: Path, home: Path | None = None) -> Path | None:
-    """The nearest folder from this one upwards that is a git working tree. None if there is none, or if it holds the user's home:
-    what a training writes there, such as caches of downloads, is not part of a project."""
+    """The outermost git working tree around this folder: that of the project, if the folder lies in a submodule. None if there is none.
+
+    A tree that holds the user's home does not count: what a training writes there, such as caches of downloads, is not part of a
+    project."""
     home = Path(os.path.realpath(home or os.path.expanduser("~")))  # noqa: PTH111 - Path.home() fails without a home
-    for place in (folder, *folder.parents):
-        if (place / ".git").exists():
-            return None if home.is_relative_to(os.path.realpath(place)) else place
-    return None
+    trees = [place for place in (folder, *folder.parents) if (place / ".git").exists()]
+    return next((tree for tree in reversed(trees) if not home.is_relative_to(os.path.realpath(tree))), None)
 
 
 def clear(scratch: Path) -> None:

@@ -88,6 +88,11 @@ def _check_local(
 ) -> None:
     if not typed:
         raise UsageError("there is no command after --", "for example: detctl audit -- python train.py")
+    if Path.cwd() == Path("/"):
+        raise UsageError(
+            "the current folder is /, and twins get a private view of the current folder",
+            "change to the folder of the training first",
+        )
     if recipe:
         raise UsageError(f"both a recipe ({recipe}) and a command after -- are given", "leave one of them out")
     if options.runs.machines:

@@ -81,7 +81,10 @@ def advice(failure: Mapping[str, Any]) -> str:
             f"Trainings get no variables that look like secrets, so {names} is not set. Let the command read it from a file, "
             "such as ~/.netrc."
         )
-    return "Run the command without detctl: if it fails in the same way, fix that first."
+    return (
+        "Run the command without detctl, as in `COMMAND </dev/null | cat`, since trainings have no input and no terminal here. "
+        "If it fails in the same way, fix that first."
+    )
 
 
 def _withheld(lines: Sequence[object]) -> list[str]:

@@ -184,3 +184,25 @@ def test_what_runs_write_is_kept_on_request(project, namespaces):
     kept = sorted((project.folder / ".detctl" / "agent" / "runs").glob("*/written"))
     assert len(kept) == 2 and "/written" in ran.stderr
     assert all(any(path.is_file() for path in place.rglob("*")) for place in kept)
+
+
+def test_a_folder_above_in_the_repository_is_private_too(project):
+    scripts = project.folder / "scripts"
+    scripts.mkdir()
+    shutil.move(project.folder / "train.py", scripts)
+    code = (scripts / "train.py").read_text().replace('"out', '"../out').replace('"data"', '"../data"')
+    (scripts / "train.py").write_text(code + 'assert not Path("../seen").exists()\nPath("../seen").touch()\n')
+    before = content(project.folder)
+    ran = audit(replace(project, folder=scripts), "train.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert content(project.folder) == before
+
+
+def test_twins_that_find_each_others_checkpoint_are_told_why(project, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (project.folder / "out").symlink_to(tmp_path / "elsewhere")
+    resuming = 'Path("out").mkdir(exist_ok=True)\nif Path("out/last.pt").exists(): model.load_state_dict(torch.load("out/last.pt"))'
+    (project.folder / "train.py").write_text(TRAIN.replace('Path("out").mkdir(exist_ok=True)', resuming))
+    ran = audit(project, "train.py")
+    assert ran.returncode == 3, ran.stdout + ran.stderr
+    assert "outside of its private view" in ran.stdout

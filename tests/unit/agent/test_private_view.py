@@ -154,5 +154,9 @@ def test_a_home_folder_under_git_is_no_project(tmp_path):
     (tmp_path / "me" / "work").mkdir(parents=True)
     assert repository_of(tmp_path / "me" / "work", home=tmp_path / "me") is None
     assert repository_of(tmp_path / "me" / "work", home=tmp_path.parent / "you") == tmp_path
-    (tmp_path / "me" / "work" / ".git").write_text("gitdir: elsewhere")  # a worktree or a submodule
+    (tmp_path / "me" / "work" / ".git").write_text("gitdir: elsewhere")  # a worktree
     assert repository_of(tmp_path / "me" / "work", home=tmp_path / "me") == tmp_path / "me" / "work"
+    submodule = tmp_path / "me" / "work" / "lib"
+    submodule.mkdir()
+    (submodule / ".git").write_text("gitdir: ../.git/modules/lib")
+    assert repository_of(submodule, home=tmp_path / "me") == tmp_path / "me" / "work"

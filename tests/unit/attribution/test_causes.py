@@ -53,6 +53,20 @@ def test_unseeded_rng_names_its_line() -> None:
     assert verdict.machines["gpu1"].repeats_itself is False
 
 
+def test_a_seed_that_the_program_has_and_did_not_set_stays_in_the_fix() -> None:
+    """`if args.seed is not None: torch.manual_seed(args.seed)`, started without --seed."""
+
+    def unseeded(b: RunBuilder, twin: int) -> RunBuilder:
+        b.note("unseeded-rng", "torch is used", generator="torch", file="{cwd}/train.py", line=7)
+        b.fact("source", {"lines": [], "orders": [], "calls": ["torch.manual_seed"], "loaders": []})
+        return b.carry("rng", *EVERYTHING, value=twin)
+
+    cause = within(unseeded).causes[0]
+    assert cause.cause == "unseeded-rng"
+    assert "torch.manual_seed(seed)" in cause.change[0]
+    assert "was not made" in cause.fix and "--seed" in cause.fix
+
+
 def test_initial_values_without_a_draw_that_was_seen() -> None:
     verdict = within(lambda b, twin: b.carry("init", *MODEL, value=twin))
     assert first(verdict) == ("unknown", "code", "init", 0)

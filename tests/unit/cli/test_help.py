@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import rich_click as click
 from detctl_cli.commands import detctl
@@ -58,3 +61,9 @@ def test_a_command_without_dashes_gets_them_in_the_hint(cli, typed, line):
     ran = cli(*typed.split())
     assert (ran.code, ran.out) == (2, "")
     assert len(ran.err.splitlines()) == 1 and ran.err.endswith(f"{line}\n")
+
+
+def test_the_whole_machine_is_no_folder_of_a_training(environ):
+    words = [sys.executable, "-m", "detctl_cli", "audit", "--", "python", "train.py"]
+    ran = subprocess.run(words, cwd="/", env=environ, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "") and "change to the folder of the training" in ran.stderr

@@ -11,6 +11,7 @@ from detctl_coordinator.attribution.evidence.cause_finding import CauseFinding, 
 from detctl_coordinator.attribution.evidence.facts import Note, location_of
 from detctl_coordinator.attribution.evidence.hash_seed import integers_may_be_hashes
 from detctl_coordinator.attribution.evidence.interleaving import interleaving_of
+from detctl_coordinator.attribution.evidence.observed.source_lines import SEEDS
 from detctl_coordinator.attribution.evidence.outside import (
     NAMES,
     VALUE,
@@ -105,7 +106,7 @@ def unseeded_rng(evidence: Evidence) -> list[CauseFinding]:
     named = next((n for n in notes if n.where), None)
     fix, at = seed_all(evidence.source, evidence.root.site), ""
     if named:
-        fix, at = f"{_seed_there(named)}.", named.where
+        fix, at = f"{_seed_there(named)}{_skipped_seed(evidence, named)}.", named.where
     elif notes and evidence.where:
         fix, at = f"Seed the generator at {evidence.where}.", evidence.where
     return [finding(evidence, "unseeded-rng", lines, fix, clues=[n.clue for n in notes], fix_at=at)]
@@ -128,6 +129,16 @@ def _seed_there(note: Note) -> str:
     if package:
         return f"Pass a seed to {package} at {note.where}"
     return f"Seed {shared} before {note.where}" if shared else f"Seed the generator at {note.where}"
+
+
+def _skipped_seed(evidence: Evidence, note: Note) -> str:
+    """Returns that the program has a call that seeds the generator, but did not make it: `if args.seed is not None: …`."""
+    shared = str(note.raw.get("generator") or "")
+    if note.kind != "unseeded-rng" or note.raw.get("package") or shared not in SEEDS:
+        return ""
+    if not (evidence.source.known and evidence.source.seeds(shared)):
+        return ""
+    return f". The program has a call that seeds {shared}, but it was not made: look at what it depends on, such as an option --seed"
 
 
 def worker_seeding(evidence: Evidence) -> list[CauseFinding]:

@@ -51,7 +51,9 @@ def change_of(cause: str, clues: Sequence[Clue], source: SourceFacts | None = No
         if cause == "nondeterministic-kernel":
             return [line for line in FIXED[cause] if not (source.deterministic and DETERMINISTIC_CALL in line)]
         if cause == "unseeded-rng" and not any(clue.call or clue.package for clue in clues):
-            missing = [call for library, call in SEED_CALLS.items() if not source.seeds(library)]
+            # A generator that was seen to draw unseeded needs a seed, also if the program has a call that did not run.
+            drew = {clue.generator for clue in clues}
+            missing = [call for library, call in SEED_CALLS.items() if library in drew or not source.seeds(library)]
             return [f"+ {'; '.join(missing)}"] if missing else []
         return []
     if cause == "filesystem-order":

@@ -74,9 +74,15 @@ def _reasons(case: Case) -> tuple[str, ...]:
             )
         found += [f"{why}, so it was not compared" for why in pair.one_sided.values()]
         if pair.continuation is not None and pair.limit is not None and pair.limit <= pair.continuation.step:
+            advice = "record a run that was not interrupted and is as long"
+            if pair.left.run.spec.arm == pair.right.run.spec.arm:  # twins, which should know nothing of each other
+                advice = (
+                    "the later twin found what the earlier one had saved, outside of its private view of the folder: let the command "
+                    "save inside of its folder or repository, in no folder that a link leads to, or give it a new place"
+                )
             found.append(
                 f"{runs}: one continues the other from step {pair.continuation.step}, and they have no step in common from there on; "
-                "record a run that was not interrupted and is as long"
+                f"{advice}"
             )
         elif pair.limit == 0 and not pair.incomparable:
             found.append(f"{runs}: they have no finished step in common; run them longer")
