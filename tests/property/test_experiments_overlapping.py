@@ -184,6 +184,14 @@ def test_an_intervention_that_does_nothing_excludes_nothing() -> None:
     assert not confirmed(verdict) and outcomes(verdict).get("threads") in (None, "no-op", "no-result")
 
 
+@pytest.mark.parametrize("budget_runs", [12, 30])
+def test_nothing_is_excluded_while_nothing_ends_the_difference(budget_runs: int) -> None:
+    """Two causes enter at one place, and the budget ends before both settings are tried together."""
+    verdict, _ = explained(World((SPLIT, HASH)), budget_runs)
+    assert not confirmed(verdict) and "excluded" not in outcomes(verdict).values(), verdict.tested
+    assert any("another cause may enter" in note for note in verdict.notes)
+
+
 causes = st.lists(
     st.sampled_from([SPLIT, UUID, KERNEL, ATOMICS, THREADS, HASH, RACE, NOTHING]), min_size=1, max_size=3, unique=True
 )

@@ -42,7 +42,9 @@ async def test_figures_of_an_audit(folder: Path) -> None:
             assert (await finish(stub, plan.audit_id)).verdict_json
             with pytest.raises(grpc.aio.AioRpcError):
                 await stub.Show(pb.ShowRequest(id="nobody"))
-            found = read(address)
+            async with asyncio.timeout(10):  # the gauges follow at the engine's next poll
+                while (found := read(address))["detctl_active_audits"]:
+                    await asyncio.sleep(0.05)
         assert found["detctl_store_up"] == 1 and found["detctl_active_audits"] == 0
         assert found['detctl_machine_up{machine="gpu1"}'] == found['detctl_machine_up{machine="gpu2"}'] == 1
         assert found["detctl_segments_total"] >= 2 and found["detctl_fingerprints_total"] > 0

@@ -146,6 +146,12 @@ class _Findings:
                 return Finding(factor, None, text, overlaps=tuple(self.held))
             places.append(before.place)
             if (context, factor) in self.search.without_effect:
+                if held is None:  # nothing ends this difference, so several causes may enter there
+                    text = (
+                        f"{factor.shown} is not excluded: with {equal} alone the runs still diverge at {before.place}, where another cause "
+                        "may enter as well."
+                    )
+                    return Finding(factor, None, text)
                 continue
             if held is None or not (factor.masks and held.masks):
                 text = (
