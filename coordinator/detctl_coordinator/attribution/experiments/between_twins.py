@@ -65,7 +65,7 @@ class _Findings:
                 continue
             self.round_.findings.append(self._acting(factor, kept, without, left))
 
-    def _without(self, factor: Factor | None) -> tuple[dict[Factor, str], TwinDivergence | None, str]:
+    def _without(self, factor: Factor) -> tuple[dict[Factor, str], TwinDivergence | None, str]:
         """Returns (the settings beside a held one, how the runs diverge with only these; None: they agree, why there is no result)."""
         if factor in self.search.earlier:
             before, diverged = self.search.earlier[factor]
@@ -135,30 +135,23 @@ class _Findings:
         if overlapping := tuple(self.search.overlaps.get(factor, ())):
             text = f"{factor.shown} is not separated from {_listed(overlapping)}: each alone has the same effect."
             return Finding(factor, None, text, overlaps=overlapping)
-        replaced: list[Factor | None] = [*self.held] or [None]
+        if not self.held:
+            return Finding(factor, None, self._of_none_held(factor))
         places: list[str] = []
-        for held in replaced:
+        for held in self.held:
             kept, before, problem = self._without(held)
             context = frozenset(kept)
             if before is None:
-                why = problem or f"the runs agree without {held.shown if held else equal}"
+                why = problem or f"the runs agree without {held.shown}"
                 text = f"{factor.shown} is not separated: {why}."
                 return Finding(factor, None, text, overlaps=tuple(self.held))
             places.append(before.place)
             if (context, factor) in self.search.without_effect:
-                if held is None:  # nothing ends this difference, so several causes may enter there
-                    text = (
-                        f"{factor.shown} is not excluded: with {equal} alone the runs still diverge at {before.place}, where another cause "
-                        "may enter as well."
-                    )
-                    return Finding(factor, None, text)
                 continue
-            if held is None or not (factor.masks and held.masks):
+            if not (factor.masks and held.masks):
                 text = (
                     f"{equal} alone does not remove the first difference. It is not separated from {_listed(tuple(self.held))}, "
                     "because it was not tried in their place."
-                    if self.held
-                    else f"{factor.shown}: some runs agree with {equal} and others diverge, which shows nothing."
                 )
                 return Finding(factor, None, text, overlaps=tuple(self.held))
             result = self.search.trial([factor], kept=kept, twins=PAIR)
@@ -170,12 +163,25 @@ class _Findings:
                 )
                 return Finding(factor, None, text, overlaps=(held,))
         at = " and ".join(dict.fromkeys(places))
-        instead = f" instead of {' or '.join(one.shown for one in self.held)}" if self.held else ""
+        instead = f" instead of {' or '.join(one.shown for one in self.held)}"
         text = (
             f"{factor.shown} is excluded as a cause of the difference at {at}: {equal} was in effect{instead}, "
             "and the runs still diverge there."
         )
         return Finding(factor, False, text, at=at)
+
+    def _of_none_held(self, factor: Factor) -> str:
+        """Returns what is known of a setting while no setting ends the difference. Several causes may enter there, so none is excluded."""
+        equal = factor.format_value(factor.equal)
+        before = self.search.natural()
+        if before is None:
+            return f"{factor.shown} is not separated: the runs agree without {equal}."
+        if (frozenset(), factor) in self.search.without_effect:
+            return (
+                f"{factor.shown} is not excluded: with {equal} alone the runs still diverge at {before.place}, where another cause may "
+                "enter as well."
+            )
+        return f"{factor.shown}: some runs agree with {equal} and others diverge, which shows nothing."
 
     def _unresolved(self, left: TwinDivergence | None) -> None:
         """Reports that the twins still diverge. If nothing acts, an equal machine runs the same trial."""

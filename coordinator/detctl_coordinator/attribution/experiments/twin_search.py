@@ -46,7 +46,7 @@ class TwinSearch:
     tried: dict[Factor, None] = field(default_factory=dict)
     failed: dict[Factor, str] = field(default_factory=dict)
     # Setting that was found alone -> (the settings held before it, how the twins diverged with only these).
-    earlier: dict[Factor | None, tuple[dict[Factor, str], TwinDivergence]] = field(default_factory=dict)
+    earlier: dict[Factor, tuple[dict[Factor, str], TwinDivergence]] = field(default_factory=dict)
     overlaps: dict[Factor, list[Factor]] = field(default_factory=dict)
     # (other settings of a trial, setting): with it the runs still diverge at the same place as with only the others.
     without_effect: dict[tuple[frozenset[Factor], Factor], None] = field(default_factory=dict)
